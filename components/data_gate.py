@@ -1,0 +1,135 @@
+"""DataGate: stops the run, and says why, when the data is not what the schema and the train split say.
+
+ExampleValidator and DistributionValidator write down what they find and let the run go on; this component
+reads what they wrote, decodes every image besides, and raises.
+"""
+
+# No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
+import json
+import os
+
+import apache_beam as beam
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact, artifact_utils, standard_artifacts
+from tfx.utils import io_utils
+
+from components.errors import DataRefusedError
+from schemas import features
+
+REPORT = "report.json"
+# Examples named per split; the count is always whole.
+MAX_NAMED = 10
+
+
+class DataBlessing(artifact.Artifact):
+    """Says that data passed DataGate: a folder with `report.json`, the images counted by split."""
+
+    TYPE_NAME = "DataBlessing"
+
+
+def read_anomalies(folder: str) -> list[str]:
+    """One sentence for every anomaly below `folder`, an ExampleAnomalies artifact: split, feature, anomaly."""
+    sentences = []
+    for split_folder in sorted(fileio.listdir(folder)):
+        if not split_folder.startswith("Split"):
+            continue
+        split = split_folder.removeprefix("SplitPair-").removeprefix("Split-").replace("_", " against ")
+        for path in fileio.glob(os.path.join(folder, split_folder, "*")):
+            anomalies = anomalies_pb2.Anomalies()
+            with fileio.open(path, "rb") as file:
+                anomalies.ParseFromString(file.read())
+            for feature, info in sorted(anomalies.anomaly_info.items()):
+                sentences.append(f"{feature} in split {split}: {info.short_description}: {info.description}")
+            if anomalies.HasField("dataset_anomaly_info"):
+                sentences.append(f"split {split}: {anomalies.dataset_anomaly_info.description}")
+    return sentences
+
+
+def image_problem(record: bytes) -> tuple[str, str] | None:
+    """None for a serialized example whose image decodes, else its file name and what is wrong."""
+    feature = tf.train.Example.FromString(record).features.feature
+    name = b"".join(feature[features.FILENAME].bytes_list.value).decode(errors="replace") or "(unnamed)"
+    values = feature[features.ENCODED].bytes_list.value
+    if not values or not values[0]:
+        return name, "image/encoded is missing"
+    try:
+        image = tf.io.decode_image(values[0], expand_animations=False)
+    except tf.errors.InvalidArgumentError as e:
+        return name, f"image/encoded cannot be decoded: {e.message.splitlines()[0]}"
+    if image.shape[-1] not in (1, 3) or image.dtype != tf.uint8:
+        return name, f"image/encoded has {image.shape[-1]} channels of {image.dtype.name}, not 1 or 3 of uint8"
+    return None
+
+
+class _Problems(beam.CombineFn):
+    """Counts records and keeps the first `MAX_NAMED` problems by name."""
+
+    def create_accumulator(self):
+        return 0, 0, []
+
+    def add_input(self, accumulator, element):
+        images, bad, named = accumulator
+        if element is None:
+            return images + 1, bad, named
+        return images + 1, bad + 1, sorted([*named, element])[:MAX_NAMED]
+
+    def merge_accumulators(self, accumulators):
+        images, bad, named = zip(*accumulators, strict=True)
+        return sum(images), sum(bad), sorted(item for part in named for item in part)[:MAX_NAMED]
+
+    def extract_output(self, accumulator):
+        return accumulator
+
+
+@component(use_beam=True)
+def DataGate(  # noqa: N802 - components are named like classes
+    examples: InputArtifact[standard_artifacts.Examples],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    drift: InputArtifact[standard_artifacts.ExampleAnomalies],
+    blessing: OutputArtifact[DataBlessing],
+    check_images: Parameter[int],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+):
+    """Raises DataRefusedError, naming feature, split and anomaly, or writes its report.
+
+    `anomalies` come from ExampleValidator, `drift` from DistributionValidator; `check_images` 0 skips the
+    decoding of every image.
+    """
+    problems = read_anomalies(anomalies.uri) + read_anomalies(drift.uri)
+    counts = {}
+    if check_images:
+        results = os.path.join(blessing.uri, "images")
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        with beam_pipeline as pipeline:
+            for split in splits:
+                pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
+                (
+                    pipeline
+                    | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
+                    | f"Decode[{split}]" >> beam.Map(image_problem)
+                    | f"Count[{split}]" >> beam.CombineGlobally(_Problems())
+                    | f"Format[{split}]" >> beam.Map(json.dumps)
+                    | f"Write[{split}]"
+                    >> beam.io.WriteToText(
+                        os.path.join(results, split), shard_name_template="", append_trailing_newlines=False
+                    )
+                )
+        for split in splits:
+            with fileio.open(os.path.join(results, split)) as file:
+                images, bad, named = json.loads(file.read())
+            counts[split] = images
+            problems += [f"image/encoded in split {split}: {name}: {reason}" for name, reason in named]
+            if bad > len(named):
+                problems.append(f"image/encoded in split {split}: {bad - len(named)} more images like these")
+    if problems:
+        raise DataRefusedError("the data was refused:\n" + "\n".join(f"  - {line}" for line in problems))
+    io_utils.write_string_file(os.path.join(blessing.uri, REPORT), json.dumps({"images": counts}))

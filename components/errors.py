@@ -1,0 +1,28 @@
+"""Errors that end a command with an exit code of their own. Anything else that is raised ends it with 1.
+
+Every message says what was expected, what arrived, where, and what to do next.
+"""
+
+
+class MiranteError(Exception):
+    """A failure whose cause and remedy are known: exit code 1, message without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(MiranteError):
+    """Wrong usage or wrong configuration."""
+
+    exit_code = 2
+
+
+class DataRefusedError(MiranteError):
+    """The data was looked at and refused: anomalies, too many rejected files, no train split."""
+
+    exit_code = 3
+
+
+class NotBlessedError(MiranteError):
+    """The model missed a threshold or failed its infrastructure check; nothing was pushed."""
+
+    exit_code = 4

@@ -1,0 +1,200 @@
+"""Evaluator: what TFMA measures on the test split, the bounds it sets, and how its results are read.
+
+Metric names, as `evaluation.thresholds` and the results use them:
+
+    accuracy         share of images whose most probable class is right
+    loss             mean cross-entropy, nats
+    auc              area under the ROC curve, one class against the rest, mean over classes
+    top_5_accuracy   share of images whose class is among the five most probable (from six classes up)
+
+Per class there are precision, recall and f1 of the most probable class, and all metrics by slice of class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+
+from components.config import EvaluationConfig
+from components.errors import UsageError
+from schemas import features
+
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+LOWER_IS_BETTER = ("loss",)
+OVERALL_METRICS = ("accuracy", "loss", "auc", "top_5_accuracy")
+
+
+def metric_names(num_classes: int) -> tuple[str, ...]:
+    """The overall metrics of a data set with so many classes."""
+    return OVERALL_METRICS if num_classes > 5 else OVERALL_METRICS[:-1]
+
+
+def _thresholds(name: str, config: EvaluationConfig) -> list[tfma.PerSliceMetricThreshold]:
+    """The bounds of a metric on the whole split; a plain `threshold` would bind every class's slice too."""
+    if name not in config.thresholds and name not in config.max_regression:
+        return []
+    threshold = tfma.MetricThreshold()
+    lower_is_better = name in LOWER_IS_BETTER
+    if name in config.thresholds:
+        bound = {"upper_bound" if lower_is_better else "lower_bound": {"value": config.thresholds[name]}}
+        threshold.value_threshold.CopyFrom(tfma.GenericValueThreshold(**bound))
+    if name in config.max_regression:
+        allowed = config.max_regression[name]
+        threshold.change_threshold.CopyFrom(
+            tfma.GenericChangeThreshold(
+                direction=(
+                    tfma.MetricDirection.LOWER_IS_BETTER
+                    if lower_is_better
+                    else tfma.MetricDirection.HIGHER_IS_BETTER
+                ),
+                absolute={"value": allowed if lower_is_better else -allowed},
+            )
+        )
+    return [tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)]
+
+
+def eval_config(config: EvaluationConfig, num_classes: int) -> tfma.EvalConfig:
+    """TFMA's configuration: metrics, thresholds, slices, through `serving_tf_examples`.
+
+    Raises:
+        UsageError: A threshold is set on a metric that this data set does not have.
+    """
+    for key in ("thresholds", "max_regression"):
+        unknown = sorted(set(getattr(config, key)) - set(metric_names(num_classes)))
+        if unknown:
+            raise UsageError(
+                f"evaluation.{key}.{unknown[0]}: no such metric with {num_classes} classes; "
+                f"there are {', '.join(metric_names(num_classes))}"
+            )
+
+    def metric(class_name: str, name: str, **options: Any) -> tfma.MetricConfig:
+        options["name"] = name
+        return tfma.MetricConfig(
+            class_name=class_name,
+            config=json.dumps(options),
+            per_slice_thresholds=_thresholds(name, config),
+        )
+
+    overall = [
+        metric("SparseCategoricalAccuracy", "accuracy"),
+        metric("SparseCategoricalCrossentropy", "loss"),
+        metric("MultiClassConfusionMatrixPlot", "confusion_matrix"),
+        metric("ExampleCount", "example_count"),
+    ]
+    if num_classes > 5:
+        overall.append(metric("SparseTopKCategoricalAccuracy", "top_5_accuracy", k=5))
+    classes = list(range(num_classes))
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                name=CANDIDATE,
+                signature_name="serving_tf_examples",
+                label_key=features.LABEL,
+                prediction_key="probabilities",
+            ),
+            tfma.ModelSpec(
+                name=BASELINE,
+                signature_name="serving_tf_examples",
+                label_key=features.LABEL,
+                prediction_key="probabilities",
+                is_baseline=True,
+            ),
+        ],
+        metrics_specs=[
+            tfma.MetricsSpec(metrics=overall),
+            tfma.MetricsSpec(
+                metrics=[metric("AUC", "auc")],
+                binarize=tfma.BinarizationOptions(class_ids={"values": classes}),
+                aggregate=tfma.AggregationOptions(
+                    macro_average=True, class_weights={index: 1.0 for index in classes}
+                ),
+            ),
+            tfma.MetricsSpec(
+                # top_k=1: a class counts as predicted where it is the most probable one.
+                metrics=[
+                    metric("Precision", "precision", top_k=1),
+                    metric("Recall", "recall", top_k=1),
+                    metric("F1Score", "f1", top_k=1),
+                ],
+                binarize=tfma.BinarizationOptions(class_ids={"values": classes}),
+            ),
+        ],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *([tfma.SlicingSpec(feature_keys=[features.LABEL_TEXT])] if config.slice_by_class else []),
+        ],
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """An Evaluator's results.
+
+    Attributes:
+        metrics: Overall value by metric name.
+        per_class: By class index: precision, recall, f1.
+        blessed: Whether every threshold was met.
+        failures: One sentence for every threshold that was missed.
+    """
+
+    metrics: dict[str, float]
+    per_class: dict[int, dict[str, float]]
+    blessed: bool
+    failures: list[str]
+
+
+def _number(value: Any) -> float | None:
+    return value.double_value.value if value.WhichOneof("type") == "double_value" else None
+
+
+def read_evaluation(folder: str) -> Evaluation:
+    """Reads the `evaluation` artifact that Evaluator wrote to `folder`."""
+    metrics: dict[str, float] = {}
+    per_class: dict[int, dict[str, float]] = {}
+    for by_slice in tfma.load_metrics(folder):
+        if by_slice.slice_key.single_slice_keys:
+            continue
+        for item in by_slice.metric_keys_and_values:
+            number = _number(item.value)
+            key = item.key
+            if number is None or key.model_name == BASELINE or key.is_diff:
+                continue
+            if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
+                class_id = key.sub_key.class_id.value
+                if key.name in ("precision", "recall", "f1"):
+                    per_class.setdefault(class_id, {})[key.name] = number
+            elif key.name in OVERALL_METRICS:
+                metrics[key.name] = number
+    validation = tfma.load_validation_result(folder)
+    return Evaluation(
+        {name: metrics[name] for name in OVERALL_METRICS if name in metrics},
+        dict(sorted(per_class.items())),
+        validation.validation_ok,
+        _failures(validation),
+    )
+
+
+def _failures(validation: Any) -> list[str]:
+    sentences = []
+    for by_slice in validation.metric_validations_per_slice:
+        for failure in by_slice.failures:
+            name, value = failure.metric_key.name, _number(failure.metric_value)
+            shown = "missing" if value is None else f"{value:.4f}"
+            if failure.metric_key.is_diff:
+                allowed = failure.metric_threshold.change_threshold.absolute.value
+                sentences.append(f"{name} changed by {shown} against the baseline, allowed is {allowed:+.4f}")
+            else:
+                bounds = failure.metric_threshold.value_threshold
+                bound = (
+                    f"at most {bounds.upper_bound.value:.4f}"
+                    if bounds.HasField("upper_bound")
+                    else f"at least {bounds.lower_bound.value:.4f}"
+                )
+                sentences.append(f"{name} is {shown}, must be {bound}")
+    if not validation.validation_ok and not sentences:
+        sentences.append("no threshold could be checked: is the test split empty?")
+    return sentences

@@ -1,0 +1,88 @@
+"""Loads a SavedModel in a fresh process, as a server does, and asks every signature.
+
+Run as a program, with TensorFlow alone and nothing of Mirante or TFX imported:
+
+    python infra_probe.py MODEL_DIR RECORDS    RECORDS: a TFRecord file of tf.train.Example
+
+The last line on standard output is a JSON object: `problems` (sentences; empty when all is well),
+`load_secs`, and by signature the median seconds of a request with one image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from typing import Any
+
+REQUESTS = 5
+
+
+def _check(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
+    import numpy as np
+
+    problems = [
+        f"signature {name} gives no output {key!r}"
+        for key in ("probabilities", "labels")
+        if key not in outputs
+    ]
+    if problems:
+        return problems
+    probabilities = outputs["probabilities"].numpy()
+    if probabilities.shape != (count, len(labels)):
+        return [
+            f"signature {name}: probabilities have shape {probabilities.shape}, not {(count, len(labels))}"
+        ]
+    if not np.all(np.isfinite(probabilities)):
+        problems.append(f"signature {name}: probabilities are not all finite")
+    elif not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
+        problems.append(f"signature {name}: probabilities do not sum to 1")
+    given = [[value.decode() for value in row] for row in outputs["labels"].numpy()]
+    if given != [labels] * count:
+        problems.append(f"signature {name}: labels are {given[0]}, not {labels}")
+    return problems
+
+
+def probe(model_dir: str, records_file: str) -> dict[str, Any]:
+    """See the module's docstring."""
+    import numpy as np
+    import tensorflow as tf
+
+    serialized = [record.numpy() for record in tf.data.TFRecordDataset(records_file)]
+    encoded = [
+        tf.train.Example.FromString(record).features.feature["image/encoded"].bytes_list.value[0]
+        for record in serialized
+    ]
+    requests = {"serving_default": encoded, "serving_tf_examples": serialized}
+    with open(os.path.join(model_dir, "assets.extra", "labels.txt"), encoding="utf-8") as file:
+        labels = file.read().splitlines()
+
+    began = time.monotonic()
+    loaded = tf.saved_model.load(model_dir)
+    report: dict[str, Any] = {"problems": [], "load_secs": time.monotonic() - began, "request_secs": {}}
+    answers = {}
+    for name in sorted(set(requests) | set(loaded.signatures)):
+        if name not in loaded.signatures or name not in requests:
+            report["problems"].append(f"signature {name} is {'unknown' if name not in requests else 'missing'}")
+            continue
+        signature = loaded.signatures[name]
+        (argument,) = signature.structured_input_signature[1]
+        outputs = signature(**{argument: tf.constant(requests[name])})
+        report["problems"] += _check(name, outputs, len(serialized), labels)
+        answers[name] = outputs["probabilities"].numpy() if "probabilities" in outputs else None
+        seconds = []
+        for _ in range(REQUESTS):
+            began = time.monotonic()
+            signature(**{argument: tf.constant(requests[name][:1])})
+            seconds.append(time.monotonic() - began)
+        report["request_secs"][name] = statistics.median(seconds)
+    given = [answer for answer in answers.values() if answer is not None]
+    if len(given) == 2 and not np.array_equal(*given):
+        report["problems"].append("the signatures give different probabilities for the same images")
+    return report
+
+
+if __name__ == "__main__":
+    print(json.dumps(probe(sys.argv[1], sys.argv[2])))

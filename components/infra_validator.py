@@ -1,0 +1,72 @@
+"""InfraValidator: whether the exported model loads and answers in a process of its own.
+
+TFX's InfraValidator needs a TF Serving image and Docker or Kubernetes. This one needs a Python process, and
+gives the same InfraBlessing to Pusher.
+"""
+
+# No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import tensorflow as tf
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils, path_utils
+
+from components import infra_probe
+from components.errors import DataRefusedError
+from schemas import features
+
+REPORT = "report.json"
+
+
+def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) -> None:
+    folder = artifact_utils.get_split_uri([examples], features.TEST)
+    files = sorted(tf.io.gfile.glob(io_utils.all_files_pattern(folder)))
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP" if files[0].endswith(".gz") else "")
+    records = [record.numpy() for record in dataset.take(count)]
+    if not records:
+        raise DataRefusedError("the test split has no examples to send to the model")
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def validate(model_dir: str, records_file: str, time_limit_secs: int) -> dict:
+    """Runs `infra_probe` on the model; its report, with what went wrong under `problems`."""
+    command = [sys.executable, infra_probe.__file__, model_dir, records_file]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=time_limit_secs, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"problems": [f"the model did not load and answer within {time_limit_secs} s"]}
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        return {"problems": [f"the process that loads the model ended with {done.returncode}: {last[0]}"]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@component
+def InfraValidator(  # noqa: N802 - components are named like classes
+    model: InputArtifact[standard_artifacts.Model],
+    examples: InputArtifact[standard_artifacts.Examples],
+    blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    images: Parameter[int],
+    time_limit_secs: Parameter[int],
+):
+    """Sends `images` real images of the test split through every signature within `time_limit_secs`.
+
+    The blessing's folder holds `report.json` (see `infra_probe`), and its property `blessed` what Pusher reads.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        records_file = os.path.join(folder, "sample.tfrecord")
+        _write_sample(examples, images, records_file)
+        report = validate(path_utils.serving_model_path(model.uri), records_file, time_limit_secs)
+    blessing.set_int_custom_property("blessed", 0 if report["problems"] else 1)
+    io_utils.write_string_file(os.path.join(blessing.uri, REPORT), json.dumps(report, indent=2))

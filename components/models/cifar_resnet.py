@@ -1,0 +1,47 @@
+"""A small pre-activation residual network for images of about 32 px; 0.3 M parameters.
+
+Sources: He et al., Deep residual learning, 2015, section 4.2 (three stages of 16, 32 and 64 filters), and
+Identity mappings in deep residual networks, 2016 (batch norm and ReLU before each convolution).
+"""
+
+from __future__ import annotations
+
+import keras
+
+from components.config import ModelConfig
+from components.models import BACKBONE, linear_head
+
+FILTERS = (16, 32, 64)
+BLOCKS_PER_STAGE = 3
+
+
+def _convolution(filters: int, strides: int = 1, size: int = 3) -> keras.layers.Layer:
+    return keras.layers.Conv2D(
+        filters, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )
+
+
+def _block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
+    layers = keras.layers
+    activated = layers.ReLU()(layers.BatchNormalization()(x))
+    shortcut = x
+    if strides != 1 or x.shape[-1] != filters:
+        shortcut = _convolution(filters, strides, size=1)(activated)
+    y = _convolution(filters, strides)(activated)
+    y = layers.ReLU()(layers.BatchNormalization()(y))
+    return layers.Add()([shortcut, _convolution(filters)(y)])
+
+
+def build(
+    config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
+) -> tuple[keras.Model, keras.Model]:
+    """Backbone `[N, H, W, C]` to `[N, 64]`, head `[N, 64]` to logits."""
+    inputs = keras.Input(input_shape)
+    x = _convolution(FILTERS[0])(inputs)
+    for stage, filters in enumerate(FILTERS):
+        for block in range(BLOCKS_PER_STAGE):
+            x = _block(x, filters, strides=2 if stage > 0 and block == 0 else 1)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    backbone = keras.Model(inputs, x, name=BACKBONE)
+    return backbone, linear_head(FILTERS[-1], num_classes, config.dropout)

@@ -1,0 +1,50 @@
+"""Backbones of keras.applications with ImageNet weights from a file, from Keras' own download, or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from components.config import ModelConfig
+from components.errors import MiranteError
+from components.models import BACKBONE
+
+
+def pooled_backbone(
+    application: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
+) -> keras.Model:
+    """`application` without its top, averaged over the image: `[N, H, W, 3]` to `[N, D]`.
+
+    Raises:
+        MiranteError: `model.weights` is no file, does not fit the network, or could not be downloaded.
+    """
+    weights = config.weights
+    if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
+        raise MiranteError(
+            f"model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
+            "`imagenet` to download the published weights, or null"
+        )
+    try:
+        return application(
+            input_shape=input_shape,
+            include_top=False,
+            weights=weights,
+            pooling="avg",
+            name=BACKBONE,
+            **options,
+        )
+    except Exception as e:
+        if weights == "imagenet":
+            raise MiranteError(
+                f"model.weights: imagenet: Keras could not download the weights of {config.name} ({e}); "
+                "on a machine without network, give the path of a weights file"
+            ) from e
+        if weights is not None:
+            raise MiranteError(
+                f"model.weights: {weights} does not fit {config.name} {options or ''} at "
+                f"{input_shape[0]} x {input_shape[1]} x {input_shape[2]}: {e}"
+            ) from e
+        raise MiranteError(f"model.name: {config.name} cannot be built at {input_shape}: {e}") from e

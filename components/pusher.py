@@ -1,0 +1,63 @@
+"""Pusher: a blessed model to the versioned folder that TF Serving watches, by atomic rename."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from typing import Any
+
+from tfx.components.pusher import executor
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+
+class AtomicPushExecutor(executor.Executor):
+    """TFX's Pusher, whose version folder appears complete or not at all.
+
+    The version is the second in which the model was blessed, not the one in which it is copied: a push that
+    was killed after the rename and is run again finds its own version and leaves it, so one blessing gives
+    one version. A later blessing of an older model is a newer version, which TF Serving then takes.
+    """
+
+    def Do(  # noqa: N802 - TFX's name
+        self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
+    ) -> None:
+        """Pushes `model` if `model_blessing` and `infra_blessing` say so, else marks it as not pushed."""
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
+        )
+        blessing = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
+        path = push(
+            self.GetModelPath(input_dict),
+            destination.filesystem.base_directory,
+            version=blessing.mlmd_artifact.create_time_since_epoch // 1000,
+        )
+        self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
+
+
+def push(model_path: str, base_directory: str, version: int) -> str:
+    """Copies the SavedModel to `base_directory/<version>` and returns that path.
+
+    Where that version exists with another model, the next free number is taken; with the same model,
+    nothing is copied.
+    """
+    while fileio.exists(path := os.path.join(base_directory, str(version))):
+        if filecmp.cmp(
+            os.path.join(model_path, "fingerprint.pb"), os.path.join(path, "fingerprint.pb"), shallow=False
+        ):
+            return path
+        version += 1
+    # TF Serving looks at folders whose name is a number, and at no others.
+    temporary = os.path.join(base_directory, f".{version}.incomplete")
+    if fileio.exists(temporary):
+        fileio.rmtree(temporary)
+    io_utils.copy_dir(model_path, temporary)
+    fileio.rename(temporary, path)
+    return path

@@ -1,0 +1,57 @@
+"""Resolver: the model that a candidate is compared with."""
+
+from __future__ import annotations
+
+import os
+
+from tfx.dsl.components.common import resolver
+from tfx.dsl.io import fileio
+from tfx.types import artifact, standard_artifacts
+
+from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
+
+CANDIDATE = "candidate"
+MODEL = "model"
+MODEL_BLESSING = "model_blessing"
+
+
+def _class_list(model: artifact.Artifact) -> str | None:
+    path = os.path.join(model.uri, "Format-Serving", ASSETS_EXTRA, LABELS_FILE)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path) as file:
+        return file.read()
+
+
+class BaselineStrategy(resolver.ResolverStrategy):
+    """The latest blessed model other than the candidate, with the candidate's classes.
+
+    TFX's LatestBlessedModelStrategy gives the candidate itself once it was blessed, so that an identical
+    second run compares the model with itself and pushes it again. A model of another class list cannot be
+    compared at all; it is passed over.
+    """
+
+    def resolve_artifacts(
+        self, store: object, input_dict: dict[str, list[artifact.Artifact]]
+    ) -> dict[str, list[artifact.Artifact]]:
+        """Resolves `model` and `model_blessing`, both empty where there is no baseline.
+
+        Args:
+            store: ML Metadata; not asked.
+            input_dict: `candidate`, exactly one model; `model` and `model_blessing`, all there are.
+        """
+        nothing: dict[str, list[artifact.Artifact]] = {MODEL: [], MODEL_BLESSING: []}
+        if not input_dict.get(CANDIDATE):
+            return nothing
+        candidate = input_dict[CANDIDATE][0]
+        blessings = {
+            blessing.get_int_custom_property("current_model_id"): blessing
+            for blessing in sorted(input_dict.get(MODEL_BLESSING, []), key=lambda a: a.id)
+            if blessing.get_int_custom_property("blessed") == 1
+        }
+        classes = _class_list(candidate)
+        for model in sorted(input_dict.get(MODEL, []), key=lambda a: a.id, reverse=True):
+            blessed = model.id in blessings and model.id != candidate.id
+            if blessed and isinstance(model, standard_artifacts.Model) and _class_list(model) == classes:
+                return {MODEL: [model], MODEL_BLESSING: [blessings[model.id]]}
+        return nothing

@@ -1,0 +1,75 @@
+"""The SavedModel: the Transform graph and the network behind the signatures that every pushed model has.
+
+    serving_default       image_bytes  string [N]  encoded images (TF Serving: `{"b64": ...}`)
+    serving_tf_examples   examples     string [N]  serialized tf.train.Example of the data contract
+
+Both give `probabilities` float32 [N, classes] and `labels` string [N, classes], the class names in the order
+of the probabilities. The function `transform` (image_bytes to pixels) is kept beside them, so that what the
+network sees can be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform import IMAGE
+from schemas import features
+
+# TF Serving leaves files in this folder of a model alone.
+ASSETS_EXTRA = "assets.extra"
+LABELS_FILE = "labels.txt"
+
+
+class ServingModule(tf.Module):
+    """What is saved: everything from encoded images to named probabilities."""
+
+    def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
+        super().__init__(name="mirante")
+        self.model = model
+        # A Keras 2 layer: as an attribute its variables and assets are saved, and it is called in a graph.
+        self.transform_layer = tft_output.transform_features_layer()
+        self.class_names = tf.constant(class_names)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """String [N] to float32 [N, H, W, C]: exactly the pixels that training saw."""
+        return self.transform_layer({features.ENCODED: tf.reshape(image_bytes, (-1, 1))})[IMAGE]
+
+    def _predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = tf.nn.softmax(self.model(self.transform(image_bytes), training=False))
+        labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(image_bytes)[0], axis=0)
+        return {"probabilities": probabilities, "labels": labels}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """String [N], encoded images."""
+        return self._predict(image_bytes)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """String [N], serialized examples; only `image/encoded` is read."""
+        parsed = tf.io.parse_example(examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
+        return self._predict(parsed[features.ENCODED])
+
+
+def save_model(
+    model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str], folder: str
+) -> None:
+    """Writes the SavedModel with its signatures, and `assets.extra/labels.txt` with the class names."""
+    module = ServingModule(model, tft_output, class_names)
+    tf.saved_model.save(
+        module,
+        folder,
+        signatures={
+            "serving_default": module.serving_default,
+            "serving_tf_examples": module.serving_tf_examples,
+        },
+    )
+    extra = os.path.join(folder, ASSETS_EXTRA)
+    tf.io.gfile.makedirs(extra)
+    with tf.io.gfile.GFile(os.path.join(extra, LABELS_FILE), "w") as file:
+        file.write("".join(f"{name}\n" for name in class_names))

@@ -1,0 +1,90 @@
+"""Transform: encoded images to normalised pixels, in one graph for training, evaluation and serving.
+
+The image contract of this module: an encoded image is a scalar string holding a JPEG or PNG with 8 bits a
+channel; pixels are float32 [height_px, width_px, channels], RGB (BGR in `imagenet_caffe` alone), in the value
+range that the normalization names:
+
+    zero_one         [0, 1]
+    minus_one_one    [-1, 1]              MobileNetV2 (`keras.applications.mobilenet_v2.preprocess_input`)
+    imagenet         about [-2.2, 2.7]    (x / 255 - mean) / std, ImageNet's RGB mean and deviation
+    imagenet_caffe   [-124, 152]          BGR minus ImageNet's mean, no scaling (VGG16's published weights)
+    standardize      mean 0, deviation 1  per channel over the train split, by a full pass of the analyzers
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.config import TransformConfig
+from schemas import features
+
+IMAGE = "image"
+LABEL = "label"
+
+# Deviations of the 0..1 pixels of ImageNet's training set, as torchvision and Keras ("torch" mode) use them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# BGR means of the 0..255 pixels, from the Caffe release of VGG.
+IMAGENET_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes one JPEG or PNG: a scalar string to uint8 [height, width, channels].
+
+    JPEG is decoded by the accurate integer DCT, with which TensorFlow and Pillow agree exactly.
+    """
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+    return tf.cond(
+        is_jpeg,
+        lambda: tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(encoded, channels=channels),
+    )
+
+
+def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
+    """uint8 [height, width, C] to float32 [height_px, width_px, C] in 0..255, as `config.resize` says."""
+    size = (config.height_px, config.width_px)
+    if config.resize == "pad":
+        resized = tf.image.resize_with_pad(image, *size)
+    else:
+        resized = tf.image.resize(image, size)
+    return tf.ensure_shape(resized, (*size, config.channels))
+
+
+def normalize(pixels: tf.Tensor, config: TransformConfig) -> tf.Tensor:
+    """float32 [N, H, W, C] in 0..255 to the value range of `config.normalization` (module docstring)."""
+    if config.normalization == "zero_one":
+        return pixels / 255.0
+    if config.normalization == "minus_one_one":
+        return pixels / 127.5 - 1.0
+    if config.normalization == "imagenet":
+        return (pixels / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
+    if config.normalization == "imagenet_caffe":
+        return pixels[..., ::-1] - IMAGENET_CAFFE_MEAN_BGR
+    # float64: a float32 sum over a whole data set's pixels would lose the last digits.
+    by_channel = tf.cast(tf.reshape(pixels, (-1, config.channels)), tf.float64)
+    mean = tf.cast(tft.mean(by_channel, reduce_instance_dims=False), tf.float32)
+    variance = tf.cast(tft.var(by_channel, reduce_instance_dims=False), tf.float32)
+    return (pixels - mean) / tf.sqrt(tf.maximum(variance, 1e-6))
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """TFT's preprocessing function.
+
+    Args:
+        inputs: The record's features: `image/encoded` string [N, 1], `image/class/label` int64 [N, 1].
+        custom_config: `{"transform": TransformConfig as a dict}`.
+
+    Returns:
+        `image` float32 [N, height_px, width_px, channels] and `label` int64 [N].
+    """
+    config = TransformConfig.model_validate(custom_config["transform"])
+    pixels = tf.map_fn(
+        lambda encoded: resize(decode(encoded, config.channels), config),
+        tf.reshape(inputs[features.ENCODED], (-1,)),
+        fn_output_signature=tf.TensorSpec((config.height_px, config.width_px, config.channels), tf.float32),
+    )
+    return {IMAGE: normalize(pixels, config), LABEL: tf.reshape(inputs[features.LABEL], (-1,))}

@@ -1,0 +1,226 @@
+"""The `mirante` command. Imports nothing heavy: `mirante --help` answers at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from components.errors import MiranteError, NotBlessedError, UsageError
+
+INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """Ends every command with the exit codes that scripts depend on."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
+        try:
+            kwargs["standalone_mode"] = False
+            code = super().main(*args, **kwargs)
+        except click.exceptions.Abort:
+            click.echo("interrupted; run the same command again to go on from here", err=True)
+            code = INTERRUPTED
+        except click.ClickException as e:
+            e.show()
+            code = 2
+        except UsageError as e:
+            click.echo(f"mirante: {e}", err=True)
+            code = e.exit_code
+        except MiranteError as e:
+            click.echo(f"mirante: {e}", err=True)
+            code = e.exit_code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _example(text: str) -> str:
+    return "\b\nExample:\n  " + text
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mirante", prog_name="mirante")
+def main() -> None:
+    """From a folder of images to a validated, served model.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data refused, 4 model not blessed and
+    nothing pushed, 130 interrupted.
+    """
+
+
+@main.command(epilog=_example("mirante recipes"))
+def recipes() -> None:
+    """List the built-in recipes."""
+    from pipeline.config import RECIPES, recipe_names
+
+    for name in recipe_names():
+        first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        click.echo(f"{name:16}{first.removeprefix('#').strip()}")
+
+
+def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
+    pairs = {}
+    for item in values.split(","):
+        key, equals, value = item.partition("=")
+        try:
+            if not equals:
+                raise ValueError("no =")
+            pairs[key.strip()] = convert(value.strip())
+        except ValueError as e:
+            raise UsageError(f"{what} {values}: expected name=value,name=value, got {item!r}") from e
+    return pairs
+
+
+@main.command(epilog=_example("mirante ingest folder photos/ data/ --splits train=0.8,eval=0.1,test=0.1"))
+@click.argument("source")
+@click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.option("--splits", default="train=0.8,eval=0.1,test=0.1", show_default=True, help="Share of each split.")
+@click.option("--split-names", default=None, help="What the data's splits are, e.g. validation=test.")
+@click.option("--shards", type=click.IntRange(min=1), help="Shards per split; by size when not given.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores when not given.")
+@click.option("--resize", "resize_px", type=click.IntRange(min=1), metavar="PX", help="Longest side at most.")
+@click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
+def ingest(
+    source: str,
+    input_path: Path,
+    output: Path,
+    splits: str,
+    split_names: str | None,
+    shards: int | None,
+    workers: int | None,
+    resize_px: int | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Turn raw images into checked TFRecord shards.
+
+    SOURCE is the format of INPUT: idx (MNIST family), folder (class folders), csv (filename,label). INPUT is
+    a folder, a .zip or a .tar(.gz), or the CSV file itself.
+    """
+    from components import ingest as ingest_package
+    from pipeline.console import make_console, progress_bar
+
+    console = make_console(to_stderr=True)
+    result: dict[str, Any] = {}
+    code = 0
+    try:
+        options = ingest_package.IngestOptions(
+            splits=_pairs(splits, "--splits", float),
+            split_names=_pairs(split_names, "--split-names", str) if split_names else {},
+            shards=shards,
+            workers=workers,
+            resize_px=resize_px,
+            force=force,
+        )
+        with progress_bar(console) as progress:
+            done = ingest_package.ingest(source, input_path, output, options, progress)
+    except UsageError:
+        raise
+    except (MiranteError, KeyboardInterrupt) as e:
+        code = e.exit_code if isinstance(e, MiranteError) else INTERRUPTED
+        result = {"error": str(e) or "interrupted"}
+        console.print(f"mirante: {result['error']}", markup=False, soft_wrap=True)
+    else:
+        result = {
+            "splits": {name: dataclasses.asdict(summary) for name, summary in done.splits.items()},
+            "rejected": done.rejected,
+            "rejects_file": str(done.rejects_file),
+        }
+        for warning in done.warnings:
+            console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        if not as_json:
+            what = "unchanged, nothing to do" if done.unchanged else "ingested"
+            click.echo(f"{output}: {what}; {len(done.class_names)} classes, {done.rejected} rejected")
+            for name, summary in done.splits.items():
+                click.echo(f"  {name:6}{summary.images:10,} images in {summary.shards} shards")
+            if done.rejected:
+                click.echo(f"rejected files and why: {done.rejects_file}")
+    if as_json:
+        click.echo(json.dumps(result))
+    return code
+
+
+@main.command(epilog=_example("mirante run mnist --data mnist/ --set training.epochs=3"))
+@click.argument("recipe")
+@click.option("--data", "data_path", metavar="DIR", help="Raw input, or a folder of contract TFRecords.")
+@click.option("--root", type=click.Path(path_type=Path), help="Pipeline root.  [default: runs/<recipe>]")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
+def run(recipe: str, data_path: str | None, root: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Run a recipe: ingest, validate, train, evaluate, push.
+
+    RECIPE is a built-in name (`mirante recipes`) or a YAML file. Nodes whose inputs did not change keep their
+    results; a run that was killed goes on where it was.
+    """
+    from pipeline.config import load_recipe
+
+    loaded = load_recipe(recipe, overrides, data_path)
+    root = Path(os.path.abspath(root or Path("runs") / loaded.name))
+
+    from pipeline import run as runner
+    from pipeline.console import make_console
+
+    console = make_console(to_stderr=as_json)
+    code = 0
+    try:
+        result, error = runner.run(loaded, root, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to go on from here")
+        if as_json:
+            click.echo(json.dumps({"pipeline": loaded.name, "root": str(root), "error": "interrupted"}))
+        return INTERRUPTED
+    if error is None:
+        console.print(
+            f"\nAsk the model:  mirante predict {os.path.relpath(Path(result.pushed_model or '').parent)} "
+            "IMAGE...",
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        code = error.exit_code if isinstance(error, MiranteError) else 1
+        console.print(f"\nmirante: {error}", soft_wrap=True, markup=False)
+        if not isinstance(error, (MiranteError, NotBlessedError)):
+            console.print(f"The whole story is in {result.log}", soft_wrap=True, markup=False)
+        if isinstance(error, UsageError):
+            return code
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(result)))
+    return code
+
+
+@main.command(epilog=_example("mirante predict runs/digits/serving photo.jpg other.png --json"))
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--min-score", type=float, default=0.0, show_default=True, help="Leave out what scores less.")
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the answers as JSON.")
+def predict(model: str, images: tuple[str, ...], min_score: float, as_json: bool) -> int:
+    """Ask a pushed model what is on images.
+
+    MODEL is a pushed model or the folder of its versions. A file that is no usable image is answered with an
+    error, the others all the same, and the exit code is 1.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from pipeline.predict import predict as answer
+
+    answers = answer(model, images, min_score)
+    for item in answers:
+        if "error" in item:
+            click.echo(f"{item['image']}: {item['error']}", err=True)
+        elif not as_json:
+            best = "  ".join(f"{p['label']} {p['score']:.4f}" for p in item["predictions"][:3])
+            click.echo(f"{item['image']}: {best or 'nothing above --min-score'}")
+    if as_json:
+        click.echo(json.dumps(answers))
+    return 1 if any("error" in item for item in answers) else 0
+
+
+if __name__ == "__main__":
+    main()

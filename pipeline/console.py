@@ -1,0 +1,85 @@
+"""What a person sees of a run, and where everything else that the libraries say goes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def make_console(to_stderr: bool) -> Console:
+    """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    stream.flush()
+    file: IO[str] = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
+    # Not a terminal: no wrapping, so that paths stay whole in a log.
+    return Console(file=file, highlight=False, soft_wrap=not file.isatty())
+
+
+@contextlib.contextmanager
+def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
+    """Sends standard output and error of this process, C++ and children included, to `log_file`.
+
+    What is logged under `mirante` is shown on the console too.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    target = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    root, own = logging.getLogger(), logging.getLogger("mirante")
+    file_handler = logging.FileHandler(log_file)
+    file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    console_handler = _ConsoleHandler(console)
+    levels = root.level, own.level
+    root.addHandler(file_handler)
+    root.setLevel(logging.INFO)
+    own.addHandler(console_handler)
+    own.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(file_handler)
+        own.removeHandler(console_handler)
+        root.setLevel(levels[0])
+        own.setLevel(levels[1])
+        file_handler.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console):
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(f"    {record.getMessage()}", markup=False)
+
+
+@contextlib.contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A callback `(phase, done, total)` that draws a bar on a terminal, and is silent elsewhere."""
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def update(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase, total=total)
+            progress.update(tasks[phase], completed=done, total=total)
+
+        yield update

@@ -1,0 +1,222 @@
+"""The one definition of the pipeline: its nodes, in the order in which the data flows.
+
+Runners decide where the nodes run; nothing here does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfx.components.distribution_validator.component import DistributionValidator
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_gen.import_example_gen.component import ImportExampleGen
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.pusher.component import Pusher
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata, pipeline
+from tfx.proto import (
+    distribution_validator_pb2,
+    example_gen_pb2,
+    pusher_pb2,
+    trainer_pb2,
+    transform_pb2,
+)
+from tfx.types import Channel, standard_artifacts
+
+from components.data_gate import DataGate
+from components.evaluator import eval_config
+from components.infra_validator import InfraValidator
+from components.pusher import AtomicPushExecutor
+from components.resolver import BaselineStrategy
+from components.trainer import run_fn
+from components.transform import preprocessing_fn
+from pipeline.config import Recipe
+from schemas import features
+
+METADATA_FILE = "metadata.sqlite"
+# Beam's in-process runner, asked for by name: since 2.68 the DirectRunner tries to download another one.
+BEAM_PIPELINE_ARGS = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
+    "--direct_running_mode=in_memory",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The data folder that a pipeline is built for.
+
+    Attributes:
+        folder: Holds the TFRecord shards of the data contract.
+        patterns: Shards by split, as a glob relative to `folder`.
+        class_names: All classes, in the order of their labels.
+        schema_file: The curated schema with these classes (`schemas.curated.write_schema`).
+    """
+
+    folder: Path
+    patterns: dict[str, str]
+    class_names: tuple[str, ...]
+    schema_file: Path
+
+
+def _import_path(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _weights_digest(weights: str | None) -> str | None:
+    """SHA-256 of a weights file, so that another file under the same name trains again."""
+    if weights is None or not Path(weights).is_file():
+        return None
+    with open(weights, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.Pipeline:
+    """Builds the TFX pipeline of a recipe.
+
+    Args:
+        recipe: What to do.
+        examples: What to do it on.
+        root: The pipeline root: artifacts, metadata and pushed models lie below it.
+
+    Raises:
+        UsageError: A threshold names a metric that this data set does not have.
+    """
+    # Bring in the records: the three splits that ingest made.
+    example_gen = ImportExampleGen(
+        input_base=str(examples.folder),
+        input_config=example_gen_pb2.Input(
+            splits=[
+                example_gen_pb2.Input.Split(name=split, pattern=examples.patterns[split])
+                for split in features.SPLITS
+            ]
+        ),
+    )
+    # The curated schema, with the data set's class list as the label's domain.
+    schema_gen = ImportSchemaGen(schema_file=str(examples.schema_file))
+    # Statistics of every split; the schema keeps them from counting image bytes as words.
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
+    )
+    # Every split against the schema.
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    # The classes' shares in train against those in eval.
+    distribution_validator = DistributionValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        baseline_statistics=statistics_gen.outputs["statistics"],
+        config=_drift_config(recipe.data.max_label_drift),
+        include_split_pairs=[(features.TRAIN, features.EVAL)],
+    )
+    # Stop here if any of them found something, or if an image does not decode.
+    data_gate = DataGate(
+        examples=example_gen.outputs["examples"],
+        anomalies=example_validator.outputs["anomalies"],
+        drift=distribution_validator.outputs["anomalies"],
+        check_images=int(recipe.data.check_images),
+    )
+    # Decode, resize, normalise: one graph for training and serving. Pixels are not written out:
+    # decoding them again is several times faster than reading them back.
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn=_import_path(preprocessing_fn),
+        splits_config=transform_pb2.SplitsConfig(analyze=[features.TRAIN]),
+        materialize=False,
+        disable_analyzer_cache=True,
+        disable_statistics=True,
+        custom_config={"transform": recipe.transform.model_dump()},
+    )
+    transform.add_upstream_node(data_gate)
+    # Train on the raw records through that graph, and export both as one model.
+    trainer = Trainer(
+        run_fn=_import_path(run_fn),
+        examples=example_gen.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gen.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
+        custom_config={
+            "transform": recipe.transform.model_dump(),
+            "model": recipe.model.model_dump(),
+            "training": recipe.training.model_dump(),
+            "weights_sha256": _weights_digest(recipe.model.weights),
+            "mirante_version": importlib.metadata.version("mirante"),
+        },
+    )
+    # The latest blessed model other than this one, to compare with.
+    resolver = Resolver(
+        strategy_class=BaselineStrategy,
+        candidate=trainer.outputs["model"],
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("Resolver")
+    # Judge the model on the test split: absolute bounds, and against the baseline.
+    evaluator = Evaluator(
+        examples=example_gen.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=resolver.outputs["model"],
+        eval_config=eval_config(recipe.evaluation, len(examples.class_names)),
+        example_splits=[features.TEST],
+    )
+    # Load the model as a server does, and ask it.
+    infra_validator = InfraValidator(
+        model=trainer.outputs["model"],
+        examples=example_gen.outputs["examples"],
+        images=recipe.infra_validation.images,
+        time_limit_secs=recipe.infra_validation.time_limit_secs,
+    )
+    # Hand it over to TF Serving, if both blessed it.
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=recipe.push.destination or str(root / "serving")
+            )
+        ),
+        custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
+    )
+    return pipeline.Pipeline(
+        pipeline_name=recipe.name,
+        pipeline_root=str(root),
+        components=[
+            example_gen,
+            schema_gen,
+            statistics_gen,
+            example_validator,
+            distribution_validator,
+            data_gate,
+            transform,
+            trainer,
+            resolver,
+            evaluator,
+            infra_validator,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(root / METADATA_FILE)),
+        beam_pipeline_args=list(BEAM_PIPELINE_ARGS),
+    )
+
+
+def _drift_config(max_label_drift: float) -> distribution_validator_pb2.DistributionValidatorConfig:
+    config = distribution_validator_pb2.DistributionValidatorConfig()
+    feature = config.default_slice_config.feature.add()
+    feature.path.step.append(features.LABEL_TEXT)
+    feature.distribution_comparator.infinity_norm.threshold = max_label_drift
+    return config

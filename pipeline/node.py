@@ -1,0 +1,137 @@
+"""Runs one node of a compiled pipeline with TFX's portable launcher, in this process.
+
+Every runner is a loop or a task around `NodeRunner.run`: same drivers, same cache, same lineage wherever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+
+COMPLETED = "completed"
+CACHED = "cached"
+FAILED = "failed"
+SKIPPED = "skipped"
+
+_RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """One output artifact of a node: its place and its custom properties."""
+
+    uri: str
+    properties: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeResult:
+    """What became of a node.
+
+    Attributes:
+        status: completed, cached, failed or skipped.
+        seconds: Wall time of driver, executor and publisher together.
+        outputs: The output artifacts by channel name, also when they come from the cache.
+        error: What a failed node raised.
+    """
+
+    status: str
+    seconds: float
+    outputs: dict[str, Output] = dataclasses.field(default_factory=dict)
+    error: BaseException | None = None
+
+
+class NodeRunner:
+    """A compiled pipeline, ready to run its nodes one by one.
+
+    Args:
+        definition: From `create_pipeline`.
+        run_id: Identifies the run in ML Metadata.
+    """
+
+    def __init__(self, definition: pipeline.Pipeline, run_id: str):
+        self._ir = compiler.Compiler().compile(definition)
+        runtime_parameter_utils.substitute_runtime_parameter(
+            self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+        )
+        self._deployment = runner_utils.extract_local_deployment_config(self._ir)
+        config = self._deployment.metadata_connection_config
+        self._connection = getattr(config, config.WhichOneof("connection_config"))
+        # In topological order.
+        self._nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in self._ir.nodes}
+
+    @property
+    def node_ids(self) -> list[str]:
+        """All nodes, each after those that it depends on."""
+        return list(self._nodes)
+
+    def run(self, node_id: str) -> NodeResult:
+        """Runs a node whose upstream nodes have run. Never raises for what the node does."""
+        began = time.monotonic()
+        node = self._nodes[node_id]
+        try:
+            info = launcher.Launcher(
+                pipeline_node=node,
+                mlmd_connection=metadata.Metadata(self._connection),
+                pipeline_info=self._ir.pipeline_info,
+                pipeline_runtime_spec=self._ir.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(self._deployment, node_id),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
+            ).launch()
+        except Exception as e:
+            return NodeResult(FAILED, time.monotonic() - began, error=e)
+        if info is None or info.execution_id is None:
+            error = RuntimeError(f"{node_id} found no input: did an upstream node run under this root?")
+            return NodeResult(FAILED, time.monotonic() - began, error=error)
+        with metadata.Metadata(self._connection) as handle:
+            store = handle.store
+            (execution,) = store.get_executions_by_id([info.execution_id])
+            cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
+            if node.node_info.type.name == _RESOLVER:
+                cached = self._resolved_as_before(store, execution)
+            outputs = {
+                key: Output(artifact.uri, _properties(artifact))
+                for key, artifact in _outputs(store, execution.id).items()
+            }
+        return NodeResult(CACHED if cached else COMPLETED, time.monotonic() - began, outputs)
+
+    @staticmethod
+    def _resolved_as_before(store: Any, execution: Any) -> bool:
+        """Whether a Resolver, which executes nothing, gave what it gave the last time."""
+        executions = store.get_executions_by_type(
+            store.get_execution_types_by_id([execution.type_id])[0].name
+        )
+        former = [other.id for other in executions if other.id < execution.id]
+        if not former:
+            return False
+        return {key: artifact.id for key, artifact in _outputs(store, max(former)).items()} == {
+            key: artifact.id for key, artifact in _outputs(store, execution.id).items()
+        }
+
+
+def _outputs(store: Any, execution_id: int) -> dict[str, Any]:
+    events = [
+        event
+        for event in store.get_events_by_execution_ids([execution_id])
+        if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
+    ]
+    artifacts = {
+        artifact.id: artifact
+        for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
+    }
+    return {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
+
+
+def _properties(artifact: Any) -> dict[str, Any]:
+    return {
+        key: getattr(value, value.WhichOneof("value"))
+        for key, value in artifact.custom_properties.items()
+        if value.WhichOneof("value")
+    }

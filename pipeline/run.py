@@ -1,0 +1,236 @@
+"""The local runner: one run of a recipe on this machine, node by node, told to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from components.errors import MiranteError, NotBlessedError
+from pipeline import data
+from pipeline.config import Recipe
+from pipeline.console import progress_bar, quiet_libraries
+from schemas.curated import write_schema
+
+# In the order in which they run; here as well as in `pipeline.definition` so that they can be told to the
+# user seconds before TFX is imported. A test holds the two together.
+NODE_IDS = (
+    "ImportExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "DistributionValidator",
+    "ExampleValidator",
+    "DataGate",
+    "Transform",
+    "Trainer",
+    "InfraValidator",
+    "Resolver",
+    "Evaluator",
+    "Pusher",
+)
+
+
+@dataclasses.dataclass
+class RunResult:
+    """What `mirante run --json` prints, and what `<root>/runs/<run_id>/result.json` keeps."""
+
+    pipeline: str
+    run_id: str
+    root: str
+    wall_seconds: float = 0.0
+    components: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    blessed: bool | None = None
+    infra_blessed: bool | None = None
+    pushed_model: str | None = None
+    per_class: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    log: str | None = None
+    error: str | None = None
+
+
+@contextlib.contextmanager
+def _sole_user_of(root: Path) -> Iterator[None]:
+    """Holds the root's lock; it goes with the process, however that ends."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / ".lock"
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise MiranteError(
+                f"{root} is in use by another run (process {holder}): wait for it, or give another --root"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, Exception | None]:
+    """Runs a recipe under `root`.
+
+    Returns:
+        The result, and what ended the run early: the error of the failed node, NotBlessedError when all nodes
+        ran and nothing was pushed, None when a model was pushed (now, or by an earlier identical run).
+    """
+    began = time.monotonic()
+    run_id = datetime.datetime.now().strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    result = RunResult(recipe.name, run_id, str(root))
+    error: Exception | None = None
+    try:
+        with _sole_user_of(root):
+            try:
+                _run_locked(recipe, root, result, console)
+            except Exception as e:
+                error = e
+                result.error = str(e)
+            result.wall_seconds = round(time.monotonic() - began, 3)
+            _keep_result(root, result)
+    except MiranteError as e:
+        return dataclasses.replace(result, error=str(e)), e
+    return result, error
+
+
+def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console) -> None:
+    console.print(f"[bold]{recipe.name}[/bold]  run {result.run_id} in {root}", soft_wrap=True)
+    folder = root / "runs" / result.run_id
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    log = root / "logs" / f"{result.run_id}.log"
+    result.log = str(log)
+    with quiet_libraries(log, console):
+        examples_folder = _prepare_data(recipe, root, console)
+        console.print(f"  will run    {' > '.join(NODE_IDS)}", soft_wrap=True)
+        patterns, class_names = data.describe(examples_folder)
+        schema_file = write_schema(class_names, root / "schema")
+        with console.status("loading TFX"):
+            # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
+            from pipeline.definition import Examples, create_pipeline
+            from pipeline.node import NodeRunner
+
+        examples = Examples(examples_folder, patterns, tuple(class_names), schema_file)
+        nodes = NodeRunner(create_pipeline(recipe, examples, root), result.run_id)
+        _run_nodes(nodes, result, console, class_names)
+    _summarize(result, console)
+    if not result.pushed_model:
+        raise NotBlessedError(result.error or "nothing was pushed")
+
+
+def _prepare_data(recipe: Recipe, root: Path, console: Console) -> Path:
+    began = time.monotonic()
+    with progress_bar(console) as progress:
+        folder, ingested = data.prepare(recipe.data, root, progress)
+    if ingested is None:
+        console.print(f"  data        {folder} (TFRecords, read as they are)", soft_wrap=True)
+        return folder
+    for warning in ingested.warnings:
+        console.print(f"  [yellow]warning[/yellow]     {warning}", soft_wrap=True)
+    counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
+    how = "unchanged" if ingested.unchanged else f"ingested in {time.monotonic() - began:.1f} s"
+    rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
+    console.print(
+        f"  data        {counts} images of {len(ingested.class_names)} classes, {how}{rejected}",
+        soft_wrap=True,
+    )
+    return folder
+
+
+def _run_nodes(nodes: Any, result: RunResult, console: Console, class_names: list[str]) -> None:
+    from pipeline.node import FAILED, SKIPPED
+
+    failed: tuple[str, BaseException] | None = None
+    for number, node_id in enumerate(nodes.node_ids, start=1):
+        if failed:
+            result.components[node_id] = {"status": SKIPPED, "seconds": 0.0}
+            continue
+        label = f"  [{number:2}/{len(nodes.node_ids)}] {node_id:22}"
+        with console.status(f"{label.strip()} running"):
+            outcome = nodes.run(node_id)
+        result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
+        console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
+        if outcome.status == FAILED:
+            failed = node_id, outcome.error
+        else:
+            _take_in(node_id, outcome.outputs, result, class_names)
+    if failed:
+        _raise_for(*failed, log=result.log)
+
+
+def _take_in(node_id: str, outputs: dict[str, Any], result: RunResult, class_names: list[str]) -> None:
+    """Takes over what a node's outputs say of the model, be they new or cached."""
+    if node_id == "Evaluator":
+        from components.evaluator import read_evaluation
+
+        evaluation = read_evaluation(outputs["evaluation"].uri)
+        result.metrics = evaluation.metrics
+        result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
+        result.blessed = outputs["blessing"].properties.get("blessed") == 1
+        if not result.blessed:
+            result.error = "the model is not blessed: " + "; ".join(evaluation.failures)
+    elif node_id == "InfraValidator":
+        blessing = outputs["blessing"]
+        result.infra_blessed = blessing.properties.get("blessed") == 1
+        if not result.infra_blessed:
+            from components.infra_validator import REPORT
+
+            report = json.loads((Path(blessing.uri) / REPORT).read_text(encoding="utf-8"))
+            said = "the model is not infra blessed: " + "; ".join(report["problems"])
+            result.error = f"{result.error}\n{said}" if result.error else said
+    elif node_id == "Pusher":
+        properties = outputs["pushed_model"].properties
+        result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
+
+
+def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
+    """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
+    traceback.print_exception(type(error), error, error.__traceback__)  # to the log
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MiranteError):
+            raise type(cause)(f"{node_id}: {cause}") from error
+        cause = cause.__cause__ or cause.__context__
+    last = traceback.format_exception_only(type(error), error)[-1].strip()
+    raise MiranteError(f"{node_id} failed: {last}\nThe whole story is in {log}") from error
+
+
+def _summarize(result: RunResult, console: Console) -> None:
+    executed = [node for node, outcome in result.components.items() if outcome["status"] == "completed"]
+    if not executed:
+        console.print("  nothing changed: every node's result was kept from an earlier run")
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for name, value in result.metrics.items():
+        table.add_row(f"test {name}", f"{value:.4f}")
+    table.add_row("blessed", _yes_or_no(result.blessed))
+    table.add_row("infra blessed", _yes_or_no(result.infra_blessed))
+    table.add_row("pushed model", result.pushed_model or "none")
+    console.print(table)
+
+
+def _yes_or_no(value: bool | None) -> str:
+    return {True: "[green]yes[/green]", False: "[red]no[/red]", None: "not reached"}[value]
+
+
+def _keep_result(root: Path, result: RunResult) -> None:
+    folder = root / "runs" / result.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".result.json"
+    temporary.write_text(json.dumps(dataclasses.asdict(result), indent=2), encoding="utf-8")
+    temporary.replace(folder / "result.json")
+
+

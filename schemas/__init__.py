@@ -1,0 +1,1 @@
+"""The data contract: feature names, splits and the curated schema. Imports no TensorFlow."""
