@@ -7,6 +7,7 @@ reads what they wrote, decodes every image besides, and raises.
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
 import json
 import os
+from collections.abc import Iterable
 
 import apache_beam as beam
 import tensorflow as tf
@@ -29,6 +30,11 @@ REPORT = "report.json"
 # Examples named per split; the count is always whole.
 MAX_NAMED = 10
 
+# File name, and what is wrong.
+Problem = tuple[str, str]
+# Images, bad images, the first of these by name.
+Count = tuple[int, int, list[Problem]]
+
 
 class DataBlessing(artifact.Artifact):
     """Says that data passed DataGate: a folder with `report.json`, the images counted by split."""
@@ -48,13 +54,17 @@ def read_anomalies(folder: str) -> list[str]:
             with fileio.open(path, "rb") as file:
                 anomalies.ParseFromString(file.read())
             for feature, info in sorted(anomalies.anomaly_info.items()):
-                sentences.append(f"{feature} in split {split}: {info.short_description}: {info.description}")
+                # What ExampleValidator says of a feature as a whole, DistributionValidator says by reason.
+                for reason in info.reason or [info]:
+                    sentences.append(
+                        f"{feature} in split {split}: {reason.short_description}: {reason.description}"
+                    )
             if anomalies.HasField("dataset_anomaly_info"):
                 sentences.append(f"split {split}: {anomalies.dataset_anomaly_info.description}")
     return sentences
 
 
-def image_problem(record: bytes) -> tuple[str, str] | None:
+def image_problem(record: bytes) -> Problem | None:
     """None for a serialized example whose image decodes, else its file name and what is wrong."""
     feature = tf.train.Example.FromString(record).features.feature
     name = b"".join(feature[features.FILENAME].bytes_list.value).decode(errors="replace") or "(unnamed)"
@@ -66,27 +76,30 @@ def image_problem(record: bytes) -> tuple[str, str] | None:
     except tf.errors.InvalidArgumentError as e:
         return name, f"image/encoded cannot be decoded: {e.message.splitlines()[0]}"
     if image.shape[-1] not in (1, 3) or image.dtype != tf.uint8:
-        return name, f"image/encoded has {image.shape[-1]} channels of {image.dtype.name}, not 1 or 3 of uint8"
+        return (
+            name,
+            f"image/encoded has {image.shape[-1]} channels of {image.dtype.name}, not 1 or 3 of uint8",
+        )
     return None
 
 
-class _Problems(beam.CombineFn):
+class _Problems(beam.CombineFn):  # type: ignore[misc]
     """Counts records and keeps the first `MAX_NAMED` problems by name."""
 
-    def create_accumulator(self):
+    def create_accumulator(self) -> Count:
         return 0, 0, []
 
-    def add_input(self, accumulator, element):
+    def add_input(self, accumulator: Count, element: Problem | None) -> Count:
         images, bad, named = accumulator
         if element is None:
             return images + 1, bad, named
         return images + 1, bad + 1, sorted([*named, element])[:MAX_NAMED]
 
-    def merge_accumulators(self, accumulators):
+    def merge_accumulators(self, accumulators: Iterable[Count]) -> Count:
         images, bad, named = zip(*accumulators, strict=True)
         return sum(images), sum(bad), sorted(item for part in named for item in part)[:MAX_NAMED]
 
-    def extract_output(self, accumulator):
+    def extract_output(self, accumulator: Count) -> Count:
         return accumulator
 
 
@@ -98,7 +111,7 @@ def DataGate(  # noqa: N802 - components are named like classes
     blessing: OutputArtifact[DataBlessing],
     check_images: Parameter[int],
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
-):
+) -> None:
     """Raises DataRefusedError, naming feature, split and anomaly, or writes its report.
 
     `anomalies` come from ExampleValidator, `drift` from DistributionValidator; `check_images` 0 skips the

@@ -17,6 +17,7 @@ import json
 from typing import Any
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.config import EvaluationConfig
 from components.errors import UsageError
@@ -33,31 +34,31 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
     return OVERALL_METRICS if num_classes > 5 else OVERALL_METRICS[:-1]
 
 
-def _thresholds(name: str, config: EvaluationConfig) -> list[tfma.PerSliceMetricThreshold]:
+def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSliceMetricThreshold]:
     """The bounds of a metric on the whole split; a plain `threshold` would bind every class's slice too."""
     if name not in config.thresholds and name not in config.max_regression:
         return []
-    threshold = tfma.MetricThreshold()
+    threshold = config_pb2.MetricThreshold()
     lower_is_better = name in LOWER_IS_BETTER
     if name in config.thresholds:
         bound = {"upper_bound" if lower_is_better else "lower_bound": {"value": config.thresholds[name]}}
-        threshold.value_threshold.CopyFrom(tfma.GenericValueThreshold(**bound))
+        threshold.value_threshold.CopyFrom(config_pb2.GenericValueThreshold(**bound))
     if name in config.max_regression:
         allowed = config.max_regression[name]
         threshold.change_threshold.CopyFrom(
-            tfma.GenericChangeThreshold(
+            config_pb2.GenericChangeThreshold(
                 direction=(
-                    tfma.MetricDirection.LOWER_IS_BETTER
+                    config_pb2.MetricDirection.LOWER_IS_BETTER
                     if lower_is_better
-                    else tfma.MetricDirection.HIGHER_IS_BETTER
+                    else config_pb2.MetricDirection.HIGHER_IS_BETTER
                 ),
                 absolute={"value": allowed if lower_is_better else -allowed},
             )
         )
-    return [tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)]
+    return [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
 
 
-def eval_config(config: EvaluationConfig, num_classes: int) -> tfma.EvalConfig:
+def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalConfig:
     """TFMA's configuration: metrics, thresholds, slices, through `serving_tf_examples`.
 
     Raises:
@@ -71,9 +72,9 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> tfma.EvalConfig:
                 f"there are {', '.join(metric_names(num_classes))}"
             )
 
-    def metric(class_name: str, name: str, **options: Any) -> tfma.MetricConfig:
+    def metric(class_name: str, name: str, **options: Any) -> config_pb2.MetricConfig:
         options["name"] = name
-        return tfma.MetricConfig(
+        return config_pb2.MetricConfig(
             class_name=class_name,
             config=json.dumps(options),
             per_slice_thresholds=_thresholds(name, config),
@@ -88,15 +89,15 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> tfma.EvalConfig:
     if num_classes > 5:
         overall.append(metric("SparseTopKCategoricalAccuracy", "top_5_accuracy", k=5))
     classes = list(range(num_classes))
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 name=CANDIDATE,
                 signature_name="serving_tf_examples",
                 label_key=features.LABEL,
                 prediction_key="probabilities",
             ),
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 name=BASELINE,
                 signature_name="serving_tf_examples",
                 label_key=features.LABEL,
@@ -105,27 +106,27 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> tfma.EvalConfig:
             ),
         ],
         metrics_specs=[
-            tfma.MetricsSpec(metrics=overall),
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(metrics=overall),
+            config_pb2.MetricsSpec(
                 metrics=[metric("AUC", "auc")],
-                binarize=tfma.BinarizationOptions(class_ids={"values": classes}),
-                aggregate=tfma.AggregationOptions(
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": classes}),
+                aggregate=config_pb2.AggregationOptions(
                     macro_average=True, class_weights={index: 1.0 for index in classes}
                 ),
             ),
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 # top_k=1: a class counts as predicted where it is the most probable one.
                 metrics=[
                     metric("Precision", "precision", top_k=1),
                     metric("Recall", "recall", top_k=1),
                     metric("F1Score", "f1", top_k=1),
                 ],
-                binarize=tfma.BinarizationOptions(class_ids={"values": classes}),
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": classes}),
             ),
         ],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            *([tfma.SlicingSpec(feature_keys=[features.LABEL_TEXT])] if config.slice_by_class else []),
+            config_pb2.SlicingSpec(),
+            *([config_pb2.SlicingSpec(feature_keys=[features.LABEL_TEXT])] if config.slice_by_class else []),
         ],
     )
 

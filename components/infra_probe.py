@@ -65,7 +65,9 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
     answers = {}
     for name in sorted(set(requests) | set(loaded.signatures)):
         if name not in loaded.signatures or name not in requests:
-            report["problems"].append(f"signature {name} is {'unknown' if name not in requests else 'missing'}")
+            report["problems"].append(
+                f"signature {name} is {'unknown' if name not in requests else 'missing'}"
+            )
             continue
         signature = loaded.signatures[name]
         (argument,) = signature.structured_input_signature[1]

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -36,7 +37,7 @@ def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) 
             writer.write(record)
 
 
-def validate(model_dir: str, records_file: str, time_limit_secs: int) -> dict:
+def validate(model_dir: str, records_file: str, time_limit_secs: int) -> dict[str, Any]:
     """Runs `infra_probe` on the model; its report, with what went wrong under `problems`."""
     command = [sys.executable, infra_probe.__file__, model_dir, records_file]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -49,7 +50,8 @@ def validate(model_dir: str, records_file: str, time_limit_secs: int) -> dict:
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         return {"problems": [f"the process that loads the model ended with {done.returncode}: {last[0]}"]}
-    return json.loads(done.stdout.splitlines()[-1])
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
 
 
 @component
@@ -59,7 +61,7 @@ def InfraValidator(  # noqa: N802 - components are named like classes
     blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     images: Parameter[int],
     time_limit_secs: Parameter[int],
-):
+) -> None:
     """Sends `images` real images of the test split through every signature within `time_limit_secs`.
 
     The blessing's folder holds `report.json` (see `infra_probe`), and its property `blessed` what Pusher reads.

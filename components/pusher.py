@@ -30,9 +30,7 @@ class AtomicPushExecutor(executor.Executor):
             self._MarkNotPushed(pushed)
             return
         destination = pusher_pb2.PushDestination()
-        proto_utils.json_to_proto(
-            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
-        )
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         blessing = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
         path = push(
             self.GetModelPath(input_dict),

@@ -81,7 +81,9 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
 @click.argument("source")
 @click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
 @click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
-@click.option("--splits", default="train=0.8,eval=0.1,test=0.1", show_default=True, help="Share of each split.")
+@click.option(
+    "--splits", default="train=0.8,eval=0.1,test=0.1", show_default=True, help="Share of each split."
+)
 @click.option("--split-names", default=None, help="What the data's splits are, e.g. validation=test.")
 @click.option("--shards", type=click.IntRange(min=1), help="Shards per split; by size when not given.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores when not given.")
@@ -154,7 +156,9 @@ def ingest(
 @click.option("--root", type=click.Path(path_type=Path), help="Pipeline root.  [default: runs/<recipe>]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
-def run(recipe: str, data_path: str | None, root: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def run(
+    recipe: str, data_path: str | None, root: Path | None, overrides: tuple[str, ...], as_json: bool
+) -> int:
     """Run a recipe: ingest, validate, train, evaluate, push.
 
     RECIPE is a built-in name (`mirante recipes`) or a YAML file. Nodes whose inputs did not change keep their

@@ -134,7 +134,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 def _make_paths_absolute(values: dict[str, Any]) -> None:
     for part, key in (("data", "path"), ("model", "weights"), ("push", "destination")):
         section = values.get(part)
-        value = section.get(key) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            continue
+        value = section.get(key)
         if isinstance(value, str) and value != "imagenet" and "://" not in value:
             section[key] = os.path.abspath(os.path.expanduser(value))
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from components.config import DataConfig
 from components.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
-from pipeline.config import DataConfig
 from schemas import features
 
 # Splits of contract data without a manifest are told apart by the beginning of their files' names.
@@ -111,7 +111,10 @@ def _add_class_names(names: dict[int, str], records: Iterable[Any]) -> None:
 
     for record in records:
         feature = tf.train.Example.FromString(record.numpy()).features.feature
-        labels, texts = feature[features.LABEL].int64_list.value, feature[features.LABEL_TEXT].bytes_list.value
+        labels, texts = (
+            feature[features.LABEL].int64_list.value,
+            feature[features.LABEL_TEXT].bytes_list.value,
+        )
         if not labels or not texts:
             continue  # DataGate names such records
         text = texts[0].decode("utf-8")

@@ -232,5 +232,3 @@ def _keep_result(root: Path, result: RunResult) -> None:
     temporary = folder / ".result.json"
     temporary.write_text(json.dumps(dataclasses.asdict(result), indent=2), encoding="utf-8")
     temporary.replace(folder / "result.json")
-
-

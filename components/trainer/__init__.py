@@ -1,8 +1,8 @@
 """Trainer: fits the recipe's network on what Transform makes, and exports it with its signatures.
 
-    input.py    records of a split, through the Transform graph, to batches
-    fit.py      the optimiser, the stages (frozen backbone, then fine-tuning), the callbacks
-    export.py   the SavedModel: Transform graph and network behind the serving signatures
+input.py    records of a split, through the Transform graph, to batches
+fit.py      the optimiser, the stages (frozen backbone, then fine-tuning), the callbacks
+export.py   the SavedModel: Transform graph and network behind the serving signatures
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class SplitInput:
         self.image_shape = tuple(int(size) for size in spec.shape)
 
     def _records(self) -> tf.data.Dataset:
-        files = tf.data.Dataset.from_tensor_slices(self._files)
+        files = tf.data.Dataset.from_tensor_slices(tf.constant(self._files, tf.string))
         return files.interleave(
             lambda name: tf.data.TFRecordDataset(name, compression_type=_compression(self._files)),
             cycle_length=4,

@@ -1,0 +1,70 @@
+# `make` lists the targets. The first one that needs it makes .venv: requirements/setup_venv.py says how.
+# STACK=1.16|1.21 and PYTHON=/path/to/python choose by hand.
+
+BIN := .venv/bin
+FAST := -m "not slow and not real_data"
+PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
+# Where the tests marked real_data find the image sets.
+MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
+# uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
+UPGRADE ?=
+# The venv's own first: it starts quicker than a pyenv shim.
+BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-real-data lint check format lock \
+	accept accept-digits accept-mnist accept-cats-vs-dogs bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make or update .venv (every target that needs it does this first)
+	@test -n "$(BOOT_PYTHON)" || { echo "mirante: no Python 3 on PATH. On Debian and Ubuntu:" \
+		"apt-get install python3-dev python3-venv g++ make" >&2; exit 1; }
+	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)"
+
+demo: setup ## Train, check and push a digits model: no network, account or GPU
+	$(BIN)/mirante run digits
+
+test: setup ## Fast tests: no network, account or GPU
+	$(BIN)/pytest $(FAST)
+
+test-slow: setup ## Tests that train a model or run a whole pipeline
+	$(BIN)/pytest -m "slow and not real_data"
+
+test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
+	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(BIN)/pytest -m real_data
+
+lint: setup ## Format, lint and types
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/mypy
+
+check: lint test ## What has to pass before a change goes in: lint and the fast tests
+
+format: setup ## Format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix-only $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)
+
+lock: $(BIN)/uv ## Write the lock files anew from pyproject.toml and requirements/*.in
+	$(call compile,requirements/bootstrap.in,3.10,bootstrap)
+	$(call compile,pyproject.toml --extra dev requirements/tfx-1.16.in,3.10,tfx-1.16)
+	$(call compile,pyproject.toml --extra dev requirements/tfx-1.21.in,3.11,tfx-1.21)
+
+# Sources, oldest Python, name of the lock file.
+compile = $(BIN)/uv pip compile $(1) --universal --python-version $(2) --generate-hashes --quiet $(UPGRADE) \
+	--custom-compile-command "make lock" --output-file requirements/$(3).txt
+
+$(BIN)/uv:
+	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)" --only-bootstrap
+
+accept: accept-digits accept-mnist accept-cats-vs-dogs ## Every acceptance run; or one: accept-digits, accept-mnist, accept-cats-vs-dogs
+
+accept-digits accept-mnist accept-cats-vs-dogs: accept-%: setup
+	$(BIN)/python benchmarks/accept.py $*
+
+bench: setup ## Measure throughput
+	$(BIN)/python benchmarks/bench.py
+
+clean: ## Remove .venv, runs and caches
+	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

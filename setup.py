@@ -1,0 +1,9 @@
+"""Kept for Apache Beam: its remote runners take the path of a `setup.py` (`--setup_file`).
+
+Dataflow and Flink workers build a source distribution from it, so that they can import `components` and
+`schemas`. All there is to say about the distribution stands in `pyproject.toml`.
+"""
+
+from setuptools import setup
+
+setup()

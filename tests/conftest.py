@@ -1,0 +1,42 @@
+"""What every test may use, and the rules for the tests on real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+# Set by `make test-real-data`: there, a test that skips has checked nothing and counts as failed.
+SKIP_IS_FAILURE = os.environ.get("MIRANTE_REQUIRE_REAL_DATA") == "1"
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The folder with the real image sets; for tests marked `real_data`, skips when there is none."""
+    folder = Path(os.environ.get("MIRANTE_TEST_DATA", ""))
+    if not os.environ.get("MIRANTE_TEST_DATA") or not folder.is_dir():
+        pytest.skip("needs the image sets: set MIRANTE_TEST_DATA to their folder, or run make test-real-data")
+    return folder.resolve()
+
+
+def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if SKIP_IS_FAILURE and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, which is a failure here: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_instead_of_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_instead_of_skip(report)
+    return report

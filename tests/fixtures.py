@@ -1,0 +1,26 @@
+"""Expensive objects that several test modules share; a module asks for them by `pytest_plugins = ["tests.fixtures"]`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def make_tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tiny.Tiny]:
+    """Gives a tiny split and its Transform graph by the number of channels; made once a session."""
+    return functools.cache(lambda channels: tiny.make_tiny(tmp_path_factory.mktemp("tiny"), channels))
+
+
+@pytest.fixture(scope="session")
+def export(
+    tmp_path_factory: pytest.TempPathFactory, make_tiny: Callable[[int], tiny.Tiny]
+) -> Callable[[int], tiny.Exported]:
+    """Gives an exported model of the tiny split by the number of channels; made once a session."""
+    return functools.cache(
+        lambda channels: tiny.export(make_tiny(channels), tmp_path_factory.mktemp("exported") / "model")
+    )

@@ -1,0 +1,124 @@
+"""DataGate behind the real ExampleGen, StatisticsGen and validators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.data_gate import image_problem
+from components.errors import DataRefusedError
+from pipeline.config import load_recipe
+from schemas.curated import write_schema
+from tests import records
+
+UP_TO_GATE = (
+    "ImportExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "DistributionValidator",
+    "ExampleValidator",
+    "DataGate",
+)
+
+
+def run_to_gate(folder: Path, root: Path) -> Any:
+    """Runs the nodes up to DataGate over `folder` and returns DataGate's result."""
+    from pipeline.definition import Examples, create_pipeline
+    from pipeline.node import FAILED, NodeRunner
+
+    patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
+    schema_file = write_schema(records.CLASSES, root / "schema")
+    examples = Examples(folder, patterns, records.CLASSES, schema_file)
+    runner = NodeRunner(create_pipeline(load_recipe("digits"), examples, root), "run")
+    for node_id in UP_TO_GATE:
+        result = runner.run(node_id)
+        if node_id != "DataGate":
+            assert result.status != FAILED, (node_id, result.error)
+    return result
+
+
+def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -> None:
+    folder = records.write_shards(
+        tmp_path / "data",
+        {
+            "train": [
+                *records.balanced(60, 0),
+                records.example(0, 900, image__encoded=b"\x89PNG no picture"),
+            ],
+            "eval": [*records.balanced(30, 100), records.example(1, 901, image__class__text=b"purple")],
+            "test": [
+                *records.balanced(30, 200),
+                records.example(2, 902, image__encoded=None),
+                records.example(2, 903, image__class__label=7),
+            ],
+        },
+    )
+    result = run_to_gate(folder, tmp_path / "root")
+    assert isinstance(result.error, DataRefusedError)
+    said = str(result.error).splitlines()
+
+    def line(*parts: str) -> str:
+        found = [text for text in said if all(part in text for part in parts)]
+        assert found, (parts, said)
+        return found[0]
+
+    assert "blue/900.png" in line("image/encoded", "split train", "cannot be decoded")
+    assert "purple" in line("image/class/text", "split eval")
+    assert "red/902.png" in line("image/encoded", "split test", "is missing")
+    line("image/encoded in split test", "dropped")
+    line("image/class/label in split test", "out-of-range")
+
+
+def test_drift_of_the_label_distribution_between_train_and_eval(tmp_path: Path) -> None:
+    folder = records.write_shards(
+        tmp_path / "data",
+        {
+            "train": records.balanced(60, 0),
+            # Half of eval is red, a third of train.
+            "eval": [*records.balanced(30, 100), *(records.example(2, 300 + i) for i in range(10))],
+            "test": records.balanced(30, 200),
+        },
+    )
+    result = run_to_gate(folder, tmp_path / "root")
+    assert isinstance(result.error, DataRefusedError)
+    (line,) = [text for text in str(result.error).splitlines() if text.startswith("  - ")]
+    assert "image/class/text in split train against eval" in line
+    assert "red" in line
+
+
+def test_clean_data_passes(tmp_path: Path) -> None:
+    folder = records.write_shards(
+        tmp_path / "data",
+        {
+            "train": records.balanced(60, 0),
+            "eval": records.balanced(30, 100),
+            "test": records.balanced(30, 200),
+        },
+    )
+    result = run_to_gate(folder, tmp_path / "root")
+    assert result.status == "completed", result.error
+    assert (Path(result.outputs["blessing"].uri) / "report.json").read_text() == (
+        '{"images": {"train": 60, "eval": 30, "test": 30}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"image__encoded": None}, "is missing"),
+        ({"image__encoded": b""}, "is missing"),
+        ({"image__encoded": b"<html>not found</html>"}, "cannot be decoded"),
+        ({"image__encoded": records.png(0, 1)[:-40]}, "cannot be decoded"),
+    ],
+)
+def test_image_problem(changes: dict[str, Any], reason: str | None) -> None:
+    problem = image_problem(records.example(0, 5, **changes).SerializeToString())
+    if reason is None:
+        assert problem is None
+    else:
+        assert problem is not None
+        assert problem[0] == "blue/5.png"
+        assert reason in problem[1]
