@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
+DEFAULT_REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
 # Set by `make test-real-data`: there, a test that skips has checked nothing and counts as failed.
 SKIP_IS_FAILURE = os.environ.get("MIRANTE_REQUIRE_REAL_DATA") == "1"
 
 
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
-    """The folder with the real image sets; for tests marked `real_data`, skips when there is none."""
-    folder = Path(os.environ.get("MIRANTE_TEST_DATA", ""))
-    if not os.environ.get("MIRANTE_TEST_DATA") or not folder.is_dir():
-        pytest.skip("needs the image sets: set MIRANTE_TEST_DATA to their folder, or run make test-real-data")
+    """The folder with the real image sets; tests marked `real_data` skip when there is none."""
+    folder = Path(os.environ.get("MIRANTE_TEST_DATA") or DEFAULT_REAL_DATA)
+    if not folder.is_dir():
+        pytest.skip(f"needs the real image sets, and {folder} is no folder: set MIRANTE_TEST_DATA to theirs")
     return folder.resolve()
 
 

@@ -1,0 +1,32 @@
+"""Raw image data to TFRecord shards of the data contract, with a manifest.
+
+The contract stands in schemas.features, what a user should know in docs/ingest.md.
+
+    result = ingest("folder", Path("photos"), Path("data"), IngestOptions(shards=8))
+
+Needs no TensorFlow and no Beam. Importing it is quick: what a step needs is imported when the step runs.
+"""
+
+from __future__ import annotations
+
+from components.ingest.manifest import Manifest, Shard, Split, read_manifest
+from components.ingest.options import IngestOptions, IngestResult, SplitSummary
+from components.ingest.run import ingest
+from components.ingest.sources import SOURCES
+
+__all__ = [
+    "IngestOptions",
+    "IngestResult",
+    "Manifest",
+    "Shard",
+    "Split",
+    "SplitSummary",
+    "ingest",
+    "read_manifest",
+    "source_names",
+]
+
+
+def source_names() -> list[str]:
+    """The names that `ingest` takes as source, sorted."""
+    return sorted(SOURCES)

@@ -1,0 +1,104 @@
+"""tf.train.Example without TensorFlow.
+
+The messages are those of tensorflow/core/example/{example,feature}.proto, same field numbers and so the same
+bytes: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto
+They live in a package and a descriptor pool of their own: TensorFlow may be loaded in the same process, and
+protobuf does not let two definitions of one name into one pool.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+FeatureValue = bytes | int | Sequence[bytes] | Sequence[int] | Sequence[float]
+
+_PACKAGE = "mirante"
+_FIELD = descriptor_pb2.FieldDescriptorProto
+
+
+def serialize_example(values: Mapping[str, FeatureValue]) -> bytes:
+    """A serialized tf.train.Example of the values.
+
+    A bytes or int value makes a feature with one entry; a sequence's first entry tells its type (bytes, int,
+    float), an empty sequence makes a feature without a kind. The same values always give the same bytes:
+    features are written in the order of their names.
+    """
+    example = _example_class()()
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        entries = [value] if isinstance(value, (bytes, int)) else value
+        if not entries:
+            continue
+        kind = {bytes: feature.bytes_list, int: feature.int64_list, float: feature.float_list}[
+            type(entries[0])
+        ]
+        kind.value.extend(entries)
+    serialized: bytes = example.SerializeToString(deterministic=True)
+    return serialized
+
+
+def parse_example(serialized: bytes) -> dict[str, list[Any]]:
+    """The features of a serialized tf.train.Example by name, each a list of bytes, int or float.
+
+    Raises google.protobuf.message.DecodeError for bytes that are no Example.
+    """
+    example = _example_class().FromString(serialized)
+    values: dict[str, list[Any]] = {}
+    for name, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        values[name] = list(getattr(feature, kind).value) if kind else []
+    return values
+
+
+@functools.lru_cache(maxsize=1)
+def _example_class() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="mirante/example.proto", package=_PACKAGE, syntax="proto3")
+    for name, field_type in (
+        ("BytesList", _FIELD.TYPE_BYTES),
+        ("FloatList", _FIELD.TYPE_FLOAT),
+        ("Int64List", _FIELD.TYPE_INT64),
+    ):
+        field = file.message_type.add(name=name).field.add(
+            name="value", number=1, type=field_type, label=_FIELD.LABEL_REPEATED
+        )
+        if field_type != _FIELD.TYPE_BYTES:
+            field.options.packed = True
+
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, (name, kind) in enumerate(
+        (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List")), start=1
+    ):
+        field = feature.field.add(name=name, number=number, type=_FIELD.TYPE_MESSAGE, oneof_index=0)
+        field.label = _FIELD.LABEL_OPTIONAL
+        field.type_name = f".{_PACKAGE}.{kind}"
+
+    # map<string, Feature> feature = 1: protobuf spells a map as a repeated nested entry message.
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_FIELD.LABEL_OPTIONAL)
+    value = entry.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_OPTIONAL)
+    value.type_name = f".{_PACKAGE}.Feature"
+    mapping = features.field.add(
+        name="feature", number=1, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_REPEATED
+    )
+    mapping.type_name = f".{_PACKAGE}.Features.FeatureEntry"
+
+    example = file.message_type.add(name="Example")
+    field = example.field.add(
+        name="features", number=1, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_OPTIONAL
+    )
+    field.type_name = f".{_PACKAGE}.Features"
+
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.Example")
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(descriptor)
+    # protobuf before 4.22, which TFX 1.16 brings on Python 3.10.
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)

@@ -1,0 +1,183 @@
+"""What an ingest knows about its inputs, in an SQLite file: memory does not grow with the number of pictures.
+
+It lives in the staging folder. After an ingest was killed, the hashes in it are what need not be computed
+again; everything else is made anew from the inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from components.ingest.files import FileEntry
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB) WITHOUT
+ROWID; DROP TABLE IF EXISTS files;
+DROP TABLE IF EXISTS items;
+DROP TABLE IF EXISTS rejects;
+CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
+    label TEXT, brought TEXT, hash BLOB, split TEXT, shard INTEGER, rejected INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE rejects (path TEXT, reason TEXT);
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One input picture.
+
+    path: `image/filename` of its record.
+    file: absolute path, as the file system has it.
+    offset: where in the file its bytes begin; None if the file is the encoded picture.
+    size_bytes: how many bytes.
+    shape: (height, width, channels) of raw uint8 pixels; None for an encoded picture.
+    label: its class. split: the split that the data brings, or None.
+    """
+
+    path: str
+    file: bytes
+    size_bytes: int
+    label: str
+    split: str | None = None
+    mtime_ns: int = 0
+    offset: int | None = None
+    shape: tuple[int, int, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """An input that cannot be used, and why."""
+
+    path: str
+    reason: str
+
+
+def shape_text(shape: tuple[int, int, int] | None) -> str | None:
+    """A shape as the index has it."""
+    return None if shape is None else ",".join(map(str, shape))
+
+
+def shape_from(text: str | None) -> tuple[int, int, int] | None:
+    """The inverse of shape_text."""
+    if text is None:
+        return None
+    height, width, channels = map(int, text.split(","))
+    return height, width, channels
+
+
+class Index:
+    """The tables; one process writes, workers read after everything is committed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.db = _open(path)
+        except sqlite3.DatabaseError:
+            # Cut off by a power loss: it holds nothing that cannot be computed again.
+            path.unlink()
+            self.db = _open(path)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.db.close()
+
+    def add_files(self, entries: Iterable[FileEntry]) -> None:
+        """Stores what a walk found, in its order."""
+        self.db.executemany(
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    entry.path,
+                    entry.path.rpartition("/")[2],
+                    entry.raw,
+                    entry.size_bytes,
+                    entry.mtime_ns,
+                    entry.problem,
+                )
+                for entry in entries
+            ),
+        )
+        self.db.execute("CREATE INDEX files_by_name ON files (name)")
+        self.db.commit()
+
+    def files(self) -> Iterator[FileEntry]:
+        """All files, in the order of the walk."""
+        for path, raw, size, mtime, problem in self.db.execute(
+            "SELECT path, raw, size, mtime, problem FROM files ORDER BY rowid"
+        ):
+            yield FileEntry(path, raw, size, mtime, problem)
+
+    def files_named(self, name: str) -> list[FileEntry]:
+        """The files with this name, in whichever folders, sorted by path."""
+        rows = self.db.execute(
+            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? ORDER BY path", (name,)
+        )
+        return [FileEntry(*row) for row in rows]
+
+    def remember_hashes(self, rows: Iterable[tuple[str, int, int, bytes]]) -> None:
+        """Takes over (path, size, mtime, SHA-256) that a former ingest found; newer knowledge stays."""
+        self.db.executemany("INSERT OR IGNORE INTO hashes VALUES (?, ?, ?, ?)", rows)
+        self.db.commit()
+
+    def add(self, found: Iterable[Item | Reject]) -> int:
+        """Stores what a source found; returns how many inputs there are, rejected ones included."""
+        count = 0
+        for one in found:
+            count += 1
+            if isinstance(one, Reject):
+                self.reject(one.path, one.reason)
+            else:
+                self.db.execute(
+                    "INSERT INTO items (path, file, offset, size, mtime, shape, label, brought) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (one.path, one.file, one.offset, one.size_bytes, one.mtime_ns, shape_text(one.shape),
+                     one.label, one.split),
+                )  # fmt: skip
+        self.db.execute(
+            "UPDATE items SET hash = (SELECT h.hash FROM hashes h WHERE h.path = items.path AND h.size = "
+            "items.size "
+            "AND h.mtime = items.mtime) WHERE offset IS NULL"
+        )
+        self.db.commit()
+        return count
+
+    def reject(self, path: str, reason: str) -> None:
+        """Notes an input that cannot be used."""
+        self.db.execute("INSERT INTO rejects VALUES (?, ?)", (path, reason))
+
+    def drop_item(self, item_id: int, reason: str) -> None:
+        """Takes an item that cannot be read out of the plan."""
+        (path,) = self.db.execute("SELECT path FROM items WHERE id = ?", (item_id,)).fetchone()
+        self.db.execute("DELETE FROM items WHERE id = ?", (item_id,))
+        self.reject(path, reason)
+
+    def set_hashes(self, rows: list[tuple[int, bytes]]) -> None:
+        """(id, SHA-256) of items; those of whole files are remembered for a run after this one."""
+        self.db.executemany("UPDATE items SET hash = ? WHERE id = ?", ((digest, key) for key, digest in rows))
+        self.db.executemany(
+            "INSERT OR REPLACE INTO hashes SELECT path, size, mtime, hash FROM items WHERE id = ? AND offset "
+            "IS NULL",
+            ((key,) for key, _ in rows),
+        )
+
+    def count(self, what: str = "items") -> int:
+        """Rows of items or rejects."""
+        assert what in ("items", "rejects")
+        return int(self.db.execute(f"SELECT count(*) FROM {what}").fetchone()[0])
+
+    def rejects(self) -> list[tuple[str, str]]:
+        """(path, reason), sorted."""
+        return list(self.db.execute("SELECT path, reason FROM rejects ORDER BY path, reason"))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path)
+    # Killing the process cannot hurt the file, only the machine can; then it is made again.
+    db.execute("PRAGMA synchronous = OFF")
+    db.executescript(_SCHEMA)
+    return db

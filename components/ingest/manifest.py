@@ -1,0 +1,184 @@
+"""What a data folder holds: `manifest.json`, and `inputs.csv.gz` with every input it was made from.
+
+Both are written after the shards, the manifest last: a folder with a manifest is complete. Both have the same
+bytes whenever the same inputs were ingested with the same options.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from components.errors import DataRefusedError
+from schemas import features
+
+# Changes when a record's bytes or their order change for the same inputs: then everything is ingested again.
+FORMAT_VERSION = 1
+INPUTS = "inputs.csv.gz"
+REJECTS = "rejects.csv"
+
+# path, size in bytes, time of change in nanoseconds, hexadecimal SHA-256 ("" where it was not needed)
+InputRow = tuple[str, int, int, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A TFRecord file.
+
+    name: in the data folder. records, bytes, sha256: of the file.
+    fingerprint: of what was planned to go in; equal fingerprints give equal files.
+    rejected: (path, reason) of inputs that were planned and then did not decode.
+    """
+
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+    fingerprint: str
+    rejected: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The records of one split.
+
+    images: how many. class_counts: how many by class name, every class. shards: in the order of their names.
+    """
+
+    images: int
+    class_counts: dict[str, int]
+    shards: tuple[Shard, ...]
+
+    @property
+    def classes(self) -> int:
+        """Classes with at least one record."""
+        return sum(count > 0 for count in self.class_counts.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a data folder holds.
+
+    version: FORMAT_VERSION it was made with. source: its name. options: IngestOptions.content_settings().
+    class_names: `image/class/label` is an index into it. splits: by name; those without a picture are left
+        out.
+    rejected: inputs that could not be used. rejects_sha256: of rejects.csv.
+    cross_split_duplicates: different pictures that stand, identical to the byte, in two splits or more.
+    """
+
+    version: int
+    source: str
+    options: dict[str, Any]
+    class_names: list[str]
+    splits: dict[str, Split]
+    rejected: int
+    rejects_sha256: str
+    cross_split_duplicates: int
+    warnings: list[str]
+
+    def shards(self) -> Iterator[Shard]:
+        """All shards of all splits."""
+        for split in self.splits.values():
+            yield from split.shards
+
+
+def read_manifest(output: Path) -> Manifest | None:
+    """The manifest of a data folder, None if it has none.
+
+    Raises DataRefusedError naming the file if it is damaged or was written by a later version.
+    """
+    path = output / features.MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        read = json.loads(text)
+        if read["version"] > FORMAT_VERSION:
+            raise DataRefusedError(
+                f"{path}: version {read['version']}, this Mirante reads up to {FORMAT_VERSION}. Use a later "
+                "Mirante, "
+                "or ingest again with --force."
+            )
+        splits = {
+            name: Split(
+                split["images"],
+                split["class_counts"],
+                tuple(
+                    Shard(
+                        **{**shard, "rejected": tuple((path, reason) for path, reason in shard["rejected"])}
+                    )
+                    for shard in split["shards"]
+                ),
+            )
+            for name, split in read["splits"].items()
+        }
+        return Manifest(**{**read, "splits": splits})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataRefusedError(
+            f"{path}: not a manifest of Mirante's, or damaged ({error!r}). Ingest again with --force."
+        ) from error
+
+
+def write_manifest(output: Path, manifest: Manifest) -> None:
+    """Writes manifest.json."""
+    write_atomically(
+        output / features.MANIFEST,
+        (json.dumps(dataclasses.asdict(manifest), indent=1) + "\n").encode("utf-8"),
+    )
+
+
+def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
+    """rejects.csv: path,reason."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "reason"))
+    writer.writerows(rejects)
+    return text.getvalue().encode("utf-8")
+
+
+def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
+    """Writes inputs.csv.gz; rows in the order of the walk, so that they are compared without being held."""
+    temporary = output / f".{INPUTS}.tmp"
+    with temporary.open("wb") as raw:
+        # No file name and no time in the header: equal inputs give equal bytes.
+        with (
+            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
+            io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+        ):
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(("path", "size", "mtime_ns", "sha256"))
+            writer.writerows(rows)
+        raw.flush()
+        os.fsync(raw.fileno())
+    os.replace(temporary, output / INPUTS)
+
+
+def read_inputs(output: Path) -> Iterator[InputRow]:
+    """The rows that write_inputs wrote; ends early where the file is missing or damaged."""
+    try:
+        with gzip.open(output / INPUTS, "rt", encoding="utf-8", newline="") as text:
+            rows = csv.reader(text)
+            next(rows, None)
+            for path, size, mtime_ns, sha256 in rows:
+                yield path, int(size), int(mtime_ns), sha256
+    except (OSError, EOFError, ValueError, zlib.error):
+        return  # it only saves work: whoever reads it sees that rows are missing and does the work again
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file that has its old content, or all of the new one, whenever the machine stops."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,153 @@
+"""The two passes over the data that worker processes make: hash the sources, then write the shards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from components.ingest.index import Index
+from components.ingest.manifest import Shard
+from components.ingest.options import IngestOptions
+from components.ingest.plan import Plan, PlannedShard
+from components.ingest.staging import shard_written, staged_path
+from components.ingest.work import HashTask, PartResult, PartTask, finish
+from components.ingest.workers import WorkerPool
+
+Progress = Callable[[str, int, int], None]
+
+_HASH_BATCH = 64
+# Fewer shards than this for every worker are written in parts, else the last ones keep one core busy and the
+# others idle. The parts are put together: the shard's bytes do not depend on how many there were.
+_TASKS_PER_WORKER = 6
+_MIN_PART_RECORDS = 32
+_COPY_BYTES = 1 << 20
+
+
+def hash_all(index: Index, pool: WorkerPool, progress: Progress) -> None:
+    """Gives every item of the index its hash; takes out those that cannot be read or are no images."""
+    (total,) = index.db.execute("SELECT count(*) FROM items WHERE hash IS NULL").fetchone()
+    done = 0
+
+    def batches() -> Iterator[tuple[str, tuple[list[HashTask]]]]:
+        last = 0
+        while True:
+            batch: list[HashTask] = index.db.execute(
+                "SELECT id, file, offset, size, shape FROM items WHERE id > ? AND hash IS NULL ORDER BY id "
+                "LIMIT ?",
+                (last, _HASH_BATCH),
+            ).fetchall()
+            if not batch:
+                return
+            last = batch[-1][0]
+            yield f"hashing {os.fsdecode(batch[0][1])} and the files after it", (batch,)
+
+    for _, answers in pool.map("components.ingest.work:hash_sources", batches()):
+        index.set_hashes([(key, digest) for key, digest, _ in answers if digest is not None])
+        for key, digest, reason in answers:
+            if digest is None:
+                index.drop_item(key, reason)
+        index.db.commit()
+        done += len(answers)
+        progress("hash", done, total)
+
+
+def write_all(
+    index: Index,
+    plan: Plan,
+    finished: dict[str, Shard],
+    staging: Path,
+    options: IngestOptions,
+    pool: WorkerPool,
+    workers: int,
+    progress: Progress,
+) -> dict[str, Shard]:
+    """Writes the plan's shards that are not finished into the staging folder; returns all, by name."""
+    pending = [shard for shard in plan.shards if shard.name not in finished]
+    total = sum(shard.records for shard in plan.shards)
+    done = total - sum(shard.records for shard in pending)
+    progress("write", done, total)
+    written = dict(finished)
+    part_records = _part_records(pending, workers)
+    parts_of: dict[str, dict[int, PartResult | None]] = {}
+    shard_of_key: dict[str, tuple[PlannedShard, int]] = {}
+
+    def tasks() -> Iterator[tuple[str, tuple[PartTask]]]:
+        for shard in pending:
+            firsts = range(0, max(1, shard.records), part_records)
+            parts_of[shard.name] = dict.fromkeys(firsts)
+            for first in firsts:
+                target = staged_path(staging, shard)
+                key = f"{shard.name}, record {first} and after"
+                shard_of_key[key] = shard, first
+                yield (
+                    key,
+                    (
+                        PartTask(
+                            index=str(index.path),
+                            split=shard.split,
+                            shard=shard.number,
+                            first=first,
+                            count=part_records,
+                            target=str(target if len(firsts) == 1 else _part_path(target, first)),
+                            class_names=tuple(plan.class_names),
+                            max_pixels=options.max_pixels,
+                            resize_px=options.resize_px,
+                        ),
+                    ),
+                )
+
+    def advance(images: int) -> None:
+        nonlocal done
+        done += images
+        progress("write", done, total)
+
+    for key, result in pool.map("components.ingest.work:write_part", tasks(), advance):
+        shard, first = shard_of_key.pop(key)
+        parts = parts_of[shard.name]
+        parts[first] = result
+        complete = [part for part in parts.values() if part is not None]
+        if len(complete) == len(parts):
+            target = staged_path(staging, shard)
+            whole = complete[0] if len(parts) == 1 else _put_together(target, parts)
+            written[shard.name] = shard_written(shard, whole)
+            del parts_of[shard.name]
+    return written
+
+
+def _part_records(pending: list[PlannedShard], workers: int) -> int:
+    """How many records a worker writes at a time."""
+    largest = max((shard.records for shard in pending), default=1)
+    if len(pending) >= _TASKS_PER_WORKER * workers:
+        return max(1, largest)
+    records = sum(shard.records for shard in pending)
+    return max(_MIN_PART_RECORDS, -(-records // (_TASKS_PER_WORKER * workers)))
+
+
+def _part_path(target: Path, first: int) -> Path:
+    return target.with_name(f"{target.name}.part{first:010d}")
+
+
+def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResult:
+    """One shard of its parts; see components.ingest.tfrecord: files of records can be concatenated."""
+    digest, size, records = hashlib.sha256(), 0, 0
+    rejected: list[tuple[str, str]] = []
+    temporary = Path(f"{target}.{os.getpid()}.tmp")
+    with temporary.open("wb") as out:
+        for first, part in parts.items():
+            assert part is not None
+            path = _part_path(target, first)
+            with path.open("rb") as file:
+                while data := file.read(_COPY_BYTES):
+                    out.write(data)
+                    digest.update(data)
+            records, size = records + part.records, size + part.bytes
+            rejected += part.rejected
+            path.unlink()
+            Path(f"{path}.json").unlink()
+        out.flush()
+        os.fsync(out.fileno())
+    whole = PartResult(records, size, digest.hexdigest(), rejected)
+    finish(temporary, target, whole)
+    return whole

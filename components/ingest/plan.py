@@ -1,0 +1,111 @@
+"""What goes where: the split, shard and place in it of every picture, from the hashes of the sources alone.
+
+Records of a shard stand in the order of their hashes, a shuffle that is the same everywhere. A shard's
+fingerprint is over everything that decides its bytes: equal fingerprints, equal files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+
+from components.ingest.index import Index
+from components.ingest.manifest import FORMAT_VERSION
+from components.ingest.options import IngestOptions
+from components.ingest.splits import shard_of, splitter
+from schemas import features
+
+# TensorFlow's guides advise 100 to 200 MB a shard: large enough to be read in one go, small enough to be
+# shared out.
+_SHARD_BYTES = 128 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedShard:
+    """records: planned ones; those that do not decode will be missing in the file."""
+
+    split: str
+    number: int
+    name: str
+    records: int
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """class_names: sorted, the label is the index. shards: by split, in order.
+
+    cross_split_duplicates: different pictures in two splits or more. label_conflicts: ... under two labels or
+        more.
+    """
+
+    class_names: list[str]
+    shards: list[PlannedShard]
+    cross_split_duplicates: int
+    label_conflicts: int
+
+
+def make_plan(index: Index, options: IngestOptions, *, numeric_classes: bool) -> Plan:
+    """Writes split and shard of every item into the index; every item has its hash already."""
+    db = index.db
+    brought = {
+        split for (split,) in db.execute("SELECT DISTINCT brought FROM items WHERE brought IS NOT NULL")
+    }
+    db.create_function("split_of", 2, splitter(options.splits, brought), deterministic=True)
+    db.execute("UPDATE items SET split = split_of(brought, hash)")
+    sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
+    counts = {split: options.shards or max(1, -(-size // _SHARD_BYTES)) for split, size in sizes.items()}
+    db.create_function(
+        "shard_of", 2, lambda digest, split: shard_of(digest, counts[split]), deterministic=True
+    )
+    db.execute("UPDATE items SET shard = shard_of(hash, split)")
+    db.execute("CREATE INDEX items_by_shard ON items (split, shard, hash, path, label, id)")
+    db.execute("CREATE INDEX items_by_hash ON items (hash, split, label)")
+    db.commit()
+
+    labels = [label for (label,) in db.execute("SELECT DISTINCT label FROM items")]
+    class_names = sorted(labels, key=int) if numeric_classes else sorted(labels)
+    return Plan(
+        class_names,
+        _planned_shards(index, options, counts, class_names),
+        _hashes_with_several(index, "split"),
+        _hashes_with_several(index, "label"),
+    )
+
+
+def _planned_shards(
+    index: Index, options: IngestOptions, counts: dict[str, int], class_names: list[str]
+) -> list[PlannedShard]:
+    label_index = {name: number for number, name in enumerate(class_names)}
+    settings = json.dumps([FORMAT_VERSION, options.resize_px, options.max_pixels]).encode()
+    found: dict[tuple[str, int], tuple[int, str]] = {}
+    rows = index.db.execute(
+        "SELECT split, shard, hash, path, label FROM items ORDER BY split, shard, hash, path, label, id"
+    )
+    for key, group in itertools.groupby(rows, key=lambda row: (row[0], row[1])):
+        digest, records = hashlib.sha256(settings), 0
+        for _, _, source_sha256, path, label in group:
+            digest.update(json.dumps([source_sha256.hex(), path, label_index[label], label]).encode())
+            records += 1
+        found[key] = records, digest.hexdigest()
+    nothing = 0, hashlib.sha256(settings).hexdigest()
+    return [
+        PlannedShard(
+            split,
+            number,
+            f"{split}-{number:05d}-of-{counts[split]:05d}",
+            *found.get((split, number), nothing),
+        )
+        for split in features.SPLITS
+        for number in range(counts.get(split, 0))
+    ]
+
+
+def _hashes_with_several(index: Index, column: str) -> int:
+    """How many different pictures have more than one value in the column."""
+    (count,) = index.db.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM items GROUP BY hash HAVING min({column}) < max({column}))"
+    ).fetchone()
+    return int(count)

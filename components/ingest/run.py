@@ -1,0 +1,308 @@
+"""Ingest from beginning to end: find the inputs, hash them, plan, write the shards, publish.
+
+walk -> source.find -> hash (workers) -> plan -> write shards (workers) -> publish, manifest last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest import staging as staging_folder
+from components.ingest.archive import is_archive, unpack
+from components.ingest.files import FileEntry, walk
+from components.ingest.index import Index
+from components.ingest.manifest import (
+    FORMAT_VERSION,
+    REJECTS,
+    InputRow,
+    Manifest,
+    Shard,
+    Split,
+    read_inputs,
+    read_manifest,
+    rejects_bytes,
+    write_atomically,
+    write_inputs,
+    write_manifest,
+)
+from components.ingest.options import IngestOptions, IngestResult, SplitSummary
+from components.ingest.passes import Progress, hash_all, write_all
+from components.ingest.plan import Plan, make_plan
+from components.ingest.remarks import remarks
+from components.ingest.sources import Source, SourceContext, source_named
+from components.ingest.workers import WorkerPool, usable_cores
+from schemas import features
+
+_REASONS_SHOWN = 5
+
+
+def ingest(
+    source: str,
+    input_path: Path | None,
+    output: Path,
+    options: IngestOptions | None = None,
+    progress: Progress | None = None,
+) -> IngestResult:
+    """Turns raw data into TFRecord shards, `<split>-00000-of-000NN`, with a manifest.
+
+    source: a name of source_names(). input_path: a folder, a .zip or .tar(.gz), for csv also the file itself;
+        not used by a source that brings its own data.
+    progress: called as progress(phase, done, total) with the phases "find", "hash" and "write".
+
+    Run again after it was killed it goes on; after the inputs have changed it writes the shards that change;
+    with nothing changed it does nothing. The same inputs and options give the same bytes, whatever `workers`
+    is.
+
+    Raises UsageError for an input or output that makes no sense; DataRefusedError for damaged data, or if
+    more than max_reject_share of the inputs are rejected: then nothing is published but rejects.csv;
+    MiranteError if another ingest into output is running or a worker process dies.
+    """
+    options = options or IngestOptions()
+    output = output.absolute()
+    run = _Run(source, input_path, output, options, progress or (lambda phase, done, total: None))
+    return run.result()
+
+
+class _Run:
+    """One ingest: what its steps share."""
+
+    def __init__(
+        self, source: str, input_path: Path | None, output: Path, options: IngestOptions, progress: Progress
+    ) -> None:
+        self.source_name = source
+        self.source: Source = source_named(source)
+        self.input = _checked_input(source, self.source, input_path)
+        self.output = output
+        self.staging = output / staging_folder.STAGING
+        self.options = options
+        self.progress = progress
+        self.workers = options.workers or usable_cores()
+
+    def result(self) -> IngestResult:
+        staging_folder.check_output(self.output, force=self.options.force)
+        was_killed = self.staging.exists()
+        former = None if self.options.force else read_manifest(self.output)
+        if former is not None and not was_killed and self._is_unchanged(former):
+            return self._answer(former, unchanged=True)
+        existed = self.output.exists()
+        try:
+            with staging_folder.locked(self.staging):
+                try:
+                    manifest = self._make(former, was_killed=was_killed)
+                except (UsageError, DataRefusedError):
+                    # There is nothing that could be gone on with.
+                    staging_folder.remove(self.staging)
+                    raise
+                staging_folder.remove(self.staging)
+        finally:
+            if not existed and self.output.is_dir() and not os.listdir(self.output):
+                self.output.rmdir()
+        return self._answer(manifest, unchanged=False)
+
+    def _make(self, former: Manifest | None, *, was_killed: bool) -> Manifest:
+        if self.options.force:
+            for name in ("index.sqlite", "unpacked", "shards"):
+                staging_folder.discard(self.staging / name)
+        staging_folder.tidy(self.staging)
+        index = Index(self.staging / "index.sqlite")
+        try:
+            with WorkerPool(self.workers) as pool:
+                self._find(index)
+                self._refuse_too_many(index)
+                hash_all(index, pool, self.progress)
+                self._refuse_too_many(index)
+                plan = make_plan(index, self.options, numeric_classes=self.source.numeric_classes)
+                published = {shard.name: shard for shard in former.shards()} if former else {}
+                finished = staging_folder.find_finished(
+                    self.staging, self.output, plan.shards, published, verify=was_killed
+                )
+                shards = write_all(
+                    index, plan, finished, self.staging, self.options, pool, self.workers, self.progress
+                )
+            _note_rejected(index, plan, shards)
+            self._refuse_too_many(index)
+            return self._publish(index, plan, shards)
+        finally:
+            index.close()
+
+    def _find(self, index: Index) -> None:
+        """Fills the index with the input pictures."""
+        self.progress("find", 0, 0)
+        scratch = self.staging / "scratch"
+        scratch.mkdir(exist_ok=True)
+        root = scratch
+        if self.input is not None:
+            if self.input.is_dir():
+                root = self.input
+            elif self._is_own_file():
+                root = self.input.parent
+            else:
+                root = unpack(self.input, self.staging / "unpacked")
+            index.add_files(walk(root, without=self.output))
+            index.remember_hashes(
+                (path, size, mtime, bytes.fromhex(sha256))
+                for path, size, mtime, sha256 in (read_inputs(self.output) if not self.options.force else ())
+                if sha256
+            )
+        context = SourceContext(
+            root=root,
+            shown=str(self.input),
+            input_file=self.input if self._is_own_file() else None,
+            index=index,
+            split_names=self.options.split_names,
+            scratch=scratch,
+        )
+        found = index.add(self.source.find(context))
+        self.progress("find", found, found)
+
+    def _is_own_file(self) -> bool:
+        return self.input is not None and self.input.is_file() and self.input.name.lower().endswith(
+            self.source.suffixes
+        )  # fmt: skip
+
+    def _refuse_too_many(self, index: Index) -> None:
+        """Raises DataRefusedError, with rejects.csv written, if too many are rejected or none is left."""
+        rejected = index.count("rejects")
+        (accepted,) = index.db.execute("SELECT count(*) FROM items WHERE rejected = 0").fetchone()
+        total = rejected + accepted
+        if accepted and rejected <= self.options.max_reject_share * total:
+            return
+        rejects = index.rejects()
+        file = self.output / REJECTS
+        write_atomically(file, rejects_bytes(rejects))
+        shown = "".join(f"\n  {path}: {reason}" for path, reason in rejects[:_REASONS_SHOWN])
+        if not total:
+            raise DataRefusedError(f"{self.input}: no picture found for the source {self.source_name}.")
+        raise DataRefusedError(
+            f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, allowed "
+            f"{self.options.max_reject_share:.1%}), no shards were published.{shown}\n"
+            f"All of them, with reasons, are in {file}. Correct or remove them and run the same command "
+            "again."
+        )
+
+    def _publish(self, index: Index, plan: Plan, shards: dict[str, Shard]) -> Manifest:
+        rejects = rejects_bytes(index.rejects())
+        counts: dict[str, dict[str, int]] = {}
+        for split, label, images in index.db.execute(
+            "SELECT split, label, count(*) FROM items WHERE rejected = 0 GROUP BY split, label"
+        ):
+            counts.setdefault(split, dict.fromkeys(plan.class_names, 0))[label] = images
+        splits = {
+            split: Split(
+                sum(counts[split].values()),
+                counts[split],
+                tuple(shards[shard.name] for shard in plan.shards if shard.split == split),
+            )
+            for split in features.SPLITS
+            if split in counts
+        }
+        manifest = Manifest(
+            version=FORMAT_VERSION,
+            source=self.source_name,
+            options=self.options.content_settings(),
+            class_names=plan.class_names,
+            splits=splits,
+            rejected=index.count("rejects"),
+            rejects_sha256=hashlib.sha256(rejects).hexdigest(),
+            cross_split_duplicates=plan.cross_split_duplicates,
+            warnings=remarks(plan, splits),
+        )
+        for shard in manifest.shards():
+            assert shard.records == sum(s.records for s in plan.shards if s.name == shard.name) - len(
+                shard.rejected
+            )
+        staging_folder.publish_shards(
+            self.staging, self.output, [shard for shard in plan.shards if shard.split in splits]
+        )
+        write_atomically(self.output / REJECTS, rejects)
+        write_inputs(self.output, self._input_rows(index))
+        write_manifest(self.output, manifest)
+        staging_folder.sync_folder(self.output)
+        return manifest
+
+    def _input_rows(self, index: Index) -> Iterator[InputRow]:
+        if self.input is None or not self._has_many_inputs():
+            yield from self._single_input()
+            return
+        for path, size, mtime, digest in index.db.execute(
+            "SELECT f.path, f.size, f.mtime, h.hash FROM files f LEFT JOIN hashes h "
+            "ON h.path = f.path AND h.size = f.size AND h.mtime = f.mtime ORDER BY f.rowid"
+        ):
+            yield path, size, mtime, digest.hex() if digest else ""
+
+    def _has_many_inputs(self) -> bool:
+        return self.input is not None and (self.input.is_dir() or self._is_own_file())
+
+    def _single_input(self) -> Iterator[InputRow]:
+        if self.input is not None:
+            status = self.input.stat()
+            yield self.input.name, status.st_size, status.st_mtime_ns, ""
+
+    def _is_unchanged(self, former: Manifest) -> bool:
+        """Whether the published shards were made from these inputs and options; looks at no content."""
+        if (former.version, former.source) != (FORMAT_VERSION, self.source_name):
+            return False
+        if former.options != self.options.content_settings():
+            return False
+        rejects = self.output / REJECTS
+        if not rejects.is_file() or hashlib.sha256(rejects.read_bytes()).hexdigest() != former.rejects_sha256:
+            return False
+        if not staging_folder.all_published(self.output, former.shards()):
+            return False
+        entries: Iterator[FileEntry] = iter(())
+        if self.input is not None and self._has_many_inputs():
+            root = self.input if self.input.is_dir() else self.input.parent
+            entries = walk(root, without=self.output)
+        else:
+            entries = (FileEntry(path, b"", size, mtime) for path, size, mtime, _ in self._single_input())
+        for entry, row in itertools.zip_longest(entries, read_inputs(self.output)):
+            if entry is None or row is None or (entry.path, entry.size_bytes, entry.mtime_ns) != row[:3]:
+                return False
+        return True
+
+    def _answer(self, manifest: Manifest, *, unchanged: bool) -> IngestResult:
+        return IngestResult(
+            output=self.output,
+            splits={
+                name: SplitSummary(split.images, len(split.shards), split.classes)
+                for name, split in manifest.splits.items()
+            },
+            class_names=manifest.class_names,
+            rejected=manifest.rejected,
+            rejects_file=self.output / REJECTS,
+            warnings=manifest.warnings,
+            unchanged=unchanged,
+        )
+
+
+def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
+    if not source.needs_input:
+        return None
+    if path is None:
+        raise UsageError(f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz).")
+    path = path.absolute()
+    if not path.exists():
+        raise UsageError(f"INPUT {path} does not exist.")
+    if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
+        return path
+    kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
+    raise UsageError(
+        f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz); this is none."
+    )
+
+
+def _note_rejected(index: Index, plan: Plan, shards: dict[str, Shard]) -> None:
+    """Marks the pictures that did not decode in the index."""
+    for planned in plan.shards:
+        for path, reason in shards[planned.name].rejected:
+            index.reject(path, reason)
+            index.db.execute(
+                "UPDATE items SET rejected = 1 WHERE split = ? AND shard = ? AND path = ?",
+                (planned.split, planned.number, path),
+            )
+    index.db.commit()

@@ -1,0 +1,191 @@
+"""MNIST's IDX files, and those of the sets that took over the format (Fashion-MNIST, KMNIST, EMNIST, ...).
+
+Format: http://yann.lecun.com/exdb/mnist/ (kept at https://github.com/cvdfoundation/mnist), big endian:
+    images   uint32 0x00000803, uint32 count, uint32 height, uint32 width, then uint8 [count, height, width]
+    labels   uint32 0x00000801, uint32 count, then uint8 [count]
+
+Names: train-images-idx3-ubyte, t10k-images-idx3-ubyte (the test split) and the labels files beside them, with
+a prefix as in emnist-balanced-train-images-idx3-ubyte, with "." for a "-", with .gz or without. Whether a
+file is gzipped is told from its first bytes. Pixels are kept as the files have them: EMNIST's are transposed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest.files import FileEntry
+from components.ingest.index import Item, Reject
+from components.ingest.sources import SourceContext
+from schemas import features
+
+_NAME = re.compile(
+    r"^(?P<prefix>.*?)(?P<part>train|t10k|test)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$"
+)
+_IMAGES_MAGIC = 0x00000803
+_LABELS_MAGIC = 0x00000801
+_GZIP_MAGIC = b"\x1f\x8b"
+_COPY_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unpacked:
+    """An IDX file.
+
+    file: uncompressed. counts: the header's, [count] or [count, height, width]. offset: of the data.
+    """
+
+    file: Path
+    counts: tuple[int, ...]
+    offset: int
+
+
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """One item a picture, `<file>#<row>`, class names are the labels' numbers.
+
+    Raises UsageError if INPUT holds no such files or several sets, DataRefusedError naming a file that is
+    damaged.
+    """
+    for part, (images_entry, labels_entry) in _pairs(context).items():
+        images = _unpack(context, images_entry, _IMAGES_MAGIC, f"{part}-images.raw")
+        labels = _unpack(context, labels_entry, _LABELS_MAGIC, f"{part}-labels.raw")
+        count, height, width = images.counts
+        if labels.counts[0] != count:
+            raise DataRefusedError(
+                f"{images_entry.path} has {count} pictures, {labels_entry.path} has {labels.counts[0]} "
+                "labels: "
+                "they do not belong together, or one of them is another set's. Get both from the same place."
+            )
+        classes = labels.file.read_bytes()[labels.offset :]
+        # The usual names (t10k) do not say which split it is; the user's own --split-names may.
+        split = context.split_named(part) or (features.TRAIN if part == "train" else features.TEST)
+        file, size = os.fsencode(images.file), height * width
+        for row in range(count):
+            yield Item(
+                path=f"{images_entry.path}#{row}",
+                file=file,
+                offset=images.offset + row * size,
+                size_bytes=size,
+                shape=(height, width, 1),
+                label=str(classes[row]),
+                split=split,
+            )
+
+
+def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
+    """train, t10k or test -> its images and labels files."""
+    found: dict[tuple[str, str], FileEntry] = {}
+    sets: set[str] = set()
+    for entry in context.index.files():
+        match = _NAME.match(entry.path.rpartition("/")[2])
+        if match is None:
+            continue
+        sets.add(entry.path[: len(entry.path) - len(entry.path.rpartition("/")[2])] + match["prefix"])
+        key = match["part"], match["what"]
+        # torchvision keeps x and x.gz side by side: they are the same, and x need not be unpacked.
+        if key not in found or found[key].path.endswith(".gz"):
+            found[key] = entry
+    if not any(what == "images" for _, what in found):
+        raise UsageError(
+            f"{context.shown}: no IDX files in it. Expected names like train-images-idx3-ubyte.gz and "
+            "t10k-images-idx3-ubyte.gz with their labels files beside them."
+        )
+    if len(sets) > 1:
+        raise UsageError(
+            f"{context.shown}: more than one IDX set in it ({', '.join(sorted(sets))}); put the one to read "
+            "into a "
+            "folder of its own."
+        )
+    pairs = {}
+    for part, what in sorted(found):
+        if what == "images":
+            if (part, "labels") not in found:
+                images = found[part, "images"].path
+                expected = images.replace("images", "labels").replace("idx3", "idx1")
+                raise DataRefusedError(
+                    f"{images}: its labels file is missing, expected {expected} beside it."
+                )
+            pairs[part] = found[part, "images"], found[part, "labels"]
+    return pairs
+
+
+def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: str) -> _Unpacked:
+    """The file, unpacked into the scratch folder if it is gzipped, its header and its length checked."""
+    path = Path(os.fsdecode(context.absolute(entry.raw)))
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        raise DataRefusedError(f"{path}: an empty file. Download it again.")
+    if head.lstrip()[:1] == b"<":
+        raise DataRefusedError(
+            f"{path}: a web page, not an IDX file: the download was answered with it. Get it again."
+        )
+    if not head.startswith(_GZIP_MAGIC):
+        if entry.path.endswith(".gz") and head[:2] != b"\x00\x00":
+            raise DataRefusedError(
+                f"{path}: not gzipped though it is called .gz, nor an IDX file. Get it again."
+            )
+        counts, offset = _header(path, head, magic)
+        _check_length(path, path.stat().st_size, counts, offset)
+        return _Unpacked(path, counts, offset)
+
+    unpacked = context.scratch / scratch_name
+    try:
+        with gzip.open(path, "rb") as packed, unpacked.open("wb") as out:
+            head = packed.read(64)
+            counts, offset = _header(path, head, magic)
+            # One byte more than the header tells is enough to see that it is wrong: no bomb is unpacked here.
+            left = offset + _size(counts) + 1
+            data = head
+            while data and left > 0:
+                out.write(data[:left])
+                left -= len(data)
+                data = packed.read(_COPY_BYTES)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataRefusedError(
+            f"{path}: cut off or damaged, it does not unpack to its end ({error}); it has {entry.size_bytes} "
+            "bytes. "
+            "Download it again."
+        ) from error
+    _check_length(path, unpacked.stat().st_size, counts, offset)
+    return _Unpacked(unpacked, counts, offset)
+
+
+def _size(counts: tuple[int, ...]) -> int:
+    size = 1
+    for count in counts:
+        size *= count
+    return size
+
+
+def _header(path: Path, head: bytes, magic: int) -> tuple[tuple[int, ...], int]:
+    dimensions = magic & 0xFF
+    offset = 4 * (1 + dimensions)
+    found = int.from_bytes(head[:4], "big")
+    if len(head) < min(offset, 8) or found != magic:
+        what = "pictures" if magic == _IMAGES_MAGIC else "labels"
+        raise DataRefusedError(
+            f"{path}: not an IDX file of {what}: it begins with 0x{found:08x}, expected 0x{magic:08x}. "
+            "Check that images and labels are not mixed up, or get it again."
+        )
+    if len(head) < offset:
+        raise DataRefusedError(f"{path}: cut off within its header ({len(head)} bytes). Download it again.")
+    return struct.unpack(f">{dimensions}I", head[4:offset]), offset
+
+
+def _check_length(path: Path, length: int, counts: tuple[int, ...], offset: int) -> None:
+    expected = offset + _size(counts)
+    if length != expected:
+        shape = " x ".join(map(str, counts))
+        more = "more than" if length > expected else "only"
+        raise DataRefusedError(
+            f"{path}: its header tells {shape} values, so {expected} bytes, it has {more} "
+            f"{min(length, expected)}. It is cut off or damaged: download it again."
+        )

@@ -1,0 +1,183 @@
+"""The folder `OUTPUT/.ingest`: unfinished work lies there, a killed ingest goes on from it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import MiranteError, UsageError
+from components.ingest.manifest import INPUTS, REJECTS, Shard
+from components.ingest.plan import PlannedShard
+from components.ingest.work import PartResult
+from schemas import features
+
+STAGING = ".ingest"
+SHARD_NAME = re.compile(rf"^({'|'.join(features.SPLITS)})-\d{{5}}-of-\d{{5}}$")
+_OURS = (STAGING, REJECTS, INPUTS, features.MANIFEST)
+_COPY_BYTES = 1 << 20
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Raises UsageError if output is a file, or holds what no ingest has put there."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"OUTPUT {output} is a file, expected a folder or nothing yet.")
+    if force or (output / features.MANIFEST).exists() or (output / STAGING).exists():
+        return
+    foreign = sorted(name for name in os.listdir(output) if name not in _OURS)
+    if foreign:
+        raise UsageError(
+            f"OUTPUT {output} holds files that no ingest has put there ({', '.join(foreign[:3])}"
+            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write beside them "
+            "(files named like shards are then replaced)."
+        )
+
+
+@contextlib.contextmanager
+def locked(staging: Path) -> Iterator[None]:
+    """Makes the folder and holds its lock; raises MiranteError if another process has it."""
+    while True:
+        staging.mkdir(parents=True, exist_ok=True)
+        path = staging / "lock"
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # the one who held it has just finished and removed the folder
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise MiranteError(
+                    f"Another ingest into {staging.parent} is running (process "
+                    f"{file.read().strip() or 'unknown'}). "
+                    "Wait for it, or give another OUTPUT."
+                ) from None
+            if not _is_same(path, file.fileno()):
+                continue
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+            return
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def staged_path(staging: Path, shard: PlannedShard) -> Path:
+    """Where the shard lies until it is published.
+
+    The name tells its content: another plan's shard is never taken for it.
+    """
+    return staging / "shards" / f"{shard.name}.{shard.fingerprint[:16]}"
+
+
+def find_finished(
+    staging: Path, output: Path, planned: list[PlannedShard], former: dict[str, Shard], *, verify: bool
+) -> dict[str, Shard]:
+    """Shards of the plan that need not be written: published before, or staged by an ingest that was killed.
+
+    verify: a former ingest did not end, so published files may be newer than the manifest: check their sums.
+    """
+    finished = {}
+    for shard in planned:
+        published = output / shard.name
+        old = former.get(shard.name)
+        staged = staged_path(staging, shard)
+        note = Path(f"{staged}.json")
+        if old is not None and old.fingerprint == shard.fingerprint and _holds(published, old, verify=verify):
+            finished[shard.name] = old
+        elif note.exists():
+            written = shard_written(shard, PartResult(**json.loads(note.read_text(encoding="utf-8"))))
+            if staged.exists() or _holds(published, written, verify=True):
+                finished[shard.name] = written
+    return finished
+
+
+def shard_written(planned: PlannedShard, result: PartResult) -> Shard:
+    """The planned shard, with what writing it has shown."""
+    return Shard(
+        planned.name,
+        result.records,
+        result.bytes,
+        result.sha256,
+        planned.fingerprint,
+        tuple((path, reason) for path, reason in result.rejected),
+    )
+
+
+def _holds(path: Path, shard: Shard, *, verify: bool) -> bool:
+    if not path.is_file() or path.stat().st_size != shard.bytes:
+        return False
+    if not verify:
+        return True
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_COPY_BYTES):
+            digest.update(data)
+    return digest.hexdigest() == shard.sha256
+
+
+def all_published(output: Path, shards: Iterator[Shard]) -> bool:
+    """Whether every shard is there with its size."""
+    return all(_holds(output / shard.name, shard, verify=False) for shard in shards)
+
+
+def publish_shards(staging: Path, output: Path, planned: list[PlannedShard]) -> None:
+    """Moves staged shards to their place and removes shards of a former ingest that the plan has not."""
+    for shard in planned:
+        staged = staged_path(staging, shard)
+        if staged.exists():
+            os.replace(staged, output / shard.name)
+    names = {shard.name for shard in planned}
+    for name in os.listdir(output):
+        if SHARD_NAME.match(name) and name not in names:
+            (output / name).unlink()
+    sync_folder(output)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in the folder last, also through a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def tidy(staging: Path) -> None:
+    """Removes what killed workers left half written."""
+    shards = staging / "shards"
+    shards.mkdir(exist_ok=True)
+    for path in shards.iterdir():
+        if path.name.endswith((".tmp", ".tmp.json")) or ".part" in path.name:
+            path.unlink()
+
+
+def discard(path: Path) -> None:
+    """Removes a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove(staging: Path) -> None:
+    """Removes the staging folder; its lock goes last, so that no other ingest begins in between."""
+    for name in os.listdir(staging):
+        if name != "lock":
+            discard(staging / name)
+    shutil.rmtree(staging, ignore_errors=True)

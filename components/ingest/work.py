@@ -1,0 +1,171 @@
+"""What the worker processes do: hash sources, and write shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from components.errors import MiranteError
+from components.ingest.index import shape_from, shape_text
+from schemas import features
+
+# How often a worker tells how far it is.
+_REPORT_EVERY_IMAGES = 50
+
+HashTask = tuple[int, bytes, int | None, int, str | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartTask:
+    """A run of a shard's records to write into a file of its own.
+
+    index: the SQLite index. split, shard: which shard. first, count: which of its records, in the shard's
+        order.
+    target: where to; written under another name and renamed when complete.
+    """
+
+    index: str
+    split: str
+    shard: int
+    first: int
+    count: int
+    target: str
+    class_names: tuple[str, ...]
+    max_pixels: int
+    resize_px: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PartResult:
+    """records, bytes, sha256: of the file. rejected: (path, reason) of pictures that could not be used."""
+
+    records: int
+    bytes: int
+    sha256: str
+    rejected: list[tuple[str, str]]
+
+
+def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
+    """(id, SHA-256 of the source, reason) for every (id, file, offset, size, shape).
+
+    Of an encoded picture it is that of the file's bytes, of raw pixels that of their shape and bytes. A file
+    that cannot be read or is no image has None and the reason.
+    """
+    from components.ingest.canonical import RejectedImage, sniff
+
+    answers: list[tuple[int, bytes | None, str]] = []
+    for key, file, offset, size, shape in tasks:
+        report(0)
+        try:
+            data = _read(file, offset, size)
+            if shape is None:
+                sniff(data)
+        except OSError as error:
+            answers.append((key, None, f"cannot be read: {error.strerror}"))
+        except RejectedImage as error:
+            answers.append((key, None, error.reason))
+        else:
+            answers.append((key, _source_sha256(data, shape), ""))
+    return answers
+
+
+def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
+    """Writes the records as TFRecord; every picture is decoded, see components.ingest.canonical.
+
+    Raises MiranteError if a file is not what it was when it was hashed.
+    """
+    from components.ingest.canonical import RejectedImage, canonical_bytes, canonical_pixels
+    from components.ingest.example import serialize_example
+    from components.ingest.tfrecord import frame
+
+    label_index = {name: number for number, name in enumerate(task.class_names)}
+    digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
+    rejected: list[tuple[str, str]] = []
+    temporary = Path(f"{task.target}.{os.getpid()}.tmp")
+    with temporary.open("wb") as out:
+        for path, file, offset, length, shape_words, label, expected in _planned(task):
+            report(0)
+            try:
+                data = _read(file, offset, length)
+            except OSError as error:
+                raise _changed(path, str(error)) from error
+            if _source_sha256(data, shape_words) != expected:
+                raise _changed(path, "its content is not what it was")
+            shape = shape_from(shape_words)
+            try:
+                if shape is None:
+                    image = canonical_bytes(data, max_pixels=task.max_pixels, resize_px=task.resize_px)
+                else:
+                    image = canonical_pixels(data, *shape, resize_px=task.resize_px)
+            except RejectedImage as error:
+                rejected.append((path, error.reason))
+                continue
+            finally:
+                since_report += 1
+                if since_report >= _REPORT_EVERY_IMAGES:
+                    report(since_report)
+                    since_report = 0
+            record = frame(
+                serialize_example(
+                    {
+                        features.ENCODED: image.encoded,
+                        features.FORMAT: image.format.encode(),
+                        features.HEIGHT: image.height,
+                        features.WIDTH: image.width,
+                        features.FILENAME: path.encode(),
+                        features.SHA256: hashlib.sha256(image.encoded).hexdigest().encode(),
+                        features.LABEL: label_index[label],
+                        features.LABEL_TEXT: label.encode(),
+                    }
+                )
+            )
+            out.write(record)
+            digest.update(record)
+            size += len(record)
+            records += 1
+        out.flush()
+        os.fsync(out.fileno())
+    report(since_report)
+    result = PartResult(records, size, digest.hexdigest(), rejected)
+    finish(temporary, Path(task.target), result)
+    return result
+
+
+def finish(temporary: Path, target: Path, result: PartResult) -> None:
+    """Gives a complete file its name; what is to be known of it is written beside it first."""
+    note = temporary.with_name(f"{temporary.name}.json")
+    note.write_text(json.dumps(dataclasses.asdict(result)), encoding="utf-8")
+    os.replace(note, f"{target}.json")
+    os.replace(temporary, target)
+
+
+def _planned(task: PartTask) -> sqlite3.Cursor:
+    db = sqlite3.connect(task.index)
+    return db.execute(
+        "SELECT path, file, offset, size, shape, label, hash FROM items WHERE split = ? AND shard = ? "
+        "ORDER BY hash, path, label, id LIMIT ? OFFSET ?",
+        (task.split, task.shard, task.count, task.first),
+    )
+
+
+def _read(file: bytes, offset: int | None, size: int) -> bytes:
+    with open(file, "rb") as source:
+        if offset is None:
+            return source.read()
+        source.seek(offset)
+        return source.read(size)
+
+
+def _source_sha256(data: bytes, shape: str | None) -> bytes:
+    if shape is None:
+        return hashlib.sha256(data).digest()
+    return hashlib.sha256(f"uint8 {shape_text(shape_from(shape))} ".encode() + data).digest()
+
+
+def _changed(path: str, why: str) -> MiranteError:
+    return MiranteError(f"{path} changed while it was being ingested ({why}). Run the same command again.")

@@ -1,0 +1,436 @@
+"""Ingest from beginning to end: splits, shards, resume, refusal, what is published."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.errors import DataRefusedError, MiranteError, UsageError
+from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest.example import parse_example
+from components.ingest.manifest import read_inputs
+from components.ingest.splits import split_named, splitter
+from components.ingest.tfrecord import read_records
+
+ROOT = Path(__file__).parent.parent
+
+
+def jpeg(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
+def make_folder(root: Path, images: int = 60, first: int = 0) -> Path:
+    for number in range(first, first + images):
+        file = root / ("cats", "dogs", "mice")[number % 3] / f"{number:04d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(jpeg(number))
+    return root
+
+
+def files(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(output.iterdir())}
+
+
+def shards(output: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(output.glob("*-of-*"))}
+
+
+def records(output: Path, split: str = "*") -> list[dict[str, list[Any]]]:
+    paths = sorted(output.glob(f"{split}-*-of-*"))
+    return [parse_example(record) for path in paths for record in read_records(path)]
+
+
+def inodes(output: Path) -> dict[str, tuple[int, int]]:
+    return {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in shards(output).items()}
+
+
+def test_a_record_follows_the_contract(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=6)
+    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}))
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
+        "inputs.csv.gz",
+        "manifest.json",
+        "rejects.csv",
+        "train-00000-of-00001",
+    ]
+    assert result.class_names == ["cats", "dogs", "mice"]
+    assert result.rejects_file == tmp_path / "out" / "rejects.csv"
+    assert result.rejects_file.read_text() == "path,reason\n"
+    assert dataclasses.asdict(result.splits["train"]) == {"images": 6, "shards": 1, "classes": 3}
+    for record in records(tmp_path / "out"):
+        name = record["image/filename"][0].decode()
+        source = (root / name).read_bytes()
+        assert record == {
+            "image/encoded": [source],
+            "image/format": [b"jpeg"],
+            "image/height": [8],
+            "image/width": [8],
+            "image/filename": [name.encode()],
+            "image/key/sha256": [hashlib.sha256(source).hexdigest().encode()],
+            "image/class/label": [["cats", "dogs", "mice"].index(name.split("/")[0])],
+            "image/class/text": [name.split("/")[0].encode()],
+        }
+
+
+def test_the_manifest_tells_what_was_published(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in")
+    (root / "cats" / "bad.jpg").write_bytes(jpeg(1)[:-30])
+    out = tmp_path / "out"
+    result = ingest("folder", root, out, IngestOptions(shards=2, max_reject_share=0.05))
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert (manifest.source, manifest.rejected, result.rejected) == ("folder", 1, 1)
+    assert {name: split.images for name, split in manifest.splits.items()} == {
+        name: len(records(out, name)) for name in ("train", "eval", "test")
+    }
+    assert sum(sum(split.class_counts.values()) for split in manifest.splits.values()) == 60
+    for shard in manifest.shards():
+        data = (out / shard.name).read_bytes()
+        assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert shard.records == len(list(read_records(out / shard.name)))
+    assert "cats/bad.jpg,truncated or damaged JPEG" in result.rejects_file.read_text()
+    inputs = {path: sha256 for path, _, _, sha256 in read_inputs(out)}
+    assert inputs["cats/0000.jpg"] == hashlib.sha256(jpeg(0)).hexdigest()
+    assert read_manifest(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}', '{"version": 99}'])
+def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataRefusedError, match=r"manifest\.json"):
+        read_manifest(tmp_path)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=150)
+    for workers in (1, 3):
+        ingest("folder", root, tmp_path / str(workers), IngestOptions(workers=workers))
+    assert files(tmp_path / "1") == files(tmp_path / "3")
+
+
+def test_shards_are_shuffled_and_shared_out_by_content(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=90)
+    ingest("folder", root, tmp_path / "out", IngestOptions(shards=3, splits={"train": 1}))
+    assert list(shards(tmp_path / "out")) == [f"train-0000{n}-of-00003" for n in range(3)]
+    for path in shards(tmp_path / "out").values():
+        keys = [parse_example(record)["image/key/sha256"][0] for record in read_records(path)]
+        assert keys == sorted(keys)
+        assert len(keys) > 15
+
+
+def test_copies_stay_together_and_are_kept(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=30)
+    for number in range(30):
+        (root / "cats" / f"copy{number}.jpg").write_bytes(jpeg(number))
+    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 0.5, "test": 0.5}))
+    assert sum(split.images for split in result.splits.values()) == 60
+    by_split = [
+        {record["image/key/sha256"][0] for record in records(tmp_path / "out", s)} for s in result.splits
+    ]
+    assert not by_split[0] & by_split[1]
+    assert "20 pictures stand under more than one class, identical to the byte." in result.warnings
+
+
+def test_pictures_in_two_brought_splits_are_counted_and_warned_about(tmp_path: Path) -> None:
+    make_folder(tmp_path / "in" / "train", images=9)
+    make_folder(tmp_path / "in" / "test", images=6, first=6)
+    result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.cross_split_duplicates == 3
+    assert result.warnings[0].startswith("3 pictures stand in more than one split")
+    assert (result.splits["train"].images, result.splits["test"].images) == (9, 6)
+
+
+def test_warnings_about_classes(tmp_path: Path) -> None:
+    make_folder(tmp_path / "in" / "train", images=9)
+    (tmp_path / "in" / "test" / "Cats").mkdir(parents=True)
+    (tmp_path / "in" / "test" / "Cats" / "1.jpg").write_bytes(jpeg(99))
+    result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
+    assert "1 of 4 classes have no picture in train: Cats." in result.warnings
+    assert "3 of 4 classes have no picture in test: cats, dogs, mice." in result.warnings
+    assert "Classes whose names differ only in upper and lower case: Cats, cats." in result.warnings
+    shutil.rmtree(tmp_path / "in" / "test")
+    for name in ("dogs", "mice"):
+        shutil.rmtree(tmp_path / "in" / "train" / name)
+    one = ingest("folder", tmp_path / "in", tmp_path / "one", IngestOptions())
+    assert "There is only one class, 'cats': there is nothing to tell apart." in one.warnings
+
+
+def test_what_is_missing_is_carved_out_of_train_in_proportion() -> None:
+    shares = {"train": 0.8, "eval": 0.1, "test": 0.1}
+
+    def at(place: float) -> bytes:
+        return round(place * 2**64).to_bytes(8, "big") + bytes(24)
+
+    nothing_brought = splitter(shares, set())
+    assert [nothing_brought(None, at(place)) for place in (0.0999, 0.1001, 0.1999, 0.2001, 0.99)] == [
+        "eval", "test", "test", "train", "train",
+    ]  # fmt: skip
+    test_brought = splitter(shares, {"train", "test"})
+    assert test_brought("test", at(0)) == "test"
+    assert [test_brought("train", at(place)) for place in (0.1110, 0.1112)] == ["eval", "train"]  # 1/9
+    assert splitter({"train": 1.0}, set())(None, at(0)) == "train"
+    assert splitter({"test": 1.0}, set())(None, at(0.999)) == "test"
+
+
+def test_the_names_of_splits() -> None:
+    names = ["val", "valid", "Validation", "DEV", "eval", "train", "Training", "test", "testing", "cats"]
+    assert [split_named(name, {}) for name in names] == [*["eval"] * 5, *["train"] * 2, *["test"] * 2, None]
+    assert split_named("Validation", {"validation": "test"}) == "test"
+    assert split_named("fold1", {"fold1": "eval"}) == "eval"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"splits": {"train": 0.8, "eval": 0.1}},
+            "splits must add up to 1, got train=0.8, eval=0.1, which add up to",
+        ),
+        (
+            {"splits": {"train": 0.8, "val": 0.2}},
+            "unknown split 'val', expected train, eval, test \\(did you mean eval\\?\\)",
+        ),
+        ({"splits": {"train": 1.5, "test": -0.5}}, "the share of train must be between 0 and 1, got 1.5"),
+        ({"splits": {}}, "got none"),
+        ({"split_names": {"a": "tset"}}, "'a' is to be read as 'tset'.*did you mean test"),
+        ({"shards": 0}, "shards must be at least 1, got 0"),
+        ({"workers": -1}, "workers must be at least 1"),
+        ({"shards": 100_000}, "at most 99999"),
+        ({"resize_px": 0}, "resize_px must be at least 1"),
+        ({"max_reject_share": 2}, "between 0 and 1, got 2"),
+        ({"max_pixels": 10**9}, "max_pixels must be between 1 and 178956970"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        IngestOptions(**options)
+
+
+def test_a_second_run_does_nothing_and_a_change_rewrites_only_what_it_touches(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=120), tmp_path / "out"
+    options = IngestOptions(shards=6)
+    assert not ingest("folder", root, out, options).unchanged
+    before = inodes(out)
+    seen: list[str] = []
+    again = ingest("folder", root, out, options, progress=lambda phase, done, total: seen.append(phase))
+    assert again.unchanged
+    assert seen == []
+    assert again == dataclasses.replace(ingest("folder", root, out, options), unchanged=True)
+    assert inodes(out) == before
+
+    changed = records(out, "train")[0]["image/filename"][0].decode()
+    (root / changed).write_bytes(jpeg(5000))
+    result = ingest("folder", root, out, options)
+    assert not result.unchanged
+    touched = {name for name, was in before.items() if inodes(out)[name] != was}
+    assert 1 <= len(touched) <= 2  # where it was, and where it is now
+    fresh = tmp_path / "fresh"
+    ingest("folder", root, fresh, options)
+    assert files(out) == files(fresh)
+
+    (root / changed).unlink()
+    assert sum(split.images for split in ingest("folder", root, out, options).splits.values()) == 119
+    fewer = ingest("folder", root, out, IngestOptions(shards=2))
+    assert {path.split("-of-")[1] for path in shards(out)} == {"00002"}
+    assert fewer.splits["train"].shards == 2
+    shards(out)["train-00000-of-00002"].unlink()
+    assert not ingest("folder", root, out, IngestOptions(shards=2)).unchanged
+    assert not ingest("folder", root, out, IngestOptions(shards=2, force=True)).unchanged
+
+
+def test_an_output_inside_of_the_input_is_not_an_input(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=6)
+    ingest("folder", root, root / "out", IngestOptions())
+    assert ingest("folder", root, root / "out", IngestOptions()).unchanged
+
+
+def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=58), tmp_path / "out"
+    for number in range(2):
+        (root / "cats" / f"bad{number}.jpg").write_bytes(jpeg(number)[:-30])
+    with pytest.raises(DataRefusedError) as caught:
+        ingest("folder", root, out, IngestOptions())
+    message = str(caught.value)
+    assert message.startswith("2 of 60 inputs were rejected (3.3%, allowed 1.0%), no shards were published.")
+    assert "cats/bad0.jpg: truncated or damaged JPEG" in message
+    assert str(out / "rejects.csv") in message
+    assert caught.value.exit_code == 3
+    assert os.listdir(out) == ["rejects.csv"]
+    assert len((out / "rejects.csv").read_text().splitlines()) == 3
+    # Once they are gone the same command succeeds; a refusal after that leaves what was published.
+    for number in range(2):
+        (root / "cats" / f"bad{number}.jpg").unlink()
+    ingest("folder", root, out, IngestOptions())
+    before = inodes(out)
+    (root / "cats" / "bad.txt").write_text("x")
+    with pytest.raises(DataRefusedError, match="1 of 59"):
+        ingest("folder", root, out, IngestOptions())
+    assert inodes(out) == before
+    (root / "cats" / "bad.txt").unlink()
+    ingest("folder", root, out, IngestOptions())
+    assert (out / "rejects.csv").read_text() == "path,reason\n"
+    assert inodes(out) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from components.ingest import IngestOptions, ingest
+
+def progress(phase, done, total):
+    finished = list((Path(sys.argv[2]) / ".ingest" / "shards").glob("*-of-*.json"))
+    if len([path for path in finished if ".part" not in path.name]) >= 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ingest("folder", Path(sys.argv[1]), Path(sys.argv[2]), IngestOptions(shards=10, workers=1), progress)
+"""
+
+
+def test_a_killed_ingest_goes_on_with_the_unfinished_shards(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=300), tmp_path / "out"
+    options = IngestOptions(shards=10, workers=2)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(root), str(out)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert os.listdir(out) == [".ingest"]
+    staged = out / ".ingest" / "shards"
+    done = {
+        path.name.split(".")[0]: path.stat()
+        for path in staged.iterdir()
+        if path.suffix not in (".tmp", ".json")
+    }
+    assert 4 <= len(done) < 30
+    phases: set[str] = set()
+    ingest("folder", root, out, options, lambda phase, done, total: phases.add(phase))
+    assert "hash" not in phases  # the hashes were kept
+    after = {name: path.stat() for name, path in shards(out).items()}
+    assert {name: (after[name].st_ino, after[name].st_mtime_ns) for name in done} == {
+        name: (status.st_ino, status.st_mtime_ns) for name, status in done.items()
+    }
+    assert len(after) == 30
+    ingest("folder", root, tmp_path / "fresh", options)
+    assert files(out) == files(tmp_path / "fresh")
+
+
+def test_a_crash_while_publishing_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = make_folder(tmp_path / "in", images=60), tmp_path / "out"
+    ingest("folder", root, out, IngestOptions(shards=2))
+    make_folder(root, images=30, first=60)
+    with monkeypatch.context() as patch:
+        patch.setattr("components.ingest.run.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            ingest("folder", root, out, IngestOptions(shards=2))
+    published = inodes(out)
+    result = ingest("folder", root, out, IngestOptions(shards=2))
+    assert sum(split.images for split in result.splits.values()) == 90
+    assert inodes(out) == published  # all shards had been moved: none is written again
+    ingest("folder", root, tmp_path / "fresh", IngestOptions(shards=2))
+    assert files(out) == files(tmp_path / "fresh")
+
+
+def test_a_dead_worker_is_an_error_that_says_so(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=300)
+
+    def kill_a_worker(phase: str, done: int, total: int) -> None:
+        if phase == "write":
+            children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+            for child in children:
+                if "components.ingest" in Path(f"/proc/{child}/cmdline").read_text():
+                    os.kill(int(child), signal.SIGKILL)
+
+    with pytest.raises(MiranteError, match=r"Worker process \d+ was killed \(signal 9\)"):
+        ingest("folder", root, tmp_path / "out", IngestOptions(workers=2), kill_a_worker)
+    assert sum(split.images for split in ingest("folder", root, tmp_path / "out").splits.values()) == 300
+
+
+def test_a_second_ingest_into_the_same_output_is_told(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=3), tmp_path / "out"
+    (out / ".ingest").mkdir(parents=True)
+    with (out / ".ingest" / "lock").open("w") as lock:
+        lock.write("4711")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(MiranteError, match=r"Another ingest into .* is running \(process 4711\)"):
+            ingest("folder", root, out)
+    assert ingest("folder", root, out).splits["train"].images
+
+
+def test_an_output_with_other_files_is_refused_unless_forced(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=12), tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.doc").write_text("mine")
+    (out / "train-00007-of-00008").write_text("not of this data")
+    with pytest.raises(UsageError, match=r"thesis\.doc, train-00007-of-00008.*--force"):
+        ingest("folder", root, out)
+    ingest("folder", root, out, IngestOptions(force=True))
+    assert (out / "thesis.doc").read_text() == "mine"
+    assert "train-00007-of-00008" not in shards(out)
+
+
+def test_resizing_and_json(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=3)
+    ingest("folder", root, tmp_path / "out", IngestOptions(resize_px=4, splits={"train": 1}))
+    assert {record["image/width"][0] for record in records(tmp_path / "out")} == {4}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["options"]["resize_px"] == 4
+
+
+@pytest.mark.real_data
+def test_real_data_sets(tmp_path: Path, real_data_dir: Path) -> None:
+    cats = ingest("folder", real_data_dir / "cats_vs_dogs", tmp_path / "cats")
+    assert cats.class_names == ["cats", "dogs"]
+    assert cats.splits["eval"].images == 300  # its `validation`
+    assert cats.splits["train"].images + cats.splits["test"].images == 1200
+    assert 100 < cats.splits["test"].images < 170  # 1/9 of train
+    butterflies = ingest("csv", real_data_dir / "butterflies", tmp_path / "butterflies")
+    assert (len(butterflies.class_names), butterflies.rejected) == (12, 0)
+    assert sum(split.images for split in butterflies.splits.values()) == 720
+    renamed = ingest(
+        "folder",
+        real_data_dir / "cats_vs_dogs",
+        tmp_path / "renamed",
+        IngestOptions(split_names={"validation": "test"}),
+    )
+    assert renamed.splits["test"].images == 300
+
+
+@pytest.mark.real_data
+def test_mnist(tmp_path: Path, real_data_dir: Path) -> None:
+    result = ingest("idx", real_data_dir / "mnist", tmp_path / "mnist", IngestOptions(shards=4))
+    assert result.class_names == [str(digit) for digit in range(10)]
+    assert result.splits["train"].images + result.splits["eval"].images == 60_000
+    assert result.splits["test"].images == 10_000
+    manifest = read_manifest(tmp_path / "mnist")
+    assert manifest is not None
+    assert manifest.splits["test"].class_counts["1"] == 1135
+    first = next(
+        record
+        for record in records(tmp_path / "mnist", "test")
+        if record["image/filename"][0].endswith(b".gz#0")
+    )
+    assert first["image/class/text"] == [b"7"]
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    cut = real_data_dir / "odd_images/truncated_download-t10k-images-idx3-ubyte.gz"
+    shutil.copy(cut, folder / "t10k-images-idx3-ubyte.gz")
+    shutil.copy(real_data_dir / "mnist/t10k-labels-idx1-ubyte.gz", folder)
+    with pytest.raises(DataRefusedError, match="cut off or damaged"):
+        ingest("idx", folder, tmp_path / "cut-out")
