@@ -47,9 +47,7 @@ def push(model_path: str, base_directory: str, version: int) -> str:
     nothing is copied.
     """
     while fileio.exists(path := os.path.join(base_directory, str(version))):
-        if filecmp.cmp(
-            os.path.join(model_path, "fingerprint.pb"), os.path.join(path, "fingerprint.pb"), shallow=False
-        ):
+        if _same_model(model_path, path):
             return path
         version += 1
     # TF Serving looks at folders whose name is a number, and at no others.
@@ -59,3 +57,9 @@ def push(model_path: str, base_directory: str, version: int) -> str:
     io_utils.copy_dir(model_path, temporary)
     fileio.rename(temporary, path)
     return path
+
+
+def _same_model(model_path: str, path: str) -> bool:
+    fingerprints = [os.path.join(folder, "fingerprint.pb") for folder in (model_path, path)]
+    # A folder that somebody else put there has none.
+    return all(map(fileio.exists, fingerprints)) and filecmp.cmp(*fingerprints, shallow=False)

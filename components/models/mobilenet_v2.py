@@ -10,7 +10,7 @@ import keras
 from components.config import ModelConfig
 from components.errors import MiranteError
 from components.models import linear_head
-from components.models.pretrained import pooled_backbone
+from components.models.pretrained import check_weights_file, pooled_backbone
 
 # Filters of the last projection, `block_16_project`: 320 x alpha rounded to a multiple of 8, which tells the
 # published widths apart.
@@ -50,6 +50,7 @@ def build(
     """Backbone `[N, H, W, 3]` in [-1, 1] to `[N, 1280]` (less below alpha 1), head to logits."""
     alpha = config.alpha
     if alpha is None:
+        check_weights_file(config.weights)
         alpha = alpha_of(config.weights) if config.weights not in (None, "imagenet") else 1.0
     backbone = pooled_backbone(keras.applications.MobileNetV2, config, input_shape, alpha=alpha)
     return backbone, linear_head(backbone.output_shape[-1], num_classes, config.dropout)

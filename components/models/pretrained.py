@@ -13,6 +13,15 @@ from components.errors import MiranteError
 from components.models import BACKBONE
 
 
+def check_weights_file(weights: str | None) -> None:
+    """Raises MiranteError where `weights` is meant to be a file and there is none."""
+    if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
+        raise MiranteError(
+            f"model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
+            "`imagenet` to download the published weights, or null"
+        )
+
+
 def pooled_backbone(
     application: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
 ) -> keras.Model:
@@ -22,11 +31,7 @@ def pooled_backbone(
         MiranteError: `model.weights` is no file, does not fit the network, or could not be downloaded.
     """
     weights = config.weights
-    if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
-        raise MiranteError(
-            f"model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
-            "`imagenet` to download the published weights, or null"
-        )
+    check_weights_file(weights)
     try:
         return application(
             input_shape=input_shape,
@@ -44,7 +49,7 @@ def pooled_backbone(
             ) from e
         if weights is not None:
             raise MiranteError(
-                f"model.weights: {weights} does not fit {config.name} {options or ''} at "
+                f"model.weights: {weights} does not fit {config.name}{f' {options}' if options else ''} at "
                 f"{input_shape[0]} x {input_shape[1]} x {input_shape[2]}: {e}"
             ) from e
         raise MiranteError(f"model.name: {config.name} cannot be built at {input_shape}: {e}") from e

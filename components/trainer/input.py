@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -103,16 +104,31 @@ class SplitInput:
         return fits
 
     @functools.cached_property
-    def _cached(self) -> tf.data.Dataset:
-        return self._transformed(self._records(), TRANSFORM_BATCH).unbatch().cache()
+    def _pixels(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The whole split: float32 [num_examples, H, W, C] and int64 [num_examples], in file order."""
+        images = np.empty((self.num_examples, *self.image_shape), np.float32)
+        labels = np.empty(self.num_examples, np.int64)
+        start = 0
+        for image, label in self._transformed(self._records(), TRANSFORM_BATCH):
+            end = start + len(label)
+            images[start:end], labels[start:end] = image, label
+            start = end
+        with tf.device("CPU"):
+            return tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
 
     def batches(self, batch_size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Batches of one epoch; shuffled anew in each epoch when a seed is given, else in file order."""
         if self.fits_in_memory:
-            examples = self._cached
+            images, labels = self._pixels
+            order = tf.data.Dataset.range(self.num_examples)
             if shuffle_seed is not None:
-                examples = examples.shuffle(self.num_examples, seed=shuffle_seed)
-            return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+                order = order.shuffle(self.num_examples, seed=shuffle_seed)
+            # Gathering whole batches by index is twice as fast as shuffling and batching the images one by one.
+            return (
+                order.batch(batch_size)
+                .map(lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)))
+                .prefetch(tf.data.AUTOTUNE)
+            )
         records = self._records()
         if shuffle_seed is not None:
             records = records.shuffle(min(self.num_examples, SHUFFLE_RECORDS), seed=shuffle_seed)

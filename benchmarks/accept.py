@@ -1,0 +1,142 @@
+"""Acceptance runs: one command, from raw files to a pushed model, held against its bounds.
+
+    python benchmarks/accept.py digits|mnist|cats-vs-dogs        (`make accept-<name>`)
+
+Prints one line a figure, with its bound, and exits 1 when one is missed. The real image sets are found by
+MIRANTE_TEST_DATA (default ../shared/data).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("MIRANTE_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+MIRANTE = Path(sys.executable).with_name("mirante")
+WEIGHTS = DATA / "weights" / "mobilenet_v2_1.0_224_dequantized_no_top.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Acceptance:
+    """A run and what it must reach."""
+
+    arguments: tuple[str, ...]
+    min_accuracy: float
+    max_wall_secs: float
+    max_memory_gib: float = 8.0
+
+
+ACCEPTANCES = {
+    "digits": Acceptance(("digits",), 0.97, 150),
+    "mnist": Acceptance(("mnist", "--data", str(DATA / "mnist")), 0.99, 720),
+    "cats-vs-dogs": Acceptance(
+        ("cats_vs_dogs", "--data", str(DATA / "cats_vs_dogs"), "--set", f"model.weights={WEIGHTS}"), 0.97, 600
+    ),
+}
+
+
+def _tree_memory_bytes(pid: int) -> int:
+    """Resident memory of a process and all below it; shared pages count in each."""
+    total, waiting = 0, [pid]
+    while waiting:
+        current = waiting.pop()
+        try:
+            with open(f"/proc/{current}/statm", encoding="ascii") as file:
+                total += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            with open(f"/proc/{current}/task/{current}/children", encoding="ascii") as file:
+                waiting += [int(child) for child in file.read().split()]
+        except OSError:
+            continue  # it has just ended
+    return total
+
+
+def run(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, float, float]:
+    """Runs `mirante run`: its result, wall seconds, peak memory in bytes, seconds to the first node's start."""
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [str(MIRANTE), "run", *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    peak = 0
+    first_node_secs = float("nan")
+    ended = threading.Event()
+
+    def watch_memory() -> None:
+        nonlocal peak
+        while not ended.wait(0.25):
+            peak = max(peak, _tree_memory_bytes(process.pid))
+
+    watcher = threading.Thread(target=watch_memory)
+    watcher.start()
+    assert process.stderr is not None
+    assert process.stdout is not None
+    for line in process.stderr:
+        print(line, end="", flush=True)
+        if line.startswith("  [ 1/"):
+            node_secs = float(line.split()[-2])
+            first_node_secs = time.monotonic() - began - node_secs
+    output = process.stdout.read()
+    process.wait()
+    wall = time.monotonic() - began
+    ended.set()
+    watcher.join()
+    return json.loads(output.splitlines()[-1]), wall, peak, first_node_secs
+
+
+def help_secs() -> float:
+    """Median wall seconds of `mirante --help` over seven runs."""
+    seconds = []
+    for _ in range(7):
+        began = time.monotonic()
+        subprocess.run([str(MIRANTE), "--help"], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
+
+
+def main(name: str) -> int:
+    """Runs one acceptance, its identical second run, and prints the figures."""
+    if name not in ACCEPTANCES:
+        print(f"no such acceptance: {name}; there are {', '.join(ACCEPTANCES)}", file=sys.stderr)
+        return 2
+    acceptance = ACCEPTANCES[name]
+    missed = 0
+
+    def figure(what: str, value: float, unit: str, holds: Callable[[float], bool], bound: str) -> None:
+        nonlocal missed
+        missed += not holds(value)
+        print(f"{name}: {what:28}{value:10.4g} {unit:5}{bound:12}{'ok' if holds(value) else 'MISSED'}")
+
+    with tempfile.TemporaryDirectory(prefix="mirante-accept-") as folder:
+        arguments = (*acceptance.arguments, "--root", folder)
+        result, wall, peak, first = run(arguments)
+        again, wall_again, _, _ = run(arguments)
+    accuracy = result["metrics"].get("accuracy", 0.0)
+    print()
+    figure("accuracy", accuracy, "", lambda v: v >= acceptance.min_accuracy, f">= {acceptance.min_accuracy}")
+    figure("wall time", wall, "s", lambda v: v <= acceptance.max_wall_secs, f"<= {acceptance.max_wall_secs}")
+    limit = acceptance.max_memory_gib
+    figure("peak memory, all processes", peak / 2**30, "GiB", lambda v: v <= limit, f"<= {limit}")
+    figure("start to first node", first, "s", lambda v: v <= 25, "<= 25")
+    figure("mirante --help", help_secs(), "s", lambda v: v < 0.5, "< 0.5")
+    figure("model pushed", bool(result["pushed_model"]), "", bool, "= 1")
+    statuses = {outcome["status"] for outcome in again["components"].values()}
+    figure("second run: nodes executed", statuses != {"cached"}, "", lambda v: v == 0, "= 0")
+    figure("second run: same model", again["pushed_model"] == result["pushed_model"], "", bool, "= 1")
+    print(f"{name}: second run took {wall_again:.1f} s")
+    for node, outcome in result["components"].items():
+        print(f"{name}:   {node:24}{outcome['seconds']:8.1f} s")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) == 2 else ""))

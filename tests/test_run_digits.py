@@ -1,0 +1,171 @@
+"""The main job, as a user runs it: `mirante run digits`, then again, then changed, then asked."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.run import NODE_IDS
+
+pytestmark = pytest.mark.slow
+
+MIRANTE = Path(sys.executable).with_name("mirante")
+
+
+def mirante(*arguments: str) -> tuple[int, Any, str]:
+    """Exit code, the JSON of the last line (None without one) and what went to standard error."""
+    done = subprocess.run([str(MIRANTE), *arguments], capture_output=True, text=True, check=False)
+    last = done.stdout.splitlines()[-1] if done.stdout.strip() else ""
+    return done.returncode, json.loads(last) if last[:1] in ("{", "[") else None, done.stderr
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("digits") / "root"
+
+
+@pytest.fixture(scope="module")
+def first(root: Path) -> tuple[int, Any, str]:
+    return mirante("run", "digits", "--root", str(root), "--json")
+
+
+def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root: Path) -> None:
+    code, result, said = first
+    assert code == 0, said
+    assert result["pipeline"] == "digits"
+    assert result["root"] == str(root)
+    assert tuple(result["components"]) == NODE_IDS
+    assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
+    assert set(result["metrics"]) == {"accuracy", "loss", "auc", "top_5_accuracy"}
+    assert result["metrics"]["accuracy"] >= 0.97
+    assert result["metrics"]["auc"] > 0.99
+    assert result["blessed"] is True
+    assert result["infra_blessed"] is True
+    pushed = Path(result["pushed_model"])
+    assert pushed.parent == root / "serving"
+    assert pushed.name.isdigit()
+    assert (pushed / "saved_model.pb").is_file()
+    assert [path.name for path in pushed.parent.iterdir()] == [pushed.name]
+    assert (pushed / "assets.extra" / "labels.txt").read_text().split() == list("0123456789")
+    assert set(result["per_class"]) == set("0123456789")
+
+
+def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, str], root: Path) -> None:
+    _, result, said = first
+    kept = root / "runs" / result["run_id"]
+    recipe = yaml.safe_load((kept / "recipe.yaml").read_text())
+    assert recipe["training"]["epochs"] == 15
+    assert recipe["training"]["optimizer"] == "adam"  # a default, resolved
+    assert json.loads((kept / "result.json").read_text()) == result
+    assert Path(result["log"]).stat().st_size > 10_000
+    # TensorFlow's and TFX's noise went there, and nowhere else.
+    assert "absl" not in said
+    assert "WARNING" not in said
+    assert "epoch 1/15" in said
+
+
+def test_an_identical_run_executes_nothing_and_pushes_nothing(first: tuple[int, Any, str], root: Path) -> None:
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
+    assert result["metrics"] == first[1]["metrics"]
+    assert result["pushed_model"] == first[1]["pushed_model"]
+    assert len(list((root / "serving").iterdir())) == 1
+    assert "nothing changed" in said
+
+
+def test_a_missed_threshold_reruns_the_evaluator_alone_and_exits_4(
+    first: tuple[int, Any, str], root: Path
+) -> None:
+    code, result, said = mirante(
+        "run", "digits", "--root", str(root), "--set", "evaluation.thresholds.accuracy=0.9999", "--json"
+    )
+    assert code == 4, said
+    executed = {name for name, outcome in result["components"].items() if outcome["status"] == "completed"}
+    assert executed == {"Evaluator", "Pusher"}
+    assert result["blessed"] is False
+    assert result["pushed_model"] is None
+    assert f"accuracy is {result['metrics']['accuracy']:.4f}, must be at least 0.9999" in said
+    assert len(list((root / "serving").iterdir())) == 1
+
+
+def test_a_worse_model_is_held_against_the_blessed_one(first: tuple[int, Any, str], root: Path) -> None:
+    code, result, said = mirante(
+        "run",
+        "digits",
+        "--root",
+        str(root),
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "training.learning_rate=0.0001",
+        "--set",
+        "evaluation.thresholds={accuracy: 0.05}",
+        "--json",
+    )
+    assert code == 4, said
+    executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
+    assert executed == ["Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"]
+    assert "against the baseline, allowed is -0.0200" in said
+    assert len(list((root / "serving").iterdir())) == 1
+
+
+def test_the_pushed_model_answers(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = []
+    for index, extension in enumerate(("png", "webp", "gif", "png")):
+        path = tmp_path / f"{index}.{extension}"
+        pixels = (digits.images[index] * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels).save(path, **({"lossless": True} if extension == "webp" else {}))
+        images.append(str(path))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(images[0]).read_bytes()[:60])
+    asked = [*images[:2], str(broken), *images[2:], str(tmp_path / "absent.png")]
+    code, answers, said = mirante("predict", str(root / "serving"), *asked, "--json")
+    assert code == 1  # for the broken and the absent one
+    assert [answer["image"] for answer in answers] == asked
+    assert "error" in answers[2]
+    assert "No such file" in answers[5]["error"]
+    best = [answer["predictions"][0] for answer in answers if "predictions" in answer]
+    assert [prediction["label"] for prediction in best] == ["0", "1", "2", "3"]
+    for answer in answers:
+        scores = [prediction["score"] for prediction in answer.get("predictions", [])]
+        assert scores == sorted(scores, reverse=True)
+        assert not scores or sum(scores) == pytest.approx(1.0, abs=1e-4)
+    code, _, said = mirante("predict", first[1]["pushed_model"], images[0])
+    assert code == 0, said
+
+
+def test_predict_imports_no_tfx(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    image = tmp_path / "image.png"
+    Image.new("L", (8, 8), 128).save(image)
+    script = (
+        "import sys; from pipeline.predict import predict; "
+        f"predict({str(root / 'serving')!r}, [{str(image)!r}]); "
+        "print([name for name in sys.modules if name.split('.')[0] in "
+        "('tfx', 'apache_beam', 'tensorflow_transform', 'tensorflow_model_analysis')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_second_run_under_the_same_root_is_told_so(first: tuple[int, Any, str], root: Path) -> None:
+    with open(root / ".lock", "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 1
+    assert "is in use by another run" in said
+    assert "is in use by another run" in result["error"]
