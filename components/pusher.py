@@ -60,6 +60,6 @@ def push(model_path: str, base_directory: str, version: int) -> str:
 
 
 def _same_model(model_path: str, path: str) -> bool:
-    fingerprints = [os.path.join(folder, "fingerprint.pb") for folder in (model_path, path)]
-    # A folder that somebody else put there has none.
-    return all(map(fileio.exists, fingerprints)) and filecmp.cmp(*fingerprints, shallow=False)
+    ours, theirs = (os.path.join(folder, "fingerprint.pb") for folder in (model_path, path))
+    # A folder that somebody else put there may have none.
+    return fileio.exists(ours) and fileio.exists(theirs) and filecmp.cmp(ours, theirs, shallow=False)

@@ -1,12 +1,12 @@
-"""Expensive objects that several test modules share; a module asks for them by `pytest_plugins = ["tests.fixtures"]`."""
+"""Expensive objects that several test modules share: `pytest_plugins = ["tests.fixtures"]` asks for them."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+
 from tests import tiny
 
 

@@ -123,7 +123,7 @@ class SplitInput:
             order = tf.data.Dataset.range(self.num_examples)
             if shuffle_seed is not None:
                 order = order.shuffle(self.num_examples, seed=shuffle_seed)
-            # Gathering whole batches by index is twice as fast as shuffling and batching the images one by one.
+            # Gathering whole batches by index is twice as fast as shuffling and batching images one by one.
             return (
                 order.batch(batch_size)
                 .map(lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)))

@@ -1,0 +1,347 @@
+"""Recipes: how they are loaded, overridden and checked, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from components.config import ModelConfig, TrainingConfig, TransformConfig
+from components.errors import UsageError
+from pipeline.config import RECIPES, Recipe, load_recipe, recipe_names, recipe_path
+
+SMALLEST = {"name": "flowers", "evaluation": {"thresholds": {"accuracy": 0.9}}}
+
+
+def write_recipe(folder: Path, values: Any = SMALLEST, **more: Any) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(
+        values if isinstance(values, str) else yaml.safe_dump({**values, **more}), encoding="utf-8"
+    )
+    return str(path)
+
+
+def refusal(recipe: str, *overrides: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        load_recipe(recipe, overrides)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_built_in_recipes_are_known() -> None:
+    assert recipe_names() == sorted(path.stem for path in RECIPES.iterdir())
+    assert {"digits", "folder", "mnist", "cats_vs_dogs"} <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_built_in_recipe_loads(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.evaluation.thresholds["accuracy"] > 0.5
+    # `mirante recipes` shows the first line.
+    assert (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_a_recipe_says_what_it_means() -> None:
+    recipe = load_recipe("cats_vs_dogs")
+    assert recipe.data.split_names == {"validation": "test"}
+    assert (recipe.transform.height_px, recipe.transform.normalization) == (224, "minus_one_one")
+    assert recipe.model.weights == "imagenet"
+    assert recipe.evaluation.thresholds == {"accuracy": 0.95, "loss": 0.2}
+
+
+def test_what_a_recipe_leaves_out_has_defaults(tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path))
+    assert recipe == Recipe(**SMALLEST)
+    assert recipe.training.epochs == 10
+    assert recipe.data.splits == {"train": 0.8, "eval": 0.1, "test": 0.1}
+    assert recipe.model.weights is None
+
+
+def test_a_recipe_is_frozen_down_to_its_parts(tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path))
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.training.epochs = 3
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.training = TrainingConfig()
+
+
+def test_the_resolved_recipe_loads_again_as_the_same(tmp_path: Path) -> None:
+    # `run` keeps it as runs/<run_id>/recipe.yaml.
+    recipe = load_recipe("cats_vs_dogs", ["training.epochs=3", "model.alpha=0.5"], str(tmp_path))
+    kept = write_recipe(tmp_path, recipe.model_dump(mode="json"))
+    assert load_recipe(kept) == recipe
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    said = refusal("digit")
+    assert said.startswith("no such recipe: 'digit': neither a file nor one of cats_vs_dogs, digits, ")
+    assert said.endswith("did you mean 'digits'?")
+    assert "did you mean" not in refusal("xyzzy")
+
+
+def test_a_built_in_name_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").write_text("name: other\n")
+    assert recipe_path("digits") == RECIPES / "digits.yaml"
+    assert recipe_path("./digits") == Path("digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: [", "cannot be read as YAML"),
+        ("- a\n- b\n", "expected keys and values at the top, got list"),
+        ("", "expected keys and values at the top, got NoneType"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = write_recipe(tmp_path, text)
+    said = refusal(path)
+    assert said.startswith(f"{path}: ")
+    assert expected in said
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(b"name: \xff\xfe\n")
+    assert "cannot be read as YAML" in refusal(str(tmp_path / "recipe.yaml"))
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, training={"epoch": 3})
+    said = refusal(path)
+    assert said.startswith(f"{path}: unknown key 'training.epoch': did you mean 'epochs'? Known here: ")
+    assert "label_smoothing, learning_rate" in said  # the other keys of the same section
+
+
+def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
+    said = refusal(write_recipe(tmp_path, trainig={"epochs": 3}))
+    assert "unknown key 'trainig': did you mean 'training'? Known here: data, evaluation" in said
+
+
+def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
+    said = refusal(write_recipe(tmp_path), "push.zzz=1")
+    assert said.endswith("unknown key 'push.zzz' Known here: destination")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs=0", "training.epochs: input should be greater than or equal to 1, got 0"),
+        ("training.epochs=many", "training.epochs: input should be a valid integer"),
+        ("training.epochs=2.5", "training.epochs: input should be a valid integer"),
+        ("training.seed=-1", "training.seed: input should be greater than or equal to 0, got -1"),
+        ("training.label_smoothing=1", "training.label_smoothing: input should be less than 1, got 1"),
+        ("training.warmup_epochs=10", "training.warmup_epochs: must be less than epochs, got 10 and 10"),
+        ("model.name=resnet50", "model.name: input should be 'lenet', 'cifar_resnet', 'mobilenet_v2'"),
+        ("model.weights=w.h5", "transform.normalization: the pretrained weights of mobilenet_v2 expect"),
+        ("transform.channels=4", "transform.channels: input should be 1 or 3, got 4"),
+        ("data.splits={train: 2}", "data.splits.train: input should be less than or equal to 1, got 2"),
+        ("data.splits={training: 1}", "data.splits.training: input should be 'train', 'eval' or 'test'"),
+        (
+            "data.split_names={validation: tests}",
+            "data.split_names.validation: input should be 'train', 'eval'",
+        ),
+        (
+            "evaluation.thresholds.accuracy=high",
+            "evaluation.thresholds.accuracy: input should be a valid number",
+        ),
+        ("name=Flowers 2", "name: string should match pattern"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(tmp_path: Path, override: str, expected: str) -> None:
+    said = refusal(write_recipe(tmp_path), override)
+    assert expected in said
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    assert refusal(write_recipe(tmp_path, {"name": "flowers"})).endswith("evaluation: required, but not set")
+
+
+def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
+    said = refusal(write_recipe(tmp_path), "training.epochs=0", "modell.name=lenet", "transform.width_px=-3")
+    lines = said.splitlines()
+    assert len(lines) == 4
+    assert lines[1].startswith("  - transform.width_px: ")
+    assert lines[2].startswith("  - training.epochs: ")
+    assert lines[3].startswith("  - unknown key 'modell': did you mean 'model'?")
+
+
+# Scripts depend on these keys: a renamed one breaks them.
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.source=idx", "idx"),
+        ("data.split_names={validation: test}", {"validation": "test"}),
+        ("data.split_names.dev=test", {"dev": "test"}),
+        ("model.name=vgg16", "vgg16"),
+        ("model.weights=null", None),
+        ("model.alpha=0.35", 0.35),
+        ("training.epochs=3", 3),
+        ("training.seed=7", 7),
+        ("evaluation.thresholds.accuracy=0.5", 0.5),
+        ("evaluation.thresholds.loss=1", 1.0),
+        ("evaluation.thresholds.auc=0.99", 0.99),
+        ("evaluation.thresholds.top_5_accuracy=0.75", 0.75),
+    ],
+)
+def test_stable_keys_are_set(tmp_path: Path, override: str, expected: Any) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, model={"name": "mobilenet_v2"}), [override])
+    current: Any = recipe
+    for part in override.partition("=")[0].split("."):
+        if isinstance(expected, dict) and current == expected:
+            break
+        current = current[part] if isinstance(current, dict) else getattr(current, part)
+    assert current == expected
+
+
+def test_a_weights_file_is_set_on_its_own() -> None:
+    # The recipe names MobileNetV2 and its normalisation; the width is read from the file.
+    recipe = load_recipe("cats_vs_dogs", ["model.weights=/somewhere/mobilenet_v2_0.5_no_top.h5"])
+    assert recipe.model.weights == "/somewhere/mobilenet_v2_0.5_no_top.h5"
+    assert recipe.model.alpha is None
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("training.learning_rate=1e-3", "learning_rate", 0.001),  # a string to YAML 1.1, a number to us
+        ("training.learning_rate=0.5", "learning_rate", 0.5),
+        ("training.patience_epochs=null", "patience_epochs", None),
+        ("training.patience_epochs=~", "patience_epochs", None),
+        ("training.patience_epochs=", "patience_epochs", None),
+        ("training.optimizer='sgd'", "optimizer", "sgd"),
+        (" training.epochs =3", "epochs", 3),
+    ],
+)
+def test_an_override_is_read_as_yaml(tmp_path: Path, override: str, key: str, expected: Any) -> None:
+    path = write_recipe(tmp_path, training={"patience_epochs": 4})
+    assert getattr(load_recipe(path, [override]).training, key) == expected
+
+
+def test_an_override_may_hold_a_whole_section_and_equals_signs(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, training={"epochs": 7})
+    assert load_recipe(path, ["training={seed: 4}"]).training == TrainingConfig(seed=4)
+    assert load_recipe(path, ["data.path=/a=b"]).data.path == "/a=b"
+
+
+def test_later_overrides_win_and_add_to_earlier_ones(tmp_path: Path) -> None:
+    overrides = ["training.epochs=3", "training.seed=1", "training.epochs=4", "evaluation.thresholds.loss=2"]
+    recipe = load_recipe(write_recipe(tmp_path), overrides)
+    assert (recipe.training.epochs, recipe.training.seed) == (4, 1)
+    assert recipe.evaluation.thresholds == {"accuracy": 0.9, "loss": 2.0}
+
+
+def test_an_override_of_an_empty_section_fills_it(tmp_path: Path) -> None:
+    assert load_recipe(write_recipe(tmp_path, training=None), ["training.epochs=3"]).training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs", "--set training.epochs: expected key.sub=value, e.g. --set training.epochs=3"),
+        ("=3", "expected key.sub=value"),
+        ("training.epochs=[3", "the value cannot be read as YAML"),
+        ("name.first=x", "--set name.first=x: name is a single value and has no keys below it"),
+    ],
+)
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in refusal(write_recipe(tmp_path), override)
+
+
+@pytest.mark.parametrize("evaluation", [{}, {"thresholds": {}}, {"max_regression": {"accuracy": 0.1}}])
+def test_a_recipe_needs_a_threshold(tmp_path: Path, evaluation: dict[str, Any]) -> None:
+    said = refusal(write_recipe(tmp_path, {"name": "flowers", "evaluation": evaluation}))
+    assert "evaluation.thresholds: at least one is needed, e.g. {accuracy: 0.9}" in said
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "given"),
+    [("mobilenet_v2", "minus_one_one", "zero_one"), ("vgg16", "imagenet_caffe", "imagenet")],
+)
+def test_pretrained_weights_need_their_normalisation(
+    tmp_path: Path, model: str, wanted: str, given: str
+) -> None:
+    path = write_recipe(
+        tmp_path, model={"name": model, "weights": "imagenet"}, transform={"normalization": given}
+    )
+    assert f"the pretrained weights of {model} expect {wanted}, got {given}" in refusal(path)
+    fitting = load_recipe(path, [f"transform.normalization={wanted}"])
+    assert fitting.transform.normalization == wanted
+    # Random weights take anything.
+    assert load_recipe(path, ["model.weights=null"]).transform.normalization == given
+
+
+@pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
+def test_weights_are_for_models_that_have_them(name: str) -> None:
+    with pytest.raises(
+        ValidationError, match=f"weights: {name} starts from random weights; .* mobilenet_v2, vgg16"
+    ):
+        ModelConfig(name=name, weights="imagenet")
+
+
+def test_only_mobilenet_has_a_width() -> None:
+    with pytest.raises(ValidationError, match="alpha: only mobilenet_v2 has a width, got name: vgg16"):
+        ModelConfig(name="vgg16", alpha=0.5)
+    assert ModelConfig(name="mobilenet_v2", alpha=0.5).alpha == 0.5
+
+
+@pytest.mark.parametrize("normalization", ["imagenet", "imagenet_caffe"])
+def test_colour_normalisations_need_colour(normalization: str) -> None:
+    with pytest.raises(ValidationError, match=f"{normalization} needs channels: 3, got channels: 1"):
+        TransformConfig(channels=1, normalization=normalization)
+    assert TransformConfig(channels=1, normalization="standardize").channels == 1
+
+
+def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "work"
+    (folder / "conf").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = write_recipe(
+        folder / "conf",
+        data={"path": "../photos"},
+        model={"weights": "w/net.h5"},
+        transform={"normalization": "minus_one_one"},
+        push={"destination": "~/models"},
+    )
+    recipe = load_recipe(os.path.relpath(path))
+    # From the folder where the command runs, not from the recipe's.
+    assert recipe.data.path == str(tmp_path / "photos")
+    assert recipe.model.weights == str(folder / "w/net.h5")
+    assert recipe.push.destination == str(tmp_path / "home/models")
+
+
+def test_what_is_no_local_path_stays(tmp_path: Path) -> None:
+    path = write_recipe(
+        tmp_path,
+        model={"weights": "imagenet"},
+        transform={"normalization": "minus_one_one"},
+        push={"destination": "gs://bucket/models"},
+    )
+    recipe = load_recipe(path)
+    assert recipe.model.weights == "imagenet"
+    assert recipe.push.destination == "gs://bucket/models"
+
+
+def test_data_path_replaces_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_recipe(tmp_path, data={"path": "/elsewhere", "source": "csv"})
+    recipe = load_recipe(path, ["data.path=/also/elsewhere"], "photos: 1=2")
+    assert recipe.data.path == str(tmp_path / "photos: 1=2")  # a path, not YAML
+    assert recipe.data.source == "csv"
+
+
+def test_loading_a_recipe_imports_no_tensorflow() -> None:
+    code = (
+        "import sys; from pipeline.config import load_recipe; load_recipe('digits'); "
+        "print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

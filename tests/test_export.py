@@ -1,0 +1,158 @@
+"""The SavedModel: one graph from bytes to probabilities, the same in training and in serving, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.trainer.input import SplitInput
+from tests.tiny import CLASS_NAMES, Exported, Tiny
+
+pytest_plugins = ["tests.fixtures"]
+
+# The first pictures of tests/tiny.py: JPEG and PNG in colour, JPEG and PNG in gray, twice.
+BATCH = 8
+PROBE = """
+import json, sys
+import tensorflow as tf
+answers = []
+for folder in sys.argv[2:]:
+    loaded = tf.saved_model.load(folder)
+    images = tf.constant([bytes.fromhex(line) for line in open(sys.argv[1])])
+    outputs = loaded.signatures["serving_default"](image_bytes=images)
+    answers.append({
+        "probabilities": outputs["probabilities"].numpy().tobytes().hex(),
+        "pixels": loaded.transform(images).numpy().tobytes().hex(),
+    })
+foreign = ("tfx", "tfx_bsl", "tensorflow_transform", "keras", "components")
+print(json.dumps({"answers": answers, "foreign": [name for name in foreign if name in sys.modules]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(export: Callable[[int], Exported]) -> dict[int, tf.Module]:
+    return {channels: tf.saved_model.load(str(export(channels).folder)) for channels in (1, 3)}
+
+
+def probabilities(outputs: dict[str, tf.Tensor]) -> np.ndarray:
+    return outputs["probabilities"].numpy()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_and_serving_see_the_same_pixels_bit_for_bit(
+    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int
+) -> None:
+    split = make_tiny(channels)
+    images, labels = next(iter(SplitInput("train", [split.pattern], split.tft_output).batches(12)))
+    # Two shards are read in turn, which is the order of the records.
+    assert labels.numpy().tolist() == [index % 3 for index in range(12)]
+    served = loaded[channels].transform(tf.constant(split.encoded))
+    assert served.shape == (12, 16, 16, channels)
+    assert served.numpy().tobytes() == images.numpy().tobytes()
+    # All of them are pictures, each another.
+    assert len({image.tobytes() for image in served.numpy()}) == 12
+    assert served.numpy().std(axis=(1, 2)).min() > 0.1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit(
+    make_tiny: Callable[[int], Tiny],
+    export: Callable[[int], Exported],
+    loaded: dict[int, tf.Module],
+    channels: int,
+) -> None:
+    split, model = make_tiny(channels), export(channels).model
+    signatures = loaded[channels].signatures
+    images, _ = next(iter(SplitInput("train", [split.pattern], split.tft_output).batches(BATCH)))
+    trained = tf.function(lambda pixels: tf.nn.softmax(model(pixels, training=False)))(images).numpy()
+    by_bytes = probabilities(signatures["serving_default"](image_bytes=tf.constant(split.encoded[:BATCH])))
+    by_example = probabilities(signatures["serving_tf_examples"](examples=tf.constant(split.records[:BATCH])))
+    assert by_bytes.tobytes() == by_example.tobytes() == trained.tobytes()
+    np.testing.assert_allclose(trained.sum(axis=1), np.ones(BATCH), rtol=1e-6)
+    # The answers depend on the image.
+    assert len({row.tobytes() for row in trained}) == BATCH
+    # Order and size of a batch change nothing but the last digits.
+    alone = probabilities(signatures["serving_default"](image_bytes=tf.constant(split.encoded[5:6])))
+    np.testing.assert_allclose(alone[0], by_bytes[5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_signatures_are_those_that_are_promised(loaded: dict[int, tf.Module], channels: int) -> None:
+    signatures = loaded[channels].signatures
+    assert set(signatures) == {"serving_default", "serving_tf_examples"}
+    for name, argument in (("serving_default", "image_bytes"), ("serving_tf_examples", "examples")):
+        positional, named = signatures[name].structured_input_signature
+        assert positional == ()
+        assert list(named) == [argument]
+        assert (named[argument].dtype, named[argument].shape.as_list()) == (tf.string, [None])
+        outputs = signatures[name].structured_outputs
+        assert {key: spec.dtype for key, spec in outputs.items()} == {
+            "probabilities": tf.float32,
+            "labels": tf.string,
+        }
+        assert outputs["probabilities"].shape.as_list() == [None, 3]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_every_answer_names_the_classes_in_their_order(
+    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], count: int
+) -> None:
+    outputs = loaded[3].signatures["serving_default"](image_bytes=tf.constant(make_tiny(3).encoded[:count]))
+    assert outputs["labels"].shape == (count, 3)
+    assert outputs["labels"].numpy().tolist() == [[b"bird", b"cat", b"dog"]] * count
+
+
+def test_examples_need_nothing_but_the_image(
+    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module]
+) -> None:
+    example = tf.train.Example()
+    example.features.feature["image/encoded"].bytes_list.value.append(make_tiny(3).encoded[0])
+    signature = loaded[3].signatures["serving_tf_examples"]
+    bare = signature(examples=tf.constant([example.SerializeToString()]))
+    whole = signature(examples=tf.constant(make_tiny(3).records[:1]))
+    np.testing.assert_array_equal(bare["probabilities"], whole["probabilities"])
+
+
+def test_an_image_that_is_none_is_an_error(loaded: dict[int, tf.Module]) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loaded[3].signatures["serving_default"](image_bytes=tf.constant([b"no image"]))
+
+
+def test_the_class_list_lies_beside_the_model(export: Callable[[int], Exported]) -> None:
+    folder = export(3).folder
+    assert (folder / "assets.extra" / "labels.txt").read_bytes() == b"bird\ncat\ndog\n"
+    assert (folder / "fingerprint.pb").is_file()  # what Pusher tells models apart by
+    assert CLASS_NAMES == ("bird", "cat", "dog")
+
+
+def test_a_fresh_process_needs_tensorflow_alone(
+    tmp_path: pytest.TempPathFactory,
+    make_tiny: Callable[[int], Tiny],
+    export: Callable[[int], Exported],
+    loaded: dict[int, tf.Module],
+) -> None:
+    encoded = make_tiny(3).encoded[:BATCH]
+    images = tmp_path / "images.txt"
+    images.write_text("\n".join(image.hex() for image in encoded))
+    folders = [str(export(channels).folder) for channels in (1, 3)]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(images), *folders],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["foreign"] == []
+    for channels, answer in zip((1, 3), said["answers"], strict=True):
+        module = loaded[channels]
+        here = module.signatures["serving_default"](image_bytes=tf.constant(encoded))["probabilities"]
+        assert bytes.fromhex(answer["probabilities"]) == here.numpy().tobytes()
+        assert bytes.fromhex(answer["pixels"]) == module.transform(tf.constant(encoded)).numpy().tobytes()

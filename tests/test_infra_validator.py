@@ -1,0 +1,213 @@
+"""InfraValidator: models that a server could load and use are blessed, others are refused with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+from components import infra_validator
+from components.errors import DataRefusedError
+from components.infra_probe import probe
+from components.infra_validator import InfraValidator
+from tests.tiny import CLASS_NAMES, Exported, Tiny, write_split
+
+pytest_plugins = ["tests.fixtures"]
+
+LIMIT_SECS = 300
+
+
+class Answers(tf.Module):
+    """A model that gives the same probabilities for whatever it is asked."""
+
+    def __init__(
+        self, by_bytes: list[float], by_example: list[float] | None, labels: tuple[str, ...] = CLASS_NAMES
+    ):
+        super().__init__()
+        self._by_bytes = by_bytes
+        self._by_example = by_example
+        self._labels = list(labels)
+
+    def _answer(self, values: list[float], requests: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = tf.shape(requests)[0]
+        return {
+            "probabilities": tf.repeat(tf.constant([values], tf.float32), count, axis=0),
+            "labels": tf.repeat(tf.constant([self._labels]), count, axis=0),
+        }
+
+    def save(self, folder: Path) -> Path:
+        def signature(name: str, values: list[float]) -> Any:
+            spec = tf.TensorSpec([None], tf.string, name=name)
+            return tf.function(lambda requests: self._answer(values, requests)).get_concrete_function(spec)
+
+        signatures = {"serving_default": signature("image_bytes", self._by_bytes)}
+        if self._by_example is not None:
+            signatures["serving_tf_examples"] = signature("examples", self._by_example)
+        tf.saved_model.save(self, str(folder), signatures=signatures)
+        (folder / "assets.extra").mkdir()
+        (folder / "assets.extra" / "labels.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
+        return folder
+
+
+GOOD = [0.5, 0.25, 0.25]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory, make_tiny: Callable[[int], Tiny]) -> str:
+    """A TFRecord file of four records."""
+    path = str(tmp_path_factory.mktemp("sample") / "sample.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for item in make_tiny(3).records[:4]:
+            writer.write(item)
+    return path
+
+
+def run_component(
+    folder: Path, model_dir: Path, records: list[bytes], **parameters: int
+) -> tuple[int, dict[str, Any]]:
+    """Runs the component's executor on real artifacts; the blessing and the report."""
+    model, examples = standard_artifacts.Model(), standard_artifacts.Examples()
+    blessing = standard_artifacts.InfraBlessing()
+    for made, name in ((model, "model"), (examples, "examples"), (blessing, "blessing")):
+        made.uri = str(folder / name)
+        (folder / name).mkdir(parents=True)
+    (folder / "model" / "Format-Serving").symlink_to(model_dir)
+    write_split(folder / "examples" / "Split-test", records)
+    examples.split_names = json.dumps(["train", "eval", "test"])
+    InfraValidator.EXECUTOR_SPEC.executor_class().Do(
+        {"model": [model], "examples": [examples]}, {"blessing": [blessing]}, parameters
+    )
+    report = json.loads((folder / "blessing" / "report.json").read_text())
+    return blessing.get_int_custom_property("blessed"), report
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_tiny: Callable[[int], Tiny],
+    export: Callable[[int], Exported],
+) -> dict[str, tuple[int, dict[str, Any]]]:
+    """What the component says of a model each; side by side, as each imports TensorFlow."""
+    folder = tmp_path_factory.mktemp("verdicts")
+    no_model = folder / "empty"
+    (no_model / "assets.extra").mkdir(parents=True)
+    (no_model / "assets.extra" / "labels.txt").write_text("bird\n")
+    models = {
+        "good": export(3).folder,
+        "no model": no_model,
+    }
+    records = make_tiny(3).records
+
+    def run(name: str) -> tuple[int, dict[str, Any]]:
+        return run_component(folder / name, models[name], records, images=4, time_limit_secs=LIMIT_SECS)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(models, pool.map(run, models), strict=True))
+
+
+def test_a_good_model_is_blessed(verdicts: dict[str, tuple[int, dict[str, Any]]]) -> None:
+    blessed, report = verdicts["good"]
+    assert report["problems"] == []
+    assert blessed == 1
+    assert 0 < report["load_secs"] < LIMIT_SECS
+    assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
+    assert all(0 < secs < 10 for secs in report["request_secs"].values())
+
+
+def test_a_folder_that_is_no_model_is_refused(verdicts: dict[str, tuple[int, dict[str, Any]]]) -> None:
+    blessed, report = verdicts["no model"]
+    (problem,) = report["problems"]
+    assert problem.startswith(
+        "the process that loads the model ended with 1: OSError: SavedModel file does not"
+    )
+    assert blessed == 0
+
+
+def test_a_model_that_takes_too_long_is_refused(
+    tmp_path: Path, make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported]
+) -> None:
+    # TensorFlow alone takes longer to import.
+    blessed, report = run_component(
+        tmp_path, export(3).folder, make_tiny(3).records, images=4, time_limit_secs=1
+    )
+    assert report == {"problems": ["the model did not load and answer within 1 s"]}
+    assert blessed == 0
+
+
+def test_there_must_be_test_examples(tmp_path: Path, export: Callable[[int], Exported]) -> None:
+    with pytest.raises(DataRefusedError, match="the test split has no examples to send to the model"):
+        run_component(tmp_path, export(3).folder, [], images=4, time_limit_secs=1)
+
+
+# From here on in this process, which saves importing TensorFlow once more for each.
+
+
+def test_as_many_images_as_asked_for_are_sent(tmp_path: Path, make_tiny: Callable[[int], Tiny]) -> None:
+    examples = standard_artifacts.Examples()
+    examples.uri, examples.split_names = str(tmp_path), json.dumps(["test"])
+    write_split(tmp_path / "Split-test", make_tiny(3).records)
+    for count, sent in ((5, 5), (100, 12)):
+        infra_validator._write_sample(examples, count, str(tmp_path / "sample"))
+        written = [item.numpy() for item in tf.data.TFRecordDataset(str(tmp_path / "sample"))]
+        assert len(written) == sent
+        assert set(written) <= set(make_tiny(3).records)
+
+
+def test_a_missing_signature_is_refused(tmp_path: Path, sample: str) -> None:
+    report = probe(str(Answers(GOOD, None).save(tmp_path / "model")), sample)
+    assert report["problems"] == ["signature serving_tf_examples is missing"]
+
+
+def test_probabilities_that_are_no_numbers_are_refused(tmp_path: Path, sample: str) -> None:
+    report = probe(str(Answers([0.5, 0.5, float("nan")], GOOD).save(tmp_path / "model")), sample)
+    assert report["problems"] == [
+        "signature serving_default: probabilities are not all finite",
+        "the signatures give different probabilities for the same images",
+    ]
+
+
+def test_labels_in_another_order_are_refused(tmp_path: Path, sample: str) -> None:
+    report = probe(str(Answers(GOOD, GOOD, ("cat", "bird", "dog")).save(tmp_path / "model")), sample)
+    given, wanted = "['cat', 'bird', 'dog']", "['bird', 'cat', 'dog']"
+    assert report["problems"] == [
+        f"signature serving_default: labels are {given}, not {wanted}",
+        f"signature serving_tf_examples: labels are {given}, not {wanted}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by_bytes", "by_example", "problem"),
+    [
+        (GOOD, [0.25, 0.5, 0.25], "the signatures give different probabilities for the same images"),
+        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "signature serving_default: probabilities do not sum to 1"),
+        ([0.5, 0.5], [0.5, 0.5], "signature serving_default: probabilities have shape (4, 2), not (4, 3)"),
+    ],
+)
+def test_wrong_probabilities_are_refused(
+    tmp_path: Path, sample: str, by_bytes: list[float], by_example: list[float], problem: str
+) -> None:
+    problems = probe(str(Answers(by_bytes, by_example).save(tmp_path / "model")), sample)["problems"]
+    assert problems[0] == problem
+    assert probe(str(Answers(GOOD, GOOD).save(tmp_path / "good")), sample)["problems"] == []
+
+
+def test_an_unknown_signature_and_a_missing_output_are_refused(tmp_path: Path, sample: str) -> None:
+    module = tf.Module()
+    spec = tf.TensorSpec([None], tf.string, name="image_bytes")
+    function = tf.function(lambda image_bytes: {"scores": tf.strings.length(image_bytes)})
+    concrete = function.get_concrete_function(spec)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": concrete, "predict": concrete})
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "labels.txt").write_text("bird\n")
+    assert probe(str(tmp_path), sample)["problems"] == [
+        "signature predict is unknown",
+        "signature serving_default gives no output 'probabilities'",
+        "signature serving_default gives no output 'labels'",
+        "signature serving_tf_examples is missing",
+    ]

@@ -1,0 +1,137 @@
+"""The baseline: which of the models in ML Metadata a candidate is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+from tfx.orchestration import metadata
+from tfx.types import artifact, artifact_utils, standard_artifacts
+
+from components.resolver import BaselineStrategy
+
+CLASSES = ("bird", "cat", "dog")
+
+
+class Store:
+    """A store of ML Metadata with models and blessings in it, as the pipeline writes them."""
+
+    def __init__(self, folder: Path, store: MetadataStore):
+        self._folder = folder
+        self._store = store
+
+    def _put(self, made: artifact.Artifact, name: str) -> int:
+        made.uri = str(self._folder / name)
+        made.mlmd_artifact.type_id = self._store.put_artifact_type(made.artifact_type)
+        (artifact_id,) = self._store.put_artifacts([made.mlmd_artifact])
+        return artifact_id
+
+    def model(self, classes: tuple[str, ...] | None = CLASSES) -> int:
+        """Adds a model with these classes and returns its id."""
+        number = len(list(self._folder.glob("model-*")))
+        extra = self._folder / f"model-{number}" / "Format-Serving" / "assets.extra"
+        extra.mkdir(parents=True)
+        if classes is not None:
+            (extra / "labels.txt").write_text("".join(f"{name}\n" for name in classes))
+        return self._put(standard_artifacts.Model(), f"model-{number}")
+
+    def bless(self, model_id: int, blessed: int = 1) -> int:
+        """Adds what Evaluator says of a model and returns the blessing's id."""
+        made = standard_artifacts.ModelBlessing()
+        made.set_int_custom_property("blessed", blessed)
+        made.set_int_custom_property("current_model_id", model_id)
+        return self._put(made, f"blessing-{model_id}-{blessed}")
+
+    def _all(self, kind: type[artifact.Artifact]) -> list[artifact.Artifact]:
+        found = self._store.get_artifacts_by_type(kind.TYPE_NAME)
+        kinds = {t.name: t for t in self._store.get_artifact_types()}
+        # ML Metadata promises no order.
+        return [artifact_utils.deserialize_artifact(kinds[kind.TYPE_NAME], item) for item in reversed(found)]
+
+    def baseline(self, candidate_id: int | None) -> tuple[list[int], list[int]]:
+        """The ids of the models and blessings that the strategy gives."""
+        models = self._all(standard_artifacts.Model)
+        inputs = {
+            "candidate": [model for model in models if model.id == candidate_id],
+            "model": models,
+            "model_blessing": self._all(standard_artifacts.ModelBlessing),
+        }
+        resolved = BaselineStrategy().resolve_artifacts(self._store, inputs)
+        assert set(resolved) == {"model", "model_blessing"}
+        return [model.id for model in resolved["model"]], [item.id for item in resolved["model_blessing"]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with metadata.Metadata(
+        metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+    ) as handle:
+        handle.store.put_artifact_type(standard_artifacts.ModelBlessing().artifact_type)
+        yield Store(tmp_path, handle.store)
+
+
+def test_the_first_model_has_no_baseline(store: Store) -> None:
+    assert store.baseline(store.model()) == ([], [])
+
+
+def test_a_blessed_model_before_it_is_the_baseline(store: Store) -> None:
+    former = store.model()
+    blessing = store.bless(former)
+    assert store.baseline(store.model()) == ([former], [blessing])
+
+
+def test_the_candidate_is_never_its_own_baseline(store: Store) -> None:
+    # An identical second run: the cached model, blessed by the first run.
+    candidate = store.model()
+    store.bless(candidate)
+    assert store.baseline(candidate) == ([], [])
+    former, candidate = candidate, store.model()
+    store.bless(candidate)
+    assert store.baseline(candidate)[0] == [former]
+
+
+def test_the_latest_blessed_model_wins(store: Store) -> None:
+    models = [store.model() for _ in range(3)]
+    blessings = [store.bless(model) for model in models]
+    assert store.baseline(store.model()) == ([models[2]], [blessings[2]])
+
+
+def test_the_latest_model_wins_whenever_it_was_blessed(store: Store) -> None:
+    older, newer = store.model(), store.model()
+    of_newer = store.bless(newer)
+    store.bless(older)  # evaluated once more, under other thresholds
+    assert store.baseline(store.model()) == ([newer], [of_newer])
+
+
+def test_a_model_blessed_twice_comes_with_its_latest_blessing(store: Store) -> None:
+    former = store.model()
+    store.bless(former)
+    latest = store.bless(former)
+    assert store.baseline(store.model()) == ([former], [latest])
+
+
+def test_what_was_not_blessed_is_skipped(store: Store) -> None:
+    former = store.model()
+    blessing = store.bless(former)
+    store.bless(store.model(), blessed=0)
+    store.model()  # never evaluated
+    assert store.baseline(store.model()) == ([former], [blessing])
+
+
+@pytest.mark.parametrize(
+    "classes", [("bird", "cat"), ("cat", "bird", "dog"), ("bird", "cat", "dog", "wolf"), None]
+)
+def test_a_model_of_another_class_list_is_skipped(store: Store, classes: tuple[str, ...] | None) -> None:
+    former = store.model()
+    blessing = store.bless(former)
+    store.bless(store.model(classes))
+    assert store.baseline(store.model()) == ([former], [blessing])
+    candidate = store.model(("fish",))
+    assert store.baseline(candidate) == ([], [])
+
+
+def test_without_a_candidate_there_is_no_baseline(store: Store) -> None:
+    store.bless(store.model())
+    assert store.baseline(None) == ([], [])

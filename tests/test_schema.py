@@ -1,0 +1,147 @@
+"""The curated schema with a data set's classes in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from schemas import features
+from schemas.curated import class_names_of, classification_schema, write_schema
+
+CLASSES = ["Admiral", "Pfauenauge", "Zitronenfalter"]
+
+
+def by_name(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
+    return {feature.name: feature for feature in schema.feature}
+
+
+def read(path: Path) -> schema_pb2.Schema:
+    return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+
+
+def test_the_classes_are_the_domain_of_label_and_text() -> None:
+    found = by_name(classification_schema(CLASSES))
+    label = found[features.LABEL].int_domain
+    assert (label.min, label.max, label.is_categorical) == (0, 2, True)
+    text = found[features.LABEL_TEXT]
+    assert list(text.string_domain.value) == CLASSES
+    # No share of unknown values is tolerated.
+    assert text.distribution_constraints.min_domain_mass == 1.0
+
+
+def test_every_feature_of_the_contract_is_in_every_record_once() -> None:
+    schema = classification_schema(CLASSES)
+    found = by_name(schema)
+    assert len(schema.feature) == len(found)
+    assert set(found) == {
+        "image/encoded",
+        "image/format",
+        "image/height",
+        "image/width",
+        "image/filename",
+        "image/key/sha256",
+        "image/class/label",
+        "image/class/text",
+    }
+    for feature in schema.feature:
+        assert (feature.presence.min_fraction, feature.presence.min_count) == (1.0, 1), feature.name
+        assert [dim.size for dim in feature.shape.dim] == [1], feature.name
+    integers = {name for name, feature in found.items() if feature.type == schema_pb2.INT}
+    assert integers == {features.HEIGHT, features.WIDTH, features.LABEL}
+    assert list(found[features.FORMAT].string_domain.value) == ["jpeg", "png"]
+    assert found[features.ENCODED].WhichOneof("domain_info") == "image_domain"
+
+
+def test_the_names_are_those_of_the_contract() -> None:
+    names = {
+        value for key, value in vars(features).items() if isinstance(value, str) and value[:6] == "image/"
+    }
+    assert names == set(by_name(classification_schema(CLASSES)))
+
+
+@pytest.mark.parametrize(
+    "names", [["a"], CLASSES, ["b", "a"], [str(i) for i in range(1000)], ["grün", '"\\']]
+)
+def test_round_trip(tmp_path: Path, names: list[str]) -> None:
+    schema = read(write_schema(names, tmp_path))
+    assert schema == classification_schema(names)
+    assert class_names_of(schema) == names
+
+
+@pytest.mark.parametrize("names", [[], ["cat", "dog", "cat"]])
+def test_a_wrong_class_list_is_refused(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected a list of distinct class names, got"):
+        classification_schema(names)
+
+
+def test_the_class_list_of_another_schema_is_refused() -> None:
+    with pytest.raises(ValueError, match="no feature 'image/class/text': is it one of Mirante's"):
+        class_names_of(schema_pb2.Schema(feature=[schema_pb2.Feature(name="age")]))
+
+
+def test_the_path_follows_the_content(tmp_path: Path) -> None:
+    path = write_schema(CLASSES, tmp_path)
+    assert path.name == "schema.pbtxt"
+    assert path.parent.parent == tmp_path
+    others = [write_schema(names, tmp_path) for names in (CLASSES[::-1], CLASSES[:2], [*CLASSES, "Wolf"])]
+    assert len({path, *others}) == 4
+
+
+def test_the_path_is_stable(tmp_path: Path) -> None:
+    path = write_schema(CLASSES, tmp_path)
+    before = path.stat()
+    assert write_schema(tuple(CLASSES), tmp_path) == path
+    # Left alone: a new file would do no harm, but there is no need of one.
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    # The same in another process, whatever its hash seed: TFX caches by this path.
+    code = (
+        "import sys, pathlib; from schemas.curated import write_schema; "
+        "print(write_schema(sys.argv[2:], pathlib.Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "other"), *CLASSES]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(said).relative_to(tmp_path / "other") == path.relative_to(tmp_path)
+
+
+def test_nothing_temporary_is_left(tmp_path: Path) -> None:
+    path = write_schema(CLASSES, tmp_path)
+    assert [found.name for found in path.parent.iterdir()] == ["schema.pbtxt"]
+
+
+def test_tensorflow_reads_records_by_it(tmp_path: Path) -> None:
+    import tensorflow as tf
+    import tensorflow_data_validation as tfdv
+    from tensorflow_transform.tf_metadata import schema_utils
+
+    schema = tfdv.load_schema_text(str(write_schema(CLASSES, tmp_path)))
+    spec = schema_utils.schema_as_feature_spec(schema).feature_spec
+    assert spec[features.ENCODED] == tf.io.FixedLenFeature([1], tf.string)
+    assert spec[features.LABEL] == tf.io.FixedLenFeature([1], tf.int64)
+
+
+def test_records_of_the_contract_pass_and_others_do_not() -> None:
+    import tensorflow_data_validation as tfdv
+    from tensorflow_data_validation.statistics import stats_impl
+    from tfx_bsl.coders import example_coder
+
+    from tests.tiny import CLASS_NAMES, picture, record
+
+    schema = classification_schema(CLASS_NAMES)
+    decoder = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString())
+
+    def anomalies(records: list[bytes]) -> dict[str, str]:
+        options = tfdv.StatsOptions(schema=schema)
+        statistics = stats_impl.generate_statistics_in_memory(decoder.DecodeBatch(records), options)
+        found = tfdv.validate_statistics(statistics, schema).anomaly_info
+        return {name: info.short_description for name, info in found.items()}
+
+    good = [record(picture(index), index % 3) for index in range(6)]
+    assert anomalies(good) == {}
+    assert anomalies([*good, record(picture(0), 3)]) == {"image/class/label": "Out-of-range values"}
+    other = record(picture(0), 0, class_names=("wolf",))
+    assert anomalies([*good, other]) == {"image/class/text": "Unexpected string values"}
