@@ -62,7 +62,7 @@ def _tree_memory_bytes(pid: int) -> int:
 
 
 def run(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, float, float]:
-    """Runs `mirante run`: its result, wall seconds, peak memory in bytes, seconds to the first node's start."""
+    """Runs `mirante run`: its result, wall seconds, peak memory in bytes, seconds to the first node."""
     began = time.monotonic()
     process = subprocess.Popen(
         [str(MIRANTE), "run", *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -53,9 +53,7 @@ def bench_ingest(folder: Path) -> None:
         options = IngestOptions(workers=workers, force=True)
         ingest("folder", source, folder / f"workers-{workers}", options)
 
-    compare(
-        "ingest", 1500, {"1 worker": lambda: with_workers(1), "2 workers": lambda: with_workers(2)}
-    )
+    compare("ingest", 1500, {"1 worker": lambda: with_workers(1), "2 workers": lambda: with_workers(2)})
 
 
 def bench_materialize(folder: Path) -> None:

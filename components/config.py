@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
+# Strict: else `epochs: yes` would be one epoch.
+Positive = Annotated[int, Field(ge=1, strict=True)]
+NotNegative = Annotated[int, Field(ge=0, strict=True)]
 
 Normalization = Literal["zero_one", "minus_one_one", "imagenet", "imagenet_caffe", "standardize"]
 
@@ -91,7 +93,7 @@ class TrainingConfig(Settings):
     """How the network is trained, on one device."""
 
     epochs: Positive = 10
-    fine_tune_epochs: Annotated[int, Field(ge=0)] = Field(
+    fine_tune_epochs: NotNegative = Field(
         0, description="epochs with the pretrained backbone unfrozen, after `epochs` with it frozen"
     )
     global_batch_size: Positive = 32
@@ -99,13 +101,13 @@ class TrainingConfig(Settings):
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
     fine_tune_learning_rate: Annotated[float, Field(gt=0.0)] = 1e-5
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: NotNegative = 0
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     patience_epochs: Positive | None = Field(
         None, description="stop after so many epochs without a better eval loss; the best weights are kept"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
 
     @model_validator(mode="after")
     def _warmup_is_shorter_than_training(self) -> TrainingConfig:
@@ -122,7 +124,7 @@ class EvaluationConfig(Settings):
     thresholds: dict[str, float] = Field(
         {}, description="bounds by metric: a lower bound, for loss an upper bound"
     )
-    max_regression: dict[str, float] = Field(
+    max_regression: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
         {}, description="how much worse than the baseline a metric may be"
     )
     slice_by_class: bool = True

@@ -43,7 +43,7 @@ class DataBlessing(artifact.Artifact):
 
 
 def read_anomalies(folder: str) -> list[str]:
-    """One sentence for every anomaly below `folder`, an ExampleAnomalies artifact: split, feature, anomaly."""
+    """Every anomaly below `folder`, an ExampleAnomalies artifact, as a sentence: feature, split, what."""
     sentences = []
     for split_folder in sorted(fileio.listdir(folder)):
         if not split_folder.startswith("Split"):

@@ -111,7 +111,7 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalCo
                 metrics=[metric("AUC", "auc")],
                 binarize=config_pb2.BinarizationOptions(class_ids={"values": classes}),
                 aggregate=config_pb2.AggregationOptions(
-                    macro_average=True, class_weights={index: 1.0 for index in classes}
+                    macro_average=True, class_weights=dict.fromkeys(classes, 1.0)
                 ),
             ),
             config_pb2.MetricsSpec(

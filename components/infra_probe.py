@@ -57,7 +57,7 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
     ]
     requests = {"serving_default": encoded, "serving_tf_examples": serialized}
     with open(os.path.join(model_dir, "assets.extra", "labels.txt"), encoding="utf-8") as file:
-        labels = file.read().splitlines()
+        labels = file.read().split("\n")[:-1]
 
     began = time.monotonic()
     loaded = tf.saved_model.load(model_dir)

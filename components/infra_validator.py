@@ -39,7 +39,8 @@ def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) 
 
 def validate(model_dir: str, records_file: str, time_limit_secs: int) -> dict[str, Any]:
     """Runs `infra_probe` on the model; its report, with what went wrong under `problems`."""
-    command = [sys.executable, infra_probe.__file__, model_dir, records_file]
+    # -I: neither this package's folder nor the environment decides what the probe imports.
+    command = [sys.executable, "-I", infra_probe.__file__, model_dir, records_file]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     try:
         done = subprocess.run(
@@ -64,7 +65,7 @@ def InfraValidator(  # noqa: N802 - components are named like classes
 ) -> None:
     """Sends `images` real images of the test split through every signature within `time_limit_secs`.
 
-    The blessing's folder holds `report.json` (see `infra_probe`), and its property `blessed` what Pusher reads.
+    The blessing's folder holds `report.json` (see `infra_probe`), its property `blessed` tells Pusher.
     """
     with tempfile.TemporaryDirectory() as folder:
         records_file = os.path.join(folder, "sample.tfrecord")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 from typing import Any
 
@@ -62,4 +61,7 @@ def push(model_path: str, base_directory: str, version: int) -> str:
 def _same_model(model_path: str, path: str) -> bool:
     ours, theirs = (os.path.join(folder, "fingerprint.pb") for folder in (model_path, path))
     # A folder that somebody else put there may have none.
-    return fileio.exists(ours) and fileio.exists(theirs) and filecmp.cmp(ours, theirs, shallow=False)
+    if not (fileio.exists(ours) and fileio.exists(theirs)):
+        return False
+    with fileio.open(ours, "rb") as our_file, fileio.open(theirs, "rb") as their_file:
+        return bool(our_file.read() == their_file.read())

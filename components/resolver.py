@@ -36,14 +36,17 @@ class BaselineStrategy(resolver.ResolverStrategy):
     ) -> dict[str, list[artifact.Artifact]]:
         """Resolves `model` and `model_blessing`, both empty where there is no baseline.
 
+        `candidate` is handed on: TFX fails to resolve a node's inputs when a strategy leaves a key out.
+
         Args:
             store: ML Metadata; not asked.
             input_dict: `candidate`, exactly one model; `model` and `model_blessing`, all there are.
         """
-        nothing: dict[str, list[artifact.Artifact]] = {MODEL: [], MODEL_BLESSING: []}
-        if not input_dict.get(CANDIDATE):
+        candidates = input_dict.get(CANDIDATE, [])
+        nothing = {CANDIDATE: candidates, MODEL: [], MODEL_BLESSING: []}
+        if not candidates:
             return nothing
-        candidate = input_dict[CANDIDATE][0]
+        candidate = candidates[0]
         blessings = {
             blessing.get_int_custom_property("current_model_id"): blessing
             for blessing in sorted(input_dict.get(MODEL_BLESSING, []), key=lambda a: a.id)
@@ -53,5 +56,5 @@ class BaselineStrategy(resolver.ResolverStrategy):
         for model in sorted(input_dict.get(MODEL, []), key=lambda a: a.id, reverse=True):
             blessed = model.id in blessings and model.id != candidate.id
             if blessed and isinstance(model, standard_artifacts.Model) and _class_list(model) == classes:
-                return {MODEL: [model], MODEL_BLESSING: [blessings[model.id]]}
+                return {CANDIDATE: candidates, MODEL: [model], MODEL_BLESSING: [blessings[model.id]]}
         return nothing

@@ -41,12 +41,17 @@ class Recipe(Settings):
     push: PushConfig = PushConfig()
 
     @model_validator(mode="after")
-    def _pretrained_weights_see_what_they_were_trained_on(self) -> Recipe:
+    def _parts_fit_together(self) -> Recipe:
         wanted = PRETRAINED_NORMALIZATION.get(self.model.name)
         if self.model.weights is not None and self.transform.normalization != wanted:
             raise ValueError(
                 f"transform.normalization: the pretrained weights of {self.model.name} expect {wanted}, "
                 f"got {self.transform.normalization}; with anything else training does not converge"
+            )
+        if self.training.fine_tune_epochs and self.model.weights is None:
+            raise ValueError(
+                "training.fine_tune_epochs: there is nothing to fine-tune without model.weights; "
+                "training.epochs trains all of the network"
             )
         if not self.evaluation.thresholds:
             raise ValueError(
@@ -103,8 +108,9 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
     for override in overrides:
         _apply_override(values, override)
     if data_path is not None:
-        _apply_override(values, "data.path=null")
-        values["data"]["path"] = data_path
+        section = values["data"] = values.get("data") or {}
+        if isinstance(section, dict):
+            section["path"] = data_path
     _make_paths_absolute(values)
     try:
         return Recipe.model_validate(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -18,7 +19,10 @@ def make_console(to_stderr: bool) -> Console:
     """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone."""
     stream = sys.stderr if to_stderr else sys.stdout
     stream.flush()
-    file: IO[str] = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
+    try:
+        file: IO[str] = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
+    except io.UnsupportedOperation:  # no file below it, as in a notebook
+        file = stream
     # Not a terminal: no wrapping, so that paths stay whole in a log.
     return Console(file=file, highlight=False, soft_wrap=not file.isatty())
 

@@ -81,8 +81,9 @@ def describe(folder: Path) -> tuple[dict[str, str], list[str]]:
     missing = [split for split in features.SPLITS if split not in patterns]
     if missing:
         raise DataRefusedError(
-            f"{folder}: no examples in split {' and '.join(missing)}; a run needs {', '.join(features.SPLITS)}. "
-            "Give data.splits a share above 0 for each split that the data does not bring, or more images"
+            f"{folder}: no examples in split {' and '.join(missing)}; a run needs "
+            f"{', '.join(features.SPLITS)}. Give data.splits a share above 0 for each "
+            "split that the data does not bring, or more images"
         )
     return patterns, class_names
 

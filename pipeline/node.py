@@ -85,7 +85,7 @@ class NodeRunner:
                 executor_spec=runner_utils.extract_executor_spec(self._deployment, node_id),
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
             ).launch()
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001 - whatever a component raises is its result
             return NodeResult(FAILED, time.monotonic() - began, error=e)
         if info is None or info.execution_id is None:
             error = RuntimeError(f"{node_id} found no input: did an upstream node run under this root?")
@@ -93,6 +93,10 @@ class NodeRunner:
         with metadata.Metadata(self._connection) as handle:
             store = handle.store
             (execution,) = store.get_executions_by_id([info.execution_id])
+            if execution.last_known_state == metadata_store_pb2.Execution.FAILED:
+                # TFX's handler of resolvers logs an error and returns as if all were well.
+                error = RuntimeError(f"{node_id}: its inputs could not be resolved")
+                return NodeResult(FAILED, time.monotonic() - began, error=error)
             cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
             if node.node_info.type.name == _RESOLVER:
                 cached = self._resolved_as_before(store, execution)

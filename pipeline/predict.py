@@ -1,4 +1,4 @@
-"""Predictions of a pushed model for image files, through its `serving_default`. Imports TensorFlow, no TFX."""
+"""Predictions of a pushed model for image files, by its `serving_default`. Imports TensorFlow, no TFX."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, Except
         with _sole_user_of(root):
             try:
                 _run_locked(recipe, root, result, console)
-            except Exception as e:
+            except Exception as e:  # noqa: BLE001 - handed to the caller with the result
                 error = e
                 result.error = str(e)
             result.wall_seconds = round(time.monotonic() - began, 3)

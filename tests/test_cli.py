@@ -52,7 +52,10 @@ def test_recipes_lists_each_with_its_first_line() -> None:
     [
         (("run", "mnits"), "did you mean 'mnist'?"),
         (("run", "digits", "--set", "training.epoch=3"), "did you mean 'epochs'?"),
-        (("run", "digits", "--set", "training.epochs=many"), "training.epochs: input should be a valid integer"),
+        (
+            ("run", "digits", "--set", "training.epochs=many"),
+            "training.epochs: input should be a valid integer",
+        ),
         (("run", "digits", "--set", "training.epochs"), "expected key.sub=value"),
         (("run", "digits", "--set", "model.name=alexnet"), "model.name: input should be"),
         (("run", "mnist"), "data.path: source 'idx' needs it: give --data DIR"),
@@ -97,8 +100,6 @@ def test_ingest_reports_json(tmp_path: Path) -> None:
 
 
 def test_weights_without_their_normalization_are_refused() -> None:
-    shown = invoke(
-        "run", "cats_vs_dogs", "--data", ".", "--set", "transform.normalization=zero_one"
-    )
+    shown = invoke("run", "cats_vs_dogs", "--data", ".", "--set", "transform.normalization=zero_one")
     assert shown.exit_code == 2
     assert "expect minus_one_one, got zero_one" in shown.output

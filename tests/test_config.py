@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -345,3 +346,17 @@ def test_loading_a_recipe_imports_no_tensorflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.epochs=yes", "training.epochs: input should be a valid integer"),
+        ("evaluation.max_regression.accuracy=-0.1", "evaluation.max_regression.accuracy"),
+        ("training.fine_tune_epochs=2", "nothing to fine-tune without model.weights"),
+        ("data=photos", "data: input should be"),
+    ],
+)
+def test_values_that_would_be_misread_are_refused(override: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load_recipe("digits", [override], data_path="photos")

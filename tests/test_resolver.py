@@ -59,7 +59,7 @@ class Store:
             "model_blessing": self._all(standard_artifacts.ModelBlessing),
         }
         resolved = BaselineStrategy().resolve_artifacts(self._store, inputs)
-        assert set(resolved) == {"model", "model_blessing"}
+        assert set(resolved) == {"candidate", "model", "model_blessing"}
         return [model.id for model in resolved["model"]], [item.id for item in resolved["model_blessing"]]
 
 

@@ -72,7 +72,9 @@ def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, 
     assert "epoch 1/15" in said
 
 
-def test_an_identical_run_executes_nothing_and_pushes_nothing(first: tuple[int, Any, str], root: Path) -> None:
+def test_an_identical_run_executes_nothing_and_pushes_nothing(
+    first: tuple[int, Any, str], root: Path
+) -> None:
     code, result, said = mirante("run", "digits", "--root", str(root), "--json")
     assert code == 0, said
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}

@@ -1,0 +1,84 @@
+"""Every recipe and every source on real data, from raw files to a pushed model; few epochs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.real_data
+
+MIRANTE = Path(sys.executable).with_name("mirante")
+FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_dequantized_no_top.h5"
+SMALL_WEIGHTS = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+
+
+def run(recipe: str, data: Path, root: Path, *overrides: str) -> dict[str, Any]:
+    settings = [part for override in overrides for part in ("--set", override)]
+    done = subprocess.run(
+        [str(MIRANTE), "run", recipe, "--data", str(data), "--root", str(root), *settings, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
+    assert (Path(result["pushed_model"]) / "saved_model.pb").is_file()
+    return result
+
+
+def predict(root: Path, *images: Path) -> list[str]:
+    """The best label for each image."""
+    done = subprocess.run(
+        [str(MIRANTE), "predict", str(root / "serving"), *map(str, images), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [answer["predictions"][0]["label"] for answer in json.loads(done.stdout.splitlines()[-1])]
+
+
+def splits_of(root: Path) -> dict[str, int]:
+    manifest = json.loads((root / "data" / "manifest.json").read_text())
+    return {name: split["images"] for name, split in manifest["splits"].items()}
+
+
+def test_mnist(real_data_dir: Path, tmp_path: Path) -> None:
+    result = run("mnist", real_data_dir / "mnist", tmp_path, "training.epochs=1")
+    assert result["metrics"]["accuracy"] >= 0.97
+    counts = splits_of(tmp_path)
+    assert counts["test"] == 10_000
+    assert counts["train"] + counts["eval"] == 60_000
+    assert counts["eval"] == pytest.approx(60_000 / 9, rel=0.05)
+
+
+def test_cats_vs_dogs(real_data_dir: Path, tmp_path: Path) -> None:
+    folder = real_data_dir / "cats_vs_dogs"
+    weights = f"model.weights={real_data_dir / FULL_WEIGHTS}"
+    result = run("cats_vs_dogs", folder, tmp_path, weights, "training.epochs=5")
+    assert result["metrics"]["accuracy"] >= 0.95
+    assert splits_of(tmp_path)["test"] == 300
+    validation = folder / "validation"
+    images = [sorted((validation / name).iterdir())[index] for name in ("cats", "dogs") for index in range(4)]
+    labels = predict(tmp_path, *images)
+    assert sum(label == image.parent.name for label, image in zip(labels, images, strict=True)) >= 7
+
+
+def test_butterflies_by_csv_with_the_folder_recipe(real_data_dir: Path, tmp_path: Path) -> None:
+    # model.weights alone: the width, 0.35, is read from the file.
+    result = run(
+        "folder",
+        real_data_dir / "butterflies",
+        tmp_path,
+        "data.source=csv",
+        f"model.weights={real_data_dir / SMALL_WEIGHTS}",
+        "training.epochs=10",
+    )
+    assert sum(splits_of(tmp_path).values()) == 720
+    assert result["metrics"]["accuracy"] >= 0.7
+    assert len(result["per_class"]) == 12
