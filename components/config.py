@@ -24,6 +24,10 @@ PRETRAINED_NORMALIZATION: dict[str, Normalization] = {
 }
 
 
+# What Evaluator measures on the test split, and `evaluation.thresholds` bounds; see components.evaluator.
+METRICS = ("accuracy", "loss", "auc", "top_5_accuracy")
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
@@ -127,7 +131,7 @@ class EvaluationConfig(Settings):
     max_regression: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
         {}, description="how much worse than the baseline a metric may be"
     )
-    slice_by_class: bool = True
+    slice_by_class: bool = Field(True, description="all metrics by class too, up to 50 classes")
 
 
 class InfraValidationConfig(Settings):

@@ -7,6 +7,7 @@ reads what they wrote, decodes every image besides, and raises.
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
 import json
 import os
+import re
 from collections.abc import Iterable
 
 import apache_beam as beam
@@ -24,6 +25,7 @@ from tfx.types import artifact, artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
 from components.errors import DataRefusedError
+from components.transform import decode
 from schemas import features
 
 REPORT = "report.json"
@@ -64,6 +66,11 @@ def read_anomalies(folder: str) -> list[str]:
     return sentences
 
 
+def _plain(message: str) -> str:
+    """TensorFlow's message without its names of nodes and devices."""
+    return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*", "", message.splitlines()[0])
+
+
 def image_problem(record: bytes) -> Problem | None:
     """None for a serialized example whose image decodes, else its file name and what is wrong."""
     feature = tf.train.Example.FromString(record).features.feature
@@ -72,14 +79,10 @@ def image_problem(record: bytes) -> Problem | None:
     if not values or not values[0]:
         return name, "image/encoded is missing"
     try:
-        image = tf.io.decode_image(values[0], expand_animations=False)
+        # As Transform decodes it; whatever else TensorFlow could read would fail there.
+        decode(tf.constant(values[0]), channels=3)
     except tf.errors.InvalidArgumentError as e:
-        return name, f"image/encoded cannot be decoded: {e.message.splitlines()[0]}"
-    if image.shape[-1] not in (1, 3) or image.dtype != tf.uint8:
-        return (
-            name,
-            f"image/encoded has {image.shape[-1]} channels of {image.dtype.name}, not 1 or 3 of uint8",
-        )
+        return name, f"image/encoded cannot be decoded as JPEG or PNG: {_plain(e.message)}"
     return None
 
 
@@ -117,7 +120,8 @@ def DataGate(  # noqa: N802 - components are named like classes
     `anomalies` come from ExampleValidator, `drift` from DistributionValidator; `check_images` 0 skips the
     decoding of every image.
     """
-    problems = read_anomalies(anomalies.uri) + read_anomalies(drift.uri)
+    problems = read_anomalies(anomalies.uri)
+    problems += [f"{line} (data.max_label_drift sets the bound)" for line in read_anomalies(drift.uri)]
     counts = {}
     if check_images:
         results = os.path.join(blessing.uri, "images")

@@ -14,24 +14,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.config import EvaluationConfig
+from components.config import METRICS, EvaluationConfig
 from components.errors import UsageError
 from schemas import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 LOWER_IS_BETTER = ("loss",)
-OVERALL_METRICS = ("accuracy", "loss", "auc", "top_5_accuracy")
+# Slicing by class costs classes x classes; beyond so many, the per-class metrics must do.
+MAX_SLICED_CLASSES = 50
 
 
 def metric_names(num_classes: int) -> tuple[str, ...]:
     """The overall metrics of a data set with so many classes."""
-    return OVERALL_METRICS if num_classes > 5 else OVERALL_METRICS[:-1]
+    return METRICS if num_classes > 5 else METRICS[:-1]
 
 
 def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSliceMetricThreshold]:
@@ -58,8 +61,15 @@ def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSlice
     return [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
 
 
-def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalConfig:
+def eval_config(
+    config: EvaluationConfig, num_classes: int, test_labels: Sequence[int]
+) -> config_pb2.EvalConfig:
     """TFMA's configuration: metrics, thresholds, slices, through `serving_tf_examples`.
+
+    Args:
+        config: The recipe's `evaluation` part.
+        num_classes: Length of the model's probabilities.
+        test_labels: Labels that the test split has; TFMA would count the area of any other as 0.
 
     Raises:
         UsageError: A threshold is set on a metric that this data set does not have.
@@ -89,6 +99,7 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalCo
     if num_classes > 5:
         overall.append(metric("SparseTopKCategoricalAccuracy", "top_5_accuracy", k=5))
     classes = list(range(num_classes))
+    sliced = config.slice_by_class and num_classes <= MAX_SLICED_CLASSES
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -109,9 +120,9 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalCo
             config_pb2.MetricsSpec(metrics=overall),
             config_pb2.MetricsSpec(
                 metrics=[metric("AUC", "auc")],
-                binarize=config_pb2.BinarizationOptions(class_ids={"values": classes}),
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": test_labels}),
                 aggregate=config_pb2.AggregationOptions(
-                    macro_average=True, class_weights=dict.fromkeys(classes, 1.0)
+                    macro_average=True, class_weights=dict.fromkeys(test_labels, 1.0)
                 ),
             ),
             config_pb2.MetricsSpec(
@@ -126,7 +137,7 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalCo
         ],
         slicing_specs=[
             config_pb2.SlicingSpec(),
-            *([config_pb2.SlicingSpec(feature_keys=[features.LABEL_TEXT])] if config.slice_by_class else []),
+            *([config_pb2.SlicingSpec(feature_keys=[features.LABEL_TEXT])] if sliced else []),
         ],
     )
 
@@ -137,13 +148,13 @@ class Evaluation:
 
     Attributes:
         metrics: Overall value by metric name.
-        per_class: By class index: precision, recall, f1.
+        per_class: By class index: precision, recall, f1; None where nothing was there to divide by.
         blessed: Whether every threshold was met.
         failures: One sentence for every threshold that was missed.
     """
 
     metrics: dict[str, float]
-    per_class: dict[int, dict[str, float]]
+    per_class: dict[int, dict[str, float | None]]
     blessed: bool
     failures: list[str]
 
@@ -155,7 +166,7 @@ def _number(value: Any) -> float | None:
 def read_evaluation(folder: str) -> Evaluation:
     """Reads the `evaluation` artifact that Evaluator wrote to `folder`."""
     metrics: dict[str, float] = {}
-    per_class: dict[int, dict[str, float]] = {}
+    per_class: dict[int, dict[str, float | None]] = {}
     for by_slice in tfma.load_metrics(folder):
         if by_slice.slice_key.single_slice_keys:
             continue
@@ -167,12 +178,12 @@ def read_evaluation(folder: str) -> Evaluation:
             if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
                 class_id = key.sub_key.class_id.value
                 if key.name in ("precision", "recall", "f1"):
-                    per_class.setdefault(class_id, {})[key.name] = number
-            elif key.name in OVERALL_METRICS:
+                    per_class.setdefault(class_id, {})[key.name] = None if math.isnan(number) else number
+            elif key.name in METRICS:
                 metrics[key.name] = number
     validation = tfma.load_validation_result(folder)
     return Evaluation(
-        {name: metrics[name] for name in OVERALL_METRICS if name in metrics},
+        {name: metrics[name] for name in METRICS if name in metrics},
         dict(sorted(per_class.items())),
         validation.validation_ok,
         _failures(validation),

@@ -7,6 +7,7 @@ gives the same InfraBlessing to Pusher.
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components import infra_probe
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, MiranteError
 from schemas import features
 
 REPORT = "report.json"
@@ -28,7 +29,8 @@ REPORT = "report.json"
 def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) -> None:
     folder = artifact_utils.get_split_uri([examples], features.TEST)
     files = sorted(tf.io.gfile.glob(io_utils.all_files_pattern(folder)))
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP" if files[0].endswith(".gz") else "")
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    dataset = tf.data.TFRecordDataset(files, compression_type=compression)
     records = [record.numpy() for record in dataset.take(count)]
     if not records:
         raise DataRefusedError("the test split has no examples to send to the model")
@@ -47,7 +49,11 @@ def validate(model_dir: str, records_file: str, time_limit_secs: int) -> dict[st
             command, env=environment, capture_output=True, text=True, timeout=time_limit_secs, check=False
         )
     except subprocess.TimeoutExpired:
-        return {"problems": [f"the model did not load and answer within {time_limit_secs} s"]}
+        limit = f"{time_limit_secs} s (infra_validation.time_limit_secs)"
+        return {"problems": [f"the model did not load and answer within {limit}"]}
+    if done.returncode == -signal.SIGKILL:
+        # Nothing that the model did: a verdict would be kept for every later run.
+        raise MiranteError("the process that loads the model was killed; is memory short? Run again")
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         return {"problems": [f"the process that loads the model ended with {done.returncode}: {last[0]}"]}

@@ -17,7 +17,7 @@ class AtomicPushExecutor(executor.Executor):
 
     The version is the second in which the model was blessed, not the one in which it is copied: a push that
     was killed after the rename and is run again finds its own version and leaves it, so one blessing gives
-    one version. A later blessing of an older model is a newer version, which TF Serving then takes.
+    one version. An older model that is pushed again becomes the highest version, which TF Serving then takes.
     """
 
     def Do(  # noqa: N802 - TFX's name
@@ -40,15 +40,18 @@ class AtomicPushExecutor(executor.Executor):
 
 
 def push(model_path: str, base_directory: str, version: int) -> str:
-    """Copies the SavedModel to `base_directory/<version>` and returns that path.
+    """Makes the SavedModel the highest version in `base_directory` and returns that version's path.
 
-    Where that version exists with another model, the next free number is taken; with the same model,
-    nothing is copied.
+    Nothing is copied when it is that already. The version is `version`, or the number after the highest one
+    there is.
     """
-    while fileio.exists(path := os.path.join(base_directory, str(version))):
+    highest = highest_version(base_directory)
+    if highest is not None:
+        path = os.path.join(base_directory, str(highest))
         if _same_model(model_path, path):
             return path
-        version += 1
+        version = max(version, highest + 1)
+    path = os.path.join(base_directory, str(version))
     # TF Serving looks at folders whose name is a number, and at no others.
     temporary = os.path.join(base_directory, f".{version}.incomplete")
     if fileio.exists(temporary):
@@ -56,6 +59,14 @@ def push(model_path: str, base_directory: str, version: int) -> str:
     io_utils.copy_dir(model_path, temporary)
     fileio.rename(temporary, path)
     return path
+
+
+def highest_version(base_directory: str) -> int | None:
+    """The version that TF Serving serves, None where there is none."""
+    if not fileio.exists(base_directory):
+        return None
+    names = (name.rstrip("/") for name in fileio.listdir(base_directory))
+    return max((int(name) for name in names if name.isdigit()), default=None)
 
 
 def _same_model(model_path: str, path: str) -> bool:

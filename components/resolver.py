@@ -6,7 +6,7 @@ import os
 
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
-from tfx.types import artifact, standard_artifacts
+from tfx.types import artifact
 
 from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
 
@@ -24,7 +24,7 @@ def _class_list(model: artifact.Artifact) -> str | None:
 
 
 class BaselineStrategy(resolver.ResolverStrategy):
-    """The latest blessed model other than the candidate, with the candidate's classes.
+    """The model that was blessed last, other than the candidate, with the candidate's classes.
 
     TFX's LatestBlessedModelStrategy gives the candidate itself once it was blessed, so that an identical
     second run compares the model with itself and pushes it again. A model of another class list cannot be
@@ -47,14 +47,11 @@ class BaselineStrategy(resolver.ResolverStrategy):
         if not candidates:
             return nothing
         candidate = candidates[0]
-        blessings = {
-            blessing.get_int_custom_property("current_model_id"): blessing
-            for blessing in sorted(input_dict.get(MODEL_BLESSING, []), key=lambda a: a.id)
-            if blessing.get_int_custom_property("blessed") == 1
-        }
+        models = {model.id: model for model in input_dict.get(MODEL, []) if model.id != candidate.id}
         classes = _class_list(candidate)
-        for model in sorted(input_dict.get(MODEL, []), key=lambda a: a.id, reverse=True):
-            blessed = model.id in blessings and model.id != candidate.id
-            if blessed and isinstance(model, standard_artifacts.Model) and _class_list(model) == classes:
-                return {CANDIDATE: candidates, MODEL: [model], MODEL_BLESSING: [blessings[model.id]]}
+        for blessing in sorted(input_dict.get(MODEL_BLESSING, []), key=lambda a: a.id, reverse=True):
+            model = models.get(blessing.get_int_custom_property("current_model_id"))
+            blessed = blessing.get_int_custom_property("blessed") == 1
+            if blessed and model is not None and _class_list(model) == classes:
+                return {CANDIDATE: candidates, MODEL: [model], MODEL_BLESSING: [blessing]}
         return nothing

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from components.errors import MiranteError, NotBlessedError, UsageError
+from components.errors import MiranteError, UsageError
 
 INTERRUPTED = 130
 
@@ -29,15 +29,18 @@ class _Group(click.Group):
         except click.ClickException as e:
             e.show()
             code = 2
-        except UsageError as e:
-            click.echo(f"mirante: {e}", err=True)
-            code = e.exit_code
         except MiranteError as e:
             click.echo(f"mirante: {e}", err=True)
             code = e.exit_code
         sys.stdout.flush()
         sys.stderr.flush()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return error.exit_code if isinstance(error, MiranteError) else 1
 
 
 def _example(text: str) -> str:
@@ -87,6 +90,7 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
 @click.option("--split-names", default=None, help="What the data's splits are, e.g. validation=test.")
 @click.option("--shards", type=click.IntRange(min=1), help="Shards per split; by size when not given.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores when not given.")
+@click.option("--max-reject-share", type=click.FloatRange(0, 1), default=0.01, show_default=True)
 @click.option("--resize", "resize_px", type=click.IntRange(min=1), metavar="PX", help="Longest side at most.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
@@ -98,14 +102,15 @@ def ingest(
     split_names: str | None,
     shards: int | None,
     workers: int | None,
+    max_reject_share: float,
     resize_px: int | None,
     force: bool,
     as_json: bool,
 ) -> int:
     """Turn raw images into checked TFRecord shards.
 
-    SOURCE is the format of INPUT: idx (MNIST family), folder (class folders), csv (filename,label). INPUT is
-    a folder, a .zip or a .tar(.gz), or the CSV file itself.
+    SOURCE is the format of INPUT: idx (MNIST family), folder (class folders), csv (filename,label), digits
+    (scikit-learn's; INPUT is then -). INPUT is a folder, a .zip or a .tar(.gz), or the CSV file itself.
     """
     from components import ingest as ingest_package
     from pipeline.console import make_console, progress_bar
@@ -120,16 +125,21 @@ def ingest(
             shards=shards,
             workers=workers,
             resize_px=resize_px,
+            max_reject_share=max_reject_share,
             force=force,
         )
         with progress_bar(console) as progress:
-            done = ingest_package.ingest(source, input_path, output, options, progress)
+            given = None if str(input_path) == "-" else input_path
+            done = ingest_package.ingest(source, given, output, options, progress)
     except UsageError:
         raise
-    except (MiranteError, KeyboardInterrupt) as e:
-        code = e.exit_code if isinstance(e, MiranteError) else INTERRUPTED
-        result = {"error": str(e) or "interrupted"}
-        console.print(f"mirante: {result['error']}", markup=False, soft_wrap=True)
+    except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - scripts read it from the JSON
+        code = _exit_code(e)
+        rejects = Path(os.path.abspath(output)) / "rejects.csv"
+        count = len(rejects.read_text(encoding="utf-8").splitlines()) - 1 if rejects.is_file() else 0
+        error = str(e) or ("interrupted" if isinstance(e, KeyboardInterrupt) else type(e).__name__)
+        result = {"splits": {}, "rejected": count, "rejects_file": str(rejects), "error": error}
+        console.print(f"mirante: {error}", markup=False, soft_wrap=True)
     else:
         result = {
             "splits": {name: dataclasses.asdict(summary) for name, summary in done.splits.items()},
@@ -165,8 +175,10 @@ def run(
     results; a run that was killed goes on where it was.
     """
     from pipeline.config import load_recipe
+    from pipeline.data import ingest_options
 
     loaded = load_recipe(recipe, overrides, data_path)
+    ingest_options(loaded.data)  # refuses shares that make no sense before the root is touched
     root = Path(os.path.abspath(root or Path("runs") / loaded.name))
 
     from pipeline import run as runner
@@ -174,13 +186,7 @@ def run(
 
     console = make_console(to_stderr=as_json)
     code = 0
-    try:
-        result, error = runner.run(loaded, root, console)
-    except KeyboardInterrupt:
-        console.print("interrupted; run the same command again to go on from here")
-        if as_json:
-            click.echo(json.dumps({"pipeline": loaded.name, "root": str(root), "error": "interrupted"}))
-        return INTERRUPTED
+    result, error = runner.run(loaded, root, console)
     if error is None:
         console.print(
             f"\nAsk the model:  mirante predict {os.path.relpath(Path(result.pushed_model or '').parent)} "
@@ -189,14 +195,12 @@ def run(
             markup=False,
         )
     else:
-        code = error.exit_code if isinstance(error, MiranteError) else 1
-        console.print(f"\nmirante: {error}", soft_wrap=True, markup=False)
-        if not isinstance(error, (MiranteError, NotBlessedError)):
+        code = _exit_code(error)
+        console.print(f"\nmirante: {result.error}", soft_wrap=True, markup=False)
+        if code == 1 and not isinstance(error, MiranteError) and result.log:
             console.print(f"The whole story is in {result.log}", soft_wrap=True, markup=False)
-        if isinstance(error, UsageError):
-            return code
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(result)))
+    if as_json and code != UsageError.exit_code:
+        click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
     return code
 
 
@@ -214,7 +218,13 @@ def predict(model: str, images: tuple[str, ...], min_score: float, as_json: bool
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.predict import predict as answer
 
-    answers = answer(model, images, min_score)
+    try:
+        answers = answer(model, images, min_score)
+    except UsageError:
+        raise
+    except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
+        reason = f"the model could not be asked: {e}"
+        answers = [{"image": image, "error": reason} for image in images]
     for item in answers:
         if "error" in item:
             click.echo(f"{item['image']}: {item['error']}", err=True)

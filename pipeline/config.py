@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.config import (
+    METRICS,
     PRETRAINED_NORMALIZATION,
     DataConfig,
     EvaluationConfig,
@@ -113,9 +114,34 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
             section["path"] = data_path
     _make_paths_absolute(values)
     try:
-        return Recipe.model_validate(values)
+        loaded = Recipe.model_validate(values)
     except ValidationError as e:
-        raise UsageError(f"{path}: " + _worded(e, path)) from e
+        raise UsageError(f"{path}: {_worded(e)}") from e
+    _check_names(loaded, path)
+    return loaded
+
+
+def _check_names(recipe: Recipe, path: Path) -> None:
+    """Refuses what could not be run, before anything is done for it."""
+    from components.ingest import source_names
+
+    weights = recipe.model.weights
+    if weights not in (None, "imagenet") and not os.path.isfile(str(weights)):
+        raise UsageError(
+            f"{path}: model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
+            "`imagenet` to download the published weights, or null"
+        )
+    names = [("data.source", recipe.data.source, source_names())]
+    names += [
+        (f"evaluation.{part}", metric, list(METRICS))
+        for part in ("thresholds", "max_regression")
+        for metric in getattr(recipe.evaluation, part)
+    ]
+    for key, name, known in names:
+        if name not in known:
+            near = _nearest(name, known)
+            hint = f": did you mean {near!r}?" if near else "."
+            raise UsageError(f"{path}: {key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -164,7 +190,7 @@ def _fields_at(location: tuple[Any, ...]) -> Mapping[str, Any]:
     return current.model_fields
 
 
-def _worded(error: ValidationError, path: Path) -> str:
+def _worded(error: ValidationError) -> str:
     lines = []
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part != "[key]")

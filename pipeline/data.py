@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from components.config import DataConfig
 from components.errors import DataRefusedError, UsageError
-from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
+from components.ingest import (
+    IngestOptions,
+    IngestResult,
+    ingest,
+    is_manifest,
+    published_completely,
+    read_manifest,
+)
 from schemas import features
 
 # Splits of contract data without a manifest are told apart by the beginning of their files' names.
@@ -19,17 +27,40 @@ _SPLIT_PREFIXES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The data folder that a pipeline is built for.
+
+    Attributes:
+        folder: Holds the TFRecord shards of the data contract.
+        patterns: Shards by split, as a glob relative to `folder`.
+        class_names: All classes, in the order of their labels; two or more.
+        split_sizes: Images by split; empty where no manifest tells.
+        test_labels: The labels that the test split has; all of them where no manifest tells.
+    """
+
+    folder: Path
+    patterns: dict[str, str]
+    class_names: tuple[str, ...]
+    split_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    test_labels: tuple[int, ...] = ()
+
+
 def is_contract_data(folder: Path) -> bool:
     """Whether `folder` has a manifest, or TFRecord shards named as DESIGN of the data contract says."""
     if not folder.is_dir():
         return False
-    return read_manifest(folder) is not None or any(
+    return is_manifest(folder) or any(
         next(folder.glob(pattern), None) for pattern in ("train*-of-*", "*.tfrec*")
     )
 
 
-def ingest_options(config: DataConfig, force: bool = False) -> IngestOptions:
-    """The options of a recipe's `data` part."""
+def ingest_options(config: DataConfig) -> IngestOptions:
+    """The options of a recipe's `data` part.
+
+    Raises:
+        UsageError: The shares of the splits do not make sense.
+    """
     return IngestOptions(
         splits={str(name): share for name, share in config.splits.items()},
         split_names={name: str(split) for name, split in config.split_names.items()},
@@ -37,7 +68,6 @@ def ingest_options(config: DataConfig, force: bool = False) -> IngestOptions:
         workers=config.workers,
         resize_px=config.resize_px,
         max_reject_share=config.max_reject_share,
-        force=force,
     )
 
 
@@ -61,21 +91,34 @@ def prepare(
     if path is not None and is_contract_data(path):
         return path, None
     folder = root / "data"
-    return folder, ingest(config.source, path, folder, ingest_options(config), progress)
+    options = ingest_options(config)
+    return folder, ingest(config.source, path, folder, options, progress, exclude=[root])
 
 
-def describe(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Shards by split as a glob relative to `folder`, and the class list.
+def describe(folder: Path) -> Examples:
+    """What a folder of contract data holds.
 
     Raises:
-        DataRefusedError: A split is missing, or labels and class names do not agree.
+        DataRefusedError: A split or a shard is missing, there is but one class, or labels and class names do
+            not agree.
     """
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder) if is_manifest(folder) else None
+    split_sizes: dict[str, int] = {}
+    test_labels: list[int] = []
     if manifest is not None:
+        if not published_completely(folder):
+            raise DataRefusedError(
+                f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
+                "interrupted, or the copy of the folder. Run the ingest, or the copy, again"
+            )
         patterns = {
             split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0
         }
         class_names = list(manifest.class_names)
+        split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
+        if features.TEST in manifest.splits:
+            counts = manifest.splits[features.TEST].class_counts
+            test_labels = [label for label, name in enumerate(class_names) if counts.get(name)]
     else:
         patterns, class_names = _describe_shards(folder)
     missing = [split for split in features.SPLITS if split not in patterns]
@@ -85,7 +128,18 @@ def describe(folder: Path) -> tuple[dict[str, str], list[str]]:
             f"{', '.join(features.SPLITS)}. Give data.splits a share above 0 for each "
             "split that the data does not bring, or more images"
         )
-    return patterns, class_names
+    if len(class_names) < 2:
+        raise DataRefusedError(
+            f"{folder}: one class only ({', '.join(class_names)}): a classifier needs two or more. Are the "
+            "images in a folder for each class?"
+        )
+    return Examples(
+        folder,
+        patterns,
+        tuple(class_names),
+        split_sizes,
+        tuple(test_labels or range(len(class_names))),
+    )
 
 
 def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str]]:
@@ -100,9 +154,10 @@ def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str]]:
                 patterns[split] = f"{prefix}*"
                 compression = "GZIP" if files[0].suffix == ".gz" else ""
                 _add_class_names(names, tf.data.TFRecordDataset([str(f) for f in files], compression))
-    if sorted(names) != list(range(len(names))):
+    if not names or sorted(names) != list(range(len(names))):
         raise DataRefusedError(
-            f"{folder}: {features.LABEL} must be 0 .. classes - 1, found {sorted(names)[:10]}..."
+            f"{folder}: {features.LABEL} must be 0 .. classes - 1, each with an {features.LABEL_TEXT}; found "
+            f"{sorted(names)[:10]}"
         )
     return patterns, [names[label] for label in sorted(names)]
 

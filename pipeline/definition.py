@@ -5,9 +5,8 @@ Runners decide where the nodes run; nothing here does.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import importlib.metadata
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from tfx.proto import (
 )
 from tfx.types import Channel, standard_artifacts
 
+import components
 from components.data_gate import DataGate
 from components.evaluator import eval_config
 from components.infra_validator import InfraValidator
@@ -41,6 +41,7 @@ from components.resolver import BaselineStrategy
 from components.trainer import run_fn
 from components.transform import preprocessing_fn
 from pipeline.config import Recipe
+from pipeline.data import Examples
 from schemas import features
 
 METADATA_FILE = "metadata.sqlite"
@@ -49,23 +50,6 @@ BEAM_PIPELINE_ARGS = (
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
     "--direct_running_mode=in_memory",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """The data folder that a pipeline is built for.
-
-    Attributes:
-        folder: Holds the TFRecord shards of the data contract.
-        patterns: Shards by split, as a glob relative to `folder`.
-        class_names: All classes, in the order of their labels.
-        schema_file: The curated schema with these classes (`schemas.curated.write_schema`).
-    """
-
-    folder: Path
-    patterns: dict[str, str]
-    class_names: tuple[str, ...]
-    schema_file: Path
 
 
 def _import_path(function: Callable[..., Any]) -> str:
@@ -83,17 +67,31 @@ def _weights_digest(weights: str | None) -> str | None:
     return digest.hexdigest()
 
 
-def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.Pipeline:
+def _code_digest() -> str:
+    """SHA-256 of the code that makes pixels and models.
+
+    TFX's cache looks at inputs and parameters, not at code: without it a new release would go on with the old
+    graph.
+    """
+    floor = Path(components.__file__).parent
+    modules = [floor / "config.py", floor / "transform.py"]
+    modules += sorted((floor / "models").glob("*.py")) + sorted((floor / "trainer").glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
+
+
+def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root: Path) -> pipeline.Pipeline:
     """Builds the TFX pipeline of a recipe.
 
     Args:
         recipe: What to do.
         examples: What to do it on.
+        schema_file: The curated schema with the examples' classes (`schemas.curated.write_schema`).
         root: The pipeline root: artifacts, metadata and pushed models lie below it.
 
     Raises:
         UsageError: A threshold names a metric that this data set does not have.
     """
+    code_sha256 = _code_digest()
     # Bring in the records: the three splits that ingest made.
     example_gen = ImportExampleGen(
         input_base=str(examples.folder),
@@ -105,7 +103,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.
         ),
     )
     # The curated schema, with the data set's class list as the label's domain.
-    schema_gen = ImportSchemaGen(schema_file=str(examples.schema_file))
+    schema_gen = ImportSchemaGen(schema_file=str(schema_file))
     # Statistics of every split; the schema keeps them from counting image bytes as words.
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
@@ -118,7 +116,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.
     distribution_validator = DistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
         baseline_statistics=statistics_gen.outputs["statistics"],
-        config=_drift_config(recipe.data.max_label_drift),
+        config=_drift_config(recipe.data.max_label_drift, examples.split_sizes),
         include_split_pairs=[(features.TRAIN, features.EVAL)],
     )
     # Stop here if any of them found something, or if an image does not decode.
@@ -138,7 +136,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.
         materialize=False,
         disable_analyzer_cache=True,
         disable_statistics=True,
-        custom_config={"transform": recipe.transform.model_dump()},
+        custom_config={"transform": recipe.transform.model_dump(), "code_sha256": code_sha256},
     )
     transform.add_upstream_node(data_gate)
     # Train on the raw records through that graph, and export both as one model.
@@ -154,7 +152,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.
             "model": recipe.model.model_dump(),
             "training": recipe.training.model_dump(),
             "weights_sha256": _weights_digest(recipe.model.weights),
-            "mirante_version": importlib.metadata.version("mirante"),
+            "code_sha256": code_sha256,
         },
     )
     # The latest blessed model other than this one, to compare with.
@@ -169,7 +167,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(recipe.evaluation, len(examples.class_names)),
+        eval_config=eval_config(recipe.evaluation, len(examples.class_names), examples.test_labels),
         example_splits=[features.TEST],
     )
     # Load the model as a server does, and ask it.
@@ -214,9 +212,21 @@ def create_pipeline(recipe: Recipe, examples: Examples, root: Path) -> pipeline.
     )
 
 
-def _drift_config(max_label_drift: float) -> distribution_validator_pb2.DistributionValidatorConfig:
+def _drift_config(
+    max_label_drift: float, split_sizes: dict[str, int]
+) -> distribution_validator_pb2.DistributionValidatorConfig:
+    """The largest difference of a class's share between train and eval.
+
+    Never less than three standard deviations of what chance alone makes of two splits of these sizes: a fixed
+    bound would refuse every fifth small data set.
+    """
+    chance = 0.0
+    if split_sizes:
+        # A share p of n images varies by p (1 - p) / n, at most 1 / 4n.
+        variance = sum(0.25 / split_sizes[split] for split in (features.TRAIN, features.EVAL))
+        chance = 3 * math.sqrt(variance)
     config = distribution_validator_pb2.DistributionValidatorConfig()
     feature = config.default_slice_config.feature.add()
     feature.path.step.append(features.LABEL_TEXT)
-    feature.distribution_comparator.infinity_norm.threshold = max_label_drift
+    feature.distribution_comparator.infinity_norm.threshold = max(max_label_drift, chance)
     return config

@@ -72,10 +72,11 @@ class NodeRunner:
         """All nodes, each after those that it depends on."""
         return list(self._nodes)
 
-    def run(self, node_id: str) -> NodeResult:
+    def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
         """Runs a node whose upstream nodes have run. Never raises for what the node does."""
         began = time.monotonic()
         node = self._nodes[node_id]
+        node.execution_options.caching_options.enable_cache = use_cache
         try:
             info = launcher.Launcher(
                 pipeline_node=node,

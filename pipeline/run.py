@@ -10,12 +10,13 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from components.errors import MiranteError, NotBlessedError
@@ -55,7 +56,7 @@ class RunResult:
     blessed: bool | None = None
     infra_blessed: bool | None = None
     pushed_model: str | None = None
-    per_class: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
     log: str | None = None
     error: str | None = None
 
@@ -80,33 +81,41 @@ def _sole_user_of(root: Path) -> Iterator[None]:
         yield
 
 
-def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, Exception | None]:
+def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseException | None]:
     """Runs a recipe under `root`.
 
     Returns:
         The result, and what ended the run early: the error of the failed node, NotBlessedError when all nodes
-        ran and nothing was pushed, None when a model was pushed (now, or by an earlier identical run).
+        ran and nothing was pushed, KeyboardInterrupt, None when a model was pushed (now, or by an earlier
+        identical run).
     """
     began = time.monotonic()
     run_id = datetime.datetime.now().strftime("%Y%m%dT%H%M%S.%f")[:-3]
     result = RunResult(recipe.name, run_id, str(root))
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         with _sole_user_of(root):
             try:
                 _run_locked(recipe, root, result, console)
-            except Exception as e:  # noqa: BLE001 - handed to the caller with the result
+            except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
                 error = e
-                result.error = str(e)
+            result.error = _said(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             _keep_result(root, result)
-    except MiranteError as e:
-        return dataclasses.replace(result, error=str(e)), e
+    except (MiranteError, OSError) as e:
+        error = error or e
+        result.error = _said(error)
     return result, error
 
 
+def _said(error: BaseException | None) -> str | None:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; the same command goes on from here"
+    return None if error is None else str(error) or type(error).__name__
+
+
 def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console) -> None:
-    console.print(f"[bold]{recipe.name}[/bold]  run {result.run_id} in {root}", soft_wrap=True)
+    console.print(f"{recipe.name}  run {result.run_id} in {root}", soft_wrap=True, markup=False)
     folder = root / "runs" / result.run_id
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(
@@ -117,19 +126,18 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     with quiet_libraries(log, console):
         examples_folder = _prepare_data(recipe, root, console)
         console.print(f"  will run    {' > '.join(NODE_IDS)}", soft_wrap=True)
-        patterns, class_names = data.describe(examples_folder)
-        schema_file = write_schema(class_names, root / "schema")
+        examples = data.describe(examples_folder)
+        schema_file = write_schema(examples.class_names, root / "schema")
         with console.status("loading TFX"):
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
-            from pipeline.definition import Examples, create_pipeline
+            from pipeline.definition import create_pipeline
             from pipeline.node import NodeRunner
 
-        examples = Examples(examples_folder, patterns, tuple(class_names), schema_file)
-        nodes = NodeRunner(create_pipeline(recipe, examples, root), result.run_id)
-        _run_nodes(nodes, result, console, class_names)
+        definition = create_pipeline(recipe, examples, schema_file, root)
+        refusals = _run_nodes(NodeRunner(definition, result.run_id), result, console, examples.class_names)
     _summarize(result, console)
     if not result.pushed_model:
-        raise NotBlessedError(result.error or "nothing was pushed")
+        raise NotBlessedError("\n".join(refusals) or "nothing was pushed")
 
 
 def _prepare_data(recipe: Recipe, root: Path, console: Console) -> Path:
@@ -137,23 +145,26 @@ def _prepare_data(recipe: Recipe, root: Path, console: Console) -> Path:
     with progress_bar(console) as progress:
         folder, ingested = data.prepare(recipe.data, root, progress)
     if ingested is None:
-        console.print(f"  data        {folder} (TFRecords, read as they are)", soft_wrap=True)
+        console.print(f"  data        {folder} (TFRecords, read as they are)", soft_wrap=True, markup=False)
         return folder
     for warning in ingested.warnings:
-        console.print(f"  [yellow]warning[/yellow]     {warning}", soft_wrap=True)
+        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
     counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
     how = "unchanged" if ingested.unchanged else f"ingested in {time.monotonic() - began:.1f} s"
     rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
     console.print(
         f"  data        {counts} images of {len(ingested.class_names)} classes, {how}{rejected}",
         soft_wrap=True,
+        markup=False,
     )
     return folder
 
 
-def _run_nodes(nodes: Any, result: RunResult, console: Console, class_names: list[str]) -> None:
-    from pipeline.node import FAILED, SKIPPED
+def _run_nodes(nodes: Any, result: RunResult, console: Console, class_names: Sequence[str]) -> list[str]:
+    """Runs all nodes into `result` and returns why the model was refused, if it was."""
+    from pipeline.node import CACHED, FAILED, SKIPPED
 
+    refusals: list[str] = []
     failed: tuple[str, BaseException] | None = None
     for number, node_id in enumerate(nodes.node_ids, start=1):
         if failed:
@@ -162,18 +173,34 @@ def _run_nodes(nodes: Any, result: RunResult, console: Console, class_names: lis
         label = f"  [{number:2}/{len(nodes.node_ids)}] {node_id:22}"
         with console.status(f"{label.strip()} running"):
             outcome = nodes.run(node_id)
+            if node_id == "Pusher" and outcome.status == CACHED and _is_superseded(outcome.outputs):
+                outcome = nodes.run(node_id, use_cache=False)
         result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
         if outcome.status == FAILED:
             failed = node_id, outcome.error
         else:
-            _take_in(node_id, outcome.outputs, result, class_names)
+            refusals += _take_in(node_id, outcome.outputs, result, class_names)
     if failed:
         _raise_for(*failed, log=result.log)
+    return refusals
 
 
-def _take_in(node_id: str, outputs: dict[str, Any], result: RunResult, class_names: list[str]) -> None:
-    """Takes over what a node's outputs say of the model, be they new or cached."""
+def _is_superseded(outputs: dict[str, Any]) -> bool:
+    """Whether a model that was pushed is not what is served: another was pushed since, or it was removed."""
+    from components.pusher import highest_version
+
+    properties = outputs["pushed_model"].properties
+    if properties.get("pushed") != 1:
+        return False
+    path = Path(properties["pushed_destination"])
+    return highest_version(str(path.parent)) != int(path.name)
+
+
+def _take_in(
+    node_id: str, outputs: dict[str, Any], result: RunResult, class_names: Sequence[str]
+) -> list[str]:
+    """Takes over what a node's outputs say of the model, be they new or cached; returns why it is refused."""
     if node_id == "Evaluator":
         from components.evaluator import read_evaluation
 
@@ -182,7 +209,7 @@ def _take_in(node_id: str, outputs: dict[str, Any], result: RunResult, class_nam
         result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
         result.blessed = outputs["blessing"].properties.get("blessed") == 1
         if not result.blessed:
-            result.error = "the model is not blessed: " + "; ".join(evaluation.failures)
+            return ["the model is not blessed: " + "; ".join(evaluation.failures)]
     elif node_id == "InfraValidator":
         blessing = outputs["blessing"]
         result.infra_blessed = blessing.properties.get("blessed") == 1
@@ -190,11 +217,11 @@ def _take_in(node_id: str, outputs: dict[str, Any], result: RunResult, class_nam
             from components.infra_validator import REPORT
 
             report = json.loads((Path(blessing.uri) / REPORT).read_text(encoding="utf-8"))
-            said = "the model is not infra blessed: " + "; ".join(report["problems"])
-            result.error = f"{result.error}\n{said}" if result.error else said
+            return ["the model is not infra blessed: " + "; ".join(report["problems"])]
     elif node_id == "Pusher":
         properties = outputs["pushed_model"].properties
         result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
+    return []
 
 
 def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
@@ -218,7 +245,7 @@ def _summarize(result: RunResult, console: Console) -> None:
         table.add_row(f"test {name}", f"{value:.4f}")
     table.add_row("blessed", _yes_or_no(result.blessed))
     table.add_row("infra blessed", _yes_or_no(result.infra_blessed))
-    table.add_row("pushed model", result.pushed_model or "none")
+    table.add_row("pushed model", escape(result.pushed_model or "none"))
     console.print(table)
 
 
@@ -230,5 +257,5 @@ def _keep_result(root: Path, result: RunResult) -> None:
     folder = root / "runs" / result.run_id
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".result.json"
-    temporary.write_text(json.dumps(dataclasses.asdict(result), indent=2), encoding="utf-8")
+    temporary.write_text(json.dumps(dataclasses.asdict(result), indent=2, allow_nan=False), encoding="utf-8")
     temporary.replace(folder / "result.json")

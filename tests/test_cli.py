@@ -89,7 +89,7 @@ def test_refused_data_exits_3_with_json_and_a_list_of_what_was_refused(tmp_path:
 
 
 def test_ingest_reports_json(tmp_path: Path) -> None:
-    shown = invoke("ingest", "digits", "none", str(tmp_path / "out"), "--shards", "2", "--json")
+    shown = invoke("ingest", "digits", "-", str(tmp_path / "out"), "--shards", "2", "--json")
     assert shown.exit_code == 0, shown.output
     result = json.loads(shown.stdout.splitlines()[-1])
     assert sum(split["images"] for split in result["splits"].values()) == 1797

@@ -202,10 +202,14 @@ def test_stable_keys_are_set(tmp_path: Path, override: str, expected: Any) -> No
     assert current == expected
 
 
-def test_a_weights_file_is_set_on_its_own() -> None:
+def test_a_weights_file_is_set_on_its_own(tmp_path: Path) -> None:
     # The recipe names MobileNetV2 and its normalisation; the width is read from the file.
-    recipe = load_recipe("cats_vs_dogs", ["model.weights=/somewhere/mobilenet_v2_0.5_no_top.h5"])
-    assert recipe.model.weights == "/somewhere/mobilenet_v2_0.5_no_top.h5"
+    weights = tmp_path / "mobilenet_v2_0.5_no_top.h5"
+    with pytest.raises(UsageError, match=r"model\.weights: no such file"):
+        load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
+    weights.touch()
+    recipe = load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
+    assert recipe.model.weights == str(weights)
     assert recipe.model.alpha is None
 
 
@@ -303,6 +307,8 @@ def test_colour_normalisations_need_colour(normalization: str) -> None:
 def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "work"
     (folder / "conf").mkdir(parents=True)
+    (folder / "w").mkdir()
+    (folder / "w" / "net.h5").touch()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     path = write_recipe(
@@ -360,3 +366,18 @@ def test_loading_a_recipe_imports_no_tensorflow() -> None:
 def test_values_that_would_be_misread_are_refused(override: str, said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         load_recipe("digits", [override], data_path="photos")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "evaluation.thresholds.acuracy=0.9",
+            "evaluation.thresholds: there is no 'acuracy': did you mean 'accuracy'?",
+        ),
+        ("data.source=fodler", "data.source: there is no 'fodler': did you mean 'folder'?"),
+    ],
+)
+def test_names_that_nothing_has_are_refused_with_the_nearest(override: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load_recipe("digits", [override])

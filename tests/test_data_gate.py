@@ -10,6 +10,7 @@ import pytest
 from components.data_gate import image_problem
 from components.errors import DataRefusedError
 from pipeline.config import load_recipe
+from pipeline.data import Examples
 from schemas.curated import write_schema
 from tests import records
 
@@ -25,13 +26,13 @@ UP_TO_GATE = (
 
 def run_to_gate(folder: Path, root: Path) -> Any:
     """Runs the nodes up to DataGate over `folder` and returns DataGate's result."""
-    from pipeline.definition import Examples, create_pipeline
+    from pipeline.definition import create_pipeline
     from pipeline.node import FAILED, NodeRunner
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
     schema_file = write_schema(records.CLASSES, root / "schema")
-    examples = Examples(folder, patterns, records.CLASSES, schema_file)
-    runner = NodeRunner(create_pipeline(load_recipe("digits"), examples, root), "run")
+    examples = Examples(folder, patterns, records.CLASSES, test_labels=(0, 1, 2))
+    runner = NodeRunner(create_pipeline(load_recipe("digits"), examples, schema_file, root), "run")
     for node_id in UP_TO_GATE:
         result = runner.run(node_id)
         if node_id != "DataGate":
@@ -68,7 +69,7 @@ def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -
     assert "purple" in line("image/class/text", "split eval")
     assert "red/902.png" in line("image/encoded", "split test", "is missing")
     line("image/encoded in split test", "dropped")
-    line("image/class/label in split test", "out-of-range")
+    line("image/class/label in split test", "Out-of-range values")
 
 
 def test_drift_of_the_label_distribution_between_train_and_eval(tmp_path: Path) -> None:
@@ -102,6 +103,19 @@ def test_clean_data_passes(tmp_path: Path) -> None:
     assert (Path(result.outputs["blessing"].uri) / "report.json").read_text() == (
         '{"images": {"train": 60, "eval": 30, "test": 30}}'
     )
+
+
+def test_drift_by_chance_is_allowed_for() -> None:
+    from pipeline.definition import _drift_config
+
+    def bound(**sizes: int) -> float:
+        config = _drift_config(0.1, sizes)
+        return float(config.default_slice_config.feature[0].distribution_comparator.infinity_norm.threshold)
+
+    assert bound() == 0.1
+    assert bound(train=100_000, eval=10_000, test=10) == 0.1
+    # 3 sqrt(0.25 / 400 + 0.25 / 100) = 3 * 0.0559
+    assert bound(train=400, eval=100) == pytest.approx(0.1677, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_a_model_that_takes_too_long_is_refused(
     blessed, report = run_component(
         tmp_path, export(3).folder, make_tiny(3).records, images=4, time_limit_secs=1
     )
-    assert report == {"problems": ["the model did not load and answer within 1 s"]}
+    assert report == {
+        "problems": ["the model did not load and answer within 1 s (infra_validation.time_limit_secs)"]
+    }
     assert blessed == 0
 
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from components.errors import DataRefusedError, MiranteError, UsageError
-from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest import IngestOptions, ingest, is_manifest, published_completely, read_manifest
 from components.ingest.example import parse_example
 from components.ingest.manifest import read_inputs
 from components.ingest.splits import split_named, splitter
@@ -111,11 +111,43 @@ def test_the_manifest_tells_what_was_published(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}', '{"version": 99}'])
-def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"version": 1}', b'{"version": 99}', b"\xff\xfe{", None])
+def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "manifest.json"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    assert not is_manifest(tmp_path)
+    assert not published_completely(tmp_path)
     with pytest.raises(DataRefusedError, match=r"manifest\.json"):
         read_manifest(tmp_path)
+
+
+def test_an_unreadable_manifest_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert not is_manifest(tmp_path)
+    with pytest.raises(DataRefusedError, match=r"manifest\.json: cannot be read: Permission denied"):
+        read_manifest(tmp_path)
+
+
+def test_what_is_published_completely(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert not published_completely(out)
+    ingest("folder", make_folder(tmp_path / "in", images=3), out, IngestOptions(splits={"train": 1}))
+    assert is_manifest(out)
+    assert published_completely(out)
+    (out / ".ingest").mkdir()
+    assert not published_completely(out)
+    (out / ".ingest").rmdir()
+    with shards(out)["train-00000-of-00001"].open("ab") as shard:
+        shard.write(b"x")
+    assert not published_completely(out)
+    shards(out)["train-00000-of-00001"].unlink()
+    assert not published_completely(out)
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
@@ -261,6 +293,71 @@ def test_an_output_inside_of_the_input_is_not_an_input(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=6)
     ingest("folder", root, root / "out", IngestOptions())
     assert ingest("folder", root, root / "out", IngestOptions()).unchanged
+    (root / "run" / "pushed").mkdir(parents=True)
+    (root / "run" / "pushed" / "model.jpg").write_bytes(jpeg(7))
+    again = ingest("folder", root, root / "out", IngestOptions(), exclude=[root / "run", root / "none"])
+    assert again.unchanged
+    beside = ingest(
+        "folder", root, root / "run" / "data", IngestOptions(), exclude=[root / "run", root / "out"]
+    )
+    assert sum(split.images for split in beside.splits.values()) == 6
+    assert beside.class_names == ["cats", "dogs", "mice"]
+
+
+def same_names_sizes_and_times(root: Path, other: Path) -> None:
+    """Files of the same size and time as those below root, with the content of other pictures."""
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        copy = other / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        was = path.stat().st_mtime_ns
+        copy.write_bytes(path.read_bytes()[:-30] + bytes(28) + b"\xff\xd9")
+        os.utime(copy, ns=(was, was))
+
+
+def test_another_input_is_not_taken_for_the_former_one(tmp_path: Path) -> None:
+    root, other, out = make_folder(tmp_path / "in", images=30), tmp_path / "other", tmp_path / "out"
+    same_names_sizes_and_times(root, other)
+    options = IngestOptions(max_reject_share=1)
+    ingest("folder", root, out, options)
+    assert not ingest("folder", other, out, options).unchanged
+    ingest("folder", other, tmp_path / "fresh", options)
+    assert files(out) == files(tmp_path / "fresh")
+    # Only the manifest tells where the input lay.
+    moved = tmp_path / "moved"
+    other.rename(moved)
+    before = inodes(out)
+    assert not ingest("folder", moved, out, options).unchanged
+    assert inodes(out) == before
+    was, now = files(tmp_path / "fresh"), files(out)
+    assert was.pop("manifest.json") != now.pop("manifest.json")
+    assert was == now
+
+
+def test_a_killed_ingest_of_another_input_lends_no_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, other, out = make_folder(tmp_path / "in", images=30), tmp_path / "other", tmp_path / "out"
+    same_names_sizes_and_times(root, other)
+    options = IngestOptions(max_reject_share=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("components.ingest.run.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            ingest("folder", root, out, options)
+    ingest("folder", other, out, options)
+    ingest("folder", other, tmp_path / "fresh", options)
+    assert files(out) == files(tmp_path / "fresh")
+
+
+def test_files_that_changed_unseen_do_not_block_it_for_ever(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=30), tmp_path / "out"
+    ingest("folder", root, out, IngestOptions(max_reject_share=1))
+    same_names_sizes_and_times(root, root)
+    options = IngestOptions(max_reject_share=1, shards=2)
+    with pytest.raises(MiranteError, match="changed while it was being ingested"):
+        ingest("folder", root, out, options)
+    ingest("folder", root, out, options)
+    ingest("folder", root, tmp_path / "fresh", options)
+    assert files(out) == files(tmp_path / "fresh")
 
 
 def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
@@ -273,6 +370,7 @@ def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
     assert message.startswith("2 of 60 inputs were rejected (3.3%, allowed 1.0%), no shards were published.")
     assert "cats/bad0.jpg: truncated or damaged JPEG" in message
     assert str(out / "rejects.csv") in message
+    assert "data.max_reject_share in a recipe, --max-reject-share of mirante ingest" in message
     assert caught.value.exit_code == 3
     assert os.listdir(out) == ["rejects.csv"]
     assert len((out / "rejects.csv").read_text().splitlines()) == 3

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import os
 import struct
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from components.errors import DataRefusedError, UsageError
+from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import IngestOptions, archive, ingest, read_manifest, source_names
 from components.ingest.example import parse_example
 from components.ingest.tfrecord import read_records
@@ -158,6 +160,28 @@ def test_csv_looks_beside_then_below(tmp_path: Path) -> None:
         "../6.png": "the name leads out of the CSV's folder (labels.csv line 8)",
         "labels.csv line 10": "no file name (labels.csv line 10)",
     }
+
+
+def test_two_csvs_beside_the_same_pictures(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", "1.png")
+    for name in ("a", "b"):
+        (root / f"{name}.csv").write_text(f"filename,label\n1.png,{name}\n")
+    for name in ("a", "b"):
+        read = found("csv", root / f"{name}.csv", tmp_path / "out", splits={"train": 1})
+        assert read == {"1.png": ("train", name)}
+
+
+def test_class_names_with_control_characters_are_rejected(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", "1.png", "2.png", "3.png")
+    (root / "l.csv").write_text(
+        'filename,label\n1.png,"a\nb"\n2.png,ok\n3.png,"a\u2028b"\n', encoding="utf-8"
+    )
+    assert found("csv", root, tmp_path / "out", splits={"train": 1}) == {"2.png": ("train", "ok")}
+    reasons = rejects(tmp_path / "out")
+    assert list(reasons) == ["1.png", "3.png"]
+    assert reasons["1.png"].startswith(r"the class name 'a\nb' holds a control character")
+    root = put(tmp_path / "folders", "cat\x07s/1.png", "dogs/2.png")
+    assert list(found("folder", root, tmp_path / "out2")) == ["dogs/2.png"]
 
 
 def test_csv_that_is_not_one(tmp_path: Path) -> None:
@@ -325,6 +349,38 @@ def test_links_in_a_zip_are_refused_and_so_is_a_damaged_one(tmp_path: Path) -> N
         ingest("folder", cut, tmp_path / "out")
 
 
+def test_archives_that_cannot_be_unpacked_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_archive(tmp_path / "whole.tar.gz", {"a/1.png": os.urandom(3_000)}).read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[:60])
+    with pytest.raises(DataRefusedError, match="damaged or cut off"):
+        ingest("folder", tmp_path / "cut.tar.gz", tmp_path / "out")
+    long = make_archive(tmp_path / "long.zip", {f"a/{'x' * 300}.png": png(1)})
+    with pytest.raises(DataRefusedError, match=r"cannot be unpacked here .*too long"):
+        ingest("folder", long, tmp_path / "out")
+
+    sound = make_archive(tmp_path / "sound.zip", {"a/1.png": png(1)})
+    for error, expected in (
+        (gzip.BadGzipFile("CRC check failed"), r"damaged or cut off \(CRC"),
+        (OSError("Invalid data stream"), r"damaged or cut off \(Invalid"),
+    ):
+        monkeypatch.setattr(archive, "_members", lambda path, error=error: iter_failing(error))
+        with pytest.raises(DataRefusedError, match=expected):
+            ingest("folder", sound, tmp_path / "out")
+    monkeypatch.setattr(
+        archive, "_members", lambda path: iter_failing(OSError(errno.ENOSPC, "No space left"))
+    )
+    with pytest.raises(MiranteError, match="No space left") as caught:
+        ingest("folder", sound, tmp_path / "out")
+    assert not isinstance(caught.value, DataRefusedError)
+
+
+def iter_failing(error: OSError) -> Iterator[tuple[str, None]]:
+    yield "a", None
+    raise error
+
+
 @pytest.mark.parametrize("name", ["in.zip", "in.tar.gz"])
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -345,6 +401,8 @@ def test_an_input_that_makes_no_sense(tmp_path: Path) -> None:
         ingest("folder", tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(UsageError, match="needs an INPUT"):
         ingest("idx", None, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"digits brings its own data and reads no INPUT.*give - as INPUT"):
+        ingest("digits", tmp_path, tmp_path / "out")
     with pytest.raises(UsageError, match="is a file"):
         ingest("digits", None, file)
     (tmp_path / "empty").mkdir()

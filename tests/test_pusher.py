@@ -111,10 +111,20 @@ def test_another_model_at_the_same_version_takes_the_next_free(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_same_model_blessed_later_is_a_newer_version(tmp_path: Path, model: Path) -> None:
+def test_what_is_served_already_is_not_pushed_again(tmp_path: Path, model: Path) -> None:
+    first = push(str(model), str(tmp_path), BLESSED_AT)
+    assert push(str(model), str(tmp_path), BLESSED_AT + 60) == first
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1700000000"]
+
+
+def test_going_back_to_an_older_model_makes_it_the_highest_version(
+    tmp_path: Path, model: Path, other: Path
+) -> None:
     push(str(model), str(tmp_path), BLESSED_AT)
-    assert push(str(model), str(tmp_path), BLESSED_AT + 60) == str(tmp_path / "1700000060")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["1700000000", "1700000060"]
+    push(str(other), str(tmp_path), BLESSED_AT + 60)
+    again = push(str(model), str(tmp_path), BLESSED_AT)
+    assert Path(again).name == "1700000061"
+    assert is_copy(Path(again), model)
 
 
 def test_what_is_no_model_is_not_overwritten(tmp_path: Path, model: Path) -> None:

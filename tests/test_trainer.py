@@ -116,7 +116,23 @@ def test_cached_and_uncached_give_the_same_examples(
     assert not uncached.fits_in_memory
     assert by_label(uncached.batches(16)) == examples
     assert by_label(uncached.batches(9, shuffle_seed=1)) == examples
-    assert labels_of(uncached.batches(16)) == labels_of(cached.batches(16))
+
+
+def test_the_order_does_not_depend_on_that_of_the_files(
+    numbered: str, make_tiny: Callable[[int], Tiny], tmp_path: Path
+) -> None:
+    records = [
+        record.numpy() for record in SplitInput("train", [numbered], make_tiny(3).tft_output)._records()
+    ]
+    turned = str(tmp_path / "turned.tfrecord")
+    with tf.io.TFRecordWriter(turned) as writer:
+        for record in reversed(records):
+            writer.write(record)
+    inputs = [SplitInput("train", [path], make_tiny(3).tft_output) for path in (numbered, turned)]
+    assert labels_of(inputs[0].batches(16)) == labels_of(inputs[1].batches(16))
+    assert labels_of(inputs[0].batches(16, shuffle_seed=3)) == labels_of(
+        inputs[1].batches(16, shuffle_seed=3)
+    )
 
 
 def test_the_memory_that_the_pixels_take_decides(

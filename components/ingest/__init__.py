@@ -9,10 +9,11 @@ Needs no TensorFlow and no Beam. Importing it is quick: what a step needs is imp
 
 from __future__ import annotations
 
-from components.ingest.manifest import Manifest, Shard, Split, read_manifest
+from components.ingest.manifest import Manifest, Shard, Split, is_manifest, read_manifest
 from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.run import ingest
 from components.ingest.sources import SOURCES
+from components.ingest.staging import published_completely
 
 __all__ = [
     "IngestOptions",
@@ -22,6 +23,8 @@ __all__ = [
     "Split",
     "SplitSummary",
     "ingest",
+    "is_manifest",
+    "published_completely",
     "read_manifest",
     "source_names",
 ]

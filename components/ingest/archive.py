@@ -6,6 +6,8 @@ archive that has them is not what its user thinks it is.
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
 import lzma
 import shutil
@@ -18,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, MiranteError
 from components.ingest.files import is_litter
 
 # Archives of pictures hardly shrink, uncompressed ones (IDX, BMP, PNM) shrink 2 to 20 times. What unpacks to
@@ -26,23 +28,30 @@ from components.ingest.files import is_litter
 MAX_EXPANSION = 100
 MIN_EXPANDED_BYTES = 1 << 30
 _COPY_BYTES = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
+# Not the archive's fault.
+_MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 _Member = tuple[str, IO[bytes] | None]
 
 
 def is_archive(path: Path) -> bool:
     """Whether the file's content is that of a .zip or .tar(.gz, .bz2, .xz)."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except _DAMAGED:
+        return True  # compressed, and cut off: unpack says so
 
 
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpacks archive into folder, unless folder holds it already; returns the folder of its files.
 
     Raises DataRefusedError for a damaged archive, a member that is not a plain file or folder inside of it,
-    or one that unpacks to too much.
+    one that unpacks to too much, or names that this file system cannot hold. MiranteError if there is no
+    room.
     """
     status = archive.stat()
-    identity = [archive.name, status.st_size, status.st_mtime_ns]
+    identity = [ascii(str(archive)), status.st_size, status.st_mtime_ns]
     done = folder / "unpacked.json"
     root = folder / "files"
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == identity:
@@ -69,13 +78,22 @@ def unpack(archive: Path, folder: Path) -> Path:
                                 "do not. If it is sound, unpack it yourself and give the folder."
                             )
                         out.write(data)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except _DAMAGED as error:
         raise DataRefusedError(f"{archive}: damaged or cut off ({error}); get it again.") from error
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise DataRefusedError(
             f"{archive}: one of its names is both a file and a folder ({error.filename}); unpack it yourself "
             "and give "
             "the folder."
+        ) from error
+    except (OSError, ValueError) as error:
+        code = error.errno if isinstance(error, OSError) else None
+        if code in _MACHINE_ERRORS:
+            raise MiranteError(f"{archive}: cannot be unpacked into {root}: {error}") from error
+        # bz2 has no error of its own: it raises OSError, without a number.
+        what = "damaged or cut off" if code is None else "cannot be unpacked here"
+        raise DataRefusedError(
+            f"{archive}: {what} ({error}); get it again, or unpack it yourself and give the folder."
         ) from error
     done.write_text(json.dumps(identity), encoding="utf-8")
     return root

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 # What operating systems and archivers leave behind. It is not data: it is neither read nor counted as
@@ -41,17 +41,24 @@ def label_of(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip())
 
 
+def label_problem(label: str) -> str:
+    """Why the class name cannot be used, "" if it can: it is written into lists of one name a line."""
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in label):
+        return f"the class name {label!r} holds a control character, such as a line break; rename the class"
+    return ""
+
+
 def is_litter(name: str) -> bool:
     """Whether a file or folder of this name is hidden or was left by an operating system."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def walk(root: Path, without: Path | None = None) -> Iterator[FileEntry]:
+def walk(root: Path, without: Sequence[Path] = ()) -> Iterator[FileEntry]:
     """Every file below root, folder by folder in the order of names; links are followed, loops are not.
 
-    without: a folder to leave out (OUTPUT, where that lies inside of INPUT).
+    without: folders to leave out (OUTPUT, where that lies inside of INPUT); they need not exist.
     """
-    left_out = _identity(os.fsencode(without)) if without is not None and without.exists() else None
+    left_out = {_identity(os.fsencode(folder)) for folder in without if folder.exists()}
     top = os.fsencode(root)
     yield from _walk(top, b"", (_identity(top),), left_out)
 
@@ -62,7 +69,10 @@ def _identity(path: bytes) -> tuple[int, int]:
 
 
 def _walk(
-    folder: bytes, prefix: bytes, above: tuple[tuple[int, int], ...], left_out: tuple[int, int] | None
+    folder: bytes,
+    prefix: bytes,
+    above: tuple[tuple[int, int], ...],
+    left_out: Collection[tuple[int, int]],
 ) -> Iterator[FileEntry]:
     try:
         with os.scandir(folder) as scan:
@@ -82,7 +92,7 @@ def _walk(
             continue
         if stat.S_ISDIR(status.st_mode):
             identity = _identity(entry.path)
-            if identity not in above and identity != left_out:
+            if identity not in above and identity not in left_out:
                 yield from _walk(entry.path, raw + b"/", (*above, identity), left_out)
         elif stat.S_ISREG(status.st_mode):
             yield FileEntry(displayed(raw), raw, status.st_size, status.st_mtime_ns)

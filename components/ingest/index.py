@@ -11,11 +11,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from components.ingest.files import FileEntry
+from components.ingest.files import FileEntry, label_problem
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB) WITHOUT
-ROWID; DROP TABLE IF EXISTS files;
+ROWID;
+CREATE TABLE IF NOT EXISTS origin (input TEXT);
+DROP TABLE IF EXISTS files;
 DROP TABLE IF EXISTS items;
 DROP TABLE IF EXISTS rejects;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
@@ -119,6 +121,22 @@ class Index:
         )
         return [FileEntry(*row) for row in rows]
 
+    def set_origin(self, shown_input: str) -> None:
+        """Says which INPUT it is about; what was remembered of another one is dropped."""
+        if self.db.execute("SELECT input FROM origin").fetchall() != [(shown_input,)]:
+            self.db.execute("DELETE FROM hashes")
+            self.db.execute("DELETE FROM origin")
+            self.db.execute("INSERT INTO origin VALUES (?)", (shown_input,))
+            self.db.commit()
+
+    def distrust_hashes(self) -> None:
+        """Makes the next run hash everything again: a file changed, and neither its size nor its time did.
+
+        The rows stay, without a hash: those that a former ingest published are not taken over again.
+        """
+        self.db.execute("UPDATE hashes SET hash = NULL")
+        self.db.commit()
+
     def remember_hashes(self, rows: Iterable[tuple[str, int, int, bytes]]) -> None:
         """Takes over (path, size, mtime, SHA-256) that a former ingest found; newer knowledge stays."""
         self.db.executemany("INSERT OR IGNORE INTO hashes VALUES (?, ?, ?, ?)", rows)
@@ -131,6 +149,8 @@ class Index:
             count += 1
             if isinstance(one, Reject):
                 self.reject(one.path, one.reason)
+            elif problem := label_problem(one.label):
+                self.reject(one.path, problem)
             else:
                 self.db.execute(
                     "INSERT INTO items (path, file, offset, size, mtime, shape, label, brought) "

@@ -1,7 +1,7 @@
 """What a data folder holds: `manifest.json`, and `inputs.csv.gz` with every input it was made from.
 
 Both are written after the shards, the manifest last: a folder with a manifest is complete. Both have the same
-bytes whenever the same inputs were ingested with the same options.
+bytes whenever the same INPUT, in the same place, was ingested with the same options.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Manifest:
         out.
     rejected: inputs that could not be used. rejects_sha256: of rejects.csv.
     cross_split_duplicates: different pictures that stand, identical to the byte, in two splits or more.
+    input: absolute path of INPUT; "" for a source that brings its own data.
     """
 
     version: int
@@ -83,6 +84,7 @@ class Manifest:
     rejects_sha256: str
     cross_split_duplicates: int
     warnings: list[str]
+    input: str = ""
 
     def shards(self) -> Iterator[Shard]:
         """All shards of all splits."""
@@ -93,15 +95,18 @@ class Manifest:
 def read_manifest(output: Path) -> Manifest | None:
     """The manifest of a data folder, None if it has none.
 
-    Raises DataRefusedError naming the file if it is damaged or was written by a later version.
+    Raises DataRefusedError naming the file if it cannot be read, is damaged or was written by a later
+    version.
     """
     path = output / features.MANIFEST
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise DataRefusedError(f"{path}: cannot be read: {error.strerror}.") from error
     try:
-        read = json.loads(text)
+        read = json.loads(content.decode("utf-8"))
         if read["version"] > FORMAT_VERSION:
             raise DataRefusedError(
                 f"{path}: version {read['version']}, this Mirante reads up to {FORMAT_VERSION}. Use a later "
@@ -122,10 +127,19 @@ def read_manifest(output: Path) -> Manifest | None:
             for name, split in read["splits"].items()
         }
         return Manifest(**{**read, "splits": splits})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataRefusedError(
             f"{path}: not a manifest of Mirante's, or damaged ({error!r}). Ingest again with --force."
         ) from error
+
+
+def is_manifest(folder: Path) -> bool:
+    """Whether the folder's manifest.json is one of ingest's, of any version; others call files so too."""
+    try:
+        read = json.loads((folder / features.MANIFEST).read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(read, dict) and read.keys() >= {"version", "source", "class_names", "splits"}
 
 
 def write_manifest(output: Path, manifest: Manifest) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest import staging as staging_folder
 from components.ingest.archive import is_archive, unpack
-from components.ingest.files import FileEntry, walk
+from components.ingest.files import FileEntry, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import (
     FORMAT_VERSION,
@@ -35,6 +35,7 @@ from components.ingest.passes import Progress, hash_all, write_all
 from components.ingest.plan import Plan, make_plan
 from components.ingest.remarks import remarks
 from components.ingest.sources import Source, SourceContext, source_named
+from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
 from schemas import features
 
@@ -47,12 +48,15 @@ def ingest(
     output: Path,
     options: IngestOptions | None = None,
     progress: Progress | None = None,
+    *,
+    exclude: Sequence[Path] = (),
 ) -> IngestResult:
     """Turns raw data into TFRecord shards, `<split>-00000-of-000NN`, with a manifest.
 
     source: a name of source_names(). input_path: a folder, a .zip or .tar(.gz), for csv also the file itself;
-        not used by a source that brings its own data.
+        None for a source that brings its own data.
     progress: called as progress(phase, done, total) with the phases "find", "hash" and "write".
+    exclude: folders that are not part of the input where they lie inside of it; OUTPUT never is.
 
     Run again after it was killed it goes on; after the inputs have changed it writes the shards that change;
     with nothing changed it does nothing. The same inputs and options give the same bytes, whatever `workers`
@@ -64,7 +68,7 @@ def ingest(
     """
     options = options or IngestOptions()
     output = output.absolute()
-    run = _Run(source, input_path, output, options, progress or (lambda phase, done, total: None))
+    run = _Run(source, input_path, output, options, progress or (lambda phase, done, total: None), exclude)
     return run.result()
 
 
@@ -72,12 +76,20 @@ class _Run:
     """One ingest: what its steps share."""
 
     def __init__(
-        self, source: str, input_path: Path | None, output: Path, options: IngestOptions, progress: Progress
+        self,
+        source: str,
+        input_path: Path | None,
+        output: Path,
+        options: IngestOptions,
+        progress: Progress,
+        exclude: Sequence[Path],
     ) -> None:
         self.source_name = source
         self.source: Source = source_named(source)
         self.input = _checked_input(source, self.source, input_path)
+        self.shown_input = "" if self.input is None else displayed(os.fsencode(self.input))
         self.output = output
+        self.without = (output, *exclude)
         self.staging = output / staging_folder.STAGING
         self.options = options
         self.progress = progress
@@ -112,7 +124,8 @@ class _Run:
         index = Index(self.staging / "index.sqlite")
         try:
             with WorkerPool(self.workers) as pool:
-                self._find(index)
+                # After a kill inputs.csv.gz may be newer than the manifest; what it told is in the index.
+                self._find(index, None if was_killed else former)
                 self._refuse_too_many(index)
                 hash_all(index, pool, self.progress)
                 self._refuse_too_many(index)
@@ -121,21 +134,26 @@ class _Run:
                 finished = staging_folder.find_finished(
                     self.staging, self.output, plan.shards, published, verify=was_killed
                 )
-                shards = write_all(
-                    index, plan, finished, self.staging, self.options, pool, self.workers, self.progress
-                )
+                try:
+                    shards = write_all(
+                        index, plan, finished, self.staging, self.options, pool, self.workers, self.progress
+                    )
+                except SourceChangedError:
+                    index.distrust_hashes()
+                    raise
             _note_rejected(index, plan, shards)
             self._refuse_too_many(index)
             return self._publish(index, plan, shards)
         finally:
             index.close()
 
-    def _find(self, index: Index) -> None:
+    def _find(self, index: Index, former: Manifest | None) -> None:
         """Fills the index with the input pictures."""
         self.progress("find", 0, 0)
         scratch = self.staging / "scratch"
         scratch.mkdir(exist_ok=True)
         root = scratch
+        index.set_origin(self.shown_input)
         if self.input is not None:
             if self.input.is_dir():
                 root = self.input
@@ -143,10 +161,11 @@ class _Run:
                 root = self.input.parent
             else:
                 root = unpack(self.input, self.staging / "unpacked")
-            index.add_files(walk(root, without=self.output))
+            index.add_files(walk(root, without=self.without))
+            known = former is not None and former.input == self.shown_input
             index.remember_hashes(
                 (path, size, mtime, bytes.fromhex(sha256))
-                for path, size, mtime, sha256 in (read_inputs(self.output) if not self.options.force else ())
+                for path, size, mtime, sha256 in (read_inputs(self.output) if known else ())
                 if sha256
             )
         context = SourceContext(
@@ -178,11 +197,15 @@ class _Run:
         shown = "".join(f"\n  {path}: {reason}" for path, reason in rejects[:_REASONS_SHOWN])
         if not total:
             raise DataRefusedError(f"{self.input}: no picture found for the source {self.source_name}.")
+        way_out = (
+            " Or allow more: data.max_reject_share in a recipe, --max-reject-share of mirante ingest, sets "
+            "the share."
+        )
         raise DataRefusedError(
             f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, allowed "
             f"{self.options.max_reject_share:.1%}), no shards were published.{shown}\n"
             f"All of them, with reasons, are in {file}. Correct or remove them and run the same command "
-            "again."
+            f"again.{way_out if accepted else ''}"
         )
 
     def _publish(self, index: Index, plan: Plan, shards: dict[str, Shard]) -> Manifest:
@@ -211,6 +234,7 @@ class _Run:
             rejects_sha256=hashlib.sha256(rejects).hexdigest(),
             cross_split_duplicates=plan.cross_split_duplicates,
             warnings=remarks(plan, splits),
+            input=self.shown_input,
         )
         for shard in manifest.shards():
             assert shard.records == sum(s.records for s in plan.shards if s.name == shard.name) - len(
@@ -247,6 +271,8 @@ class _Run:
         """Whether the published shards were made from these inputs and options; looks at no content."""
         if (former.version, former.source) != (FORMAT_VERSION, self.source_name):
             return False
+        if former.input != self.shown_input:
+            return False
         if former.options != self.options.content_settings():
             return False
         rejects = self.output / REJECTS
@@ -257,7 +283,7 @@ class _Run:
         entries: Iterator[FileEntry] = iter(())
         if self.input is not None and self._has_many_inputs():
             root = self.input if self.input.is_dir() else self.input.parent
-            entries = walk(root, without=self.output)
+            entries = walk(root, without=self.without)
         else:
             entries = (FileEntry(path, b"", size, mtime) for path, size, mtime, _ in self._single_input())
         for entry, row in itertools.zip_longest(entries, read_inputs(self.output)):
@@ -282,6 +308,11 @@ class _Run:
 
 def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
     if not source.needs_input:
+        if path is not None:
+            raise UsageError(
+                f"The source {name} brings its own data and reads no INPUT, got {path}: give - as INPUT, or "
+                "leave data.path out of the recipe."
+            )
         return None
     if path is None:
         raise UsageError(f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz).")

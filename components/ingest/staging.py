@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import MiranteError, UsageError
-from components.ingest.manifest import INPUTS, REJECTS, Shard
+from components.errors import DataRefusedError, MiranteError, UsageError
+from components.ingest.manifest import INPUTS, REJECTS, Shard, read_manifest
 from components.ingest.plan import PlannedShard
 from components.ingest.work import PartResult
 from schemas import features
@@ -134,6 +134,20 @@ def _holds(path: Path, shard: Shard, *, verify: bool) -> bool:
 def all_published(output: Path, shards: Iterator[Shard]) -> bool:
     """Whether every shard is there with its size."""
     return all(_holds(output / shard.name, shard, verify=False) for shard in shards)
+
+
+def published_completely(folder: Path) -> bool:
+    """Whether an ingest into the folder has ended and every shard is there with its size; reads no shard.
+
+    False also while an ingest into it runs or waits to be gone on with, and for a manifest that is damaged.
+    """
+    if (folder / STAGING).exists():
+        return False
+    try:
+        manifest = read_manifest(folder)
+    except DataRefusedError:
+        return False
+    return manifest is not None and all_published(folder, manifest.shards())
 
 
 def publish_shards(staging: Path, output: Path, planned: list[PlannedShard]) -> None:

@@ -17,6 +17,11 @@ from schemas import features
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
 
+
+class SourceChangedError(MiranteError):
+    """A file is not what it was when it was hashed."""
+
+
 HashTask = tuple[int, bytes, int | None, int, str | None]
 
 
@@ -77,7 +82,7 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
 def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     """Writes the records as TFRecord; every picture is decoded, see components.ingest.canonical.
 
-    Raises MiranteError if a file is not what it was when it was hashed.
+    Raises SourceChangedError if a file is not what it was when it was hashed.
     """
     from components.ingest.canonical import RejectedImage, canonical_bytes, canonical_pixels
     from components.ingest.example import serialize_example
@@ -167,5 +172,7 @@ def _source_sha256(data: bytes, shape: str | None) -> bytes:
     return hashlib.sha256(f"uint8 {shape_text(shape_from(shape))} ".encode() + data).digest()
 
 
-def _changed(path: str, why: str) -> MiranteError:
-    return MiranteError(f"{path} changed while it was being ingested ({why}). Run the same command again.")
+def _changed(path: str, why: str) -> SourceChangedError:
+    return SourceChangedError(
+        f"{path} changed while it was being ingested ({why}). Run the same command again."
+    )

@@ -105,14 +105,23 @@ class SplitInput:
 
     @functools.cached_property
     def _pixels(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The whole split: float32 [num_examples, H, W, C] and int64 [num_examples], in file order."""
+        """The whole split: float32 [num_examples, H, W, C] and int64 [num_examples].
+
+        In the order of a hash of the encoded images, so that a seed gives the same batches in every run:
+        ExampleGen writes its records in an order of chance.
+        """
+        keys = np.concatenate(
+            [key.numpy() for key in self._records().batch(TRANSFORM_BATCH).map(_content_key)]
+        )
+        place = np.empty(self.num_examples, np.int64)
+        place[np.lexsort(keys.T)] = np.arange(self.num_examples)
         images = np.empty((self.num_examples, *self.image_shape), np.float32)
         labels = np.empty(self.num_examples, np.int64)
         start = 0
         for image, label in self._transformed(self._records(), TRANSFORM_BATCH):
-            end = start + len(label)
-            images[start:end], labels[start:end] = image, label
-            start = end
+            rows = place[start : start + len(label)]
+            images[rows], labels[rows] = image, label
+            start += len(label)
         with tf.device("CPU"):
             return tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
 
@@ -133,6 +142,13 @@ class SplitInput:
         if shuffle_seed is not None:
             records = records.shuffle(min(self.num_examples, SHUFFLE_RECORDS), seed=shuffle_seed)
         return self._transformed(records, batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _content_key(serialized: tf.Tensor) -> tf.Tensor:
+    """String [N] of records to int64 [N, 2]: label and 63-bit hash of the encoded image."""
+    parsed = tf.io.parse_example(serialized, RECORD_SPEC)
+    hashes = tf.strings.to_hash_bucket_fast(parsed[features.ENCODED], 2**63 - 1)
+    return tf.concat([parsed[features.LABEL], hashes], axis=1)
 
 
 def _compression(files: list[str]) -> str:
