@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +36,11 @@ class _Group(click.Group):
         sys.stdout.flush()
         sys.stderr.flush()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _command() -> str:
+    """How the user can call this program: by its name where it is on PATH, else by its path."""
+    return "mirante" if shutil.which("mirante") else os.path.relpath(sys.argv[0])
 
 
 def _exit_code(error: BaseException) -> int:
@@ -188,11 +194,10 @@ def run(
     code = 0
     result, error = runner.run(loaded, root, console)
     if error is None:
+        serving = os.path.relpath(Path(result.pushed_model or "").parent)
+        image = os.path.relpath(result.sample_image) if result.sample_image else "IMAGE..."
         console.print(
-            f"\nAsk the model:  mirante predict {os.path.relpath(Path(result.pushed_model or '').parent)} "
-            "IMAGE...",
-            soft_wrap=True,
-            markup=False,
+            f"\nAsk the model:  {_command()} predict {serving} {image}", soft_wrap=True, markup=False
         )
     else:
         code = _exit_code(error)

@@ -142,6 +142,20 @@ def describe(folder: Path) -> Examples:
     )
 
 
+def write_sample(examples: Examples, root: Path) -> str | None:
+    """Writes the first image of the test split to `root/sample.png` (or .jpeg), for the user to try."""
+    import tensorflow as tf
+
+    shards = sorted(str(path) for path in examples.folder.glob(examples.patterns[features.TEST]))
+    compression = "GZIP" if shards[0].endswith(".gz") else ""
+    for record in tf.data.TFRecordDataset(shards, compression).take(1):
+        feature = tf.train.Example.FromString(record.numpy()).features.feature
+        path = root / f"sample.{feature[features.FORMAT].bytes_list.value[0].decode()}"
+        path.write_bytes(feature[features.ENCODED].bytes_list.value[0])
+        return str(path)
+    return None
+
+
 def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str]]:
     import tensorflow as tf
 

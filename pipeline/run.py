@@ -57,6 +57,7 @@ class RunResult:
     infra_blessed: bool | None = None
     pushed_model: str | None = None
     per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
+    sample_image: str | None = None
     log: str | None = None
     error: str | None = None
 
@@ -135,6 +136,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
 
         definition = create_pipeline(recipe, examples, schema_file, root)
         refusals = _run_nodes(NodeRunner(definition, result.run_id), result, console, examples.class_names)
+        result.sample_image = data.write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:
         raise NotBlessedError("\n".join(refusals) or "nothing was pushed")

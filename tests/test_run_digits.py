@@ -56,6 +56,8 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert [path.name for path in pushed.parent.iterdir()] == [pushed.name]
     assert (pushed / "assets.extra" / "labels.txt").read_text().split() == list("0123456789")
     assert set(result["per_class"]) == set("0123456789")
+    assert Path(result["sample_image"]).parent == root
+    assert said.rstrip().endswith("sample.png")  # the last line shows how to predict
 
 
 def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, str], root: Path) -> None:
