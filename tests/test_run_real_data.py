@@ -49,7 +49,13 @@ def splits_of(root: Path) -> dict[str, int]:
 
 
 def test_mnist(real_data_dir: Path, tmp_path: Path) -> None:
-    result = run("mnist", real_data_dir / "mnist", tmp_path, "training.epochs=1")
+    result = run(
+        "mnist",
+        real_data_dir / "mnist",
+        tmp_path,
+        "training.epochs=1",
+        "evaluation.thresholds={accuracy: 0.97}",
+    )
     assert result["metrics"]["accuracy"] >= 0.97
     counts = splits_of(tmp_path)
     assert counts["test"] == 10_000
