@@ -8,6 +8,7 @@ MIRANTE_TEST_DATA (default ../shared/data).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("MIRANTE_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
@@ -48,16 +51,12 @@ ACCEPTANCES = {
 
 def _tree_memory_bytes(pid: int) -> int:
     """Resident memory of a process and all below it; shared pages count in each."""
-    total, waiting = 0, [pid]
-    while waiting:
-        current = waiting.pop()
-        try:
-            with open(f"/proc/{current}/statm", encoding="ascii") as file:
-                total += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            with open(f"/proc/{current}/task/{current}/children", encoding="ascii") as file:
-                waiting += [int(child) for child in file.read().split()]
-        except OSError:
-            continue  # it has just ended
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
     return total
 
 

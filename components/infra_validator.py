@@ -21,6 +21,7 @@ from tfx.utils import io_utils, path_utils
 
 from components import infra_probe
 from components.errors import DataRefusedError, MiranteError
+from components.records import record_dataset
 from schemas import features
 
 REPORT = "report.json"
@@ -28,9 +29,7 @@ REPORT = "report.json"
 
 def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) -> None:
     folder = artifact_utils.get_split_uri([examples], features.TEST)
-    files = sorted(tf.io.gfile.glob(io_utils.all_files_pattern(folder)))
-    compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    dataset = tf.data.TFRecordDataset(files, compression_type=compression)
+    dataset = record_dataset(tf.io.gfile.glob(io_utils.all_files_pattern(folder)))
     records = [record.numpy() for record in dataset.take(count)]
     if not records:
         raise DataRefusedError("the test split has no examples to send to the model")

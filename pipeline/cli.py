@@ -96,7 +96,13 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
 @click.option("--split-names", default=None, help="What the data's splits are, e.g. validation=test.")
 @click.option("--shards", type=click.IntRange(min=1), help="Shards per split; by size when not given.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores when not given.")
-@click.option("--max-reject-share", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option(
+    "--max-reject-share",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="More rejected inputs than this share publish nothing and exit with 3.",
+)
 @click.option("--resize", "resize_px", type=click.IntRange(min=1), metavar="PX", help="Longest side at most.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")

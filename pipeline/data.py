@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from components.config import DataConfig
-from components.errors import DataRefusedError, UsageError
+from components.errors import DataRefusedError
 from components.ingest import (
     IngestOptions,
     IngestResult,
@@ -17,6 +17,8 @@ from components.ingest import (
     published_completely,
     read_manifest,
 )
+from components.ingest.example import parse_example
+from components.ingest.tfrecord import read_records
 from schemas import features
 
 # Splits of contract data without a manifest are told apart by the beginning of their files' names.
@@ -80,14 +82,9 @@ def prepare(
         The folder, and what ingest said (None where the data came as contract data).
 
     Raises:
-        UsageError: No path, or none that exists.
-        DataRefusedError: From ingest.
+        UsageError, DataRefusedError: From ingest.
     """
     path = Path(config.path) if config.path is not None else None
-    if path is None and config.source != "digits":
-        raise UsageError(f"data.path: source {config.source!r} needs it: give --data DIR")
-    if path is not None and not path.exists():
-        raise UsageError(f"data.path: no such file or folder: {path}")
     if path is not None and is_contract_data(path):
         return path, None
     folder = root / "data"
@@ -142,32 +139,25 @@ def describe(folder: Path) -> Examples:
     )
 
 
-def write_sample(examples: Examples, root: Path) -> str | None:
+def write_sample(examples: Examples, root: Path) -> str:
     """Writes the first image of the test split to `root/sample.png` (or .jpeg), for the user to try."""
-    import tensorflow as tf
-
-    shards = sorted(str(path) for path in examples.folder.glob(examples.patterns[features.TEST]))
-    compression = "GZIP" if shards[0].endswith(".gz") else ""
-    for record in tf.data.TFRecordDataset(shards, compression).take(1):
-        feature = tf.train.Example.FromString(record.numpy()).features.feature
-        path = root / f"sample.{feature[features.FORMAT].bytes_list.value[0].decode()}"
-        path.write_bytes(feature[features.ENCODED].bytes_list.value[0])
-        return str(path)
-    return None
+    shards = sorted(examples.folder.glob(examples.patterns[features.TEST]))
+    values = parse_example(next(itertools.chain.from_iterable(map(read_records, shards))))
+    path = root / f"sample.{values[features.FORMAT][0].decode()}"
+    path.write_bytes(values[features.ENCODED][0])
+    return str(path)
 
 
 def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str]]:
-    import tensorflow as tf
-
     patterns: dict[str, str] = {}
     names: dict[int, str] = {}
     for split, prefixes in _SPLIT_PREFIXES.items():
         for prefix in prefixes:
-            files = sorted(path for path in folder.glob(f"{prefix}*") if path.is_file())
+            files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
             if files and split not in patterns:
                 patterns[split] = f"{prefix}*"
-                compression = "GZIP" if files[0].suffix == ".gz" else ""
-                _add_class_names(names, tf.data.TFRecordDataset([str(f) for f in files], compression))
+                for path in files:
+                    _add_class_names(names, path)
     if not names or sorted(names) != list(range(len(names))):
         raise DataRefusedError(
             f"{folder}: {features.LABEL} must be 0 .. classes - 1, each with an {features.LABEL_TEXT}; found "
@@ -176,19 +166,14 @@ def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str]]:
     return patterns, [names[label] for label in sorted(names)]
 
 
-def _add_class_names(names: dict[int, str], records: Iterable[Any]) -> None:
-    import tensorflow as tf
-
-    for record in records:
-        feature = tf.train.Example.FromString(record.numpy()).features.feature
-        labels, texts = (
-            feature[features.LABEL].int64_list.value,
-            feature[features.LABEL_TEXT].bytes_list.value,
-        )
+def _add_class_names(names: dict[int, str], path: Path) -> None:
+    for record in read_records(path):
+        values = parse_example(record)
+        labels, texts = values.get(features.LABEL), values.get(features.LABEL_TEXT)
         if not labels or not texts:
             continue  # DataGate names such records
         text = texts[0].decode("utf-8")
         if names.setdefault(labels[0], text) != text:
             raise DataRefusedError(
-                f"{features.LABEL} {labels[0]} stands for both {names[labels[0]]!r} and {text!r}"
+                f"{path}: {features.LABEL} {labels[0]} stands for both {names[labels[0]]!r} and {text!r}"
             )

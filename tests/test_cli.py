@@ -58,8 +58,12 @@ def test_recipes_lists_each_with_its_first_line() -> None:
         ),
         (("run", "digits", "--set", "training.epochs"), "expected key.sub=value"),
         (("run", "digits", "--set", "model.name=alexnet"), "model.name: input should be"),
-        (("run", "mnist"), "data.path: source 'idx' needs it: give --data DIR"),
-        (("run", "mnist", "--data", "/nowhere/at/all"), "no such file or folder: /nowhere/at/all"),
+        (
+            ("run", "mnist"),
+            "The source idx needs an INPUT: a folder, a .zip or a .tar(.gz); "
+            "`mirante run` takes it by --data.",
+        ),
+        (("run", "mnist", "--data", "/nowhere/at/all"), "INPUT /nowhere/at/all does not exist"),
         (("predict", "/nowhere/at/all", "image.png"), "/nowhere/at/all: no model there"),
         (("ingest", "folder", "/nowhere/at/all", "OUT"), "/nowhere/at/all"),
         (("ingest", "fodler", ".", "OUT"), "folder"),

@@ -11,17 +11,11 @@ from components.data_gate import image_problem
 from components.errors import DataRefusedError
 from pipeline.config import load_recipe
 from pipeline.data import Examples
+from pipeline.run import NODE_IDS
 from schemas.curated import write_schema
 from tests import records
 
-UP_TO_GATE = (
-    "ImportExampleGen",
-    "ImportSchemaGen",
-    "StatisticsGen",
-    "DistributionValidator",
-    "ExampleValidator",
-    "DataGate",
-)
+UP_TO_GATE = NODE_IDS[: NODE_IDS.index("DataGate") + 1]
 
 
 def run_to_gate(folder: Path, root: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import subprocess
 import sys
@@ -42,6 +43,9 @@ def test_records_come_back_and_damage_is_found(tmp_path: Path) -> None:
     data = frame(b"one") + frame(b"") + frame(b"three")
     file.write_bytes(data)
     assert list(read_records(file)) == [b"one", b"", b"three"]
+    zipped = tmp_path / "records.gz"
+    zipped.write_bytes(gzip.compress(data))
+    assert list(read_records(zipped)) == [b"one", b"", b"three"]
     for damaged, message in (
         (data[:-1], "record 2: expected 5 bytes"),
         (data[:14] + b"X" + data[15:], "record 0: the data's checksum"),

@@ -19,6 +19,7 @@ import tensorflow as tf
 from components.config import ModelConfig, TrainingConfig
 from components.errors import MiranteError
 from components.models import BACKBONE, HEAD, linear_head
+from components.records import record_dataset
 from components.trainer import fit as fit_module
 from components.trainer import input as input_module
 from components.trainer import run_fn
@@ -121,13 +122,11 @@ def test_cached_and_uncached_give_the_same_examples(
 def test_the_order_does_not_depend_on_that_of_the_files(
     numbered: str, make_tiny: Callable[[int], Tiny], tmp_path: Path
 ) -> None:
-    records = [
-        record.numpy() for record in SplitInput("train", [numbered], make_tiny(3).tft_output)._records()
-    ]
+    records = [item.numpy() for item in record_dataset(tf.io.gfile.glob(numbered))]
     turned = str(tmp_path / "turned.tfrecord")
     with tf.io.TFRecordWriter(turned) as writer:
-        for record in reversed(records):
-            writer.write(record)
+        for item in reversed(records):
+            writer.write(item)
     inputs = [SplitInput("train", [path], make_tiny(3).tft_output) for path in (numbered, turned)]
     assert labels_of(inputs[0].batches(16)) == labels_of(inputs[1].batches(16))
     assert labels_of(inputs[0].batches(16, shuffle_seed=3)) == labels_of(

@@ -315,7 +315,10 @@ def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
             )
         return None
     if path is None:
-        raise UsageError(f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz).")
+        raise UsageError(
+            f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz); "
+            "`mirante run` takes it by --data."
+        )
     path = path.absolute()
     if not path.exists():
         raise UsageError(f"INPUT {path} does not exist.")

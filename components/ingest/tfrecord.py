@@ -11,6 +11,7 @@ records.
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,11 +40,11 @@ def frame(data: bytes) -> bytes:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file, in order, with both checksums checked.
+    """The records of a TFRecord file (`.gz`: gzipped), in order, with both checksums checked.
 
     Raises DataRefusedError naming the file and the record that is cut off or damaged.
     """
-    with path.open("rb") as file:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         number = 0
         while header := file.read(_HEADER_BYTES):
             where = f"{path}, record {number}"

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 
 import numpy as np
+import psutil
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.errors import MiranteError
+from components.records import record_dataset
 from components.transform import IMAGE, LABEL
 from schemas import features
 
 logger = logging.getLogger("mirante.trainer")
 
-# Share of the free memory that one split's pixels may take: train and eval together must leave room for the
-# network, and for a copy that the shuffle holds.
+# Share of the free memory that one split's pixels may take: they are held twice for a moment, and must leave
+# room for the network.
 CACHE_MEMORY_SHARE = 0.2
 # Records shuffled at once when the pixels are not cached; encoded images of about 100 KB make 1 GB.
 SHUFFLE_RECORDS = 10_000
@@ -34,15 +35,8 @@ RECORD_SPEC = {
 
 
 def available_memory_bytes() -> int:
-    """Memory that can be taken without swapping, from /proc/meminfo; half of the total elsewhere."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Memory that can be taken without swapping."""
+    return int(psutil.virtual_memory().available)
 
 
 class SplitInput:
@@ -61,29 +55,25 @@ class SplitInput:
 
     def __init__(self, split: str, file_patterns: list[str], tft_output: tft.TFTransformOutput):
         self.split = split
-        self._files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
+        self._records = record_dataset(
+            name for pattern in file_patterns for name in tf.io.gfile.glob(pattern)
+        )
         self._tft_output = tft_output
-        self.num_examples = int(self._records().reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
+        self.num_examples = int(self._records.reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
         if self.num_examples == 0:
             raise MiranteError(f"the {split} split has no examples: training needs train and eval")
         spec = tft_output.transformed_feature_spec()[IMAGE]
         self.image_shape = tuple(int(size) for size in spec.shape)
 
-    def _records(self) -> tf.data.Dataset:
-        files = tf.data.Dataset.from_tensor_slices(tf.constant(self._files, tf.string))
-        return files.interleave(
-            lambda name: tf.data.TFRecordDataset(name, compression_type=_compression(self._files)),
-            cycle_length=4,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-
     def _transformed(self, records: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """Batches of `(image, label, key)`; the key is a hash of the encoded image, int64 [N]."""
         layer = self._tft_output.transform_features_layer()
 
-        def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            outputs = layer(tf.io.parse_example(serialized, RECORD_SPEC))
-            return outputs[IMAGE], outputs[LABEL]
+        def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            parsed = tf.io.parse_example(serialized, RECORD_SPEC)
+            outputs = layer(parsed)
+            key = tf.strings.to_hash_bucket_fast(parsed[features.ENCODED][:, 0], 2**63 - 1)
+            return outputs[IMAGE], outputs[LABEL], key
 
         return records.batch(batch_size).map(transform, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -104,52 +94,41 @@ class SplitInput:
         return fits
 
     @functools.cached_property
-    def _pixels(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The whole split: float32 [num_examples, H, W, C] and int64 [num_examples].
+    def _in_memory(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The whole split: pixels float32 [num_examples, H, W, C], labels int64, and the order of the rows.
 
-        In the order of a hash of the encoded images, so that a seed gives the same batches in every run:
-        ExampleGen writes its records in an order of chance.
+        The order is that of the keys, so that a seed gives the same batches in every run: ExampleGen writes
+        its records in an order of chance.
         """
-        keys = np.concatenate(
-            [key.numpy() for key in self._records().batch(TRANSFORM_BATCH).map(_content_key)]
-        )
-        place = np.empty(self.num_examples, np.int64)
-        place[np.lexsort(keys.T)] = np.arange(self.num_examples)
         images = np.empty((self.num_examples, *self.image_shape), np.float32)
         labels = np.empty(self.num_examples, np.int64)
+        keys = np.empty(self.num_examples, np.int64)
         start = 0
-        for image, label in self._transformed(self._records(), TRANSFORM_BATCH):
-            rows = place[start : start + len(label)]
-            images[rows], labels[rows] = image, label
-            start += len(label)
+        for image, label, key in self._transformed(self._records, TRANSFORM_BATCH):
+            rows = slice(start, start + len(label))
+            images[rows], labels[rows], keys[rows] = image, label, key
+            start = rows.stop
         with tf.device("CPU"):
-            return tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+            # Copies under two labels have one key.
+            return tf.constant(images), tf.constant(labels), tf.constant(np.lexsort((labels, keys)))
 
     def batches(self, batch_size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
-        """Batches of one epoch; shuffled anew in each epoch when a seed is given, else in file order."""
+        """Batches of one epoch, shuffled anew in each epoch when a seed is given.
+
+        Without a seed in a fixed order; where the split is not kept in memory, in that of the files.
+        """
         if self.fits_in_memory:
-            images, labels = self._pixels
-            order = tf.data.Dataset.range(self.num_examples)
+            images, labels, order = self._in_memory
+            rows = tf.data.Dataset.from_tensor_slices(order)
             if shuffle_seed is not None:
-                order = order.shuffle(self.num_examples, seed=shuffle_seed)
-            # Gathering whole batches by index is twice as fast as shuffling and batching images one by one.
-            return (
-                order.batch(batch_size)
-                .map(lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)))
-                .prefetch(tf.data.AUTOTUNE)
+                rows = rows.shuffle(self.num_examples, seed=shuffle_seed)
+            # Gathering whole batches by row is twice as fast as shuffling and batching images one by one.
+            examples = rows.batch(batch_size).map(
+                lambda row: (tf.gather(images, row), tf.gather(labels, row))
             )
-        records = self._records()
-        if shuffle_seed is not None:
-            records = records.shuffle(min(self.num_examples, SHUFFLE_RECORDS), seed=shuffle_seed)
-        return self._transformed(records, batch_size).prefetch(tf.data.AUTOTUNE)
-
-
-def _content_key(serialized: tf.Tensor) -> tf.Tensor:
-    """String [N] of records to int64 [N, 2]: label and 63-bit hash of the encoded image."""
-    parsed = tf.io.parse_example(serialized, RECORD_SPEC)
-    hashes = tf.strings.to_hash_bucket_fast(parsed[features.ENCODED], 2**63 - 1)
-    return tf.concat([parsed[features.LABEL], hashes], axis=1)
-
-
-def _compression(files: list[str]) -> str:
-    return "GZIP" if files and files[0].endswith(".gz") else ""
+        else:
+            records = self._records
+            if shuffle_seed is not None:
+                records = records.shuffle(min(self.num_examples, SHUFFLE_RECORDS), seed=shuffle_seed)
+            examples = self._transformed(records, batch_size).map(lambda image, label, key: (image, label))
+        return examples.prefetch(tf.data.AUTOTUNE)
