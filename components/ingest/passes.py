@@ -17,7 +17,7 @@ from components.ingest.workers import WorkerPool
 
 Progress = Callable[[str, int, int], None]
 
-_HASH_BATCH = 64
+_HASH_BATCH = 512
 # Fewer shards than this for every worker are written in parts, else the last ones keep one core busy and the
 # others idle. The parts are put together: the shard's bytes do not depend on how many there were.
 _TASKS_PER_WORKER = 6

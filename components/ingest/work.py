@@ -17,6 +17,9 @@ from schemas import features
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
 
+# The file with many pictures that was read last, and its descriptor.
+_open_file: dict[bytes, int] = {}
+
 
 class SourceChangedError(MiranteError):
     """A file is not what it was when it was hashed."""
@@ -159,11 +162,19 @@ def _planned(task: PartTask) -> sqlite3.Cursor:
 
 
 def _read(file: bytes, offset: int | None, size: int) -> bytes:
-    with open(file, "rb") as source:
-        if offset is None:
+    if offset is None:
+        with open(file, "rb") as source:
             return source.read()
-        source.seek(offset)
-        return source.read(size)
+    return os.pread(_opened(file), size, offset)
+
+
+def _opened(file: bytes) -> int:
+    """The descriptor of a file with many pictures: it stays open until another one is asked for."""
+    if file not in _open_file:
+        while _open_file:
+            os.close(_open_file.popitem()[1])
+        _open_file[file] = os.open(file, os.O_RDONLY)
+    return _open_file[file]
 
 
 def _source_sha256(data: bytes, shape: str | None) -> bytes:
