@@ -49,8 +49,8 @@ def test_records_come_back_and_damage_is_found(tmp_path: Path) -> None:
     for damaged, message in (
         (data[:-1], "record 2: expected 5 bytes"),
         (data[:14] + b"X" + data[15:], "record 0: the data's checksum"),
-        (b"\x04" + data[1:], "record 0: the record's length"),
-        (data + b"\x00", "record 3: the record's length"),
+        (b"\x04" + data[1:], "record 0: its length is damaged"),
+        (data + b"\x00", "record 3: its length is damaged"),
     ):
         file.write_bytes(damaged)
         with pytest.raises(DataRefusedError, match=message):

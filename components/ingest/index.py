@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from components.errors import DataRefusedError
 from components.ingest.files import FileEntry, label_problem
 
 _SCHEMA = """
@@ -20,12 +21,14 @@ CREATE TABLE IF NOT EXISTS origin (input TEXT);
 DROP TABLE IF EXISTS files;
 DROP TABLE IF EXISTS items;
 DROP TABLE IF EXISTS rejects;
+DROP TABLE IF EXISTS classes;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
     label TEXT, brought TEXT, hash BLOB, split TEXT, shard INTEGER, rejected INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rejects (path TEXT, reason TEXT);
+CREATE TABLE classes (name TEXT PRIMARY KEY);
 """
 
 
@@ -165,6 +168,25 @@ class Index:
         )
         self.db.commit()
         return count
+
+    def set_class_names(self, names: Iterable[str]) -> None:
+        """Says what the classes are and in which order, also those without a picture.
+
+        For data that has such a list. Without, the classes are those that have a picture, by name.
+
+        Raises DataRefusedError for a name that is there twice or cannot be used.
+        """
+        names = list(names)
+        for name in names:
+            if problem := label_problem(name) or ("is there twice" if names.count(name) > 1 else ""):
+                raise DataRefusedError(f"The list of classes: {name!r}: {problem}.")
+        self.db.execute("DELETE FROM classes")
+        self.db.executemany("INSERT INTO classes VALUES (?)", ((name,) for name in names))
+
+    def class_names(self) -> list[str]:
+        """The classes, in the order of their labels."""
+        listed = [name for (name,) in self.db.execute("SELECT name FROM classes ORDER BY rowid")]
+        return listed or sorted(name for (name,) in self.db.execute("SELECT DISTINCT label FROM items"))
 
     def reject(self, path: str, reason: str) -> None:
         """Notes an input that cannot be used."""

@@ -35,7 +35,7 @@ class PlannedShard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """class_names: sorted, the label is the index. shards: by split, in order.
+    """class_names: the label is the index. shards: by split, in order.
 
     cross_split_duplicates: different pictures in two splits or more. label_conflicts: ... under two labels or
         more.
@@ -47,7 +47,7 @@ class Plan:
     label_conflicts: int
 
 
-def make_plan(index: Index, options: IngestOptions, *, numeric_classes: bool) -> Plan:
+def make_plan(index: Index, options: IngestOptions) -> Plan:
     """Writes split and shard of every item into the index; every item has its hash already."""
     db = index.db
     brought = {
@@ -65,8 +65,7 @@ def make_plan(index: Index, options: IngestOptions, *, numeric_classes: bool) ->
     db.execute("CREATE INDEX items_by_hash ON items (hash, split, label)")
     db.commit()
 
-    labels = [label for (label,) in db.execute("SELECT DISTINCT label FROM items")]
-    class_names = sorted(labels, key=int) if numeric_classes else sorted(labels)
+    class_names = index.class_names()
     return Plan(
         class_names,
         _planned_shards(index, options, counts, class_names),

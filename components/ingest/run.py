@@ -129,7 +129,7 @@ class _Run:
                 self._refuse_too_many(index)
                 hash_all(index, pool, self.progress)
                 self._refuse_too_many(index)
-                plan = make_plan(index, self.options, numeric_classes=self.source.numeric_classes)
+                plan = make_plan(index, self.options)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
                 finished = staging_folder.find_finished(
                     self.staging, self.output, plan.shards, published, verify=was_killed

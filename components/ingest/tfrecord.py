@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import google_crc32c
 
@@ -23,6 +25,12 @@ from components.errors import DataRefusedError
 _MASK_DELTA = 0xA282EAD8
 _HEADER_BYTES = 12
 _FOOTER_BYTES = 4
+# What stands around the data of a record, and where its data begin.
+OVERHEAD_BYTES = _HEADER_BYTES + _FOOTER_BYTES
+DATA_OFFSET_BYTES = _HEADER_BYTES
+# A record is held in memory whole; one picture takes nowhere near this much.
+MAX_RECORD_BYTES = 1 << 28
+GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 def masked_crc32c(data: bytes) -> int:
@@ -39,28 +47,51 @@ def frame(data: bytes) -> bytes:
     )
 
 
+def begins_like_records(head: bytes) -> bool:
+    """Whether the first bytes of a file (12 will do) are those of a TFRecord file, not compressed."""
+    header = head[:_HEADER_BYTES]
+    return len(header) == _HEADER_BYTES and _crc_of(header[8:]) == masked_crc32c(header[:8])
+
+
 def read_records(path: Path) -> Iterator[bytes]:
     """The records of a TFRecord file (`.gz`: gzipped), in order, with both checksums checked.
 
     Raises DataRefusedError naming the file and the record that is cut off or damaged.
     """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        number = 0
-        while header := file.read(_HEADER_BYTES):
-            where = f"{path}, record {number}"
-            if len(header) < _HEADER_BYTES or _crc_of(header[8:]) != masked_crc32c(header[:8]):
-                raise DataRefusedError(f"{where}: the record's length is damaged or cut off; ingest again.")
+        yield from records_in(cast(BinaryIO, file), str(path))
+
+
+def records_in(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Like read_records, of an open file; name: what messages call it."""
+    number = 0
+    while True:
+        where = f"{name}, record {number}"
+        try:
+            header = file.read(_HEADER_BYTES)
+            if not header:
+                return
+            if not begins_like_records(header):
+                raise DataRefusedError(f"{where}: its length is damaged or cut off; get the file again.")
             (length,) = struct.unpack("<Q", header[:8])
+            if length > MAX_RECORD_BYTES:
+                raise DataRefusedError(
+                    f"{where}: it has {length} bytes, more than the {MAX_RECORD_BYTES} of any picture."
+                )
             data = file.read(length)
             footer = file.read(_FOOTER_BYTES)
-            if len(data) < length or len(footer) < _FOOTER_BYTES:
-                raise DataRefusedError(
-                    f"{where}: expected {length} bytes, the file ends before; ingest again."
-                )
-            if _crc_of(footer) != masked_crc32c(data):
-                raise DataRefusedError(f"{where}: the data's checksum is wrong, it is damaged; ingest again.")
-            yield data
-            number += 1
+        except GZIP_ERRORS as error:
+            raise DataRefusedError(f"{where}: cut off or damaged ({error}); get the file again.") from error
+        if len(data) < length or len(footer) < _FOOTER_BYTES:
+            raise DataRefusedError(
+                f"{where}: expected {length} bytes, the file ends before; get the file again."
+            )
+        if _crc_of(footer) != masked_crc32c(data):
+            raise DataRefusedError(
+                f"{where}: the data's checksum is wrong, it is damaged; get the file again."
+            )
+        yield data
+        number += 1
 
 
 def _crc_of(data: bytes) -> int:

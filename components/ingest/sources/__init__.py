@@ -5,9 +5,10 @@ The module has one function,
     find(context: SourceContext) -> Iterator[Item | Reject]
 
 which names every input picture once, without decoding any: an Item says in which file its bytes lie (a whole
-encoded file, or raw uint8 pixels at an offset), its class, and its split if the data brings one. What cannot
-be used is a Reject with the reason. An input that makes no sense as a whole raises UsageError (not this kind
-of data) or DataRefusedError (damaged). Hashing, splitting, decoding and writing are not a source's business.
+encoded file, or an encoded picture or raw uint8 pixels at an offset), its class, and its split if the data
+brings one. What cannot be used is a Reject with the reason. Data with a list of classes gives it to
+`context.index`. An input that makes no sense as a whole raises UsageError (not this kind of data) or
+DataRefusedError (damaged). Hashing, splitting, decoding and writing are not a source's business.
 """
 
 from __future__ import annotations
@@ -55,15 +56,11 @@ class SourceContext:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """module: dotted name, imported when the source is used. suffixes: INPUT may be a file that ends so.
-
-    numeric_classes: class names are numbers and are sorted as such ("2" before "10").
-    """
+    """module: dotted name, imported when the source is used. suffixes: INPUT may be a file that ends so."""
 
     module: str
     needs_input: bool = True
     suffixes: tuple[str, ...] = ()
-    numeric_classes: bool = False
 
     def find(self, context: SourceContext) -> Iterator[Item | Reject]:
         """See the module's docstring."""
@@ -72,10 +69,17 @@ class Source:
 
 
 SOURCES: Mapping[str, Source] = {
+    "cifar": Source("components.ingest.sources.cifar"),
     "csv": Source("components.ingest.sources.csv_file", suffixes=(".csv",)),
-    "digits": Source("components.ingest.sources.digits", needs_input=False, numeric_classes=True),
+    "digits": Source("components.ingest.sources.digits", needs_input=False),
     "folder": Source("components.ingest.sources.folder"),
-    "idx": Source("components.ingest.sources.idx", numeric_classes=True),
+    "idx": Source("components.ingest.sources.idx"),
+    "tfrecord": Source(
+        "components.ingest.sources.tfrecords",
+        suffixes=tuple(
+            f".{name}{gz}" for name in ("tfrecord", "tfrecords", "tfrec", "record") for gz in ("", ".gz")
+        ),
+    ),
 }
 
 

@@ -29,6 +29,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     file = context.scratch / "digits.raw"
     file.write_bytes(pixels.tobytes())
     height, width = pixels.shape[1:]
+    context.index.set_class_names(map(str, digits.target_names))
     for row, target in enumerate(digits.target):
         yield Item(
             path=f"digits#{row}",

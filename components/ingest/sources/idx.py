@@ -53,6 +53,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     Raises UsageError if INPUT holds no such files or several sets, DataRefusedError naming a file that is
     damaged.
     """
+    found: set[int] = set()
     for part, (images_entry, labels_entry) in _pairs(context).items():
         images = _unpack(context, images_entry, _IMAGES_MAGIC, f"{part}-images.raw")
         labels = _unpack(context, labels_entry, _LABELS_MAGIC, f"{part}-labels.raw")
@@ -66,6 +67,8 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         classes = labels.file.read_bytes()[labels.offset :]
         # The usual names (t10k) do not say which split it is; the user's own --split-names may.
         split = context.split_named(part) or (features.TRAIN if part == "train" else features.TEST)
+        found.update(classes)
+        context.index.set_class_names(map(str, sorted(found)))
         file, size = os.fsencode(images.file), height * width
         for row in range(count):
             yield Item(

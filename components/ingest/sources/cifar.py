@@ -1,0 +1,206 @@
+"""CIFAR-10 and CIFAR-100 in the "python version": pickled batches.
+
+Format: https://www.cs.toronto.edu/~kriz/cifar.html. CIFAR-10 has data_batch_1 .. 5, test_batch and
+batches.meta; CIFAR-100 has train, test and meta, and its fine labels are the classes. A batch is a dict of
+`data`, uint8 [N, 3072] (32 x 32 red values row by row, then green, then blue), `labels` or `fine_labels`, int
+[N], and `filenames`, str [N]; the meta file has `label_names` or `fine_label_names`.
+
+A pickle is a program. These are read by an unpickler that can call nothing but NumPy's way to an array, in a
+version of its own that builds a plain one.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest.files import FileEntry, displayed, label_of
+from components.ingest.index import Item, Reject
+from components.ingest.sources import SourceContext
+from schemas import features
+
+_HEIGHT_PX = _WIDTH_PX = 32
+_CHANNELS = 3
+_SHAPE = (_HEIGHT_PX, _WIDTH_PX, _CHANNELS)
+_IMAGE_BYTES = _HEIGHT_PX * _WIDTH_PX * _CHANNELS
+# The largest of the official files, CIFAR-100's train, has 155 MB.
+_MAX_FILE_BYTES = 1 << 30
+
+_CIFAR10_BATCH = re.compile(r"^(data_batch_\d+|test_batch)$")
+_META = {"batches.meta": "label_names", "meta": "fine_label_names"}
+_LABELS = ("labels", "fine_labels")
+
+
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """One item a picture, `<batch>/<its file name>`; the classes are those of the meta file, in its order.
+
+    Raises UsageError if INPUT holds no such files or several sets, DataRefusedError naming a file that is
+    damaged or that is a pickle of something else.
+    """
+    meta, batches = _files(context)
+    class_names = _class_names(context, meta)
+    context.index.set_class_names(class_names)
+    for number, entry in enumerate(batches):
+        values, shown = _load(context, entry)
+        pixels, labels, names = _batch(values, shown, len(class_names))
+        images = pixels.reshape(-1, _CHANNELS, _HEIGHT_PX, _WIDTH_PX).transpose(0, 2, 3, 1)
+        file = context.scratch / f"cifar-{number}.raw"
+        file.write_bytes(images.tobytes())
+        split = context.split_named(entry.path.rpartition("/")[2])
+        if split is None:
+            split = features.TEST if entry.path.endswith("test_batch") else features.TRAIN
+        for row, label in enumerate(labels):
+            yield Item(
+                path=f"{entry.path}/{names[row]}" if names else f"{entry.path}#{row}",
+                file=os.fsencode(file),
+                offset=row * _IMAGE_BYTES,
+                size_bytes=_IMAGE_BYTES,
+                shape=_SHAPE,
+                label=class_names[label],
+                split=split,
+            )
+
+
+def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
+    """The meta file, and the batches in the order of their names."""
+    folders: dict[str, dict[str, FileEntry]] = {}
+    for entry in context.index.files():
+        folder, _, name = entry.path.rpartition("/")
+        folders.setdefault(folder, {})[name] = entry
+    sets = []
+    for folder, files in folders.items():
+        meta = next((files[name] for name in _META if name in files), None)
+        batches = [entry for name, entry in sorted(files.items()) if _CIFAR10_BATCH.match(name)]
+        if not batches and "meta" in files:
+            batches = [files[name] for name in (features.TRAIN, features.TEST) if name in files]
+        if batches and meta is None:
+            wanted = f"{folder}/batches.meta".lstrip("/")
+            raise DataRefusedError(
+                f"{context.shown}: {wanted}, which names the classes, is missing; get it again."
+            )
+        if batches and meta is not None:
+            sets.append((folder, meta, batches))
+    if not sets:
+        other = "" if not any("data_batch_1.bin" in files for files in folders.values()) else (
+            " These are the files of the binary version: get the python version."
+        )  # fmt: skip
+        raise UsageError(
+            f"{context.shown}: no CIFAR batches in it. Expected data_batch_1, ..., test_batch and "
+            f"batches.meta (CIFAR-10), or train, test and meta (CIFAR-100).{other}"
+        )
+    if len(sets) > 1:
+        shown = ", ".join(folder or "." for folder, _, _ in sets)
+        raise UsageError(f"{context.shown}: more than one CIFAR set in it ({shown}); give the one to read.")
+    return sets[0][1], sets[0][2]
+
+
+def _class_names(context: SourceContext, meta: FileEntry) -> list[str]:
+    values, shown = _load(context, meta)
+    key = _META[meta.path.rpartition("/")[2]]
+    names = values.get(key)
+    if not isinstance(names, list) or not names:
+        raise DataRefusedError(f"{shown}: no list {key!r} in it; it is no meta file of CIFAR. Get it again.")
+    return [label_of(_text(name)) for name in names]
+
+
+def _batch(
+    values: dict[str, Any], shown: str, classes: int
+) -> tuple[npt.NDArray[np.uint8], Sequence[int], list[str]]:
+    """Pixels uint8 [N, 3072], labels [N] and file names [N] (or none) of a batch, all checked."""
+    pixels = values.get("data")
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (_IMAGE_BYTES,):
+        what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise DataRefusedError(
+            f"{shown}: 'data' must be uint8 [N, {_IMAGE_BYTES}], it is {what}; it is no batch of CIFAR. "
+            "Get it again."
+        )
+    labels = next((values[key] for key in _LABELS if key in values), None)
+    if not isinstance(labels, (list, np.ndarray)) or len(labels) != len(pixels):
+        many = len(labels) if isinstance(labels, (list, np.ndarray)) else "no"
+        raise DataRefusedError(f"{shown}: {len(pixels)} pictures and {many} labels. Get it again.")
+    labels = list(labels)
+    for row, label in enumerate(labels):
+        if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
+            raise DataRefusedError(
+                f"{shown}, row {row}: the label is {label!r}, the meta file has {classes} classes. "
+                "Get both from the same place."
+            )
+    names = values.get("filenames")
+    usable = isinstance(names, list) and len(names) == len(pixels)
+    return pixels, labels, [_text(name) for name in names] if usable and names else []
+
+
+def _text(value: object) -> str:
+    return displayed(value) if isinstance(value, bytes) else str(value)
+
+
+def _load(context: SourceContext, entry: FileEntry) -> tuple[dict[str, Any], str]:
+    """The dict that the file is a pickle of, keys as text; and what messages call the file."""
+    shown = f"{context.shown}: {entry.path}"
+    if entry.problem:
+        raise DataRefusedError(f"{shown}: {entry.problem}")
+    if entry.size_bytes > _MAX_FILE_BYTES:
+        raise DataRefusedError(f"{shown}: {entry.size_bytes} bytes, no file of CIFAR is that large.")
+    data = Path(os.fsdecode(context.absolute(entry.raw))).read_bytes()
+    if data.lstrip()[:1] == b"<":
+        raise DataRefusedError(
+            f"{shown}: a web page, not a pickle: the download was answered with it. Get it again."
+        )
+    try:
+        values = _Unpickler(io.BytesIO(data), encoding="bytes").load()
+    except DataRefusedError as error:
+        raise DataRefusedError(f"{shown}: {error}") from error
+    except Exception as error:  # a broken program can fail in any way
+        raise DataRefusedError(
+            f"{shown}: cut off or damaged, or no pickle ({type(error).__name__}: {error}); get it again."
+        ) from error
+    if not isinstance(values, dict):
+        raise DataRefusedError(f"{shown}: a pickled {type(values).__name__}, no batch of CIFAR.")
+    return {_text(key): value for key, value in values.items()}, shown
+
+
+# Stands for the class: a pickle that calls it could have any amount of memory.
+_PLAIN_ARRAY = "numpy.ndarray"
+
+
+def _empty_array(subtype: object, shape: object, typecode: object) -> npt.NDArray[Any]:
+    """In place of NumPy's _reconstruct; what the array really is comes after it, with as many bytes."""
+    if subtype != _PLAIN_ARRAY:
+        raise DataRefusedError(f"it holds an array of the kind {subtype!r}")
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """In place of codecs.encode, by which Python 3 pickles bytes for Python 2."""
+    if encoding != "latin1":
+        raise DataRefusedError(f"it holds text in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
+    ("numpy", "ndarray"): _PLAIN_ARRAY,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
+}
+
+
+# The one written in Python: the other can be made to take gigabytes of memory by a few bytes.
+class _Unpickler(pickle._Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Raises DataRefusedError for everything that CIFAR's files do not need."""
+        if (module, name) not in _ALLOWED:
+            raise DataRefusedError(
+                f"a pickle that wants to run {module}.{name}, which no CIFAR batch does. It was not run. "
+                "Do not use this file: get the official one."
+            )
+        return _ALLOWED[module, name]

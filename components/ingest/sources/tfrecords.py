@@ -1,0 +1,189 @@
+"""TFRecord files with the features of the data contract, gzipped or not: checked, and written as shards anew.
+
+Read are `image/encoded` and the class: `image/class/text`, or `image/class/label` where no record has a text
+(the class is then called by its number), and `image/filename`. Labels keep their order; they become 0, 1 and
+so on, so that those of ImageNet, which begin with 1, are right too. The other features are made anew from the
+image.
+
+A file's split is that of its name's beginning (train-00000-of-00010, validation_3.tfrec), or else of its
+folder's. Its checksums are checked, so a file that was cut off or damaged is refused, never read in part.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
+from components.ingest.example import parse_example
+from components.ingest.files import FileEntry, displayed, label_of
+from components.ingest.index import Item, Reject
+from components.ingest.sources import SourceContext
+from components.ingest.tfrecord import (
+    DATA_OFFSET_BYTES,
+    GZIP_ERRORS,
+    OVERHEAD_BYTES,
+    begins_like_records,
+    records_in,
+)
+from schemas import features
+
+_LETTERS = re.compile(r"^[A-Za-z]+")
+_GZIP_MAGIC = b"\x1f\x8b"
+_COPY_BYTES = 1 << 20
+# What is found beside TFRecords and is none: it is neither read nor counted as rejected.
+_SIDECARS = (".json", ".txt", ".csv", ".csv.gz", ".pbtxt", ".md", ".yaml", ".xml")
+
+
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """One item a record, in the order of files and records; records without a picture or class are rejects.
+
+    Raises UsageError if INPUT holds no TFRecord file, DataRefusedError for a damaged one, or for labels and
+    class names that contradict each other.
+    """
+    classes = _Classes()
+    files = 0
+    for entry in _entries(context):
+        if entry.problem:
+            yield Reject(entry.path, entry.problem)
+            continue
+        file = _readable(context, entry, files)
+        if file is None:
+            yield Reject(entry.path, "not a TFRecord file")
+            continue
+        files += 1
+        split = _split(context, entry.path)
+        position = 0
+        with file.open("rb") as opened:
+            for number, record in enumerate(records_in(opened, f"{context.shown}: {entry.path}")):
+                where = f"{entry.path}#{number}"
+                found = _found(record, where, classes)
+                if isinstance(found, Reject):
+                    yield found
+                else:
+                    path, encoded, label = found
+                    yield Item(
+                        path=path,
+                        file=os.fsencode(file),
+                        offset=position + DATA_OFFSET_BYTES + record.index(encoded),
+                        size_bytes=len(encoded),
+                        label=label,
+                        split=split,
+                    )
+                position += len(record) + OVERHEAD_BYTES
+    if not files:
+        raise UsageError(
+            f"{context.shown}: no TFRecord file in it (names like train-00000-of-00010 or train.tfrecord, "
+            "gzipped or not)."
+        )
+    if names := classes.in_order():
+        context.index.set_class_names(names)
+
+
+class _Classes:
+    """What the records say about the classes; it must fit together."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
+        self._labels: dict[str, int] = {}
+        self._without_label = False
+        self._has_texts: bool | None = None
+
+    def name(self, label: int | None, text: str, where: str) -> str | Reject:
+        """The class that a record with this label and text is of."""
+        if label is None and not text:
+            return Reject(where, f"unlabelled: neither {features.LABEL_TEXT} nor {features.LABEL}")
+        if self._has_texts is None:
+            self._has_texts = bool(text)
+        if self._has_texts and not text:
+            return Reject(where, f"unlabelled: no {features.LABEL_TEXT}, which other records have")
+        name = text if self._has_texts else str(label)
+        if label is None:
+            self._without_label = True
+            return name
+        if (known := self._texts.setdefault(label, name)) != name:
+            raise DataRefusedError(
+                f"{where}: {features.LABEL} {label} stands for both {known!r} and {name!r}: these files do "
+                "not belong together."
+            )
+        if (other := self._labels.setdefault(name, label)) != label:
+            raise DataRefusedError(
+                f"{where}: {features.LABEL_TEXT} {name!r} has both {features.LABEL} {other} and {label}: "
+                "these files do not belong together."
+            )
+        return name
+
+    def in_order(self) -> list[str]:
+        """All names by their labels; none if there are records without a label."""
+        return [] if self._without_label else [self._texts[label] for label in sorted(self._texts)]
+
+
+def _entries(context: SourceContext) -> Iterator[FileEntry]:
+    for entry in context.index.files():
+        if context.input_file is not None:
+            if entry.path == context.input_file.relative_to(context.root).as_posix():
+                yield entry
+        elif not entry.path.lower().endswith(_SIDECARS):
+            yield entry
+
+
+def _readable(context: SourceContext, entry: FileEntry, number: int) -> Path | None:
+    """The file, unpacked into the scratch folder if it is gzipped; None if it holds no records."""
+    path = Path(os.fsdecode(context.absolute(entry.raw)))
+    with path.open("rb") as file:
+        head = file.read(64)
+    if begins_like_records(head) or not head:
+        return path
+    if not head.startswith(_GZIP_MAGIC):
+        return None
+    unpacked = context.scratch / f"tfrecord-{number}"
+    left = max(MIN_EXPANDED_BYTES, MAX_EXPANSION * entry.size_bytes)
+    try:
+        with gzip.open(path) as packed, unpacked.open("wb") as out:
+            while data := packed.read(_COPY_BYTES):
+                left -= len(data)
+                if left < 0 or (out.tell() == 0 and not begins_like_records(data)):
+                    return None
+                out.write(data)
+    except GZIP_ERRORS as error:
+        raise DataRefusedError(
+            f"{context.shown}: {entry.path}: cut off or damaged, it does not unpack to its end ({error}); "
+            "get it again."
+        ) from error
+    return unpacked
+
+
+def _split(context: SourceContext, path: str) -> str | None:
+    *folders, name = path.split("/")
+    letters = _LETTERS.match(name)
+    split = context.split_named(letters.group()) if letters else None
+    return split or (context.split_named(folders[-1]) if folders else None)
+
+
+def _found(record: bytes, where: str, classes: _Classes) -> tuple[str, bytes, str] | Reject:
+    """`image/filename`, the encoded image and the class of a record."""
+    try:
+        values = parse_example(record)
+    except DecodeError:
+        return Reject(where, "not a tf.train.Example")
+    encoded = _one(values, features.ENCODED, bytes)
+    if not encoded:
+        return Reject(where, f"no {features.ENCODED}")
+    text = label_of(displayed(_one(values, features.LABEL_TEXT, bytes) or b""))
+    name = classes.name(_one(values, features.LABEL, int), text, where)
+    if isinstance(name, Reject):
+        return name
+    return displayed(_one(values, features.FILENAME, bytes) or b"") or where, encoded, name
+
+
+def _one(values: dict[str, list[Any]], feature: str, kind: type) -> Any:
+    """The feature's only value, None if it has none, several or ones of another kind."""
+    entries = values.get(feature, [])
+    return entries[0] if len(entries) == 1 and isinstance(entries[0], kind) else None
