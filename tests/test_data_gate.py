@@ -66,6 +66,23 @@ def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -
     line("image/class/label in split test", "Out-of-range values")
 
 
+def test_two_roots_have_the_same_records_in_the_same_order(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    # Over Beam's shuffle of the records, and the analysis of them.
+    folder = records.write_shards(
+        tmp_path / "data",
+        {name: records.balanced(60, 100 * at) for at, name in enumerate(("train", "eval", "test"))},
+    )
+    orders = []
+    for root in (tmp_path / "1", tmp_path / "2"):
+        run_to_gate(folder, root)
+        (file,) = (root / "ImportExampleGen").rglob("Split-train/*.gz")
+        orders.append([record.numpy() for record in tf.data.TFRecordDataset(str(file), "GZIP")])
+    assert orders[0] == orders[1]
+    assert orders[0] != sorted(orders[0])
+
+
 def test_drift_of_the_label_distribution_between_train_and_eval(tmp_path: Path) -> None:
     folder = records.write_shards(
         tmp_path / "data",
