@@ -93,6 +93,15 @@ class ModelConfig(Settings):
         return self
 
 
+class AugmentationConfig(Settings):
+    """How training images are varied; evaluation and serving never are."""
+
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "none"
+    translation: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="shifted by up to this share of height and width; what is uncovered is mirrored"
+    )
+
+
 class TrainingConfig(Settings):
     """How the network is trained, on one device."""
 
@@ -112,6 +121,7 @@ class TrainingConfig(Settings):
         None, description="stop after so many epochs without a better eval loss; the best weights are kept"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
+    augmentation: AugmentationConfig = AugmentationConfig()
 
     @model_validator(mode="after")
     def _warmup_is_shorter_than_training(self) -> TrainingConfig:

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig, TrainingConfig
+from components.config import AugmentationConfig, ModelConfig, TrainingConfig
 from components.errors import MiranteError
 from components.models import BACKBONE, HEAD, linear_head
-from components.records import record_dataset
 from components.trainer import fit as fit_module
 from components.trainer import input as input_module
 from components.trainer import run_fn
+from components.trainer.augment import Augment, augmenter
 from components.trainer.fit import fit, learning_rate, make_loss, make_optimizer
 from components.trainer.input import SplitInput, available_memory_bytes
 from schemas.curated import write_schema
@@ -76,7 +76,7 @@ def test_a_split_is_counted_and_batched(
     assert sorted(labels_of(split.batches(32))) == list(range(COUNT))
 
 
-def test_without_a_seed_the_order_stays(
+def test_without_shuffling_the_order_is_that_of_the_files(
     numbered: str, make_tiny: Callable[[int], Tiny], caching: bool
 ) -> None:
     split = SplitInput("train", [numbered], make_tiny(3).tft_output)
@@ -85,12 +85,20 @@ def test_without_a_seed_the_order_stays(
     assert labels_of(SplitInput("train", [numbered], make_tiny(3).tft_output).batches(32)) == first
 
 
+BATCHES_AN_EPOCH = math.ceil(COUNT / 16)
+
+
+def epoch_of(split: SplitInput, seed: int = 1) -> tf.data.Dataset:
+    return split.training_batches(16, seed).take(BATCHES_AN_EPOCH)
+
+
 def test_the_whole_split_is_shuffled_anew_in_every_epoch(
     numbered: str, make_tiny: Callable[[int], Tiny], caching: bool
 ) -> None:
     def epochs(seed: int) -> list[list[int]]:
-        batches = SplitInput("train", [numbered], make_tiny(3).tft_output).batches(16, shuffle_seed=seed)
-        return [labels_of(batches) for _ in range(3)]
+        split = SplitInput("train", [numbered], make_tiny(3).tft_output)
+        order = labels_of(split.training_batches(16, seed).take(3 * BATCHES_AN_EPOCH))
+        return [order[at : at + COUNT] for at in range(0, 3 * COUNT, COUNT)]
 
     shuffled = epochs(seed=5)
     for order in shuffled:
@@ -111,27 +119,49 @@ def test_cached_and_uncached_give_the_same_examples(
     assert cached.fits_in_memory
     examples = by_label(cached.batches(16))
     assert len(examples) == COUNT
-    assert by_label(cached.batches(9, shuffle_seed=1)) == examples
+    assert by_label(epoch_of(cached)) == examples
     monkeypatch.setattr(input_module, "CACHE_MEMORY_SHARE", 0.0)
     uncached = SplitInput("train", [numbered], make_tiny(3).tft_output)
     assert not uncached.fits_in_memory
     assert by_label(uncached.batches(16)) == examples
-    assert by_label(uncached.batches(9, shuffle_seed=1)) == examples
+    assert by_label(epoch_of(uncached)) == examples
 
 
-def test_the_order_does_not_depend_on_that_of_the_files(
-    numbered: str, make_tiny: Callable[[int], Tiny], tmp_path: Path
+FLIP_AND_SHIFT = AugmentationConfig(flip="horizontal", translation=0.25)
+
+
+def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
+    numbered: str, make_tiny: Callable[[int], Tiny], caching: bool
 ) -> None:
-    records = [item.numpy() for item in record_dataset(tf.io.gfile.glob(numbered))]
-    turned = str(tmp_path / "turned.tfrecord")
-    with tf.io.TFRecordWriter(turned) as writer:
-        for item in reversed(records):
-            writer.write(item)
-    inputs = [SplitInput("train", [path], make_tiny(3).tft_output) for path in (numbered, turned)]
-    assert labels_of(inputs[0].batches(16)) == labels_of(inputs[1].batches(16))
-    assert labels_of(inputs[0].batches(16, shuffle_seed=3)) == labels_of(
-        inputs[1].batches(16, shuffle_seed=3)
-    )
+    split = SplitInput("train", [numbered], make_tiny(3).tft_output)
+
+    def steps(seed: int, first: int, count: int) -> list[bytes]:
+        batches = split.training_batches(16, 1, augmenter(FLIP_AND_SHIFT, seed))
+        return [images.numpy().tobytes() for images, _ in batches.skip(first).take(count)]
+
+    whole = steps(seed=3, first=0, count=8)
+    assert steps(seed=3, first=0, count=8) == whole
+    # As a run that goes on in the middle of its second epoch.
+    assert steps(seed=3, first=6, count=2) == whole[6:]
+    assert steps(seed=4, first=0, count=1) != whole[:1]
+
+
+def test_what_augmentation_does_to_images() -> None:
+    columns = np.arange(8, dtype=np.float32)
+    images = tf.constant(np.tile(columns[None, None, :, None], (200, 8, 1, 1)))  # [200, 8, 8, 1]
+    assert augmenter(AugmentationConfig(), 0) is None
+    flip = augmenter(AugmentationConfig(flip="horizontal"), 0)
+    assert flip is not None
+    rows = flip(tf.constant(7, tf.int64), images).numpy()[:, 0, :, 0]
+    turned = [bool((row == columns[::-1]).all()) for row in rows]
+    assert all(flipped or (row == columns).all() for flipped, row in zip(turned, rows, strict=True))
+    assert 60 < sum(turned) < 140  # of 200, each by a throw of its own
+    shift = augmenter(AugmentationConfig(translation=0.25), 0)
+    assert shift is not None
+    moved = shift(tf.constant(7, tf.int64), images).numpy()[:, 0, :, 0]
+    # By whole pixels, up to two either way; the edge is mirrored.
+    expected = {tuple(np.pad(columns, 2, "symmetric")[at : at + 8]) for at in range(5)}
+    assert {tuple(row) for row in moved} == expected
 
 
 def test_the_memory_that_the_pixels_take_decides(
@@ -250,11 +280,12 @@ class Features:
         self.num_examples = len(images)
         self._dataset = tf.data.Dataset.from_tensor_slices((images.astype(np.float32), labels))
 
-    def batches(self, size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
-        dataset = self._dataset
-        if shuffle_seed is not None:
-            dataset = dataset.shuffle(self.num_examples, seed=shuffle_seed)
-        return dataset.batch(size)
+    def batches(self, size: int) -> tf.data.Dataset:
+        return self._dataset.batch(size)
+
+    def training_batches(self, size: int, seed: int, augment: Augment | None = None) -> tf.data.Dataset:
+        assert augment is None
+        return self._dataset.shuffle(self.num_examples, seed=seed).batch(size).repeat()
 
 
 def striped(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.config import TrainingConfig
 from components.models import BACKBONE, HEAD
+from components.trainer.augment import augmenter
 from components.trainer.input import CACHE_MEMORY_SHARE, SplitInput, available_memory_bytes
 
 logger = logging.getLogger("mirante.trainer")
@@ -125,7 +126,14 @@ def _run_stage(
                 monitor="val_loss", patience=config.patience_epochs, restore_best_weights=True
             )
         )
-    model.fit(train, validation_data=evaluation, epochs=epochs, callbacks=callbacks, verbose=0)
+    model.fit(
+        train,
+        validation_data=evaluation,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=callbacks,
+        verbose=0,
+    )
 
 
 def _features(backbone: keras.Model, split: SplitInput, batch_size: int) -> tf.data.Dataset:
@@ -159,8 +167,9 @@ def fit(
     """Trains `model` in place.
 
     With a pretrained backbone, `config.epochs` train the head alone, on features that are computed once
-    where they fit into memory; then `config.fine_tune_epochs` train everything, batch norms in inference
-    mode (their statistics are the pretrained ones). Without, `config.epochs` train everything.
+    where they fit into memory and no augmentation is asked for; then `config.fine_tune_epochs` train
+    everything, batch norms in inference mode (their statistics are the pretrained ones). Without,
+    `config.epochs` train everything.
 
     Args:
         model: From `components.models.build_model`.
@@ -185,7 +194,8 @@ def fit(
             log_dir=log_dir,
         )
 
-    shuffled = train.batches(size, config.seed)
+    augment = augmenter(config.augmentation, config.seed)
+    shuffled = train.training_batches(size, config.seed, augment)
     if not pretrained:
         stage("training", model, shuffled, evaluation.batches(size), config.epochs, config.learning_rate)
         return
@@ -193,12 +203,11 @@ def fit(
     backbone.trainable = False
     examples = train.num_examples + evaluation.num_examples
     features_bytes = examples * backbone.output_shape[-1] * 4
-    if features_bytes <= CACHE_MEMORY_SHARE * available_memory_bytes():
+    # Features of images that change with every epoch cannot be kept.
+    if augment is None and features_bytes <= CACHE_MEMORY_SHARE * available_memory_bytes():
         head_train = _features(backbone, train, size).shuffle(train.num_examples, seed=config.seed)
-        head_eval = _features(backbone, evaluation, size)
-        stage(
-            "head", head, head_train.batch(size), head_eval.batch(size), config.epochs, config.learning_rate
-        )
+        head_eval = _features(backbone, evaluation, size).batch(size)
+        stage("head", head, head_train.batch(size).repeat(), head_eval, config.epochs, config.learning_rate)
     else:
         stage("head", model, shuffled, evaluation.batches(size), config.epochs, config.learning_rate)
     if config.fine_tune_epochs:

@@ -16,6 +16,7 @@ import tensorflow_transform as tft
 
 from components.errors import MiranteError
 from components.records import record_dataset
+from components.trainer.augment import Augment
 from components.transform import IMAGE, LABEL
 from schemas import features
 
@@ -66,14 +67,11 @@ class SplitInput:
         self.image_shape = tuple(int(size) for size in spec.shape)
 
     def _transformed(self, records: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Batches of `(image, label, key)`; the key is a hash of the encoded image, int64 [N]."""
         layer = self._tft_output.transform_features_layer()
 
-        def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            parsed = tf.io.parse_example(serialized, RECORD_SPEC)
-            outputs = layer(parsed)
-            key = tf.strings.to_hash_bucket_fast(parsed[features.ENCODED][:, 0], 2**63 - 1)
-            return outputs[IMAGE], outputs[LABEL], key
+        def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            outputs = layer(tf.io.parse_example(serialized, RECORD_SPEC))
+            return outputs[IMAGE], outputs[LABEL]
 
         return records.batch(batch_size).map(transform, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -94,41 +92,43 @@ class SplitInput:
         return fits
 
     @functools.cached_property
-    def _in_memory(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The whole split: pixels float32 [num_examples, H, W, C], labels int64, and the order of the rows.
-
-        The order is that of the keys, so that a seed gives the same batches in every run: ExampleGen writes
-        its records in an order of chance.
-        """
+    def _in_memory(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The whole split, in the order of the files: pixels float32 [N, H, W, C] and labels int64 [N]."""
         images = np.empty((self.num_examples, *self.image_shape), np.float32)
         labels = np.empty(self.num_examples, np.int64)
-        keys = np.empty(self.num_examples, np.int64)
         start = 0
-        for image, label, key in self._transformed(self._records, TRANSFORM_BATCH):
+        for image, label in self._transformed(self._records, TRANSFORM_BATCH):
             rows = slice(start, start + len(label))
-            images[rows], labels[rows], keys[rows] = image, label, key
+            images[rows], labels[rows] = image, label
             start = rows.stop
         with tf.device("CPU"):
-            # Copies under two labels have one key.
-            return tf.constant(images), tf.constant(labels), tf.constant(np.lexsort((labels, keys)))
+            return tf.constant(images), tf.constant(labels)
 
-    def batches(self, batch_size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
-        """Batches of one epoch, shuffled anew in each epoch when a seed is given.
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """Every example once, in the order of the files."""
+        if self.fits_in_memory:
+            examples = tf.data.Dataset.from_tensor_slices(self._in_memory).batch(batch_size)
+        else:
+            examples = self._transformed(self._records, batch_size)
+        return examples.prefetch(tf.data.AUTOTUNE)
 
-        Without a seed in a fixed order; where the split is not kept in memory, in that of the files.
+    def training_batches(self, batch_size: int, seed: int, augment: Augment | None = None) -> tf.data.Dataset:
+        """Batches without end: epoch after epoch, every example once in each, each shuffled anew.
+
+        What a batch holds depends on the seed and its number alone. The last batch of an epoch may be
+        smaller.
         """
         if self.fits_in_memory:
-            images, labels, order = self._in_memory
-            rows = tf.data.Dataset.from_tensor_slices(order)
-            if shuffle_seed is not None:
-                rows = rows.shuffle(self.num_examples, seed=shuffle_seed)
+            images, labels = self._in_memory
+            rows = tf.data.Dataset.range(self.num_examples).shuffle(self.num_examples, seed=seed)
             # Gathering whole batches by row is twice as fast as shuffling and batching images one by one.
             examples = rows.batch(batch_size).map(
                 lambda row: (tf.gather(images, row), tf.gather(labels, row))
             )
         else:
-            records = self._records
-            if shuffle_seed is not None:
-                records = records.shuffle(min(self.num_examples, SHUFFLE_RECORDS), seed=shuffle_seed)
-            examples = self._transformed(records, batch_size).map(lambda image, label, key: (image, label))
+            records = self._records.shuffle(min(self.num_examples, SHUFFLE_RECORDS), seed=seed)
+            examples = self._transformed(records, batch_size)
+        examples = examples.repeat()
+        if augment is not None:
+            examples = examples.enumerate().map(lambda step, example: (augment(step, example[0]), example[1]))
         return examples.prefetch(tf.data.AUTOTUNE)
