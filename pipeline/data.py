@@ -85,7 +85,8 @@ def prepare(
         UsageError, DataRefusedError: From ingest.
     """
     path = Path(config.path) if config.path is not None else None
-    if path is not None and is_contract_data(path):
+    # TFRecords without a manifest may be anybody's: the source tfrecord checks them and makes one.
+    if path is not None and is_contract_data(path) and (config.source != "tfrecord" or is_manifest(path)):
         return path, None
     folder = root / "data"
     options = ingest_options(config)

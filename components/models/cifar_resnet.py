@@ -21,14 +21,19 @@ def _convolution(filters: int, strides: int = 1, size: int = 3) -> keras.layers.
     )
 
 
+def _batch_norm() -> keras.layers.Layer:
+    # Keras' own 0.99 takes some five hundred steps to follow the weights: epochs, with a small data set.
+    return keras.layers.BatchNormalization(momentum=0.9)
+
+
 def _block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
     layers = keras.layers
-    activated = layers.ReLU()(layers.BatchNormalization()(x))
+    activated = layers.ReLU()(_batch_norm()(x))
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
         shortcut = _convolution(filters, strides, size=1)(activated)
     y = _convolution(filters, strides)(activated)
-    y = layers.ReLU()(layers.BatchNormalization()(y))
+    y = layers.ReLU()(_batch_norm()(y))
     return layers.Add()([shortcut, _convolution(filters)(y)])
 
 
@@ -41,7 +46,7 @@ def build(
     for stage, filters in enumerate(FILTERS):
         for block in range(BLOCKS_PER_STAGE):
             x = _block(x, filters, strides=2 if stage > 0 and block == 0 else 1)
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.ReLU()(_batch_norm()(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     backbone = keras.Model(inputs, x, name=BACKBONE)
     return backbone, linear_head(FILTERS[-1], num_classes, config.dropout)
