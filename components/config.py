@@ -37,8 +37,8 @@ class Settings(BaseModel):
 class DataConfig(Settings):
     """Where the examples come from, and when they are refused."""
 
-    source: str = Field("folder", description="idx, folder, csv or digits")
-    path: str | None = Field(None, description="raw input; `--data` sets it")
+    source: str = Field("folder", description="cifar, csv, digits, folder, idx, tfds or tfrecord")
+    path: str | None = Field(None, description="raw input, or a name for tfds; `--data` sets it")
     splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
     split_names: dict[str, Literal["train", "eval", "test"]] = {}
     shards: Positive | None = None

@@ -121,9 +121,12 @@ def ingest(
 ) -> int:
     """Turn raw images into checked TFRecord shards.
 
-    SOURCE is the format of INPUT: idx (MNIST family), folder (class folders), csv (filename,label), digits
-    (scikit-learn's; INPUT is then -). INPUT is a folder, a .zip or a .tar(.gz), or the CSV file itself.
+    SOURCE is the format of INPUT: idx (MNIST family), cifar (python batches), folder (class folders), csv
+    (filename,label), tfrecord (the contract's features), tfds (tensorflow_datasets), digits (scikit-learn's;
+    INPUT is then -). INPUT is a folder, a .zip or a .tar(.gz), the CSV or TFRecord file itself, or for tfds a
+    name such as oxford_iiit_pet:4.0.0.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package
     from pipeline.console import make_console, progress_bar
 

@@ -169,8 +169,17 @@ def _make_paths_absolute(values: dict[str, Any]) -> None:
         if not isinstance(section, dict):
             continue
         value = section.get(key)
-        if isinstance(value, str) and value != "imagenet" and "://" not in value:
+        if not isinstance(value, str) or value == "imagenet" or "://" in value:
+            continue
+        if part != "data" or not _is_data_name(section.get("source"), value):
             section[key] = os.path.abspath(os.path.expanduser(value))
+
+
+def _is_data_name(source: object, value: str) -> bool:
+    """Whether `data.path` is a name that the source knows, such as one of tensorflow_datasets."""
+    from components.ingest.sources import SOURCES
+
+    return isinstance(source, str) and source in SOURCES and SOURCES[source].is_name(value)
 
 
 def _nearest(word: str, words: Iterable[str]) -> str | None:

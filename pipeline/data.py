@@ -18,6 +18,7 @@ from components.ingest import (
     read_manifest,
 )
 from components.ingest.example import parse_example
+from components.ingest.sources import source_named, tfds
 from components.ingest.tfrecord import read_records
 from schemas import features
 
@@ -49,9 +50,14 @@ class Examples:
 
 
 def is_contract_data(folder: Path) -> bool:
-    """Whether `folder` has a manifest, or TFRecord shards named as DESIGN of the data contract says."""
+    """Whether `folder` has a manifest, or TFRecord shards named as DESIGN of the data contract says.
+
+    What tensorflow_datasets prepared is none: its shards are called so, and hold features of other names.
+    """
     if not folder.is_dir():
         return False
+    if tfds.is_prepared(folder):
+        return is_manifest(folder)
     return is_manifest(folder) or any(
         next(folder.glob(pattern), None) for pattern in ("train*-of-*", "*.tfrec*")
     )
@@ -85,8 +91,10 @@ def prepare(
         UsageError, DataRefusedError: From ingest.
     """
     path = Path(config.path) if config.path is not None else None
+    is_name = path is not None and source_named(config.source).is_name(str(path))
     # TFRecords without a manifest may be anybody's: the source tfrecord checks them and makes one.
-    if path is not None and is_contract_data(path) and (config.source != "tfrecord" or is_manifest(path)):
+    as_it_is = path is not None and (config.source != "tfrecord" or is_manifest(path))
+    if path is not None and as_it_is and not is_name and is_contract_data(path):
         return path, None
     folder = root / "data"
     options = ingest_options(config)

@@ -82,7 +82,7 @@ def test_the_resolved_recipe_loads_again_as_the_same(tmp_path: Path) -> None:
 
 def test_unknown_recipe_names_the_nearest() -> None:
     said = refusal("digit")
-    assert said.startswith("no such recipe: 'digit': neither a file nor one of cats_vs_dogs, digits, ")
+    assert said.startswith("no such recipe: 'digit': neither a file nor one of butterflies, ")
     assert said.endswith("did you mean 'digits'?")
     assert "did you mean" not in refusal("xyzzy")
 

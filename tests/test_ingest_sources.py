@@ -73,7 +73,7 @@ def mnist(root: Path, prefix: str = "", images: int = 3, pack: bool = True) -> P
 
 
 def test_the_names_of_the_sources() -> None:
-    assert source_names() == ["cifar", "csv", "digits", "folder", "idx", "tfrecord"]
+    assert source_names() == ["cifar", "csv", "digits", "folder", "idx", "tfds", "tfrecord"]
     with pytest.raises(UsageError, match=r"did you mean 'folder'"):
         ingest("foldr", Path(), Path("nowhere"))
 

@@ -100,19 +100,18 @@ def test_lenet_has_as_many_parameters_as_the_paper_counts() -> None:
     assert model.get_layer(HEAD).count_params() == dense == 107_134
 
 
-def test_cifar_resnet_has_0_27_million_parameters() -> None:
+def test_cifar_resnet_has_0_31_million_parameters() -> None:
     model = build("cifar_resnet", (32, 32, 3))
 
     def block(before: int, filters: int) -> int:
         shortcut = before * filters if before != filters else 0
         return 4 * before + 9 * before * filters + 4 * filters + 9 * filters * filters + shortcut
 
-    stages = sum(block(before, f) + 2 * block(f, f) for before, f in ((16, 16), (16, 32), (32, 64)))
-    assert model.count_params() == 9 * 3 * 16 + stages + 4 * 64 + (64 + 1) * 10
-    assert 270_000 < model.count_params() < 280_000
-    # Three stages of three blocks of two convolutions, and the first: 19, plus two shortcuts.
+    stages = sum(block(before, filters) for before, filters in ((32, 32), (32, 64), (64, 128)))
+    assert model.count_params() == 9 * 3 * 32 + stages + 4 * 128 + (128 + 1) * 10 == 309_226
+    # Three blocks of two convolutions, and the first: 7, plus two shortcuts.
     convolutions = [x for x in model.get_layer(BACKBONE).layers if isinstance(x, keras.layers.Conv2D)]
-    assert len(convolutions) == 19 + 2
+    assert len(convolutions) == 7 + 2
 
 
 # Counts of https://keras.io/api/applications/ less the 1000-class top, (features + 1) * 1000.

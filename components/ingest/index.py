@@ -176,10 +176,11 @@ class Index:
 
         Raises DataRefusedError for a name that is there twice or cannot be used.
         """
-        names = list(names)
+        names, seen = list(names), set()
         for name in names:
-            if problem := label_problem(name) or ("is there twice" if names.count(name) > 1 else ""):
+            if problem := label_problem(name) or ("it is there twice" if name in seen else ""):
                 raise DataRefusedError(f"The list of classes: {name!r}: {problem}.")
+            seen.add(name)
         self.db.execute("DELETE FROM classes")
         self.db.executemany("INSERT INTO classes VALUES (?)", ((name,) for name in names))
 

@@ -21,7 +21,7 @@ from components.errors import DataRefusedError
 from schemas import features
 
 # Changes when a record's bytes or their order change for the same inputs: then everything is ingested again.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INPUTS = "inputs.csv.gz"
 REJECTS = "rejects.csv"
 
@@ -35,7 +35,7 @@ class Shard:
 
     name: in the data folder. records, bytes, sha256: of the file.
     fingerprint: of what was planned to go in; equal fingerprints give equal files.
-    rejected: (path, reason) of inputs that were planned and then did not decode.
+    rejected: (path, reason, SHA-256 of the source) of inputs that were planned and then did not decode.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Shard:
     bytes: int
     sha256: str
     fingerprint: str
-    rejected: tuple[tuple[str, str], ...] = ()
+    rejected: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +118,7 @@ def read_manifest(output: Path) -> Manifest | None:
                 split["images"],
                 split["class_counts"],
                 tuple(
-                    Shard(
-                        **{**shard, "rejected": tuple((path, reason) for path, reason in shard["rejected"])}
-                    )
+                    Shard(**{**shard, "rejected": tuple(map(tuple, shard["rejected"]))})
                     for shard in split["shards"]
                 ),
             )

@@ -132,7 +132,7 @@ def _part_path(target: Path, first: int) -> Path:
 def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResult:
     """One shard of its parts; see components.ingest.tfrecord: files of records can be concatenated."""
     digest, size, records = hashlib.sha256(), 0, 0
-    rejected: list[tuple[str, str]] = []
+    rejected: list[tuple[str, ...]] = []
     temporary = Path(f"{target}.{os.getpid()}.tmp")
     with temporary.open("wb") as out:
         for first, part in parts.items():

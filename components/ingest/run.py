@@ -53,8 +53,8 @@ def ingest(
 ) -> IngestResult:
     """Turns raw data into TFRecord shards, `<split>-00000-of-000NN`, with a manifest.
 
-    source: a name of source_names(). input_path: a folder, a .zip or .tar(.gz), for csv also the file itself;
-        None for a source that brings its own data.
+    source: a name of source_names(). input_path: a folder, a .zip or .tar(.gz), for csv also the file itself,
+        for tfds also a data set's name; None for a source that brings its own data.
     progress: called as progress(phase, done, total) with the phases "find", "hash" and "write".
     exclude: folders that are not part of the input where they lie inside of it; OUTPUT never is.
 
@@ -86,6 +86,8 @@ class _Run:
     ) -> None:
         self.source_name = source
         self.source: Source = source_named(source)
+        # Before the input, which may be downloaded.
+        staging_folder.check_output(output, force=options.force)
         self.input = _checked_input(source, self.source, input_path)
         self.shown_input = "" if self.input is None else displayed(os.fsencode(self.input))
         self.output = output
@@ -96,7 +98,6 @@ class _Run:
         self.workers = options.workers or usable_cores()
 
     def result(self) -> IngestResult:
-        staging_folder.check_output(self.output, force=self.options.force)
         was_killed = self.staging.exists()
         former = None if self.options.force else read_manifest(self.output)
         if former is not None and not was_killed and self._is_unchanged(former):
@@ -316,12 +317,17 @@ def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
         return None
     if path is None:
         raise UsageError(
-            f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz); "
+            f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz)"
+            f"{', or the name of a data set' if source.takes_names else ''}; "
             "`mirante run` takes it by --data."
         )
+    if source.is_name(str(path)):
+        return source.locate(str(path))
     path = path.absolute()
     if not path.exists():
-        raise UsageError(f"INPUT {path} does not exist.")
+        raise UsageError(
+            f"INPUT {path} does not exist{', and is no name of a data set' if source.takes_names else ''}."
+        )
     if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
         return path
     kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
@@ -333,10 +339,11 @@ def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
 def _note_rejected(index: Index, plan: Plan, shards: dict[str, Shard]) -> None:
     """Marks the pictures that did not decode in the index."""
     for planned in plan.shards:
-        for path, reason in shards[planned.name].rejected:
+        for path, reason, source_sha256 in shards[planned.name].rejected:
             index.reject(path, reason)
+            # Two pictures may have one path: data sets bring their own.
             index.db.execute(
-                "UPDATE items SET rejected = 1 WHERE split = ? AND shard = ? AND path = ?",
-                (planned.split, planned.number, path),
+                "UPDATE items SET rejected = 1 WHERE split = ? AND shard = ? AND path = ? AND hash = ?",
+                (planned.split, planned.number, path, bytes.fromhex(source_sha256)),
             )
     index.db.commit()

@@ -115,7 +115,7 @@ def shard_written(planned: PlannedShard, result: PartResult) -> Shard:
         result.bytes,
         result.sha256,
         planned.fingerprint,
-        tuple((path, reason) for path, reason in result.rejected),
+        tuple(map(tuple, result.rejected)),
     )
 
 

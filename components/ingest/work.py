@@ -50,12 +50,15 @@ class PartTask:
 
 @dataclasses.dataclass(frozen=True)
 class PartResult:
-    """records, bytes, sha256: of the file. rejected: (path, reason) of pictures that could not be used."""
+    """records, bytes, sha256: of the file.
+
+    rejected: (path, reason, SHA-256 of the source) of pictures that could not be used.
+    """
 
     records: int
     bytes: int
     sha256: str
-    rejected: list[tuple[str, str]]
+    rejected: list[tuple[str, ...]]
 
 
 def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
@@ -93,7 +96,7 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
 
     label_index = {name: number for number, name in enumerate(task.class_names)}
     digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
-    rejected: list[tuple[str, str]] = []
+    rejected: list[tuple[str, ...]] = []
     temporary = Path(f"{task.target}.{os.getpid()}.tmp")
     with temporary.open("wb") as out:
         for path, file, offset, length, shape_words, label, expected in _planned(task):
@@ -111,7 +114,7 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                 else:
                     image = canonical_pixels(data, *shape, resize_px=task.resize_px)
             except RejectedImage as error:
-                rejected.append((path, error.reason))
+                rejected.append((path, error.reason, expected.hex()))
                 continue
             finally:
                 since_report += 1

@@ -56,16 +56,30 @@ class SourceContext:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """module: dotted name, imported when the source is used. suffixes: INPUT may be a file that ends so."""
+    """module: dotted name, imported when the source is used. suffixes: INPUT may be a file that ends so.
+
+    takes_names: INPUT may also be a data set's name. The module then has is_name(given), whether INPUT is
+        one, and locate(name), the folder that is read for it; locate may download.
+    """
 
     module: str
     needs_input: bool = True
     suffixes: tuple[str, ...] = ()
+    takes_names: bool = False
 
     def find(self, context: SourceContext) -> Iterator[Item | Reject]:
         """See the module's docstring."""
         find: Callable[[SourceContext], Iterator[Item | Reject]] = importlib.import_module(self.module).find
         return find(context)
+
+    def is_name(self, given: str) -> bool:
+        """Whether INPUT is a data set's name and no path."""
+        return self.takes_names and bool(importlib.import_module(self.module).is_name(given))
+
+    def locate(self, name: str) -> Path:
+        """The folder that is read for a data set's name; it may be downloaded."""
+        folder: Path = importlib.import_module(self.module).locate(name)
+        return folder
 
 
 SOURCES: Mapping[str, Source] = {
@@ -74,6 +88,7 @@ SOURCES: Mapping[str, Source] = {
     "digits": Source("components.ingest.sources.digits", needs_input=False),
     "folder": Source("components.ingest.sources.folder"),
     "idx": Source("components.ingest.sources.idx"),
+    "tfds": Source("components.ingest.sources.tfds", takes_names=True),
     "tfrecord": Source(
         "components.ingest.sources.tfrecords",
         suffixes=tuple(
