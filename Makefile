@@ -13,7 +13,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-real-data lint check format lock \
-	accept accept-digits accept-mnist accept-cats-vs-dogs bench clean
+	accept accept-digits accept-mnist accept-cats-vs-dogs accept-resume bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -58,10 +58,13 @@ compile = $(BIN)/uv pip compile $(1) --universal --python-version $(2) --generat
 $(BIN)/uv:
 	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)" --only-bootstrap
 
-accept: accept-digits accept-mnist accept-cats-vs-dogs ## Every acceptance run; or one: accept-digits, accept-mnist, accept-cats-vs-dogs
+accept: accept-digits accept-mnist accept-cats-vs-dogs accept-resume ## Every acceptance run; or one: accept-digits, accept-mnist, accept-cats-vs-dogs, accept-resume
 
 accept-digits accept-mnist accept-cats-vs-dogs: accept-%: setup
 	$(BIN)/python benchmarks/accept.py $*
+
+accept-resume: setup
+	$(BIN)/python benchmarks/resume.py
 
 bench: setup ## Measure throughput
 	$(BIN)/python benchmarks/bench.py

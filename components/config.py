@@ -45,6 +45,9 @@ class DataConfig(Settings):
     workers: Positive | None = None
     resize_px: Positive | None = None
     max_reject_share: Share = 0.01
+    min_test_images: NotNegative = Field(
+        1, description="test images that each class must have; 0 lets pass what cannot be judged"
+    )
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"
     )
@@ -99,6 +102,9 @@ class AugmentationConfig(Settings):
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "none"
     translation: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="shifted by up to this share of height and width; what is uncovered is mirrored"
+    )
+    erasing: Share = Field(
+        0.0, description="chance that a rectangle of 2 to 33 % of the image is filled with 0"
     )
 
 

@@ -148,5 +148,8 @@ def DataGate(  # noqa: N802 - components are named like classes
             if bad > len(named):
                 problems.append(f"image/encoded in split {split}: {bad - len(named)} more images like these")
     if problems:
-        raise DataRefusedError("the data was refused:\n" + "\n".join(f"  - {line}" for line in problems))
+        found = "\n".join(f"  - {line}" for line in problems)
+        raise DataRefusedError(
+            f"the data was refused:\n{found}\nCorrect or remove what is named and run the same command again"
+        )
     io_utils.write_string_file(os.path.join(blessing.uri, REPORT), json.dumps({"images": counts}))

@@ -3,6 +3,10 @@
 Every message says what was expected, what arrived, where, and what to do next.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 
 class MiranteError(Exception):
     """A failure whose cause and remedy are known: exit code 1, message without a traceback."""
@@ -26,3 +30,11 @@ class NotBlessedError(MiranteError):
     """The model missed a threshold or failed its infrastructure check; nothing was pushed."""
 
     exit_code = 4
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, what that was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -54,8 +54,8 @@ def push(model_path: str, base_directory: str, version: int) -> str:
     path = os.path.join(base_directory, str(version))
     # TF Serving looks at folders whose name is a number, and at no others.
     temporary = os.path.join(base_directory, f".{version}.incomplete")
-    if fileio.exists(temporary):
-        fileio.rmtree(temporary)
+    for left in fileio.glob(os.path.join(base_directory, ".*.incomplete")):
+        fileio.rmtree(left)  # by a push that was killed
     io_utils.copy_dir(model_path, temporary)
     fileio.rename(temporary, path)
     return path

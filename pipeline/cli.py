@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +18,17 @@ import click
 from components.errors import MiranteError, UsageError
 
 INTERRUPTED = 130
+INTERRUPTED_SAID = "interrupted; the same command goes on from here"
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which service managers and schedulers send, ends a command as Ctrl-C does."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 class _Group(click.Group):
@@ -23,9 +37,10 @@ class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
         try:
             kwargs["standalone_mode"] = False
-            code = super().main(*args, **kwargs)
+            with _terminated_as_interrupted():
+                code = super().main(*args, **kwargs)
         except click.exceptions.Abort:
-            click.echo("interrupted; run the same command again to go on from here", err=True)
+            click.echo(f"mirante: {INTERRUPTED_SAID}", err=True)
             code = INTERRUPTED
         except click.ClickException as e:
             e.show()
@@ -128,6 +143,7 @@ def ingest(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package
+    from components.disk_full import disk_full_error
     from pipeline.console import make_console, progress_bar
 
     console = make_console(to_stderr=True)
@@ -148,11 +164,12 @@ def ingest(
             done = ingest_package.ingest(source, given, output, options, progress)
     except UsageError:
         raise
-    except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - scripts read it from the JSON
+    except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - scripts read it from the JSON
+        e = disk_full_error(raised, [output]) or raised
         code = _exit_code(e)
         rejects = Path(os.path.abspath(output)) / "rejects.csv"
         count = len(rejects.read_text(encoding="utf-8").splitlines()) - 1 if rejects.is_file() else 0
-        error = str(e) or ("interrupted" if isinstance(e, KeyboardInterrupt) else type(e).__name__)
+        error = INTERRUPTED_SAID if isinstance(e, KeyboardInterrupt) else str(e) or type(e).__name__
         result = {"splits": {}, "rejected": count, "rejects_file": str(rejects), "error": error}
         console.print(f"mirante: {error}", markup=False, soft_wrap=True)
     else:
@@ -190,10 +207,10 @@ def run(
     results; a run that was killed goes on where it was.
     """
     from pipeline.config import load_recipe
-    from pipeline.data import ingest_options
+    from pipeline.data import check_config
 
     loaded = load_recipe(recipe, overrides, data_path)
-    ingest_options(loaded.data)  # refuses shares that make no sense before the root is touched
+    check_config(loaded.data)  # before the root is touched
     root = Path(os.path.abspath(root or Path("runs") / loaded.name))
 
     from pipeline import run as runner
@@ -237,7 +254,7 @@ def predict(model: str, images: tuple[str, ...], min_score: float, as_json: bool
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
-        reason = f"the model could not be asked: {e}"
+        reason = f"the model could not be asked: {str(e) or type(e).__name__}"
         answers = [{"image": image, "error": reason} for image in images]
     for item in answers:
         if "error" in item:

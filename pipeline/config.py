@@ -24,6 +24,7 @@ from components.config import (
     TransformConfig,
 )
 from components.errors import UsageError
+from components.models.weights_file import check_weights
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -102,6 +103,9 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
     path = recipe_path(recipe)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as e:
+        where = f"line {e.problem_mark.line + 1}: " if e.problem_mark else ""
+        raise UsageError(f"{path}: cannot be read as YAML: {where}{e.problem}; correct the line") from e
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         raise UsageError(f"{path}: cannot be read as YAML: {e}") from e
     if not isinstance(values, dict):
@@ -125,12 +129,10 @@ def _check_names(recipe: Recipe, path: Path) -> None:
     """Refuses what could not be run, before anything is done for it."""
     from components.ingest import source_names
 
-    weights = recipe.model.weights
-    if weights not in (None, "imagenet") and not os.path.isfile(str(weights)):
-        raise UsageError(
-            f"{path}: model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
-            "`imagenet` to download the published weights, or null"
-        )
+    try:
+        check_weights(recipe.model)
+    except UsageError as e:
+        raise UsageError(f"{path}: {e}") from e
     names = [("data.source", recipe.data.source, source_names())]
     names += [
         (f"evaluation.{part}", metric, list(METRICS))

@@ -57,12 +57,22 @@ def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
         own.removeHandler(console_handler)
         root.setLevel(levels[0])
         own.setLevel(levels[1])
-        file_handler.close()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, descriptor in zip((1, 2), saved, strict=True):
+        with contextlib.suppress(OSError):  # the disk of the log may be full
+            file_handler.close()
+        for stream, number, descriptor in zip((sys.stdout, sys.stderr), (1, 2), saved, strict=True):
+            _flush(stream, number)
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+def _flush(stream: IO[str], descriptor: int) -> None:
+    """Writes what the stream holds; what the disk has no room for is dropped, not to come out elsewhere."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), descriptor)
+            stream.flush()
 
 
 class _ConsoleHandler(logging.Handler):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.config import DataConfig
@@ -12,6 +13,7 @@ from components.errors import DataRefusedError
 from components.ingest import (
     IngestOptions,
     IngestResult,
+    check_input,
     ingest,
     is_manifest,
     published_completely,
@@ -28,6 +30,7 @@ _SPLIT_PREFIXES = {
     features.EVAL: ("eval", *features.EVAL_SYNONYMS),
     features.TEST: ("test",),
 }
+_NAMES_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +40,9 @@ class Examples:
     Attributes:
         folder: Holds the TFRecord shards of the data contract.
         patterns: Shards by split, as a glob relative to `folder`.
-        class_names: All classes, in the order of their labels; two or more.
+        class_names: All classes, in the order of their labels; two or more, each with an image in train.
         split_sizes: Images by split; empty where no manifest tells.
-        test_labels: The labels that the test split has; all of them where no manifest tells.
+        test_labels: The labels that the test split has.
     """
 
     folder: Path
@@ -79,6 +82,31 @@ def ingest_options(config: DataConfig) -> IngestOptions:
     )
 
 
+def check_config(config: DataConfig) -> None:
+    """Looks at what a recipe's `data` part says, not at the data.
+
+    Raises:
+        UsageError: The shares of the splits do not make sense, or `path` is nothing that `source` reads.
+    """
+    ingest_options(config)
+    if not _is_name(config) and _ready(config) is None:
+        check_input(config.source, Path(config.path) if config.path is not None else None)
+
+
+def _is_name(config: DataConfig) -> bool:
+    return config.path is not None and source_named(config.source).is_name(config.path)
+
+
+def _ready(config: DataConfig) -> Path | None:
+    """The folder that `config.path` is, where it is contract data; None where it is to be ingested."""
+    if config.path is None or _is_name(config) or not is_contract_data(Path(config.path)):
+        return None
+    # TFRecords without a manifest may be anybody's: the source tfrecord checks them and makes one.
+    if config.source == "tfrecord" and not is_manifest(Path(config.path)):
+        return None
+    return Path(config.path)
+
+
 def prepare(
     config: DataConfig, root: Path, progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[Path, IngestResult | None]:
@@ -90,44 +118,47 @@ def prepare(
     Raises:
         UsageError, DataRefusedError: From ingest.
     """
-    path = Path(config.path) if config.path is not None else None
-    is_name = path is not None and source_named(config.source).is_name(str(path))
-    # TFRecords without a manifest may be anybody's: the source tfrecord checks them and makes one.
-    as_it_is = path is not None and (config.source != "tfrecord" or is_manifest(path))
-    if path is not None and as_it_is and not is_name and is_contract_data(path):
-        return path, None
+    if ready := _ready(config):
+        return ready, None
     folder = root / "data"
+    path = Path(config.path) if config.path is not None else None
     options = ingest_options(config)
     return folder, ingest(config.source, path, folder, options, progress, exclude=[root])
 
 
-def describe(folder: Path) -> Examples:
+def describe(folder: Path, config: DataConfig) -> Examples:
     """What a folder of contract data holds.
 
     Raises:
-        DataRefusedError: A split or a shard is missing, there is but one class, or labels and class names do
-            not agree.
+        DataRefusedError: A split or a shard is missing, there is but one class, a class has no image to learn
+            it or too few to judge it by, or labels and class names do not agree.
     """
-    manifest = read_manifest(folder) if is_manifest(folder) else None
     split_sizes: dict[str, int] = {}
-    test_labels: list[int] = []
-    if manifest is not None:
+    if is_manifest(folder):
         if not published_completely(folder):
             raise DataRefusedError(
                 f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
                 "interrupted, or the copy of the folder. Run the ingest, or the copy, again"
             )
+        manifest = read_manifest(folder)
+        assert manifest is not None
         patterns = {
             split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0
         }
         class_names = list(manifest.class_names)
         split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
-        if features.TEST in manifest.splits:
-            counts = manifest.splits[features.TEST].class_counts
-            test_labels = [label for label, name in enumerate(class_names) if counts.get(name)]
+        counts = {
+            split: [summary.class_counts.get(name, 0) for name in class_names]
+            for split, summary in manifest.splits.items()
+        }
     else:
-        patterns, class_names = _describe_shards(folder)
+        patterns, class_names, counts = _describe_shards(folder)
     missing = [split for split in features.SPLITS if split not in patterns]
+    if features.TRAIN in missing:
+        raise DataRefusedError(
+            f"{folder}: no examples in split {features.TRAIN}, so nothing to learn from. Add images for it; "
+            "if it is there under another name, say so with data.split_names, e.g. {fold1: train}"
+        )
     if missing:
         raise DataRefusedError(
             f"{folder}: no examples in split {' and '.join(missing)}; a run needs "
@@ -139,13 +170,38 @@ def describe(folder: Path) -> Examples:
             f"{folder}: one class only ({', '.join(class_names)}): a classifier needs two or more. Are the "
             "images in a folder for each class?"
         )
-    return Examples(
-        folder,
-        patterns,
-        tuple(class_names),
-        split_sizes,
-        tuple(test_labels or range(len(class_names))),
-    )
+    _refuse_classes_without_images(folder, class_names, counts, config)
+    test_labels = tuple(label for label, count in enumerate(counts[features.TEST]) if count)
+    return Examples(folder, patterns, tuple(class_names), split_sizes, test_labels)
+
+
+def _refuse_classes_without_images(
+    folder: Path, class_names: list[str], counts: dict[str, list[int]], config: DataConfig
+) -> None:
+    unseen = [name for name, count in zip(class_names, counts[features.TRAIN], strict=True) if not count]
+    if unseen:
+        raise DataRefusedError(
+            f"{folder}: {len(unseen)} of {len(class_names)} classes ({_shown(unseen)}) have no image in "
+            f"split {features.TRAIN} and cannot be learned. Add images there, or take them out of all splits"
+        )
+    least = config.min_test_images
+    unjudged = [
+        f"{name} ({count})" if count else name
+        for name, count in zip(class_names, counts[features.TEST], strict=True)
+        if count < least
+    ]
+    if unjudged:
+        few = "no image" if least == 1 else f"fewer than {least} images"
+        raise DataRefusedError(
+            f"{folder}: {len(unjudged)} of {len(class_names)} classes ({_shown(unjudged)}) have {few} in "
+            f"split {features.TEST} and cannot be judged. Add images there, give it a larger share "
+            "(data.splits), or let them pass unjudged with data.min_test_images=0"
+        )
+
+
+def _shown(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def write_sample(examples: Examples, root: Path) -> str:
@@ -157,25 +213,30 @@ def write_sample(examples: Examples, root: Path) -> str:
     return str(path)
 
 
-def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str]]:
+def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str], dict[str, list[int]]]:
+    """Patterns by split, class names in the order of their labels, and images by split and label."""
     patterns: dict[str, str] = {}
     names: dict[int, str] = {}
+    labels: dict[str, Counter[int]] = {}
     for split, prefixes in _SPLIT_PREFIXES.items():
         for prefix in prefixes:
             files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
             if files and split not in patterns:
                 patterns[split] = f"{prefix}*"
+                labels[split] = Counter()
                 for path in files:
-                    _add_class_names(names, path)
+                    labels[split].update(_labels_in(path, names))
     if not names or sorted(names) != list(range(len(names))):
         raise DataRefusedError(
             f"{folder}: {features.LABEL} must be 0 .. classes - 1, each with an {features.LABEL_TEXT}; found "
-            f"{sorted(names)[:10]}"
+            f"{sorted(names)[:10]}; correct the records, or ingest the images again"
         )
-    return patterns, [names[label] for label in sorted(names)]
+    counts = {split: [counted[label] for label in sorted(names)] for split, counted in labels.items()}
+    return patterns, [names[label] for label in sorted(names)], counts
 
 
-def _add_class_names(names: dict[int, str], path: Path) -> None:
+def _labels_in(path: Path, names: dict[int, str]) -> Iterator[int]:
+    """The label of every record that has one; adds its class name to `names`."""
     for record in read_records(path):
         values = parse_example(record)
         labels, texts = values.get(features.LABEL), values.get(features.LABEL_TEXT)
@@ -184,5 +245,7 @@ def _add_class_names(names: dict[int, str], path: Path) -> None:
         text = texts[0].decode("utf-8")
         if names.setdefault(labels[0], text) != text:
             raise DataRefusedError(
-                f"{path}: {features.LABEL} {labels[0]} stands for both {names[labels[0]]!r} and {text!r}"
+                f"{path}: {features.LABEL} {labels[0]} stands for both {names[labels[0]]!r} and {text!r}; "
+                "correct the records, or ingest the images again"
             )
+        yield labels[0]

@@ -49,6 +49,9 @@ METADATA_FILE = "metadata.sqlite"
 BEAM_PIPELINE_ARGS = (
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
     "--direct_running_mode=in_memory",
+    # There is no image and none is needed. Without this TFX packs itself up for remote workers at each node
+    # that uses Beam: 2.4 s of CPU and 53 MB of temporary files, for nothing.
+    "--sdk_container_image=none",
 )
 
 

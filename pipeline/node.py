@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -22,6 +24,7 @@ FAILED = "failed"
 SKIPPED = "skipped"
 
 _BEAM_SEED = 0
+_UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 
 
@@ -66,6 +69,7 @@ class NodeRunner:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         config = self._deployment.metadata_connection_config
         self._connection = getattr(config, config.WhichOneof("connection_config"))
+        self._root = Path(definition.pipeline_info.pipeline_root)
         # In topological order.
         self._nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in self._ir.nodes}
 
@@ -73,6 +77,29 @@ class NodeRunner:
     def node_ids(self) -> list[str]:
         """All nodes, each after those that it depends on."""
         return list(self._nodes)
+
+    def clear_unfinished(self) -> None:
+        """Puts away what a run that was killed left: its executions count as failed, their files are removed.
+
+        Only for who alone uses the pipeline's root: what another process runs would be put away too.
+        """
+        with metadata.Metadata(self._connection) as handle:
+            killed = [
+                execution
+                for execution in handle.store.get_executions()
+                if execution.last_known_state in _UNFINISHED
+            ]
+            patterns = [".system/driver_execution/*", ".system/stateful_working_dir/*"]
+            for execution in killed:
+                patterns += [f"*/{execution.id}", f".system/*/{execution.id}"]
+            # The files first: whoever is killed here finds the executions again.
+            for folder in (self._root / node_id for node_id in self._nodes):
+                for path in (path for pattern in patterns for path in folder.glob(pattern)):
+                    shutil.rmtree(path)
+            for execution in killed:
+                execution.last_known_state = metadata_store_pb2.Execution.FAILED
+            if killed:
+                handle.store.put_executions(killed)
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
         """Runs a node whose upstream nodes have run. Never raises for what the node does."""
@@ -118,7 +145,11 @@ class NodeRunner:
         executions = store.get_executions_by_type(
             store.get_execution_types_by_id([execution.type_id])[0].name
         )
-        former = [other.id for other in executions if other.id < execution.id]
+        former = [
+            other.id
+            for other in executions
+            if other.id < execution.id and other.last_known_state == metadata_store_pb2.Execution.COMPLETE
+        ]
         if not former:
             return False
         return {key: artifact.id for key, artifact in _outputs(store, max(former)).items()} == {

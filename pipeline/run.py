@@ -8,6 +8,8 @@ import datetime
 import fcntl
 import json
 import os
+import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import MiranteError, NotBlessedError
+from components.disk_full import disk_full_error
+from components.errors import MiranteError, NotBlessedError, UsageError, causes
 from pipeline import data
 from pipeline.config import Recipe
 from pipeline.console import progress_bar, quiet_libraries
@@ -65,9 +68,16 @@ class RunResult:
 @contextlib.contextmanager
 def _sole_user_of(root: Path) -> Iterator[None]:
     """Holds the root's lock; it goes with the process, however that ends."""
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / ".lock"
-    with open(path, "a+", encoding="utf-8") as file:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = open(root / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - closed below
+    except (FileExistsError, NotADirectoryError) as e:
+        raise UsageError(f"--root {root}: {e.filename} is no folder; give another one") from e
+    except OSError as e:
+        if disk_full_error(e, [root]):
+            raise
+        raise MiranteError(f"--root {root} cannot be written: {e.strerror}; give another one") from e
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,6 +92,28 @@ def _sole_user_of(root: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Temporary files, of children too, go to `folder`, emptied before and removed after.
+
+    Libraries remove theirs when the process ends by itself; this one may be killed, and TensorFlow alone
+    leaves dozens of files in /tmp then.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    former = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = former[0]
+        if former[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = former[1]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseException | None]:
     """Runs a recipe under `root`.
 
@@ -94,17 +126,20 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
     run_id = datetime.datetime.now().strftime("%Y%m%dT%H%M%S.%f")[:-3]
     result = RunResult(recipe.name, run_id, str(root))
     error: BaseException | None = None
+    written_to = [root]
+    if recipe.push.destination and "://" not in recipe.push.destination:
+        written_to.append(Path(recipe.push.destination))
     try:
         with _sole_user_of(root):
             try:
                 _run_locked(recipe, root, result, console)
             except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
-                error = e
+                error = disk_full_error(e, written_to) or e
             result.error = _said(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
-        error = error or e
+        error = error or disk_full_error(e, written_to) or e
         result.error = _said(error)
     return result, error
 
@@ -124,18 +159,19 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     )
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
-    with quiet_libraries(log, console):
+    with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
         examples_folder = _prepare_data(recipe, root, console)
+        examples = data.describe(examples_folder, recipe.data)
         console.print(f"  will run    {' > '.join(NODE_IDS)}", soft_wrap=True)
-        examples = data.describe(examples_folder)
         schema_file = write_schema(examples.class_names, root / "schema")
         with console.status("loading TFX"):
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
             from pipeline.definition import create_pipeline
             from pipeline.node import NodeRunner
 
-        definition = create_pipeline(recipe, examples, schema_file, root)
-        refusals = _run_nodes(NodeRunner(definition, result.run_id), result, console, examples.class_names)
+        nodes = NodeRunner(create_pipeline(recipe, examples, schema_file, root), result.run_id)
+        nodes.clear_unfinished()
+        refusals = _run_nodes(nodes, result, console, examples.class_names)
         result.sample_image = data.write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:
@@ -229,11 +265,9 @@ def _take_in(
 def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
     """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
     traceback.print_exception(type(error), error, error.__traceback__)  # to the log
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
-        cause = cause.__cause__ or cause.__context__
     last = traceback.format_exception_only(type(error), error)[-1].strip()
     raise MiranteError(f"{node_id} failed: {last}\nThe whole story is in {log}") from error
 
@@ -259,5 +293,10 @@ def _keep_result(root: Path, result: RunResult) -> None:
     folder = root / "runs" / result.run_id
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".result.json"
-    temporary.write_text(json.dumps(dataclasses.asdict(result), indent=2, allow_nan=False), encoding="utf-8")
-    temporary.replace(folder / "result.json")
+    try:
+        temporary.write_text(
+            json.dumps(dataclasses.asdict(result), indent=2, allow_nan=False), encoding="utf-8"
+        )
+        temporary.replace(folder / "result.json")
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from components.config import ModelConfig, TrainingConfig, TransformConfig
 from components.errors import UsageError
 from pipeline.config import RECIPES, Recipe, load_recipe, recipe_names, recipe_path
+from tests.failures import weights_file
 
 SMALLEST = {"name": "flowers", "evaluation": {"thresholds": {"accuracy": 0.9}}}
 
@@ -208,6 +209,9 @@ def test_a_weights_file_is_set_on_its_own(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"model\.weights: no such file"):
         load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
     weights.touch()
+    with pytest.raises(UsageError, match=r"\.yaml: model\.weights: .* cannot be read as an HDF5 file"):
+        load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
+    weights_file(weights, {"block_16_project": 160})
     recipe = load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
     assert recipe.model.weights == str(weights)
     assert recipe.model.alpha is None
@@ -308,7 +312,7 @@ def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder = tmp_path / "work"
     (folder / "conf").mkdir(parents=True)
     (folder / "w").mkdir()
-    (folder / "w" / "net.h5").touch()
+    weights_file(folder / "w" / "net.h5", {"block_16_project": 320})
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     path = write_recipe(

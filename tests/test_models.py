@@ -14,8 +14,9 @@ import tensorflow as tf
 from components.config import PRETRAINED_NORMALIZATION, ModelConfig
 from components.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
-from components.models.mobilenet_v2 import ALPHA_BY_PROJECTION, alpha_of
 from components.models.pretrained import pooled_backbone
+from components.models.weights_file import ALPHA_BY_PROJECTION, alpha_of
+from tests.failures import weights_file
 
 # A small input for each; MobileNetV2 at its narrowest published width, to be quick.
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -211,32 +212,63 @@ def test_every_published_width_is_told_apart() -> None:
 def test_weights_of_another_width_are_refused(weights: dict[str, tuple[str, list[np.ndarray]]]) -> None:
     file, _ = weights["mobilenet_v2_0.5"]
     said = refusal(name="mobilenet_v2", weights=file, alpha=1.0)
+    assert said.startswith(f"model.weights: {file} is of alpha 0.5, and model.alpha is 1.0")
+
+
+def test_weights_of_another_network_are_refused(weights: dict[str, tuple[str, list[np.ndarray]]]) -> None:
+    file, _ = weights["other"]
+    for options in ({}, {"alpha": 0.35}):
+        said = refusal(name="mobilenet_v2", weights=file, **options)
+        assert said.startswith(
+            f"model.weights: {file} holds no mobilenet_v2: it has no layer block_16_project"
+        )
+    file, _ = weights["mobilenet_v2_0.35"]
+    said = refusal(name="vgg16", weights=file)
+    assert said.startswith(f"model.weights: {file} holds no vgg16: it has no layer block5_conv3")
+
+
+def test_weights_of_vgg19_are_no_vgg16(tmp_path: Path) -> None:
+    file = weights_file(tmp_path / "vgg19.h5", {"block5_conv3": 512, "block5_conv4": 512})
+    assert f"{file} holds no vgg16: it has a layer block5_conv4" in refusal(name="vgg16", weights=file)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "top"),
+    [("vgg16", "block5_conv3", "fc1"), ("mobilenet_v2", "block_16_project", "predictions")],
+)
+def test_weights_with_the_top_layers_are_refused(tmp_path: Path, name: str, own: str, top: str) -> None:
+    file = weights_file(tmp_path / "with_top.h5", {own: 320, top: 1000})
+    said = refusal(name=name, weights=file)
+    assert said.startswith(f"model.weights: {file} holds the top layers too ({top})")
+
+
+def test_weights_of_the_right_layers_and_wrong_shapes_are_refused(tmp_path: Path) -> None:
+    file = weights_file(tmp_path / "cut.h5", {"block_16_project": 320})
+    said = refusal(name="mobilenet_v2", weights=file)
     assert said.startswith(
         f"model.weights: {file} does not fit mobilenet_v2 {{'alpha': 1.0}} at 32 x 32 x 3: "
     )
 
 
-def test_weights_of_another_network_are_refused(weights: dict[str, tuple[str, list[np.ndarray]]]) -> None:
-    file, _ = weights["other"]
+def test_weights_in_the_layout_of_keras_3_name_no_layers(tmp_path: Path) -> None:
+    network = keras.applications.MobileNetV2(
+        (32, 32, 3), 0.35, include_top=False, weights=None, pooling="avg"
+    )
+    file = str(tmp_path / "own.weights.h5")
+    network.save_weights(file)
+    model = build("mobilenet_v2", (32, 32, 3), weights=file, alpha=0.35)
+    found = model.get_layer(BACKBONE).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(found, network.get_weights(), strict=True))
     said = refusal(name="mobilenet_v2", weights=file)
-    assert said.startswith(
-        f"model.weights: {file} holds no MobileNetV2 of a known width (its block_16_project"
-    )
-    assert "is it another network's? Else set model.alpha" in said
-    said = refusal(name="mobilenet_v2", weights=file, alpha=0.35)
-    assert said.startswith(
-        f"model.weights: {file} does not fit mobilenet_v2 {{'alpha': 0.35}} at 32 x 32 x 3: "
-    )
-    said = refusal(name="vgg16", weights=weights["mobilenet_v2_0.35"][0])
-    assert f"{weights['mobilenet_v2_0.35'][0]} does not fit vgg16 at 32 x 32 x 3" in said
+    assert said.startswith(f"model.weights: {file} holds no")
 
 
-def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(PRETRAINED_NORMALIZATION))
+def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path, name: str) -> None:
     file = tmp_path / "weights.h5"
     file.write_bytes(b"<html>404 not found</html>")
-    said = refusal(name="mobilenet_v2", weights=str(file))
+    said = refusal(name=name, weights=str(file))
     assert said.startswith(f"model.weights: {file} cannot be read as an HDF5 file: ")
-    assert refusal(name="vgg16", weights=str(file)).startswith(f"model.weights: {file} does not fit vgg16")
 
 
 def test_a_download_that_fails_says_what_to_do() -> None:

@@ -127,7 +127,7 @@ def test_cached_and_uncached_give_the_same_examples(
     assert by_label(epoch_of(uncached)) == examples
 
 
-FLIP_AND_SHIFT = AugmentationConfig(flip="horizontal", translation=0.25)
+EVERYTHING = AugmentationConfig(flip="horizontal", translation=0.25, erasing=0.5)
 
 
 def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
@@ -136,7 +136,7 @@ def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
     split = SplitInput("train", [numbered], make_tiny(3).tft_output)
 
     def steps(seed: int, first: int, count: int) -> list[bytes]:
-        batches = split.training_batches(16, 1, augmenter(FLIP_AND_SHIFT, seed))
+        batches = split.training_batches(16, 1, augmenter(EVERYTHING, seed))
         return [images.numpy().tobytes() for images, _ in batches.skip(first).take(count)]
 
     whole = steps(seed=3, first=0, count=8)
@@ -162,6 +162,12 @@ def test_what_augmentation_does_to_images() -> None:
     # By whole pixels, up to two either way; the edge is mirrored.
     expected = {tuple(np.pad(columns, 2, "symmetric")[at : at + 8]) for at in range(5)}
     assert {tuple(row) for row in moved} == expected
+    erase = augmenter(AugmentationConfig(erasing=0.5), 0)
+    assert erase is not None
+    ones = tf.ones((200, 32, 32, 1))
+    holes = 1 - erase(tf.constant(7, tf.int64), ones).numpy().mean(axis=(1, 2, 3))
+    assert 60 < (holes > 0).sum() < 140  # of 200
+    assert 0.01 < holes[holes > 0].min() < holes.max() < 0.4
 
 
 def test_the_memory_that_the_pixels_take_decides(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from components.ingest.manifest import Manifest, Shard, Split, is_manifest, read_manifest
 from components.ingest.options import IngestOptions, IngestResult, SplitSummary
-from components.ingest.run import ingest
+from components.ingest.run import check_input, ingest
 from components.ingest.sources import SOURCES
 from components.ingest.staging import published_completely
 
@@ -22,6 +22,7 @@ __all__ = [
     "Shard",
     "Split",
     "SplitSummary",
+    "check_input",
     "ingest",
     "is_manifest",
     "published_completely",

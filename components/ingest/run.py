@@ -34,7 +34,7 @@ from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.passes import Progress, hash_all, write_all
 from components.ingest.plan import Plan, make_plan
 from components.ingest.remarks import remarks
-from components.ingest.sources import Source, SourceContext, source_named
+from components.ingest.sources import SOURCES, Source, SourceContext, source_named
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
 from schemas import features
@@ -88,7 +88,7 @@ class _Run:
         self.source: Source = source_named(source)
         # Before the input, which may be downloaded.
         staging_folder.check_output(output, force=options.force)
-        self.input = _checked_input(source, self.source, input_path)
+        self.input = check_input(source, input_path)
         self.shown_input = "" if self.input is None else displayed(os.fsencode(self.input))
         self.output = output
         self.without = (output, *exclude)
@@ -197,16 +197,24 @@ class _Run:
         write_atomically(file, rejects_bytes(rejects))
         shown = "".join(f"\n  {path}: {reason}" for path, reason in rejects[:_REASONS_SHOWN])
         if not total:
-            raise DataRefusedError(f"{self.input}: no picture found for the source {self.source_name}.")
-        way_out = (
-            " Or allow more: data.max_reject_share in a recipe, --max-reject-share of mirante ingest, sets "
-            "the share."
-        )
+            raise DataRefusedError(
+                f"{self.input}: no picture found for the source {self.source_name}. Is it the right folder? "
+                f"The sources are {', '.join(SOURCES)}."
+            )
+        if accepted:
+            way_out = (
+                "Or allow more: data.max_reject_share in a recipe, --max-reject-share of mirante ingest, "
+                "sets the share."
+            )
+        else:
+            way_out = (
+                f"Or is it data of another source than {self.source_name}? There are {', '.join(SOURCES)}."
+            )
         raise DataRefusedError(
             f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, allowed "
             f"{self.options.max_reject_share:.1%}), no shards were published.{shown}\n"
             f"All of them, with reasons, are in {file}. Correct or remove them and run the same command "
-            f"again.{way_out if accepted else ''}"
+            f"again. {way_out}"
         )
 
     def _publish(self, index: Index, plan: Plan, shards: dict[str, Shard]) -> Manifest:
@@ -307,7 +315,13 @@ class _Run:
         )
 
 
-def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
+def check_input(name: str, path: Path | None) -> Path | None:
+    """The INPUT as an absolute path, None for a source that brings its own data.
+
+    Raises UsageError where there is no such source, or nothing that it reads; looks at no content but an
+    archive's first bytes.
+    """
+    source = source_named(name)
     if not source.needs_input:
         if path is not None:
             raise UsageError(
@@ -326,7 +340,8 @@ def _checked_input(name: str, source: Source, path: Path | None) -> Path | None:
     path = path.absolute()
     if not path.exists():
         raise UsageError(
-            f"INPUT {path} does not exist{', and is no name of a data set' if source.takes_names else ''}."
+            f"INPUT {path} does not exist{', and is no name of a data set' if source.takes_names else ''}: "
+            "check the path."
         )
     if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
         return path

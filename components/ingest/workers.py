@@ -27,11 +27,12 @@ from components.errors import MiranteError
 _KEPT_MEMORY_BYTES = 32 << 20
 _ENVIRONMENT = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(_KEPT_MEMORY_BYTES))
 
+# Ctrl-C and service managers signal children too; the parent alone is to end them.
 # The child gets its parent's sys.path as an argument: it must find the same modules, also where the parent
 # was started in a checkout's root and the code is not installed.
 _CHILD = (
-    "import signal, sys, json; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.path[:] = "
-    "json.loads(sys.argv[2]); "
+    "import signal, sys, json; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.path[:] = json.loads(sys.argv[2]); "
     "from components.ingest import workers; workers.serve(int(sys.argv[1]), int(sys.argv[3]))"
 )
 

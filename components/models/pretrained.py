@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +10,7 @@ import keras
 from components.config import ModelConfig
 from components.errors import MiranteError
 from components.models import BACKBONE
-
-
-def check_weights_file(weights: str | None) -> None:
-    """Raises MiranteError where `weights` is meant to be a file and there is none."""
-    if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
-        raise MiranteError(
-            f"model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
-            "`imagenet` to download the published weights, or null"
-        )
+from components.models.weights_file import check_weights
 
 
 def pooled_backbone(
@@ -28,10 +19,11 @@ def pooled_backbone(
     """`application` without its top, averaged over the image: `[N, H, W, 3]` to `[N, D]`.
 
     Raises:
-        MiranteError: `model.weights` is no file, does not fit the network, or could not be downloaded.
+        UsageError: `model.weights` is no file, or not one of this network's.
+        MiranteError: It does not fit all the same, or could not be downloaded.
     """
     weights = config.weights
-    check_weights_file(weights)
+    check_weights(config)
     try:
         return application(
             input_shape=input_shape,

@@ -33,6 +33,8 @@ def augmenter(config: AugmentationConfig, seed: int) -> Augment | None:
                 config.translation, config.translation, fill_mode="reflect", interpolation="nearest"
             )
         )
+    if config.erasing:
+        layers.append(keras.layers.RandomErasing((config.erasing, config.erasing), fill_value=0.0))
     if not layers:
         return None
 

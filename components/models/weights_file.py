@@ -1,0 +1,96 @@
+"""What a weights file holds, by the names and shapes in it.
+
+Imports no Keras: a wrong file is refused before anything is done for the run.
+"""
+
+from __future__ import annotations
+
+import os
+
+from components.config import ModelConfig
+from components.errors import UsageError
+
+# Filters of the last projection, `block_16_project`: 320 x alpha rounded to a multiple of 8, which tells the
+# published widths apart.
+ALPHA_BY_PROJECTION = {112: 0.35, 160: 0.5, 240: 0.75, 320: 1.0, 416: 1.3, 448: 1.4}
+# A layer that only this network has, and VGG19's that VGG16 has not.
+_OWN_LAYER = {"mobilenet_v2": "block_16_project", "vgg16": "block5_conv3"}
+_FOREIGN_LAYER = "block5_conv4"
+_TOP_LAYERS = ("predictions", "Logits", "fc1", "fc2")
+
+
+def check_weights(config: ModelConfig) -> None:
+    """Refuses a `model.weights` that cannot be this network's; reads no tensor.
+
+    Raises:
+        UsageError: There is no such file, it is no HDF5, another network's, of another width or with the top.
+    """
+    weights = config.weights
+    if weights is None or weights == "imagenet":
+        return
+    if not os.path.isfile(weights):
+        raise UsageError(
+            f"model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
+            "`imagenet` to download the published weights, or null"
+        )
+    shapes = _shapes_by_layer(weights)
+    if weights.endswith(".weights.h5") and (config.name != "mobilenet_v2" or config.alpha is not None):
+        return  # Keras 3's own layout counts the layers and names none
+    if _OWN_LAYER[config.name] not in shapes or _FOREIGN_LAYER in shapes:
+        raise UsageError(
+            f"model.weights: {weights} holds no {config.name}: it has "
+            f"{'a' if _FOREIGN_LAYER in shapes else 'no'} layer "
+            f"{_FOREIGN_LAYER if _FOREIGN_LAYER in shapes else _OWN_LAYER[config.name]}. Give a file of this "
+            "network, or set model.name to the file's"
+        )
+    top = [name for name in _TOP_LAYERS if name in shapes]
+    if top:
+        raise UsageError(
+            f"model.weights: {weights} holds the top layers too ({', '.join(top)}): give the file without "
+            "them; those that Keras publishes are called ..._no_top.h5 or ..._notop.h5"
+        )
+    if config.name == "mobilenet_v2":
+        alpha = alpha_of(weights)
+        if config.alpha not in (None, alpha):
+            raise UsageError(
+                f"model.weights: {weights} is of alpha {alpha}, and model.alpha is {config.alpha}: leave "
+                "model.alpha out, it is read from the file"
+            )
+
+
+def alpha_of(weights_file: str) -> float:
+    """The width multiplier of a MobileNetV2 weights file (.h5), read from its tensors' shapes.
+
+    Raises:
+        UsageError: The file is no HDF5 file, or holds no MobileNetV2 of a known width.
+    """
+    shapes = _shapes_by_layer(weights_file)
+    filters = [shape[-1] for shape in shapes.get(_OWN_LAYER["mobilenet_v2"], []) if len(shape) == 4]
+    if not filters or filters[0] not in ALPHA_BY_PROJECTION:
+        raise UsageError(
+            f"model.weights: {weights_file} holds no MobileNetV2 of a known width (its block_16_project has "
+            f"{filters[0] if filters else 'no'} filters); is it another network's? Else set model.alpha"
+        )
+    return ALPHA_BY_PROJECTION[filters[0]]
+
+
+def _shapes_by_layer(weights_file: str) -> dict[str, list[tuple[int, ...]]]:
+    """The shapes of all tensors below each group of the file, by the group's own name."""
+    import h5py
+
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            for group in set(name.split("/")[:-1]):
+                shapes.setdefault(group, []).append(tuple(item.shape))
+
+    try:
+        with h5py.File(weights_file) as file:
+            file.visititems(visit)
+    except OSError as e:
+        raise UsageError(
+            f"model.weights: {weights_file} cannot be read as an HDF5 file: {e}. Give a Keras .h5 file; "
+            "download it again if it should be one"
+        ) from e
+    return shapes

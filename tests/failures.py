@@ -1,0 +1,325 @@
+"""The failures that a user can cause: what is done, and the row of docs/failures.md that tells what happens.
+
+A row holds the exit code and what `mirante` says. tests/test_failures.py does what each row tells and holds
+the end of the command against it; where they differ it prints the row as it should be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from components.ingest.example import serialize_example
+from components.ingest.tfrecord import frame
+from pipeline.config import RECIPES
+from tests.test_ingest_sources import mnist, png, put
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "failures.md"
+MIRANTE = Path(sys.executable).with_name("mirante")
+# How the folder that a command is run in is called on the page.
+HERE = "/home/me"
+HAVE_JSON = ("ingest", "run", "predict")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the page; `said` holds `{...}` for what differs from time to time."""
+
+    what: str
+    command: str
+    code: int
+    said: str
+
+    def __str__(self) -> str:
+        return f"| {self.what} | `{self.command}` | {self.code} | {self.said} |"
+
+
+def rows() -> dict[str, Row]:
+    """The rows of the page by what is wrong."""
+    found = re.findall(r"^\| (.+?) \| `(.+?)` \| (\d+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.M)
+    return {what: Row(what, command, int(code), said) for what, command, code, said in found}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The last line of standard output; None where there is none."""
+        lines = self.stdout.splitlines()
+        return json.loads(lines[-1]) if lines else None
+
+
+def arguments(command: str) -> list[str]:
+    """What is started for a command as a user types it, with --json where there is that."""
+    _, name, *rest = shlex.split(command)
+    return [str(MIRANTE), name, *rest, *(["--json"] if name in HAVE_JSON else [])]
+
+
+def run(command: str, here: Path) -> Ended:
+    """Runs a command in a folder."""
+    done = subprocess.run(arguments(command), cwd=here, capture_output=True, text=True, check=False)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def said(ended: Ended, here: Path) -> str:
+    """The message that a command ended with, as a cell of the page."""
+    text = ended.stderr.replace(str(here), HERE).replace(str(RECIPES), "{recipes}").strip()
+    _, begin, message = f"\n{text}".rpartition("\nmirante: ")
+    lines = (begin + message if begin else text).strip().splitlines()
+    return "<br>".join(line.strip() for line in lines if line.strip()).replace("|", "\\|")
+
+
+def check(what: str, ended: Ended, here: Path) -> None:
+    """Holds the end of a command against its row, and against what --json promises."""
+    row = rows()[what]
+    actual = dataclasses.replace(row, code=ended.code, said=said(ended, here))
+    pattern = re.sub(r"\\{[a-z ]+\\}", ".+", re.escape(row.said).replace(r"\ ", " "))
+    told = f"in {PAGE.name} is\n{row}\nand it should be\n{actual}\n{ended.stderr}"
+    assert (actual.code, bool(re.fullmatch(pattern, actual.said))) == (row.code, True), told
+    assert "Traceback" not in ended.stderr
+    if row.code == 2:
+        assert ended.stdout == ""
+    elif row.command.split()[1] == "predict":
+        assert all("error" in answer for answer in ended.json)
+    else:
+        assert f"mirante: {ended.json['error']}" in ended.stderr
+
+
+# --- what is there before
+
+
+def photos(here: Path, classes: tuple[str, ...] = ("cats", "dogs"), images: int = 30) -> Path:
+    """Class folders."""
+    return put(here / "photos", *(f"{name}/{number}.png" for name in classes for number in range(images)))
+
+
+def broken_recipe(here: Path) -> None:
+    (here / "mine.yaml").write_text("name: [mine\n")
+
+
+def text_file(here: Path) -> None:
+    (here / "notes.txt").write_text("no archive\n")
+
+
+def no_pictures(here: Path) -> None:
+    (here / "photos" / "cats").mkdir(parents=True)
+
+
+def all_rejects(here: Path) -> None:
+    for number in range(2):
+        put(here, f"photos/cats/{number}.png")
+        (here / "photos" / "cats" / f"{number}.png").write_text("no picture")
+
+
+def a_cut_picture(here: Path) -> None:
+    photos(here)
+    (here / "photos" / "cats" / "7.png").write_bytes(png(7)[:60])
+
+
+def one_class(here: Path) -> None:
+    photos(here, classes=("cats",))
+
+
+def no_train_split(here: Path) -> None:
+    put(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(20)))
+
+
+def unknown_label(here: Path) -> None:
+    put(here / "photos", *(f"train/{name}/{n}.png" for name in ("cats", "dogs") for n in range(60)))
+    put(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs", "owls") for n in range(9)))
+
+
+def no_test_images(here: Path) -> None:
+    put(here / "photos", *(f"train/{name}/{n}.png" for name in ("cats", "dogs", "owls") for n in range(60)))
+    put(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(9)))
+
+
+def damaged_archive(here: Path) -> None:
+    photos(here)
+    with zipfile.ZipFile(here / "whole.zip", "w") as file:
+        for path in sorted((here / "photos").rglob("*.png")):
+            file.write(path, path.relative_to(here))
+    content = bytearray((here / "whole.zip").read_bytes())
+    content[40:60] = bytes(20)
+    (here / "photos.zip").write_bytes(content)
+
+
+def idx_files(here: Path) -> None:
+    mnist(here / "mnist")
+
+
+def cut_idx_file(here: Path) -> None:
+    mnist(here / "mnist", pack=False)
+    images = here / "mnist" / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-3])
+
+
+def csv_without_a_class(here: Path) -> None:
+    put(here / "list", "1.png")
+    (here / "list" / "list.csv").write_text("filename,kind\n1.png,cat\n")
+
+
+def values_of(label: int, text: str, seed: int) -> dict[str, bytes | int]:
+    """The features of a record of the data contract."""
+    return {
+        "image/encoded": png(seed),
+        "image/format": b"png",
+        "image/height": 3,
+        "image/width": 4,
+        "image/filename": f"{text}/{seed}.png".encode(),
+        "image/key/sha256": hashlib.sha256(png(seed)).hexdigest().encode(),
+        "image/class/label": label,
+        "image/class/text": text.encode(),
+    }
+
+
+def record(label: int, text: str, seed: int) -> bytes:
+    """A record of the data contract."""
+    return frame(serialize_example(values_of(label, text, seed)))
+
+
+def shards(here: Path) -> dict[str, bytes]:
+    """TFRecords of the data contract, of two classes, in here/shards; their bytes by split."""
+    (here / "shards").mkdir()
+    made = {
+        split: b"".join(record(n % 2, ("cat", "dog")[n % 2], first + n) for n in range(40))
+        for split, first in (("train", 0), ("eval", 40), ("test", 80))
+    }
+    for split, content in made.items():
+        (here / "shards" / f"{split}-00000-of-00001").write_bytes(content)
+    return made
+
+
+def label_of_two_names(here: Path) -> None:
+    made = shards(here)
+    (here / "shards" / "test-00000-of-00001").write_bytes(made["test"] + record(1, "wolf", 200))
+
+
+def label_out_of_range(here: Path) -> None:
+    made = shards(here)
+    (here / "shards" / "test-00000-of-00001").write_bytes(made["test"] + record(7, "wolf", 200))
+
+
+def damaged_shard(here: Path) -> None:
+    content = bytearray(shards(here)["train"])
+    content[100] ^= 1
+    (here / "shards" / "train-00000-of-00001").write_bytes(content)
+
+
+def missing_shard(here: Path) -> None:
+    photos(here)
+    ended = run("mirante ingest folder photos shards --shards 2", here)
+    assert ended.code == 0, ended.stderr
+    (here / "shards" / "train-00001-of-00002").unlink()
+
+
+def foreign_files(here: Path) -> None:
+    photos(here)
+    (here / "data").mkdir()
+    (here / "data" / "thesis.doc").write_text("mine")
+
+
+def no_label_and_no_picture(here: Path) -> None:
+    made = shards(here)
+    unlabelled = {name: value for name, value in values_of(1, "dog", 300).items() if "class" not in name}
+    damaged = {**values_of(0, "cat", 301), "image/encoded": png(301)[:50]}
+    more = b"".join(frame(serialize_example(values)) for values in (unlabelled, damaged))
+    (here / "shards" / "train-00000-of-00001").write_bytes(made["train"] + more)
+
+
+def no_hdf5(here: Path) -> None:
+    photos(here)
+    (here / "weights.h5").write_text("<html>404 not found</html>")
+
+
+def weights(layer: str, filters: int) -> Callable[[Path], None]:
+    """Photos, and a weights file with one layer."""
+
+    def prepare(here: Path) -> None:
+        photos(here)
+        weights_file(here / "weights.h5", {layer: filters})
+
+    return prepare
+
+
+def weights_file(path: Path, filters: dict[str, int]) -> str:
+    """An HDF5 file with a kernel of so many filters in each of these layers."""
+    with h5py.File(path, "w") as file:
+        for layer, count in filters.items():
+            file.create_dataset(f"{layer}/{layer}/kernel:0", data=np.zeros((1, 1, 8, count), np.float32))
+    return str(path)
+
+
+def root_is_a_file(here: Path) -> None:
+    (here / "here").write_text("a file\n")
+
+
+def a_model_and_no_picture(here: Path) -> None:
+    damaged_model(here)
+    text_file(here)
+
+
+def damaged_model(here: Path) -> None:
+    put(here, "photo.png")
+    (here / "serving" / "1").mkdir(parents=True)
+    (here / "serving" / "1" / "saved_model.pb").write_bytes(b"no model")
+
+
+# What is there before, by what is wrong. None: nothing.
+FAST: dict[str, Callable[[Path], object] | None] = {
+    "no such recipe": None,
+    "a recipe that is no YAML": broken_recipe,
+    "unknown key": None,
+    "a value of the wrong kind": None,
+    "`--set` without a value": None,
+    "unknown metric": None,
+    "shares that do not add up": None,
+    "no recipe given": None,
+    "unknown source": photos,
+    "no data given": None,
+    "no such path": None,
+    "data that is no folder and no archive": text_file,
+    "photos for a recipe of IDX files": photos,
+    "IDX files for a recipe of photos": idx_files,
+    "empty folder": no_pictures,
+    "all rejects": all_rejects,
+    "too many rejects": a_cut_picture,
+    "one class only": one_class,
+    "no train split": no_train_split,
+    "unknown label: a class that train has not": unknown_label,
+    "a class without test images": no_test_images,
+    "unknown label: two names for one": label_of_two_names,
+    "unknown label: a number out of range": label_out_of_range,
+    "damaged TFRecords": damaged_shard,
+    "a shard is missing": missing_shard,
+    "damaged archive": damaged_archive,
+    "IDX file cut off": cut_idx_file,
+    "a CSV without a column of classes": csv_without_a_class,
+    "output holds other files": foreign_files,
+    "no such weights file": photos,
+    "weights file is no HDF5": no_hdf5,
+    "weights of another network": weights("block5_conv3", 512),
+    "weights of another width": weights("block_16_project", 160),
+    "root is a file": root_is_a_file,
+    "no model": None,
+    "predict: no picture": a_model_and_no_picture,
+    "predict: no such file": a_model_and_no_picture,
+}
