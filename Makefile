@@ -13,7 +13,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-real-data lint check format lock \
-	accept accept-digits accept-mnist accept-cats-vs-dogs accept-resume bench clean
+	accept accept-digits accept-mnist accept-cats-vs-dogs accept-resume bench bench-plain-tfx clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,10 @@ accept-resume: setup
 
 bench: setup ## Measure throughput
 	$(BIN)/python benchmarks/bench.py
+
+bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
+	$(BIN)/python benchmarks/plain_tfx.py mnist
+	$(BIN)/python benchmarks/plain_tfx.py cats_vs_dogs
 
 clean: ## Remove .venv, runs and caches
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,7 +4,7 @@ Metric names, as `evaluation.thresholds` and the results use them:
 
     accuracy         share of images whose most probable class is right
     loss             mean cross-entropy, nats
-    auc              area under the ROC curve, one class against the rest, mean over classes
+    auc              area under the ROC curve, one class against the rest, mean over the classes that occur
     top_5_accuracy   share of images whose class is among the five most probable (from six classes up)
 
 Per class there are precision, recall and f1 of the most probable class, and all metrics by slice of class.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -23,6 +22,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.config import METRICS, EvaluationConfig
 from components.errors import UsageError
+from components.metrics import MeanAuc
 from schemas import features
 
 CANDIDATE = "candidate"
@@ -61,15 +61,12 @@ def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSlice
     return [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
 
 
-def eval_config(
-    config: EvaluationConfig, num_classes: int, test_labels: Sequence[int]
-) -> config_pb2.EvalConfig:
+def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalConfig:
     """TFMA's configuration: metrics, thresholds, slices, through `serving_tf_examples`.
 
     Args:
         config: The recipe's `evaluation` part.
         num_classes: Length of the model's probabilities.
-        test_labels: Labels that the test split has; TFMA would count the area of any other as 0.
 
     Raises:
         UsageError: A threshold is set on a metric that this data set does not have.
@@ -82,10 +79,11 @@ def eval_config(
                 f"there are {', '.join(metric_names(num_classes))}"
             )
 
-    def metric(class_name: str, name: str, **options: Any) -> config_pb2.MetricConfig:
+    def metric(class_name: str, name: str, module: str = "", **options: Any) -> config_pb2.MetricConfig:
         options["name"] = name
         return config_pb2.MetricConfig(
             class_name=class_name,
+            module=module,
             config=json.dumps(options),
             per_slice_thresholds=_thresholds(name, config),
         )
@@ -95,6 +93,7 @@ def eval_config(
         metric("SparseCategoricalCrossentropy", "loss"),
         metric("MultiClassConfusionMatrixPlot", "confusion_matrix"),
         metric("ExampleCount", "example_count"),
+        metric("MeanAuc", "auc", module=MeanAuc.__module__),
     ]
     if num_classes > 5:
         overall.append(metric("SparseTopKCategoricalAccuracy", "top_5_accuracy", k=5))
@@ -118,13 +117,6 @@ def eval_config(
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=overall),
-            config_pb2.MetricsSpec(
-                metrics=[metric("AUC", "auc")],
-                binarize=config_pb2.BinarizationOptions(class_ids={"values": test_labels}),
-                aggregate=config_pb2.AggregationOptions(
-                    macro_average=True, class_weights=dict.fromkeys(test_labels, 1.0)
-                ),
-            ),
             config_pb2.MetricsSpec(
                 # top_k=1: a class counts as predicted where it is the most probable one.
                 metrics=[
@@ -179,8 +171,8 @@ def read_evaluation(folder: str) -> Evaluation:
                 class_id = key.sub_key.class_id.value
                 if key.name in ("precision", "recall", "f1"):
                     per_class.setdefault(class_id, {})[key.name] = None if math.isnan(number) else number
-            elif key.name in METRICS:
-                metrics[key.name] = number
+            elif key.name in METRICS and not math.isnan(number):
+                metrics[key.name] = number  # there is no area with one class alone
     validation = tfma.load_validation_result(folder)
     return Evaluation(
         {name: metrics[name] for name in METRICS if name in metrics},

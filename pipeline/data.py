@@ -42,14 +42,12 @@ class Examples:
         patterns: Shards by split, as a glob relative to `folder`.
         class_names: All classes, in the order of their labels; two or more, each with an image in train.
         split_sizes: Images by split; empty where no manifest tells.
-        test_labels: The labels that the test split has.
     """
 
     folder: Path
     patterns: dict[str, str]
     class_names: tuple[str, ...]
     split_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
-    test_labels: tuple[int, ...] = ()
 
 
 def is_contract_data(folder: Path) -> bool:
@@ -171,8 +169,7 @@ def describe(folder: Path, config: DataConfig) -> Examples:
             "images in a folder for each class?"
         )
     _refuse_classes_without_images(folder, class_names, counts, config)
-    test_labels = tuple(label for label, count in enumerate(counts[features.TEST]) if count)
-    return Examples(folder, patterns, tuple(class_names), split_sizes, test_labels)
+    return Examples(folder, patterns, tuple(class_names), split_sizes)
 
 
 def _refuse_classes_without_images(

@@ -170,7 +170,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(recipe.evaluation, len(examples.class_names), examples.test_labels),
+        eval_config=eval_config(recipe.evaluation, len(examples.class_names)),
         example_splits=[features.TEST],
     )
     # Load the model as a server does, and ask it.

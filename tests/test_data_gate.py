@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.data_gate import image_problem
+from components.data_gate import image_problem, image_problems
 from components.errors import DataRefusedError
 from pipeline.config import load_recipe
 from pipeline.data import Examples
@@ -25,7 +25,7 @@ def run_to_gate(folder: Path, root: Path) -> Any:
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
     schema_file = write_schema(records.CLASSES, root / "schema")
-    examples = Examples(folder, patterns, records.CLASSES, test_labels=(0, 1, 2))
+    examples = Examples(folder, patterns, records.CLASSES)
     runner = NodeRunner(create_pipeline(load_recipe("digits"), examples, schema_file, root), "run")
     for node_id in UP_TO_GATE:
         result = runner.run(node_id)
@@ -147,3 +147,16 @@ def test_image_problem(changes: dict[str, Any], reason: str | None) -> None:
         assert problem is not None
         assert problem[0] == "blue/5.png"
         assert reason in problem[1]
+
+
+def test_a_batch_has_the_problems_of_its_records() -> None:
+    good = [item.SerializeToString() for item in records.balanced(5, 0)]
+    jpeg = records.example(0, 8, image__encoded=b"\xff\xd8\xff\xe0 no picture").SerializeToString()
+    missing = records.example(1, 9, image__encoded=None).SerializeToString()
+    assert image_problems(good) == [None] * 5
+    assert image_problems([*good, jpeg, missing]) == [
+        *[None] * 5,
+        image_problem(jpeg),
+        ("green/9.png", "image/encoded is missing"),
+    ]
+    assert "blue/8.png" in image_problem(jpeg)[0]  # type: ignore[index]
