@@ -6,6 +6,8 @@ FAST := -m "not slow and not real_data"
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
+# Recipes with an acceptance run, see benchmarks/accept.py.
+ACCEPTANCES := digits mnist cats-vs-dogs cifar10 butterflies
 # uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
 UPGRADE ?=
 # The venv's own first: it starts quicker than a pyenv shim.
@@ -13,7 +15,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-real-data lint check format lock \
-	accept accept-digits accept-mnist accept-cats-vs-dogs accept-resume bench bench-plain-tfx clean
+	accept $(ACCEPTANCES:%=accept-%) accept-resume bench bench-plain-tfx clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -58,9 +60,9 @@ compile = $(BIN)/uv pip compile $(1) --universal --python-version $(2) --generat
 $(BIN)/uv:
 	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)" --only-bootstrap
 
-accept: accept-digits accept-mnist accept-cats-vs-dogs accept-resume ## Every acceptance run; or one: accept-digits, accept-mnist, accept-cats-vs-dogs, accept-resume
+accept: $(ACCEPTANCES:%=accept-%) accept-resume ## Every acceptance run; or one: accept-digits, accept-mnist, ..., accept-resume
 
-accept-digits accept-mnist accept-cats-vs-dogs: accept-%: setup
+$(ACCEPTANCES:%=accept-%): accept-%: setup
 	$(BIN)/python benchmarks/accept.py $*
 
 accept-resume: setup

@@ -46,6 +46,10 @@ ACCEPTANCES = {
     "cats-vs-dogs": Acceptance(
         ("cats_vs_dogs", "--data", str(DATA / "cats_vs_dogs"), "--set", f"model.weights={WEIGHTS}"), 0.97, 600
     ),
+    "cifar10": Acceptance(("cifar10", "--data", str(DATA / "cifar10" / "cifar-10-batches-py")), 0.72, 900),
+    "butterflies": Acceptance(
+        ("butterflies", "--data", str(DATA / "butterflies"), "--set", f"model.weights={WEIGHTS}"), 0.93, 600
+    ),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_mnist(real_data_dir: Path, tmp_path: Path) -> None:
         tmp_path,
         "training.epochs=1",
         "evaluation.thresholds={accuracy: 0.97}",
+        "evaluation.slice_by_class=false",
     )
     assert result["metrics"]["accuracy"] >= 0.97
     counts = splits_of(tmp_path)
@@ -75,16 +77,42 @@ def test_cats_vs_dogs(real_data_dir: Path, tmp_path: Path) -> None:
     assert sum(label == image.parent.name for label, image in zip(labels, images, strict=True)) >= 7
 
 
-def test_butterflies_by_csv_with_the_folder_recipe(real_data_dir: Path, tmp_path: Path) -> None:
+def test_cifar10(real_data_dir: Path, tmp_path: Path) -> None:
+    result = run(
+        "cifar10",
+        real_data_dir / "cifar10" / "cifar-10-batches-py",
+        tmp_path,
+        "training.epochs=3",
+        "training.warmup_epochs=1",
+        "evaluation.thresholds={accuracy: 0.4}",
+    )
+    assert result["metrics"]["accuracy"] >= 0.4
+    assert splits_of(tmp_path)["test"] == 1000
+    assert list(result["per_class"])[:3] == ["airplane", "automobile", "bird"]
+
+
+def test_butterflies(real_data_dir: Path, tmp_path: Path) -> None:
     # model.weights alone: the width, 0.35, is read from the file.
     result = run(
-        "folder",
+        "butterflies",
         real_data_dir / "butterflies",
         tmp_path,
-        "data.source=csv",
         f"model.weights={real_data_dir / SMALL_WEIGHTS}",
-        "training.epochs=10",
+        "training.fine_tune_epochs=1",
+        "evaluation.thresholds={accuracy: 0.75}",
     )
     assert sum(splits_of(tmp_path).values()) == 720
-    assert result["metrics"]["accuracy"] >= 0.7
+    assert result["metrics"]["accuracy"] >= 0.75
     assert len(result["per_class"]) == 12
+
+
+def test_the_folder_recipe_on_an_archive(real_data_dir: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for kind in ("cats", "dogs"):
+            photos = sorted((real_data_dir / "cats_vs_dogs" / "train" / kind).iterdir())[:100]
+            for photo in photos:
+                archive.write(photo, f"photos/{kind}/{photo.name}")
+    weights = f"model.weights={real_data_dir / SMALL_WEIGHTS}"
+    result = run("folder", tmp_path / "photos.zip", tmp_path / "root", weights, "training.epochs=10")
+    assert sum(splits_of(tmp_path / "root").values()) == 200
+    assert set(result["per_class"]) == {"cats", "dogs"}
