@@ -211,7 +211,7 @@ def _run_nodes(nodes: Any, result: RunResult, console: Console, class_names: Seq
         label = f"  [{number:2}/{len(nodes.node_ids)}] {node_id:22}"
         with console.status(f"{label.strip()} running"):
             outcome = nodes.run(node_id)
-            if node_id == "Pusher" and outcome.status == CACHED and _is_superseded(outcome.outputs):
+            if outcome.status == CACHED and _is_outdated(node_id, outcome.outputs):
                 outcome = nodes.run(node_id, use_cache=False)
         result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
@@ -224,10 +224,18 @@ def _run_nodes(nodes: Any, result: RunResult, console: Console, class_names: Seq
     return refusals
 
 
-def _is_superseded(outputs: dict[str, Any]) -> bool:
-    """Whether a model that was pushed is not what is served: another was pushed since, or it was removed."""
+def _is_outdated(node_id: str, outputs: dict[str, Any]) -> bool:
+    """Whether what a node gave at equal inputs does not hold any more.
+
+    A model that did not answer in time may do so now that the machine is less busy. A model that was pushed
+    may have been superseded or removed since.
+    """
     from components.pusher import highest_version
 
+    if node_id == "InfraValidator":
+        return bool(outputs["blessing"].properties.get("blessed") != 1)
+    if node_id != "Pusher":
+        return False
     properties = outputs["pushed_model"].properties
     if properties.get("pushed") != 1:
         return False

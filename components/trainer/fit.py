@@ -166,10 +166,11 @@ def fit(
 ) -> None:
     """Trains `model` in place.
 
-    With a pretrained backbone, `config.epochs` train the head alone, on features that are computed once
-    where they fit into memory and no augmentation is asked for; then `config.fine_tune_epochs` train
+    With a pretrained backbone, `config.epochs` train the head alone; then `config.fine_tune_epochs` train
     everything, batch norms in inference mode (their statistics are the pretrained ones). Without,
-    `config.epochs` train everything.
+    `config.epochs` train everything. The head is trained on features that are computed once where they fit
+    into memory, without augmentation where fine-tuning follows; with augmentation and no fine-tuning they
+    are computed anew in every epoch.
 
     Args:
         model: From `components.models.build_model`.
@@ -203,8 +204,10 @@ def fit(
     backbone.trainable = False
     examples = train.num_examples + evaluation.num_examples
     features_bytes = examples * backbone.output_shape[-1] * 4
-    # Features of images that change with every epoch cannot be kept.
-    if augment is None and features_bytes <= CACHE_MEMORY_SHARE * available_memory_bytes():
+    # Features of images that change with every epoch cannot be kept; a head that is but the start of
+    # fine-tuning does without augmentation.
+    fixed = augment is None or config.fine_tune_epochs > 0
+    if fixed and features_bytes <= CACHE_MEMORY_SHARE * available_memory_bytes():
         head_train = _features(backbone, train, size).shuffle(train.num_examples, seed=config.seed)
         head_eval = _features(backbone, evaluation, size).batch(size)
         stage("head", head, head_train.batch(size).repeat(), head_eval, config.epochs, config.learning_rate)
