@@ -21,14 +21,28 @@ INTERRUPTED = 130
 INTERRUPTED_SAID = "interrupted; the same command goes on from here"
 
 
+# An interrupt that comes while Python runs a destructor, or is called back by C++, is lost: the exception
+# goes nowhere. TensorFlow does much of both, so it is raised again until it gets through.
+_AGAIN_SECS = 5.0
+
+
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which service managers and schedulers send, ends a command as Ctrl-C does."""
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, and SIGTERM, which service managers and schedulers send, end a command by KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECS)
+        raise KeyboardInterrupt
+
+    former = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 class _Group(click.Group):
@@ -37,7 +51,7 @@ class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
         try:
             kwargs["standalone_mode"] = False
-            with _terminated_as_interrupted():
+            with _interruptible():
                 code = super().main(*args, **kwargs)
         except click.exceptions.Abort:
             click.echo(f"mirante: {INTERRUPTED_SAID}", err=True)

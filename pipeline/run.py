@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import tempfile
 import time
 import traceback
@@ -134,6 +135,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
             try:
                 _run_locked(recipe, root, result, console)
             except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
+                signal.setitimer(signal.ITIMER_REAL, 0)  # it has got through, see pipeline.cli
                 error = disk_full_error(e, written_to) or e
             result.error = _said(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
