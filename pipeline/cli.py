@@ -35,7 +35,10 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     former = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        # A shell has its background jobs ignore SIGINT, which is then meant for others.
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield

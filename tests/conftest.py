@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ def real_data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real image sets, and {folder} is no folder: set MIRANTE_TEST_DATA to theirs")
     return folder.resolve()
+
+
+def pytest_configure() -> None:
+    """A shell starts its background jobs with SIGINT ignored, and so were what tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -122,9 +122,10 @@ def test_an_interrupted_ingest(what: str, number: int, here: Path) -> None:
 def test_a_killed_worker(here: Path) -> None:
     def kill(process: subprocess.Popen[str]) -> bool:
         for child in psutil.Process(process.pid).children():
-            if any("components.ingest" in argument for argument in child.cmdline()):
-                child.kill()
-                return True
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                if any("components.ingest" in argument for argument in child.cmdline()):
+                    child.kill()
+                    return True
         return False
 
     check("a worker process is killed", disturbed(arguments(INGEST_DIGITS), here, kill), here)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import json
 import pickle
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -33,17 +32,20 @@ class Ended:
     memory_kib: int
 
 
+# A process begins with the memory of the one that it was forked from: a small one has to start the command.
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+began = time.monotonic()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([done.returncode, done.stdout, time.monotonic() - began, memory]))
+"""
+
+
 def ingest(source: str, path: Path, output: Path) -> Ended:
     """Runs the command; memory is the most that it or a process of its own had resident."""
-    began = time.monotonic()
-    with open(output.with_suffix(".said"), "w+", encoding="utf-8") as said:
-        process = subprocess.Popen(
-            [str(MIRANTE), "ingest", source, str(path), str(output)], stdout=said, stderr=said
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        return Ended(process.returncode, said.read(), time.monotonic() - began, usage.ru_maxrss)
+    command = [sys.executable, "-S", "-c", LAUNCHER, str(MIRANTE), "ingest", source, str(path), str(output)]
+    return Ended(*json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
 
 
 def web_page_for_an_idx_file(root: Path) -> tuple[str, Path]:

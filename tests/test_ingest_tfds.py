@@ -391,7 +391,7 @@ def test_a_recipe_takes_a_name(data_dir: Path, shapes: Path, tmp_path: Path) -> 
     assert by_name.data.path == "shapes"
     folder, result = data.prepare(by_name.data, tmp_path / "root")
     assert result is not None
-    assert data.describe(folder).class_names == tuple(NAMES)
+    assert data.describe(folder, by_name.data).class_names == tuple(NAMES)
     # The shards of a prepared set are called like contract data; they are read as what they are.
     by_folder = load_recipe(str(recipe), data_path=os.path.relpath(shapes))
     assert by_folder.data.path == str(shapes)
