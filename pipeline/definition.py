@@ -130,7 +130,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         check_images=int(recipe.data.check_images),
     )
     # Decode, resize, normalise: one graph for training and serving. Pixels are not written out:
-    # decoding them again is several times faster than reading them back.
+    # decoding them again is faster than reading them back (docs/decisions/001).
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
