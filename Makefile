@@ -15,7 +15,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-real-data lint check format lock \
-	accept $(ACCEPTANCES:%=accept-%) accept-resume bench bench-plain-tfx clean
+	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-plain-tfx clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -60,7 +60,7 @@ compile = $(BIN)/uv pip compile $(1) --universal --python-version $(2) --generat
 $(BIN)/uv:
 	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)" --only-bootstrap
 
-accept: $(ACCEPTANCES:%=accept-%) accept-resume ## Every acceptance run; or one: accept-digits, accept-mnist, ..., accept-resume
+accept: $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training ## Every acceptance run; or one, such as accept-mnist
 
 $(ACCEPTANCES:%=accept-%): accept-%: setup
 	$(BIN)/python benchmarks/accept.py $*
@@ -68,8 +68,14 @@ $(ACCEPTANCES:%=accept-%): accept-%: setup
 accept-resume: setup
 	$(BIN)/python benchmarks/resume.py
 
+accept-kill-training: setup
+	$(BIN)/python benchmarks/kill_training.py
+
 bench: setup ## Measure throughput
 	$(BIN)/python benchmarks/bench.py
+
+bench-training: setup ## Training: input, plain Keras, eager, 16 bits
+	$(BIN)/python benchmarks/training.py
 
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
 	$(BIN)/python benchmarks/plain_tfx.py mnist

@@ -179,7 +179,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mirante-plain-") as name:
         folder = Path(name)
         data, _ = prepare(recipe.data, folder)
-        examples = describe(data)
+        examples = describe(data, recipe.data)
         print(f"{workload}: {examples.split_sizes}, {recipe.training.epochs} epochs", flush=True)
         for number in range(arguments.rounds):
             # The side that begins changes, lest one always finds the warmer machine.

@@ -4,9 +4,9 @@
 
 Starts `mirante run digits`, kills it with its children (SIGKILL) at a moment of chance, starts the same
 command again, and so on; then lets it end. Exits 1 unless each root then holds what an undisturbed run
-leaves: the same shards to the byte, the same metrics, one pushed version, no file more or less; and a further
-run executes nothing. The first kills are spread over all phases, ingest and every node, the others over the
-length of a run.
+leaves: the same shards and weights to the byte, the same metrics, one pushed version, no file more or less;
+and a further run executes nothing. The first kills are spread over all phases, ingest and every node, the
+others over the length of a run.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ RECIPE = (
     *("--set", "infra_validation.time_limit_secs=900"),
 )
 PHASES = ("ingest", *NODE_IDS)
+EVENTS = "events.out.tfevents"
 # A push takes a tenth of a second; what it makes below the root tells the moments in it.
 PUSHER_MOMENTS = ("serving/.*.incomplete", "serving/[0-9]*")
 
@@ -186,13 +187,16 @@ class Outcome:
 
     Attributes:
         shards: SHA-256 by name.
+        weights: SHA-256 over the pushed model's variables.
         metrics: On the test split.
-        files: Everything below the root and the folder of temporary files but histories (logs, runs); numbers
-            in names, which count executions and seconds, are `#`.
+        files: Everything below the root and the folder of temporary files but histories (logs, runs,
+            checkpoints, TensorBoard's files, one for each start); numbers in names, which count executions
+            and seconds, are `#`.
         unfinished: Executions that ML Metadata holds for running.
     """
 
     shards: dict[str, str]
+    weights: str
     metrics: dict[str, float]
     files: Counter[str]
     unfinished: int
@@ -203,19 +207,37 @@ class Outcome:
         return self.files["serving/#"]
 
 
+def weights_digest(root: Path) -> str:
+    """SHA-256 over the names and bytes of the variables of the model that was pushed last."""
+    import tensorflow as tf
+
+    versions = sorted((root / "serving").glob("[0-9]*"), key=lambda version: int(version.name))
+    reader = tf.train.load_checkpoint(str(versions[-1] / "variables" / "variables"))
+    digest = hashlib.sha256()
+    for key in sorted(reader.get_variable_to_shape_map()):
+        if key.startswith("weights/"):
+            digest.update(key.encode() + reader.get_tensor(key).tobytes())
+    return digest.hexdigest()
+
+
 def outcome(root: Path, temporary: Path, result: dict[str, Any]) -> Outcome:
     """Looks at what a run that has ended left."""
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(root / "metadata.sqlite")
     executions = metadata_store.MetadataStore(config).get_executions()
     left = [path.relative_to(root) for path in root.rglob("*")]
-    names = [str(path) for path in left if path.parts[0] not in ("logs", "runs")]
+    names = [
+        str(path)
+        for path in left
+        if path.parts[0] not in ("logs", "runs", "checkpoints") and not path.name.startswith(EVENTS)
+    ]
     names += [f"temporary: {path.name}" for path in temporary.iterdir()]
     return Outcome(
         shards={
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted((root / "data").glob("*-of-*"))
         },
+        weights=weights_digest(root),
         metrics=result["metrics"],
         files=Counter(re.sub(r"\d+", "#", name) for name in names),
         unfinished=sum(e.last_known_state == metadata_store_pb2.Execution.RUNNING for e in executions),
@@ -227,7 +249,12 @@ def differences(undisturbed: Outcome, disturbed: Outcome) -> list[str]:
     found = []
     if disturbed.shards != undisturbed.shards:
         found.append(f"shards: {disturbed.shards}, undisturbed {undisturbed.shards}")
-    if disturbed.metrics != undisturbed.metrics:
+    if disturbed.weights != undisturbed.weights:
+        found.append(f"weights: {disturbed.weights}, undisturbed {undisturbed.weights}")
+    # Beam cuts the test split into batches by the time that they take, and sums of float32 follow.
+    if {name: round(value, 6) for name, value in disturbed.metrics.items()} != {
+        name: round(value, 6) for name, value in undisturbed.metrics.items()
+    }:
         found.append(f"metrics: {disturbed.metrics}, undisturbed {undisturbed.metrics}")
     if disturbed.versions != 1:
         found.append(f"{disturbed.versions} pushed versions")

@@ -5,27 +5,61 @@ Every class refuses unknown keys and is frozen; `pipeline.config` joins them to 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+import math
+import re
+import urllib.parse
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 # Strict: else `epochs: yes` would be one epoch.
 Positive = Annotated[int, Field(ge=1, strict=True)]
 NotNegative = Annotated[int, Field(ge=0, strict=True)]
 
-Normalization = Literal["zero_one", "minus_one_one", "imagenet", "imagenet_caffe", "standardize"]
+Strategy = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
+Normalization = Literal["none", "zero_one", "minus_one_one", "imagenet", "imagenet_caffe", "standardize"]
+EfficientNet = Literal[
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
+]
+BuiltInModel = Literal["lenet", "cifar_resnet", "mobilenet_v2", "vgg16", EfficientNet]
+
+EFFICIENTNETS: tuple[EfficientNet, ...] = get_args(EfficientNet)
+BUILT_IN_MODELS: tuple[BuiltInModel, ...] = get_args(BuiltInModel)
 
 # What the published ImageNet weights of each model were trained on. Feeding them anything else trains
 # without an error and never gets good, so a recipe that does is refused.
 PRETRAINED_NORMALIZATION: dict[str, Normalization] = {
     "mobilenet_v2": "minus_one_one",
     "vgg16": "imagenet_caffe",
+    **dict.fromkeys(EFFICIENTNETS, "none"),
 }
+
+_BUILDER = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
 
 
 # What Evaluator measures on the test split, and `evaluation.thresholds` bounds; see components.evaluator.
 METRICS = ("accuracy", "loss", "auc", "top_5_accuracy")
+
+
+# Hyperband trains the best of so many trials on, so many times as long.
+HYPERBAND_FACTOR = 3
 
 
 class Settings(BaseModel):
@@ -77,48 +111,287 @@ class TransformConfig(Settings):
 class ModelConfig(Settings):
     """Which network, and where its weights start."""
 
-    name: Literal["lenet", "cifar_resnet", "mobilenet_v2", "vgg16"] = "mobilenet_v2"
+    name: str = Field(
+        "mobilenet_v2", description="a built-in network, or one's own as package.module:function"
+    )
     weights: str | None = Field(None, description="a weights file, `imagenet` (Keras' download), or null")
     alpha: Annotated[float, Field(gt=0.0)] | None = Field(
         None, description="width of mobilenet_v2; read from the weights file when unset"
     )
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    batch_norm: bool = Field(False, description="lenet with batch norm after each convolution")
+    residual: bool = Field(False, description="lenet with a residual block after each pooling")
+    options: dict[str, JsonValue] = Field(
+        {}, description="anything that a network of one's own wants to know"
+    )
+
+    @property
+    def builder(self) -> tuple[str, str] | None:
+        """Module and function of a network of the user's own; None for a built-in one."""
+        match = _BUILDER.fullmatch(self.name)
+        return (match["module"], match["function"]) if match else None
+
+    @model_validator(mode="after")
+    def _name_is_known(self) -> ModelConfig:
+        if self.name not in BUILT_IN_MODELS and self.builder is None:
+            near = difflib.get_close_matches(self.name, BUILT_IN_MODELS, n=1, cutoff=0.5)
+            hint = f": did you mean {near[0]!r}?" if near else "."
+            raise ValueError(
+                f"name: there is no {self.name!r}{hint} Known here: {', '.join(BUILT_IN_MODELS)}; a network "
+                "of your own is named by its function, as package.module:function"
+            )
+        return self
 
     @model_validator(mode="after")
     def _keys_fit_the_model(self) -> ModelConfig:
-        if self.weights is not None and self.name not in PRETRAINED_NORMALIZATION:
+        if self.weights is not None and self.name not in PRETRAINED_NORMALIZATION and not self.builder:
             raise ValueError(
                 f"weights: {self.name} starts from random weights; weights are for "
                 f"{', '.join(sorted(PRETRAINED_NORMALIZATION))}"
             )
         if self.alpha is not None and self.name != "mobilenet_v2":
             raise ValueError(f"alpha: only mobilenet_v2 has a width, got name: {self.name}")
+        for key in ("batch_norm", "residual"):
+            if getattr(self, key) and self.name != "lenet":
+                raise ValueError(
+                    f"{key}: only lenet can be built with and without, got name: {self.name}; leave it out"
+                )
+        if self.options and not self.builder:
+            raise ValueError(
+                f"options: these are for a network of your own (name: package.module:function), {self.name} "
+                f"knows none; got {', '.join(sorted(self.options))}"
+            )
         return self
 
 
-class AugmentationConfig(Settings):
-    """How training images are varied; evaluation and serving never are."""
+class CropConfig(Settings):
+    """The part of an image that is cut out and brought back to the image's size."""
 
-    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "none"
+    area: tuple[Share, Share] = Field(
+        (1.0, 1.0), description="least and largest share of the image's area; [1, 1] cuts nothing"
+    )
+    aspect: tuple[float, float] = Field(
+        (3 / 4, 4 / 3), description="least and largest width to height, as a share of the image's own"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self) -> CropConfig:
+        for name, (low, high) in (("area", self.area), ("aspect", self.aspect)):
+            if not 0.0 < low <= high < float("inf"):
+                raise ValueError(f"{name}: expected [least, largest], both above 0, got [{low}, {high}]")
+        return self
+
+
+class RandAugmentConfig(Settings):
+    """Changes by chance out of a list of thirteen, all of one strength."""
+
+    ops: NotNegative = Field(0, description="how many changes each image gets; 0: none")
+    magnitude: Share = Field(0.3, description="how strong they are; 1 is hard to recognise")
+
+
+class AugmentationConfig(Settings):
+    """How training images are varied, in this order; evaluation and serving never are."""
+
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
+        "none", description="mirrored or not, by an even throw for each direction"
+    )
     translation: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="shifted by up to this share of height and width; what is uncovered is mirrored"
     )
+    crop: CropConfig = CropConfig()
+    zoom: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="shown larger or smaller by up to this share; what is uncovered is mirrored"
+    )
+    rotation: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.0, description="turned by up to this share of a full circle, either way (0.5: any angle); mirrored"
+    )
+    brightness: Share = Field(0.0, description="lighter or darker by up to this share of the range")
+    contrast: Share = Field(0.0, description="stronger or weaker by up to this share")
+    saturation: Share = Field(0.0, description="colours stronger or weaker by up to this share")
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.0, description="colours turned by up to this share of the colour circle, either way"
+    )
+    rand_augment: RandAugmentConfig = RandAugmentConfig()
     erasing: Share = Field(
         0.0, description="chance that a rectangle of 2 to 33 % of the image is filled with 0"
     )
+    mix_up: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="alpha: images and labels blended with another of the batch; 0.2 is usual"
+    )
+    cut_mix: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="alpha: a rectangle of another of the batch pasted in, labels by area; 1 is usual"
+    )
+
+    @model_validator(mode="after")
+    def _alphas_can_be_drawn_by(self) -> AugmentationConfig:
+        for name, alpha in (("mix_up", self.mix_up), ("cut_mix", self.cut_mix)):
+            # Both gammas that a share is drawn by are then the least number of 32 bits, and the share is 0.5.
+            if 0.0 < alpha < 0.05:
+                raise ValueError(
+                    f"{name}: expected 0 (off) or an alpha of 0.05 to 10, got {alpha}: by a smaller one, "
+                    "shares cannot be drawn in 32 bits"
+                )
+        return self
+
+
+class TpuConfig(Settings):
+    """The TPU of `strategy: tpu`."""
+
+    name: str = Field("local", description="`local` on a TPU VM, else its name or its gRPC address")
+    zone: str | None = None
+    project: str | None = None
+
+
+class CheckpointConfig(Settings):
+    """What is kept of a training that is going on, so that it can go on after it was killed."""
+
+    steps: Positive = Field(500, description="one after so many steps, and one after each epoch")
+    min_secs: Annotated[float, Field(ge=0.0)] = Field(
+        10.0, description="none so soon after the last one, the end of a stage apart"
+    )
+    keep: Positive = 2
+
+
+class GuardConfig(Settings):
+    """When training is stopped because it learns nothing."""
+
+    steps: Positive | None = Field(
+        500, description="so many steps no better than guessing stop it; null looks at numbers alone (NaN)"
+    )
+
+
+class WandbConfig(Settings):
+    """Weights & Biases; the key comes from WANDB_API_KEY or `wandb login`."""
+
+    project: Annotated[str, Field(min_length=1, max_length=128)] = "mirante"
+    entity: str | None = Field(None, description="team or user; W&B's default when unset")
+    mode: Literal["online", "offline"] = Field(
+        "online", description="offline writes to the disk alone, for `wandb sync`"
+    )
+    tags: tuple[str, ...] = ()
+
+
+class MlflowConfig(Settings):
+    """MLflow; what the server wants to know of a user comes from MLFLOW_TRACKING_USERNAME and the like."""
+
+    tracking_uri: str | None = Field(
+        None, description="a server or a database; when unset MLFLOW_TRACKING_URI, else <root>/mlflow.db"
+    )
+    experiment: Annotated[str, Field(min_length=1)] = "mirante"
+
+    @model_validator(mode="after")
+    def _names_a_store_and_no_secret(self) -> MlflowConfig:
+        uri = self.tracking_uri
+        if uri is None:
+            return self
+        if "://" not in uri and uri != "databricks":
+            raise ValueError(
+                "tracking_uri: expected a server or a database, such as https://mlflow.example.org or "
+                f"sqlite:///mlflow.db, got {uri!r}"
+            )
+        parts = urllib.parse.urlsplit(uri)
+        if parts.password is not None:
+            # The message is shown and logged, so that the URI is not in it.
+            raise ValueError(
+                f"tracking_uri: a password for {parts.hostname} stands in it, and recipes are kept with "
+                "every run: leave tracking_uri out and set the environment variable MLFLOW_TRACKING_URI, or "
+                "for a server MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return self
+
+
+class TrackingConfig(Settings):
+    """Who is told of the course of a training; docs/tracking.md."""
+
+    tensorboard: bool = Field(True, description="event files beside the model")
+    wandb: WandbConfig | None = None
+    mlflow: MlflowConfig | None = None
+    graph: bool = Field(True, description="whether TensorBoard gets the graph of the training step")
+    profile_steps: tuple[Positive, Positive] | None = Field(
+        None, description="first and last step of each stage that TensorFlow's profiler records"
+    )
+    mistakes: NotNegative = Field(
+        16, description="eval images that a stage got wrong with the highest score, shown after it"
+    )
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TrackingConfig:
+        if self.profile_steps is None:
+            return self
+        first, last = self.profile_steps
+        if last < first:
+            raise ValueError(
+                f"profile_steps: the last step comes before the first, got {[first, last]}; give e.g. "
+                "[20, 30]"
+            )
+        if not self.tensorboard:
+            raise ValueError("profile_steps: profiles are looked at in TensorBoard: set tensorboard: true")
+        return self
+
+
+LATEST_BLESSED = "latest_blessed"
+
+
+class WarmStartConfig(Settings):
+    """Whose weights a training starts from; `from` in recipes, `source` in code, where `from` is no name."""
+
+    source: Annotated[str, Field(min_length=1)] = Field(
+        alias="from",
+        description="latest_blessed, or a pushed model, a .keras or .h5 file, a TensorFlow checkpoint",
+    )
+    fine_tune_checkpoint_type: Literal["classification", "detection", "full"] = Field(
+        "full",
+        description="full takes everything; classification and detection the backbone alone, of a classifier "
+        "or a detector: the head starts anew, and is trained first",
+    )
+
+    @property
+    def is_latest_blessed(self) -> bool:
+        """Whether the source is the model of this pipeline that was blessed last."""
+        return self.source == LATEST_BLESSED
+
+    @property
+    def backbone_only(self) -> bool:
+        """Whether the head starts anew."""
+        return self.fine_tune_checkpoint_type != "full"
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What a run records of its recipe is a recipe again.
+        values = dict(handler(self))
+        return {"from": values.pop("source", self.source), **values}
 
 
 class TrainingConfig(Settings):
-    """How the network is trained, on one device."""
+    """How the network is trained, and on what."""
 
+    strategy: Strategy = Field(
+        "auto", description="auto takes what the machine has: all GPUs, a cluster in TF_CONFIG, or the CPU"
+    )
+    num_gpus: Positive | None = Field(None, description="GPUs to use; all of them when unset")
+    tpu: TpuConfig = TpuConfig()
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="mixed: computes in 16 bits, keeps weights in 32; float16 with loss scaling"
+    )
+    jit_compile: bool | None = Field(
+        None, description="whether XLA compiles the step; when unset, not on CPUs (docs/decisions/004)"
+    )
+    debug: Literal["eager"] | None = Field(None, description="eager runs the step line by line, slowly")
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto", description="where decoded pixels are kept; none decodes them anew in every epoch"
+    )
     epochs: Positive = 10
     fine_tune_epochs: NotNegative = Field(
         0, description="epochs with the pretrained backbone unfrozen, after `epochs` with it frozen"
     )
-    global_batch_size: Positive = 32
+    global_batch_size: Positive | None = Field(None, description="of all replicas together; 32 when unset")
+    per_replica_batch_size: Positive | None = Field(None, description="instead of global_batch_size")
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
     fine_tune_learning_rate: Annotated[float, Field(gt=0.0)] = 1e-5
+    learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="times the number of replicas, or its root; with per_replica_batch_size"
+    )
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NotNegative = 0
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
@@ -127,13 +400,106 @@ class TrainingConfig(Settings):
         None, description="stop after so many epochs without a better eval loss; the best weights are kept"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
+    warm_start: WarmStartConfig | None = Field(None, description="weights to start from (docs/warm-start.md)")
     augmentation: AugmentationConfig = AugmentationConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    guard: GuardConfig = GuardConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    def batch_size(self, num_replicas: int) -> int:
+        """Examples that all replicas together take in one step."""
+        if self.per_replica_batch_size:
+            return self.per_replica_batch_size * num_replicas
+        return self.global_batch_size or 32
+
+    def rate_factor(self, num_replicas: int) -> float:
+        """What the learning rates are multiplied by, as `learning_rate_scaling` says."""
+        return {"none": 1.0, "linear": float(num_replicas), "sqrt": num_replicas**0.5}[
+            self.learning_rate_scaling
+        ]
 
     @model_validator(mode="after")
-    def _warmup_is_shorter_than_training(self) -> TrainingConfig:
+    def _parts_fit_together(self) -> TrainingConfig:
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
             raise ValueError(
                 f"warmup_epochs: must be less than epochs, got {self.warmup_epochs} and {self.epochs}"
+            )
+        if self.global_batch_size and self.per_replica_batch_size:
+            raise ValueError(
+                "per_replica_batch_size: give this or global_batch_size, the other as null; got "
+                f"{self.per_replica_batch_size} and {self.global_batch_size}"
+            )
+        if self.learning_rate_scaling != "none" and not self.per_replica_batch_size:
+            raise ValueError(
+                f"learning_rate_scaling: {self.learning_rate_scaling} is for per_replica_batch_size; a "
+                "global_batch_size is the same on any number of replicas, and so is its rate"
+            )
+        if self.debug and self.jit_compile:
+            raise ValueError("debug: eager runs without a graph, and jit_compile needs one: leave one out")
+        return self
+
+
+class SearchField(Settings):
+    """What a search may give one field: a number between two others, or a value of a list."""
+
+    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    scale: Literal["linear", "log"] = Field("linear", description="log: 1 to 10 as likely as 10 to 100")
+    values: list[Any] | None = None
+
+    @property
+    def limits(self) -> list[Any]:
+        """Both ends of the range, whole numbers as int, or all values."""
+        if self.values is not None:
+            return list(self.values)
+        ends = [end for end in (self.min, self.max) if end is not None]
+        return [int(end) if end.is_integer() else end for end in ends]
+
+    @model_validator(mode="after")
+    def _range_or_list(self) -> SearchField:
+        if self.values is not None:
+            if not self.values:
+                raise ValueError("values: at least one is needed")
+            if any(not isinstance(value, bool | int | float | str) for value in self.values):
+                raise ValueError(f"values: expected numbers, words or true and false, got {self.values}")
+            if (self.min, self.max, self.scale) != (None, None, "linear"):
+                raise ValueError("values: give these, or min, max and scale, not both")
+        elif self.min is None or self.max is None:
+            raise ValueError(
+                "min: this and max are needed, or values, e.g. {min: 0.1, max: 0.5} or {values: [1, 2]}; got "
+                f"{self.model_dump(exclude_none=True, exclude_defaults=True)}"
+            )
+        elif self.min >= self.max:
+            raise ValueError(f"max: must be above min, got {self.max} and {self.min}")
+        elif self.scale == "log" and self.min <= 0:
+            raise ValueError(f"scale: log needs a min above 0, got {self.min}")
+        return self
+
+
+class TunerConfig(Settings):
+    """A search for better values of some fields of `model` and `training`, before the Trainer."""
+
+    trials: Positive = Field(10, description="trainings at most")
+    epochs: Positive | None = Field(None, description="of each trial; training.epochs when unset")
+    objective: Literal["eval_accuracy", "eval_loss"] = "eval_accuracy"
+    algorithm: Literal["random", "bayesian", "hyperband"] = Field(
+        "random", description="hyperband gives few epochs to many trials and `epochs` to the best of them"
+    )
+    fields: dict[str, SearchField] = Field(description="by name, e.g. training.learning_rate")
+
+    def epochs_of_trials(self, training_epochs: int) -> set[int]:
+        """How long the shortest and the longest trial train, where the Trainer would so many epochs."""
+        longest = self.epochs or training_epochs
+        shortest = float(longest)
+        while self.algorithm == "hyperband" and shortest >= HYPERBAND_FACTOR:
+            shortest /= HYPERBAND_FACTOR
+        return {math.ceil(shortest), longest}
+
+    @model_validator(mode="after")
+    def _something_to_search(self) -> TunerConfig:
+        if not self.fields:
+            raise ValueError(
+                "fields: at least one is needed, e.g. {training.optimizer: {values: [adam, sgd]}}"
             )
         return self
 

@@ -4,6 +4,7 @@ The image contract of this module: an encoded image is a scalar string holding a
 channel; pixels are float32 [height_px, width_px, channels], RGB (BGR in `imagenet_caffe` alone), in the value
 range that the normalization names:
 
+    none             [0, 255]             as they are (EfficientNet, which scales them itself)
     zero_one         [0, 1]
     minus_one_one    [-1, 1]              MobileNetV2 (`keras.applications.mobilenet_v2.preprocess_input`)
     imagenet         about [-2.2, 2.7]    (x / 255 - mean) / std, ImageNet's RGB mean and deviation
@@ -56,6 +57,8 @@ def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
 
 def normalize(pixels: tf.Tensor, config: TransformConfig) -> tf.Tensor:
     """float32 [N, H, W, C] in 0..255 to the value range of `config.normalization` (module docstring)."""
+    if config.normalization == "none":
+        return pixels
     if config.normalization == "zero_one":
         return pixels / 255.0
     if config.normalization == "minus_one_one":

@@ -214,9 +214,17 @@ def ingest(
 @click.option("--data", "data_path", metavar="DIR", help="Raw input, or a folder of contract TFRecords.")
 @click.option("--root", type=click.Path(path_type=Path), help="Pipeline root.  [default: runs/<recipe>]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
+@click.option(
+    "--gpu", "num_gpus", type=click.IntRange(min=1), metavar="N", help="Same as --set training.num_gpus=N."
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def run(
-    recipe: str, data_path: str | None, root: Path | None, overrides: tuple[str, ...], as_json: bool
+    recipe: str,
+    data_path: str | None,
+    root: Path | None,
+    overrides: tuple[str, ...],
+    num_gpus: int | None,
+    as_json: bool,
 ) -> int:
     """Run a recipe: ingest, validate, train, evaluate, push.
 
@@ -226,6 +234,8 @@ def run(
     from pipeline.config import load_recipe
     from pipeline.data import check_config
 
+    if num_gpus:
+        overrides = (*overrides, f"training.num_gpus={num_gpus}")
     loaded = load_recipe(recipe, overrides, data_path)
     check_config(loaded.data)  # before the root is touched
     root = Path(os.path.abspath(root or Path("runs") / loaded.name))
@@ -250,6 +260,31 @@ def run(
     if as_json and code != UsageError.exit_code:
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
     return code
+
+
+@main.command(epilog=_example("TF_CONFIG='{...}' mirante worker /shared/runs/cifar10"))
+@click.argument("root")
+def worker(root: str) -> int:
+    """Take part in a training on several machines.
+
+    ROOT is the pipeline root of the `mirante run` that is the chief, on a file system that all machines see
+    (or a bucket). TF_CONFIG names the cluster and this process' place in it. Waits until the chief comes to
+    its Trainer, and ends when the training does.
+    """
+    import logging
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from components.trainer.cluster import run_as_worker
+    from components.trainer.strategy import cluster_tasks
+
+    if len(cluster_tasks()) < 2:
+        raise UsageError(
+            "mirante worker: TF_CONFIG names no cluster: expected JSON like {'cluster': {'worker': "
+            "['host1:port', 'host2:port']}, 'task': {'type': 'worker', 'index': 1}}"
+        )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run_as_worker(root)
+    return 0
 
 
 @main.command(epilog=_example("mirante predict runs/digits/serving photo.jpg other.png --json"))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.config import (
+    HYPERBAND_FACTOR,
+    LATEST_BLESSED,
     METRICS,
     PRETRAINED_NORMALIZATION,
     DataConfig,
@@ -22,11 +25,18 @@ from components.config import (
     Settings,
     TrainingConfig,
     TransformConfig,
+    TunerConfig,
+    WarmStartConfig,
 )
 from components.errors import UsageError
+from components.hyperparameters import check_searched, put
+from components.models.user_code import check_builder
 from components.models.weights_file import check_weights
+from pipeline.best import take_best
 
 RECIPES = Path(__file__).with_name("recipes")
+# Words that stand where a path may stand.
+_NO_PATHS = {"model": ("imagenet",), "warm_start": (LATEST_BLESSED, "")}
 
 
 class Recipe(Settings):
@@ -38,6 +48,10 @@ class Recipe(Settings):
     transform: TransformConfig = TransformConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    tuner: TunerConfig | None = Field(None, description="no search when null")
+    hyperparameters: str | None = Field(
+        None, description="a file of values for `model` and `training`, as a search writes it; null once read"
+    )
     evaluation: EvaluationConfig
     infra_validation: InfraValidationConfig = InfraValidationConfig()
     push: PushConfig = PushConfig()
@@ -45,15 +59,30 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
         wanted = PRETRAINED_NORMALIZATION.get(self.model.name)
-        if self.model.weights is not None and self.transform.normalization != wanted:
+        if wanted == "none" and self.transform.normalization != "none":
+            raise ValueError(
+                f"transform.normalization: {self.model.name} takes pixels of 0 to 255 and scales them "
+                f"itself: expected none, got {self.transform.normalization}; scaled twice, they would all be "
+                "near 0"
+            )
+        if self.model.weights is not None and wanted not in (None, self.transform.normalization):
             raise ValueError(
                 f"transform.normalization: the pretrained weights of {self.model.name} expect {wanted}, "
                 f"got {self.transform.normalization}; with anything else training does not converge"
             )
-        if self.training.fine_tune_epochs and self.model.weights is None:
+        warm_start = self.training.warm_start
+        takes_backbone = warm_start is not None and warm_start.backbone_only
+        if self.training.fine_tune_epochs and self.model.weights is None and not takes_backbone:
             raise ValueError(
-                "training.fine_tune_epochs: there is nothing to fine-tune without model.weights; "
-                "training.epochs trains all of the network"
+                "training.fine_tune_epochs: there is nothing to fine-tune without model.weights, or a "
+                "training.warm_start that takes the backbone alone (fine_tune_checkpoint_type: "
+                "classification or detection); training.epochs trains all of the network"
+            )
+        augmentation = self.training.augmentation
+        if self.transform.channels == 1 and (augmentation.saturation or augmentation.hue):
+            raise ValueError(
+                "training.augmentation: saturation and hue are of colours, and transform.channels is 1: set "
+                "both to 0 (brightness, contrast and rand_augment are for gray images too)"
             )
         if not self.evaluation.thresholds:
             raise ValueError(
@@ -61,6 +90,53 @@ class Recipe(Settings):
                 "because it reached something"
             )
         return self
+
+    @model_validator(mode="after")
+    def _what_is_searched_can_be(self) -> Recipe:
+        if self.tuner is None:
+            return self
+        if self.training.strategy == "multi_worker":
+            raise ValueError(
+                "tuner: a search runs on one machine, and training.strategy is multi_worker: search without "
+                "it and give what was found by `hyperparameters`"
+            )
+        longest = max(self.tuner.epochs_of_trials(self.training.epochs))
+        if self.tuner.algorithm == "hyperband" and longest < HYPERBAND_FACTOR:
+            raise ValueError(
+                f"tuner.epochs: hyperband gives some trials a third of them, so {HYPERBAND_FACTOR} are the "
+                f"least, got {longest}"
+            )
+        for name in self.tuner.fields:
+            try:
+                check_searched(name)
+            except ValueError as e:
+                raise ValueError(f"tuner.fields: {e}") from e
+        for _ in self.searched():
+            pass
+        return self
+
+    def searched(self) -> Iterator[tuple[str, Recipe]]:
+        """What the search may make of this recipe, one field at a time, after the key that asks for it.
+
+        Raises:
+            ValueError: That would be no recipe.
+        """
+        if self.tuner is None:
+            return
+        lengths = self.tuner.epochs_of_trials(self.training.epochs)
+        tried: list[tuple[str, dict[str, Any]]] = [("tuner.epochs", {"training.epochs": n}) for n in lengths]
+        # In the trials, and in the Trainer.
+        tried += [
+            (f"tuner.fields.{name}", {"training.epochs": epochs, name: value})
+            for name, field in self.tuner.fields.items()
+            for value in field.limits
+            for epochs in sorted({*lengths, self.training.epochs})
+        ]
+        for key, values in tried:
+            try:
+                yield key, Recipe.model_validate({**put(self.model_dump(), values), "tuner": None})
+            except ValidationError as e:
+                raise ValueError(f"{key}: {list(values.values())[-1]!r} cannot be: {_worded(e)}") from e
 
 
 def recipe_names() -> list[str]:
@@ -110,8 +186,8 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
         raise UsageError(f"{path}: cannot be read as YAML: {e}") from e
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values at the top, got {type(values).__name__}")
-    for override in overrides:
-        _apply_override(values, override)
+    keys = [_apply_override(values, override) for override in overrides]
+    where = f"{path}{take_best(values, keys)}"
     if data_path is not None:
         section = values["data"] = values.get("data") or {}
         if isinstance(section, dict):
@@ -120,7 +196,7 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
     try:
         loaded = Recipe.model_validate(values)
     except ValidationError as e:
-        raise UsageError(f"{path}: {_worded(e)}") from e
+        raise UsageError(f"{where}: {_worded(e)}") from e
     _check_names(loaded, path)
     return loaded
 
@@ -128,11 +204,20 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
 def _check_names(recipe: Recipe, path: Path) -> None:
     """Refuses what could not be run, before anything is done for it."""
     from components.ingest import source_names
+    from components.trainer.tracking.installed import check_installed
 
     try:
         check_weights(recipe.model)
+        check_installed(recipe.training.tracking)
+        _check_warm_start(recipe.training.warm_start)
+        check_builder(recipe.model)
     except UsageError as e:
         raise UsageError(f"{path}: {e}") from e
+    for key, searched in recipe.searched():
+        try:
+            check_weights(searched.model)
+        except UsageError as e:
+            raise UsageError(f"{path}: {key}: {e}") from e
     names = [("data.source", recipe.data.source, source_names())]
     names += [
         (f"evaluation.{part}", metric, list(METRICS))
@@ -146,7 +231,20 @@ def _check_names(recipe: Recipe, path: Path) -> None:
             raise UsageError(f"{path}: {key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _check_warm_start(config: WarmStartConfig | None) -> None:
+    """Refuses a local path where nothing is; what it holds is looked at when training starts."""
+    if config is None or config.is_latest_blessed or "://" in config.source:
+        return
+    # The prefix of a TensorFlow checkpoint is no file itself.
+    if not os.path.exists(config.source) and not os.path.exists(f"{config.source}.index"):
+        raise UsageError(
+            f"training.warm_start.from: there is nothing at {config.source}; give {LATEST_BLESSED}, a pushed "
+            "model or the folder of its versions, a .keras or .h5 file, or a TensorFlow checkpoint"
+        )
+
+
+def _apply_override(values: dict[str, Any], override: str) -> str:
+    """Puts what `--set` gives into `values`; returns its key."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {override}: expected key.sub=value, e.g. --set training.epochs=3")
@@ -163,18 +261,34 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise UsageError(f"--set {override}: {parent} is a single value and has no keys below it")
     target[last] = value
+    return key.strip()
 
 
 def _make_paths_absolute(values: dict[str, Any]) -> None:
-    for part, key in (("data", "path"), ("model", "weights"), ("push", "destination")):
-        section = values.get(part)
+    training = values.get("training")
+    warm_start = training.get("warm_start") if isinstance(training, dict) else None
+    for part, section, key in (
+        ("data", values.get("data"), "path"),
+        ("model", values.get("model"), "weights"),
+        ("push", values.get("push"), "destination"),
+        ("warm_start", warm_start, "from"),
+    ):
         if not isinstance(section, dict):
             continue
         value = section.get(key)
-        if not isinstance(value, str) or value == "imagenet" or "://" in value:
+        if not isinstance(value, str) or value in _NO_PATHS.get(part, ()) or "://" in value:
             continue
         if part != "data" or not _is_data_name(section.get("source"), value):
             section[key] = os.path.abspath(os.path.expanduser(value))
+    section = values
+    for part in ("training", "tracking", "mlflow"):
+        section = section.get(part)
+        if not isinstance(section, dict):
+            return
+    uri = section.get("tracking_uri")
+    # Three slashes, then a path: a fourth makes it an absolute one.
+    if isinstance(uri, str) and uri.startswith("sqlite:///"):
+        section["tracking_uri"] = f"sqlite:///{os.path.abspath(os.path.expanduser(uri[len('sqlite:///') :]))}"
 
 
 def _is_data_name(source: object, value: str) -> bool:
@@ -190,15 +304,23 @@ def _nearest(word: str, words: Iterable[str]) -> str | None:
 
 def _fields_at(location: tuple[Any, ...]) -> Mapping[str, Any]:
     """The fields of the settings class at `location` in a recipe; empty where there is none."""
-    current: type[BaseModel] = Recipe
+    current: Any = Recipe
     for part in location:
-        field = current.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type):
+        if get_origin(current) is dict:
+            current = get_args(current)[1]
+        elif str(part) in _fields_of(current):
+            current = _fields_of(current)[str(part)].annotation
+        else:
             return {}
-        if not issubclass(field.annotation, BaseModel):
-            return {}
-        current = field.annotation
-    return current.model_fields
+        if get_origin(current) in (Union, UnionType):
+            current = next((kind for kind in get_args(current) if _fields_of(kind)), current)
+    return {field.alias or name: field for name, field in _fields_of(current).items()}
+
+
+def _fields_of(kind: Any) -> Mapping[str, Any]:
+    # On Python 3.10 `dict[str, float]` passes for a type, and then is none.
+    is_class = isinstance(kind, type) and get_origin(kind) is None
+    return kind.model_fields if is_class and issubclass(kind, BaseModel) else {}
 
 
 def _worded(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,20 +32,28 @@ from tfx.proto import (
     transform_pb2,
 )
 from tfx.types import Channel, standard_artifacts
+from tfx.utils import json_utils
 
 import components
+from components.config import WarmStartConfig
 from components.data_gate import DataGate
+from components.errors import UsageError
 from components.evaluator import eval_config
 from components.infra_validator import InfraValidator
+from components.models.user_code import builder_digest
 from components.pusher import AtomicPushExecutor
-from components.resolver import BaselineStrategy
-from components.trainer import run_fn
+from components.resolver import BaselineStrategy, BaseModelStrategy
+from components.trainer import run_fn, weights_source
 from components.transform import preprocessing_fn
+from components.tuner import tuner_fn
+from components.tuner.component import Tuner
 from pipeline.config import Recipe
 from pipeline.data import Examples
 from schemas import features
 
 METADATA_FILE = "metadata.sqlite"
+CHECKPOINTS_FOLDER = "checkpoints"
+SEARCHES_FOLDER = "searches"
 # Beam's in-process runner, asked for by name: since 2.68 the DirectRunner tries to download another one.
 BEAM_PIPELINE_ARGS = (
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
@@ -70,15 +79,28 @@ def _weights_digest(weights: str | None) -> str | None:
     return digest.hexdigest()
 
 
-def _code_digest() -> str:
-    """SHA-256 of the code that makes pixels and models.
+def _warm_start_digest(warm_start: WarmStartConfig | None, push_destination: str) -> dict[str, str]:
+    """SHA-256 of the weights that a training starts from, for the same reason."""
+    if warm_start is None or warm_start.is_latest_blessed:
+        return {}
+    if os.path.normpath(warm_start.source) == os.path.normpath(push_destination):
+        raise UsageError(
+            f"training.warm_start.from: {warm_start.source} is where this recipe pushes to: each run would "
+            "find another model there and train again. Take latest_blessed, or the folder of one version"
+        )
+    return {"warm_start_sha256": weights_source.digest(warm_start.source)}
+
+
+def _code_digest(*more: str) -> str:
+    """SHA-256 of the code that makes pixels and models, and of more packages of `components`.
 
     TFX's cache looks at inputs and parameters, not at code: without it a new release would go on with the old
     graph.
     """
     floor = Path(components.__file__).parent
-    modules = [floor / "config.py", floor / "transform.py"]
-    modules += sorted((floor / "models").glob("*.py")) + sorted((floor / "trainer").glob("*.py"))
+    modules = [floor / "config.py", floor / "hyperparameters.py", floor / "transform.py"]
+    for package in ("models", "trainer", *more):
+        modules += sorted((floor / package).glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
@@ -92,7 +114,8 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         root: The pipeline root: artifacts, metadata and pushed models lie below it.
 
     Raises:
-        UsageError: A threshold names a metric that this data set does not have.
+        UsageError: A threshold names a metric that this data set does not have, or there are no weights where
+            the training is to start from.
     """
     code_sha256 = _code_digest()
     # Bring in the records: the three splits that ingest made.
@@ -142,21 +165,62 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         custom_config={"transform": recipe.transform.model_dump(), "code_sha256": code_sha256},
     )
     transform.add_upstream_node(data_gate)
+    push_destination = recipe.push.destination or str(root / "serving")
+    # Of the trials and of the Trainer alike.
+    trained_on: dict[str, Any] = {
+        "examples": example_gen.outputs["examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema_gen.outputs["schema"],
+    }
+    training_config = {
+        "transform": recipe.transform.model_dump(),
+        "model": recipe.model.model_dump(),
+        "training": recipe.training.model_dump(),
+        "weights_sha256": _weights_digest(recipe.model.weights),
+        "builder_sha256": builder_digest(recipe.model),
+        "code_sha256": code_sha256,
+        "checkpoints": str(root / CHECKPOINTS_FOLDER),
+        "about": {
+            "recipe": recipe.name,
+            "data": os.path.basename(recipe.data.path or recipe.data.source),
+        },
+        **_warm_start_digest(recipe.training.warm_start, push_destination),
+    }
+    # The model to start from, where the recipe says: the latest blessed one that this training did not make.
+    base_model = None
+    if recipe.training.warm_start and recipe.training.warm_start.is_latest_blessed:
+        base_model = Resolver(
+            strategy_class=BaseModelStrategy,
+            config={"custom_config": json_utils.dumps(training_config)},
+            **trained_on,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("BaseModelResolver")
+    training_inputs: dict[str, Any] = {
+        **trained_on,
+        "base_model": base_model.outputs["model"] if base_model else None,
+        "train_args": trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[features.EVAL]),
+    }
+    # Where the recipe asks for it, search for better values of some of its fields.
+    tuner = None
+    if recipe.tuner is not None:
+        tuner = Tuner(
+            tuner_fn=_import_path(tuner_fn),
+            **training_inputs,
+            custom_config={
+                **training_config,
+                "tuner": recipe.tuner.model_dump(),
+                "code_sha256": _code_digest("tuner"),
+                "checkpoints": str(root / SEARCHES_FOLDER),
+            },
+        )
     # Train on the raw records through that graph, and export both as one model.
     trainer = Trainer(
         run_fn=_import_path(run_fn),
-        examples=example_gen.outputs["examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gen.outputs["schema"],
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
-        custom_config={
-            "transform": recipe.transform.model_dump(),
-            "model": recipe.model.model_dump(),
-            "training": recipe.training.model_dump(),
-            "weights_sha256": _weights_digest(recipe.model.weights),
-            "code_sha256": code_sha256,
-        },
+        **training_inputs,
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        custom_config=training_config,
     )
     # The latest blessed model other than this one, to compare with.
     resolver = Resolver(
@@ -186,9 +250,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=recipe.push.destination or str(root / "serving")
-            )
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
         ),
         custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
     )
@@ -203,6 +265,8 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
             distribution_validator,
             data_gate,
             transform,
+            *([base_model] if base_model else []),
+            *([tuner] if tuner else []),
             trainer,
             resolver,
             evaluator,

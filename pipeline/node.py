@@ -132,7 +132,7 @@ class NodeRunner:
                 return NodeResult(FAILED, time.monotonic() - began, error=error)
             cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
             if node.node_info.type.name == _RESOLVER:
-                cached = self._resolved_as_before(store, execution)
+                cached = self._resolved_as_before(node, store, execution)
             outputs = {
                 key: Output(artifact.uri, _properties(artifact))
                 for key, artifact in _outputs(store, execution.id).items()
@@ -140,14 +140,14 @@ class NodeRunner:
         return NodeResult(CACHED if cached else COMPLETED, time.monotonic() - began, outputs)
 
     @staticmethod
-    def _resolved_as_before(store: Any, execution: Any) -> bool:
+    def _resolved_as_before(node: Any, store: Any, execution: Any) -> bool:
         """Whether a Resolver, which executes nothing, gave what it gave the last time."""
-        executions = store.get_executions_by_type(
-            store.get_execution_types_by_id([execution.type_id])[0].name
-        )
+        # Of this node: all Resolvers have one type.
+        (name,) = (c.name.field_value.string_value for c in node.contexts.contexts if c.type.name == "node")
+        context = store.get_context_by_type_and_name("node", name)
         former = [
             other.id
-            for other in executions
+            for other in store.get_executions_by_context(context.id)
             if other.id < execution.id and other.last_known_state == metadata_store_pb2.Execution.COMPLETE
         ]
         if not former:

@@ -25,12 +25,14 @@ from rich.table import Table
 from components.disk_full import disk_full_error
 from components.errors import MiranteError, NotBlessedError, UsageError, causes
 from pipeline import data
+from pipeline.best import write_best
 from pipeline.config import Recipe
 from pipeline.console import progress_bar, quiet_libraries
 from schemas.curated import write_schema
 
-# In the order in which they run; here as well as in `pipeline.definition` so that they can be told to the
-# user seconds before TFX is imported. A test holds the two together.
+# Of every recipe, in the order in which they run; `node_ids` adds what some recipes have. Here as well as in
+# `pipeline.definition` so that they can be told to the user seconds before TFX is imported. Tests hold them
+# together.
 NODE_IDS = (
     "ImportExampleGen",
     "ImportSchemaGen",
@@ -45,6 +47,17 @@ NODE_IDS = (
     "Evaluator",
     "Pusher",
 )
+
+
+def node_ids(recipe: Recipe) -> tuple[str, ...]:
+    """The nodes of a recipe's pipeline, in the order in which they run."""
+    ids = list(NODE_IDS)
+    warm_start = recipe.training.warm_start
+    if warm_start is not None and warm_start.is_latest_blessed:
+        ids.insert(ids.index("Trainer"), "BaseModelResolver")
+    if recipe.tuner is not None:
+        ids.insert(ids.index("Trainer"), "Tuner")
+    return tuple(ids)
 
 
 @dataclasses.dataclass
@@ -164,7 +177,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
         examples_folder = _prepare_data(recipe, root, console)
         examples = data.describe(examples_folder, recipe.data)
-        console.print(f"  will run    {' > '.join(NODE_IDS)}", soft_wrap=True)
+        console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
         schema_file = write_schema(examples.class_names, root / "schema")
         with console.status("loading TFX"):
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
@@ -249,7 +262,9 @@ def _take_in(
     node_id: str, outputs: dict[str, Any], result: RunResult, class_names: Sequence[str]
 ) -> list[str]:
     """Takes over what a node's outputs say of the model, be they new or cached; returns why it is refused."""
-    if node_id == "Evaluator":
+    if node_id == "Tuner":
+        write_best(outputs["best_hyperparameters"].uri, Path(result.root) / "runs" / result.run_id)
+    elif node_id == "Evaluator":
         from components.evaluator import read_evaluation
 
         evaluation = read_evaluation(outputs["evaluation"].uri)

@@ -25,8 +25,11 @@ def real_data_dir() -> Path:
 
 
 def pytest_configure() -> None:
-    """A shell starts its background jobs with SIGINT ignored, and so were what tests start and interrupt."""
+    """Sets what TensorFlow reads once, and what children inherit."""
+    # A shell starts its background jobs with SIGINT ignored, and so were what tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # XLA on a CPU takes minutes to optimise networks of depthwise convolutions, and seconds to compile them.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -57,7 +57,7 @@ def test_recipes_lists_each_with_its_first_line() -> None:
             "training.epochs: input should be a valid integer",
         ),
         (("run", "digits", "--set", "training.epochs"), "expected key.sub=value"),
-        (("run", "digits", "--set", "model.name=alexnet"), "model.name: input should be"),
+        (("run", "digits", "--set", "model.name=alexnet"), "model.name: there is no 'alexnet'"),
         (
             ("run", "mnist"),
             "The source idx needs an INPUT: a folder, a .zip or a .tar(.gz); "

@@ -141,7 +141,13 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ("training.seed=-1", "training.seed: input should be greater than or equal to 0, got -1"),
         ("training.label_smoothing=1", "training.label_smoothing: input should be less than 1, got 1"),
         ("training.warmup_epochs=10", "training.warmup_epochs: must be less than epochs, got 10 and 10"),
-        ("model.name=resnet50", "model.name: input should be 'lenet', 'cifar_resnet', 'mobilenet_v2'"),
+        (
+            "model.name=mobilenet_v3",
+            "model.name: there is no 'mobilenet_v3': did you mean 'mobilenet_v2'? Known here: lenet, ci",
+        ),
+        ("model.name=my/networks.py:build", "as package.module:function"),
+        ("model.options={depth: 3}", "model.options: these are for a network of your own"),
+        ("model.batch_norm=true", "model.batch_norm: only lenet can be built with and without"),
         ("model.weights=w.h5", "transform.normalization: the pretrained weights of mobilenet_v2 expect"),
         ("transform.channels=4", "transform.channels: input should be 1 or 3, got 4"),
         ("data.splits={train: 2}", "data.splits.train: input should be less than or equal to 1, got 2"),
@@ -299,6 +305,51 @@ def test_only_mobilenet_has_a_width() -> None:
     with pytest.raises(ValidationError, match="alpha: only mobilenet_v2 has a width, got name: vgg16"):
         ModelConfig(name="vgg16", alpha=0.5)
     assert ModelConfig(name="mobilenet_v2", alpha=0.5).alpha == 0.5
+
+
+def test_only_lenet_has_options_of_its_own() -> None:
+    for key in ("batch_norm", "residual"):
+        with pytest.raises(
+            ValidationError, match=f"{key}: only lenet .* got name: cifar_resnet; leave it out"
+        ):
+            ModelConfig(name="cifar_resnet", **{key: True})
+        assert getattr(ModelConfig(name="lenet", **{key: True}), key)
+
+
+@pytest.mark.parametrize("name", ["networks:build", "my_package.networks:build", "a.b_2.c:_build3"])
+def test_a_network_of_ones_own_is_named_by_its_function(name: str) -> None:
+    config = ModelConfig(name=name, weights="w.h5", options={"widths": [8, 16], "deep": None})
+    assert config.builder == tuple(name.split(":"))
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    "name", ["networks", "networks:", ":build", "a..b:build", "2a:build", "a:b:c", "a b:c"]
+)
+def test_what_is_no_name_of_a_network_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"name: there is no .* named by its function, as package"):
+        ModelConfig(name=name)
+
+
+def test_options_are_what_json_can_hold() -> None:
+    with pytest.raises(ValidationError, match="options"):
+        ModelConfig(name="networks:build", options={"when": object()})
+
+
+def test_a_module_that_is_nowhere_is_refused_before_the_run(tmp_path: Path) -> None:
+    said = refusal(write_recipe(tmp_path, model={"name": "no_such_package.networks:build"}))
+    assert (
+        "model.name: no_such_package.networks:build: there is no module no_such_package.networks in" in said
+    )
+    assert "set PYTHONPATH to the folder that no_such_package lies in. Searched: " in said
+
+
+def test_efficientnet_takes_raw_pixels_with_any_weights(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, model={"name": "efficientnet_b0"}, transform={"normalization": "zero_one"})
+    assert "transform.normalization: efficientnet_b0 takes pixels of 0 to 255" in refusal(path)
+    for weights in ("null", "imagenet"):
+        recipe = load_recipe(path, ["transform.normalization=none", f"model.weights={weights}"])
+        assert recipe.transform.normalization == "none"
 
 
 @pytest.mark.parametrize("normalization", ["imagenet", "imagenet_caffe"])

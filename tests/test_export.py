@@ -35,13 +35,6 @@ print(json.dumps({"answers": answers, "foreign": [name for name in foreign if na
 """
 
 
-def in_file_order(split: Tiny) -> SplitInput:
-    """The split's examples as they stand in the file, to be compared one by one."""
-    examples = SplitInput("train", [split.pattern], split.tft_output)
-    examples.fits_in_memory = False
-    return examples
-
-
 @pytest.fixture(scope="module")
 def loaded(export: Callable[[int], Exported]) -> dict[int, tf.Module]:
     return {channels: tf.saved_model.load(str(export(channels).folder)) for channels in (1, 3)}
@@ -51,12 +44,13 @@ def probabilities(outputs: dict[str, tf.Tensor]) -> np.ndarray:
     return outputs["probabilities"].numpy()
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_training_and_serving_see_the_same_pixels_bit_for_bit(
-    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int
+    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int, cache: str
 ) -> None:
     split = make_tiny(channels)
-    images, labels = next(iter(in_file_order(split).batches(12)))
+    images, labels = SplitInput("train", [split.pattern], split.tft_output, cache).load(tf.range(12))
     # Two shards are read in turn, which is the order of the records.
     assert labels.numpy().tolist() == [index % 3 for index in range(12)]
     served = loaded[channels].transform(tf.constant(split.encoded))
@@ -76,7 +70,7 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
 ) -> None:
     split, model = make_tiny(channels), export(channels).model
     signatures = loaded[channels].signatures
-    images, _ = next(iter(in_file_order(split).batches(BATCH)))
+    images, _ = SplitInput("train", [split.pattern], split.tft_output).load(tf.range(BATCH))
     trained = tf.function(lambda pixels: tf.nn.softmax(model(pixels, training=False)))(images).numpy()
     by_bytes = probabilities(signatures["serving_default"](image_bytes=tf.constant(split.encoded[:BATCH])))
     by_example = probabilities(signatures["serving_tf_examples"](examples=tf.constant(split.records[:BATCH])))

@@ -1,4 +1,4 @@
-"""The networks: shapes, sizes, that they learn, and which weights files they take."""
+"""The built-in networks: shapes, sizes, that they learn, and which weights files they take."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from components.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
 from components.models.pretrained import pooled_backbone
 from components.models.weights_file import ALPHA_BY_PROJECTION, alpha_of
+from components.transform import IMAGENET_MEAN, IMAGENET_STD
 from tests.failures import weights_file
 
 # A small input for each; MobileNetV2 at its narrowest published width, to be quick.
@@ -24,19 +25,35 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "cifar_resnet": ({}, (32, 32, 3)),
     "mobilenet_v2": ({"alpha": 0.35}, (64, 64, 3)),
     "vgg16": ({}, (32, 32, 3)),
+    "efficientnet_b0": ({}, (32, 32, 3)),
 }
 
 
 def build(
-    name: str, shape: tuple[int, int, int], num_classes: int = 10, seed: int = 0, **options: Any
+    name: str,
+    shape: tuple[int, int, int],
+    num_classes: int = 10,
+    seed: int = 0,
+    policy: str = "float32",
+    **options: Any,
 ) -> keras.Model:
-    keras.backend.clear_session()
+    keras.backend.clear_session()  # and with it the policy
     keras.utils.set_random_seed(seed)
-    return build_model(ModelConfig(name=name, **options), shape, num_classes)
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build_model(ModelConfig(name=name, **options), shape, num_classes)
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
-def images(count: int, shape: tuple[int, int, int]) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(0).uniform(-1, 1, (count, *shape)), tf.float32)
+def images(count: int, shape: tuple[int, int, int], low: float = -1, high: float = 1) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).uniform(low, high, (count, *shape)), tf.float32)
+
+
+def images_for(name: str, count: int) -> tf.Tensor:
+    """In the range that the network takes."""
+    _, shape = NETWORKS[name]
+    return images(count, shape, 0, 255) if name.startswith("efficientnet") else images(count, shape)
 
 
 def published_layout(model: keras.Model, path: Path) -> str:
@@ -68,7 +85,7 @@ def test_every_model_gives_logits_and_learns(name: str) -> None:
     assert model.input_shape == (None, *shape)
     assert model.output_shape == (None, 7)
     assert model.get_layer(BACKBONE).output_shape[1:] == model.get_layer(HEAD).input_shape[1:]
-    batch, labels = images(16, shape), tf.range(16) % 7
+    batch, labels = images_for(name, 16), tf.range(16) % 7
     logits = model(batch, training=False).numpy()
     assert logits.shape == (16, 7)
     assert logits.dtype == np.float32
@@ -77,6 +94,9 @@ def test_every_model_gives_logits_and_learns(name: str) -> None:
 
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     before = [variable.numpy() for variable in model.trainable_variables]
+    for layer in model.get_layer(BACKBONE).layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # EfficientNet leaves blocks out by chance, which would change every loss
     with tf.GradientTape() as tape:
         loss = loss_of(labels, model(batch, training=True))
     # Small enough for a network of batch norms at random weights, whose gradients are large.
@@ -101,6 +121,38 @@ def test_lenet_has_as_many_parameters_as_the_paper_counts() -> None:
     assert model.get_layer(HEAD).count_params() == dense == 107_134
 
 
+def test_lenet_with_batch_norm_and_residual_blocks() -> None:
+    shape, plain = (28, 28, 1), 13_248
+    # A batch norm has four parameters a filter, and takes the place of the bias.
+    normed = build("lenet", shape, batch_norm=True)
+    assert normed.get_layer(BACKBONE).count_params() == plain + 3 * (16 + 32)
+    # Two 3 x 3 convolutions that keep the filters.
+    blocks = sum(2 * (9 * filters * filters + filters) for filters in (16, 32))
+    residual = build("lenet", shape, residual=True)
+    assert residual.get_layer(BACKBONE).count_params() == plain + blocks == 36_384
+    both = build("lenet", shape, batch_norm=True, residual=True)
+    assert both.get_layer(BACKBONE).count_params() == plain + blocks + 3 * (16 + 32) * 3
+    for model in (normed, residual, both):
+        assert model.get_layer(HEAD).count_params() == 107_134
+        kinds = [type(layer).__name__ for layer in model.get_layer(BACKBONE).layers]
+        # Each batch norm stands right before what makes it non-linear, or before a sum.
+        after = {kinds[i + 1] for i, kind in enumerate(kinds) if kind == "BatchNormalization"}
+        assert after <= {"Activation", "Add"}
+
+
+def test_a_residual_block_adds_what_went_into_it() -> None:
+    backbone = build("lenet", (28, 28, 1), residual=True).get_layer(BACKBONE)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3):
+            layer.set_weights([np.zeros_like(value) for value in layer.get_weights()])
+    plain = build("lenet", (28, 28, 1)).get_layer(BACKBONE)
+    fives = [layer for layer in backbone.layers if getattr(layer, "kernel_size", None) == (5, 5)]
+    for source, target in zip(fives, plain.layers[1:4:2], strict=True):
+        target.set_weights(source.get_weights())
+    batch = images(4, (28, 28, 1))
+    np.testing.assert_allclose(backbone(batch), plain(batch), rtol=1e-5, atol=1e-6)
+
+
 def test_cifar_resnet_has_0_31_million_parameters() -> None:
     model = build("cifar_resnet", (32, 32, 3))
 
@@ -123,6 +175,9 @@ def test_cifar_resnet_has_0_31_million_parameters() -> None:
         ("mobilenet_v2", {"alpha": 0.35}, 1280, 1_691_208 - 1_281_000),
         ("mobilenet_v2", {"alpha": 1.4}, 1792, 6_156_712 - 1_793_000),
         ("vgg16", {}, 512, 14_714_688),
+        ("efficientnet_b0", {}, 1280, 5_330_571 - 1_281_000),
+        ("efficientnet_b1", {}, 1280, 7_856_239 - 1_281_000),
+        pytest.param("efficientnet_b7", {}, 2560, 66_658_687 - 2_561_000, marks=pytest.mark.slow),
     ],
 )
 def test_applications_have_their_published_size(
@@ -156,6 +211,22 @@ def test_lenet_says_that_the_image_is_too_small() -> None:
     said = refusal((15, 28, 1), name="lenet")
     assert said.startswith("model.name: lenet needs images of at least 16 px, got 15 x 28: raise transform.")
     assert build("lenet", (16, 16, 1)).output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_are_float32_in_mixed_precision(name: str, policy: str) -> None:
+    options, shape = NETWORKS[name]
+    model = build(name, shape, num_classes=7, policy=policy, **options)
+    kinds = {layer.compute_dtype for layer in model.get_layer(BACKBONE).layers if layer.weights}
+    assert policy.removeprefix("mixed_") in kinds
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    assert model.get_layer(HEAD).get_layer("logits").compute_dtype == "float32"
+    logits = model(images_for(name, 2), training=True)
+    assert logits.dtype == tf.float32
+    # More digits than 16 bits hold.
+    rounded = tf.cast(tf.cast(logits, policy.removeprefix("mixed_")), tf.float32)
+    assert np.abs(logits - rounded).max() > 0
 
 
 def test_vgg16_says_that_the_image_is_too_small() -> None:
@@ -282,6 +353,85 @@ def test_a_download_that_fails_says_what_to_do() -> None:
         "model.weights: imagenet: Keras could not download the weights of vgg16 (URL fetch"
     )
     assert said.endswith("on a machine without network, give the path of a weights file")
+
+
+# --- EfficientNet, which scales its input itself
+
+
+def seen_by_the_stem(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """What EfficientNet's first convolution gets."""
+    backbone = model.get_layer(BACKBONE)
+    probe = keras.Model(backbone.inputs, backbone.get_layer("stem_conv_pad").input)
+    return keras.ops.convert_to_numpy(probe(pixels))
+
+
+@pytest.fixture(scope="module")
+def efficientnet_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """B0 in the layout of the published file, deviations for variances as in it."""
+    network = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    normalization = next(x for x in network.layers if isinstance(x, keras.layers.Normalization))
+    normalization.set_weights([np.array(IMAGENET_MEAN), np.array(IMAGENET_STD), np.array(0)])
+    return published_layout(network, tmp_path_factory.mktemp("efficientnet") / "b0_notop.h5")
+
+
+PIXELS = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+
+
+def test_efficientnet_with_random_weights_divides_by_255() -> None:
+    np.testing.assert_allclose(
+        seen_by_the_stem(build("efficientnet_b0", (32, 32, 3)), PIXELS), PIXELS / 255, 1e-6
+    )
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_efficientnet_from_a_file_sees_imagenets_mean_and_deviation(
+    efficientnet_file: str, policy: str
+) -> None:
+    model = build("efficientnet_b0", (32, 32, 3), weights=efficientnet_file, policy=policy)
+    assert model.get_layer(BACKBONE).get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
+    expected = (PIXELS / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(seen_by_the_stem(model, PIXELS), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_efficientnet_sees_is_kept_in_the_saved_model(efficientnet_file: str, tmp_path: Path) -> None:
+    model = build("efficientnet_b0", (32, 32, 3), weights=efficientnet_file)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(seen_by_the_stem(again, PIXELS), seen_by_the_stem(model, PIXELS))
+    np.testing.assert_allclose(again(PIXELS), model(PIXELS), rtol=1e-5, atol=1e-5)
+
+
+def test_the_weights_of_another_efficientnet_are_refused(efficientnet_file: str) -> None:
+    for name in ("efficientnet_b1", "efficientnet_b4"):
+        said = refusal(name=name, weights=efficientnet_file)
+        assert said.startswith(
+            f"model.weights: {efficientnet_file} is of efficientnet_b0, and model.name is {name}: set model"
+        )
+    assert f"{efficientnet_file} holds no vgg16" in refusal(name="vgg16", weights=efficientnet_file)
+
+
+@pytest.mark.parametrize(
+    ("layers", "found"),
+    [
+        ({"top_conv": 1280, "block1b_dwconv": 16}, "efficientnet_b1"),
+        ({"top_conv": 1536}, "efficientnet_b3"),
+        ({"top_conv": 2560}, "efficientnet_b7"),
+        ({"top_conv": 999}, "an unknown EfficientNet (its top_conv has 999 filters)"),
+    ],
+)
+def test_efficientnets_are_told_apart(tmp_path: Path, layers: dict[str, int], found: str) -> None:
+    file = weights_file(tmp_path / "weights.h5", {"block2a_dwconv": 96, **layers})
+    assert refusal(name="efficientnet_b0", weights=file).startswith(
+        f"model.weights: {file} is of {found}, and "
+    )
+
+
+def test_efficientnet_v2_is_no_efficientnet(tmp_path: Path) -> None:
+    file = weights_file(tmp_path / "v2.h5", {"block2a_project_conv": 32, "top_conv": 1280})
+    assert "holds no efficientnet_b0: it has no layer block2a_dwconv" in refusal(
+        name="efficientnet_b0", weights=file
+    )
 
 
 @pytest.mark.parametrize("name", sorted(PRETRAINED_NORMALIZATION))

@@ -1,4 +1,4 @@
-"""The baseline: which of the models in ML Metadata a candidate is compared with."""
+"""Which of the models in ML Metadata a candidate is compared with, and which one a training starts from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
-from components.resolver import BaselineStrategy
+from components.resolver import BaselineStrategy, BaseModelStrategy
 
 CLASSES = ("bird", "cat", "dog")
 
@@ -61,6 +62,42 @@ class Store:
         resolved = BaselineStrategy().resolve_artifacts(self._store, inputs)
         assert set(resolved) == {"candidate", "model", "model_blessing"}
         return [model.id for model in resolved["model"]], [item.id for item in resolved["model_blessing"]]
+
+    def examples(self) -> int:
+        """Adds examples and returns their id."""
+        return self._put(standard_artifacts.Examples(), "examples")
+
+    def train(self, config: str, examples_id: int, model_id: int | None = None) -> int:
+        """Adds an execution of a Trainer that made a model, a new one if none is given; returns its id."""
+        kind = metadata_store_pb2.ExecutionType(name="Trainer")
+        kind.properties["custom_config"] = metadata_store_pb2.STRING
+        execution = metadata_store_pb2.Execution(type_id=self._store.put_execution_type(kind))
+        execution.custom_properties["custom_config"].string_value = config
+        (execution_id,) = self._store.put_executions([execution])
+        model_id = model_id or self.model()
+        for key, artifact_id, direction in (
+            ("examples", examples_id, metadata_store_pb2.Event.INPUT),
+            ("model", model_id, metadata_store_pb2.Event.OUTPUT),
+        ):
+            event = metadata_store_pb2.Event(
+                execution_id=execution_id, artifact_id=artifact_id, type=direction
+            )
+            event.path.steps.add().key = key
+            event.path.steps.add().index = 0
+            self._store.put_events([event])
+        return model_id
+
+    def base_model(self, config: str, examples_id: int) -> list[int]:
+        """The ids of the models that a training would start from."""
+        inputs = {
+            "examples": [a for a in self._all(standard_artifacts.Examples) if a.id == examples_id],
+            "model": self._all(standard_artifacts.Model),
+            "model_blessing": self._all(standard_artifacts.ModelBlessing),
+        }
+        resolved = BaseModelStrategy(config).resolve_artifacts(self._store, inputs)
+        assert resolved["examples"] == inputs["examples"]  # handed on
+        assert len(resolved["model"]) == len(resolved["model_blessing"])
+        return [model.id for model in resolved["model"]]
 
 
 @pytest.fixture
@@ -135,3 +172,51 @@ def test_a_model_of_another_class_list_is_skipped(store: Store, classes: tuple[s
 def test_without_a_candidate_there_is_no_baseline(store: Store) -> None:
     store.bless(store.model())
     assert store.baseline(None) == ([], [])
+
+
+# --- the model that a training starts from
+
+
+def test_the_first_training_starts_without_a_model(store: Store) -> None:
+    examples = store.examples()
+    assert store.base_model("a", examples) == []
+    store.train("a", examples)  # not blessed
+    assert store.base_model("b", examples) == []
+
+
+def test_a_training_starts_from_the_model_blessed_last(store: Store) -> None:
+    examples = store.examples()
+    models = [store.train(name, examples) for name in "abc"]
+    store.bless(models[1])
+    store.bless(models[0])
+    store.bless(models[2], blessed=0)
+    assert store.base_model("d", examples) == [models[0]]
+
+
+def test_the_same_training_starts_from_what_it_started_from(store: Store) -> None:
+    # Run again after its result was blessed, and after that again: it is in the cache each time.
+    examples = store.examples()
+    former = store.train("a", examples)
+    store.bless(former)
+    assert store.base_model("b", examples) == [former]
+    made = store.train("b", examples)
+    store.bless(made)
+    for _ in range(2):
+        assert store.base_model("b", examples) == [former]
+        store.train("b", examples, made)  # what TFX writes of a cached execution
+    # The first training in turn starts from what was blessed since.
+    assert store.base_model("a", examples) == [made]
+
+
+def test_new_data_starts_from_the_model_of_the_old(store: Store) -> None:
+    old, new = store.examples(), store.examples()
+    model = store.train("a", old)
+    store.bless(model)
+    assert store.base_model("a", old) == []
+    assert store.base_model("a", new) == [model]
+
+
+def test_a_model_that_nobody_knows_the_making_of_is_a_start(store: Store) -> None:
+    model = store.model()
+    store.bless(model)
+    assert store.base_model("a", store.examples()) == [model]

@@ -25,6 +25,7 @@ pytest_plugins = ["tests.fixtures"]
 # RGB; 51 is a fifth of 255.
 PIXEL = (255, 0, 51)
 NORMALIZED = {
+    "none": PIXEL,
     "zero_one": (1.0, 0.0, 0.2),
     "minus_one_one": (1.0, -1.0, -0.6),
     # By channel: (1 - 0.485) / 0.229 and so on.
@@ -192,6 +193,7 @@ def test_normalize_by_hand(normalization: str, expected: tuple[float, ...]) -> N
 @pytest.mark.parametrize(
     ("normalization", "theirs"),
     [
+        ("none", keras.applications.efficientnet.preprocess_input),
         ("minus_one_one", keras.applications.mobilenet_v2.preprocess_input),
         ("imagenet_caffe", keras.applications.vgg16.preprocess_input),
         ("imagenet", keras.applications.densenet.preprocess_input),
@@ -203,7 +205,7 @@ def test_normalize_agrees_with_keras_applications(normalization: str, theirs: Ca
     np.testing.assert_allclose(ours, theirs(pixels.copy()), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("normalization", ["zero_one", "minus_one_one"])
+@pytest.mark.parametrize("normalization", ["none", "zero_one", "minus_one_one"])
 def test_gray_is_normalised_too(normalization: str) -> None:
     settings = config(1, 3, channels=1, normalization=normalization)
     out = normalize(tf.constant([[[[255.0], [0.0], [51.0]]]]), settings).numpy()

@@ -159,6 +159,7 @@ def export(split: Tiny, folder: Path) -> Exported:
     from components.models import HEAD, build_model
     from components.trainer.export import save_model
 
+    keras.backend.clear_session()  # as the Trainer does: layers are counted from 0
     keras.utils.set_random_seed(split.config.channels)
     shape = (split.config.height_px, split.config.width_px, split.config.channels)
     model = build_model(ModelConfig(name="lenet"), shape, len(CLASS_NAMES))

@@ -1,16 +1,20 @@
-"""The networks a recipe can name.
+"""The networks a recipe can name: those of this package, and any function of the user's own.
 
 A network takes `[N, height_px, width_px, channels]` float32 pixels as Transform makes them and gives
 `[N, classes]` float32 logits. It has two parts, layers named `backbone` (pixels to `[N, D]` features) and
-`head` (features to logits), so that the head can be trained alone on a pretrained backbone.
+`head` (features to logits), so that the head can be trained alone on a pretrained backbone. A user's own may
+have one part, `network`. Logits are float32 under every dtype policy: softmax needs the digits.
+
+docs/models.md lists them, and tells how to name one's own.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING
 
-from components.config import ModelConfig
+from components.config import EFFICIENTNETS, ModelConfig
 
 if TYPE_CHECKING:
     import keras
@@ -20,29 +24,58 @@ HEAD = "head"
 
 
 def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
-    """Builds the network that `config` names.
+    """Builds the network that `config` names, under the dtype policy that is set.
 
     Args:
-        config: The recipe's `model` part; `components.models.<config.name>` builds backbone and head.
+        config: The recipe's `model` part.
         input_shape: Height and width in pixels, and channels.
         num_classes: Length of the logits.
 
     Raises:
-        MiranteError: The weights cannot be had or do not fit, or the input is too small for the network.
+        MiranteError: The weights cannot be had or do not fit, the input is too small for the network, or the
+            user's own function cannot be had or does not return a network.
     """
     import keras
 
-    module = importlib.import_module(f"components.models.{config.name}")
-    backbone, head = module.build(config, input_shape, num_classes)
+    module = importlib.import_module(f"components.models.{_module_of(config)}")
     inputs = keras.Input(input_shape, name="image")
-    return keras.Model(inputs, head(backbone(inputs)), name=config.name)
+    outputs = inputs
+    for part in module.build(config, input_shape, num_classes):
+        outputs = part(outputs)
+    # A name of Keras' may hold neither dots nor colons everywhere.
+    return keras.Model(inputs, outputs, name=re.sub(r"\W", "_", config.name))
+
+
+def _module_of(config: ModelConfig) -> str:
+    """The module of this package whose `build` gives the network's parts."""
+    if config.builder:
+        return "custom"
+    return "efficientnet" if config.name in EFFICIENTNETS else config.name
+
+
+def refresh_constants(model: keras.Model) -> None:
+    """To be called when weights were put into a network from outside, rather than by training.
+
+    Keras' Normalization, which EfficientNets have inside, computes with constants that follow its weights
+    only when they are told to.
+    """
+    import keras
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def linear_head(num_features: int, num_classes: int, dropout: float) -> keras.Model:
-    """Dropout and one dense layer: `[N, num_features]` to `[N, num_classes]` logits."""
+    """Dropout and one dense layer: `[N, num_features]` to `[N, num_classes]` logits, float32."""
     import keras
 
     layers = [keras.layers.Dropout(dropout)] if dropout else []
     return keras.Sequential(
-        [keras.Input((num_features,)), *layers, keras.layers.Dense(num_classes, name="logits")], name=HEAD
+        [
+            keras.Input((num_features,)),
+            *layers,
+            keras.layers.Dense(num_classes, dtype="float32", name="logits"),
+        ],
+        name=HEAD,
     )

@@ -1,6 +1,10 @@
 """LeNet-5 with today's parts: ReLU for tanh, max pooling for trainable subsampling.
 
-Source: LeCun et al., Gradient-based learning applied to document recognition, 1998.
+`batch_norm` puts a batch norm between each convolution of the backbone and its ReLU. `residual` puts a block
+of two 3 x 3 convolutions after each pooling, whose result is added to what goes into it.
+
+Sources: LeCun et al., Gradient-based learning applied to document recognition, 1998; Ioffe and Szegedy, Batch
+normalization, 2015; He et al., Deep residual learning, 2015.
 """
 
 from __future__ import annotations
@@ -14,6 +18,31 @@ from components.models import BACKBONE, HEAD
 SMALLEST_PX = 16
 
 
+def _convolution(
+    x: keras.KerasTensor,
+    filters: int,
+    size: int,
+    padding: str,
+    batch_norm: bool,
+    activation: str | None = "relu",
+) -> keras.KerasTensor:
+    """A convolution, its batch norm where asked for, its activation."""
+    layers = keras.layers
+    if not batch_norm:
+        return layers.Conv2D(filters, size, padding=padding, activation=activation)(x)
+    x = layers.Conv2D(filters, size, padding=padding, use_bias=False)(x)
+    # Keras' own momentum, 0.99, takes some five hundred steps to follow the weights.
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.Activation(activation)(x) if activation else x
+
+
+def _residual_block(x: keras.KerasTensor, batch_norm: bool) -> keras.KerasTensor:
+    """ReLU of x + F(x), F two 3 x 3 convolutions with as many filters as x has."""
+    y = _convolution(x, x.shape[-1], 3, "same", batch_norm)
+    y = _convolution(y, x.shape[-1], 3, "same", batch_norm, activation=None)
+    return keras.layers.ReLU()(keras.layers.Add()([x, y]))
+
+
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
@@ -24,24 +53,21 @@ def build(
             f"{input_shape[1]}: raise transform.height_px and transform.width_px"
         )
     layers = keras.layers
-    backbone = keras.Sequential(
-        [
-            keras.Input(input_shape),
-            layers.Conv2D(16, 5, padding="same", activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(32, 5, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-        ],
-        name=BACKBONE,
-    )
+    inputs = keras.Input(input_shape)
+    x = inputs
+    for filters, padding in ((16, "same"), (32, "valid")):
+        x = _convolution(x, filters, 5, padding, config.batch_norm)
+        x = layers.MaxPooling2D()(x)
+        if config.residual:
+            x = _residual_block(x, config.batch_norm)
+    backbone = keras.Model(inputs, layers.Flatten()(x), name=BACKBONE)
     head = keras.Sequential(
         [
             keras.Input(backbone.output_shape[1:]),
             layers.Dense(120, activation="relu"),
             layers.Dropout(config.dropout),
             layers.Dense(84, activation="relu"),
-            layers.Dense(num_classes, name="logits"),
+            layers.Dense(num_classes, dtype="float32", name="logits"),
         ],
         name=HEAD,
     )

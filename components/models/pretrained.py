@@ -25,13 +25,8 @@ def pooled_backbone(
     weights = config.weights
     check_weights(config)
     try:
-        return application(
-            input_shape=input_shape,
-            include_top=False,
-            weights=weights,
-            pooling="avg",
-            name=BACKBONE,
-            **options,
+        backbone = application(
+            input_shape=input_shape, include_top=False, weights=weights, pooling="avg", **options
         )
     except Exception as e:
         if weights == "imagenet":
@@ -45,3 +40,6 @@ def pooled_backbone(
                 f"{input_shape[0]} x {input_shape[1]} x {input_shape[2]}: {e}"
             ) from e
         raise MiranteError(f"model.name: {config.name} cannot be built at {input_shape}: {e}") from e
+    # Not by the argument `name`: EfficientNet's download would take it for the name of the published file.
+    backbone.name = BACKBONE
+    return backbone

@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import os
 
-from components.config import ModelConfig
+from components.config import EFFICIENTNETS, ModelConfig
 from components.errors import UsageError
 
 # Filters of the last projection, `block_16_project`: 320 x alpha rounded to a multiple of 8, which tells the
 # published widths apart.
 ALPHA_BY_PROJECTION = {112: 0.35, 160: 0.5, 240: 0.75, 320: 1.0, 416: 1.3, 448: 1.4}
-# A layer that only this network has, and VGG19's that VGG16 has not.
-_OWN_LAYER = {"mobilenet_v2": "block_16_project", "vgg16": "block5_conv3"}
+# Filters of the last convolution, `top_conv`: 1280 x width. B0 and B1 have the same, B1 is deeper.
+_EFFICIENTNET_BY_FILTERS = {
+    1280: "efficientnet_b1",
+    1408: "efficientnet_b2",
+    1536: "efficientnet_b3",
+    1792: "efficientnet_b4",
+    2048: "efficientnet_b5",
+    2304: "efficientnet_b6",
+    2560: "efficientnet_b7",
+}
+_EFFICIENTNET_B1_LAYER = "block1b_dwconv"
+# A layer that only this network has (of EfficientNets, the first version), and VGG19's that VGG16 has not.
+_OWN_LAYER: dict[str, str] = {
+    "mobilenet_v2": "block_16_project",
+    "vgg16": "block5_conv3",
+    **dict.fromkeys(EFFICIENTNETS, "block2a_dwconv"),
+}
 _FOREIGN_LAYER = "block5_conv4"
 _TOP_LAYERS = ("predictions", "Logits", "fc1", "fc2")
 
@@ -29,10 +44,17 @@ def check_weights(config: ModelConfig) -> None:
     if weights is None or weights == "imagenet":
         return
     if not os.path.isfile(weights):
-        raise UsageError(
-            f"model.weights: no such file: {weights}; give a Keras .h5 file without the top layers, "
-            "`imagenet` to download the published weights, or null"
+        what = (
+            "what the function of model.name reads"
+            if config.builder
+            else "a Keras .h5 file without the top layers"
         )
+        raise UsageError(
+            f"model.weights: no such file: {weights}; give {what}, `imagenet` to download the published "
+            "weights, or null"
+        )
+    if config.builder:
+        return
     shapes = _shapes_by_layer(weights)
     if weights.endswith(".weights.h5") and (config.name != "mobilenet_v2" or config.alpha is not None):
         return  # Keras 3's own layout counts the layers and names none
@@ -49,6 +71,13 @@ def check_weights(config: ModelConfig) -> None:
             f"model.weights: {weights} holds the top layers too ({', '.join(top)}): give the file without "
             "them; those that Keras publishes are called ..._no_top.h5 or ..._notop.h5"
         )
+    if config.name in EFFICIENTNETS:
+        found = _efficientnet_of(shapes)
+        if found != config.name:
+            raise UsageError(
+                f"model.weights: {weights} is of {found}, and model.name is {config.name}: set model.name to "
+                "the file's, or give a file of this network"
+            )
     if config.name == "mobilenet_v2":
         alpha = alpha_of(weights)
         if config.alpha not in (None, alpha):
@@ -72,6 +101,16 @@ def alpha_of(weights_file: str) -> float:
             f"{filters[0] if filters else 'no'} filters); is it another network's? Else set model.alpha"
         )
     return ALPHA_BY_PROJECTION[filters[0]]
+
+
+def _efficientnet_of(shapes: dict[str, list[tuple[int, ...]]]) -> str:
+    """Which EfficientNet a file is of, by the last convolution's filters and the depth."""
+    filters = [shape[-1] for shape in shapes.get("top_conv", []) if len(shape) == 4]
+    if not filters or filters[0] not in _EFFICIENTNET_BY_FILTERS:
+        return f"an unknown EfficientNet (its top_conv has {filters[0] if filters else 'no'} filters)"
+    if filters[0] == 1280 and _EFFICIENTNET_B1_LAYER not in shapes:
+        return EFFICIENTNETS[0]
+    return _EFFICIENTNET_BY_FILTERS[filters[0]]
 
 
 def _shapes_by_layer(weights_file: str) -> dict[str, list[tuple[int, ...]]]:

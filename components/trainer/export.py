@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.checkpoints import unique_paths
 from components.transform import IMAGE
 from schemas import features
 
@@ -30,6 +31,10 @@ class ServingModule(tf.Module):
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
         super().__init__(name="mirante")
         self.model = model
+        # Under this name, the shortest, the variables stand in the SavedModel's checkpoint, so that they can
+        # be read one by one (components/trainer/weights_source.py). Keras' own objects: the variables of
+        # TensorFlow below them would count as others, and be written again.
+        self.weights = unique_paths(model.variables)
         # A Keras 2 layer: as an attribute its variables and assets are saved, and it is called in a graph.
         self.transform_layer = tft_output.transform_features_layer()
         self.class_names = tf.constant(class_names)

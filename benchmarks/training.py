@@ -1,0 +1,338 @@
+"""Speed of training, side by side in one run: medians of several rounds, and their ratios.
+
+    python benchmarks/training.py [input|keras|graph|precision]...        (`make bench-training`: all of them)
+
+input      the Trainer's steps, fed by its own input, against the same steps fed with batches that are ready
+in
+           memory: CIFAR-10 images, and photos at 224 px, each with pixels in memory and decoded anew
+keras      the Trainer against `model.fit` on the best tf.data pipeline known: everything in memory, shuffled
+by
+           index, gathered by batch, prefetched; XLA off, which is faster on CPUs
+graph      the step in a graph against the same step run eagerly (`training.debug: eager`)
+precision  float32 against mixed_bfloat16 and mixed_float16: steps, and accuracy on digits over three seeds
+
+The candidates take turns, round by round. Exits 1 where the Trainer reaches less than 0.95 of what it is
+compared with in `input` and `keras`. Needs the real image sets: MIRANTE_TEST_DATA (default ../shared/data).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("MIRANTE_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+ROUNDS = 5
+MIN_RATIO = 0.95
+PARTS = ("input", "keras", "graph", "precision")
+
+
+def compare(what: str, images: int, candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Has every candidate do its steps in turn, `ROUNDS` times; each returns the seconds it took.
+
+    Prints images/s and the ratio to the first candidate's, which is returned for each.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(ROUNDS + 1):
+        for name, candidate in candidates.items():
+            secs = candidate()
+            if number:  # the first round warms up
+                seconds[name].append(secs)
+    first = statistics.median(next(iter(seconds.values())))
+    ratios = {}
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        ratios[name] = first / median
+        print(
+            f"{what}: {name:38}{images / median:8.0f} images/s (median of {ROUNDS}; "
+            f"{images / max(values):.0f} to {images / min(values):.0f}), ratio {ratios[name]:.3f}",
+            flush=True,
+        )
+    return ratios
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """Real images behind their Transform graph, and what trains on them.
+
+    Attributes:
+        name: For the report.
+        files: Pattern of the TFRecord files.
+        tft_output: The Transform graph.
+        model: Settings of the network.
+        input_shape: Of the images.
+        classes: How many.
+        batch_size: Of a step.
+        steps: Steps a round.
+    """
+
+    name: str
+    files: str
+    tft_output: Any
+    model: Any
+    input_shape: tuple[int, int, int]
+    classes: int
+    batch_size: int
+    steps: int
+
+
+def make_workloads(folder: Path) -> Iterator[Workload]:
+    import tensorflow as tf
+
+    from components.config import ModelConfig, TransformConfig
+    from components.ingest import IngestOptions, ingest
+    from tests.tiny import transform_graph
+
+    for name, source, images, config, model, size, steps in (
+        (
+            "cifar10",
+            "cifar",
+            6000,
+            TransformConfig(height_px=32, width_px=32, normalization="standardize"),
+            ModelConfig(name="cifar_resnet"),
+            64,
+            50,
+        ),
+        (
+            "photos",
+            "folder",
+            600,
+            TransformConfig(normalization="minus_one_one"),
+            ModelConfig(name="mobilenet_v2", alpha=1.0),
+            32,
+            6,
+        ),
+    ):
+        data = DATA / {"cifar10": "cifar10", "photos": "cats_vs_dogs"}[name]
+        ingested = ingest(source, data, folder / name, IngestOptions())
+        shards = sorted(str(path) for path in (folder / name).glob("train-*-of-*"))
+        records = [item.numpy() for item in tf.data.TFRecordDataset(shards).take(images)]
+        file = folder / f"{name}.tfrecord.gz"
+        with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+            for item in records:
+                writer.write(item)
+        yield Workload(
+            name,
+            str(file),
+            transform_graph(folder / f"{name}-transform", records[:500], config),
+            model,
+            (config.height_px, config.width_px, config.channels),
+            len(ingested.class_names),
+            size,
+            steps,
+        )
+
+
+class Steps:
+    """The Trainer's step on one network, fed from wherever batches come."""
+
+    def __init__(self, workload: Workload, **training: Any):
+        import keras
+        import tensorflow as tf
+
+        from components.config import TrainingConfig
+        from components.models import build_model
+        from components.trainer.optimizer import make_optimizer
+        from components.trainer.step import build_step
+        from components.trainer.strategy import Place
+
+        self.config = TrainingConfig(
+            optimizer="sgd", learning_rate=0.01, global_batch_size=workload.batch_size, **training
+        )
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(self.config.precision)
+        self.model = build_model(workload.model, workload.input_shape, workload.classes)
+        keras.config.set_dtype_policy("float32")
+        optimizer = make_optimizer(self.config, self.config.learning_rate)
+        optimizer.build(self.model.trainable_variables)
+        self.step = build_step(
+            self.model,
+            optimizer,
+            tf.Variable(0, dtype=tf.int64),
+            self.config,
+            Place(tf.distribute.get_strategy()),
+            workload.batch_size,
+        )
+
+    def timed(self, batches: Iterator[Any], steps: int) -> float:
+        """Seconds for so many steps, each result read as the loop does."""
+        began = time.monotonic()
+        results = [self.step(next(batches)) for _ in range(steps)]
+        _ = [float(result["loss"]) for result in results]
+        return time.monotonic() - began
+
+
+def bench_input(workload: Workload) -> bool:
+    from components.trainer.input import SplitInput, training_batches
+
+    steps = Steps(workload)
+    size = workload.batch_size
+
+    def fed_by(cache: Any) -> Iterator[Any]:
+        split = SplitInput("train", [workload.files], workload.tft_output, cache)
+        return iter(training_batches(split, size, seed=0))
+
+    memory = fed_by("memory")
+    ready = [next(memory) for _ in range(workload.steps)]
+    decoded = fed_by("none")
+    disk = fed_by("disk")
+    ratios = compare(
+        f"input, {workload.name}",
+        workload.steps * size,
+        {
+            "batches ready in memory": lambda: steps.timed(iter(ready), workload.steps),
+            "Mirante, cache: memory": lambda: steps.timed(memory, workload.steps),
+            "Mirante, cache: disk": lambda: steps.timed(disk, workload.steps),
+            "Mirante, cache: none (decoded anew)": lambda: steps.timed(decoded, workload.steps),
+        },
+    )
+    # For images of 32 px decoding costs as much as a small network: there the cache is what counts.
+    counted = ["Mirante, cache: memory"] if workload.name == "cifar10" else list(ratios)[1:]
+    return all(ratios[name] >= MIN_RATIO for name in counted)
+
+
+def bench_keras(workload: Workload) -> bool:
+    import keras
+    import tensorflow as tf
+
+    from components.models import build_model
+    from components.trainer.input import SplitInput, training_batches
+
+    steps = Steps(workload)
+    split = SplitInput("train", [workload.files], workload.tft_output, "memory")
+    images, labels = split.load(tf.range(split.num_examples))
+    keras.utils.set_random_seed(0)
+    model = build_model(workload.model, workload.input_shape, workload.classes)
+    model.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    rows = tf.data.Dataset.range(split.num_examples).shuffle(split.num_examples).repeat()
+    batches = rows.batch(workload.batch_size, drop_remainder=True).map(
+        lambda row: (tf.gather(images, row), tf.gather(labels, row))
+    )
+    endless = iter(batches.prefetch(tf.data.AUTOTUNE))
+
+    def keras_fit() -> float:
+        began = time.monotonic()
+        model.fit(endless, steps_per_epoch=workload.steps, epochs=1, verbose=0)
+        return time.monotonic() - began
+
+    mirante = iter(training_batches(split, workload.batch_size, seed=0))
+    ratios = compare(
+        f"keras, {workload.name}",
+        workload.steps * workload.batch_size,
+        {
+            "model.fit on tf.data": keras_fit,
+            "Mirante": lambda: steps.timed(mirante, workload.steps),
+        },
+    )
+    return ratios["Mirante"] >= MIN_RATIO
+
+
+def bench_graph(workload: Workload) -> bool:
+    from components.trainer.input import SplitInput, training_batches
+
+    split = SplitInput("train", [workload.files], workload.tft_output, "memory")
+    batches = iter(training_batches(split, workload.batch_size, seed=0))
+    graph, eager, xla = Steps(workload), Steps(workload, debug="eager"), Steps(workload, jit_compile=True)
+    compare(
+        f"graph, {workload.name}",
+        workload.steps * workload.batch_size,
+        {
+            "eager": lambda: eager.timed(batches, workload.steps),
+            "graph": lambda: graph.timed(batches, workload.steps),
+            "graph, compiled by XLA": lambda: xla.timed(batches, workload.steps),
+        },
+    )
+    return True
+
+
+def bench_precision(workload: Workload) -> bool:
+    from components.trainer.input import SplitInput, training_batches
+
+    split = SplitInput("train", [workload.files], workload.tft_output, "memory")
+    batches = iter(training_batches(split, workload.batch_size, seed=0))
+    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
+    steps = {precision: Steps(workload, precision=precision) for precision in precisions}
+    compare(
+        f"precision, {workload.name}",
+        workload.steps * workload.batch_size,
+        {
+            precision: lambda precision=precision: steps[precision].timed(batches, workload.steps)
+            for precision in precisions
+        },
+    )
+    for precision in precisions:
+        accuracies = [digits_accuracy(precision, seed) for seed in range(3)]
+        shown = ", ".join(f"{accuracy:.4f}" for accuracy in accuracies)
+        print(f"precision, digits: {precision:20} eval accuracy {shown}", flush=True)
+    return True
+
+
+def digits_accuracy(precision: str, seed: int) -> float:
+    """Of a LeNet after 15 epochs on scikit-learn's digits, on the last 397 of 1,797."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from sklearn.datasets import load_digits
+
+    from components.config import ModelConfig, TrainingConfig
+    from components.models import build_model
+    from components.trainer.checkpoints import Checkpoints
+    from components.trainer.fit import fit
+    from components.trainer.input import ArrayExamples
+    from components.trainer.strategy import Place
+    from components.trainer.tracking.trackers import Trackers
+    from tests.training import Course
+
+    digits = load_digits()
+    images = (digits.images[..., None] / 16).astype(np.float32).repeat(2, axis=1).repeat(2, axis=2)
+    config = TrainingConfig(epochs=15, seed=seed, precision=precision, schedule="cosine")
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+    model = build_model(ModelConfig(name="lenet", dropout=0.3), (16, 16, 1), 10)
+    keras.config.set_dtype_policy("float32")
+    course = Course()
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            model,
+            ArrayExamples("train", images[:1400], digits.target[:1400]),
+            ArrayExamples("eval", images[1400:], digits.target[1400:]),
+            config,
+            [str(digit) for digit in range(10)],
+            pretrained=False,
+            place=Place(tf.distribute.get_strategy()),
+            checkpoints=Checkpoints(f"{folder}/checkpoints/x", 1),
+            tracker=Trackers({"course": course}),
+        )
+    return course.epochs("eval_accuracy")[-1]
+
+
+def main(parts: list[str]) -> int:
+    if not (DATA / "cifar10").is_dir():
+        print(f"{DATA}: no cifar10 there: set MIRANTE_TEST_DATA to the real image sets", file=sys.stderr)
+        return 2
+    benches = {"input": bench_input, "keras": bench_keras, "graph": bench_graph, "precision": bench_precision}
+    reached = True
+    with tempfile.TemporaryDirectory(prefix="mirante-bench-") as name:
+        workloads = list(make_workloads(Path(name)))
+        for part in parts or PARTS:
+            for workload in workloads if part in ("input", "keras") else workloads[:1]:
+                reached = benches[part](workload) and reached
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.path.insert(0, str(REPOSITORY))
+    sys.exit(main(sys.argv[1:]))

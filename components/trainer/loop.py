@@ -1,0 +1,305 @@
+"""The training loop that all strategies share: steps, epochs, an evaluation after each, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.config import TrainingConfig
+from components.trainer.augment import Augment
+from components.trainer.checkpoints import Checkpoints
+from components.trainer.guard import Guard, Guessing
+from components.trainer.input import Examples, training_batches
+from components.trainer.optimizer import make_optimizer
+from components.trainer.step import (
+    Evaluation,
+    batch_size_for,
+    build_average,
+    build_evaluate,
+    build_step,
+    steps_of,
+)
+from components.trainer.strategy import Place
+from components.trainer.tracking.trackers import Trackers
+
+logger = logging.getLogger("mirante.trainer")
+
+# (name of a stage, images [N, ...], labels) -> None
+Show = Callable[[str, np.ndarray[Any, Any], np.ndarray[Any, Any]], None]
+
+# Steps whose results are looked at together: reading each at once would make a GPU wait.
+_READ_STEPS = 20
+# Steps between two points of the curves.
+CURVE_STEPS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of a training: which network learns what, for how long and how fast.
+
+    Attributes:
+        name: `training`, `head` or `fine-tuning`.
+        model: What is trained; all of the network, or its head.
+        whole: The network that is saved with every checkpoint, `model` in it.
+        train: What it learns from.
+        evaluation: What it is evaluated by after each epoch.
+        epochs: Passes over `train`.
+        rate: A learning rate, or a schedule over the stage's steps.
+        augment: What is done to training batches.
+    """
+
+    name: str
+    model: keras.Model
+    whole: keras.Model
+    train: Examples
+    evaluation: Examples
+    epochs: int
+    rate: Any
+    augment: Augment | None = None
+
+
+@dataclasses.dataclass
+class _State:
+    """What is known between steps, and kept in every checkpoint."""
+
+    stage: str
+    epoch: int = 0
+    done: bool = False
+    loss: float = 0.0
+    right: float = 0.0
+    seen: int = 0
+    best_loss: float | None = None
+    best_epoch: int = 0
+
+
+class Loop:
+    """Runs one stage from where its last checkpoint is to its end.
+
+    Args:
+        stage: What to do.
+        config: The recipe's `training` part.
+        place: Where; variables were created under its strategy.
+        checkpoints: Where it goes on, and is kept.
+        tracker: What is told of the course, apart from the log.
+        class_names: For messages.
+        show: Is given the first batch: the stage's name, images [N, ...], labels int [N] or float
+            [N, classes].
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        config: TrainingConfig,
+        place: Place,
+        checkpoints: Checkpoints,
+        tracker: Trackers,
+        class_names: Sequence[str],
+        show: Show | None = None,
+    ):
+        self._stage, self._config, self._place = stage, config, place
+        self._show = show
+        self._checkpoints, self._tracker = checkpoints, tracker
+        self._batch_size = batch_size_for(config, place, stage.train.num_examples)
+        with place.strategy.scope():
+            self._optimizer = make_optimizer(config, stage.rate)
+            self._optimizer.build(stage.model.trainable_variables)
+            self._step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
+        self._saver = checkpoints.saver(stage.whole, self._optimizer, self._step)
+        self._done_steps = 0
+        self._state = _State(stage.name)
+        self._saved_at = time.monotonic()
+        # False while weights and state are not of the same moment.
+        self._may_be_saved = True
+        num_classes, smoothing = len(class_names), config.label_smoothing
+        self._guard = Guard(
+            config.guard,
+            Guessing.on(stage.train.labels, num_classes, smoothing),
+            Guessing.on(stage.evaluation.labels, num_classes, smoothing),
+            class_names,
+        )
+        self._pending: list[dict[str, tf.Tensor]] = []
+        self._train_step = build_step(
+            stage.model, self._optimizer, self._step, config, place, self._batch_size
+        )
+        self._average = build_average(stage.whole, place)
+        self._evaluate = build_evaluate(stage.model, stage.evaluation, config, place)
+
+    def run(self) -> tuple[int, Evaluation]:
+        """Trains. An interrupt is let through after a checkpoint was made.
+
+        Returns:
+            The number of the last step, and the evaluation of the weights that the stage ends with.
+
+        Raises:
+            NotLearningError: It learns nothing.
+        """
+        former = self._checkpoints.state()
+        if former and former["stage"] == self._stage.name:
+            self._state = _State(**self._saver.restore())
+            self._done_steps = int(self._step.numpy())
+            logger.info(
+                "%s goes on at step %d, in epoch %d, from a checkpoint",
+                self._stage.name,
+                self._done_steps + 1,
+                self._state.epoch + 1,
+            )
+        batches = iter(
+            self._place.strategy.distribute_datasets_from_function(
+                lambda _: training_batches(
+                    self._stage.train,
+                    self._batch_size,
+                    self._config.seed,
+                    first_step=self._done_steps,
+                    place=self._place,
+                    augment=self._stage.augment,
+                )
+            )
+        )
+        try:
+            evaluation = self._run_epoch(batches)
+            while not self._state.done:
+                evaluation = self._run_epoch(batches)
+        except (KeyboardInterrupt, SystemExit):
+            # Not with others: saving takes all of them. Not between a step and its being counted here.
+            counted = int(self._step) == self._done_steps
+            if self._place.num_workers == 1 and counted and self._may_be_saved:
+                self._read()
+                self._save()
+            raise
+        return self._done_steps, evaluation
+
+    def _run_epoch(self, batches: Any) -> Evaluation:
+        stage, state = self._stage, self._state
+        last_step = steps_of(stage.train.num_examples, state.epoch + 1, self._batch_size)
+        began, waited, first_step = time.monotonic(), 0.0, self._done_steps
+        while self._done_steps < last_step:
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            if self._done_steps == 0:
+                inputs = self._first_replica(batch)
+                self._guard.check_inputs(*inputs)
+                if self._show and self._place.is_chief:
+                    self._show(stage.name, *inputs)
+                # Not with others: to trace a step, all of them have to take part.
+                if self._place.num_workers == 1:
+                    self._tracker.graph(stage.name, self._train_step, batch)
+            with self._tracker.step(stage.name, self._done_steps + 1):
+                self._pending.append(self._train_step(batch))
+            self._done_steps += 1
+            if len(self._pending) == _READ_STEPS or self._done_steps == last_step:
+                self._read()
+            if self._done_steps % self._config.checkpoints.steps == 0 and self._done_steps < last_step:
+                self._save(unless_recent=True)
+        trained_secs = max(time.monotonic() - began, 1e-9)
+        self._average()
+        evaluation = self._evaluate()
+        return self._end_epoch(evaluation, trained_secs, waited, time.monotonic() - began, first_step)
+
+    def _first_replica(self, batch: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        images, labels = (self._place.strategy.experimental_local_results(part)[0] for part in batch)
+        return images.numpy(), labels.numpy()
+
+    def _read(self) -> None:
+        """Takes in the results of the steps since the last time."""
+        first = self._done_steps - len(self._pending)
+        state = dataclasses.replace(self._state)
+        for number, result in enumerate(self._pending, start=first + 1):
+            loss, right, norm = (float(result[key]) for key in ("loss", "right", "gradient_norm"))
+            self._guard.step(number, loss, right / self._batch_size, norm, self._batch_size)
+            state.loss += loss * self._batch_size
+            state.right += right
+            state.seen += self._batch_size
+            if number % CURVE_STEPS == 0:
+                values = {"loss": loss, "accuracy": right / self._batch_size, "gradient_norm": norm}
+                self._tracker.scalars(self._stage.name, number, {f"step/{k}": v for k, v in values.items()})
+        # At once, lest an interrupt leaves half of it.
+        self._state, self._pending = state, []
+
+    def _save(self, *, unless_recent: bool = False) -> None:
+        # Several processes' clocks differ, and all of them have to take part.
+        recent = time.monotonic() - self._saved_at < self._config.checkpoints.min_secs
+        if unless_recent and recent and self._place.num_workers == 1:
+            return
+        self._read()
+        self._average()
+        self._saver.save(dataclasses.asdict(self._state))
+        self._saved_at = time.monotonic()
+
+    def _end_epoch(
+        self, evaluation: Evaluation, trained_secs: float, waited_secs: float, secs: float, first_step: int
+    ) -> Evaluation:
+        stage = self._stage
+        # Taken over as a whole: an interrupt in between evaluates again.
+        state = dataclasses.replace(self._state, epoch=self._state.epoch + 1)
+        seen, steps = max(1, state.seen), self._done_steps - first_step
+        values = {
+            "loss": state.loss / seen,
+            "accuracy": state.right / seen,
+            "eval_loss": evaluation.loss,
+            "eval_accuracy": evaluation.accuracy,
+            "learning_rate": float(tf.convert_to_tensor(self._optimizer.learning_rate)),
+            "images_per_sec": steps * self._batch_size / trained_secs,
+            "steps_per_sec": steps / trained_secs,
+            "input_wait_share": waited_secs / trained_secs,
+        }
+        logger.info(
+            "%s epoch %d/%d: loss %.4f, accuracy %.4f, eval loss %.4f, eval accuracy %.4f, %.0f images/s "
+            "(%.1f steps/s, waiting for input %.0f %%), %s%s",
+            stage.name,
+            state.epoch,
+            stage.epochs,
+            *(values[key] for key in ("loss", "accuracy", "eval_loss", "eval_accuracy", "images_per_sec")),
+            values["steps_per_sec"],
+            100 * values["input_wait_share"],
+            _duration(secs),
+            f", {_duration(secs * (stage.epochs - state.epoch))} to go" if state.epoch < stage.epochs else "",
+        )
+        self._tracker.scalars(stage.name, self._done_steps, {f"epoch/{k}": v for k, v in values.items()})
+        self._guard.epoch(
+            self._done_steps,
+            values["accuracy"],
+            evaluation.accuracy,
+            evaluation.predicted,
+            stage.evaluation.num_examples,
+        )
+        state.loss, state.right, state.seen = 0.0, 0.0, 0
+        patience = self._config.patience_epochs
+        if patience and (state.best_loss is None or evaluation.loss < state.best_loss):
+            state.best_loss, state.best_epoch = evaluation.loss, state.epoch
+            self._checkpoints.save_best(stage.whole)
+        elif patience and state.epoch - state.best_epoch >= patience:
+            logger.info(
+                "%s stops: no better eval loss in %d epochs; the weights of epoch %d are kept",
+                stage.name,
+                patience,
+                state.best_epoch,
+            )
+            state.done = True
+        state.done = state.done or state.epoch >= stage.epochs
+        self._may_be_saved = False
+        restored = state.done and patience is not None and state.best_epoch < state.epoch
+        if restored:
+            self._checkpoints.restore_best(stage.whole)
+        self._state = state
+        self._may_be_saved = True
+        self._save(unless_recent=not state.done)
+        if restored:
+            return self._evaluate()
+        return evaluation
+
+
+def _duration(secs: float) -> str:
+    if secs < 120:
+        return f"{secs:.1f} s"
+    minutes, rest = divmod(round(secs), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,71 @@
+"""Rates, optimisers and losses, as recipes name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from components.config import TrainingConfig
+
+# (labels int [N] or float [N, classes], logits [N, classes]) -> loss float32 [N]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def learning_rate(config: TrainingConfig, peak: float, total_steps: int, warmup_steps: int) -> Any:
+    """The rate itself, or a cosine schedule down to 0 over all steps, the first of them a linear warm-up."""
+    if config.schedule == "constant":
+        return peak
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup_steps else peak,
+        decay_steps=total_steps - warmup_steps,
+        warmup_target=peak if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+
+
+def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimizer:
+    """The recipe's optimiser; SGD has Nesterov momentum 0.9, weight decay is decoupled in all three.
+
+    In `mixed_float16` its losses are scaled, so that small gradients do not vanish in 16 bits.
+    """
+    # By itself Keras would count the optimisers of a process in their names, which checkpoints are read by.
+    given = {"name": config.optimizer, "weight_decay": config.weight_decay or None}
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **given)
+    elif config.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, **{**given, "weight_decay": config.weight_decay})
+    else:
+        optimizer = keras.optimizers.Adam(rate, **given)
+    if config.weight_decay:
+        # Decaying the scale of a normalisation or a bias towards 0 only hurts.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if config.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
+    return optimizer
+
+
+def make_loss(config: TrainingConfig) -> Loss:
+    """Cross-entropy of logits against labels, smoothed as the recipe says.
+
+    Labels are int `[N]`, or float `[N, classes]` where images are mixed.
+    """
+    smoothing = config.label_smoothing
+
+    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        logits = tf.cast(logits, tf.float32)
+        if labels.shape.rank == 1 and not smoothing:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if labels.shape.rank == 1:
+            labels = tf.one_hot(labels, logits.shape[-1])
+        labels = labels * (1.0 - smoothing) + smoothing / logits.shape[-1]
+        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+
+    return loss
+
+
+def class_of(labels: tf.Tensor) -> tf.Tensor:
+    """int64 [N]: the label, or the larger part of a mixed one."""
+    return tf.cast(labels, tf.int64) if labels.shape.rank == 1 else tf.argmax(labels, axis=-1)

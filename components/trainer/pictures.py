@@ -1,0 +1,130 @@
+"""Pictures of what goes into a network: images side by side, with captions."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageDraw, ImageFont
+
+from components.config import TransformConfig
+from components.trainer.levels import Levels, known_levels
+
+if TYPE_CHECKING:
+    from components.trainer.tracking.trackers import Trackers
+
+# Images of a grid of inputs.
+MOST_IMAGES = 36
+# The longer side of an image in a grid: small ones are enlarged by a whole factor, large ones reduced.
+_MIN_PX, _MAX_PX = 128, 192
+_GAP_PX = 4
+_FONT_PX = 11
+_LINE_PX = 14
+
+
+def _as_bytes(images: np.ndarray[Any, Any], levels: Levels | None) -> np.ndarray[Any, Any]:
+    """uint8 [N, H, W, 3]; without levels, each image from its least value to its largest."""
+    if levels is not None:
+        unit = np.asarray(levels.to_unit(images))
+    else:
+        low = images.min(axis=(1, 2, 3), keepdims=True)
+        high = images.max(axis=(1, 2, 3), keepdims=True)
+        unit = (images - low) / np.maximum(high - low, 1e-6)
+    pixels = np.round(np.clip(unit, 0.0, 1.0) * 255).astype(np.uint8)
+    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+
+
+def _fitting(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """The line, its end left out where it is too wide."""
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "...") > width:
+        line = line[:-1]
+    return line + "..."
+
+
+def grid(
+    images: np.ndarray[Any, Any], captions: Sequence[str], transform: TransformConfig | Levels
+) -> np.ndarray[Any, Any]:
+    """Images in rows, each over its caption.
+
+    Args:
+        images: float32 [N, H, W, C], normalised by Transform.
+        captions: One for each image, of one line or several.
+        transform: The recipe's part, by which they were normalised, or their levels. Of `standardize` it does
+            not tell them: then each image is shown from its own least value to its own largest.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    levels = transform if isinstance(transform, Levels) else known_levels(transform)
+    height, width = images.shape[1:3]
+    longer = max(height, width)
+    scale = -(-_MIN_PX // longer) if longer < _MIN_PX else min(1.0, _MAX_PX / longer)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
+    columns = math.ceil(math.sqrt(len(images)))
+    tile_width = max(size[0], _MIN_PX) + _GAP_PX
+    tile_height = size[1] + lines * _LINE_PX + _GAP_PX
+    whole = Image.new(
+        "RGB",
+        (columns * tile_width + _GAP_PX, -(-len(images) // columns) * tile_height + _GAP_PX),
+        "white",
+    )
+    draw, font = ImageDraw.Draw(whole), ImageFont.load_default(_FONT_PX)
+    for place, (pixels, caption) in enumerate(zip(_as_bytes(images, levels), captions, strict=True)):
+        row, column = divmod(place, columns)
+        left, top = _GAP_PX + column * tile_width, _GAP_PX + row * tile_height
+        whole.paste(Image.fromarray(pixels).resize(size, resample), (left, top))
+        for number, line in enumerate(caption.split("\n")):
+            corner = left, top + size[1] + number * _LINE_PX
+            draw.text(corner, _fitting(line, font, tile_width - _GAP_PX), "black", font)
+    return np.asarray(whole)
+
+
+def save_png(path: str, array: np.ndarray[Any, Any]) -> None:
+    """Writes uint8 [H, W, 3] to a file, which may be in a bucket; its folders are made."""
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(tf.io.encode_png(array).numpy())
+
+
+def caption_of(label: np.ndarray[Any, Any], class_names: Sequence[str]) -> str:
+    """Names the class int [], or of mixed ones float [classes] the two largest shares, a line each."""
+    if label.ndim == 0:
+        return class_names[int(label)]
+    largest = [index for index in np.argsort(-label, kind="stable")[:2] if label[index] >= 0.005]
+    if len(largest) == 1:
+        return class_names[largest[0]]
+    return "\n".join(f"{label[index]:.0%} {class_names[index]}" for index in largest)
+
+
+class InputPictures:
+    """Shows a stage's first batch as the network sees it.
+
+    It goes to `<folder>/<stage>/inputs.png` and to the tracker.
+
+    Args:
+        folder: May be in a bucket.
+        tracker: What is told of the course.
+        class_names: In the order of the labels.
+        levels: Of the images.
+    """
+
+    def __init__(self, folder: str, tracker: Trackers, class_names: Sequence[str], levels: Levels):
+        self._folder, self._tracker = folder, tracker
+        self._class_names, self._levels = class_names, levels
+
+    def __call__(self, stage: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+        """Images [N, ...] with labels int [N] or float [N, classes]; what are no images is passed over."""
+        if images.ndim != 4:
+            return
+        captions = [caption_of(label, self._class_names) for label in labels[:MOST_IMAGES]]
+        picture = grid(images[:MOST_IMAGES], captions, self._levels)
+        save_png(os.path.join(self._folder, stage, "inputs.png"), picture)
+        self._tracker.image(stage, 0, "inputs", picture)

@@ -1,0 +1,77 @@
+"""TensorBoard's event files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class TensorBoard:
+    """Event files, one folder a stage.
+
+    TFX removes what a node has written when it fails or is killed. It is then that the curves are wanted, and
+    that they go on in the next attempt: hence they can be written elsewhere first.
+
+    Args:
+        folder: The folder of the stages' folders; may be a bucket.
+        copy_to: Where a copy of all goes when the training has come to its end.
+        settings: What is shown as text beside the curves.
+    """
+
+    def __init__(self, folder: str, copy_to: str | None = None, settings: Mapping[str, Any] | None = None):
+        self._folder, self._copy_to = folder, copy_to
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        if settings:
+            with self._writer("").as_default():
+                text = json.dumps(settings, indent=2, default=str)
+                # Four spaces more: preformatted, in Markdown.
+                tf.summary.text("settings", "    " + text.replace("\n", "\n    "), step=0)
+
+    def _writer(self, stage: str) -> tf.summary.SummaryWriter:
+        if stage not in self._writers:
+            self._writers[stage] = tf.summary.create_file_writer(os.path.join(self._folder, stage))
+        return self._writers[stage]
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Writes one point to each curve."""
+        with self._writer(stage).as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+
+    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+        """Writes a picture."""
+        with self._writer(stage).as_default():
+            tf.summary.image(name, image[np.newaxis], step=step)
+
+    def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
+        """Writes the graph of a function for such arguments; of what runs without a graph, nothing."""
+        concrete = getattr(function, "get_concrete_function", None)
+        if concrete is not None:
+            with self._writer(stage).as_default():
+                tf.summary.graph(concrete(*args).graph)
+
+    def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Writes points, one to each curve `final/...`; all can be looked at from now on."""
+        self.scalars(stage, step, {f"final/{name}": value for name, value in values.items()})
+        self._writer(stage).flush()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Closes the event files, and copies them after a training that has come to its end."""
+        for writer in self._writers.values():
+            writer.close()
+        if self._copy_to is not None and error is None:
+            copy_tree(self._folder, self._copy_to)
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copies all files below one folder to another, either of which may be in a bucket."""
+    for folder, _, names in tf.io.gfile.walk(source):
+        inner = folder[len(source) :].strip("/")
+        tf.io.gfile.makedirs(os.path.join(target, inner))
+        for name in names:
+            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(target, inner, name), overwrite=True)

@@ -1,0 +1,202 @@
+"""All the trackers that a recipe asks for, as one that never stops a training."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.config import MlflowConfig, TrackingConfig, TransformConfig, WandbConfig
+from components.errors import UsageError
+from components.trainer.pictures import grid
+from components.trainer.tracking import About, Tracker
+from components.trainer.tracking.background import Background
+from components.trainer.tracking.event_files import TensorBoard
+from components.trainer.tracking.installed import check_installed
+from components.trainer.tracking.mistakes import mistakes
+from components.trainer.tracking.mlflow_run import MlflowRun
+from components.trainer.tracking.profile import Profile
+from components.trainer.tracking.wandb_run import WandbRun, mode_of
+
+if TYPE_CHECKING:
+    from components.trainer.input import Examples
+    from components.trainer.step import Evaluation
+
+logger = logging.getLogger("mirante.trainer")
+
+TENSORBOARD, PROFILER, WANDB, MLFLOW = "TensorBoard", "The profiler", "Weights & Biases", "MLflow"
+MISTAKES = "mistakes"
+
+
+class Trackers:
+    """Tells several trackers of a training; `Trackers()` tells nobody.
+
+    What fails is warned about once for each, and the training goes on.
+
+    Args:
+        trackers: By name, for messages.
+        config: The recipe's `training.tracking`.
+        transform: How pixels were made, so that they can be shown.
+        profile: Records steps.
+    """
+
+    def __init__(
+        self,
+        trackers: Mapping[str, Tracker] | None = None,
+        config: TrackingConfig | None = None,
+        transform: TransformConfig | None = None,
+        profile: Profile | None = None,
+    ):
+        self._trackers = dict(trackers or {})
+        self._config, self._transform = config or TrackingConfig(), transform
+        self._profile = profile
+        self._warned: set[str] = set()
+
+    @contextlib.contextmanager
+    def _unharmed(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as e:  # noqa: BLE001 - whatever goes wrong there, the training goes on
+            if what not in self._warned:
+                logger.warning("%s fails, the training goes on: %s: %s", what, type(e).__name__, e)
+            self._warned.add(what)
+
+    def _tell(self, call: Callable[[Tracker], None]) -> None:
+        for name, tracker in self._trackers.items():
+            with self._unharmed(name):
+                call(tracker)
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Values of a stage at one of its steps, by name."""
+        self._tell(lambda tracker: tracker.scalars(stage, step, values))
+
+    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+        """A picture uint8 [H, W, 3] of a stage at one of its steps."""
+        self._tell(lambda tracker: tracker.image(stage, step, name, image))
+
+    def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
+        """The `tf.function` that does a step of a stage, and what it is called with."""
+        if self._config.graph:
+            self._tell(lambda tracker: tracker.graph(stage, function, *args))
+
+    @contextlib.contextmanager
+    def step(self, stage: str, number: int) -> Iterator[None]:
+        """For the time of a step, counted from 1 in the stage: profiles it where the recipe says so."""
+        if self._profile is None or not self._profile.covers(number):
+            yield
+            return
+        trace: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        with self._unharmed(PROFILER):
+            trace = self._profile.begin(stage, number)
+        with trace:
+            yield
+        with self._unharmed(PROFILER):
+            self._profile.end(number)
+
+    def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Values of what a stage ended with, after its last step."""
+        self._stop_profile()
+        self._tell(lambda tracker: tracker.final(stage, step, values))
+
+    def stage_over(
+        self,
+        stage: str,
+        step: int,
+        evaluation: Evaluation,
+        examples: Examples,
+        class_names: Sequence[str],
+    ) -> None:
+        """What a stage ended with: its values, and the eval images that it got wrong.
+
+        Args:
+            stage: Its name.
+            step: Its last step.
+            evaluation: Of the weights that it ended with.
+            examples: The images of that evaluation.
+            class_names: In the order of the labels.
+        """
+        self.final(stage, step, {"eval_loss": evaluation.loss, "eval_accuracy": evaluation.accuracy})
+        if not self._trackers or not self._config.mistakes or self._transform is None:
+            return
+        with self._unharmed("The picture of mistakes"):
+            images, captions = mistakes(evaluation, examples, class_names, self._config.mistakes)
+            if captions:
+                self.image(stage, step, MISTAKES, grid(images, captions, self._transform))
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The training is over; by `error`, if it did not come to its end."""
+        self._stop_profile()
+        self._tell(lambda tracker: tracker.close(error))
+
+    def _stop_profile(self) -> None:
+        if self._profile is not None:
+            with self._unharmed(PROFILER):
+                self._profile.stop()
+
+
+def make_trackers(
+    config: TrackingConfig,
+    about: About,
+    transform: TransformConfig,
+    *,
+    curves_dir: str,
+    model_run_dir: str,
+    root: str,
+) -> Trackers:
+    """The trackers that `config` asks for, for the one process of a training that tells.
+
+    Args:
+        config: The recipe's `training.tracking`.
+        about: Which training.
+        transform: How pixels were made.
+        curves_dir: Where TensorBoard's files are while the training goes on; may be a bucket.
+        model_run_dir: Where they are in the end.
+        root: Of the pipeline; what W&B and MLflow keep on this machine goes there.
+
+    Raises:
+        UsageError: One of them is not installed, or has no place for what it keeps.
+    """
+    check_installed(config)
+    trackers: dict[str, Tracker] = {}
+    profile = None
+    if config.tensorboard:
+        trackers[TENSORBOARD] = TensorBoard(curves_dir, model_run_dir, about.settings)
+        if config.profile_steps is not None:
+            profile = Profile(curves_dir, *config.profile_steps)
+    if config.wandb is not None:
+        trackers[WANDB] = _wandb(config.wandb, about, root)
+    if config.mlflow is not None:
+        trackers[MLFLOW] = _mlflow(config.mlflow, about, root)
+    return Trackers(trackers, config, transform, profile)
+
+
+def _wandb(config: WandbConfig, about: About, root: str) -> Tracker:
+    if _is_remote(root):
+        if mode_of(config) == "offline" and "WANDB_DIR" not in os.environ:
+            raise UsageError(
+                f"training.tracking.wandb.mode: offline keeps the run in a folder of this machine, and the "
+                f"pipeline's root is {root}: set the environment variable WANDB_DIR to one that stays"
+            )
+        # What is sent from there does not depend on where it lies.
+        root = tempfile.mkdtemp()
+
+    return Background(WANDB, lambda: WandbRun(config, about, root))
+
+
+def _mlflow(config: MlflowConfig, about: About, root: str) -> Tracker:
+    if _is_remote(root) and not (config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
+        raise UsageError(
+            "training.tracking.mlflow.tracking_uri: without it runs are kept in a database under the "
+            f"pipeline's root, which cannot be at {root}: give it, or set MLFLOW_TRACKING_URI"
+        )
+
+    return Background(MLFLOW, lambda: MlflowRun(config, about, root))
+
+
+def _is_remote(folder: str) -> bool:
+    return "://" in folder

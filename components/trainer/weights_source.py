@@ -1,0 +1,196 @@
+"""Trained weights by the names of their variables, wherever they lie and however they were written.
+
+    a pushed model          the SavedModel's folder, or the folder of its versions: the highest
+    a Keras file            `.keras`, `.weights.h5`, `.h5`
+    a TensorFlow checkpoint its prefix, or its folder: the latest
+
+Names are the paths of Keras' variables (`backbone/conv2d/kernel`). What Mirante writes has them: in the
+SavedModels of components/trainer/export.py and the checkpoints of components/trainer/checkpoints.py, under
+the keys `weights/<path>/.ATTRIBUTES/VARIABLE_VALUE`, in which "/" is written as ".S" and "." as "..".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.errors import MiranteError, UsageError
+from components.trainer.checkpoints import by_path
+from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
+
+_KEY = "training.warm_start.from"
+_KINDS = "a pushed model or the folder of its versions, a .keras or .h5 file, a TensorFlow checkpoint"
+_HDF5 = (".h5", ".hdf5")
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_OURS = "weights/"
+_WEIGHTS_IN_KERAS = "model.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Trained weights, read one by one.
+
+    Attributes:
+        path: Where they were found: a file, or the prefix of a checkpoint.
+        shapes: By name.
+        read: Gives the value of a name.
+        class_names: What its logits stand for; None where it does not say.
+    """
+
+    path: str
+    shapes: dict[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray[Any, Any]]
+    class_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, path: str, values: dict[str, np.ndarray[Any, Any]]) -> Source:
+        """Of values that are in memory."""
+        return cls(path, {name: value.shape for name, value in values.items()}, values.__getitem__)
+
+
+def locate(path: str) -> str:
+    """The file, or the prefix of the checkpoint, that `path` means.
+
+    Raises:
+        UsageError: Nothing is there, or nothing that could be read.
+    """
+    if not tf.io.gfile.isdir(path):
+        prefix = re.sub(r"\.(index|data-\d+-of-\d+)$", "", path)
+        if tf.io.gfile.exists(f"{prefix}.index"):
+            return prefix
+        if not tf.io.gfile.exists(path):
+            raise UsageError(f"{_KEY}: there is nothing at {path}; give {_KINDS}")
+        if path.endswith((".keras", *_HDF5)):
+            return path
+        raise UsageError(f"{_KEY}: {path} is a file of no known kind; give {_KINDS}")
+    names = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
+    # A folder of versions, or a model as the pipeline keeps it.
+    versions = sorted((name for name in names if name.isdigit()), key=int)
+    for folder in (path, *(os.path.join(path, name) for name in (*versions[-1:], "Format-Serving"))):
+        if tf.io.gfile.exists(os.path.join(folder, "saved_model.pb")):
+            return os.path.join(folder, "variables", "variables")
+    latest = tf.train.latest_checkpoint(path)
+    if latest is None:
+        raise UsageError(
+            f"{_KEY}: there are no weights in {path}: neither saved_model.pb, nor folders of versions with "
+            f"it, nor a TensorFlow checkpoint; it has {', '.join(sorted(names)[:5]) or 'nothing'}. "
+            f"Give {_KINDS}"
+        )
+    return str(latest)
+
+
+def digest(path: str) -> str:
+    """SHA-256 by which other weights under the same name are told from these.
+
+    Of a checkpoint, and of the one in a SavedModel, the index is enough: it has the checksum of every tensor.
+
+    Raises:
+        UsageError: See `locate`.
+    """
+    file = locate(path)
+    found = hashlib.sha256()
+    with tf.io.gfile.GFile(file if tf.io.gfile.exists(file) else f"{file}.index", "rb") as opened:
+        while block := opened.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def open_source(path: str, model: keras.Model) -> Source:
+    """Opens what `path` means.
+
+    Args:
+        path: See `locate`.
+        model: The network that is to take them: Keras 3's `.weights.h5` files have no names, and are read as
+            those of a network like it.
+
+    Raises:
+        UsageError: There is nothing, or nothing that could be read.
+        MiranteError: It is broken.
+    """
+    found = locate(path)
+    try:
+        if not found.endswith((".keras", *_HDF5)):
+            return _checkpoint(found)
+        with tempfile.TemporaryDirectory() as folder:
+            local = os.path.join(folder, os.path.basename(found))
+            # Keras and HDF5 read local files alone.
+            tf.io.gfile.copy(found, local)
+            if found.endswith(".keras"):
+                # Loading the model would run what is in it, and give its variables other paths.
+                with zipfile.ZipFile(local) as archive:
+                    local = archive.extract(_WEIGHTS_IN_KERAS, folder)
+            with h5py.File(local) as file:
+                named = "layer_names" in file.attrs or "model_weights" in file
+                values = _named_hdf5(file) if named else _numbered_hdf5(file, model, folder)
+            return Source.of(found, values)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, tf.errors.OpError) as e:
+        raise MiranteError(
+            f"{_KEY}: {found} cannot be read: {str(e).strip()[:500]}. Is it whole? Copy it again, or give "
+            f"{_KINDS}"
+        ) from e
+
+
+def _checkpoint(prefix: str) -> Source:
+    """Of a training, or of a SavedModel; of others too, under the names they have."""
+    reader = tf.train.load_checkpoint(prefix)
+    labels = os.path.join(os.path.dirname(os.path.dirname(prefix)), ASSETS_EXTRA, LABELS_FILE)
+    shapes = reader.get_variable_to_shape_map()
+    keys = {key: key for key in shapes}
+    if ours := [key for key in shapes if key.startswith(_OURS) and key.endswith(_VALUE)]:
+        # The rest is optimisers' state, and what the Transform graph holds.
+        keys = {_unescaped(key[len(_OURS) : -len(_VALUE)]): key for key in ours}
+    return Source(
+        prefix,
+        {name: tuple(shapes[key]) for name, key in keys.items()},
+        lambda name: reader.get_tensor(keys[name]),
+        tuple(tf.io.gfile.GFile(labels).read().splitlines()) if tf.io.gfile.exists(labels) else None,
+    )
+
+
+def _unescaped(name: str) -> str:
+    return re.sub(r"\.([.S])", lambda match: {".": ".", "S": "/"}[match[1]], name)
+
+
+def _named_hdf5(file: h5py.File) -> dict[str, np.ndarray[Any, Any]]:
+    """The layout of Keras 2, which Keras 3 reads and writes too: layer, then the variable's path."""
+    values = _datasets(file.get("model_weights", file))
+    return {key.partition("/")[2].removesuffix(":0"): value for key, value in values.items()}
+
+
+def _numbered_hdf5(file: h5py.File, model: keras.Model, folder: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Keras 3's own layout, which numbers layers by their class, and variables by their place in the layer.
+
+    Which variable stands where is seen from what a network like `model` writes whose variables hold their
+    numbers. What is elsewhere keeps the name that it has in the file.
+    """
+    twin = keras.models.clone_model(model)
+    for number, variable in enumerate(twin.variables):
+        variable.assign(np.full(variable.shape, number))
+    written = os.path.join(folder, "numbers.weights.h5")
+    twin.save_weights(written)
+    names = list(by_path(model.variables))
+    with h5py.File(written) as numbers:
+        name_of = {key: names[int(value.flat[0])] for key, value in _datasets(numbers).items()}
+    return {name_of.get(key, key): value for key, value in _datasets(file).items()}
+
+
+def _datasets(file: h5py.Group) -> dict[str, np.ndarray[Any, Any]]:
+    values: dict[str, np.ndarray[Any, Any]] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            values[name] = item[()]
+
+    file.visititems(visit)
+    return values

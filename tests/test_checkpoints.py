@@ -1,0 +1,195 @@
+"""Survival: a training that was stopped anywhere goes on and ends as an undisturbed one, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.config import TrainingConfig
+from components.trainer import loop
+from components.trainer.checkpoints import OTHER_TRAININGS, Checkpoints, by_path
+from tests.small_disk import SmallDisk
+from tests.training import Course, small_network, striped, train
+
+# 64 examples by 24: 8 steps in three epochs, one of which begins within a step. Everything that has a state:
+# batch norm, dropout, Adam, a schedule, patience.
+CONFIG = TrainingConfig(
+    epochs=3,
+    fine_tune_epochs=2,
+    learning_rate=0.03,
+    fine_tune_learning_rate=0.01,
+    schedule="cosine",
+    warmup_epochs=1,
+    global_batch_size=24,
+    patience_epochs=5,
+    checkpoints={"steps": 2, "min_secs": 0},
+)
+
+
+def network() -> keras.Model:
+    return small_network(dropout=0.3)
+
+
+def outcome(folder: Path, config: TrainingConfig = CONFIG, *, pretrained: bool) -> tuple[Any, Course]:
+    model = network()
+    course = train(model, config, folder, pretrained=pretrained)
+    return [variable.numpy() for variable in model.variables], course
+
+
+class Stop:
+    """Interrupts a training at a step: before it is done, or after it and before it is counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self._build = loop.build_step
+        self._monkeypatch = monkeypatch
+
+    def at(self, step: int, *, after: bool) -> None:
+        calls = 0
+
+        def build(*given: Any) -> Callable[[Any], Any]:
+            run = self._build(*given)
+
+            def stopping(batch: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == step and not after:
+                    raise KeyboardInterrupt
+                result = run(batch)
+                if calls == step:
+                    raise KeyboardInterrupt
+                return result
+
+            return stopping
+
+        self._monkeypatch.setattr(loop, "build_step", build)
+
+    def never(self) -> None:
+        self._monkeypatch.setattr(loop, "build_step", self._build)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_interrupts_at_every_step_leave_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretrained: bool
+) -> None:
+    undisturbed, course = outcome(tmp_path / "undisturbed", pretrained=pretrained)
+    stop = Stop(monkeypatch)
+    folder, interrupted = tmp_path / "stopped", 0
+    for number in range(1, 100):
+        # The first step that this process does, or the second, by turns.
+        stop.at(1 + number % 2, after=number % 3 == 0)
+        try:
+            weights, rest = outcome(folder, pretrained=pretrained)
+            break
+        except KeyboardInterrupt:
+            interrupted += 1
+    assert interrupted > 5
+    for one, other in zip(weights, undisturbed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # The last epoch's figures are of all of its steps, those before the interrupt included.
+    assert rest.epochs("loss")[-1] == course.epochs("loss")[-1]
+    assert rest.epochs("eval_loss")[-1] == course.epochs("eval_loss")[-1]
+
+
+def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed, _ = outcome(tmp_path, pretrained=True)
+    stop = Stop(monkeypatch)
+    stop.at(1, after=False)  # no step is left to do
+    again, course = outcome(tmp_path, pretrained=True)
+    assert course.points == []
+    for one, other in zip(again, undisturbed, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_early_stopping_goes_on_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG.model_copy(
+        update={"epochs": 30, "patience_epochs": 2, "schedule": "constant", "warmup_epochs": 0}
+    )
+    evaluation = striped(64, 1, "eval", wrong=16)
+
+    def run(folder: Path) -> tuple[keras.Model, Course]:
+        model = network()
+        return model, train(model, config, folder, evaluation=evaluation)
+
+    undisturbed, course = run(tmp_path / "undisturbed")
+    epochs = len(course.epochs("eval_loss"))
+    assert 3 < epochs < 30
+    stop = Stop(monkeypatch)
+    # In the epoch after the best one: 64 examples by 24 are 8 steps in 3 epochs.
+    stop.at(-(-64 * (epochs - 1) // 24) + 1, after=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped")
+    stop.never()
+    model, rest = run(tmp_path / "stopped")
+    assert len(rest.epochs("eval_loss")) == 1
+    for one, other in zip(model.variables, undisturbed.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_only_the_latest_are_kept_and_in_the_end_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop(monkeypatch)
+    stop.at(8, after=False)
+    with pytest.raises(KeyboardInterrupt):
+        outcome(tmp_path, pretrained=False)
+    kept = [name for name in files(tmp_path) if name.endswith(".index") and "ckpt" in name]
+    assert len(kept) == CONFIG.checkpoints.keep + 1  # and the best
+    stop.never()
+    outcome(tmp_path, pretrained=False)
+    left = files(tmp_path)
+    assert left[0] == "checkpoint"
+    assert {name.partition(".")[0] for name in left[1:]} == {left[1].partition(".")[0]}
+    assert len(left) == 3  # and data and index of one
+
+
+def test_the_trainings_beside_it_are_bounded(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"former-{number}").mkdir()
+        (tmp_path / f"former-{number}" / "checkpoint").write_text("")
+    Checkpoints(str(tmp_path / "now"), 2).remove_others()
+    assert len(list(tmp_path.iterdir())) == OTHER_TRAININGS
+    Checkpoints(str(tmp_path / "former-none" / "now"), 2).remove_others()  # nothing there yet
+
+
+def test_variables_of_one_path_are_told_apart() -> None:
+    variables = [keras.Variable([float(value)], name="kernel") for value in range(3)]
+    named = by_path(variables)
+    assert list(named) == ["kernel", "kernel__2", "kernel__3"]
+    assert [float(value.numpy()[0]) for value in named.values()] == [0, 1, 2]
+
+
+def test_a_checkpoint_can_be_read_by_name(tmp_path: Path) -> None:
+    weights, _ = outcome(tmp_path, pretrained=False)
+    latest = tf.train.latest_checkpoint(str(tmp_path / "checkpoints"))
+    reader = tf.train.load_checkpoint(latest)
+    kernel = reader.get_tensor("weights/backbone.Sconv.Skernel/.ATTRIBUTES/VARIABLE_VALUE")
+    np.testing.assert_array_equal(kernel, weights[0])
+    assert int(reader.get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE")) == 8
+
+
+def test_a_full_disk_leaves_the_former_checkpoint(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "small", size_mib=2) as disk:
+        checkpoints = Checkpoints(str(disk.inside / "checkpoints"), keep=2)
+        model = network()
+        optimizer = keras.optimizers.Adam()
+        optimizer.build(model.trainable_variables)
+        saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
+        saver.save({"stage": "training", "epoch": 1})
+        whole = files(disk.inside / "checkpoints")
+        disk.fill(leave_kib=4)
+        with pytest.raises(tf.errors.ResourceExhaustedError, match="No space left on device"):
+            saver.save({"stage": "training", "epoch": 2})
+        assert files(disk.inside / "checkpoints") == whole  # nothing half-written either
+        assert checkpoints.state() == {"stage": "training", "epoch": 1}
+        disk.make_room()
+        saver.save({"stage": "training", "epoch": 2})
+        assert checkpoints.state() == {"stage": "training", "epoch": 2}

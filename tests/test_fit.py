@@ -1,0 +1,176 @@
+"""The stages of a training: which weights change, what is kept, and what is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.config import TrainingConfig
+from components.models import HEAD
+from components.trainer import fit as fit_module
+from tests.training import images_of, small_network, striped, train
+
+
+def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
+    return {variable.path: variable.numpy().copy() for variable in model.variables}
+
+
+def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {
+        "/".join(path.split("/")[-2:]) for path in before if not np.array_equal(before[path], after[path])
+    }
+
+
+@pytest.mark.parametrize("features_in_memory", [True, False])
+def test_a_frozen_stage_leaves_the_backbone_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features_in_memory: bool
+) -> None:
+    if not features_in_memory:
+        monkeypatch.setattr(fit_module, "CACHE_MEMORY_SHARE", 0.0)
+    model = small_network()
+    before = weights_of(model)
+    config = TrainingConfig(epochs=2, learning_rate=0.05, global_batch_size=16)
+    course = train(model, config, tmp_path, pretrained=True)
+    assert changed(before, weights_of(model)) == {"logits/kernel", "logits/bias"}
+    assert course.stages == ["head"]
+
+
+def test_training_the_head_on_features_is_training_it_on_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = []
+    for share in (fit_module.CACHE_MEMORY_SHARE, 0.0):
+        monkeypatch.setattr(fit_module, "CACHE_MEMORY_SHARE", share)
+        model = small_network()
+        config = TrainingConfig(epochs=3, learning_rate=0.05, global_batch_size=16, optimizer="sgd")
+        train(model, config, tmp_path / str(share), pretrained=True)
+        heads.append(model.get_layer(HEAD).get_weights())
+    for on_features, on_images in zip(*heads, strict=True):
+        np.testing.assert_allclose(on_features, on_images, rtol=1e-4, atol=1e-5)
+
+
+def test_fine_tuning_changes_kernels_and_no_batch_norm_statistics(tmp_path: Path) -> None:
+    model = small_network()
+    before = weights_of(model)
+    config = TrainingConfig(
+        epochs=1, fine_tune_epochs=2, learning_rate=0.05, fine_tune_learning_rate=0.01, global_batch_size=16
+    )
+    course = train(model, config, tmp_path, pretrained=True)
+    assert changed(before, weights_of(model)) == {
+        "conv/kernel",
+        "conv/bias",
+        "logits/kernel",
+        "logits/bias",
+    }
+    assert course.stages == ["head", "fine-tuning"]
+    assert [len(set(course.epochs("learning_rate"))), course.epochs("learning_rate")] == [
+        2,
+        pytest.approx([0.05, 0.01, 0.01]),
+    ]
+
+
+def test_random_weights_are_trained_all_together(tmp_path: Path) -> None:
+    model = small_network()
+    before = weights_of(model)
+    train(model, TrainingConfig(epochs=8, learning_rate=0.05, global_batch_size=16), tmp_path)
+    after = changed(before, weights_of(model))
+    assert {"conv/kernel", "norm/gamma", "norm/beta", "logits/kernel", "logits/bias"} <= after
+    assert {"norm/moving_mean", "norm/moving_variance"} <= after
+    # Stripes are easy: half of the answers would be right by chance.
+    test = striped(100, 2)
+    right = np.argmax(model(images_of(test), training=False), axis=1) == test.labels
+    assert right.mean() > 0.9
+
+
+def mean_loss(model: keras.Model, examples: object) -> float:
+    losses = keras.losses.sparse_categorical_crossentropy(
+        examples.labels,  # type: ignore[attr-defined]
+        model(images_of(examples), training=False),  # type: ignore[arg-type]
+        from_logits=True,
+    )
+    return float(tf.reduce_mean(losses))
+
+
+# Stops two epochs after the best one; or ends before it would stop.
+@pytest.mark.parametrize(("patience", "epochs_run"), [(2, "best + 2"), (50, "all")])
+def test_early_stopping_keeps_the_best_weights(tmp_path: Path, patience: int, epochs_run: str) -> None:
+    # In eval a quarter of the labels are wrong: the surer the network gets, the worse its loss there.
+    evaluation = striped(64, 1, "eval", wrong=16)
+    model = small_network()
+    config = TrainingConfig(epochs=20, patience_epochs=patience, learning_rate=0.005, global_batch_size=8)
+    losses = train(model, config, tmp_path, evaluation=evaluation).epochs("eval_loss")
+    best = min(losses)
+    assert 0 < losses.index(best) < len(losses) - 1
+    assert losses[-1] > best + 0.01
+    assert len(losses) == (losses.index(best) + 1 + 2 if epochs_run == "best + 2" else 20)
+    assert mean_loss(model, evaluation) == pytest.approx(best, abs=1e-5)
+
+
+def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
+    evaluation = striped(64, 1, "eval", wrong=16)
+    model = small_network()
+    config = TrainingConfig(epochs=12, learning_rate=0.02, global_batch_size=8)
+    losses = train(model, config, tmp_path, evaluation=evaluation).epochs("eval_loss")
+    assert len(losses) == 12
+    assert mean_loss(model, evaluation) == pytest.approx(losses[-1], abs=1e-5)
+    assert losses[-1] > min(losses) + 0.01
+
+
+def test_an_evaluation_counts_every_image_once(tmp_path: Path) -> None:
+    # 21 images in batches of 8: the last one is filled up.
+    evaluation = striped(21, 1, "eval")
+    model = small_network()
+    course = train(model, TrainingConfig(epochs=1, global_batch_size=8), tmp_path, evaluation=evaluation)
+    right = np.argmax(model(images_of(evaluation), training=False), axis=1) == evaluation.labels
+    assert course.epochs("eval_accuracy") == [pytest.approx(right.mean())]
+    assert course.epochs("eval_loss") == [pytest.approx(mean_loss(model, evaluation), rel=1e-5)]
+
+
+def test_a_line_an_epoch_that_a_person_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "mirante.trainer"):
+        train(small_network(), TrainingConfig(epochs=2, global_batch_size=16), tmp_path)
+    number = r"\d+\.\d+"
+    lines = [record.message for record in caplog.records if "epoch" in record.message]
+    assert len(lines) == 2
+    assert re.fullmatch(
+        rf"training epoch 1/2: loss {number}, accuracy {number}, eval loss {number}, eval accuracy {number}, "
+        rf"\d+ images/s \({number} steps/s, waiting for input \d+ %\), {number} s, {number} s to go",
+        lines[0],
+    )
+    assert "to go" not in lines[1]
+
+
+def test_the_eager_step_is_the_compiled_step(tmp_path: Path) -> None:
+    courses = {}
+    for debug in (None, "eager"):
+        model = small_network(dropout=0.2)
+        config = TrainingConfig(epochs=2, global_batch_size=16, debug=debug)
+        courses[debug] = train(model, config, tmp_path / str(debug)).epochs("loss")
+    assert courses["eager"] == pytest.approx(courses[None], rel=1e-5)
+
+
+def test_xla_gives_the_same_losses(tmp_path: Path) -> None:
+    courses = {}
+    for jit_compile in (False, True):
+        config = TrainingConfig(epochs=2, global_batch_size=16, jit_compile=jit_compile)
+        courses[jit_compile] = train(small_network(), config, tmp_path / str(jit_compile)).epochs("loss")
+    assert courses[True] == pytest.approx(courses[False], rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns_the_same_task(tmp_path: Path, precision: str) -> None:
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = small_network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    config = TrainingConfig(epochs=8, learning_rate=0.05, global_batch_size=16, precision=precision)
+    course = train(model, config, tmp_path)
+    assert course.epochs("eval_accuracy")[-1] > 0.9
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
