@@ -74,9 +74,9 @@ def main() -> None:
                 return layer(images, training=True)
 
             augments[name] = by_keras
-        for name, augment in augments.items():
+        for name, function in augments.items():
             batches = iter(
-                tf.data.Dataset.range(1 << 40).map(lambda n, f=augment, i=images, y=labels: f(n, i, y))
+                tf.data.Dataset.range(1 << 40).map(lambda n, f=function, i=images, y=labels: f(n, i, y))
             )
             next(batches)
             speeds, costs = [], []

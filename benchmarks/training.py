@@ -18,6 +18,7 @@ compared with in `input` and `keras`. Needs the real image sets: MIRANTE_TEST_DA
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import statistics
 import sys
@@ -268,7 +269,7 @@ def bench_precision(workload: Workload) -> bool:
         f"precision, {workload.name}",
         workload.steps * workload.batch_size,
         {
-            precision: lambda precision=precision: steps[precision].timed(batches, workload.steps)
+            precision: functools.partial(steps[precision].timed, batches, workload.steps)
             for precision in precisions
         },
     )

@@ -96,3 +96,18 @@ def test_a_worker_needs_a_cluster(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "TF_CONFIG names no cluster" in done.stderr
+
+
+def test_what_else_goes_wrong_is_told_as_it_is(tmp_path: Path) -> None:
+    # A job that is none: no fault of another machine.
+    (tmp_path / "cluster.json").write_text('{"id": "1", "job": {}}', encoding="utf-8")
+    done = subprocess.run(
+        [MIRANTE, "worker", str(tmp_path)],
+        env={**os.environ, "TF_CONFIG": cluster(2)[1]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "mirante: TypeError: " in done.stderr
+    assert "was lost" not in done.stderr

@@ -25,13 +25,13 @@ BEAM_ARGS = [
 ]
 
 
-def noise(seed: int, height: int, width: int, channels: int = 3) -> np.ndarray:
+def noise(seed: int, height: int, width: int, channels: int = 3) -> np.ndarray[Any, Any]:
     """uint8 [height, width] for one channel, else [height, width, channels]: every level of every channel."""
     shape = (height, width) if channels == 1 else (height, width, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def encode(pixels: np.ndarray, image_format: str = "PNG", **options: Any) -> bytes:
+def encode(pixels: np.ndarray[Any, Any], image_format: str = "PNG", **options: Any) -> bytes:
     """An image file of the pixels."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format=image_format, **options)

@@ -71,7 +71,7 @@ class Course:
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         self.points.append((stage, step, dict(values)))
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray) -> None:
+    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
         pass
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:

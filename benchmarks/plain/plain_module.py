@@ -6,7 +6,6 @@ the optimiser, the loss and the operations on pixels are Mirante's own, so that 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -18,7 +17,8 @@ from tfx_bsl.public import tfxio
 from components import transform as pixels
 from components.config import ModelConfig, TrainingConfig, TransformConfig
 from components.models import BACKBONE, build_model
-from components.trainer.fit import learning_rate, make_loss, make_optimizer
+from components.trainer.optimizer import learning_rate, make_loss, make_optimizer
+from components.trainer.step import steps_of
 from schemas import features
 
 IMAGE = "image_xf"
@@ -48,7 +48,7 @@ def input_fn(
         tfxio.TensorFlowDatasetOptions(batch_size=batch_size, label_key=LABEL),
         tft_output.transformed_metadata.schema,
     )
-    return dataset.map(lambda examples, label: (examples[IMAGE], label)).repeat()
+    return dataset.map(lambda examples, label: (examples[IMAGE], tf.reshape(label, (-1,)))).repeat()
 
 
 class Served(tf.Module):
@@ -74,15 +74,21 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     training = TrainingConfig.model_validate(settings["training"])
     keras.utils.set_random_seed(training.seed)
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
+    batch_size = training.batch_size(num_replicas=1)
     train, evaluation = (
-        input_fn(files, fn_args.data_accessor, tft_output, training.global_batch_size)
+        input_fn(files, fn_args.data_accessor, tft_output, batch_size)
         for files in (fn_args.train_files, fn_args.eval_files)
     )
     model = build_model(model_config, (size.height_px, size.width_px, size.channels), settings["classes"])
     if model_config.weights is not None:
         model.get_layer(BACKBONE).trainable = False
-    steps_per_epoch = math.ceil(settings["train_images"] / training.global_batch_size)
-    rate = learning_rate(training, training.learning_rate, training.epochs, steps_per_epoch)
+    steps_per_epoch = steps_of(settings["train_images"], 1, batch_size)
+    rate = learning_rate(
+        training,
+        training.learning_rate,
+        training.epochs * steps_per_epoch,
+        training.warmup_epochs * steps_per_epoch,
+    )
     model.compile(
         optimizer=make_optimizer(training, rate),
         loss=make_loss(training),
@@ -94,7 +100,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         epochs=training.epochs,
         steps_per_epoch=steps_per_epoch,
         validation_data=evaluation,
-        validation_steps=math.ceil(settings["eval_images"] / training.global_batch_size),
+        validation_steps=steps_of(settings["eval_images"], 1, batch_size),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir, update_freq="epoch")],
         verbose=2,
     )

@@ -5,12 +5,14 @@ input.py        examples of a split by their number, through the Transform graph
 augment.py      what is done to training batches; rand_augment.py: one of its options
 levels.py       what black and white are in normalised images
 pictures.py     a grid of what the network sees
+optimizer.py    rates, optimisers, losses
 fit.py          the stages: frozen backbone, then fine-tuning
 loop.py         one stage: steps, epochs, evaluations
 step.py         what is done to one batch
 checkpoints.py  what is kept, so that a killed training goes on
 warm_start.py   weights that it starts from, which weights_source.py finds and reads
 guard.py        stops what learns nothing
+tracking/       who is told of the course: TensorBoard, Weights & Biases, MLflow
 cluster.py      one training in several processes
 job.py          one training as data; runs it
 export.py       the SavedModel: Transform graph and network behind the serving signatures

@@ -141,7 +141,6 @@ class Saver:
     ):
         self._folder = folder
         self._state = _State()
-        self._step = step
         self._checkpoint = tf.train.Checkpoint(
             weights=by_path(model.variables),
             optimizer=by_path(optimizer.variables),

@@ -8,6 +8,7 @@ in a process that has not used it before, so that each of them trains in a fresh
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -17,7 +18,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -35,6 +35,14 @@ JOB_FILE = "cluster.json"
 _POLL_SECS = 1.0
 # For a process of ours to end after it was asked to.
 _STOP_SECS = 10.0
+# What the others see when a process or the network between them goes.
+_LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
 
 
 def run_as_chief(job: Job) -> None:
@@ -51,9 +59,9 @@ def run_as_chief(job: Job) -> None:
         ", ".join(tasks),
         os.path.dirname(path),
     )
-    _write_atomically(path, json.dumps({"id": uuid.uuid4().hex, "job": job.as_dict()}))
+    _write_atomically(path, json.dumps({"id": uuid.uuid4().hex, "job": dataclasses.asdict(job)}))
     try:
-        with _process(path) as process:
+        with contextlib.closing(_Process(path)) as process:
             process.wait()
     finally:
         with contextlib.suppress(tf.errors.NotFoundError):
@@ -71,7 +79,7 @@ def run_as_worker(root: str) -> None:
     while True:
         while not (current := _read(path)):
             time.sleep(_POLL_SECS)
-        with _process(path) as process:
+        with contextlib.closing(_Process(path)) as process:
             while process.is_running():
                 time.sleep(_POLL_SECS)
                 # A chief that was killed leaves its job behind, and begins with another one.
@@ -102,18 +110,8 @@ def _write_atomically(path: str, text: str) -> None:
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
-@contextlib.contextmanager
-def _process(path: str) -> Iterator[_Process]:
-    """A fresh process that trains; it goes when this one is left."""
-    process = _Process(path)
-    try:
-        yield process
-    finally:
-        process.stop()
-
-
 class _Process:
-    """A process that trains; what it logs is logged here."""
+    """A fresh process that trains; what it logs is logged here. To be closed, which ends it."""
 
     def __init__(self, path: str):
         self._popen = subprocess.Popen(
@@ -154,7 +152,7 @@ class _Process:
                 f"({', '.join(cluster_tasks())}) was lost, or memory ran out. {_AGAIN}"
             )
 
-    def stop(self) -> None:
+    def close(self) -> None:
         if self.is_running():
             self._popen.send_signal(signal.SIGTERM)
             try:
@@ -204,7 +202,7 @@ def _main(path: str) -> int:
     except MiranteError as e:
         print(json.dumps({"error": str(e), "type": type(e).__name__}), flush=True)
         return e.exit_code
-    except tf.errors.OpError as e:
+    except _LOST as e:
         first = str(e.message).strip().splitlines()[0] if e.message else type(e).__name__
         told = (
             f"another process of the cluster ({', '.join(cluster_tasks())}) was lost, or the network between "
@@ -215,6 +213,10 @@ def _main(path: str) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as e:
+        print(json.dumps({"error": f"{type(e).__name__}: {e}", "type": "MiranteError"}), flush=True)
+        logging.getLogger().exception("training failed")
+        return 1
     return 0
 
 

@@ -73,10 +73,6 @@ class Job:
         logger.info("as the search chose: %s", in_words(values))
         return dataclasses.replace(job, custom_config=put(job.custom_config, values))
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return dataclasses.asdict(self)
-
     @property
     def name(self) -> str:
         """A name derived from everything that determines the training, and from nothing else."""

@@ -170,7 +170,6 @@ class Loop:
             # Not with others: saving takes all of them. Not between a step and its being counted here.
             counted = int(self._step) == self._done_steps
             if self._place.num_workers == 1 and counted and self._may_be_saved:
-                self._read()
                 self._save()
             raise
         return self._done_steps, evaluation

@@ -96,12 +96,7 @@ def make_place(config: TrainingConfig) -> Place:
         "multi_worker": _multi_worker,
         "tpu": _tpu,
     }[kind](config)
-    size = config.batch_size(place.num_replicas)
-    if size % place.num_replicas:
-        raise MiranteError(
-            f"training.global_batch_size: {size} cannot be spread evenly over {place.num_replicas} replicas: "
-            f"give a multiple of {place.num_replicas}, or training.per_replica_batch_size"
-        )
+    size = checked_batch_size(config, place.num_replicas)
     chosen = f"{kind} (chosen by auto)" if config.strategy == "auto" else kind
     factor = config.rate_factor(place.num_replicas)
     logger.info(
@@ -113,6 +108,21 @@ def make_place(config: TrainingConfig) -> Place:
         "" if factor == 1 else f" x {factor:g} ({config.learning_rate_scaling} in the replicas)",
     )
     return place
+
+
+def checked_batch_size(config: TrainingConfig, num_replicas: int) -> int:
+    """Examples that all replicas together take in one step.
+
+    Raises:
+        MiranteError: They cannot be spread evenly.
+    """
+    size = config.batch_size(num_replicas)
+    if size % num_replicas:
+        raise MiranteError(
+            f"training.global_batch_size: {size} cannot be spread evenly over {num_replicas} replicas: "
+            f"give a multiple of {num_replicas}, or training.per_replica_batch_size"
+        )
+    return size
 
 
 def _devices(place: Place) -> str:

@@ -167,8 +167,7 @@ def compare(model: keras.Model, source: Source, config: WarmStartConfig) -> Comp
         if BACKBONE not in [layer.name for layer in model.layers]:
             raise MiranteError(
                 f"training.warm_start: fine_tune_checkpoint_type {config.fine_tune_checkpoint_type} takes "
-                f"the backbone, and {model.name} is one network without parts: let its function return the "
-                f"pair "
+                f"the backbone, and {model.name} is one network without parts: let its function return "
                 "(backbone, head), or take full"
             )
         backbone = {id(weight.value) for weight in model.get_layer(BACKBONE).weights}

@@ -32,7 +32,7 @@ from components.hyperparameters import chosen, in_words, limits_of, settings
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.job import Job, Material, train
 from components.trainer.step import build_evaluate
-from components.trainer.strategy import is_cluster, make_place
+from components.trainer.strategy import checked_batch_size, is_cluster, make_place
 from components.trainer.tracking.trackers import Trackers
 
 logger = logging.getLogger("mirante.tuner")
@@ -210,12 +210,7 @@ class Search(base_tuner.BaseTuner):
 
     def _measure(self, trial: Any, values: dict[str, Any], folder: str) -> dict[str, float]:
         model_config, training = settings(self._parts, {**self._epochs(trial), **values})
-        size, replicas = training.batch_size(self._place.num_replicas), self._place.num_replicas
-        if size % replicas:
-            raise MiranteError(
-                f"training.global_batch_size: {size} cannot be spread evenly over {replicas} replicas: "
-                f"give a multiple of {replicas}"
-            )
+        checked_batch_size(training, self._place.num_replicas)
         checkpoints = Checkpoints(folder, training.checkpoints.keep)
         model = train(
             model_config,
