@@ -7,7 +7,7 @@ PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks req
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
 # Recipes with an acceptance run, see benchmarks/accept.py.
-ACCEPTANCES := digits mnist cats-vs-dogs cifar10 butterflies
+ACCEPTANCES := digits mnist cats-vs-dogs cifar10 cifar10-finetuned butterflies
 # uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
 UPGRADE ?=
 # The venv's own first: it starts quicker than a pyenv shim.
@@ -74,8 +74,9 @@ accept-kill-training: setup
 bench: setup ## Measure throughput
 	$(BIN)/python benchmarks/bench.py
 
-bench-training: setup ## Training: input, plain Keras, eager, 16 bits
+bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/cpu_kernels.py
 
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
 	$(BIN)/python benchmarks/plain_tfx.py mnist

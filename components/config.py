@@ -513,7 +513,10 @@ class EvaluationConfig(Settings):
     max_regression: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
         {}, description="how much worse than the baseline a metric may be"
     )
-    slice_by_class: bool = Field(True, description="all metrics by class too, up to 50 classes")
+    slice_by_class: bool = Field(
+        False,
+        description="the overall metrics by true class too, up to 50 classes; takes several times as long",
+    )
 
 
 class InfraValidationConfig(Settings):

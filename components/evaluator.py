@@ -7,7 +7,8 @@ Metric names, as `evaluation.thresholds` and the results use them:
     auc              area under the ROC curve, one class against the rest, mean over the classes that occur
     top_5_accuracy   share of images whose class is among the five most probable (from six classes up)
 
-Per class there are precision, recall and f1 of the most probable class, and all metrics by slice of class.
+Per class there are precision, recall and f1 of the most probable class. With `slice_by_class` there are
+also the overall ones by slice of true class; each slice counts every metric anew (MNIST: 74 s instead of 42).
 """
 
 from __future__ import annotations

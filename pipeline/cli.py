@@ -93,6 +93,8 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data refused, 4 model not blessed and
     nothing pushed, 130 interrupted.
     """
+    # By itself TensorFlow takes these kernels on few CPUs only (docs/decisions/007-fast-on-cpus.md).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @main.command(epilog=_example("mirante recipes"))

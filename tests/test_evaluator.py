@@ -87,7 +87,8 @@ def evaluate(tmp_path: Path, config: EvaluationConfig, baseline: np.ndarray | No
 
 
 def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
-    found = read_evaluation(evaluate(tmp_path, EvaluationConfig(thresholds={"accuracy": 0.7, "loss": 9.0})))
+    config = EvaluationConfig(thresholds={"accuracy": 0.7, "loss": 9.0}, slice_by_class=True)
+    found = read_evaluation(evaluate(tmp_path, config))
     assert found.metrics["accuracy"] == pytest.approx(6 / 8)
     assert found.metrics["top_5_accuracy"] == pytest.approx(7 / 8)
     # Six times -ln 0.9, once -ln 0.02, once -ln of Keras' smallest probability, 1e-7.
@@ -117,9 +118,7 @@ def test_missed_thresholds_are_named_with_value_and_bound(tmp_path: Path) -> Non
 def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None:
     perfect = np.full((len(LABELS), 6), 0.02, np.float32)
     perfect[np.arange(len(LABELS)), LABELS] = 0.9
-    config = EvaluationConfig(
-        thresholds={"accuracy": 0.5}, max_regression={"accuracy": 0.1}, slice_by_class=False
-    )
+    config = EvaluationConfig(thresholds={"accuracy": 0.5}, max_regression={"accuracy": 0.1})
     found = read_evaluation(evaluate(tmp_path, config, baseline=perfect))
     assert not found.blessed
     assert found.failures == ["accuracy changed by -0.2500 against the baseline, allowed is -0.1000"]

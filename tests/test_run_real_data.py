@@ -56,7 +56,6 @@ def test_mnist(real_data_dir: Path, tmp_path: Path) -> None:
         tmp_path,
         "training.epochs=1",
         "evaluation.thresholds={accuracy: 0.97}",
-        "evaluation.slice_by_class=false",
     )
     assert result["metrics"]["accuracy"] >= 0.97
     counts = splits_of(tmp_path)

@@ -89,9 +89,11 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         training.epochs * steps_per_epoch,
         training.warmup_epochs * steps_per_epoch,
     )
+    loss = make_loss(training)
     model.compile(
         optimizer=make_optimizer(training, rate),
-        loss=make_loss(training),
+        # Keras hands labels over as floats.
+        loss=lambda labels, logits: loss(tf.cast(labels, tf.int64), logits),
         metrics=["accuracy"],
         jit_compile=settings["jit_compile"],
     )

@@ -14,6 +14,7 @@ import keras
 
 from components.config import ModelConfig
 from components.models import BACKBONE, linear_head
+from components.models.batch_norm import BatchNormalization
 
 FILTERS = (32, 64, 128)
 BLOCKS_PER_STAGE = 1
@@ -27,7 +28,7 @@ def _convolution(filters: int, strides: int = 1, size: int = 3) -> keras.layers.
 
 def _batch_norm() -> keras.layers.Layer:
     # Keras' own 0.99 takes some five hundred steps to follow the weights: epochs, with a small data set.
-    return keras.layers.BatchNormalization(momentum=0.9)
+    return BatchNormalization(momentum=0.9)
 
 
 def _block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:

@@ -14,6 +14,7 @@ import keras
 from components.config import ModelConfig
 from components.errors import MiranteError
 from components.models import BACKBONE, HEAD
+from components.models.batch_norm import BatchNormalization
 
 SMALLEST_PX = 16
 
@@ -32,7 +33,7 @@ def _convolution(
         return layers.Conv2D(filters, size, padding=padding, activation=activation)(x)
     x = layers.Conv2D(filters, size, padding=padding, use_bias=False)(x)
     # Keras' own momentum, 0.99, takes some five hundred steps to follow the weights.
-    x = layers.BatchNormalization(momentum=0.9)(x)
+    x = BatchNormalization(momentum=0.9)(x)
     return layers.Activation(activation)(x) if activation else x
 
 

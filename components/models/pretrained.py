@@ -10,6 +10,7 @@ import keras
 from components.config import ModelConfig
 from components.errors import MiranteError
 from components.models import BACKBONE
+from components.models.batch_norm import fused
 from components.models.weights_file import check_weights
 
 
@@ -40,6 +41,8 @@ def pooled_backbone(
                 f"{input_shape[0]} x {input_shape[1]} x {input_shape[2]}: {e}"
             ) from e
         raise MiranteError(f"model.name: {config.name} cannot be built at {input_shape}: {e}") from e
+    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone.layers):
+        backbone = fused(backbone)
     # Not by the argument `name`: EfficientNet's download would take it for the name of the published file.
     backbone.name = BACKBONE
     return backbone
