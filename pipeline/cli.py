@@ -102,9 +102,11 @@ def recipes() -> None:
     """List the built-in recipes."""
     from pipeline.config import RECIPES, recipe_names
 
-    for name in recipe_names():
+    names = recipe_names()
+    width = max(map(len, names)) + 2
+    for name in names:
         first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
-        click.echo(f"{name:16}{first.removeprefix('#').strip()}")
+        click.echo(f"{name:{width}}{first.removeprefix('#').strip()}")
 
 
 def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:

@@ -291,6 +291,9 @@ def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
     """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
     traceback.print_exception(type(error), error, error.__traceback__)  # to the log
     for cause in causes(error):
+        # Else datasets of a training would be destroyed after the interpreter, and complain of it.
+        traceback.clear_frames(cause.__traceback__)
+    for cause in causes(error):
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
     last = traceback.format_exception_only(type(error), error)[-1].strip()

@@ -314,6 +314,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "IDX file cut off": cut_idx_file,
     "a CSV without a column of classes": csv_without_a_class,
     "output holds other files": foreign_files,
+    "a network of one's own that is not there": None,
     "no such weights file": photos,
     "weights file is no HDF5": no_hdf5,
     "weights of another network": weights("block5_conv3", 512),

@@ -172,6 +172,20 @@ def test_records_without_a_label_or_a_picture(here: Path) -> None:
 
 
 @pytest.mark.slow
+def test_trainings_that_fail(here: Path) -> None:
+    """One after another under one root: what is before the Trainer is done once."""
+    for what in (
+        "more GPUs than there are",
+        "several machines, and no cluster",
+        "a training that diverges",
+        "a training that learns nothing",
+    ):
+        ended = run(rows()[what].command, here)
+        check(what, ended, here)
+        assert "GeneratorDataset" not in ended.stderr  # nothing after the message
+
+
+@pytest.mark.slow
 def test_a_damaged_model(here: Path) -> None:
     failures.damaged_model(here)
     check("predict: damaged model", run(rows()["predict: damaged model"].command, here), here)

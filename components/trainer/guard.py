@@ -99,8 +99,8 @@ class Guard:
             raise NotLearningError(
                 f"the first {len(images)} images are all alike after Transform (every value is that of the "
                 f"first image, {images.min():.3g} to {images.max():.3g}). Likely causes: the files are "
-                f"copies "
-                "of one picture, an export wrote blank pictures, or transform.channels drops what differs"
+                "copies of one picture, an export wrote blank pictures, or transform.channels drops what "
+                "differs"
             )
 
     def step(self, number: int, loss: float, accuracy: float, gradient_norm: float, size: int) -> None:
@@ -117,8 +117,7 @@ class Guard:
         if self._zero_gradients >= min(self._steps, 20):
             raise NotLearningError(
                 f"all gradients have been 0 for {self._zero_gradients} steps (step {number}, loss "
-                f"{loss:.4f}): "
-                "nothing can change any more. Likely causes: ReLUs that died by too high a "
+                f"{loss:.4f}): nothing can change any more. Likely causes: ReLUs that died by too high a "
                 "training.learning_rate, all layers frozen, pixels far outside of the range that the network "
                 "expects (transform.normalization)"
             )
@@ -193,18 +192,16 @@ class Guard:
             raise NotLearningError(
                 f"every one of the {size:,} eval images has been taken for {name!r} in "
                 f"{len(self._one_class)} evaluations (step {step}, train accuracy {train_accuracy:.4f}). "
-                f"Likely "
-                "causes: training.learning_rate is too high; one class is far more frequent than the others; "
-                "batch norm statistics that do not fit (too few steps or too small a batch); eval images "
-                "that are unlike the train images"
+                "Likely causes: training.learning_rate is too high; one class is far more frequent than the "
+                "others; batch norm statistics that do not fit (too few steps or too small a batch); eval "
+                "images that are unlike the train images"
             )
         if self._memorised >= _EVALUATIONS:
             raise NotLearningError(
                 f"train accuracy is {train_accuracy:.4f}, and on the {size:,} eval images it is "
                 f"{eval_accuracy:.4f}, no better than guessing ({self._evaluation.accuracy:.4f}), in "
                 f"{self._memorised} evaluations (step {step}): the network learns the train images by heart "
-                f"and "
-                "nothing that holds for others. Likely causes: labels have nothing to do with the images (a "
-                "CSV in another order than the files, shuffled labels); far too few images; eval labels that "
-                "mean something else than train labels"
+                "and nothing that holds for others. Likely causes: labels have nothing to do with the images "
+                "(a CSV in another order than the files, shuffled labels); far too few images; eval labels "
+                "that mean something else than train labels"
             )

@@ -68,8 +68,7 @@ def cluster_tasks() -> list[str]:
     if unknown:
         raise MiranteError(
             f"TF_CONFIG: only chief and worker are known, got {', '.join(unknown)} too: parameter servers "
-            f"and "
-            "evaluators have no part in this training"
+            "and evaluators have no part in this training"
         )
     return tasks
 
