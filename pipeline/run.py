@@ -148,8 +148,10 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
             try:
                 _run_locked(recipe, root, result, console)
             except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
-                signal.setitimer(signal.ITIMER_REAL, 0)  # it has got through, see pipeline.cli
-                error = disk_full_error(e, written_to) or e
+                # An interrupt that came while C++ called back gets here as an error of the library's; that it
+                # came tells the timer that pipeline.cli sets.
+                secs_to_next, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+                error = KeyboardInterrupt() if secs_to_next else disk_full_error(e, written_to) or e
             result.error = _said(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             _keep_result(root, result)

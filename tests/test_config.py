@@ -53,7 +53,7 @@ def test_every_built_in_recipe_loads(name: str) -> None:
 def test_a_recipe_says_what_it_means() -> None:
     recipe = load_recipe("cats_vs_dogs")
     assert recipe.data.split_names == {"validation": "test"}
-    assert (recipe.transform.height_px, recipe.transform.normalization) == (224, "minus_one_one")
+    assert (recipe.transform.height_px, recipe.transform.normalization) == (288, "minus_one_one")
     assert recipe.model.weights == "imagenet"
     assert recipe.evaluation.thresholds == {"accuracy": 0.95, "loss": 0.2}
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests import failures
-from tests.failures import Ended, arguments, check, rows, run
+from tests.failures import Ended, arguments, check, rows, run, said
 from tests.small_disk import SmallDisk
 
 # Rows whose failure comes while the command runs, by who makes it: a test below each.
@@ -183,6 +183,28 @@ def test_trainings_that_fail(here: Path) -> None:
         ended = run(rows()[what].command, here)
         check(what, ended, here)
         assert "GeneratorDataset" not in ended.stderr  # nothing after the message
+
+    # Ctrl-C within a library that makes an error of its own of it, as pybind11 does.
+    (here / "eats.py").write_text(
+        "import signal\n"
+        "def build(config, shape, classes):\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise RuntimeError('MISMATCH of active exception types') from None\n"
+    )
+    done = subprocess.run(
+        [*arguments("mirante run digits --root root --set model.name=eats:build")],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(here)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, said(Ended(done.returncode, "", done.stderr), here)) == (
+        130,
+        "mirante: interrupted; the same command goes on from here",
+    )
 
 
 @pytest.mark.slow
