@@ -17,7 +17,9 @@ side's time.
 
 Keras compiles the train step with XLA by default; Mirante does not on CPUs
 (docs/decisions/004-xla-off-on-cpus.md). The plain side keeps the default; `--plain-xla off` switches XLA off
-there too, which tells what the rest of the arrangement makes.
+there too, which tells what the rest of the arrangement makes. Mirante switches on oneDNN's kernels
+(docs/decisions/007-fast-on-cpus.md), the plain side has what TensorFlow chooses; with
+TF_ENABLE_ONEDNN_OPTS=1 (or 0) in the environment both sides have the same.
 
 Needs the real image sets: MIRANTE_TEST_DATA (default ../shared/data). `digits` needs nothing.
 """
