@@ -515,7 +515,7 @@ class EvaluationConfig(Settings):
     )
     slice_by_class: bool = Field(
         False,
-        description="the overall metrics by true class too, up to 50 classes; takes several times as long",
+        description="the overall metrics by true class too, up to 50 classes; ten take about twice as long",
     )
 
 

@@ -30,6 +30,10 @@ ARRANGED = {
     "interrupted (Ctrl-C) at a node",
     "threshold not met",
     "the model does not load in time",
+    "more GPUs than there are",
+    "several machines, and no cluster",
+    "a training that diverges",
+    "a training that learns nothing",
     "records without a label or a picture",
     "predict: damaged model",
 }
@@ -194,7 +198,7 @@ def test_trainings_that_fail(here: Path) -> None:
         "        raise RuntimeError('MISMATCH of active exception types') from None\n"
     )
     done = subprocess.run(
-        [*arguments("mirante run digits --root root --set model.name=eats:build")],
+        arguments("mirante run digits --root root --set model.name=eats:build"),
         cwd=here,
         env={**os.environ, "PYTHONPATH": str(here)},
         capture_output=True,
