@@ -2,7 +2,7 @@
 # STACK=1.16|1.21 and PYTHON=/path/to/python choose by hand.
 
 BIN := .venv/bin
-FAST := -m "not slow and not real_data"
+FAST := -m "not slow and not real_data and not services"
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
@@ -14,8 +14,8 @@ UPGRADE ?=
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-real-data lint check format lock \
-	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-plain-tfx clean
+.PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock \
+	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-node-start bench-plain-tfx clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -32,10 +32,16 @@ test: setup ## Fast tests: no network, account or GPU
 	$(BIN)/pytest $(FAST)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
-	$(BIN)/pytest -m "slow and not real_data"
+	$(BIN)/pytest -m "slow and not real_data and not services"
+
+test-services: setup ## Tests that start a MariaDB server (Debian: mariadb-server)
+	$(BIN)/pytest -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(BIN)/pytest -m real_data
+
+golden: setup ## Write the compiled packages in tests/golden anew; read their difference
+	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py -k golden
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check $(PACKAGES)
@@ -77,6 +83,9 @@ bench: setup ## Measure throughput
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/cpu_kernels.py
+
+bench-node-start: setup ## How soon a Kubeflow task is at work, against importing TFX
+	$(BIN)/python benchmarks/node_start.py
 
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
 	$(BIN)/python benchmarks/plain_tfx.py mnist

@@ -33,7 +33,7 @@ from typing import IO, Any
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.run import NODE_IDS
+from pipeline.nodes import NODE_IDS
 
 MIRANTE = Path(sys.executable).with_name("mirante")
 RECIPE = (

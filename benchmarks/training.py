@@ -219,7 +219,7 @@ def bench_keras(workload: Workload) -> bool:
     batches = rows.batch(workload.batch_size, drop_remainder=True).map(
         lambda row: (tf.gather(images, row), tf.gather(labels, row))
     )
-    endless = iter(batches.prefetch(tf.data.AUTOTUNE))
+    endless = batches.prefetch(tf.data.AUTOTUNE)
 
     def keras_fit() -> float:
         began = time.monotonic()

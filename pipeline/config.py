@@ -33,6 +33,7 @@ from components.hyperparameters import check_searched, put
 from components.models.user_code import check_builder
 from components.models.weights_file import check_weights
 from pipeline.best import take_best
+from pipeline.kubeflow_config import KubeflowConfig
 
 RECIPES = Path(__file__).with_name("recipes")
 # Words that stand where a path may stand.
@@ -55,6 +56,7 @@ class Recipe(Settings):
     evaluation: EvaluationConfig
     infra_validation: InfraValidationConfig = InfraValidationConfig()
     push: PushConfig = PushConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
@@ -162,13 +164,16 @@ def recipe_path(recipe: str) -> Path:
     )
 
 
-def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | None = None) -> Recipe:
+def load_recipe(
+    recipe: str, overrides: Iterable[str] = (), data_path: str | None = None, *, elsewhere: bool = False
+) -> Recipe:
     """Loads, overrides and validates a recipe.
 
     Args:
         recipe: Name of a built-in recipe, or a YAML file.
         overrides: `key.sub=value`, the value read as YAML.
         data_path: What `--data` says; replaces `data.path`.
+        elsewhere: The recipe is for another machine: paths are that one's, and not looked at here.
 
     Returns:
         The recipe, with every path in it absolute.
@@ -186,38 +191,59 @@ def load_recipe(recipe: str, overrides: Iterable[str] = (), data_path: str | Non
         raise UsageError(f"{path}: cannot be read as YAML: {e}") from e
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values at the top, got {type(values).__name__}")
-    keys = [_apply_override(values, override) for override in overrides]
+    keys = [_apply_override(values, given) for given in overrides]
     where = f"{path}{take_best(values, keys)}"
     if data_path is not None:
         section = values["data"] = values.get("data") or {}
         if isinstance(section, dict):
             section["path"] = data_path
-    _make_paths_absolute(values)
+    return resolve(values, where, elsewhere=elsewhere)
+
+
+def resolve(values: dict[str, Any], where: str, *, elsewhere: bool = False) -> Recipe:
+    """A recipe of the values that a file would hold.
+
+    Args:
+        values: As YAML gives them; changed in place.
+        where: They come from; begins every message.
+        elsewhere: As for `load_recipe`.
+
+    Raises:
+        UsageError: As `load_recipe` does.
+    """
+    if not elsewhere:
+        _make_paths_absolute(values)
     try:
-        loaded = Recipe.model_validate(values)
+        resolved = Recipe.model_validate(values)
     except ValidationError as e:
         raise UsageError(f"{where}: {_worded(e)}") from e
-    _check_names(loaded, path)
-    return loaded
+    _check_names(resolved, where, elsewhere)
+    return resolved
 
 
-def _check_names(recipe: Recipe, path: Path) -> None:
+def override(values: dict[str, Any], key: str, value: Any, said: str) -> None:
+    """Puts a value into those of a recipe, under a key like `training.epochs`.
+
+    Raises:
+        UsageError: There is a single value where the key has more parts; begins with `said`.
+    """
+    *parents, last = key.strip().split(".")
+    target = values
+    for parent in parents:
+        if target.get(parent) is None:
+            target[parent] = {}
+        target = target[parent]
+        if not isinstance(target, dict):
+            raise UsageError(f"{said}: {parent} is a single value and has no keys below it")
+    target[last] = value
+
+
+def _check_names(recipe: Recipe, where: str, elsewhere: bool) -> None:
     """Refuses what could not be run, before anything is done for it."""
     from components.ingest import source_names
-    from components.trainer.tracking.installed import check_installed
 
-    try:
-        check_weights(recipe.model)
-        check_installed(recipe.training.tracking)
-        _check_warm_start(recipe.training.warm_start)
-        check_builder(recipe.model)
-    except UsageError as e:
-        raise UsageError(f"{path}: {e}") from e
-    for key, searched in recipe.searched():
-        try:
-            check_weights(searched.model)
-        except UsageError as e:
-            raise UsageError(f"{path}: {key}: {e}") from e
+    if not elsewhere:
+        _check_machine(recipe, where)
     names = [("data.source", recipe.data.source, source_names())]
     names += [
         (f"evaluation.{part}", metric, list(METRICS))
@@ -228,7 +254,25 @@ def _check_names(recipe: Recipe, path: Path) -> None:
         if name not in known:
             near = _nearest(name, known)
             hint = f": did you mean {near!r}?" if near else "."
-            raise UsageError(f"{path}: {key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
+            raise UsageError(f"{where}: {key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
+
+
+def _check_machine(recipe: Recipe, where: str) -> None:
+    """Refuses what cannot be run on this machine: files that are not here, packages that are missing."""
+    from components.trainer.tracking.installed import check_installed
+
+    try:
+        check_weights(recipe.model)
+        check_installed(recipe.training.tracking)
+        _check_warm_start(recipe.training.warm_start)
+        check_builder(recipe.model)
+    except UsageError as e:
+        raise UsageError(f"{where}: {e}") from e
+    for key, searched in recipe.searched():
+        try:
+            check_weights(searched.model)
+        except UsageError as e:
+            raise UsageError(f"{where}: {key}: {e}") from e
 
 
 def _check_warm_start(config: WarmStartConfig | None) -> None:
@@ -243,24 +287,16 @@ def _check_warm_start(config: WarmStartConfig | None) -> None:
         )
 
 
-def _apply_override(values: dict[str, Any], override: str) -> str:
+def _apply_override(values: dict[str, Any], given: str) -> str:
     """Puts what `--set` gives into `values`; returns its key."""
-    key, equals, text = override.partition("=")
+    key, equals, text = given.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"--set {override}: expected key.sub=value, e.g. --set training.epochs=3")
+        raise UsageError(f"--set {given}: expected key.sub=value, e.g. --set training.epochs=3")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as e:
-        raise UsageError(f"--set {override}: the value cannot be read as YAML: {e}") from e
-    *parents, last = key.strip().split(".")
-    target = values
-    for parent in parents:
-        if target.get(parent) is None:
-            target[parent] = {}
-        target = target[parent]
-        if not isinstance(target, dict):
-            raise UsageError(f"--set {override}: {parent} is a single value and has no keys below it")
-    target[last] = value
+        raise UsageError(f"--set {given}: the value cannot be read as YAML: {e}") from e
+    override(values, key, value, f"--set {given}")
     return key.strip()
 
 

@@ -44,7 +44,7 @@ def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
     root, own = logging.getLogger(), logging.getLogger("mirante")
     file_handler = logging.FileHandler(log_file)
     file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    console_handler = _ConsoleHandler(console)
+    console_handler = ConsoleHandler(console)
     levels = root.level, own.level
     root.addHandler(file_handler)
     root.setLevel(logging.INFO)
@@ -75,12 +75,15 @@ def _flush(stream: IO[str], descriptor: int) -> None:
             stream.flush()
 
 
-class _ConsoleHandler(logging.Handler):
+class ConsoleHandler(logging.Handler):
+    """Shows what is logged, indented, on a console."""
+
     def __init__(self, console: Console):
         super().__init__()
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Shows a record."""
         self._console.print(f"    {record.getMessage()}", markup=False)
 
 

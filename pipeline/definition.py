@@ -21,9 +21,10 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
+from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration import metadata, pipeline
+from tfx.orchestration import pipeline
 from tfx.proto import (
     distribution_validator_pb2,
     example_gen_pb2,
@@ -51,7 +52,6 @@ from pipeline.config import Recipe
 from pipeline.data import Examples
 from schemas import features
 
-METADATA_FILE = "metadata.sqlite"
 CHECKPOINTS_FOLDER = "checkpoints"
 SEARCHES_FOLDER = "searches"
 # Beam's in-process runner, asked for by name: since 2.68 the DirectRunner tries to download another one.
@@ -104,14 +104,19 @@ def _code_digest(*more: str) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
-def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root: Path) -> pipeline.Pipeline:
+def compile_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> Any:
+    """What `create_pipeline` builds, as TFX's `pipeline_pb2.Pipeline`: everything that a NodeRunner needs."""
+    return compiler.Compiler().compile(create_pipeline(recipe, examples, schema_file, root))
+
+
+def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> pipeline.Pipeline:
     """Builds the TFX pipeline of a recipe.
 
     Args:
         recipe: What to do.
         examples: What to do it on.
         schema_file: The curated schema with the examples' classes (`schemas.curated.write_schema`).
-        root: The pipeline root: artifacts, metadata and pushed models lie below it.
+        root: The pipeline root, a folder or a bucket's: artifacts and pushed models lie below it.
 
     Raises:
         UsageError: A threshold names a metric that this data set does not have, or there are no weights where
@@ -129,7 +134,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         ),
     )
     # The curated schema, with the data set's class list as the label's domain.
-    schema_gen = ImportSchemaGen(schema_file=str(schema_file))
+    schema_gen = ImportSchemaGen(schema_file=schema_file)
     # Statistics of every split; the schema keeps them from counting image bytes as words.
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
@@ -165,7 +170,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         custom_config={"transform": recipe.transform.model_dump(), "code_sha256": code_sha256},
     )
     transform.add_upstream_node(data_gate)
-    push_destination = recipe.push.destination or str(root / "serving")
+    push_destination = recipe.push.destination or os.path.join(root, "serving")
     # Of the trials and of the Trainer alike.
     trained_on: dict[str, Any] = {
         "examples": example_gen.outputs["examples"],
@@ -179,7 +184,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
         "weights_sha256": _weights_digest(recipe.model.weights),
         "builder_sha256": builder_digest(recipe.model),
         "code_sha256": code_sha256,
-        "checkpoints": str(root / CHECKPOINTS_FOLDER),
+        "checkpoints": os.path.join(root, CHECKPOINTS_FOLDER),
         "about": {
             "recipe": recipe.name,
             "data": os.path.basename(recipe.data.path or recipe.data.source),
@@ -212,7 +217,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
                 **training_config,
                 "tuner": recipe.tuner.model_dump(),
                 "code_sha256": _code_digest("tuner"),
-                "checkpoints": str(root / SEARCHES_FOLDER),
+                "checkpoints": os.path.join(root, SEARCHES_FOLDER),
             },
         )
     # Train on the raw records through that graph, and export both as one model.
@@ -256,7 +261,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
     )
     return pipeline.Pipeline(
         pipeline_name=recipe.name,
-        pipeline_root=str(root),
+        pipeline_root=root,
         components=[
             example_gen,
             schema_gen,
@@ -274,7 +279,6 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: Path, root:
             pusher,
         ],
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(root / METADATA_FILE)),
         beam_pipeline_args=list(BEAM_PIPELINE_ARGS),
     )
 

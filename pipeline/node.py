@@ -6,15 +6,16 @@ Every runner is a loop or a task around `NodeRunner.run`: same drivers, same cac
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
-import shutil
 import time
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.dsl.compiler import compiler, constants
-from tfx.orchestration import metadata, pipeline
+from tfx.dsl.compiler import constants
+from tfx.dsl.io import fileio
+from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
@@ -56,53 +57,88 @@ class NodeResult:
 class NodeRunner:
     """A compiled pipeline, ready to run its nodes one by one.
 
+    Attributes:
+        results: What became of the nodes that were run, by their ids.
+
     Args:
-        definition: From `create_pipeline`.
+        intermediate: From `compile_pipeline`; TFX's `pipeline_pb2.Pipeline`.
+        connection: The metadata store (`ml_metadata.proto.metadata_store_pb2.ConnectionConfig`).
         run_id: Identifies the run in ML Metadata.
     """
 
-    def __init__(self, definition: pipeline.Pipeline, run_id: str):
-        self._ir = compiler.Compiler().compile(definition)
+    def __init__(self, intermediate: Any, connection: Any, run_id: str):
+        self._ir = type(intermediate)()
+        self._ir.CopyFrom(intermediate)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
         )
+        self._run_id = run_id
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
-        config = self._deployment.metadata_connection_config
-        self._connection = getattr(config, config.WhichOneof("connection_config"))
-        self._root = Path(definition.pipeline_info.pipeline_root)
+        self._connection = connection
+        self._root = self._ir.runtime_spec.pipeline_root.field_value.string_value
         # In topological order.
         self._nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in self._ir.nodes}
+        self.results: dict[str, NodeResult] = {}
 
     @property
     def node_ids(self) -> list[str]:
         """All nodes, each after those that it depends on."""
         return list(self._nodes)
 
-    def clear_unfinished(self) -> None:
+    def upstream(self) -> dict[str, set[str]]:
+        """For each node those that must have run."""
+        return {node_id: set(node.upstream_nodes) for node_id, node in self._nodes.items()}
+
+    def clear_unfinished(self, only: Collection[str] | None = None) -> None:
         """Puts away what a run that was killed left: its executions count as failed, their files are removed.
 
-        Only for who alone uses the pipeline's root: what another process runs would be put away too.
+        Args:
+            only: Nodes whose executions in this very run are put away, as when a task is tried again. Without
+                it those of all nodes and runs are, which is for who alone uses the pipeline's root: what
+                another process runs would be put away too.
         """
         with metadata.Metadata(self._connection) as handle:
+            store = handle.store
             killed = [
                 execution
-                for execution in handle.store.get_executions()
+                for execution in (store.get_executions() if only is None else self._executions(store, only))
                 if execution.last_known_state in _UNFINISHED
             ]
-            patterns = [".system/driver_execution/*", ".system/stateful_working_dir/*"]
+            patterns = (
+                [] if only is not None else [".system/driver_execution/*", ".system/stateful_working_dir/*"]
+            )
             for execution in killed:
                 patterns += [f"*/{execution.id}", f".system/*/{execution.id}"]
             # The files first: whoever is killed here finds the executions again.
-            for folder in (self._root / node_id for node_id in self._nodes):
-                for path in (path for pattern in patterns for path in folder.glob(pattern)):
-                    shutil.rmtree(path)
+            for node_id in self._nodes if only is None else only:
+                for pattern in patterns:
+                    for path in fileio.glob(os.path.join(self._root, node_id, pattern)):
+                        fileio.rmtree(path)
             for execution in killed:
                 execution.last_known_state = metadata_store_pb2.Execution.FAILED
             if killed:
-                handle.store.put_executions(killed)
+                store.put_executions(killed)
+
+    def _executions(self, store: Any, node_ids: Collection[str]) -> list[Any]:
+        """Those of the given nodes in this run."""
+        run = store.get_context_by_type_and_name("pipeline_run", self._run_id)
+        if run is None:
+            return []
+        of_nodes = set()
+        for node_id in node_ids:
+            node = store.get_context_by_type_and_name("node", _node_context(self._nodes[node_id]))
+            if node is not None:
+                of_nodes |= {execution.id for execution in store.get_executions_by_context(node.id)}
+        return [
+            execution for execution in store.get_executions_by_context(run.id) if execution.id in of_nodes
+        ]
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
         """Runs a node whose upstream nodes have run. Never raises for what the node does."""
+        self.results[node_id] = self._run(node_id, use_cache)
+        return self.results[node_id]
+
+    def _run(self, node_id: str, use_cache: bool) -> NodeResult:
         began = time.monotonic()
         # Beam draws the order of records by chance, and the order of sums decides their last bits. With this,
         # equal data and settings give an equal model.
@@ -143,8 +179,7 @@ class NodeRunner:
     def _resolved_as_before(node: Any, store: Any, execution: Any) -> bool:
         """Whether a Resolver, which executes nothing, gave what it gave the last time."""
         # Of this node: all Resolvers have one type.
-        (name,) = (c.name.field_value.string_value for c in node.contexts.contexts if c.type.name == "node")
-        context = store.get_context_by_type_and_name("node", name)
+        context = store.get_context_by_type_and_name("node", _node_context(node))
         former = [
             other.id
             for other in store.get_executions_by_context(context.id)
@@ -155,6 +190,12 @@ class NodeRunner:
         return {key: artifact.id for key, artifact in _outputs(store, max(former)).items()} == {
             key: artifact.id for key, artifact in _outputs(store, execution.id).items()
         }
+
+
+def _node_context(node: Any) -> str:
+    """Name of the context in ML Metadata that all executions of a node share."""
+    (name,) = (c.name.field_value.string_value for c in node.contexts.contexts if c.type.name == "node")
+    return str(name)
 
 
 def _outputs(store: Any, execution_id: int) -> dict[str, Any]:

@@ -11,22 +11,22 @@ from components.data_gate import image_problem, image_problems
 from components.errors import DataRefusedError
 from pipeline.config import load_recipe
 from pipeline.data import Examples
-from pipeline.run import NODE_IDS
+from pipeline.nodes import NODE_IDS
 from schemas.curated import write_schema
 from tests import records
+from tests.pipelines import node_runner
 
 UP_TO_GATE = NODE_IDS[: NODE_IDS.index("DataGate") + 1]
 
 
 def run_to_gate(folder: Path, root: Path) -> Any:
     """Runs the nodes up to DataGate over `folder` and returns DataGate's result."""
-    from pipeline.definition import create_pipeline
-    from pipeline.node import FAILED, NodeRunner
+    from pipeline.node import FAILED
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
     schema_file = write_schema(records.CLASSES, root / "schema")
     examples = Examples(folder, patterns, records.CLASSES)
-    runner = NodeRunner(create_pipeline(load_recipe("digits"), examples, schema_file, root), "run")
+    runner = node_runner(load_recipe("digits"), examples, schema_file, root)
     for node_id in UP_TO_GATE:
         result = runner.run(node_id)
         if node_id != "DataGate":

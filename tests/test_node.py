@@ -11,6 +11,7 @@ from pipeline.config import load_recipe
 from pipeline.data import Examples
 from schemas.curated import write_schema
 from tests import records
+from tests.pipelines import node_runner
 
 RUNNING, FAILED, COMPLETE, CACHED = (
     metadata_store_pb2.Execution.State.Value(name) for name in ("RUNNING", "FAILED", "COMPLETE", "CACHED")
@@ -18,14 +19,13 @@ RUNNING, FAILED, COMPLETE, CACHED = (
 
 
 def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
-    from pipeline.definition import METADATA_FILE, create_pipeline
-    from pipeline.node import NodeRunner
+    from pipeline.metadata_store import METADATA_FILE
 
     examples = Examples(
         tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
     )
     schema_file = write_schema(records.CLASSES, tmp_path / "schema")
-    runner = NodeRunner(create_pipeline(load_recipe("digits"), examples, schema_file, tmp_path), "first")
+    runner = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
     schema = Path(runner.run("ImportSchemaGen").outputs["schema"].uri)
 
     config = metadata_store_pb2.ConnectionConfig()
@@ -51,6 +51,6 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
         states = {execution.id: execution.last_known_state for execution in store.get_executions()}
         assert states == {done.id: COMPLETE, killed_id: FAILED}
 
-    again = NodeRunner(create_pipeline(load_recipe("digits"), examples, schema_file, tmp_path), "second")
+    again = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
     assert again.run("ImportSchemaGen").status == "cached"
     assert max(store.get_executions(), key=lambda execution: execution.id).last_known_state == CACHED

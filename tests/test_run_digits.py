@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.run import NODE_IDS
+from pipeline.nodes import NODE_IDS
 
 pytestmark = pytest.mark.slow
 

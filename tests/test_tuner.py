@@ -29,9 +29,10 @@ from components.tuner import tuner_fn
 from components.tuner.search import Search
 from pipeline.best import BEST_FILE
 from pipeline.config import load_recipe
-from pipeline.run import NODE_IDS, node_ids
+from pipeline.nodes import NODE_IDS, node_ids
 from schemas import features
 from schemas.curated import write_schema
+from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Tiny, write_split
 
 pytest_plugins = ["tests.fixtures"]
@@ -71,13 +72,11 @@ def test_a_recipe_without_a_search_has_no_tuner() -> None:
 @pytest.mark.parametrize("more", [(), ("training.warm_start={from: latest_blessed}",)])
 def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path) -> None:
     from pipeline.data import Examples
-    from pipeline.definition import create_pipeline
-    from pipeline.node import NodeRunner
 
     loaded = recipe(EVERY_KIND, *more)
     examples = Examples(tmp_path, {split: f"{split}-*" for split in features.SPLITS}, list(CLASS_NAMES))
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
-    runner = NodeRunner(create_pipeline(loaded, examples, schema, tmp_path), "run")
+    runner = node_runner(loaded, examples, schema, tmp_path)
     assert tuple(runner.node_ids) == node_ids(loaded)
     assert runner.node_ids.index("Tuner") == runner.node_ids.index("Trainer") - 1
 

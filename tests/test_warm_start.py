@@ -30,6 +30,7 @@ from components.trainer.warm_start import REPORT, begin, warm_start
 from components.trainer.weights_source import digest, locate, open_source
 from pipeline.config import load_recipe
 from schemas.curated import write_schema
+from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Exported, Tiny
 
 pytest_plugins = ["tests.fixtures"]
@@ -545,16 +546,14 @@ def test_a_checkpoints_prefix_is_known_to_be_there(tmp_path: Path) -> None:
 
 def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
     from pipeline.data import Examples
-    from pipeline.definition import create_pipeline
-    from pipeline.node import NodeRunner
-    from pipeline.run import NODE_IDS, node_ids
+    from pipeline.nodes import NODE_IDS, node_ids
 
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
     weights_file(network(), tmp_path / "there")
     for override in ("null", f"{{from: {tmp_path}/there/model.weights.h5}}", "{from: latest_blessed}"):
         recipe = load_recipe("digits", [f"training.warm_start={override}"])
-        runner = NodeRunner(create_pipeline(recipe, examples, schema, tmp_path / "root"), "run")
+        runner = node_runner(recipe, examples, schema, tmp_path / "root")
         assert tuple(runner.node_ids) == node_ids(recipe)
         assert ("BaseModelResolver" in runner.node_ids) == ("latest_blessed" in override)
     assert node_ids(load_recipe("digits")) == NODE_IDS
@@ -568,7 +567,7 @@ def test_the_folder_that_is_pushed_to_is_no_start(tmp_path: Path) -> None:
     (tmp_path / "root" / "serving").mkdir(parents=True)
     recipe = load_recipe("digits", [f"training.warm_start.from={tmp_path}/root/serving/"])
     with pytest.raises(UsageError, match="is where this recipe pushes to: each run would find another"):
-        create_pipeline(recipe, examples, tmp_path / "schema.pbtxt", tmp_path / "root")
+        create_pipeline(recipe, examples, str(tmp_path / "schema.pbtxt"), str(tmp_path / "root"))
 
 
 def mirante(*arguments: str) -> tuple[int, Any, str]:

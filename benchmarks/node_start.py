@@ -1,0 +1,108 @@
+"""How soon a task's process is at its node's executor, against what `from tfx import v1` alone takes.
+
+    python benchmarks/node_start.py [--rounds N]          (`make bench-node-start`)
+
+A run of digits is planned once, and its schema node run. Then, in turn: a fresh process that imports TFX's
+public module, and a fresh process of that node's task as Kubeflow starts it (shell, kfp's executor, Mirante),
+whole: from its start over driver, cache and publisher to its end, as the cache has the result. Prints the
+medians; exits 1 where the task takes more than 0.65 of the import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MAX_RATIO = 0.65
+NODE = "ImportSchemaGen"
+
+
+def seconds(command: list[str]) -> float:
+    """Wall time of a process that has to succeed."""
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return time.monotonic() - began
+
+
+def task_command(package: Path, root: Path, run_id: str, folder: Path) -> list[str]:
+    """The command of the node's task in a compiled package, with its inputs filled in."""
+    import json
+
+    spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
+    container = spec["deploymentSpec"]["executors"][f"exec-{NODE.lower()}"]["container"]
+    given = {
+        "inputs": {"parameterValues": {"pipeline_root": str(root), "run": run_id}},
+        "outputs": {
+            "artifacts": {
+                "view": {
+                    "artifacts": [
+                        {
+                            "name": "view",
+                            "uri": str(folder / "view"),
+                            "metadata": {},
+                            "type": {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"},
+                        }
+                    ]
+                }
+            },
+            "outputFile": str(folder / "executor_output.json"),
+        },
+    }
+    arguments = [json.dumps(given) if item == "{{$}}" else item for item in container["args"]]
+    return [item.replace("python3", sys.executable) for item in container["command"]] + arguments
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+
+    from types import SimpleNamespace
+
+    from pipeline import task
+    from pipeline.checkout import import_kubeflow
+    from pipeline.config import load_recipe
+
+    with tempfile.TemporaryDirectory(prefix="mirante-bench-") as name:
+        folder, root = Path(name), Path(name) / "root"
+        package = folder / "digits.yaml"
+        recipe = load_recipe("digits", elsewhere=True)
+        import_kubeflow("compile").compile_recipe(recipe, "mirante:python", package)
+        view = SimpleNamespace(path=str(folder / "ingest.html"))
+        task.ingest(recipe.model_dump_json(), {"data.path": ""}, {}, str(root), "bench", view)
+        command = task_command(package, root, "bench", folder)
+        candidates = {
+            "from tfx import v1": [sys.executable, "-c", "from tfx import v1"],
+            f"task {NODE}": command,
+        }
+        taken: dict[str, list[float]] = {name: [] for name in candidates}
+        for number in range(rounds + 1):
+            for name, run in candidates.items():
+                secs = seconds(run)
+                if number:  # the first round fills the page cache
+                    taken[name].append(secs)
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    for name, values in taken.items():
+        print(f"{name:24}{medians[name]:6.1f} s (median of {rounds}; {min(values):.1f} to {max(values):.1f})")
+    first, second = medians.values()
+    print(f"ratio {second / first:.3f}, wanted {MAX_RATIO} at most")
+    return 0 if second <= MAX_RATIO * first else 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(REPOSITORY))
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Compiles a recipe to a package for Kubeflow Pipelines 2: one task a node, under its TFX name.
+
+Needs no cluster, no credentials and no TensorFlow: what TFX has to do with the pipeline it does in the tasks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.errors import UsageError
+from kubeflow.components import ingest_component, nodes_component, task_name
+from kubeflow.parameters import Parameter, parameters
+from pipeline.config import Recipe
+from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, KubeflowConfig, TaskConfig
+from pipeline.nodes import upstream
+
+# What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+
+
+def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
+    """Writes the package of a recipe; equal arguments give equal bytes.
+
+    Args:
+        recipe: Loaded with `elsewhere=True`: its paths are those of the tasks.
+        image: Holds Mirante, as kubeflow/Dockerfile makes it.
+        output: A .yaml file; appears by atomic rename.
+
+    Raises:
+        UsageError: The image is missing, the tasks could not find a path, or nodes cannot share a task.
+    """
+    if not image or not _IMAGE.fullmatch(image):
+        raise UsageError(
+            f"--image {image or ''}: expected the reference of an image with Mirante in it, such as "
+            "registry.example.org/mirante:0.1.0 (`make image` builds it)"
+        )
+    if output.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"-o {output}: expected a .yaml file")
+    root = pipeline_root(recipe)
+    _check_paths(recipe)
+    define = _pipeline(recipe, parameters(recipe, root), image)
+
+    from kfp import compiler
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.stem}.{os.getpid()}.yaml")
+    try:
+        compiler.Compiler().compile(define, str(temporary))
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pipeline_root(recipe: Recipe) -> str:
+    """Where a recipe's tasks write.
+
+    Raises:
+        UsageError: That is on no volume.
+    """
+    config = recipe.kubeflow
+    root = config.pipeline_root or f"{config.volumes[0].mount_path if config.volumes else ''}/{recipe.name}"
+    if not _on_volume(root, config):
+        mounted = ", ".join(volume.mount_path for volume in config.volumes) or "none"
+        raise UsageError(
+            f"kubeflow.pipeline_root: {root} is on no volume that the tasks share (mounted: {mounted}): give "
+            "a folder below one, or add the volume to kubeflow.volumes"
+        )
+    return root.rstrip("/")
+
+
+def _on_volume(path: str, config: KubeflowConfig) -> bool:
+    return any(f"{path}/".startswith(f"{volume.mount_path.rstrip('/')}/") for volume in config.volumes)
+
+
+def _check_paths(recipe: Recipe) -> None:
+    """Refuses paths that mean something on this machine only."""
+    warm_start = recipe.training.warm_start
+    paths = {
+        "data.path": recipe.data.path,
+        "model.weights": None if recipe.model.weights == "imagenet" else recipe.model.weights,
+        "push.destination": recipe.push.destination,
+        "training.warm_start.from": (
+            None if warm_start is None or warm_start.is_latest_blessed else warm_start.source
+        ),
+        "kubeflow.metadata.path": recipe.kubeflow.metadata.path,
+    }
+    from components.ingest.sources import SOURCES
+
+    for key, path in paths.items():
+        named = key == "data.path" and SOURCES[recipe.data.source].is_name(path or "")
+        if path and not named and not path.startswith("/") and "://" not in path:
+            raise UsageError(
+                f"{key}: {path} is relative, and the tasks have no such folder: give it as they see it, e.g. "
+                f"{pipeline_root(recipe)}/{path}"
+            )
+
+
+def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The tasks after Ingest, each by its nodes, in the order of the run, with the nodes they wait for.
+
+    Raises:
+        UsageError: Nodes that are to share a task do not follow each other.
+    """
+    edges = upstream(recipe)
+    order = list(edges)
+    shared = {name: group for group in recipe.kubeflow.together for name in group}
+    tasks: dict[tuple[str, ...], tuple[str, ...]] = {}
+    position = 0
+    while position < len(order):
+        group = tuple(name for name in shared.get(order[position], (order[position],)) if name in order)
+        expected = tuple(order[position : position + len(group)])
+        if set(group) != set(expected):
+            raise UsageError(
+                f"kubeflow.together: {', '.join(group)} do not follow each other: the nodes run as "
+                f"{', '.join(order)}"
+            )
+        waits_for = dict.fromkeys(up for name in expected for up in edges[name] if up not in expected)
+        tasks[expected] = tuple(waits_for)
+        position += len(group)
+    return tasks
+
+
+def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
+    from kfp import dsl
+
+    config = recipe.kubeflow
+    given = recipe.model_dump_json()
+
+    def define(*channels: Any) -> None:
+        values = {p.name: channel for p, channel in zip(form, channels, strict=True)}
+        first = ingest_component(form, image)(**values, recipe=given, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+        _settle(first, INGEST, config.task(INGEST), config)
+        tasks: dict[str, Any] = {}
+        before = first
+        for nodes, waits_for in task_nodes(recipe).items():
+            task = nodes_component(nodes, image)(
+                pipeline_root=values["pipeline_root"], run=first.outputs["Output"]
+            )
+            _settle(task, task_name(nodes), _joined(config, nodes), config)
+            if config.metadata.takes_parallel_tasks:
+                task.after(*dict.fromkeys(tasks[name] for name in waits_for))
+            else:
+                task.after(before)
+            before = task
+            tasks.update(dict.fromkeys(nodes, task))
+
+    define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=p.default, annotation=p.kind
+            )
+            for p in form
+        ]
+    )
+    told = "".join(f"\n    {p.name}: {p.description}" for p in form)
+    define.__doc__ = f"Mirante's pipeline {recipe.name}.\n\nArgs:{told}\n"
+    return dsl.pipeline(name=recipe.name.replace("_", "-"), display_name=recipe.name)(define)
+
+
+def _joined(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
+    """What nodes that share a task ask for: what all that say something say alike.
+
+    Raises:
+        UsageError: They say different things.
+    """
+    asked = {name: config.task(name) for name in nodes if name in config.tasks}
+    different = [name for name, task in asked.items() if task != next(iter(asked.values()))]
+    if different:
+        raise UsageError(
+            f"kubeflow.tasks: {next(iter(asked))} and {different[0]} share a task (kubeflow.together) and "
+            "ask for different things: give them the same"
+        )
+    return next(iter(asked.values()), config.defaults)
+
+
+def _settle(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig) -> None:
+    """Gives a task its name and what it asks of the cluster."""
+    from kfp import kubernetes
+
+    task.set_display_name(name)
+    # Whether something has to run again is TFX's to say: it knows the inputs, their contents and the code.
+    task.set_caching_options(False)
+    if asks.cpu:
+        task.set_cpu_request(asks.cpu).set_cpu_limit(asks.cpu)
+    if asks.memory:
+        task.set_memory_request(asks.memory).set_memory_limit(asks.memory)
+    if asks.gpu:
+        task.set_accelerator_type(asks.gpu.type).set_accelerator_limit(asks.gpu.count)
+    if asks.tpu:
+        task.set_accelerator_type("google.com/tpu").set_accelerator_limit(asks.tpu.chips)
+        kubernetes.add_node_selector(task, "cloud.google.com/gke-tpu-accelerator", asks.tpu.type)
+        kubernetes.add_node_selector(task, "cloud.google.com/gke-tpu-topology", asks.tpu.topology)
+    for key, value in asks.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in asks.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump())
+    if asks.retries:
+        task.set_retry(
+            asks.retries,
+            backoff_duration=f"{asks.backoff_secs}s",
+            backoff_factor=asks.backoff_factor,
+            backoff_max_duration=f"{asks.backoff_max_secs}s",
+        )
+    if asks.timeout_secs:
+        kubernetes.set_timeout(task, asks.timeout_secs)
+    for variable, value in asks.env.items():
+        task.set_env_variable(variable, value)
+    secrets = dict(asks.secrets)
+    for variable, secret in (
+        (USER_VARIABLE, config.metadata.user),
+        (PASSWORD_VARIABLE, config.metadata.password),
+    ):
+        if secret is not None:
+            secrets[variable] = secret
+    for variable, secret in secrets.items():
+        kubernetes.use_secret_as_env(task, secret.secret, {secret.key: variable})
+    for volume in config.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.mount_path)

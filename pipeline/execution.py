@@ -1,0 +1,173 @@
+"""Runs nodes of a pipeline, all in one process or each in its own, and tells what became of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from components.errors import MiranteError, causes
+from pipeline import data
+from pipeline.best import write_best
+from pipeline.config import Recipe
+from pipeline.console import progress_bar
+
+
+@dataclasses.dataclass
+class RunResult:
+    """What `mirante run --json` prints, and what `<root>/runs/<run_id>/result.json` keeps."""
+
+    pipeline: str
+    run_id: str
+    root: str
+    wall_seconds: float = 0.0
+    components: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    blessed: bool | None = None
+    infra_blessed: bool | None = None
+    pushed_model: str | None = None
+    per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
+    sample_image: str | None = None
+    log: str | None = None
+    error: str | None = None
+
+
+def prepare_data(recipe: Recipe, root: Path, console: Console) -> Path:
+    """Ingests what the recipe reads, where it is raw, and tells how much there is; returns the data folder.
+
+    Raises:
+        UsageError, DataRefusedError: From ingest.
+    """
+    began = time.monotonic()
+    with progress_bar(console) as progress:
+        folder, ingested = data.prepare(recipe.data, root, progress)
+    if ingested is None:
+        console.print(f"  data        {folder} (TFRecords, read as they are)", soft_wrap=True, markup=False)
+        return folder
+    for warning in ingested.warnings:
+        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+    counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
+    how = "unchanged" if ingested.unchanged else f"ingested in {time.monotonic() - began:.1f} s"
+    rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
+    console.print(
+        f"  data        {counts} images of {len(ingested.class_names)} classes, {how}{rejected}",
+        soft_wrap=True,
+        markup=False,
+    )
+    return folder
+
+
+def run_nodes(
+    nodes: Any,
+    result: RunResult,
+    console: Console,
+    class_names: Sequence[str],
+    only: Iterable[str] | None = None,
+) -> list[str]:
+    """Runs all nodes, or some, into `result`.
+
+    Args:
+        nodes: A `pipeline.node.NodeRunner`.
+        result: Gets what becomes of every node, and what they find out.
+        console: Is told of each.
+        class_names: All classes, in the order of their labels.
+        only: The nodes to run; those that they depend on have run.
+
+    Returns:
+        Why the model was refused, if it was.
+
+    Raises:
+        MiranteError: A node failed; the others were skipped. The message names the node, and `result.log`.
+    """
+    from pipeline.node import CACHED, FAILED, SKIPPED
+
+    refusals: list[str] = []
+    failed: tuple[str, BaseException] | None = None
+    wanted = nodes.node_ids if only is None else [node_id for node_id in nodes.node_ids if node_id in only]
+    for number, node_id in enumerate(wanted, start=1):
+        if failed:
+            result.components[node_id] = {"status": SKIPPED, "seconds": 0.0}
+            continue
+        label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
+        with console.status(f"{label.strip()} running"):
+            outcome = nodes.run(node_id)
+            if outcome.status == CACHED and _is_outdated(node_id, outcome.outputs):
+                outcome = nodes.run(node_id, use_cache=False)
+        result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
+        console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
+        if outcome.status == FAILED:
+            failed = node_id, outcome.error
+        else:
+            refusals += _take_in(node_id, outcome.outputs, result, class_names)
+    if failed:
+        _raise_for(*failed, log=result.log)
+    return refusals
+
+
+def _is_outdated(node_id: str, outputs: dict[str, Any]) -> bool:
+    """Whether what a node gave at equal inputs does not hold any more.
+
+    A model that did not answer in time may do so now that the machine is less busy. A model that was pushed
+    may have been superseded or removed since.
+    """
+    from components.pusher import highest_version
+
+    if node_id == "InfraValidator":
+        return bool(outputs["blessing"].properties.get("blessed") != 1)
+    if node_id != "Pusher":
+        return False
+    properties = outputs["pushed_model"].properties
+    if properties.get("pushed") != 1:
+        return False
+    path = Path(properties["pushed_destination"])
+    return highest_version(str(path.parent)) != int(path.name)
+
+
+def _take_in(
+    node_id: str, outputs: dict[str, Any], result: RunResult, class_names: Sequence[str]
+) -> list[str]:
+    """Takes over what a node's outputs say of the model, be they new or cached; returns why it is refused."""
+    if node_id == "Tuner":
+        write_best(outputs["best_hyperparameters"].uri, Path(result.root) / "runs" / result.run_id)
+    elif node_id == "Evaluator":
+        from components.evaluator import read_evaluation
+
+        evaluation = read_evaluation(outputs["evaluation"].uri)
+        result.metrics = evaluation.metrics
+        result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
+        result.blessed = outputs["blessing"].properties.get("blessed") == 1
+        if not result.blessed:
+            return ["the model is not blessed: " + "; ".join(evaluation.failures)]
+    elif node_id == "InfraValidator":
+        blessing = outputs["blessing"]
+        result.infra_blessed = blessing.properties.get("blessed") == 1
+        if not result.infra_blessed:
+            from components.infra_validator import REPORT
+
+            report = json.loads((Path(blessing.uri) / REPORT).read_text(encoding="utf-8"))
+            return ["the model is not infra blessed: " + "; ".join(report["problems"])]
+    elif node_id == "Pusher":
+        properties = outputs["pushed_model"].properties
+        result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
+    return []
+
+
+def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
+    """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
+    traceback.print_exception(type(error), error, error.__traceback__)  # to the log
+    for cause in causes(error):
+        # Else datasets of a training would be destroyed after the interpreter, and complain of it.
+        traceback.clear_frames(cause.__traceback__)
+    for cause in causes(error):
+        if isinstance(cause, MiranteError):
+            raise type(cause)(f"{node_id}: {cause}") from error
+    last = traceback.format_exception_only(type(error), error)[-1].strip()
+    raise MiranteError(
+        f"{node_id} failed: {last}\nThe whole story is {'in ' + log if log else 'above'}"
+    ) from error

@@ -1,0 +1,214 @@
+"""What the process of one Kubeflow task does: ingest and plan a run, or run its node (or a few).
+
+The first task of a run builds the pipeline and leaves what TFX compiles it to under the pipeline root; every
+other one takes its node from there. So all tasks of a run agree, and a task imports what its node needs and
+no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.errors import MiranteError, NotBlessedError, UsageError
+from pipeline.kubeflow_config import INGEST, MetadataConfig
+
+_INTERMEDIATE = "pipeline.pb"
+_PLAN = "plan.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What the tasks of a run have to know beside the compiled pipeline.
+
+    Attributes:
+        recipe: Its name.
+        class_names: In the order of their labels.
+        metadata: The part `kubeflow.metadata` of the recipe; no password is in it.
+    """
+
+    recipe: str
+    class_names: list[str]
+    metadata: dict[str, Any]
+
+
+def ingest(
+    recipe: str,
+    settings: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    pipeline_root: str,
+    run_id: str,
+    view: Any,
+) -> None:
+    """Checks a run's parameters, ingests what it reads, and plans it under the pipeline root.
+
+    Args:
+        recipe: As JSON, all keys of it.
+        settings: What the run's parameters say, by recipe key; an empty text is as if not given.
+        overrides: More of them, by recipe key.
+        pipeline_root: A folder on a volume.
+        run_id: Names the run; a task that is tried again has the same.
+        view: Gets what a person sees; kfp's `Output[HTML]`.
+
+    Raises:
+        SystemExit: The task failed; the last line of its log says why.
+    """
+    with _told(INGEST, run_id, pipeline_root) as console:
+        from pipeline import data
+        from pipeline.config import override, resolve
+        from pipeline.execution import prepare_data
+        from pipeline.nodes import node_ids
+        from schemas.curated import write_schema
+
+        values = json.loads(recipe)
+        for key, value in settings.items():
+            override(values, key, None if value == "" else value, f"parameter for {key}")
+        for key, value in overrides.items():
+            override(values, str(key), value, f"overrides: {key}")
+        resolved = resolve(values, "the run's parameters")
+        folder = _run_folder(pipeline_root, run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        data.check_config(resolved.data)
+        examples = data.describe(prepare_data(resolved, Path(pipeline_root), console), resolved.data)
+        schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema")
+        console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
+
+        from pipeline.definition import compile_pipeline
+
+        intermediate = compile_pipeline(resolved, examples, str(schema_file), pipeline_root)
+        plan = _Plan(resolved.name, list(examples.class_names), resolved.kubeflow.metadata.model_dump())
+        _write(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
+        _write(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())
+        _write(folder / "recipe.json", resolved.model_dump_json(indent=1).encode())
+
+        from pipeline.node import Output
+        from pipeline.views import view_of
+
+        seen = view_of(INGEST, {"data": Output(str(examples.folder), {})}, examples.class_names)
+        Path(view.path).write_text(seen.html, encoding="utf-8")
+
+
+def run_nodes(
+    names: Sequence[str],
+    pipeline_root: str,
+    run_id: str,
+    views: Mapping[str, Any],
+    metrics: Any = None,
+    classification: Any = None,
+) -> None:
+    """Runs nodes of a planned run; those that they depend on have run.
+
+    Args:
+        names: The nodes, in the order in which they run.
+        pipeline_root: Where `ingest` planned the run.
+        run_id: As it was given there.
+        views: Gets what a person sees of each node; kfp's `Output[HTML]` by node.
+        metrics: Gets numbers; kfp's `Output[Metrics]`.
+        classification: Gets the confusion matrix and the ROC curve; kfp's `Output[ClassificationMetrics]`.
+
+    Raises:
+        SystemExit: The task failed; the last line of its log says why.
+    """
+    with _told(", ".join(names), run_id, pipeline_root) as console:
+        from tfx.proto.orchestration import pipeline_pb2
+
+        from pipeline import metadata_store
+        from pipeline.execution import RunResult
+        from pipeline.execution import run_nodes as run_in_turn
+        from pipeline.node import NodeRunner
+        from pipeline.views import view_of
+
+        folder = _run_folder(pipeline_root, run_id)
+        try:
+            plan = _Plan(**json.loads((folder / _PLAN).read_text(encoding="utf-8")))
+            intermediate = pipeline_pb2.Pipeline.FromString((folder / _INTERMEDIATE).read_bytes())
+        except FileNotFoundError as e:
+            raise UsageError(
+                f"there is no planned run in {folder}: did the task Ingest write to the same volume? "
+                "kubeflow.volumes of the recipe names the volumes of all tasks"
+            ) from e
+        store = metadata_store.store(MetadataConfig.model_validate(plan.metadata), pipeline_root, os.environ)
+        nodes = NodeRunner(intermediate, store, run_id)
+        nodes.clear_unfinished(only=names)
+        result = RunResult(plan.recipe, run_id, pipeline_root)
+        refusals = run_in_turn(nodes, result, console, plan.class_names, only=names)
+        for name in names:
+            seen = view_of(name, nodes.results[name].outputs, plan.class_names)
+            Path(views[name].path).write_text(seen.html, encoding="utf-8")
+            for key, value in seen.metrics.items() if metrics is not None else ():
+                metrics.log_metric(key, value)
+            if classification is not None and seen.confusion is not None:
+                classification.log_confusion_matrix(list(seen.confusion.class_names), seen.confusion.counts)
+            if classification is not None and seen.roc is not None:
+                classification.log_roc_curve(seen.roc.fpr, seen.roc.tpr, seen.roc.thresholds)
+        for refusal in refusals:
+            console.print(f"  {refusal}", markup=False, soft_wrap=True)
+        for name, value in result.metrics.items():
+            console.print(f"  test {name:18} {value:.4f}", markup=False)
+        if "Pusher" in names:
+            if not result.pushed_model:
+                raise NotBlessedError(
+                    "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
+                )
+            console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
+    """A console for a task's log, which begins with what runs and ends with one clear error, if any."""
+    # Before TensorFlow is loaded: its own chatter off, its quicker kernels on, as in `mirante run`.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    from pipeline.console import ConsoleHandler, make_console
+
+    console = make_console(to_stderr=False)
+    version = importlib.metadata.version("mirante")
+    console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
+    logging.getLogger().setLevel(logging.WARNING)
+    own = logging.getLogger("mirante")
+    own.setLevel(logging.INFO)
+    handler = ConsoleHandler(console)
+    own.addHandler(handler)
+    own.propagate = False  # kfp's executor logs everything that reaches the root once more
+    try:
+        yield console
+    except MiranteError as e:
+        _fail(console, str(e), e.exit_code)
+    except Exception as e:  # noqa: BLE001 - the last line of the log says it
+        traceback.print_exc()
+        _fail(console, f"{what} failed: {type(e).__name__}: {e}\nThe whole story is above", 1)
+    else:
+        console.print(f"{what}: done", markup=False, soft_wrap=True)
+    finally:
+        own.removeHandler(handler)
+        own.propagate = True
+
+
+def _fail(console: Any, message: str, code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    console.print(f"\nmirante: {message}", markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _run_folder(pipeline_root: str, run_id: str) -> Path:
+    if "://" in pipeline_root:
+        raise UsageError(
+            f"pipeline_root: expected a folder on a volume, got {pipeline_root}; mount the bucket as one"
+        )
+    return Path(pipeline_root) / "runs" / run_id
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)

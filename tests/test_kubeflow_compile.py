@@ -1,0 +1,239 @@
+"""`mirante compile`: the package for Kubeflow Pipelines, as kfp's SDK writes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
+
+from components.errors import UsageError
+from pipeline.checkout import import_kubeflow
+from pipeline.config import Recipe, load_recipe
+from pipeline.nodes import NODE_IDS, node_ids, upstream
+from schemas.curated import write_schema
+from tests.tiny import CLASS_NAMES
+
+GOLDEN = Path(__file__).with_name("golden")
+CLUSTER = str(GOLDEN / "cluster.yaml")
+IMAGE = "registry.example.org/mirante:0.1.0"
+
+
+def packaged(recipe: Recipe, folder: Path, image: str | None = IMAGE) -> str:
+    """The package of a recipe, with the version of kfp's SDK masked."""
+    import_kubeflow("compile").compile_recipe(recipe, image, folder / "package.yaml")
+    text = (folder / "package.yaml").read_text(encoding="utf-8")
+    return re.sub(r"^sdkVersion: kfp-[\d.]+$", "sdkVersion: masked", text, flags=re.MULTILINE)
+
+
+def elsewhere(recipe: str, *overrides: str) -> Recipe:
+    return load_recipe(recipe, overrides, elsewhere=True)
+
+
+def documents(text: str) -> tuple[Any, Any]:
+    """The pipeline, and what kfp-kubernetes adds, by the label of the executor."""
+    spec, platform = yaml.safe_load_all(text)
+    return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def dependencies(spec: Any) -> dict[str, set[str]]:
+    tasks = spec["root"]["dag"]["tasks"]
+    by_label = {label: task["taskInfo"]["name"] for label, task in tasks.items()}
+    return {
+        by_label[label]: {by_label[other] for other in task.get("dependentTasks", ())}
+        for label, task in tasks.items()
+    }
+
+
+@pytest.mark.parametrize(("recipe", "name"), [("digits", "digits"), (CLUSTER, "cluster")])
+def test_the_package_is_the_golden_one(recipe: str, name: str, tmp_path: Path) -> None:
+    text = packaged(elsewhere(recipe), tmp_path)
+    golden = GOLDEN / f"{name}.package.yaml"
+    if os.environ.get("MIRANTE_WRITE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), "read the difference; `make golden` writes it anew"
+
+
+def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) -> None:
+    def compiled(name: str) -> bytes:
+        program = (
+            "import sys; from pipeline.cli import main\n"
+            "try: main()\n"
+            "finally: print(sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))"
+        )
+        command = [sys.executable, "-c", program, "compile", "digits", "--image", IMAGE, "-o", name]
+        secret = "hunter2-in-the-environment"
+        done = subprocess.run(
+            command,
+            cwd=GOLDEN.parents[1],
+            env={**os.environ, "MIRANTE_METADATA_PASSWORD": secret, "WANDB_API_KEY": secret, "HOME": secret},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "[]"
+        assert secret not in Path(name).read_text(encoding="utf-8")
+        return Path(name).read_bytes()
+
+    assert compiled(str(tmp_path / "one.yaml")) == compiled(str(tmp_path / "two.yaml"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.yaml", "two.yaml"]
+
+
+@pytest.mark.parametrize("recipe", ["digits", CLUSTER])
+def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: Path) -> None:
+    from pipeline.data import Examples
+    from tests.pipelines import node_runner
+
+    loaded = elsewhere(recipe, "model.weights=null", "training.fine_tune_epochs=0")
+    examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
+    runner = node_runner(loaded, examples, write_schema(CLASS_NAMES, tmp_path / "schema"), tmp_path)
+    assert tuple(runner.node_ids) == node_ids(loaded)
+    assert runner.upstream() == {node: set(others) for node, others in upstream(loaded).items()}
+
+
+def test_with_sqlite_there_is_one_task_at_a_time(tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
+    before = dict(zip(NODE_IDS, ("Ingest", *NODE_IDS), strict=False))
+    assert dependencies(spec) == {
+        "Ingest": set(),
+        **{node: {"Ingest", before[node]} for node in NODE_IDS},
+    }
+
+
+def test_with_a_server_tasks_wait_for_what_they_need_alone(tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere(CLUSTER), tmp_path))
+    waits_for = dependencies(spec)
+    statistics = "StatisticsGen_DistributionValidator_ExampleValidator"
+    assert waits_for["ImportExampleGen"] == waits_for["ImportSchemaGen"] == {"Ingest"}
+    assert waits_for[statistics] == {"Ingest", "ImportExampleGen", "ImportSchemaGen"}
+    assert waits_for["DataGate"] == {"Ingest", "ImportExampleGen", statistics}
+    assert waits_for["InfraValidator"] == {"Ingest", "ImportExampleGen", "Trainer"}
+    assert waits_for["Trainer"] >= {"Tuner", "BaseModelResolver", "Transform"}
+    assert waits_for["Pusher"] == {"Ingest", "Trainer", "InfraValidator", "Evaluator"}
+    on_a_volume = elsewhere("digits", "kubeflow.metadata.path=/mirante/digits/metadata.sqlite")
+    spec, _ = documents(packaged(on_a_volume, tmp_path))
+    assert dependencies(spec)["InfraValidator"] == {"Ingest", "ImportExampleGen", "Trainer"}
+
+
+def test_a_task_asks_the_cluster_for_what_the_recipe_says(tmp_path: Path) -> None:
+    text = packaged(elsewhere(CLUSTER), tmp_path)
+    spec, platform = documents(text)
+    executors = spec["deploymentSpec"]["executors"]
+    assert {executor["container"]["image"] for executor in executors.values()} == {IMAGE}
+    trainer = executors["exec-trainer"]["container"]
+    assert trainer["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert trainer["resources"]["accelerator"]["resourceCount"] == "4"
+    assert trainer["resources"]["resourceMemoryLimit"] == "32Gi"
+    assert executors["exec-pusher"]["container"]["resources"]["resourceCpuLimit"] == "2"
+    retries = {label: task["retryPolicy"] for label, task in spec["root"]["dag"]["tasks"].items()}
+    assert retries["trainer"]["maxRetryCount"] == 5
+    assert retries["pusher"]["maxRetryCount"] == 2
+    assert retries["pusher"]["backoffDuration"] == "60s"
+    assert platform["exec-tuner"]["nodeSelector"]["labels"] == {
+        "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
+        "cloud.google.com/gke-tpu-topology": "2x2",
+    }
+    trainer = platform["exec-trainer"]
+    assert trainer["activeDeadlineSeconds"] == "86400"
+    assert trainer["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    variables = {
+        item["envVar"]: (secret["secretName"], item["secretKey"])
+        for secret in trainer["secretAsEnv"]
+        for item in secret["keyToEnv"]
+    }
+    assert variables == {
+        "WANDB_API_KEY": ("wandb", "api-key"),
+        "MIRANTE_METADATA_USER": ("mysql-secret", "username"),
+        "MIRANTE_METADATA_PASSWORD": ("mysql-secret", "password"),
+    }
+    mounts = {mount["mountPath"]: mount["constant"] for mount in platform["exec-ingest"]["pvcMount"]}
+    assert mounts == {"/pipelines": "pipelines", "/photos": "photos", "/models": "models"}
+
+
+def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere(CLUSTER, "training.epochs=7"), tmp_path))
+    form = spec["root"]["inputDefinitions"]["parameters"]
+    assert {name: field["defaultValue"] for name, field in form.items()} == {
+        "pipeline_root": "/pipelines/butterflies",
+        "data_root": "/photos/butterflies",
+        "epochs": 7,
+        "fine_tune_epochs": 8,
+        "fine_tune_learning_rate": 1e-5,
+        "learning_rate": 1e-3,
+        "global_batch_size": 256,
+        "seed": 0,
+        "model_weights": "/photos/weights/mobilenet_v2_1.0_no_top.h5",
+        "trials": 4,
+        "threshold_accuracy": 0.9,
+        "push_destination": "/models/butterflies",
+        "overrides": {},
+    }
+    assert {
+        name: field["parameterType"] for name, field in form.items() if name in ("epochs", "overrides")
+    } == {
+        "epochs": "NUMBER_INTEGER",
+        "overrides": "STRUCT",
+    }
+    assert form["epochs"]["description"] == "Epochs of training."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["kubeflow.defaults={gpu: {type: nvidia/gpu}}"],
+            "kubeflow.defaults.gpu.type: input should be 'nvidia.com/",
+        ),
+        (
+            ["kubeflow.tasks={Trainer: {gpu: {count: 3}}}"],
+            "kubeflow.tasks.Trainer.gpu.count: input should be 1, 2, 4",
+        ),
+        (
+            ["kubeflow.tasks={Trayner: {cpu: 1}}"],
+            "kubeflow.tasks: there is no node 'Trayner': did you mean 'Trainer'?",
+        ),
+        (["kubeflow.volumes=[{mount_path: /mirante}]"], "kubeflow.volumes.0.claim: required, but not set"),
+        (["kubeflow.defaults={memory: 4 GB}"], "kubeflow.defaults.memory: string should match"),
+        (["kubeflow.defaults={retries: many}"], "kubeflow.defaults.retries: input should be a valid integer"),
+        (["kubeflow.defaults={env: {DB_PASSWORD: x}}"], "env.DB_PASSWORD: looks like a secret"),
+        (["kubeflow.metadata={type: mysql}"], "kubeflow.metadata.host: mysql needs one"),
+        (["kubeflow.metadata={type: oracle}"], "kubeflow.metadata.type: input should be 'sqlite'"),
+        (["kubeflow.pipelineroot=/x"], "unknown key 'kubeflow.pipelineroot': did you mean 'pipeline_root'?"),
+        (["training.epochs=many"], "training.epochs: input should be a valid integer"),
+        (["kubeflow.pipeline_root=/elsewhere"], "kubeflow.pipeline_root: /elsewhere is on no volume"),
+        (["kubeflow.volumes=[]"], "(mounted: none)"),
+        (["push.destination=models"], "push.destination: models is relative"),
+        (
+            ["kubeflow.together=[[Trainer, Pusher]]"],
+            "kubeflow.together: Trainer, Pusher do not follow each other",
+        ),
+        (
+            [
+                "kubeflow.together=[[StatisticsGen, DistributionValidator]]",
+                "kubeflow.tasks={StatisticsGen: {cpu: 1}, DistributionValidator: {cpu: 2}}",
+            ],
+            "StatisticsGen and DistributionValidator share a task",
+        ),
+    ],
+)
+def test_what_no_cluster_could_run_is_refused_by_the_fields_name(
+    overrides: list[str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        packaged(elsewhere("digits", *overrides), tmp_path)
+    assert said in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("image", [None, "", "Registry/UPPER", "two words"])
+def test_an_image_that_is_none_is_refused(image: str | None, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--image .*: expected the reference of an image"):
+        packaged(elsewhere("digits"), tmp_path, image)

@@ -1,0 +1,108 @@
+"""Tasks that run at the same time on one metadata store: a real MariaDB server, started by the test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import task
+from pipeline.config import load_recipe
+from tests import mariadb
+from tests.test_task import OUTCOMES, RUN, html
+
+pytestmark = pytest.mark.services
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+USER, PASSWORD = "mirante", "quite-secret"
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.test_task import run
+run(Path(sys.argv[1]), *sys.argv[2:])
+"""
+
+
+def at_once(root: Path, *names: str) -> dict[str, str]:
+    """Runs each node in a process of its own, all at the same time; what became of each."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "MIRANTE_METADATA_USER": USER,
+        "MIRANTE_METADATA_PASSWORD": PASSWORD,
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(root), name],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in names
+    ]
+    logs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(names), "\n".join(logs)[-5000:]
+    return dict(pair for log in logs for pair in OUTCOMES.findall(log))
+
+
+def test_two_nodes_at_once_write_to_one_server(tmp_path: Path) -> None:
+    from ml_metadata.metadata_store import MetadataStore
+
+    from pipeline import metadata_store
+    from pipeline.kubeflow_config import MetadataConfig
+
+    root = tmp_path / "root"
+    with mariadb.server(tmp_path, USER, PASSWORD) as port:
+        where = [
+            "kubeflow.metadata.type=mysql",
+            "kubeflow.metadata.host=127.0.0.1",
+            f"kubeflow.metadata.port={port}",
+        ]
+        recipe = load_recipe("digits", where, elsewhere=True)
+        task.ingest(
+            recipe.model_dump_json(), {"data.path": ""}, {}, str(root), RUN, html(root / "ingest.html")
+        )
+        # The store is empty: both find no types there and make them.
+        for status in ("completed", "cached"):
+            assert at_once(root, "ImportExampleGen", "ImportSchemaGen") == {
+                "ImportExampleGen": status,
+                "ImportSchemaGen": status,
+            }
+        assert at_once(root, "StatisticsGen") == {"StatisticsGen": "completed"}
+        for status in ("completed", "cached"):
+            assert at_once(root, "DistributionValidator", "ExampleValidator") == {
+                "DistributionValidator": status,
+                "ExampleValidator": status,
+            }
+        assert at_once(root, "DataGate") == {"DataGate": "completed"}
+
+        config = MetadataConfig(type="mysql", host="127.0.0.1", port=port)
+        environment = {"MIRANTE_METADATA_USER": USER, "MIRANTE_METADATA_PASSWORD": PASSWORD}
+        store = MetadataStore(metadata_store.store(config, str(root), environment))
+        kinds = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
+        executions = [
+            (kinds[execution.type_id], execution.last_known_state) for execution in store.get_executions()
+        ]
+        assert len(executions) == 10
+        assert {state for _, state in executions} == {3, 5}  # COMPLETE and CACHED
+        # Each artifact once, though both rounds name it.
+        kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
+        artifacts = sorted(kinds[artifact.type_id] for artifact in store.get_artifacts())
+        assert artifacts == [
+            *(
+                "DataBlessing",
+                "ExampleAnomalies",
+                "ExampleAnomalies",
+                "ExampleStatistics",
+                "Examples",
+                "Schema",
+            )
+        ]
+    # Nothing of the server's password is left beside the run.
+    for path in (root / "runs" / RUN).iterdir():
+        assert PASSWORD.encode() not in path.read_bytes()
