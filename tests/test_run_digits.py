@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from pipeline.run import NODE_IDS
+from tests.pages import write_pages
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,25 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert set(result["per_class"]) == set("0123456789")
     assert Path(result["sample_image"]).parent == root
     assert said.rstrip().endswith("sample.png")  # the last line shows how to predict
+
+
+def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    _, result, said = first
+    views = write_pages(root, tmp_path, tuple("0123456789"))
+    assert set(views) == {"Ingest", *NODE_IDS}, said
+    assert [name for name, view in views.items() if "could not be made" in view.html] == []
+    assert max(len(view.html) for view in views.values()) < 1_000_000
+    evaluation = views["Evaluator"]
+    assert evaluation.metrics == result["metrics"]
+    assert evaluation.confusion is not None
+    right = sum(row[place] for place, row in enumerate(evaluation.confusion.counts))
+    whole = sum(map(sum, evaluation.confusion.counts))
+    assert right / whole == pytest.approx(result["metrics"]["accuracy"])
+    assert evaluation.roc is not None
+    assert (evaluation.roc.fpr[0], evaluation.roc.tpr[-1]) == (0.0, 1.0)
+    assert views["Trainer"].metrics["eval_accuracy"] > 0.9
+    # In: black and white of `zero_one`.
+    assert "1 0 1" in re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", views["Transform"].html))
 
 
 def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, str], root: Path) -> None:
