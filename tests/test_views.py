@@ -18,7 +18,7 @@ from components.ingest.example import serialize_example
 from components.ingest.tfrecord import frame
 from pipeline.views import PAGES, View, view_of
 from pipeline.views.charts import Curve, line_chart
-from pipeline.views.page import PICTURES_BYTES, Page, number, table
+from pipeline.views.page import PICTURES_BYTES, Measure, Page, number, table
 from schemas import features
 from tests.records import CLASSES, png
 
@@ -29,7 +29,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 class Output:
     """As `pipeline.node.Output`, which would import TFX."""
 
-    def __init__(self, uri: Path, **properties: Any):
+    def __init__(self, uri: Path | str, **properties: Any):
         self.uri, self.properties = str(uri), properties
 
 
@@ -117,7 +117,14 @@ def test_pictures_stay_below_their_share_of_a_page() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(1234567, "1,234,567"), (8.0, "8"), (0.98023, "0.9802"), (12.3456, "12.35"), (1e-5, "1e-05")],
+    [
+        (1234567, "1,234,567"),
+        (8.0, "8"),
+        (0.98023, "0.9802"),
+        (12.3456, "12.35"),
+        (1e-5, "1e-05"),
+        (Measure(1), "1.0000"),
+    ],
 )
 def test_numbers_are_legible(value: float, words: str) -> None:
     assert number(value) == words
@@ -143,6 +150,18 @@ def test_examples_are_counted_and_shown(tmp_path: Path) -> None:
     assert "the longest is 66.7%" in words  # green's share of eval
     assert page.html.count("<img") == 10
     assert "could not" not in words
+
+
+def test_artifacts_in_a_bucket_are_read_too(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    write_splits(tmp_path, {"train": [2, 0, 1]})
+    (source,) = tmp_path.rglob("*.gz")
+    # TensorFlow's file system in memory is addressed as a bucket is.
+    with tf.io.gfile.GFile("ram://bucket/examples/1/Split-train/data.gz", "wb") as file:
+        file.write(source.read_bytes())
+    page = view("ImportExampleGen", examples=Output("ram://bucket/examples/1"))
+    assert "blue 2 green 0 red 1" in text_of(page)
 
 
 def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
@@ -312,7 +331,7 @@ def test_trials_are_listed_and_the_best_stands_out(tmp_path: Path) -> None:
     words = text_of(page)
     assert "model.dropout 0.25 training.optimizer adam Trials" in words
     (best,) = re.findall("<tr class=best>(.*?)</tr>", page.html)
-    assert text_of(f"<body>{best}") == "3 0.9700 0.1100 4.02 0.25 adam"
+    assert text_of(f"<body>{best}") == "3 0.9700 0.1100 4.0200 0.25 adam"
     assert f"trial 2: diverged {EVIL}" in words
     assert EVIL not in page.html
     assert page.metrics == {"trials": 3.0, "best_trial_eval_accuracy": 0.97, "best_trial_eval_loss": 0.11}

@@ -182,7 +182,7 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
     counts: dict[str, Mapping[str, int]] = {}
     if files.exists(manifest_file):
         manifest = json.loads(files.read_text(manifest_file))
-        for split in sorted(manifest["splits"], key=_place):
+        for split in sorted(manifest["splits"], key=place_of):
             shards[split] = [
                 os.path.join(folder, shard["name"]) for shard in manifest["splits"][split]["shards"]
             ]
@@ -217,7 +217,8 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
         _show_images(page, seen.images, class_names)
 
 
-def _place(split: str) -> int:
+def place_of(split: str) -> int:
+    """Where a split comes in a list of them."""
     return features.SPLITS.index(split) if split in features.SPLITS else len(features.SPLITS)
 
 
@@ -241,7 +242,7 @@ def example_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence
     if not shards:
         page.text(f"There are no splits in {folder}.")
         return
-    splits = sorted(shards, key=_place)
+    splits = sorted(shards, key=place_of)
     seen = {split: _look(shards[split], _of_a_class(class_names)) for split in splits}
     partly = [split for split in splits if not seen[split].whole]
     page.cards([(_label(split, seen[split].whole), seen[split].counts.total()) for split in splits])

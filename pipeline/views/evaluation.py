@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.views import files
 from pipeline.views.charts import COLOURS, Curve, line_chart
 from pipeline.views.data import MOST_CLASSES
-from pipeline.views.page import Cell, Html, Page, escape, table
+from pipeline.views.page import Cell, Html, Measure, Page, escape, table
 from pipeline.views.view import ConfusionMatrix, Roc
 
 if TYPE_CHECKING:
@@ -41,9 +41,13 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         bounds = _bounds(folder)
         rows: list[list[Cell]] = []
         for name, value in found.metrics.items():
-            baseline = found.baseline.get(name)
-            change = None if baseline is None else f"{value - baseline:+.4f}"
-            rows.append([name, value, bounds.get(name, ""), *([baseline, change] if found.baseline else [])])
+            row: list[Cell] = [name, Measure(value), bounds.get(name, "")]
+            if name in found.baseline:
+                baseline = found.baseline[name]
+                row += [Measure(baseline), f"{value - baseline:+.4f}"]
+            elif found.baseline:
+                row += [None, None]
+            rows.append(row)
         page.add(
             table(["metric", "model", "bound", *(["baseline", "change"] if found.baseline else [])], rows)
         )
@@ -52,12 +56,12 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
     plots = Plots({}, [])
     with page.part():
         plots = read_plots(folder)
-    with page.part("Classes"):
-        _show_classes(page, found.per_class, plots, class_names)
     with page.part("Confusion matrix"):
         _show_confusion(page, plots, class_names)
     with page.part("ROC curve"):
         _show_roc(page, plots, class_names)
+    with page.part("Classes"):
+        _show_classes(page, found.per_class, plots, class_names)
 
 
 def _bounds(folder: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reading what a node has written, on a disk or in a bucket. TFX is imported for a bucket alone."""
+"""Reading what a node has written, on a disk or in a bucket. TensorFlow is imported for a bucket alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def below(folder: str) -> list[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    from tfx.dsl.io import fileio
+    import tensorflow as tf
 
-    for inner, _, names in fileio.walk(folder):
+    for inner, _, names in tf.io.gfile.walk(folder):
         for name in names:
             yield os.path.join(inner, name)
 
@@ -31,9 +31,9 @@ def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading bytes."""
     if not _is_remote(path):
         return open(path, "rb")
-    from tfx.dsl.io import fileio
+    import tensorflow as tf
 
-    remote: Any = fileio.open(path, "rb")
+    remote: Any = tf.io.gfile.GFile(path, "rb")
     return cast(BinaryIO, remote)
 
 
@@ -52,6 +52,6 @@ def exists(path: str) -> bool:
     """Whether there is such a file or folder."""
     if not _is_remote(path):
         return os.path.exists(path)
-    from tfx.dsl.io import fileio
+    import tensorflow as tf
 
-    return bool(fileio.exists(path))
+    return bool(tf.io.gfile.exists(path))

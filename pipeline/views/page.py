@@ -45,13 +45,13 @@ figure { margin: 0; } figcaption { font-size: 12px; color: #56636f; }
 svg { width: 100%; height: auto; display: block; }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 4px 0 10px; }
 .bar { height: 10px; border-radius: 2px; min-width: 1px; margin-top: 5px; }
-.thumbs td { padding: 2px 8px 2px 0; } .thumbs td:first-child { overflow-wrap: anywhere; min-width: 60px; }
+.thumbs td { padding: 2px 8px 2px 0; } .thumbs td:first-child { overflow-wrap: anywhere; min-width: 50px; max-width: 100px; }
 .thumbs img { width: 56px; height: 56px; object-fit: contain; margin: 1px; background: #f3f5f8; }
 .thumbs img.small { image-rendering: pixelated; }
 .picture { max-width: min(100%, 660px); border: 1px solid #dde3ea; }
 table.confusion { font-size: 11px; }
 .confusion td, .confusion th, .confusion td:last-child { border: 1px solid #fff; padding: 3px; }
-.confusion td { text-align: right; min-width: 24px; font-variant-numeric: tabular-nums; }
+.confusion td { text-align: right; min-width: 20px; font-variant-numeric: tabular-nums; }
 .confusion th { border: none; max-width: 130px; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
 .confusion tbody th { text-align: right; }
@@ -68,6 +68,12 @@ class Html(str):
     __slots__ = ()
 
 
+class Measure(float):
+    """A number that is shown to four decimals, whatever it is."""
+
+    __slots__ = ()
+
+
 Cell = str | int | float | None
 
 
@@ -78,6 +84,8 @@ def escape(value: object) -> Html:
 
 def number(value: float) -> str:
     """1,234 or 0.9802: whole numbers in full, others to four significant digits at least."""
+    if isinstance(value, Measure):
+        return f"{value:.4f}"
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
         return f"{int(value):,}"
     if not math.isfinite(value):

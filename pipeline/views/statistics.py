@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.views import files
 from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
-from pipeline.views.data import counts_by_class, only
+from pipeline.views.data import counts_by_class, only, place_of
 from pipeline.views.page import Cell, Page, table
 from schemas import features
 
@@ -28,8 +28,7 @@ def read_statistics(folder: str) -> dict[str, Any]:
             lists = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(path))
             if lists.datasets:
                 found[split] = lists.datasets[0]
-    order = [*(split for split in features.SPLITS if split in found), *sorted(found)]
-    return {split: found[split] for split in dict.fromkeys(order)}
+    return {split: found[split] for split in sorted(found, key=place_of)}
 
 
 def _by_name(dataset: Any) -> dict[str, Any]:
@@ -226,5 +225,5 @@ def data_gate(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
     if counts:
         with page.part("Images decoded"):
             whole = sum(counts.values())
-            rows = [[split, count, 0] for split, count in sorted(counts.items(), key=lambda item: -item[1])]
+            rows = [[split, counts[split], 0] for split in sorted(counts, key=place_of)]
             page.add(table(["split", "images", "refused"], [*rows, ["all", whole, 0]]))

@@ -14,7 +14,7 @@ from pipeline.views import files
 from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
 from pipeline.views.data import only
 from pipeline.views.events import Stage, read_stages
-from pipeline.views.page import Cell, Page, location, table
+from pipeline.views.page import Cell, Measure, Page, location, table
 
 if TYPE_CHECKING:
     from pipeline.node import Output
@@ -85,7 +85,7 @@ def _show_trials(page: Page, trials: Sequence[Mapping[str, str]], best: Mapping[
     rows: list[list[Cell]] = [
         [
             int(trial["trial"]),
-            *(float(trial[name]) if trial[name] else None for name in _MEASURES),
+            *(Measure(trial[name]) if trial[name] else None for name in _MEASURES),
             *(_shortened(trial[name]) for name in fields),
         ]
         for trial in trials
@@ -178,7 +178,7 @@ def _take_metrics(page: Page, last: Stage) -> None:
                 page.metrics[f"best_{split}_{measure}"] = best(values)
     epochs = len(curves.get("epoch/loss", []))
     names = ("eval_accuracy", "eval_loss", "train_accuracy", "train_loss")
-    shown = [(name.replace("_", " "), f"{page.metrics[name]:.4f}") for name in names if name in page.metrics]
+    shown = [(name.replace("_", " "), Measure(page.metrics[name])) for name in names if name in page.metrics]
     page.cards([*shown, ("epochs", epochs), ("steps", last.curves["epoch/loss"][-1][0] if epochs else 0)])
 
 
