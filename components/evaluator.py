@@ -23,11 +23,12 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.config import METRICS, EvaluationConfig
 from components.errors import UsageError
-from components.metrics import MeanAuc
+from components.metrics import ROC, MeanAuc
 from schemas import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
+CONFUSION_MATRIX = "confusion_matrix"
 LOWER_IS_BETTER = ("loss",)
 # Slicing by class costs classes x classes; beyond so many, the per-class metrics must do.
 MAX_SLICED_CLASSES = 50
@@ -92,7 +93,7 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalCo
     overall = [
         metric("SparseCategoricalAccuracy", "accuracy"),
         metric("SparseCategoricalCrossentropy", "loss"),
-        metric("MultiClassConfusionMatrixPlot", "confusion_matrix"),
+        metric("MultiClassConfusionMatrixPlot", CONFUSION_MATRIX),
         metric("ExampleCount", "example_count"),
         metric("MeanAuc", "auc", module=MeanAuc.__module__),
     ]
@@ -144,12 +145,30 @@ class Evaluation:
         per_class: By class index: precision, recall, f1; None where nothing was there to divide by.
         blessed: Whether every threshold was met.
         failures: One sentence for every threshold that was missed.
+        baseline: Overall value of the baseline by metric name; empty where there is none.
     """
 
     metrics: dict[str, float]
     per_class: dict[int, dict[str, float | None]]
     blessed: bool
     failures: list[str]
+    baseline: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plots:
+    """An Evaluator's plots, of the candidate on the whole split.
+
+    Attributes:
+        confusion: Images by class index: the true one, and the most probable one (-1: no probability was a
+            number). Pairs that do not occur are left out.
+        roc: Share of false positives, share of true positives, and the least probability that counts as
+            positive, which falls from point to point; see `components.metrics.roc_matrices`. Empty where it
+            was not computed, or the images are all of one class.
+    """
+
+    confusion: dict[tuple[int, int], int]
+    roc: list[tuple[float, float, float]]
 
 
 def _number(value: Any) -> float | None:
@@ -159,6 +178,7 @@ def _number(value: Any) -> float | None:
 def read_evaluation(folder: str) -> Evaluation:
     """Reads the `evaluation` artifact that Evaluator wrote to `folder`."""
     metrics: dict[str, float] = {}
+    baseline: dict[str, float] = {}
     per_class: dict[int, dict[str, float | None]] = {}
     for by_slice in tfma.load_metrics(folder):
         if by_slice.slice_key.single_slice_keys:
@@ -166,9 +186,12 @@ def read_evaluation(folder: str) -> Evaluation:
         for item in by_slice.metric_keys_and_values:
             number = _number(item.value)
             key = item.key
-            if number is None or key.model_name == BASELINE or key.is_diff:
+            if number is None or key.is_diff:
                 continue
-            if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
+            if key.model_name == BASELINE:
+                if key.name in METRICS and not key.HasField("sub_key") and not math.isnan(number):
+                    baseline[key.name] = number
+            elif key.HasField("sub_key") and key.sub_key.HasField("class_id"):
                 class_id = key.sub_key.class_id.value
                 if key.name in ("precision", "recall", "f1"):
                     per_class.setdefault(class_id, {})[key.name] = None if math.isnan(number) else number
@@ -180,7 +203,31 @@ def read_evaluation(folder: str) -> Evaluation:
         dict(sorted(per_class.items())),
         validation.validation_ok,
         _failures(validation),
+        {name: baseline[name] for name in METRICS if name in baseline},
     )
+
+
+def read_plots(folder: str) -> Plots:
+    """Reads the plots of the `evaluation` artifact that Evaluator wrote to `folder`."""
+    confusion: dict[tuple[int, int], int] = {}
+    roc: list[tuple[float, float, float]] = []
+    for by_slice in tfma.load_plots(folder):
+        if by_slice.slice_key.single_slice_keys:
+            continue
+        for item in by_slice.plot_keys_and_values:
+            if item.key.model_name == BASELINE:
+                continue
+            if item.key.name == CONFUSION_MATRIX:
+                (matrix,) = item.value.multi_class_confusion_matrix_at_thresholds.matrices
+                for entry in matrix.entries:
+                    pair = entry.actual_class_id, entry.predicted_class_id
+                    confusion[pair] = round(entry.num_weighted_examples)
+            elif item.key.name == ROC:
+                for point in item.value.confusion_matrix_at_thresholds.matrices:
+                    wrong = point.false_positives / (point.false_positives + point.true_negatives)
+                    right = point.true_positives / (point.true_positives + point.false_negatives)
+                    roc.append((wrong, right, point.threshold))
+    return Plots(confusion, roc)
 
 
 def _failures(validation: Any) -> list[str]:

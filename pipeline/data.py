@@ -25,7 +25,7 @@ from components.ingest.tfrecord import read_records
 from schemas import features
 
 # Splits of contract data without a manifest are told apart by the beginning of their files' names.
-_SPLIT_PREFIXES = {
+SPLIT_PREFIXES = {
     features.TRAIN: ("train",),
     features.EVAL: ("eval", *features.EVAL_SYNONYMS),
     features.TEST: ("test",),
@@ -215,7 +215,7 @@ def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str], dict[str,
     patterns: dict[str, str] = {}
     names: dict[int, str] = {}
     labels: dict[str, Counter[int]] = {}
-    for split, prefixes in _SPLIT_PREFIXES.items():
+    for split, prefixes in SPLIT_PREFIXES.items():
         for prefix in prefixes:
             files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
             if files and split not in patterns:

@@ -134,9 +134,26 @@ class NodeRunner:
         ]
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
-        """Runs a node whose upstream nodes have run. Never raises for what the node does."""
+        """Runs a node whose upstream nodes have run. Never raises for what the node does.
+
+        Args:
+            node_id: The node.
+            use_cache: Whether an earlier result at equal inputs will do; without it the node executes, also
+                when this run has a result of it already.
+        """
+        if not use_cache:
+            self._forget(node_id)
         self.results[node_id] = self._run(node_id, use_cache)
         return self.results[node_id]
+
+    def _forget(self, node_id: str) -> None:
+        """Has a node's executions in this run count as failed: TFX leaves a node alone that has succeeded."""
+        with metadata.Metadata(self._connection) as handle:
+            executions = self._executions(handle.store, [node_id])
+            for execution in executions:
+                execution.last_known_state = metadata_store_pb2.Execution.FAILED
+            if executions:
+                handle.store.put_executions(executions)
 
     def _run(self, node_id: str, use_cache: bool) -> NodeResult:
         began = time.monotonic()

@@ -12,7 +12,7 @@ from tfx_bsl.tfxio import tf_example_record
 
 from components.config import EvaluationConfig
 from components.errors import UsageError
-from components.evaluator import eval_config, read_evaluation
+from components.evaluator import eval_config, read_evaluation, read_plots
 from pipeline.definition import BEAM_PIPELINE_ARGS
 
 # Six classes; the model answers with these rows, whatever it is asked, in the order of `index`.
@@ -88,7 +88,8 @@ def evaluate(tmp_path: Path, config: EvaluationConfig, baseline: np.ndarray | No
 
 def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     config = EvaluationConfig(thresholds={"accuracy": 0.7, "loss": 9.0}, slice_by_class=True)
-    found = read_evaluation(evaluate(tmp_path, config))
+    folder = evaluate(tmp_path, config)
+    found = read_evaluation(folder)
     assert found.metrics["accuracy"] == pytest.approx(6 / 8)
     assert found.metrics["top_5_accuracy"] == pytest.approx(7 / 8)
     # Six times -ln 0.9, once -ln 0.02, once -ln of Keras' smallest probability, 1e-7.
@@ -103,6 +104,15 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     # The slices of class 0 and class 5 are below the bound: it holds for the whole split alone.
     assert found.blessed
     assert found.failures == []
+    assert found.baseline == {}
+    plots = read_plots(folder)
+    right = {(0, 0): 1, (1, 1): 2, (2, 2): 1, (3, 3): 1, (4, 4): 1}
+    assert plots.confusion == {**right, (5, 4): 1, (0, 5): 1}
+    # Of 8 x 6 probabilities, 8 are of the true class: six of 0.9, one of 0.02, one of 0. Of the other 40, one
+    # is 0.9, one is 0.88, four are 0.03 and 34 are 0.02.
+    expected = [(0, 0), (1 / 40, 6 / 8), (2 / 40, 6 / 8), (6 / 40, 6 / 8), (1, 7 / 8), (1, 1)]
+    assert [point[:2] for point in plots.roc] == [pytest.approx(point) for point in expected]
+    assert [point[2] for point in plots.roc] == pytest.approx([1.0001, 0.9, 0.88, 0.03, 0.02, 0.0], abs=2e-4)
 
 
 def test_missed_thresholds_are_named_with_value_and_bound(tmp_path: Path) -> None:
@@ -119,10 +129,15 @@ def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None
     perfect = np.full((len(LABELS), 6), 0.02, np.float32)
     perfect[np.arange(len(LABELS)), LABELS] = 0.9
     config = EvaluationConfig(thresholds={"accuracy": 0.5}, max_regression={"accuracy": 0.1})
-    found = read_evaluation(evaluate(tmp_path, config, baseline=perfect))
+    folder = evaluate(tmp_path, config, baseline=perfect)
+    found = read_evaluation(folder)
     assert not found.blessed
     assert found.failures == ["accuracy changed by -0.2500 against the baseline, allowed is -0.1000"]
     assert found.metrics["accuracy"] == pytest.approx(0.75)  # the candidate's, not the baseline's
+    assert found.baseline["accuracy"] == 1.0
+    plots = read_plots(folder)
+    assert plots.confusion[0, 5] == 1
+    assert plots.roc[1][:2] == pytest.approx((1 / 40, 6 / 8))
 
 
 def test_a_threshold_on_a_metric_that_is_not_there_is_refused() -> None:

@@ -8,25 +8,27 @@ import sys
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import task
 from pipeline.config import load_recipe
 from tests import mariadb
-from tests.test_task import OUTCOMES, RUN, html
+from tests.test_task import COMPLETE, OUTCOMES, html
 
 pytestmark = pytest.mark.services
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+CACHED = metadata_store_pb2.Execution.State.Value("CACHED")
 USER, PASSWORD = "mirante", "quite-secret"
 PROGRAM = """
 import sys
 from pathlib import Path
 from tests.test_task import run
-run(Path(sys.argv[1]), *sys.argv[2:])
+run(Path(sys.argv[1]), sys.argv[3], run_id=sys.argv[2])
 """
 
 
-def at_once(root: Path, *names: str) -> dict[str, str]:
+def at_once(root: Path, run_id: str, *names: str) -> dict[str, str]:
     """Runs each node in a process of its own, all at the same time; what became of each."""
     environment = {
         **os.environ,
@@ -36,7 +38,7 @@ def at_once(root: Path, *names: str) -> dict[str, str]:
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(root), name],
+            [sys.executable, "-c", PROGRAM, str(root), run_id, name],
             cwd=REPOSITORY,
             env=environment,
             stdout=subprocess.PIPE,
@@ -63,34 +65,24 @@ def test_two_nodes_at_once_write_to_one_server(tmp_path: Path) -> None:
             "kubeflow.metadata.host=127.0.0.1",
             f"kubeflow.metadata.port={port}",
         ]
-        recipe = load_recipe("digits", where, elsewhere=True)
-        task.ingest(
-            recipe.model_dump_json(), {"data.path": ""}, {}, str(root), RUN, html(root / "ingest.html")
-        )
-        # The store is empty: both find no types there and make them.
-        for status in ("completed", "cached"):
-            assert at_once(root, "ImportExampleGen", "ImportSchemaGen") == {
-                "ImportExampleGen": status,
-                "ImportSchemaGen": status,
-            }
-        assert at_once(root, "StatisticsGen") == {"StatisticsGen": "completed"}
-        for status in ("completed", "cached"):
-            assert at_once(root, "DistributionValidator", "ExampleValidator") == {
-                "DistributionValidator": status,
-                "ExampleValidator": status,
-            }
-        assert at_once(root, "DataGate") == {"DataGate": "completed"}
+        recipe = load_recipe("digits", where, elsewhere=True).model_dump_json()
+        # In the first run both find no types in the store, and make them.
+        for run_id, status in (("first", "completed"), ("second", "cached")):
+            task.ingest(recipe, {"data.path": ""}, {}, str(root), run_id, html(tmp_path / "ingest.html"))
+            for names in (
+                ("ImportExampleGen", "ImportSchemaGen"),
+                ("StatisticsGen",),
+                ("DistributionValidator", "ExampleValidator"),
+                ("DataGate",),
+            ):
+                assert at_once(root, run_id, *names) == dict.fromkeys(names, status)
 
         config = MetadataConfig(type="mysql", host="127.0.0.1", port=port)
         environment = {"MIRANTE_METADATA_USER": USER, "MIRANTE_METADATA_PASSWORD": PASSWORD}
         store = MetadataStore(metadata_store.store(config, str(root), environment))
-        kinds = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
-        executions = [
-            (kinds[execution.type_id], execution.last_known_state) for execution in store.get_executions()
-        ]
-        assert len(executions) == 10
-        assert {state for _, state in executions} == {3, 5}  # COMPLETE and CACHED
-        # Each artifact once, though both rounds name it.
+        states = [execution.last_known_state for execution in store.get_executions()]
+        assert sorted(states) == [COMPLETE] * 6 + [CACHED] * 6
+        # Each artifact once, though both runs name it.
         kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
         artifacts = sorted(kinds[artifact.type_id] for artifact in store.get_artifacts())
         assert artifacts == [
@@ -104,5 +96,5 @@ def test_two_nodes_at_once_write_to_one_server(tmp_path: Path) -> None:
             )
         ]
     # Nothing of the server's password is left beside the run.
-    for path in (root / "runs" / RUN).iterdir():
+    for path in (root / "runs").glob("*/*"):
         assert PASSWORD.encode() not in path.read_bytes()

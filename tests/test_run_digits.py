@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import yaml
 
 from pipeline.nodes import NODE_IDS
+from tests.pages import write_pages
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +63,28 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert said.rstrip().endswith("sample.png")  # the last line shows how to predict
 
 
+def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    _, result, said = first
+    views = write_pages(root, tmp_path, tuple("0123456789"))
+    assert set(views) == {"Ingest", *NODE_IDS}, said
+    assert [name for name, view in views.items() if "could not be made" in view.html] == []
+    assert max(len(view.html) for view in views.values()) < 1_000_000
+    evaluation = views["Evaluator"]
+    assert evaluation.metrics == result["metrics"]
+    assert evaluation.confusion is not None
+    right = sum(row[place] for place, row in enumerate(evaluation.confusion.counts))
+    whole = sum(map(sum, evaluation.confusion.counts))
+    assert right / whole == pytest.approx(result["metrics"]["accuracy"])
+    assert evaluation.roc is not None
+    assert (evaluation.roc.fpr[0], evaluation.roc.tpr[-1]) == (0.0, 1.0)
+    assert views["Trainer"].metrics["eval_accuracy"] > 0.9
+    # Standardized: the mean of the pixels, between black and white, is 0.
+    words = " ".join(re.sub(r"<[^>]*>", " ", views["Transform"].html).split())
+    levels = re.search(r"white becomes 1 (-?[\d.]+) (-?[\d.]+)", words)
+    assert levels, words
+    assert float(levels[1]) < 0 < float(levels[2])
+
+
 def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, str], root: Path) -> None:
     _, result, said = first
     kept = root / "runs" / result["run_id"]
@@ -84,6 +109,18 @@ def test_an_identical_run_executes_nothing_and_pushes_nothing(
     assert result["pushed_model"] == first[1]["pushed_model"]
     assert len(list((root / "serving").iterdir())) == 1
     assert "nothing changed" in said
+
+
+def test_a_pushed_model_that_was_removed_is_pushed_again(first: tuple[int, Any, str], root: Path) -> None:
+    pushed = Path(first[1]["pushed_model"])
+    shutil.rmtree(pushed)
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    statuses = {name: outcome["status"] for name, outcome in result["components"].items()}
+    assert statuses.pop("Pusher") == "completed"
+    assert set(statuses.values()) == {"cached"}
+    assert Path(result["pushed_model"]).name == pushed.name
+    assert (pushed / "saved_model.pb").is_file()
 
 
 def test_a_missed_threshold_reruns_the_evaluator_alone_and_exits_4(

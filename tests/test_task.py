@@ -9,11 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import task
 from pipeline.config import load_recipe
+from pipeline.metadata_store import sqlite_store
 
 RUN = "run-1"
+RUNNING = metadata_store_pb2.Execution.State.Value("RUNNING")
+COMPLETE = metadata_store_pb2.Execution.State.Value("COMPLETE")
 # As "[ 1/1] Trainer  completed  1.2 s" stands in a task's log.
 OUTCOMES = re.compile(
     r"^\s*\[ ?\d+/ ?\d+\] (\w+)\s+(completed|cached|failed|skipped)\s+[\d.]+ s$", re.MULTILINE
@@ -27,10 +32,14 @@ def html(path: Path) -> Any:
 
 
 def ingest(
-    root: Path, settings: dict[str, Any] | None = None, overrides: dict[str, Any] | None = None
+    root: Path,
+    settings: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
+    run_id: str = RUN,
 ) -> None:
     recipe = load_recipe("digits", elsewhere=True).model_dump_json()
-    task.ingest(recipe, settings or {}, overrides or {}, str(root), RUN, html(root / "views" / "ingest.html"))
+    view = html(root.parent / "views" / "ingest.html")
+    task.ingest(recipe, settings or {}, overrides or {}, str(root), run_id, view)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
     plan = json.loads((folder / "plan.json").read_text())
     assert plan["class_names"] == [str(digit) for digit in range(10)]
     assert (planned / "data" / "manifest.json").is_file()
-    assert "1,267" in (planned / "views" / "ingest.html").read_text()  # images of train
+    assert "1,267" in (planned.parent / "views" / "ingest.html").read_text()  # images of train
 
 
 @pytest.mark.parametrize(
@@ -85,54 +94,61 @@ def test_a_wrong_parameter_ends_the_first_task_with_its_name(
     assert not (tmp_path / "root").exists()
 
 
-def run(root: Path, *names: str) -> None:
-    task.run_nodes(
-        list(names), str(root), RUN, {name: html(root / "views" / f"{name}.html") for name in names}
-    )
+def run(root: Path, *names: str, run_id: str = RUN) -> None:
+    views = {name: html(root.parent / "views" / f"{name}.html") for name in names}
+    task.run_nodes(list(names), str(root), run_id, views)
 
 
-def test_a_node_runs_in_a_task_and_is_cached_in_the_next(
+def executions(root: Path) -> dict[int, tuple[str, int]]:
+    """Type and state of all executions, by their ids."""
+    store = MetadataStore(sqlite_store(root))
+    kinds = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
+    return {item.id: (kinds[item.type_id], item.last_known_state) for item in store.get_executions()}
+
+
+def test_a_node_runs_in_a_task_and_is_cached_in_the_next_run(
     planned: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for status in ("completed", "cached"):
-        run(planned, "ImportExampleGen", "ImportSchemaGen")
+    names = ("ImportExampleGen", "ImportSchemaGen")
+    for run_id, status in ((RUN, "completed"), ("run-2", "cached")):
+        if run_id != RUN:
+            ingest(planned, {"training.epochs": 2, "data.path": ""}, {}, run_id)
+        capfd.readouterr()
+        run(planned, *names, run_id=run_id)
         log = capfd.readouterr().out
         said = log.strip().splitlines()
-        assert "ImportExampleGen, ImportSchemaGen  run run-1 in" in said[0]
-        assert dict(OUTCOMES.findall(log)) == {"ImportExampleGen": status, "ImportSchemaGen": status}
+        assert f"ImportExampleGen, ImportSchemaGen  run {run_id} in" in said[0]
+        assert dict(OUTCOMES.findall(log)) == dict.fromkeys(names, status)
         assert said[-1] == "ImportExampleGen, ImportSchemaGen: done"
-    assert (planned / "views" / "ImportSchemaGen.html").stat().st_size > 100
+    assert (planned.parent / "views" / "ImportSchemaGen.html").stat().st_size > 100
 
 
-def test_a_task_that_was_killed_is_put_away_when_it_is_tried_again(planned: Path) -> None:
-    from ml_metadata.metadata_store import MetadataStore
-    from ml_metadata.proto import metadata_store_pb2
-
-    from pipeline.metadata_store import sqlite_store
-
+def test_a_task_that_had_succeeded_executes_nothing_when_it_is_tried_again(planned: Path) -> None:
     run(planned, "ImportExampleGen", "ImportSchemaGen")
+    before = executions(planned)
+    run(planned, "ImportExampleGen", "ImportSchemaGen")
+    assert executions(planned) == before
+
+
+def test_a_task_that_was_killed_starts_anew_when_it_is_tried_again(planned: Path) -> None:
+    run(planned, "ImportExampleGen", "ImportSchemaGen")
+    found = executions(planned)
+    (killed, other) = (
+        min(number for number, (kind, state) in found.items() if kind.endswith(name) and state == COMPLETE)
+        for name in ("ImportExampleGen", "ImportSchemaGen")
+    )
     store = MetadataStore(sqlite_store(planned))
-    by_type = {kind.id: kind.name for kind in store.get_execution_types()}
-    killed = next(
-        execution
-        for execution in store.get_executions()
-        if by_type[execution.type_id].endswith("ImportExampleGen") and execution.HasField("id")
-    )
-    other = next(
-        execution
-        for execution in store.get_executions()
-        if by_type[execution.type_id].endswith("ImportSchemaGen")
-    )
-    for execution in (killed, other):
-        execution.last_known_state = metadata_store_pb2.Execution.RUNNING
-    store.put_executions([killed, other])
-    left = planned / "ImportExampleGen" / "examples" / str(killed.id)
-    assert left.is_dir()
+    changed = store.get_executions_by_id([killed, other])
+    for execution in changed:
+        execution.last_known_state = RUNNING
+    store.put_executions(changed)
+    half = planned / "ImportExampleGen" / "examples" / str(killed) / "half-written"
+    half.touch()
     run(planned, "ImportExampleGen")
-    states = {execution.id: execution.last_known_state for execution in store.get_executions()}
-    assert states[killed.id] == metadata_store_pb2.Execution.FAILED
-    assert states[other.id] == metadata_store_pb2.Execution.RUNNING  # another task's, which may be at work
-    assert not left.exists()
+    assert executions(planned)[killed] == ("ImportExampleGen", COMPLETE)
+    assert executions(planned)[other][1] == RUNNING  # another task's, which may be at work
+    assert not half.exists()
+    assert sorted(path.name for path in half.parent.iterdir()) == ["Split-eval", "Split-test", "Split-train"]
 
 
 def test_a_node_without_a_plan_says_which_volume(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +162,10 @@ def test_a_failed_node_ends_its_task_with_one_clear_error(
     planned: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        run(planned, "Pusher")
+        run(planned, "DataGate")
     assert ended.value.code == 1
-    last = capfd.readouterr().out.strip().splitlines()[-2:]
-    assert last[0].startswith("mirante: Pusher failed: RuntimeError: Pusher found no input")
+    said = capfd.readouterr().out.strip().splitlines()
+    assert said[-2] == (
+        "mirante: DataGate failed: RuntimeError: DataGate: its inputs could not be resolved"
+    ), said[-5:]
+    assert said[-1] == "The whole story is above"

@@ -1,0 +1,300 @@
+"""Pages of what brings the data in: Ingest, ImportExampleGen, ImportSchemaGen."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import io
+import itertools
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from pipeline.views import files
+from pipeline.views.charts import COLOURS
+from pipeline.views.page import Cell, Html, Page, bar, escape, location, table
+from schemas import features
+
+if TYPE_CHECKING:
+    from pipeline.node import Output
+
+# Of a page that a person reads.
+MOST_CLASSES = 60
+_MOST_THUMBS, _MOST_OF_A_CLASS = 96, 8
+# Twice the size at which they are shown, for screens of many pixels.
+_THUMB_PX = 112
+# A page is to cost seconds, however large the data.
+_LOOK_SECS = 0.7
+# Of a split's shards those that are looked at, in turn.
+_MOST_SHARDS = 16
+
+
+def only(outputs: Mapping[str, Output], key: str) -> Output:
+    """The output of that name, or the only one that there is.
+
+    Raises:
+        LookupError: There is none.
+    """
+    if key in outputs:
+        return outputs[key]
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    raise LookupError(f"the task has no output {key!r}; it has {', '.join(sorted(outputs)) or 'none'}")
+
+
+def counts_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]) -> Html:
+    """A table of classes, with the count of each split and a bar for its share of the split.
+
+    Args:
+        counts: Examples by split and class name.
+        class_names: In the order of the labels; beyond `MOST_CLASSES` the rarest of the first split and the
+            most frequent are shown.
+    """
+    splits = list(counts)
+    shown = list(class_names)
+    if len(shown) > MOST_CLASSES:
+        ordered = sorted(shown, key=lambda name: -counts[splits[0]].get(name, 0))
+        kept = {*ordered[: MOST_CLASSES // 2], *ordered[-(MOST_CLASSES // 2) :]}
+        shown = [name for name in ordered if name in kept]
+    totals = {split: max(1, sum(counts[split].values())) for split in splits}
+    largest = max(
+        (counts[split].get(name, 0) / totals[split] for split in splits for name in shown), default=0.0
+    )
+    rows: list[list[Cell]] = []
+    for name in shown:
+        row: list[Cell] = [name]
+        for split in splits:
+            count = counts[split].get(name, 0)
+            share = count / totals[split]
+            row += [count, bar(share / largest if largest else 0.0, COLOURS.get(split, COLOURS["train"]))]
+        rows.append(row)
+    header = ["class", *itertools.chain.from_iterable((split, "") for split in splits)]
+    whole = table(header, rows)
+    words = f"A bar is the class's share of its split; the longest is {largest:.1%}."
+    if len(class_names) > MOST_CLASSES:
+        words += (
+            f" Of {len(class_names):,} classes the {MOST_CLASSES // 2} most frequent and rarest are shown."
+        )
+    return Html(f'{whole}<p class="note">{escape(words)}</p>')
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What was seen of a split: images by class name, the first ones of each class, whether that is all."""
+
+    counts: Counter[str]
+    images: dict[str, list[bytes]]
+    whole: bool = True
+
+
+def _records_of(path: str) -> Iterator[bytes]:
+    from components.ingest.tfrecord import records_in
+
+    with files.open_binary(path) as raw:
+        file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
+        yield from records_in(file, path)
+
+
+def _in_turn(shards: Sequence[str]) -> Iterator[bytes]:
+    """Records of several shards in turn, so that the first ones come from all of them."""
+    readers = [_records_of(path) for path in shards[:_MOST_SHARDS]]
+    while readers:
+        for reader in list(readers):
+            record = next(reader, None)
+            if record is None:
+                readers.remove(reader)
+            else:
+                yield record
+
+
+def _look(shards: Sequence[str], most_of_a_class: int, enough: int | None = None) -> _Seen:
+    """Reads a split until its end, until the time is up, or until `enough` images are gathered."""
+    from components.ingest.example import parse_example
+
+    seen = _Seen(Counter(), {}, whole=len(shards) <= _MOST_SHARDS)
+    until = time.monotonic() + _LOOK_SECS
+    gathered = 0
+    for record in _in_turn(shards):
+        values = parse_example(record)
+        name = b"".join(values.get(features.LABEL_TEXT, [])[:1]).decode("utf-8", "replace") or "(no class)"
+        seen.counts[name] += 1
+        of_class = seen.images.setdefault(name, [])
+        encoded = values.get(features.ENCODED)
+        if encoded and len(of_class) < most_of_a_class:
+            of_class.append(encoded[0])
+            gathered += 1
+        if time.monotonic() > until or gathered == enough:
+            seen.whole = False
+            break
+    return seen
+
+
+def _thumbnail(page: Page, encoded: bytes) -> Html:
+    """A small picture; nothing where it cannot be decoded, or the page has no room left."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            small = max(image.size) <= _THUMB_PX
+            content, kind = encoded, "png"
+            if not small or image.format != "PNG":
+                image.draft("RGB", (_THUMB_PX, _THUMB_PX))
+                reduced = image.convert("RGB")
+                reduced.thumbnail((_THUMB_PX, _THUMB_PX))
+                buffer = io.BytesIO()
+                reduced.save(buffer, "JPEG", quality=80)
+                content, kind = buffer.getvalue(), "jpeg"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Html("")  # DataGate names such images
+    uri = page.data_uri(content, kind)
+    pixelated = ' class="small"' if small else ""
+    return Html(f'<img{pixelated} src="{uri}" alt="">' if uri else "")
+
+
+def _show_images(page: Page, images: Mapping[str, Sequence[bytes]], class_names: Sequence[str]) -> None:
+    known = set(class_names)
+    names = [*class_names, *sorted(name for name in images if name not in known)]
+    rows = [
+        [name, Html("".join(_thumbnail(page, encoded) for encoded in images[name]))]
+        for name in [name for name in names if images.get(name)][:MOST_CLASSES]
+    ]
+    if not rows:
+        page.note("No images were found.")
+        return
+    page.add(table(["", ""], rows, style="thumbs"))
+    if len(rows) < len(class_names):
+        page.note(f"Images of {len(rows):,} of {len(class_names):,} classes.")
+
+
+def _of_a_class(class_names: Sequence[str]) -> int:
+    return max(1, min(_MOST_OF_A_CLASS, _MOST_THUMBS // max(1, len(class_names))))
+
+
+def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
+    """Of the data folder: what stands in its manifest, and the first images of train."""
+    folder = only(outputs, "examples").uri
+    manifest_file = os.path.join(folder, features.MANIFEST)
+    shards: dict[str, list[str]] = {}
+    counts: dict[str, Mapping[str, int]] = {}
+    if files.exists(manifest_file):
+        manifest = json.loads(files.read_text(manifest_file))
+        for split in sorted(manifest["splits"], key=place_of):
+            shards[split] = [
+                os.path.join(folder, shard["name"]) for shard in manifest["splits"][split]["shards"]
+            ]
+            counts[split] = manifest["splits"][split]["class_counts"]
+        page.cards(
+            [
+                *((f"{split} images", manifest["splits"][split]["images"]) for split in shards),
+                ("classes", len(manifest["class_names"])),
+                ("rejected", manifest["rejected"]),
+            ]
+        )
+        brought = manifest["input"] or "what it brings along"
+        page.text(f"Read by the source {manifest['source']} from {brought}.")
+        for warning in manifest["warnings"]:
+            page.text(f"Warning: {warning}")
+        if manifest["rejected"]:
+            with page.part("Rejected"):
+                _show_rejects(page, folder)
+    else:
+        from pipeline.data import SPLIT_PREFIXES
+
+        page.text("TFRecords that are read as they are, without a manifest; ImportExampleGen counts them.")
+        found = [(path, os.path.basename(path)) for path in files.below(folder)]
+        for split, prefixes in SPLIT_PREFIXES.items():
+            shards[split] = [path for path, name in found if name.startswith(prefixes)]
+    if counts:
+        with page.part("Images by split and class"):
+            page.add(counts_by_class(counts, class_names))
+    with page.part(f"Images of {features.TRAIN}"):
+        each = _of_a_class(class_names)
+        seen = _look(shards.get(features.TRAIN, []), each, each * len(class_names))
+        _show_images(page, seen.images, class_names)
+
+
+def place_of(split: str) -> int:
+    """Where a split comes in a list of them."""
+    return features.SPLITS.index(split) if split in features.SPLITS else len(features.SPLITS)
+
+
+def _show_rejects(page: Page, folder: str) -> None:
+    from components.ingest.manifest import REJECTS
+
+    path = os.path.join(folder, REJECTS)
+    rows = list(csv.reader(io.StringIO(files.read_text(path))))[1:]
+    page.add(table(["input", "reason"], [[location(name), reason] for name, reason, *_ in rows[:20]]))
+    page.note(f"{min(20, len(rows))} of {len(rows):,}; all of them: {path}")
+
+
+def example_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
+    """Of ImportExampleGen: what is in its splits."""
+    folder = only(outputs, "examples").uri
+    shards: dict[str, list[str]] = {}
+    for path in files.below(folder):
+        split = os.path.basename(os.path.dirname(path))
+        if split.startswith("Split-"):
+            shards.setdefault(split.removeprefix("Split-"), []).append(path)
+    if not shards:
+        page.text(f"There are no splits in {folder}.")
+        return
+    splits = sorted(shards, key=place_of)
+    seen = {split: _look(shards[split], _of_a_class(class_names)) for split in splits}
+    partly = [split for split in splits if not seen[split].whole]
+    page.cards([(_label(split, seen[split].whole), seen[split].counts.total()) for split in splits])
+    if partly:
+        page.note(
+            f"Of {' and '.join(partly)} only the beginning was read for this page, to save time; "
+            "StatisticsGen counts all."
+        )
+    with page.part("Examples by split and class"):
+        names = _with_others(class_names, (part.counts for part in seen.values()))
+        page.add(counts_by_class({split: seen[split].counts for split in splits}, names))
+    with page.part(f"Images of {splits[0]}"):
+        _show_images(page, seen[splits[0]].images, class_names)
+
+
+def _label(split: str, whole: bool) -> str:
+    return f"{split} examples" if whole else f"{split} examples read"
+
+
+def _with_others(class_names: Sequence[str], counts: Iterable[Mapping[str, int]]) -> list[str]:
+    """The classes, and what else stands in the records."""
+    others = {name for part in counts for name in part} - set(class_names)
+    return [*class_names, *sorted(others)]
+
+
+def schema_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
+    """Of ImportSchemaGen: the features that every record must have, and the classes."""
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    path = os.path.join(only(outputs, "schema").uri, "schema.pbtxt")
+    schema = text_format.Parse(files.read_text(path), schema_pb2.Schema())
+    page.text("What every record is held against by ExampleValidator.")
+    rows: list[list[Cell]] = []
+    for feature in schema.feature:
+        needed = "in every record" if feature.presence.min_fraction == 1.0 else "may be missing"
+        kind = schema_pb2.FeatureType.Name(feature.type).lower()
+        rows.append([feature.name, kind, needed, _domain(feature)])
+    with page.part("Features"):
+        page.add(table(["feature", "type", "presence", "values"], rows))
+    with page.part("Classes"):
+        page.text(f"{len(class_names):,}, in the order of their labels from 0:")
+        page.text(", ".join(class_names[:500]) + (", ..." if len(class_names) > 500 else ""))
+
+
+def _domain(feature: object) -> str:
+    kind = feature.WhichOneof("domain_info")  # type: ignore[attr-defined]
+    if kind == "int_domain":
+        domain = feature.int_domain  # type: ignore[attr-defined]
+        low = domain.min if domain.HasField("min") else "any"
+        return f"{low} to {domain.max}" if domain.HasField("max") else f"{low} or more"
+    if kind == "string_domain":
+        values = list(feature.string_domain.value)  # type: ignore[attr-defined]
+        return f"{len(values)} values" if len(values) > 5 else ", ".join(values)
+    return ""

@@ -1,0 +1,57 @@
+"""Reading what a node has written, on a disk or in a bucket. TensorFlow is imported for a bucket alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def below(folder: str) -> list[str]:
+    """Paths of all files below a folder, sorted; none where it does not exist."""
+    if not _is_remote(folder):
+        return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(_walk(folder))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    import tensorflow as tf
+
+    for inner, _, names in tf.io.gfile.walk(folder):
+        for name in names:
+            yield os.path.join(inner, name)
+
+
+def open_binary(path: str) -> BinaryIO:
+    """Opens a file for reading bytes."""
+    if not _is_remote(path):
+        return open(path, "rb")
+    import tensorflow as tf
+
+    remote: Any = tf.io.gfile.GFile(path, "rb")
+    return cast(BinaryIO, remote)
+
+
+def read_bytes(path: str) -> bytes:
+    """All of a file."""
+    with open_binary(path) as file:
+        return file.read()
+
+
+def read_text(path: str) -> str:
+    """All of a text file, UTF-8."""
+    return read_bytes(path).decode("utf-8")
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or folder."""
+    if not _is_remote(path):
+        return os.path.exists(path)
+    import tensorflow as tf
+
+    return bool(tf.io.gfile.exists(path))

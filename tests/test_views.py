@@ -1,0 +1,557 @@
+"""The pages of the tasks, from small artifacts: what stands on them, and that nothing makes them fail."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.ingest.example import serialize_example
+from components.ingest.tfrecord import frame
+from pipeline.views import PAGES, View, view_of
+from pipeline.views.charts import Curve, line_chart
+from pipeline.views.page import PICTURES_BYTES, Measure, Page, number, table
+from schemas import features
+from tests.records import CLASSES, png
+
+# What must not come out as it went in.
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+class Output:
+    """As `pipeline.node.Output`, which would import TFX."""
+
+    def __init__(self, uri: Path | str, **properties: Any):
+        self.uri, self.properties = str(uri), properties
+
+
+def view(node_id: str, class_names: tuple[str, ...] = CLASSES, **outputs: Output) -> View:
+    made = view_of(node_id, outputs, class_names)  # type: ignore[arg-type]
+    assert "could not be made" not in made.html
+    return made
+
+
+def text_of(page: View | str) -> str:
+    """A page's words, with a space for every tag."""
+    content = (page if isinstance(page, str) else page.html).partition("<body>")[2]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content)).split())
+
+
+def record(label: int, seed: int, class_names: tuple[str, ...] = CLASSES) -> bytes:
+    return serialize_example(
+        {
+            features.ENCODED: png(label, seed),
+            features.LABEL: label,
+            features.LABEL_TEXT: class_names[label].encode(),
+        }
+    )
+
+
+def write_records(path: Path, records: list[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = b"".join(map(frame, records))
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def write_splits(folder: Path, counts: dict[str, list[int]], names: tuple[str, ...] = CLASSES) -> Output:
+    """As ImportExampleGen leaves them; `counts` by split and label."""
+    for split, by_label in counts.items():
+        records = [
+            record(label, seed, names) for label, count in enumerate(by_label) for seed in range(count)
+        ]
+        write_records(folder / f"Split-{split}" / "data_tfrecord-00000-of-00001.gz", records)
+    return Output(folder)
+
+
+# --- whatever comes
+
+
+@pytest.mark.parametrize("node_id", [*PAGES, "BulkInferrer"])
+def test_no_node_fails_for_want_of_outputs(node_id: str, tmp_path: Path) -> None:
+    assert "The node has no outputs." in view_of(node_id, {}, CLASSES).html
+    empty: Any = {"examples": Output(tmp_path / "nowhere"), "model": Output(tmp_path / "gone")}
+    page = view_of(node_id, empty, CLASSES)
+    assert str(tmp_path / "gone") in page.html
+    assert page.confusion is None
+
+
+def test_what_cannot_be_read_is_said_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{")
+    page = view_of("DataGate", {"blessing": Output(tmp_path)}, CLASSES)  # type: ignore[dict-item]
+    assert "This part could not be made: JSONDecodeError" in page.html
+    assert "Artifacts" in page.html
+
+
+def test_importing_the_views_imports_nothing_heavy() -> None:
+    heavy = "{'tensorflow', 'tfx', 'numpy', 'PIL', 'apache_beam', 'google.protobuf'}"
+    code = f"import sys, pipeline.views; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
+    names = (EVIL, 'a"b', "c&d")
+    splits = write_splits(tmp_path / "examples", {"train": [1, 1, 1], "eval": [1, 1, 1]}, names)
+    page = view("ImportExampleGen", names, examples=splits)
+    assert EVIL not in page.html
+    assert html.escape(EVIL) in page.html
+    assert "<script" not in page.html
+    assert html.escape(EVIL) in table([EVIL], [[EVIL]])
+    assert EVIL not in table([EVIL], [[EVIL]])
+    assert EVIL not in line_chart(EVIL, [Curve(EVIL, [(0, 1)], "red")], EVIL)
+
+
+def test_pictures_stay_below_their_share_of_a_page() -> None:
+    page = Page("x")
+    assert page.data_uri(b"\0" * (PICTURES_BYTES // 4 * 3), "png") is not None
+    assert page.data_uri(b"\0" * 30, "png") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1234567, "1,234,567"),
+        (8.0, "8"),
+        (0.98023, "0.9802"),
+        (12.3456, "12.35"),
+        (1e-5, "1e-05"),
+        (Measure(1), "1.0000"),
+    ],
+)
+def test_numbers_are_legible(value: float, words: str) -> None:
+    assert number(value) == words
+
+
+def test_a_chart_goes_from_the_lowest_value_to_the_highest() -> None:
+    chart = line_chart(
+        "t", [Curve("c", [(0, 0.0), (5, float("nan")), (10, 1.0)], "red")], "step", y_range=(0, 1)
+    )
+    (points,) = re.findall(r'points="([^"]+)"', chart)
+    assert points == "52.0,196.0 448.0,10.0"  # left and bottom, right and top; what is no number is left out
+
+
+# --- data
+
+
+def test_examples_are_counted_and_shown(tmp_path: Path) -> None:
+    counts = {"train": [5, 3, 2], "eval": [1, 2, 0], "test": [1, 1, 1]}
+    page = view("ImportExampleGen", examples=write_splits(tmp_path, counts))
+    words = text_of(page)
+    assert "10 train examples 3 eval examples 3 test examples" in words
+    assert "blue 5 1 1 green 3 2 1 red 2 0 1" in words
+    assert "the longest is 66.7%" in words  # green's share of eval
+    assert page.html.count("<img") == 10
+    assert "could not" not in words
+
+
+def test_artifacts_in_a_bucket_are_read_too(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    write_splits(tmp_path, {"train": [2, 0, 1]})
+    (source,) = tmp_path.rglob("*.gz")
+    # TensorFlow's file system in memory is addressed as a bucket is.
+    with tf.io.gfile.GFile("ram://bucket/examples/1/Split-train/data.gz", "wb") as file:
+        file.write(source.read_bytes())
+    page = view("ImportExampleGen", examples=Output("ram://bucket/examples/1"))
+    assert "blue 2 green 0 red 1" in text_of(page)
+
+
+def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
+    write_records(tmp_path / "train-00000-of-00001", [record(label, 0) for label in range(3)])
+    shard = {"name": "train-00000-of-00001", "records": 3, "bytes": 1, "sha256": "", "fingerprint": ""}
+    manifest = {
+        "version": 2,
+        "source": "folder",
+        "input": "/photos",
+        "class_names": list(CLASSES),
+        "splits": {
+            "train": {"images": 3, "class_counts": dict.fromkeys(CLASSES, 1), "shards": [shard]},
+        },
+        "rejected": 1,
+        "warnings": ["2 pictures stand in two splits"],
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "rejects.csv").write_text("path,reason\r\nblue/broken.png,cannot be decoded\r\n")
+    page = view("Ingest", data=Output(tmp_path))
+    words = text_of(page)
+    assert "3 train images 3 classes 1 rejected" in words
+    assert "Read by the source folder from /photos." in words
+    assert "Warning: 2 pictures stand in two splits" in words
+    assert "blue/broken.png cannot be decoded" in words
+    assert page.html.count("<img") == 3
+
+
+def test_contract_data_without_a_manifest_is_shown_too(tmp_path: Path) -> None:
+    write_records(tmp_path / "train-00000-of-00001.tfrecord", [record(0, 0), record(2, 0)])
+    page = view("Ingest", data=Output(tmp_path))
+    assert page.html.count("<img") == 2
+    assert "Images of 2 of 3 classes." in page.html
+
+
+def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
+    from schemas.curated import write_schema
+
+    page = view("ImportSchemaGen", schema=Output(write_schema(CLASSES, tmp_path).parent))
+    words = text_of(page)
+    assert "image/class/label int in every record 0 to 2" in words
+    assert "image/class/text bytes in every record blue, green, red" in words
+    assert "3, in the order of their labels from 0: blue, green, red" in words
+
+
+def test_of_very_many_classes_the_rarest_and_most_frequent_are_shown(tmp_path: Path) -> None:
+    names = tuple(f"class{number:03}" for number in range(70))
+    counts = [70 - number for number in range(70)]
+    from pipeline.views.data import counts_by_class
+
+    shown = counts_by_class({"train": dict(zip(names, counts, strict=True))}, names)
+    assert re.findall(r"class\d\d\d", shown) == [*names[:30], *names[40:]]
+
+
+# --- statistics and anomalies
+
+
+def write_statistics(folder: Path) -> Output:
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    for split, counts in (("train", {"blue": 6, "red": 2}), ("eval", {"blue": 1, "red": 1})):
+        total = sum(counts.values())
+        dataset = statistics_pb2.DatasetFeatureStatistics(num_examples=total)
+        text = dataset.features.add(type="STRING")
+        text.path.step.append("image/class/text")
+        text.string_stats.common_stats.num_non_missing = total
+        text.string_stats.unique = 2
+        text.string_stats.top_values.add(value="blue", frequency=counts["blue"])
+        for name, count in counts.items():
+            text.string_stats.rank_histogram.buckets.add(label=name, sample_count=count)
+        width = dataset.features.add(type="INT")
+        width.path.step.append("image/width")
+        stats = width.num_stats
+        stats.common_stats.num_non_missing, stats.common_stats.num_missing = total - 1, 1
+        stats.mean, stats.std_dev, stats.min, stats.median, stats.max = 40.5, 2.5, 32, 40, 64
+        quantiles = stats.histograms.add(type="QUANTILES")
+        quantiles.buckets.add(low_value=32, high_value=40, sample_count=total / 2)
+        quantiles.buckets.add(low_value=40, high_value=64, sample_count=total / 2)
+        path = folder / f"Split-{split}" / "FeatureStats.pb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset]).SerializeToString())
+    return Output(folder)
+
+
+def test_statistics_of_all_splits_stand_side_by_side(tmp_path: Path) -> None:
+    page = view("StatisticsGen", ("blue", "red"), statistics=write_statistics(tmp_path))
+    words = text_of(page)
+    assert "8 train examples 2 eval examples" in words
+    assert "class train eval blue 6 1 red 2 1 A bar" in words
+    assert "train width, px 32 40 40.5 64" in words
+    assert "image/width train 7 1 40.5 2.5 32 64" in words
+    assert "image/class/text train 8 0 2 blue (6)" in words
+    assert "Width: share of images up to" in words
+    assert "<svg" in page.html
+
+
+def write_anomalies(folder: Path, split: str, fill: Any = None) -> Output:
+    from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    anomalies = anomalies_pb2.Anomalies()
+    if fill:
+        fill(anomalies)
+    path = folder / split / "SchemaDiff.pb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(anomalies.SerializeToString())
+    return Output(folder)
+
+
+def test_no_anomalies_are_said_to_be_none(tmp_path: Path) -> None:
+    words = text_of(view("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-train")))
+    assert "none found Looked at: train." in words
+
+
+def test_anomalies_are_told_with_their_reasons(tmp_path: Path) -> None:
+    def fill(anomalies: Any) -> None:
+        reason = anomalies.anomaly_info["image/class/text"].reason.add()
+        reason.short_description, reason.description = "Unexpected string values", f"Value {EVIL} (12%)"
+
+    page = view("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-eval", fill))
+    words = text_of(page)
+    assert "1 anomaly found" in words
+    assert f"image/class/text eval Unexpected string values Value {EVIL} (12%)" in words
+    assert EVIL not in page.html
+
+
+def test_distances_between_splits_stand_beside_their_bounds(tmp_path: Path) -> None:
+    def fill(anomalies: Any) -> None:
+        info = anomalies.drift_skew_info.add()
+        info.path.step.append("image/class/text")
+        info.drift_measurements.add(value=0.036, threshold=0.12)
+
+    found = write_anomalies(tmp_path, "SplitPair-train_eval", fill)
+    words = text_of(view("DistributionValidator", anomalies=found))
+    assert "none found Looked at: train against eval." in words
+    assert "image/class/text train against eval 0.0360 0.1200" in words
+
+
+def test_the_gate_tells_what_it_decoded(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"images": {"train": 1267, "eval": 176}}')
+    words = text_of(view("DataGate", blessing=Output(tmp_path)))
+    assert "passed" in words
+    assert "train 1,267 0 eval 176 0 all 1,443 0" in words
+    (tmp_path / "report.json").write_text('{"images": {}}')
+    assert "data.check_images is off" in text_of(view("DataGate", blessing=Output(tmp_path)))
+    assert "refused" in text_of(view_of("DataGate", {}, CLASSES))
+
+
+# --- training
+
+
+def write_trials(folder: Path) -> dict[str, Output]:
+    values = {"model.dropout": 0.25, "training.optimizer": "adam", "tuner/epochs": 3}
+    (folder / "best").mkdir()
+    (folder / "best" / "best_hyperparameters.txt").write_text(json.dumps({"space": [], "values": values}))
+    (folder / "results").mkdir()
+    with (folder / "results" / "trials.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        names = ["model.dropout", "training.optimizer", "eval_accuracy", "eval_loss", "seconds", "reason"]
+        writer.writerow(["trial", "status", *names])
+        writer.writerow([1, "completed", 0.1, "adam", 0.94, 0.21, 4.2, ""])
+        writer.writerow([2, "failed", 0.4, "sgd", "", "", "", f"diverged {EVIL}"])
+        writer.writerow([3, "completed", 0.25, "adam", 0.97, 0.11, 4.02, ""])
+    return {"best_hyperparameters": Output(folder / "best"), "tuner_results": Output(folder / "results")}
+
+
+def test_trials_are_listed_and_the_best_stands_out(tmp_path: Path) -> None:
+    page = view("Tuner", **write_trials(tmp_path))
+    words = text_of(page)
+    assert "model.dropout 0.25 training.optimizer adam Trials" in words
+    (best,) = re.findall("<tr class=best>(.*?)</tr>", page.html)
+    assert text_of(f"<body>{best}") == "3 0.9700 0.1100 4.0200 0.25 adam"
+    assert f"trial 2: diverged {EVIL}" in words
+    assert EVIL not in page.html
+    assert page.metrics == {"trials": 3.0, "best_trial_eval_accuracy": 0.97, "best_trial_eval_loss": 0.11}
+
+
+def write_events(path: Path, points: dict[str, list[tuple[int, float]]], **pictures: bytes) -> None:
+    """An event file as `tf.summary` writes it."""
+    from tensorboard.compat.proto import event_pb2
+
+    events = [event_pb2.Event(wall_time=1.0, file_version="brain.Event:2")]
+    for tag, curve in points.items():
+        for step, value in curve:
+            event = event_pb2.Event(wall_time=2.0, step=step)
+            item = event.summary.value.add(tag=tag)
+            item.metadata.plugin_data.plugin_name = "scalars"
+            item.tensor.dtype = 1
+            item.tensor.float_val.append(value)
+            events.append(event)
+    for tag, content in pictures.items():
+        event = event_pb2.Event(wall_time=2.0)
+        item = event.summary.value.add(tag=tag)
+        item.metadata.plugin_data.plugin_name = "images"
+        item.tensor.dtype = 7
+        item.tensor.string_val.extend([b"12", b"12", content])
+        events.append(event)
+    write_records(path, [event.SerializeToString() for event in events])
+
+
+def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> None:
+    stage = tmp_path / "training"
+    write_events(
+        stage / "events.out.tfevents.1.a.v2",
+        {
+            "epoch/loss": [(10, 2.0), (20, 1.0), (30, 9.0)],  # killed after this, and run again from 20
+            "epoch/eval_loss": [(10, 1.5), (20, 0.5)],
+            "epoch/accuracy": [(10, 0.5), (20, 0.75)],
+        },
+        mistakes=png(0, 0),
+    )
+    # The training that was killed wrote half a record last.
+    with (stage / "events.out.tfevents.1.a.v2").open("ab") as file:
+        file.write(b"\x10\x00\x00")
+    write_events(
+        stage / "events.out.tfevents.2.a.v2",
+        {
+            "epoch/loss": [(30, 1.25)],
+            "epoch/eval_loss": [(30, 0.75)],
+            "epoch/accuracy": [(30, 0.7)],
+            "final/eval_loss": [(30, 0.5)],  # the weights of step 20 were taken back
+        },
+    )
+    (stage / "inputs.png").write_bytes(png(1, 0))
+    page = view("Trainer", model=Output(tmp_path / "model"), model_run=Output(tmp_path))
+    assert page.metrics == pytest.approx(
+        {
+            "train_loss": 1.25,
+            "best_train_loss": 1.0,
+            "eval_loss": 0.5,
+            "best_eval_loss": 0.5,
+            "train_accuracy": 0.7,
+            "best_train_accuracy": 0.75,
+        }
+    )
+    words = text_of(page)
+    assert "3 epochs 30 steps" in words
+    assert "Curves: training" in words
+    # Of the train loss, from 2.0 at the top to 1.25, by way of 1.0.
+    line = re.findall(r'<polyline points="([^"]+)"', page.html)[0]
+    heights = [float(point.split(",")[1]) for point in line.split()]
+    assert heights[0] < heights[2] < heights[1]
+    assert len(heights) == 3
+    assert "What the network is given first: training" in words
+    assert "Eval images that were taken for another class: training" in words
+    assert page.html.count("data:image/png") == 2
+
+
+def test_a_training_without_event_files_says_so(tmp_path: Path) -> None:
+    page = view("Trainer", model_run=Output(tmp_path))
+    assert "No curves were kept beside the model" in page.html
+    assert page.metrics == {}
+
+
+def test_event_files_of_tensorflow_are_read(tmp_path: Path) -> None:
+    import numpy as np
+
+    from components.trainer.tracking.event_files import TensorBoard
+    from pipeline.views.events import read_stages
+
+    writer = TensorBoard(str(tmp_path), settings={"model": {"name": "lenet"}})
+    writer.scalars("head", 5, {"epoch/loss": 0.25})
+    writer.image("head", 5, "mistakes", np.zeros([2, 3, 3], np.uint8))
+    writer.close()
+    whole, head = read_stages(str(tmp_path))
+    assert (whole.name, head.name) == ("", "head")
+    assert '"name": "lenet"' in whole.texts["settings"]
+    assert head.curves == {"epoch/loss": [(5, 0.25)]}
+    assert head.pictures["mistakes"].startswith(b"\x89PNG")
+    assert "model.name lenet" in text_of(view("Trainer", model_run=Output(tmp_path)))
+
+
+def test_the_baseline_is_named_or_missing(tmp_path: Path) -> None:
+    assert "There is no baseline" in text_of(view("Resolver"))
+    words = text_of(view("Resolver", model=Output(tmp_path / "model" / "8")))
+    assert str(tmp_path / "model" / "8") in words
+    assert "There is no baseline" not in words
+
+
+# --- evaluation
+
+
+def write_evaluation(folder: Path, *, blessed: bool = True) -> dict[str, Output]:
+    """As TFMA leaves it: two classes, six images right, one dog taken for a cat, one cat for a dog."""
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
+
+    metrics = metrics_for_slice_pb2.MetricsForSlice(slice_key={})
+    for model, accuracy in (("candidate", 0.75), ("baseline", 0.5)):
+        item = metrics.metric_keys_and_values.add()
+        item.key.name, item.key.model_name = "accuracy", model
+        item.value.double_value.value = accuracy
+    for class_id, recall in ((0, 0.8), (1, 2 / 3)):
+        item = metrics.metric_keys_and_values.add()
+        item.key.name, item.key.model_name = "recall", "candidate"
+        item.key.sub_key.class_id.value = class_id
+        item.value.double_value.value = recall
+    plots = metrics_for_slice_pb2.PlotsForSlice(slice_key={})
+    item = plots.plot_keys_and_values.add()
+    item.key.name, item.key.model_name = "confusion_matrix", "candidate"
+    matrix = item.value.multi_class_confusion_matrix_at_thresholds.matrices.add()
+    for true, predicted, count in ((0, 0, 4), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        matrix.entries.add(actual_class_id=true, predicted_class_id=predicted, num_weighted_examples=count)
+    item = plots.plot_keys_and_values.add()
+    item.key.name, item.key.model_name = "roc", "candidate"
+    for threshold, right, wrong in ((1.0001, 0, 0), (0.5, 2, 1), (0.0, 3, 5)):
+        item.value.confusion_matrix_at_thresholds.matrices.add(
+            threshold=threshold,
+            true_positives=right,
+            false_positives=wrong,
+            false_negatives=3 - right,
+            true_negatives=5 - wrong,
+        )
+    validation = validation_result_pb2.ValidationResult(validation_ok=blessed)
+    if not blessed:
+        failure = validation.metric_validations_per_slice.add().failures.add()
+        failure.metric_key.name = "accuracy"
+        failure.metric_value.double_value.value = 0.75
+        failure.metric_threshold.value_threshold.lower_bound.value = 0.9
+    folder.mkdir()
+    write_records(folder / "metrics-00000-of-00001.tfrecord", [metrics.SerializeToString()])
+    write_records(folder / "plots-00000-of-00001.tfrecord", [plots.SerializeToString()])
+    write_records(folder / "validations.tfrecord", [validation.SerializeToString()])
+    bound = {"threshold": {"valueThreshold": {"lowerBound": 0.9}}}
+    metric = {"config": '{"name": "accuracy"}', "perSliceThresholds": [bound]}
+    (folder / "eval_config.json").write_text(
+        json.dumps({"evalConfig": {"metricsSpecs": [{"metrics": [metric]}]}})
+    )
+    blessing = Output(folder.parent / "blessing", blessed=int(blessed))
+    return {"evaluation": Output(folder), "blessing": blessing}
+
+
+def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) -> None:
+    page = view("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation"))
+    words = text_of(page)
+    assert "blessed Every threshold was met." in words
+    assert "accuracy 0.7500 at least 0.9 0.5000 +0.2500" in words
+    assert "cat 5 – 0.8000 – dog 3 – 0.6667 –" in words
+    assert "cat dog cat 4 1 dog 1 2 Rows are true" in words
+    assert 'title="dog taken for cat: 33.3%"' in page.html
+    assert "cat dog 1 dog cat 1" in words
+    assert page.metrics == {"accuracy": 0.75}
+    assert page.confusion is not None
+    assert page.confusion.class_names == ("cat", "dog")
+    assert page.confusion.counts == [[4, 1], [1, 2]]
+    assert page.roc is not None
+    assert page.roc.fpr == [0.0, 0.2, 1.0]
+    assert page.roc.tpr == pytest.approx([0.0, 2 / 3, 1.0])
+    assert page.roc.thresholds == [1.0001, 0.5, 0.0]
+    assert page.roc.of == "class dog against cat"
+    assert "Class dog against cat." in words
+
+
+def test_a_model_that_is_not_blessed_is_told_why(tmp_path: Path) -> None:
+    page = view("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation", blessed=False))
+    assert "not blessed accuracy is 0.7500, must be at least 0.9000" in text_of(page)
+
+
+def test_with_many_classes_the_most_frequent_confusions_stand_for_the_table(tmp_path: Path) -> None:
+    names = tuple(f"class {number}" for number in range(101))
+    page = view("Evaluator", names, **write_evaluation(tmp_path / "evaluation"))
+    assert page.confusion is None
+    assert 'class="confusion"' not in page.html
+    assert "class 0 class 1 1 class 1 class 0 1" in text_of(page)
+    assert page.roc is not None
+    assert page.roc.of.startswith("micro-average")
+
+
+def test_an_evaluation_without_plots_says_so(tmp_path: Path) -> None:
+    outputs: Any = write_evaluation(tmp_path / "evaluation")
+    (tmp_path / "evaluation" / "plots-00000-of-00001.tfrecord").unlink()
+    page = view_of("Evaluator", outputs, ("cat", "dog"))
+    assert page.metrics == {"accuracy": 0.75}
+    assert "The evaluation holds no ROC curve." in page.html
+
+
+# --- serving
+
+
+def test_the_infra_report_gives_seconds_or_problems(tmp_path: Path) -> None:
+    report = {"problems": [], "load_secs": 0.5, "request_secs": {"serving_default": 0.002}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    page = view("InfraValidator", blessing=Output(tmp_path, blessed=1))
+    assert "infra blessed" in text_of(page)
+    assert page.metrics == {"loading_secs": 0.5, "serving_default_secs": 0.002}
+    (tmp_path / "report.json").write_text('{"problems": ["the model did not load"]}')
+    page = view("InfraValidator", blessing=Output(tmp_path, blessed=0))
+    assert "not infra blessed" in text_of(page)
+    assert "the model did not load" in text_of(page)
+
+
+def test_a_push_tells_where_the_model_is_or_why_it_is_nowhere(tmp_path: Path) -> None:
+    where = Output(tmp_path, pushed=1, pushed_destination="/serving/17", pushed_version="17")
+    assert "pushed model /serving/17 version 17" in text_of(view("Pusher", pushed_model=where))
+    words = text_of(view("Pusher", pushed_model=Output(tmp_path, pushed=0)))
+    assert "not pushed The model was not blessed" in words
