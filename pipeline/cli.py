@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import MiranteError, UsageError
+from pipeline.cli_kubeflow import submit
 
 INTERRUPTED = 130
 INTERRUPTED_SAID = "interrupted; the same command goes on from here"
@@ -95,6 +96,9 @@ def main() -> None:
     """
     # By itself TensorFlow takes these kernels on few CPUs only (docs/decisions/007-fast-on-cpus.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+main.add_command(submit)
 
 
 @main.command(epilog=_example("mirante recipes"))
