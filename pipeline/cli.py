@@ -276,12 +276,18 @@ def worker(root: str) -> int:
     """Take part in a training on several machines.
 
     ROOT is the pipeline root of the `mirante run` that is the chief, on a file system that all machines see
-    (or a bucket). TF_CONFIG names the cluster and this process' place in it. Waits until the chief comes to
-    its Trainer, and ends when the training does.
+    (or a bucket). TF_CONFIG names the cluster and this process' place in it (in a worker pod, what its Job
+    says does). Waits until the chief comes to its Trainer, and ends when the training does.
     """
     import logging
+    import math
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from components.worker_pods.environment import worker_place
+
+    wait_secs = math.inf
+    if place := worker_place(os.environ):
+        os.environ["TF_CONFIG"], wait_secs = place
     from components.trainer.cluster import run_as_worker
     from components.trainer.strategy import cluster_tasks
 
@@ -291,7 +297,7 @@ def worker(root: str) -> int:
             "['host1:port', 'host2:port']}, 'task': {'type': 'worker', 'index': 1}}"
         )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run_as_worker(root)
+    run_as_worker(root, wait_secs)
     return 0
 
 
