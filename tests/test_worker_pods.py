@@ -206,6 +206,7 @@ def test_what_cannot_be_removed_is_told_and_hides_nothing(
     with pytest.raises(MiranteError, match="lost"), pods.worker_pods(CONFIG, "/mirante/digits"):
         raise MiranteError("lost")
     assert f"the Job and the Service {NAME} could not be removed" in caplog.text
+    assert (list(cluster.jobs), list(cluster.services)) == ([NAME], [])
 
 
 def test_an_api_that_is_away_for_a_while_is_waited_for(cluster: KubernetesApi) -> None:

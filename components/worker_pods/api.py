@@ -5,6 +5,7 @@ The client is imported when it is needed: it is large, and most trainings have n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -23,7 +24,7 @@ _TIMEOUTS_SECS = (10, 60)
 _LOG_LINES = 40
 
 
-class ForgetfulError(MiranteError):
+class UnansweredError(MiranteError):
     """The API does not answer now; it may later."""
 
 
@@ -88,11 +89,21 @@ class Kubernetes:
 
     def delete(self, name: str) -> None:
         """Removes Job, pods and Service of this name, as far as they are there."""
-        for resource, delete in (
-            ("jobs", self._batch.delete_namespaced_job),
-            ("services", self._core.delete_namespaced_service),
-        ):
-            self._call("delete", resource, delete, name, self.namespace, propagation_policy="Background")
+        # The Service also where the Job cannot be removed.
+        with contextlib.ExitStack() as stack:
+            for resource, delete in (
+                ("services", self._core.delete_namespaced_service),
+                ("jobs", self._batch.delete_namespaced_job),
+            ):
+                stack.callback(
+                    self._call,
+                    "delete",
+                    resource,
+                    delete,
+                    name,
+                    self.namespace,
+                    propagation_policy="Background",
+                )
 
     def _call(
         self, verb: str, resource: str, function: Callable[..., Any], *args: Any, **kwargs: Any
@@ -111,13 +122,13 @@ class Kubernetes:
                     f"{self.namespace}: {said}. Give it the Role mirante-workers: put its name and this "
                     f"namespace into {ROLE}, then kubectl apply -f {ROLE}"
                 ) from e
-            kind = ForgetfulError if e.status >= 500 or e.status == 429 else MiranteError
+            kind = UnansweredError if e.status >= 500 or e.status == 429 else MiranteError
             raise kind(
                 f"kubeflow.workers: Kubernetes refuses to {verb} {resource} in namespace {self.namespace} "
                 f"({e.status}): {said}"
             ) from e
         except urllib3.exceptions.HTTPError as e:
-            raise ForgetfulError(f"kubeflow.workers: the Kubernetes API does not answer: {e}") from e
+            raise UnansweredError(f"kubeflow.workers: the Kubernetes API does not answer: {e}") from e
 
 
 def _message(body: str | bytes | None) -> str:

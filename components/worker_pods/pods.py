@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.errors import MiranteError
-from components.worker_pods.api import ForgetfulError, Kubernetes
+from components.worker_pods.api import Kubernetes, UnansweredError
 from components.worker_pods.config import WorkerPodsConfig
 from components.worker_pods.environment import tf_config
 from components.worker_pods.manifest import (
@@ -85,7 +85,7 @@ def _wait(cluster: Kubernetes, labels: str, name: str, config: WorkerPodsConfig)
             if len(pods) < count:
                 reasons.append(f"{len(pods)} of {count} are made (see the events of Job {name})")
             state = "; ".join(reasons)
-        except ForgetfulError as e:
+        except UnansweredError as e:
             running, lost, state = [], {}, str(e)
         secs = time.monotonic() - began
         if lost:
