@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -478,3 +479,50 @@ def test_help_does_not_import_the_client() -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert TOKEN not in done.stdout
+
+
+# Without `from __future__ import annotations`, which kfp's decorators do not read.
+COMPILED = """
+import sys
+from kfp import compiler, dsl
+
+@dsl.component(base_image="mirante:1", install_kfp_package=False)
+def ingest(overrides: list, epochs: int, data: str) -> str:
+    return data
+
+@dsl.component(base_image="mirante:1", install_kfp_package=False)
+def trainer(data: str, rate: float):
+    pass
+
+@dsl.pipeline(name="digits")
+def pipeline(data: str, overrides: list = [], epochs: int = 3, rate: float = 0.1):
+    done = ingest(overrides=overrides, epochs=epochs, data=data).set_display_name("Ingest it")
+    trainer(data=done.output, rate=rate)
+
+compiler.Compiler().compile(pipeline, sys.argv[1])
+"""
+
+
+def test_a_package_of_kfps_compiler_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    if importlib.util.find_spec("kfp") is None:
+        pytest.skip("kfp itself is not installed")
+    from kubeflow.package import arguments, read_package
+
+    path = tmp_path / "pipeline.yaml"
+    (tmp_path / "definition.py").write_text(COMPILED)
+    subprocess.run([sys.executable, str(tmp_path / "definition.py"), str(path)], check=True)
+    package = read_package(path)
+    assert package.name == "digits"
+    assert package.tasks == {"ingest": "Ingest it", "trainer": "trainer"}
+    assert {name: parameter.required for name, parameter in package.parameters.items()} == {
+        "data": True,
+        "overrides": False,
+        "epochs": False,
+        "rate": False,
+    }
+    assert arguments(package, ["data=/data", 'overrides=["a=1"]', "epochs=5", "rate=1"]) == {
+        "data": "/data",
+        "overrides": ["a=1"],
+        "epochs": 5,
+        "rate": 1,
+    }
