@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.worker_pods.config import WorkerPodsConfig
+from components.worker_pods.config import REQUEST, WorkerPodsConfig
 from components.worker_pods.environment import job_environment
 
 # Of a worker's remains, for somebody to look at where the Trainer could not remove them.
@@ -27,7 +27,7 @@ _NOT_VOLUMES = (
     "argo-",
     "kfp-launcher",
 )
-_NOT_VARIABLES = ("ARGO_", "KFP_")
+_NOT_VARIABLES = ("ARGO_", "KFP_", "MIRANTE_METADATA_", REQUEST)
 # Where a pod may run and as whom: a worker's place is like the Trainer's.
 _POD_KEYS = (
     "serviceAccountName",
