@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import MiranteError, UsageError
+from pipeline.cli_kubeflow import submit
 
 INTERRUPTED = 130
 INTERRUPTED_SAID = "interrupted; the same command goes on from here"
@@ -95,6 +96,9 @@ def main() -> None:
     """
     # By itself TensorFlow takes these kernels on few CPUs only (docs/decisions/007-fast-on-cpus.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+main.add_command(submit)
 
 
 @main.command(epilog=_example("mirante recipes"))
@@ -298,12 +302,18 @@ def worker(root: str) -> int:
     """Take part in a training on several machines.
 
     ROOT is the pipeline root of the `mirante run` that is the chief, on a file system that all machines see
-    (or a bucket). TF_CONFIG names the cluster and this process' place in it. Waits until the chief comes to
-    its Trainer, and ends when the training does.
+    (or a bucket). TF_CONFIG names the cluster and this process' place in it (in a worker pod, what its Job
+    says does). Waits until the chief comes to its Trainer, and ends when the training does.
     """
     import logging
+    import math
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from components.worker_pods.environment import worker_place
+
+    wait_secs = math.inf
+    if place := worker_place(os.environ):
+        os.environ["TF_CONFIG"], wait_secs = place
     from components.trainer.cluster import run_as_worker
     from components.trainer.strategy import cluster_tasks
 
@@ -313,7 +323,7 @@ def worker(root: str) -> int:
             "['host1:port', 'host2:port']}, 'task': {'type': 'worker', 'index': 1}}"
         )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run_as_worker(root)
+    run_as_worker(root, wait_secs)
     return 0
 
 

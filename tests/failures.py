@@ -20,6 +20,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from components.ingest.example import serialize_example
 from components.ingest.tfrecord import frame
@@ -30,7 +31,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "failures.md"
 MIRANTE = Path(sys.executable).with_name("mirante")
 # How the folder that a command is run in is called on the page.
 HERE = "/home/me"
-HAVE_JSON = ("ingest", "run", "predict")
+HAVE_JSON = ("ingest", "run", "predict", "submit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,6 +285,21 @@ def damaged_model(here: Path) -> None:
 
 
 # What is there before, by what is wrong. None: nothing.
+def no_package(here: Path) -> None:
+    pytest.importorskip("kfp_server_api")  # on Python 3.10 there is no kfp
+    (here / "pipeline.yaml").write_text("name: digits\n")
+
+
+def a_package(here: Path) -> None:
+    pytest.importorskip("kfp_server_api")
+    (here / "pipeline.yaml").write_text(
+        "pipelineInfo: {name: digits}\n"
+        "root:\n"
+        "  dag: {tasks: {ingest: {taskInfo: {name: Ingest}}}}\n"
+        "  inputDefinitions: {parameters: {overrides: {parameterType: LIST, defaultValue: []}}}\n"
+    )
+
+
 FAST: dict[str, Callable[[Path], object] | None] = {
     "no such recipe": None,
     "a recipe that is no YAML": broken_recipe,
@@ -323,4 +339,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "no model": None,
     "predict: no picture": a_model_and_no_picture,
     "predict: no such file": a_model_and_no_picture,
+    "submit: no package": no_package,
+    "submit: a parameter that the package has not": a_package,
+    "submit: nobody answers": a_package,
 }

@@ -39,13 +39,18 @@ def run_fn(fn_args: FnArgs) -> None:
             what `training.strategy` asks for, `training.warm_start` does not fit, or nothing is learned.
     """
     from components.config import TrainingConfig
-    from components.trainer.cluster import run_as_chief
+    from components.trainer.cluster import run_as_chief, run_with_worker_pods
     from components.trainer.job import Job, run_job
     from components.trainer.strategy import is_cluster
+    from components.worker_pods.config import requested_workers
 
     job = Job.of(fn_args)
     training = TrainingConfig.model_validate(job.custom_config["training"])
-    if training.strategy in ("auto", "multi_worker") and is_cluster():
+    workers = requested_workers()
+    takes_cluster = training.strategy in ("auto", "multi_worker")
+    if takes_cluster and is_cluster():
         run_as_chief(job)
+    elif takes_cluster and workers:
+        run_with_worker_pods(job, workers)
     else:
         run_job(job, training)

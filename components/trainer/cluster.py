@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -25,9 +26,11 @@ import tensorflow as tf
 from components import errors
 from components.errors import MiranteError
 from components.trainer.strategy import cluster_tasks
+from components.worker_pods.pods import worker_pods
 
 if TYPE_CHECKING:
     from components.trainer.job import Job
+    from components.worker_pods.config import WorkerPodsConfig
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -64,20 +67,38 @@ def run_as_chief(job: Job) -> None:
         with contextlib.closing(_Process(path)) as process:
             process.wait()
     finally:
-        with contextlib.suppress(tf.errors.NotFoundError):
-            tf.io.gfile.remove(path)
+        _remove(path)
 
 
-def run_as_worker(root: str) -> None:
+def run_with_worker_pods(job: Job, config: WorkerPodsConfig) -> None:
+    """Trains as the chief of worker pods, which are started for it and stopped in the end.
+
+    Raises:
+        MiranteError: They cannot be started, one was lost, or training failed.
+    """
+    path = _job_path(job)
+    # A chief that was killed leaves it behind, and the workers would begin with it.
+    _remove(path)
+    with worker_pods(config, os.path.dirname(path)):
+        run_as_chief(job)
+
+
+def run_as_worker(root: str, wait_secs: float = math.inf) -> None:
     """Waits for the chief's job under `root`, takes part in it, and returns when it is done.
 
     Raises:
-        MiranteError: A worker or the chief was lost, or training failed.
+        MiranteError: A worker or the chief was lost, or training failed, or there was no job for `wait_secs`.
     """
     path = os.path.join(root, JOB_FILE)
     logger.info("waiting for the chief to come to its Trainer (%s)", path)
+    until = time.monotonic() + wait_secs
     while True:
         while not (current := _read(path)):
+            if time.monotonic() > until:
+                raise MiranteError(
+                    f"the chief has not begun to train within {wait_secs:.0f} s: there is no {path}. Was it "
+                    "lost, or does it have another root?"
+                )
             time.sleep(_POLL_SECS)
         with contextlib.closing(_Process(path)) as process:
             while process.is_running():
@@ -100,6 +121,11 @@ def _read(path: str) -> str | None:
             return str(file.read())
     except tf.errors.NotFoundError:
         return None
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(tf.errors.NotFoundError):
+        tf.io.gfile.remove(path)
 
 
 def _write_atomically(path: str, text: str) -> None:
