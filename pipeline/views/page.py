@@ -45,7 +45,8 @@ figure { margin: 0; } figcaption { font-size: 12px; color: #56636f; }
 svg { width: 100%; height: auto; display: block; }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 4px 0 10px; }
 .bar { height: 10px; border-radius: 2px; min-width: 1px; margin-top: 5px; }
-.thumbs td { padding: 2px 8px 2px 0; } .thumbs td:first-child { overflow-wrap: anywhere; min-width: 50px; max-width: 100px; }
+.thumbs td { padding: 2px 8px 2px 0; }
+.thumbs td:first-child { overflow-wrap: anywhere; min-width: 50px; max-width: 100px; }
 .thumbs img { width: 56px; height: 56px; object-fit: contain; margin: 1px; background: #f3f5f8; }
 .thumbs img.small { image-rendering: pixelated; }
 .picture { max-width: min(100%, 660px); border: 1px solid #dde3ea; }

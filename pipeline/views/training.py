@@ -38,9 +38,10 @@ def transform(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         page.add(table(["channel", "black becomes", "white becomes"], rows))
         page.note(
             "Measured by sending a black and a white image through the graph; what lies between them is in "
-            "proportion. With the normalization imagenet_caffe the channels are blue, green, red, else red, "
-            "green, blue."
+            "proportion."
         )
+        if channels == 3:
+            page.note("Red, green, blue; with the normalization imagenet_caffe blue, green, red.")
 
 
 def _image_shape(folder: str) -> tuple[int, int, int]:
