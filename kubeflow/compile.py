@@ -14,6 +14,7 @@ from typing import Any
 
 from components.errors import UsageError
 from kubeflow.components import ingest_component, nodes_component, task_name
+from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
 from pipeline.config import Recipe
 from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, KubeflowConfig, TaskConfig
@@ -41,6 +42,11 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     if output.suffix not in (".yaml", ".yml"):
         raise UsageError(f"-o {output}: expected a .yaml file")
+    if recipe.training.strategy == "multi_worker" and recipe.kubeflow.workers is None:
+        raise UsageError(
+            "kubeflow.workers: training.strategy: multi_worker needs to know how many pods train, e.g. "
+            "{replicas: 2}"
+        )
     root = pipeline_root(recipe)
     _check_paths(recipe)
     define = _pipeline(recipe, parameters(recipe, root), image)
@@ -158,7 +164,9 @@ def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
         ]
     )
     told = "".join(f"\n    {p.name}: {p.description}" for p in form)
-    define.__doc__ = f"Mirante's pipeline {recipe.name}.\n\nArgs:{told}\n"
+    # kfp has no other place for it in a package; `mirante submit` reads it there.
+    runs_as = f" {RUNS_AS}{config.service_account}." if config.service_account else ""
+    define.__doc__ = f"Mirante's pipeline {recipe.name}.{runs_as}\n\nArgs:{told}\n"
     return dsl.pipeline(name=recipe.name.replace("_", "-"), display_name=recipe.name)(define)
 
 

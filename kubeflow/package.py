@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import yaml
 from components.errors import UsageError
 
 _MAKE_ONE = "make one with: mirante compile RECIPE --image REF -o pipeline.yaml"
+
+# In a package's description, before the name of the service account.
+RUNS_AS = "Runs as the service account "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Package:
         path: Where it lies.
         name: What the pipeline calls itself.
         sha256: Of the file's bytes, in hexadecimal.
+        service_account: That its tasks run as; the server's default where None.
         parameters: By name.
         tasks: What a person calls each task, by the name that the server has for it; in the file's order.
     """
@@ -46,6 +51,7 @@ class Package:
     path: Path
     name: str
     sha256: str
+    service_account: str | None
     parameters: dict[str, Parameter]
     tasks: dict[str, str]
 
@@ -74,10 +80,12 @@ def read_package(path: Path) -> Package:
             f"{path}: an Argo workflow, as Kubeflow Pipelines 1 compiles it; version 2 is needed: {_MAKE_ONE}"
         )
     try:
+        runs_as = re.search(rf"{RUNS_AS}(\S+)\.(\s|$)", spec["pipelineInfo"].get("description", ""))
         return Package(
             path,
             str(spec["pipelineInfo"]["name"]),
             hashlib.sha256(content).hexdigest(),
+            runs_as[1] if runs_as else None,
             {
                 name: Parameter(
                     definition["parameterType"],

@@ -32,7 +32,7 @@ class Submission:
         experiment: Under which the run is listed; called as the pipeline where None.
         run_name: Of the run, or of the recurring run.
         params: `name=value`.
-        service_account: That the tasks run as; the server's default where None.
+        service_account: That the tasks run as; the package's where None, or else the server's default.
         follow: Whether to wait for the end.
         cron: A schedule for a recurring run; None for one run, now.
         replace: Whether a recurring run of the same name may be replaced.
@@ -114,7 +114,7 @@ def submit(wanted: Submission, submitted: Submitted, say: Say) -> None:
             "pipeline_version_id": submitted.version_id,
         },
         "runtime_config": {"parameters": values},
-        "service_account": wanted.service_account,
+        "service_account": wanted.service_account or package.service_account,
     }
     if cron is not None:
         _recurring(server, wanted, submitted, cron, {**what, "display_name": wanted.run_name or name}, say)

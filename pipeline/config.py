@@ -86,6 +86,11 @@ class Recipe(Settings):
                 "training.augmentation: saturation and hue are of colours, and transform.channels is 1: set "
                 "both to 0 (brightness, contrast and rand_augment are for gray images too)"
             )
+        if self.kubeflow.workers is not None and self.training.strategy != "multi_worker":
+            raise ValueError(
+                "kubeflow.workers: these are for training.strategy: multi_worker, got "
+                f"{self.training.strategy}; leave one out or set the other"
+            )
         if not self.evaluation.thresholds:
             raise ValueError(
                 "evaluation.thresholds: at least one is needed, e.g. {accuracy: 0.9}: a model is pushed "

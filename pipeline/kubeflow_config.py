@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from components.config import NotNegative, Positive, Settings
+from components.worker_pods.config import WorkerPodsConfig
 from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
 
 # The task that comes before all nodes: checks the parameters and ingests.
@@ -155,7 +156,8 @@ class KubeflowConfig(Settings):
         (VolumeConfig(claim="mirante", mount_path="/mirante"),), description="mounted in every task"
     )
     metadata: MetadataConfig = MetadataConfig()
-    service_account: Name | None = Field(None, description="of the run; `mirante submit` asks for it")
+    workers: WorkerPodsConfig | None = Field(None, description="of training.strategy: multi_worker")
+    service_account: Name | None = Field(None, description="that the run's tasks run as; its default is the cluster's")
     defaults: TaskConfig = Field(TaskConfig(), description="of every task")
     tasks: dict[str, TaskConfig] = Field({}, description="by node; what stands here comes before defaults")
     together: tuple[tuple[str, ...], ...] = Field(

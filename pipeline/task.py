@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import MiranteError, NotBlessedError, UsageError
+from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.kubeflow_config import INGEST, MetadataConfig
 
 _INTERMEDIATE = "pipeline.pb"
@@ -34,11 +35,13 @@ class _Plan:
         recipe: Its name.
         class_names: In the order of their labels.
         metadata: The part `kubeflow.metadata` of the recipe; no password is in it.
+        workers: The part `kubeflow.workers`; None where the Trainer trains alone.
     """
 
     recipe: str
     class_names: list[str]
     metadata: dict[str, Any]
+    workers: dict[str, Any] | None
 
 
 def ingest(
@@ -85,7 +88,13 @@ def ingest(
         from pipeline.definition import compile_pipeline
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), pipeline_root)
-        plan = _Plan(resolved.name, list(examples.class_names), resolved.kubeflow.metadata.model_dump())
+        kubeflow = resolved.kubeflow
+        plan = _Plan(
+            resolved.name,
+            list(examples.class_names),
+            kubeflow.metadata.model_dump(),
+            kubeflow.workers.model_dump() if kubeflow.workers else None,
+        )
         _write(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
         _write(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())
         _write(folder / "recipe.json", resolved.model_dump_json(indent=1).encode())
@@ -137,6 +146,8 @@ def run_nodes(
                 "kubeflow.volumes of the recipe names the volumes of all tasks"
             ) from e
         store = metadata_store.store(MetadataConfig.model_validate(plan.metadata), pipeline_root, os.environ)
+        if plan.workers is not None:
+            request_workers(WorkerPodsConfig.model_validate(plan.workers))
         nodes = NodeRunner(intermediate, store, run_id)
         nodes.clear_unfinished(only=names)
         result = RunResult(plan.recipe, run_id, pipeline_root)

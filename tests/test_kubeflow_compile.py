@@ -158,6 +158,14 @@ def test_a_task_asks_the_cluster_for_what_the_recipe_says(tmp_path: Path) -> Non
     assert mounts == {"/pipelines": "pipelines", "/photos": "photos", "/models": "models"}
 
 
+def test_the_service_account_is_in_the_package_for_submit(tmp_path: Path) -> None:
+    read_package = import_kubeflow("package").read_package
+    packaged(elsewhere(CLUSTER), tmp_path)
+    assert read_package(tmp_path / "package.yaml").service_account == "trainer"
+    packaged(elsewhere("digits"), tmp_path)
+    assert read_package(tmp_path / "package.yaml").service_account is None
+
+
 def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> None:
     spec, _ = documents(packaged(elsewhere(CLUSTER, "training.epochs=7"), tmp_path))
     form = spec["root"]["inputDefinitions"]["parameters"]
@@ -210,6 +218,14 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
         (["training.epochs=many"], "training.epochs: input should be a valid integer"),
         (["kubeflow.pipeline_root=/elsewhere"], "kubeflow.pipeline_root: /elsewhere is on no volume"),
         (["kubeflow.volumes=[]"], "(mounted: none)"),
+        (
+            ["training.strategy=multi_worker"],
+            "kubeflow.workers: training.strategy: multi_worker needs to know",
+        ),
+        (
+            ["kubeflow.workers={replicas: 2}"],
+            "kubeflow.workers: these are for training.strategy: multi_worker",
+        ),
         (["push.destination=models"], "push.destination: models is relative"),
         (
             ["kubeflow.together=[[Trainer, Pusher]]"],
