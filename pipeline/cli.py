@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import MiranteError, UsageError
+from pipeline.cli_kubeflow import compile as compile_command
 from pipeline.cli_kubeflow import submit
 
 INTERRUPTED = 130
@@ -98,6 +99,7 @@ def main() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
+main.add_command(compile_command)
 main.add_command(submit)
 
 
@@ -268,32 +270,6 @@ def run(
     if as_json and code != UsageError.exit_code:
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
     return code
-
-
-@main.command(
-    epilog=_example("mirante compile digits --image registry.example.org/mirante:0.1.0 -o digits.yaml")
-)
-@click.argument("recipe")
-@click.option("--image", metavar="REF", help="Image with Mirante in it (`make image`).")
-@click.option("--data", "data_path", metavar="DIR", help="Default of the parameter data_root.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
-@click.option(
-    "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path), help="A .yaml file."
-)
-def compile(  # noqa: A001 - the command's name
-    recipe: str, image: str | None, data_path: str | None, overrides: tuple[str, ...], output: Path
-) -> None:
-    """Compile a recipe to a package for Kubeflow Pipelines.
-
-    One task a node, after one that ingests. What the recipe says is the default of the run's parameters;
-    paths are those that the tasks see. Needs no cluster and no credentials.
-    """
-    from pipeline.checkout import import_kubeflow
-    from pipeline.config import load_recipe
-
-    module = import_kubeflow("compile")
-    module.compile_recipe(load_recipe(recipe, overrides, data_path, elsewhere=True), image, output)
-    click.echo(f"{output}: {recipe} for Kubeflow Pipelines; docs/kubeflow.md says how to run it")
 
 
 @main.command(epilog=_example("TF_CONFIG='{...}' mirante worker /shared/runs/cifar10"))

@@ -1,4 +1,4 @@
-"""`mirante submit`: what the command line says about Kubeflow Pipelines. Imports nothing heavy."""
+"""`mirante compile` and `mirante submit`: what the command line says about Kubeflow Pipelines. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,32 @@ _INTERRUPTED = 130
 
 
 @click.command(
-    epilog="\b\nExample:\n  mirante submit pipeline.yaml --host http://localhost:8080 --param overrides=[]"
+    epilog="\b\nExample:\n  mirante compile digits --image registry.example.org/mirante:0.1.0 -o digits.yaml"
+)
+@click.argument("recipe")
+@click.option("--image", metavar="REF", help="Image with Mirante in it (`make image`).")
+@click.option("--data", "data_path", metavar="DIR", help="Default of the parameter data_root.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path), help="A .yaml file."
+)
+def compile(  # noqa: A001 - the command's name
+    recipe: str, image: str | None, data_path: str | None, overrides: tuple[str, ...], output: Path
+) -> None:
+    """Compile a recipe to a package for Kubeflow Pipelines.
+
+    One task a node, after one that ingests. What the recipe says is the default of the run's parameters;
+    paths are those that the tasks see. Needs no cluster and no credentials.
+    """
+    from pipeline.config import load_recipe
+
+    module = import_kubeflow("compile")
+    module.compile_recipe(load_recipe(recipe, overrides, data_path, elsewhere=True), image, output)
+    click.echo(f"{output}: {recipe} for Kubeflow Pipelines; docs/kubeflow.md says how to run it")
+
+
+@click.command(
+    epilog="\b\nExample:\n  mirante submit pipeline.yaml --host http://localhost:8080 --param epochs=3"
 )
 @click.argument("package", metavar="PIPELINE.YAML", type=click.Path(path_type=Path))
 @click.option("--host", required=True, metavar="URL", help="The server, as a browser shows its UI.")

@@ -157,7 +157,9 @@ class KubeflowConfig(Settings):
     )
     metadata: MetadataConfig = MetadataConfig()
     workers: WorkerPodsConfig | None = Field(None, description="of training.strategy: multi_worker")
-    service_account: Name | None = Field(None, description="that the run's tasks run as; its default is the cluster's")
+    service_account: Name | None = Field(
+        None, description="that the run's tasks run as; its default is the cluster's"
+    )
     defaults: TaskConfig = Field(TaskConfig(), description="of every task")
     tasks: dict[str, TaskConfig] = Field({}, description="by node; what stands here comes before defaults")
     together: tuple[tuple[str, ...], ...] = Field(

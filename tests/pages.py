@@ -17,7 +17,7 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
 
-    from pipeline.definition import METADATA_FILE
+    from pipeline.metadata_store import METADATA_FILE
     from pipeline.node import Output, _outputs, _properties
 
     config = metadata_store_pb2.ConnectionConfig()
