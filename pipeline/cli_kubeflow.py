@@ -1,4 +1,4 @@
-"""`mirante compile` and `mirante submit`: what the command line says about Kubeflow Pipelines. Imports nothing heavy."""
+"""`mirante compile` and `mirante submit` as commands. Imports nothing heavy."""
 
 from __future__ import annotations
 
