@@ -158,6 +158,7 @@ def test_artifacts_in_a_bucket_are_read_too(tmp_path: Path) -> None:
     write_splits(tmp_path, {"train": [2, 0, 1]})
     (source,) = tmp_path.rglob("*.gz")
     # TensorFlow's file system in memory is addressed as a bucket is.
+    tf.io.gfile.makedirs("ram://bucket/examples/1/Split-train")
     with tf.io.gfile.GFile("ram://bucket/examples/1/Split-train/data.gz", "wb") as file:
         file.write(source.read_bytes())
     page = view("ImportExampleGen", examples=Output("ram://bucket/examples/1"))
