@@ -66,7 +66,7 @@ def read_package(path: Path) -> Package:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         first = str(e).splitlines()[0]
         raise UsageError(f"{path}: no Kubeflow Pipelines package: no YAML ({first}); {_MAKE_ONE}") from e
-    spec = documents[0] if documents else None
+    spec: Any = documents[0] if documents else None
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"{path}: expected a file named .yaml, by which the server knows it; {_MAKE_ONE}")
     if isinstance(spec, dict) and spec.get("kind") == "Workflow":
