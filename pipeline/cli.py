@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,36 +15,10 @@ import click
 from components.errors import MiranteError, UsageError
 from pipeline.cli_kubeflow import compile as compile_command
 from pipeline.cli_kubeflow import submit
+from pipeline.interrupts import interruptible
 
 INTERRUPTED = 130
 INTERRUPTED_SAID = "interrupted; the same command goes on from here"
-
-
-# An interrupt that comes while Python runs a destructor, or is called back by C++, is lost: the exception
-# goes nowhere. TensorFlow does much of both, so it is raised again until it gets through.
-_AGAIN_SECS = 5.0
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C, and SIGTERM, which service managers and schedulers send, end a command by KeyboardInterrupt."""
-
-    def interrupt(number: int, frame: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECS)
-        raise KeyboardInterrupt
-
-    former = {
-        number: signal.signal(number, interrupt)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-        # A shell has its background jobs ignore SIGINT, which is then meant for others.
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 class _Group(click.Group):
@@ -56,7 +27,7 @@ class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
         try:
             kwargs["standalone_mode"] = False
-            with _interruptible():
+            with interruptible():
                 code = super().main(*args, **kwargs)
         except click.exceptions.Abort:
             click.echo(f"mirante: {INTERRUPTED_SAID}", err=True)

@@ -21,6 +21,7 @@ from typing import Any
 
 from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
+from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
 
 _INTERMEDIATE = "pipeline.pb"
@@ -191,7 +192,11 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
     own.addHandler(handler)
     own.propagate = False  # kfp's executor logs everything that reaches the root once more
     try:
-        yield console
+        # SIGTERM is how Kubernetes ends a pod: the Trainer then keeps a checkpoint and removes its workers.
+        with interruptible():
+            yield console
+    except KeyboardInterrupt:
+        _fail(console, "interrupted; the task goes on from here when it is tried again", 130)
     except MiranteError as e:
         _fail(console, str(e), e.exit_code)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it

@@ -112,15 +112,15 @@ def test_weights_without_their_normalization_are_refused() -> None:
 def test_an_interrupt_that_is_lost_in_a_destructor_comes_again() -> None:
     script = """
 import os, signal, time
-from pipeline import cli
+from pipeline import interrupts
 
 class Dying:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
 
-cli._AGAIN_SECS = 0.2
-with cli._interruptible():
+interrupts._AGAIN_SECS = 0.2
+with interrupts.interruptible():
     dying = Dying()
     del dying  # "Exception ignored in"
     print("went on", flush=True)

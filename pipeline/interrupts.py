@@ -1,0 +1,33 @@
+"""Ctrl-C and SIGTERM as KeyboardInterrupt, wherever they come. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+# An interrupt that comes while Python runs a destructor, or is called back by C++, is lost: the exception
+# goes nowhere. TensorFlow does much of both, so it is raised again until it gets through.
+_AGAIN_SECS = 5.0
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C, and SIGTERM, which service managers and schedulers send, end a command by KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECS)
+        raise KeyboardInterrupt
+
+    former = {
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        # A shell has its background jobs ignore SIGINT, which is then meant for others.
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in former.items():
+            signal.signal(number, handler)
