@@ -60,9 +60,12 @@ def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
 
 def test_the_flags_of_a_box(tmp_path: Path) -> None:
     marked = "<difficult>1</difficult><truncated>1</truncated><pose>Left</pose>"
-    root = put(tmp_path, {"in/1.png": picture(), "in/1.xml": xml(CAT, more=marked)})
-    found = ingested("voc", root / "in", tmp_path / "out")["1.png"]
-    assert (found.difficult, found.values["image/object/truncated"]) == ([1], [1])
+    unmarked = "<difficult>0</difficult><truncated>Unspecified</truncated>"
+    files = {"in/1.png": picture(), "in/1.xml": xml(CAT, more=marked)}
+    files |= {"in/2.png": picture(2), "in/2.xml": xml(CAT, more=unmarked)}
+    found = ingested("voc", put(tmp_path, files) / "in", tmp_path / "out")
+    flags = {name: (one.difficult, one.values["image/object/truncated"]) for name, one in found.items()}
+    assert flags == {"1.png": ([1], [1]), "2.png": ([0], [0])}
 
 
 def test_the_folders_of_the_challenges(tmp_path: Path) -> None:

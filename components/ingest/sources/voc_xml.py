@@ -82,7 +82,10 @@ def _box(element: Any, at: int) -> Box:
             sides.append(number(text))
         except ValueError as error:
             raise VocError(f"{where}: {side}: {error}" if text else f"{where} has no {side}") from error
-    difficult, truncated = (_text(element, flag) not in ("", "0") for flag in ("difficult", "truncated"))
+    # Tools write 0, and some false or Unspecified.
+    difficult, truncated = (
+        _text(element, flag).lower() in ("1", "true") for flag in ("difficult", "truncated")
+    )
     return Box(label, *sides, difficult=difficult, truncated=truncated)
 
 
