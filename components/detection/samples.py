@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from components.detection.draw import Box, colour_of, draw_boxes, font
+from components.detection.draw import SMALLEST_SIDE_PX, Box, colour_of, draw_boxes, font
 from components.ingest.example import parse_example
 from schemas import features
 
@@ -52,7 +52,8 @@ def _drawn(record: bytes) -> tuple[Image.Image, str]:
     values = parse_example(record)
     with Image.open(io.BytesIO(values[features.ENCODED][0])) as opened:
         image = opened.convert("RGB")
-    scale = _TILE_PX / max(image.size)
+    # Smaller ones are enlarged to be drawn on, and their texts could not be read afterwards.
+    scale = SMALLEST_SIDE_PX / max(image.size)
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     sides = zip(*(values.get(name, []) for name in features.BOX_SIDES), strict=True)
     texts = [text.decode(errors="replace") for text in values.get(features.BOX_TEXT, [])]
