@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components.errors import DataRefusedError, UsageError
-from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest import IngestOptions, ingest, read_manifest, staging
 from components.ingest.sources.voc_xml import MAX_BYTES
 from tests.boxes import ingested, picture, published, put, rejects, xml
 
@@ -396,6 +396,29 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     assert len(rejects(tmp_path / "1")) == 6
     again = ingest("voc", root, tmp_path / "1", IngestOptions(workers=1, **options))
     assert again.unchanged
+
+
+def test_one_that_was_killed_goes_on_and_counts_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = many(tmp_path / "in")
+    options = IngestOptions(workers=1, max_reject_share=0.1, shards=2)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "publish_shards", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest("voc", root, tmp_path / "1", options)
+    assert len(list((tmp_path / "1" / ".ingest" / "shards").glob("*.json"))) == 6
+    staged = {path.name: path.stat().st_ino for path in (tmp_path / "1/.ingest/shards").glob("*-of-*")}
+    ingest("voc", root, tmp_path / "1", options)
+    inodes = {path.stat().st_ino for path in (tmp_path / "1").glob("*-of-*")}
+    assert inodes <= set(staged.values())  # none was written again
+    ingest("voc", root, tmp_path / "2", options)
+    assert shards(tmp_path / "1") == shards(tmp_path / "2")
+    assert len(rejects(tmp_path / "1")) == 6
 
 
 def test_another_box_writes_the_shard_anew_and_no_other(tmp_path: Path) -> None:
