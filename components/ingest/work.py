@@ -9,13 +9,15 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import MiranteError
 from components.ingest.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
-from components.ingest.example import FeatureValue
 from components.ingest.index import shape_from, shape_text
 from schemas import features
+
+if TYPE_CHECKING:
+    from components.ingest.example import FeatureValue
 
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
