@@ -71,7 +71,7 @@ class Settings(BaseModel):
 class DataConfig(Settings):
     """Where the examples come from, and when they are refused."""
 
-    source: str = Field("folder", description="cifar, csv, digits, folder, idx, tfds or tfrecord")
+    source: str = Field("folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord or voc")
     path: str | None = Field(None, description="raw input, or a name for tfds; `--data` sets it")
     splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
     split_names: dict[str, Literal["train", "eval", "test"]] = {}
@@ -80,10 +80,14 @@ class DataConfig(Settings):
     resize_px: Positive | None = None
     max_reject_share: Share = 0.01
     min_test_images: NotNegative = Field(
-        1, description="test images that each class must have; 0 lets pass what cannot be judged"
+        1,
+        description="test images that each class must have (of boxes: be on); 0 lets pass what is not judged",
     )
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"
+    )
+    label_map: str | None = Field(
+        None, description="a .pbtxt that numbers the classes of boxes; without one they are sorted by name"
     )
     check_images: bool = Field(True, description="whether DataGate decodes every image")
 

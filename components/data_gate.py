@@ -1,7 +1,7 @@
 """DataGate: stops the run, and says why, when the data is not what the schema and the train split say.
 
 ExampleValidator and DistributionValidator write down what they find and let the run go on; this component
-reads what they wrote, decodes every image besides, and raises.
+reads what they wrote, decodes every image besides, looks at boxes, and raises.
 """
 
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
@@ -25,11 +26,15 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
+from components.detection.records import BoxFacts, Values, box_problem
+from components.detection.samples import MOST_IMAGES, picture_of, place_of
 from components.errors import DataRefusedError
+from components.ingest.example import parse_example
 from components.transform import decode
 from schemas import features
 
 REPORT = "report.json"
+PICTURE = "boxes.png"
 # Examples named per split; the count is always whole.
 MAX_NAMED = 10
 # Records decoded at once.
@@ -42,7 +47,10 @@ Count = tuple[int, int, list[Problem]]
 
 
 class DataBlessing(artifact.Artifact):
-    """Says that data passed DataGate: a folder with `report.json`, the images counted by split."""
+    """Says that data passed DataGate: a folder with `report.json`, the images counted by split.
+
+    Of detection, boxes too (`components.detection.records.BoxFacts`), and `boxes.png` shows some of them.
+    """
 
     TYPE_NAME = "DataBlessing"
 
@@ -134,6 +142,96 @@ class _Problems(beam.CombineFn):  # type: ignore[misc]
         return accumulator
 
 
+def box_result(record: bytes) -> tuple[Problem | None, Values]:
+    """What is wrong with the boxes of a serialized example, and its features but for the image."""
+    values = parse_example(record)
+    values.pop(features.ENCODED, None)
+    reason = box_problem(values)
+    if reason is None:
+        return None, values
+    name = b"".join(values.get(features.FILENAME, [])).decode(errors="replace") or "(unnamed)"
+    return (name, reason), values
+
+
+class _BoxReport(beam.CombineFn):  # type: ignore[misc]
+    """Counts boxes, and problems as `_Problems` does."""
+
+    def create_accumulator(self) -> tuple[Count, BoxFacts]:
+        return (0, 0, []), BoxFacts()
+
+    def add_input(
+        self, accumulator: tuple[Count, BoxFacts], element: tuple[Problem | None, Values]
+    ) -> tuple[Count, BoxFacts]:
+        count, facts = accumulator
+        problem, values = element
+        if problem is None:
+            facts.add(values)
+        return _Problems().add_input(count, problem), facts
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[Count, BoxFacts]]) -> tuple[Count, BoxFacts]:
+        counts, facts = zip(*accumulators, strict=True)
+        whole = BoxFacts()
+        for part in facts:
+            whole.merge(part)
+        return _Problems().merge_accumulators(counts), whole
+
+    def extract_output(self, accumulator: tuple[Count, BoxFacts]) -> dict[str, object]:
+        (_, bad, named), facts = accumulator
+        return {"bad": bad, "named": named, "facts": facts.report()}
+
+
+def _placed(record: bytes) -> tuple[bytes, bytes]:
+    return place_of(record), record
+
+
+class _Chosen(beam.CombineFn):  # type: ignore[misc]
+    """The records that are shown, serialized, each after its place."""
+
+    def create_accumulator(self) -> list[tuple[bytes, bytes]]:
+        return []
+
+    def add_input(
+        self, accumulator: list[tuple[bytes, bytes]], element: tuple[bytes, bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        return sorted([*accumulator, element])[:MOST_IMAGES]
+
+    def merge_accumulators(
+        self, accumulators: Iterable[list[tuple[bytes, bytes]]]
+    ) -> list[tuple[bytes, bytes]]:
+        return sorted(placed for part in accumulators for placed in part)[:MOST_IMAGES]
+
+    def extract_output(self, accumulator: list[tuple[bytes, bytes]]) -> list[bytes]:
+        return [record for _, record in accumulator]
+
+
+def _write_picture(records: list[bytes], path: str) -> None:
+    """Writes the picture of records; none if one of them has no usable image or boxes: then the run ends."""
+    try:
+        picture = picture_of(records)
+    except (OSError, KeyError, ValueError, IndexError):
+        return
+    with fileio.open(path, "wb") as file:
+        file.write(picture)
+
+
+def _write_text(path: str) -> beam.PTransform:
+    """Writes one text to one file."""
+    return beam.io.WriteToText(path, shard_name_template="", append_trailing_newlines=False)
+
+
+def _read_json(path: str) -> Any:
+    with fileio.open(path) as file:
+        return json.loads(file.read())
+
+
+def _worded(feature: str, split: str, bad: int, named: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each problem that is named, and one for the others."""
+    lines = [f"{feature} in split {split}: {name}: {reason}" for name, reason in named]
+    if bad > len(named):
+        lines.append(f"{feature} in split {split}: {bad - len(named)} more images like these")
+    return lines
+
+
 @component(use_beam=True)
 def DataGate(  # noqa: N802 - components are named like classes
     examples: InputArtifact[standard_artifacts.Examples],
@@ -141,44 +239,63 @@ def DataGate(  # noqa: N802 - components are named like classes
     drift: InputArtifact[standard_artifacts.ExampleAnomalies],
     blessing: OutputArtifact[DataBlessing],
     check_images: Parameter[int],
+    task: Parameter[str] = features.CLASSIFICATION,
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Raises DataRefusedError, naming feature, split and anomaly, or writes its report.
 
     `anomalies` come from ExampleValidator, `drift` from DistributionValidator; `check_images` 0 skips the
-    decoding of every image.
+    decoding of every image. Boxes, where the `task` is detection, are always looked at.
     """
     problems = read_anomalies(anomalies.uri)
     problems += [f"{line} (data.max_label_drift sets the bound)" for line in read_anomalies(drift.uri)]
-    counts = {}
-    if check_images:
-        results = os.path.join(blessing.uri, "images")
-        splits = artifact_utils.decode_split_names(examples.split_names)
+    report: dict[str, dict[str, object]] = {"images": {}}
+    has_boxes = task == features.DETECTION
+    if has_boxes:
+        report["boxes"] = {}
+    results = os.path.join(blessing.uri, "images")
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    if check_images or has_boxes:
         with beam_pipeline as pipeline:
             for split in splits:
                 pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
-                (
-                    pipeline
-                    | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
-                    | f"Batch[{split}]" >> beam.BatchElements(BATCH, BATCH)
-                    | f"Decode[{split}]" >> beam.FlatMap(image_problems)
-                    | f"Count[{split}]" >> beam.CombineGlobally(_Problems())
-                    | f"Format[{split}]" >> beam.Map(json.dumps)
-                    | f"Write[{split}]"
-                    >> beam.io.WriteToText(
-                        os.path.join(results, split), shard_name_template="", append_trailing_newlines=False
+                records = pipeline | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
+                if check_images:
+                    (
+                        records
+                        | f"Batch[{split}]" >> beam.BatchElements(BATCH, BATCH)
+                        | f"Decode[{split}]" >> beam.FlatMap(image_problems)
+                        | f"Count[{split}]" >> beam.CombineGlobally(_Problems())
+                        | f"Format[{split}]" >> beam.Map(json.dumps)
+                        | f"Write[{split}]" >> _write_text(os.path.join(results, split))
                     )
-                )
-        for split in splits:
-            with fileio.open(os.path.join(results, split)) as file:
-                images, bad, named = json.loads(file.read())
-            counts[split] = images
-            problems += [f"image/encoded in split {split}: {name}: {reason}" for name, reason in named]
-            if bad > len(named):
-                problems.append(f"image/encoded in split {split}: {bad - len(named)} more images like these")
+                if has_boxes:
+                    (
+                        records
+                        | f"Boxes[{split}]" >> beam.Map(box_result)
+                        | f"CountBoxes[{split}]" >> beam.CombineGlobally(_BoxReport())
+                        | f"FormatBoxes[{split}]" >> beam.Map(json.dumps)
+                        | f"WriteBoxes[{split}]" >> _write_text(os.path.join(results, f"{split}-boxes"))
+                    )
+                if has_boxes and split == features.TRAIN:
+                    (
+                        records
+                        | "Place" >> beam.Map(_placed)
+                        | "Choose" >> beam.CombineGlobally(_Chosen())
+                        | "Draw" >> beam.Map(_write_picture, os.path.join(blessing.uri, PICTURE))
+                    )
+    for split in splits:
+        if check_images:
+            images, bad, named = _read_json(os.path.join(results, split))
+            report["images"][split] = images
+            problems += _worded("image/encoded", split, bad, named)
+        if has_boxes:
+            found = _read_json(os.path.join(results, f"{split}-boxes"))
+            report["boxes"][split] = found["facts"]
+            problems += _worded("image/object", split, found["bad"], found["named"])
     if problems:
         found = "\n".join(f"  - {line}" for line in problems)
         raise DataRefusedError(
             f"the data was refused:\n{found}\nCorrect or remove what is named and run the same command again"
         )
-    io_utils.write_string_file(os.path.join(blessing.uri, REPORT), json.dumps({"images": counts}))
+    io_utils.write_string_file(os.path.join(blessing.uri, REPORT), json.dumps(report))

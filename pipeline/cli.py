@@ -116,6 +116,12 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
     show_default=True,
     help="More rejected inputs than this share publish nothing and exit with 3.",
 )
+@click.option(
+    "--label-map",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A .pbtxt that numbers the classes of boxes; else the one in INPUT, else by name.",
+)
 @click.option("--resize", "resize_px", type=click.IntRange(min=1), metavar="PX", help="Longest side at most.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
@@ -128,6 +134,7 @@ def ingest(
     shards: int | None,
     workers: int | None,
     max_reject_share: float,
+    label_map: Path | None,
     resize_px: int | None,
     force: bool,
     as_json: bool,
@@ -136,8 +143,10 @@ def ingest(
 
     SOURCE is the format of INPUT: idx (MNIST family), cifar (python batches), folder (class folders), csv
     (filename,label), tfrecord (the contract's features), tfds (tensorflow_datasets), digits (scikit-learn's;
-    INPUT is then -). INPUT is a folder, a .zip or a .tar(.gz), the CSV or TFRecord file itself, or for tfds a
-    name such as oxford_iiit_pet:4.0.0.
+    INPUT is then -). With boxes: voc (Pascal VOC XML), coco (JSON), csv
+    (filename,width,height,class,xmin,ymin,xmax,ymax), tfrecord (the Object Detection API's). INPUT is a
+    folder, a .zip or a .tar(.gz), the CSV, JSON or TFRecord file itself, or for tfds a name such as
+    oxford_iiit_pet:4.0.0.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package
@@ -155,6 +164,7 @@ def ingest(
             workers=workers,
             resize_px=resize_px,
             max_reject_share=max_reject_share,
+            label_map=label_map,
             force=force,
         )
         with progress_bar(console) as progress:
@@ -218,7 +228,7 @@ def run(
     if num_gpus:
         overrides = (*overrides, f"training.num_gpus={num_gpus}")
     loaded = load_recipe(recipe, overrides, data_path)
-    check_config(loaded.data)  # before the root is touched
+    check_config(loaded.data, loaded.task)  # before the root is touched
     root = Path(os.path.abspath(root or Path("runs") / loaded.name))
 
     from pipeline import run as runner

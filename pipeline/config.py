@@ -44,7 +44,7 @@ class Recipe(Settings):
     """Everything that determines a run, apart from where it happens."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)]
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "detection"] = "classification"
     data: DataConfig = DataConfig()
     transform: TransformConfig = TransformConfig()
     model: ModelConfig = ModelConfig()
@@ -310,6 +310,7 @@ def _make_paths_absolute(values: dict[str, Any]) -> None:
     warm_start = training.get("warm_start") if isinstance(training, dict) else None
     for part, section, key in (
         ("data", values.get("data"), "path"),
+        ("label_map", values.get("data"), "label_map"),
         ("model", values.get("model"), "weights"),
         ("push", values.get("push"), "destination"),
         ("warm_start", warm_start, "from"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from components.config import DataConfig
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, UsageError
 from components.ingest import (
     IngestOptions,
     IngestResult,
@@ -22,15 +21,16 @@ from components.ingest import (
 from components.ingest.example import parse_example
 from components.ingest.sources import source_named, tfds
 from components.ingest.tfrecord import read_records
+from pipeline.shards import Found, look_into_shards
 from schemas import features
 
-# Splits of contract data without a manifest are told apart by the beginning of their files' names.
-SPLIT_PREFIXES = {
-    features.TRAIN: ("train",),
-    features.EVAL: ("eval", *features.EVAL_SYNONYMS),
-    features.TEST: ("test",),
-}
 _NAMES_SHOWN = 5
+# What to do about data of the other task.
+_OTHER_TASK = {
+    features.CLASSIFICATION: "Take a recipe with task: detection, or data of one class an image",
+    features.DETECTION: "Take a recipe with task: classification, or data with boxes (data.source: voc, "
+    "coco, csv or tfrecord)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +40,19 @@ class Examples:
     Attributes:
         folder: Holds the TFRecord shards of the data contract.
         patterns: Shards by split, as a glob relative to `folder`.
-        class_names: All classes, in the order of their labels; two or more, each with an image in train.
+        class_names: All classes, in the order of their labels; each with an image in train. Two or more, or
+            for detection one or more.
         split_sizes: Images by split; empty where no manifest tells.
+        task: `classification` or `detection`.
+        max_boxes: The largest number of boxes of one image; 0 for classification.
     """
 
     folder: Path
     patterns: dict[str, str]
     class_names: tuple[str, ...]
     split_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    task: str = features.CLASSIFICATION
+    max_boxes: int = 0
 
 
 def is_contract_data(folder: Path) -> bool:
@@ -77,16 +82,25 @@ def ingest_options(config: DataConfig) -> IngestOptions:
         workers=config.workers,
         resize_px=config.resize_px,
         max_reject_share=config.max_reject_share,
+        label_map=None if config.label_map is None else Path(config.label_map),
     )
 
 
-def check_config(config: DataConfig) -> None:
+def check_config(config: DataConfig, task: str = features.CLASSIFICATION) -> None:
     """Looks at what a recipe's `data` part says, not at the data.
 
     Raises:
-        UsageError: The shares of the splits do not make sense, or `path` is nothing that `source` reads.
+        UsageError: The shares of the splits do not make sense, `path` is nothing that `source` reads, or the
+            source's data are for another task.
     """
     ingest_options(config)
+    tasks = source_named(config.source).tasks
+    if task not in tasks and (config.path is None or _is_name(config) or _ready(config) is None):
+        gives = "boxes" if features.DETECTION in tasks else "one class an image"
+        raise UsageError(
+            f"data.source: {config.source} gives {gives}, and the recipe's task is {task}. "
+            f"{_OTHER_TASK[task]}"
+        )
     if not _is_name(config) and _ready(config) is None:
         check_input(config.source, Path(config.path) if config.path is not None else None)
 
@@ -124,12 +138,13 @@ def prepare(
     return folder, ingest(config.source, path, folder, options, progress, exclude=[root])
 
 
-def describe(folder: Path, config: DataConfig) -> Examples:
-    """What a folder of contract data holds.
+def describe(folder: Path, config: DataConfig, task: str = features.CLASSIFICATION) -> Examples:
+    """What a folder of contract data holds; `task` is what it is to be used for.
 
     Raises:
-        DataRefusedError: A split or a shard is missing, there is but one class, a class has no image to learn
-            it or too few to judge it by, or labels and class names do not agree.
+        DataRefusedError: A split or a shard is missing, there is but one class to tell apart, a class has no
+            image to learn it or too few to judge it by, or labels and class names do not agree.
+        UsageError: The data are for the other task.
     """
     split_sizes: dict[str, int] = {}
     if is_manifest(folder):
@@ -140,18 +155,24 @@ def describe(folder: Path, config: DataConfig) -> Examples:
             )
         manifest = read_manifest(folder)
         assert manifest is not None
-        patterns = {
-            split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0
-        }
-        class_names = list(manifest.class_names)
         split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
-        counts = {
-            split: [summary.class_counts.get(name, 0) for name in class_names]
-            for split, summary in manifest.splits.items()
-        }
+        found = Found(
+            manifest.task,
+            {split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0},
+            list(manifest.class_names),
+            {
+                split: [summary.class_counts.get(name, 0) for name in manifest.class_names]
+                for split, summary in manifest.splits.items()
+            },
+            manifest.max_boxes,
+        )
     else:
-        patterns, class_names, counts = _describe_shards(folder)
-    missing = [split for split in features.SPLITS if split not in patterns]
+        found = look_into_shards(folder)
+    if found.task != task:
+        holds = "boxes" if found.task == features.DETECTION else "one class an image"
+        raise UsageError(f"{folder}: it holds {holds}, and the recipe's task is {task}. {_OTHER_TASK[task]}")
+    class_names = found.class_names
+    missing = [split for split in features.SPLITS if split not in found.patterns]
     if features.TRAIN in missing:
         raise DataRefusedError(
             f"{folder}: no examples in split {features.TRAIN}, so nothing to learn from. Add images for it; "
@@ -163,13 +184,15 @@ def describe(folder: Path, config: DataConfig) -> Examples:
             f"{', '.join(features.SPLITS)}. Give data.splits a share above 0 for each "
             "split that the data does not bring, or more images"
         )
-    if len(class_names) < 2:
+    if len(class_names) < 2 and task == features.CLASSIFICATION:
         raise DataRefusedError(
             f"{folder}: one class only ({', '.join(class_names)}): a classifier needs two or more. Are the "
             "images in a folder for each class?"
         )
-    _refuse_classes_without_images(folder, class_names, counts, config)
-    return Examples(folder, patterns, tuple(class_names), split_sizes)
+    _refuse_classes_without_images(folder, class_names, found.counts, config)
+    return Examples(
+        folder, found.patterns, tuple(class_names), split_sizes, task=task, max_boxes=found.max_boxes
+    )
 
 
 def _refuse_classes_without_images(
@@ -208,41 +231,3 @@ def write_sample(examples: Examples, root: Path) -> str:
     path = root / f"sample.{values[features.FORMAT][0].decode()}"
     path.write_bytes(values[features.ENCODED][0])
     return str(path)
-
-
-def _describe_shards(folder: Path) -> tuple[dict[str, str], list[str], dict[str, list[int]]]:
-    """Patterns by split, class names in the order of their labels, and images by split and label."""
-    patterns: dict[str, str] = {}
-    names: dict[int, str] = {}
-    labels: dict[str, Counter[int]] = {}
-    for split, prefixes in SPLIT_PREFIXES.items():
-        for prefix in prefixes:
-            files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
-            if files and split not in patterns:
-                patterns[split] = f"{prefix}*"
-                labels[split] = Counter()
-                for path in files:
-                    labels[split].update(_labels_in(path, names))
-    if not names or sorted(names) != list(range(len(names))):
-        raise DataRefusedError(
-            f"{folder}: {features.LABEL} must be 0 .. classes - 1, each with an {features.LABEL_TEXT}; found "
-            f"{sorted(names)[:10]}; correct the records, or ingest the images again"
-        )
-    counts = {split: [counted[label] for label in sorted(names)] for split, counted in labels.items()}
-    return patterns, [names[label] for label in sorted(names)], counts
-
-
-def _labels_in(path: Path, names: dict[int, str]) -> Iterator[int]:
-    """The label of every record that has one; adds its class name to `names`."""
-    for record in read_records(path):
-        values = parse_example(record)
-        labels, texts = values.get(features.LABEL), values.get(features.LABEL_TEXT)
-        if not labels or not texts:
-            continue  # DataGate names such records
-        text = texts[0].decode("utf-8")
-        if names.setdefault(labels[0], text) != text:
-            raise DataRefusedError(
-                f"{path}: {features.LABEL} {labels[0]} stands for both {names[labels[0]]!r} and {text!r}; "
-                "correct the records, or ingest the images again"
-            )
-        yield labels[0]

@@ -147,7 +147,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
     distribution_validator = DistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
         baseline_statistics=statistics_gen.outputs["statistics"],
-        config=_drift_config(recipe.data.max_label_drift, examples.split_sizes),
+        config=_drift_config(recipe.data.max_label_drift, examples.split_sizes, examples.task),
         include_split_pairs=[(features.TRAIN, features.EVAL)],
     )
     # Stop here if any of them found something, or if an image does not decode.
@@ -156,6 +156,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         anomalies=example_validator.outputs["anomalies"],
         drift=distribution_validator.outputs["anomalies"],
         check_images=int(recipe.data.check_images),
+        task=examples.task,
     )
     # Decode, resize, normalise: one graph for training and serving. Pixels are not written out:
     # decoding them again is faster than reading them back (docs/decisions/001).
@@ -167,7 +168,12 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         materialize=False,
         disable_analyzer_cache=True,
         disable_statistics=True,
-        custom_config={"transform": recipe.transform.model_dump(), "code_sha256": code_sha256},
+        custom_config={
+            "transform": recipe.transform.model_dump(),
+            "code_sha256": code_sha256,
+            # Boxes are filled up to so many.
+            **({"max_boxes": examples.max_boxes} if examples.task == features.DETECTION else {}),
+        },
     )
     transform.add_upstream_node(data_gate)
     push_destination = recipe.push.destination or os.path.join(root, "serving")
@@ -284,20 +290,21 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
 
 
 def _drift_config(
-    max_label_drift: float, split_sizes: dict[str, int]
+    max_label_drift: float, split_sizes: dict[str, int], task: str = features.CLASSIFICATION
 ) -> distribution_validator_pb2.DistributionValidatorConfig:
-    """The largest difference of a class's share between train and eval.
+    """The largest difference of a class's share between train and eval; of detection, its share of boxes.
 
     Never less than three standard deviations of what chance alone makes of two splits of these sizes: a fixed
     bound would refuse every fifth small data set.
     """
     chance = 0.0
     if split_sizes:
-        # A share p of n images varies by p (1 - p) / n, at most 1 / 4n.
+        # A share p of n images varies by p (1 - p) / n, at most 1 / 4n. The boxes of one image are alike, so
+        # that many boxes are no better than the images they are on.
         variance = sum(0.25 / split_sizes[split] for split in (features.TRAIN, features.EVAL))
         chance = 3 * math.sqrt(variance)
     config = distribution_validator_pb2.DistributionValidatorConfig()
     feature = config.default_slice_config.feature.add()
-    feature.path.step.append(features.LABEL_TEXT)
+    feature.path.step.append(features.BOX_TEXT if task == features.DETECTION else features.LABEL_TEXT)
     feature.distribution_comparator.infinity_norm.threshold = max(max_label_drift, chance)
     return config

@@ -130,9 +130,9 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     result.log = str(log)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
         examples_folder = prepare_data(recipe, root, console)
-        examples = data.describe(examples_folder, recipe.data)
+        examples = data.describe(examples_folder, recipe.data, recipe.task)
         console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
-        schema_file = write_schema(examples.class_names, root / "schema")
+        schema_file = write_schema(examples.class_names, root / "schema", examples.task)
         with console.status("loading TFX"):
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
             from pipeline.definition import compile_pipeline

@@ -82,8 +82,9 @@ def ingest(
         folder = _run_folder(pipeline_root, run_id)
         folder.mkdir(parents=True, exist_ok=True)
         data.check_config(resolved.data)
-        examples = data.describe(prepare_data(resolved, Path(pipeline_root), console), resolved.data)
-        schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema")
+        data_folder = prepare_data(resolved, Path(pipeline_root), console)
+        examples = data.describe(data_folder, resolved.data, resolved.task)
+        schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
         from pipeline.definition import compile_pipeline

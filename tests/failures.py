@@ -25,6 +25,7 @@ import pytest
 from components.ingest.example import serialize_example
 from components.ingest.tfrecord import frame
 from pipeline.config import RECIPES
+from tests import boxes
 from tests.test_ingest_sources import mnist, png, put
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "failures.md"
@@ -178,6 +179,45 @@ def csv_without_a_class(here: Path) -> None:
     (here / "list" / "list.csv").write_text("filename,kind\n1.png,cat\n")
 
 
+def boxes_of_two_classes(here: Path) -> None:
+    """Pictures of 40 x 20 pixels with an XML file each."""
+    for number in range(60):
+        box = (number % 20, 2, number % 20 + 15, 18, ("cat", "dog")[number % 2])
+        files = {f"{number}.png": boxes.picture(number), f"{number}.xml": boxes.xml(box)}
+        boxes.put(here / "boxes", files)
+
+
+def ingested_boxes(here: Path) -> None:
+    boxes_of_two_classes(here)
+    ended = run("mirante ingest voc boxes shards", here)
+    assert ended.code == 0, ended.stderr
+
+
+def label_map(text: str) -> Callable[[Path], None]:
+    """Boxes, and a label map."""
+
+    def prepare(here: Path) -> None:
+        boxes_of_two_classes(here)
+        (here / "map.pbtxt").write_text(text)
+
+    return prepare
+
+
+def boxes_outside(here: Path) -> None:
+    boxes_of_two_classes(here)
+    (here / "boxes" / "7.xml").write_text(boxes.xml((40, 2, 50, 18, "dog"), (3, 2, 9, 18, "dog")))
+
+
+def cut_coco_file(here: Path) -> None:
+    (here / "coco").mkdir()
+    (here / "coco" / "instances.json").write_text('{"images": [\n  {"id": 1, "file_name": "1.png"},\n  {"id"')
+
+
+def csv_with_half_a_box(here: Path) -> None:
+    put(here / "list", "1.png")
+    (here / "list" / "list.csv").write_text("filename,class,xmin,ymin\n1.png,cat,1,2\n")
+
+
 def values_of(label: int, text: str, seed: int) -> dict[str, bytes | int]:
     """The features of a record of the data contract."""
     return {
@@ -329,6 +369,14 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "damaged archive": damaged_archive,
     "IDX file cut off": cut_idx_file,
     "a CSV without a column of classes": csv_without_a_class,
+    "boxes for a recipe of classes": boxes_of_two_classes,
+    "ingested boxes for a recipe of classes": ingested_boxes,
+    "pictures without annotations": photos,
+    "a label map that cannot be read": label_map("item {\n  id: 1\n  nam: 'cat'\n}\n"),
+    "a class that the label map does not have": label_map("item { id: 1 name: 'cat' }"),
+    "too many boxes that cannot be used": boxes_outside,
+    "COCO file cut off": cut_coco_file,
+    "a CSV with half a box": csv_with_half_a_box,
     "output holds other files": foreign_files,
     "a network of one's own that is not there": None,
     "no such weights file": photos,

@@ -9,8 +9,9 @@ import pytest
 from components.config import DataConfig
 from components.errors import DataRefusedError, UsageError
 from components.ingest import ingest
+from components.ingest.tfrecord import frame
 from pipeline.data import check_config, describe, write_sample
-from tests import failures
+from tests import boxes, failures
 
 
 def test_a_folder_with_a_manifest_is_described(tmp_path: Path) -> None:
@@ -56,3 +57,61 @@ def test_contract_data_needs_no_input_that_the_source_reads(tmp_path: Path) -> N
     check_config(DataConfig(source="digits", path=str(tmp_path / "shards")))
     with pytest.raises(UsageError, match="brings its own data"):
         check_config(DataConfig(source="digits", path=str(tmp_path)))
+
+
+def test_boxes_are_described(tmp_path: Path) -> None:
+    failures.boxes_of_two_classes(tmp_path)
+    more = (0, 0, 9, 9, "cat"), (1, 1, 9, 9, "cat"), (5, 5, 39, 19, "dog")
+    (tmp_path / "boxes" / "0.xml").write_text(boxes.xml(*more))
+    ingest("voc", tmp_path / "boxes", tmp_path / "data")
+    examples = describe(tmp_path / "data", DataConfig(), "detection")
+    assert (examples.task, examples.class_names, examples.max_boxes) == ("detection", ("cat", "dog"), 3)
+    assert sum(examples.split_sizes.values()) == 60
+    assert Path(write_sample(examples, tmp_path)).read_bytes().startswith(b"\x89PNG")
+    # The same without the manifest, as other people's records are.
+    (tmp_path / "data" / "manifest.json").unlink()
+    bare = describe(tmp_path / "data", DataConfig(), "detection")
+    assert (bare.task, bare.class_names, bare.max_boxes) == ("detection", ("cat", "dog"), 3)
+    assert (bare.patterns["train"], bare.split_sizes) == ("train*", {})
+
+
+def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
+    cat, dog = (0.1, 0.1, 0.5, 0.5, "cat"), (0.2, 0.2, 0.9, 0.9, "dog")
+    shown = {
+        "train": [boxes.record(cat, dog, seed=n) for n in range(3)],
+        "eval": [boxes.record(cat, seed=10)],
+        # Five dogs on one image are one image.
+        "test": [boxes.record(cat, dog, dog, dog, dog, dog, seed=20), boxes.record(cat, seed=21)],
+    }
+    (tmp_path / "data").mkdir()
+    for split, records in shown.items():
+        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(b"".join(map(frame, records)))
+    assert describe(tmp_path / "data", DataConfig(), "detection").max_boxes == 6
+    with pytest.raises(DataRefusedError, match=r"1 of 2 classes \(dog \(1\)\) have fewer than 2 images"):
+        describe(tmp_path / "data", DataConfig(min_test_images=2), "detection")
+    # One class is enough to be found.
+    for split in shown:
+        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(frame(boxes.record(cat)))
+    assert describe(tmp_path / "data", DataConfig(), "detection").class_names == ("cat",)
+    numbered = boxes.record(cat, **{"image/object/class/label": [0]})
+    (tmp_path / "data" / "test.tfrecord").write_bytes(frame(numbered))
+    with pytest.raises(DataRefusedError, match=r"image/object/class/label must be 1 .. cl.*found \[0, 1\]"):
+        describe(tmp_path / "data", DataConfig(), "detection")
+
+
+def test_data_of_the_other_task_are_refused(tmp_path: Path) -> None:
+    failures.shards(tmp_path)
+    with pytest.raises(UsageError, match=r"it holds one class an image, and the recipe's task is detection"):
+        describe(tmp_path / "shards", DataConfig(), "detection")
+    failures.boxes_of_two_classes(tmp_path)
+    ingest("voc", tmp_path / "boxes", tmp_path / "data")
+    with pytest.raises(UsageError, match=r"it holds boxes, and the recipe's task is classification"):
+        describe(tmp_path / "data", DataConfig())
+    # Before anything is read, where the source alone tells.
+    with pytest.raises(UsageError, match=r"data.source: folder gives one class an image, .* is detection"):
+        check_config(DataConfig(path=str(tmp_path)), "detection")
+    with pytest.raises(UsageError, match=r"data.source: coco gives boxes, and the recipe's task is cla"):
+        check_config(DataConfig(source="coco", path=str(tmp_path)))
+    check_config(DataConfig(source="csv", path=str(tmp_path)), "detection")
+    # What is contract data needs no source.
+    check_config(DataConfig(path=str(tmp_path / "data")), "detection")

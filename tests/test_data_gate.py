@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,25 @@ import pytest
 
 from components.data_gate import image_problem, image_problems
 from components.errors import DataRefusedError
+from components.ingest.tfrecord import frame
 from pipeline.config import load_recipe
 from pipeline.data import Examples
 from pipeline.nodes import NODE_IDS
 from schemas.curated import write_schema
-from tests import records
+from tests import boxes, records
 from tests.pipelines import node_runner
 
 UP_TO_GATE = NODE_IDS[: NODE_IDS.index("DataGate") + 1]
 
 
-def run_to_gate(folder: Path, root: Path) -> Any:
+def run_to_gate(folder: Path, root: Path, task: str = "classification") -> Any:
     """Runs the nodes up to DataGate over `folder` and returns DataGate's result."""
     from pipeline.node import FAILED
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
-    schema_file = write_schema(records.CLASSES, root / "schema")
-    examples = Examples(folder, patterns, records.CLASSES)
+    class_names = boxes.CLASSES if task == "detection" else records.CLASSES
+    schema_file = write_schema(class_names, root / "schema", task)
+    examples = Examples(folder, patterns, class_names, task=task)
     runner = node_runner(load_recipe("digits"), examples, schema_file, root)
     for node_id in UP_TO_GATE:
         result = runner.run(node_id)
@@ -114,6 +117,92 @@ def test_clean_data_passes(tmp_path: Path) -> None:
     assert (Path(result.outputs["blessing"].uri) / "report.json").read_text() == (
         '{"images": {"train": 60, "eval": 30, "test": 30}}'
     )
+
+
+def write_boxes(folder: Path, splits: dict[str, list[bytes]]) -> Path:
+    folder.mkdir()
+    for split, of_split in splits.items():
+        (folder / f"{split}-00000-of-00001").write_bytes(b"".join(map(frame, of_split)))
+    return folder
+
+
+CAT = (0.1, 0.2, 0.5, 0.6, "cat")
+DOG = (0.0, 0.0, 1.0, 1.0, "dog")
+
+
+def of_boxes(first_seed: int, count: int = 30) -> list[bytes]:
+    """A cat on every picture, a dog on every second one, nothing on every tenth."""
+    return [
+        boxes.record(*((CAT, DOG)[: 1 + seed % 2] if seed % 10 else ()), seed=seed)
+        for seed in range(first_seed, first_seed + count)
+    ]
+
+
+def test_boxes_that_cannot_be_are_named(tmp_path: Path) -> None:
+    swapped = boxes.record((0.5, 0.2, 0.1, 0.6, "cat"), seed=900)
+    beyond = boxes.record((0.5, 0.2, 1.5, 0.6, "cat"), seed=901)
+    uneven = boxes.record(CAT, seed=902, **{"image/object/class/text": [b"cat", b"dog"]})
+    wolf = boxes.record((0.1, 0.2, 0.3, 0.4, "wolf"), seed=903, classes=("cat", "dog", "wolf"))
+    folder = write_boxes(
+        tmp_path / "data",
+        {
+            "train": [*of_boxes(0), swapped],
+            "eval": [*of_boxes(100), beyond],
+            "test": [*of_boxes(200), uneven, wolf],
+        },
+    )
+    result = run_to_gate(folder, tmp_path / "root", "detection")
+    assert isinstance(result.error, DataRefusedError)
+    said = str(result.error)
+    swapped_said = "box 1 of 1 has no area or its sides are swapped: 0.5, 0.2, 0.1, 0.6"
+    assert f"image/object in split train: 900.png: {swapped_said}" in said
+    assert "image/object in split eval: 901.png: box 1 of 1 is not within 0 .. 1: 0.5, 0.2, 1.5, 0.6" in said
+    assert "image/object in split test: 902.png: image/object/class/text has 2 values, and" in said
+    # What TFDV sees of each feature.
+    assert "image/object/bbox/xmax in split eval: Out-of-range values" in said
+    assert "image/object/class/text in split test: Unexpected string values" in said
+    assert "image/object/class/label in split test: Out-of-range values" in said
+    assert "903.png" not in said
+
+
+def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
+    splits = {"train": of_boxes(0), "eval": of_boxes(100), "test": of_boxes(200)}
+    for root, data in (("1", splits), ("2", {split: of_split[::-1] for split, of_split in splits.items()})):
+        folder = write_boxes(tmp_path / f"data{root}", data)
+        result = run_to_gate(folder, tmp_path / root, "detection")
+        assert result.status == "completed", result.error
+    blessing = Path(result.outputs["blessing"].uri)
+    report = json.loads((blessing / "report.json").read_text())
+    assert report["images"] == {"train": 30, "eval": 30, "test": 30}
+    # Of 30 pictures 3 are empty, 12 more are of even seeds, 15 of odd ones.
+    assert report["boxes"]["train"] == {
+        "images": 30,
+        "boxes": 42,
+        "difficult": 0,
+        "boxes_per_image": {"0": 3, "1": 12, "2": 15},
+        "areas": {"0.25": 27, "1": 15},  # 0.4 x 0.4 of a picture of 40 x 20 pixels, and all of it
+        "sizes": {"small": 42},
+        "by_class": {"cat": 27, "dog": 15},
+    }
+    # Whatever the order of the records, the picture is the same.
+    (other,) = (tmp_path / "1" / "DataGate").rglob("boxes.png")
+    assert (blessing / "boxes.png").read_bytes() == other.read_bytes()
+    from PIL import Image
+
+    with Image.open(other) as picture:
+        assert picture.size == (5 * 306 + 6, 5 * 324 + 6)
+
+
+def test_drift_of_the_classes_of_boxes(tmp_path: Path) -> None:
+    dogs = [boxes.record(DOG, DOG, DOG, seed=seed) for seed in range(300, 310)]
+    folder = write_boxes(
+        tmp_path / "data",
+        {"train": of_boxes(0), "eval": [*of_boxes(100), *dogs], "test": of_boxes(200)},
+    )
+    result = run_to_gate(folder, tmp_path / "root", "detection")
+    assert isinstance(result.error, DataRefusedError)
+    (line,) = [text for text in str(result.error).splitlines() if text.startswith("  - ")]
+    assert "image/object/class/text in split train against eval" in line
 
 
 def test_drift_by_chance_is_allowed_for() -> None:

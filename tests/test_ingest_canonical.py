@@ -66,7 +66,7 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_plain_image_keeps_its_bytes(image_format: str, channels: int) -> None:
     data = encoded(gradient(channels=channels), image_format)
-    assert canonical_bytes(data) == CanonicalImage(data, image_format.lower(), 6, 9, channels)
+    assert canonical_bytes(data) == CanonicalImage(data, image_format.lower(), 6, 9, channels, (9, 6))
 
 
 @pytest.mark.parametrize(
@@ -242,3 +242,14 @@ def test_a_ycck_jpeg_has_the_colours_that_tensorflow_gives_it(real_data_dir: Pat
     data = (real_data_dir / "odd_images/cmyk.jpg").read_bytes()
     decoded = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
     assert np.abs(pixels(canonical_bytes(data)).astype(int) - decoded).max() <= 1
+
+
+def test_what_a_picture_was_before_it_was_turned_and_scaled_down() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(gradient(height=20, width=40), "JPEG", exif=exif)
+    image = canonical_bytes(data, resize_px=10)
+    assert (image.width, image.height) == (5, 10)
+    assert (image.full_size, image.orientation) == ((20, 40), 6)
+    image = canonical_bytes(encoded(gradient(height=20, width=40), "PNG"), resize_px=10)
+    assert (image.full_size, image.orientation) == ((40, 20), 1)

@@ -23,6 +23,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "ingest.md"
 BEGIN = "<!-- The table below is written by `python -m tests.test_odd_images`. -->"
 END = "<!-- End of that table. -->"
 OF_IDX = "t10k-images-idx3-ubyte.gz"
+SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def outcomes(real_data: Path, scratch: Path) -> dict[str, str]:
@@ -43,9 +44,31 @@ def outcomes(real_data: Path, scratch: Path) -> dict[str, str]:
     with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             found[f"`{Path(row['path']).name}`"] = f"rejected: {row['reason']}"
+    found.update(with_boxes(odd, scratch))
     (cut_off,) = odd.glob(f"*{OF_IDX}")
     found[f"`{cut_off.name}`, given as MNIST's test images"] = refusal(cut_off, real_data, scratch)
     return found
+
+
+def with_boxes(odd: Path, scratch: Path) -> dict[str, str]:
+    """What the source voc makes of the pictures that have an XML file beside them."""
+    stems = [path.stem for path in odd.glob("*.xml")]
+    for path in odd.iterdir():
+        if path.stem in stems:
+            (scratch / "voc").mkdir(exist_ok=True)
+            shutil.copy(path, scratch / "voc")
+    output = scratch / "voc-out"
+    ingest("voc", scratch / "voc", output, IngestOptions(max_reject_share=1, splits={"train": 1}))
+    found = {}
+    for values in map(parse_example, read_records(output / "train-00000-of-00001")):
+        name = values["image/filename"][0].decode()
+        size = f"{values['image/width'][0]} x {values['image/height'][0]}"
+        (sides,) = zip(*(values[f"image/object/bbox/{side}"] for side in SIDES), strict=True)
+        shown = ", ".join(f"{side:.4f}" for side in sides)
+        found[name] = f"box {shown} of the picture's {size} pixels"
+    with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
+        found.update((row["path"], f"rejected: {row['reason']}") for row in csv.DictReader(file))
+    return {f"`{name}` and `{Path(name).stem}.xml`, by the source voc": what for name, what in found.items()}
 
 
 def refusal(cut_off: Path, real_data: Path, scratch: Path) -> str:

@@ -66,13 +66,19 @@ class RejectedImage(Exception):  # noqa: N818 - it is a verdict on a picture, th
 
 @dataclasses.dataclass(frozen=True)
 class CanonicalImage:
-    """encoded: a file of the format "jpeg" or "png"; height, width in pixels; channels 1 or 3."""
+    """encoded: a file of the format "jpeg" or "png"; height, width in pixels; channels 1 or 3.
+
+    full_size: (width, height) before it was scaled down, upright. orientation: EXIF's, 1 .. 8, by which the
+        source was turned.
+    """
 
     encoded: bytes
     format: str
     height: int
     width: int
     channels: int
+    full_size: tuple[int, int]
+    orientation: int = 1
 
 
 def sniff(encoded: bytes) -> str:
@@ -140,7 +146,8 @@ def canonical_bytes(
         except Exception as error:
             raise RejectedImage(_undecodable(kind, error)) from error
     scaled = _scaled_down(upright, resize_px)
-    return _encode(scaled, as_jpeg=kind == "JPEG" and scaled is not upright)
+    made = _encode(scaled, as_jpeg=kind == "JPEG" and scaled is not upright)
+    return dataclasses.replace(made, full_size=upright.size, orientation=orientation)
 
 
 def canonical_pixels(
@@ -158,7 +165,8 @@ def _undecodable(kind: str, error: Exception) -> str:
 
 
 def _describe(image: PillowImage.Image, encoded: bytes, image_format: str) -> CanonicalImage:
-    return CanonicalImage(encoded, image_format, image.height, image.width, len(image.getbands()))
+    channels = len(image.getbands())
+    return CanonicalImage(encoded, image_format, image.height, image.width, channels, image.size)
 
 
 def _encode(image: PillowImage.Image, *, as_jpeg: bool) -> CanonicalImage:

@@ -97,8 +97,12 @@ def _example_class() -> Any:
 
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
-    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.Example")
+    return message_class(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
+
+
+def message_class(descriptor: Any) -> Any:
+    """The class of a message's descriptor, on every protobuf that there is."""
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
     # protobuf before 4.22, which TFX 1.16 brings on Python 3.10.
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+    return message_factory.MessageFactory(descriptor.file.pool).GetPrototype(descriptor)

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from components.errors import DataRefusedError
+from components.ingest.boxes import Annotation
 from components.ingest.files import FileEntry, label_problem
+from schemas import features
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB) WITHOUT
@@ -22,13 +24,16 @@ DROP TABLE IF EXISTS files;
 DROP TABLE IF EXISTS items;
 DROP TABLE IF EXISTS rejects;
 DROP TABLE IF EXISTS classes;
+DROP TABLE IF EXISTS used;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
-    label TEXT, brought TEXT, hash BLOB, split TEXT, shard INTEGER, rejected INTEGER NOT NULL DEFAULT 0
+    label TEXT, boxes TEXT, brought TEXT, hash BLOB, split TEXT, shard INTEGER,
+    rejected INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE rejects (path TEXT, reason TEXT);
+CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);
 CREATE TABLE classes (name TEXT PRIMARY KEY);
+CREATE TABLE used (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -42,13 +47,15 @@ class Item:
     size_bytes: how many bytes.
     shape: (height, width, channels) of raw uint8 pixels; None for an encoded picture.
     label: its class. split: the split that the data brings, or None.
+    boxes: what is to be found on it; None for data with one class a picture, which `label` then names.
     """
 
     path: str
     file: bytes
     size_bytes: int
-    label: str
+    label: str = ""
     split: str | None = None
+    boxes: Annotation | None = None
     mtime_ns: int = 0
     offset: int | None = None
     shape: tuple[int, int, int] | None = None
@@ -60,6 +67,13 @@ class Reject:
 
     path: str
     reason: str
+
+
+def _problem_of_labels(item: Item) -> str:
+    """Why a class of the picture cannot be used; "" if all can."""
+    if item.boxes is None:
+        return label_problem(item.label)
+    return next(filter(None, (label_problem(box.label) for box in item.boxes.boxes)), "")
 
 
 def shape_text(shape: tuple[int, int, int] | None) -> str | None:
@@ -124,6 +138,16 @@ class Index:
         )
         return [FileEntry(*row) for row in rows]
 
+    def files_with_stem(self, stem: str) -> list[FileEntry]:
+        """The files whose name without its ending is this, in whichever folders, sorted by path."""
+        # "/" is the letter after ".": all names that begin with the stem and a dot.
+        rows = self.db.execute(
+            "SELECT path, raw, size, mtime, problem FROM files WHERE name > ? AND name < ? ORDER BY path",
+            (f"{stem}.", f"{stem}/"),
+        )
+        entries = [FileEntry(*row) for row in rows]
+        return [one for one in entries if one.path.rpartition("/")[2].rpartition(".")[0] == stem]
+
     def set_origin(self, shown_input: str) -> None:
         """Says which INPUT it is about; what was remembered of another one is dropped."""
         if self.db.execute("SELECT input FROM origin").fetchall() != [(shown_input,)]:
@@ -152,14 +176,14 @@ class Index:
             count += 1
             if isinstance(one, Reject):
                 self.reject(one.path, one.reason)
-            elif problem := label_problem(one.label):
+            elif problem := _problem_of_labels(one):
                 self.reject(one.path, problem)
             else:
                 self.db.execute(
-                    "INSERT INTO items (path, file, offset, size, mtime, shape, label, brought) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO items (path, file, offset, size, mtime, shape, label, boxes, brought) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (one.path, one.file, one.offset, one.size_bytes, one.mtime_ns, shape_text(one.shape),
-                     one.label, one.split),
+                     one.label, None if one.boxes is None else one.boxes.to_text(), one.split),
                 )  # fmt: skip
         self.db.execute(
             "UPDATE items SET hash = (SELECT h.hash FROM hashes h WHERE h.path = items.path AND h.size = "
@@ -187,11 +211,34 @@ class Index:
     def class_names(self) -> list[str]:
         """The classes, in the order of their labels."""
         listed = [name for (name,) in self.db.execute("SELECT name FROM classes ORDER BY rowid")]
-        return listed or sorted(name for (name,) in self.db.execute("SELECT DISTINCT label FROM items"))
+        if listed:
+            return listed
+        if self.task() == features.DETECTION:
+            # An annotation's text is [[[label, ...], ...], ...]: the first of each of its first.
+            query = (
+                "SELECT DISTINCT json_extract(box.value, '$[0]') FROM items, json_each(items.boxes, '$[0]') "
+                "AS box"
+            )
+        else:
+            query = "SELECT DISTINCT label FROM items"
+        return sorted(name for (name,) in self.db.execute(query))
 
-    def reject(self, path: str, reason: str) -> None:
-        """Notes an input that cannot be used."""
-        self.db.execute("INSERT INTO rejects VALUES (?, ?)", (path, reason))
+    def task(self) -> str:
+        """What the items are for, features.CLASSIFICATION or features.DETECTION; sources give one kind."""
+        with_boxes = self.db.execute("SELECT 1 FROM items WHERE boxes IS NOT NULL LIMIT 1").fetchone()
+        return features.DETECTION if with_boxes else features.CLASSIFICATION
+
+    def use(self, path: str) -> bool:
+        """Notes that an annotation has told what the file is; False if another one has done so before."""
+        return self.db.execute("INSERT OR IGNORE INTO used VALUES (?)", (path,)).rowcount == 1
+
+    def is_used(self, path: str) -> bool:
+        """Whether `use` was told of the file."""
+        return self.db.execute("SELECT 1 FROM used WHERE path = ?", (path,)).fetchone() is not None
+
+    def reject(self, path: str, reason: str, *, is_box: bool = False) -> None:
+        """Notes an input that cannot be used: a picture, or a box of one that can."""
+        self.db.execute("INSERT INTO rejects VALUES (?, ?, ?)", (path, reason, is_box))
 
     def drop_item(self, item_id: int, reason: str) -> None:
         """Takes an item that cannot be read out of the plan."""
@@ -208,10 +255,10 @@ class Index:
             ((key,) for key, _ in rows),
         )
 
-    def count(self, what: str = "items") -> int:
-        """Rows of items or rejects."""
-        assert what in ("items", "rejects")
-        return int(self.db.execute(f"SELECT count(*) FROM {what}").fetchone()[0])
+    def count_rejects(self, *, of_boxes: bool | None = None) -> int:
+        """How many inputs cannot be used: pictures, boxes, or (None) both."""
+        where = "" if of_boxes is None else f" WHERE is_box = {int(of_boxes)}"
+        return int(self.db.execute(f"SELECT count(*) FROM rejects{where}").fetchone()[0])
 
     def rejects(self) -> list[tuple[str, str]]:
         """(path, reason), sorted."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import DataRefusedError
+from components.ingest.boxes import BoxCounts
 from schemas import features
 
 # Changes when a record's bytes or their order change for the same inputs: then everything is ingested again.
@@ -36,6 +37,7 @@ class Shard:
     name: in the data folder. records, bytes, sha256: of the file.
     fingerprint: of what was planned to go in; equal fingerprints give equal files.
     rejected: (path, reason, SHA-256 of the source) of inputs that were planned and then did not decode.
+    boxes: what was counted of its boxes; None in data of one class a picture.
     """
 
     name: str
@@ -44,18 +46,21 @@ class Shard:
     sha256: str
     fingerprint: str
     rejected: tuple[tuple[str, ...], ...] = ()
+    boxes: BoxCounts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
     """The records of one split.
 
-    images: how many. class_counts: how many by class name, every class. shards: in the order of their names.
+    images: how many. class_counts: how many by class name, every class; of detection those that show it.
+    shards: in the order of their names. box_counts: boxes by class name, every class; none of classification.
     """
 
     images: int
     class_counts: dict[str, int]
     shards: tuple[Shard, ...]
+    box_counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -68,11 +73,12 @@ class Manifest:
     """What a data folder holds.
 
     version: FORMAT_VERSION it was made with. source: its name. options: IngestOptions.content_settings().
-    class_names: `image/class/label` is an index into it. splits: by name; those without a picture are left
-        out.
-    rejected: inputs that could not be used. rejects_sha256: of rejects.csv.
+    class_names: `image/class/label` is an index into it; of detection, the label of its first is 1.
+    splits: by name; those without a picture are left out.
+    rejected: inputs, pictures or boxes, that could not be used. rejects_sha256: of rejects.csv.
     cross_split_duplicates: different pictures that stand, identical to the byte, in two splits or more.
     input: absolute path of INPUT; "" for a source that brings its own data.
+    task: "classification" or "detection". max_boxes: the largest number of boxes of one picture.
     """
 
     version: int
@@ -85,6 +91,8 @@ class Manifest:
     cross_split_duplicates: int
     warnings: list[str]
     input: str = ""
+    task: str = features.CLASSIFICATION
+    max_boxes: int = 0
 
     def shards(self) -> Iterator[Shard]:
         """All shards of all splits."""
@@ -117,10 +125,8 @@ def read_manifest(output: Path) -> Manifest | None:
             name: Split(
                 split["images"],
                 split["class_counts"],
-                tuple(
-                    Shard(**{**shard, "rejected": tuple(map(tuple, shard["rejected"]))})
-                    for shard in split["shards"]
-                ),
+                tuple(map(_read_shard, split["shards"])),
+                split.get("box_counts", {}),
             )
             for name, split in read["splits"].items()
         }
@@ -129,6 +135,17 @@ def read_manifest(output: Path) -> Manifest | None:
         raise DataRefusedError(
             f"{path}: not a manifest of Mirante's, or damaged ({error!r}). Ingest again with --force."
         ) from error
+
+
+def _read_shard(read: dict[str, Any]) -> Shard:
+    boxes = read.get("boxes")
+    return Shard(
+        **{
+            **read,
+            "rejected": tuple(map(tuple, read["rejected"])),
+            "boxes": None if boxes is None else BoxCounts.from_json(boxes),
+        }
+    )
 
 
 def is_manifest(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ class IngestOptions:
     max_pixels: pictures with more pixels (height x width, as the file's header says) are rejected before they
         are decoded. The bound is there because of decompression bombs: a few hundred kilobytes of PNG can
         unpack to gigabytes, which would end the worker, or the machine, instead of one picture.
+    label_map: a .pbtxt file that numbers the classes of boxes; see components.ingest.label_map.
     force: start afresh: ignore what a former ingest left, and accept an OUTPUT that holds other files.
 
     Raises UsageError with the rule and the value that broke it.
@@ -54,6 +56,7 @@ class IngestOptions:
     resize_px: int | None = None
     max_reject_share: float = 0.01
     max_pixels: int = DEFAULT_MAX_PIXELS
+    label_map: Path | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -79,10 +82,12 @@ class IngestOptions:
                 f"max_pixels must be between 1 and {PILLOW_MAX_PIXELS} (Pillow opens nothing larger), "
                 f"got {self.max_pixels}."
             )
+        if self.label_map is not None and not self.label_map.is_file():
+            raise UsageError(f"label_map {self.label_map}: no such file; give a .pbtxt with the classes.")
 
     def content_settings(self) -> dict[str, object]:
         """The options that decide what is published; workers and force do not."""
-        return {
+        settings: dict[str, object] = {
             "splits": {split: float(self.splits.get(split, 0.0)) for split in features.SPLITS},
             "split_names": {name: self.split_names[name] for name in sorted(self.split_names)},
             "shards": self.shards,
@@ -90,6 +95,9 @@ class IngestOptions:
             "max_reject_share": float(self.max_reject_share),
             "max_pixels": self.max_pixels,
         }
+        if self.label_map is not None:
+            settings["label_map_sha256"] = hashlib.sha256(self.label_map.read_bytes()).hexdigest()
+        return settings
 
 
 def _check_splits(splits: Mapping[str, float]) -> None:

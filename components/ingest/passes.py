@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from components.ingest.boxes import BoxCounts
 from components.ingest.index import Index
 from components.ingest.manifest import Shard
 from components.ingest.options import IngestOptions
@@ -86,6 +88,7 @@ def write_all(
                     (
                         PartTask(
                             index=str(index.path),
+                            task=plan.task,
                             split=shard.split,
                             shard=shard.number,
                             first=first,
@@ -148,6 +151,8 @@ def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResu
             Path(f"{path}.json").unlink()
         out.flush()
         os.fsync(out.fileno())
-    whole = PartResult(records, size, digest.hexdigest(), rejected)
+    counted = [BoxCounts.from_json(part.boxes) for part in parts.values() if part and part.boxes is not None]
+    boxes = dataclasses.asdict(BoxCounts.total(counted)) if counted else None
+    whole = PartResult(records, size, digest.hexdigest(), rejected, boxes)
     finish(temporary, target, whole)
     return whole

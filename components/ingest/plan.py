@@ -35,12 +35,13 @@ class PlannedShard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """class_names: the label is the index. shards: by split, in order.
+    """task, class_names: see Manifest. shards: by split, in order.
 
     cross_split_duplicates: different pictures in two splits or more. label_conflicts: ... under two labels or
-        more.
+        more, or with two sets of boxes or more.
     """
 
+    task: str
     class_names: list[str]
     shards: list[PlannedShard]
     cross_split_duplicates: int
@@ -65,28 +66,34 @@ def make_plan(index: Index, options: IngestOptions) -> Plan:
     db.execute("CREATE INDEX items_by_hash ON items (hash, split, label)")
     db.commit()
 
-    class_names = index.class_names()
+    task, class_names = index.task(), index.class_names()
     return Plan(
+        task,
         class_names,
-        _planned_shards(index, options, counts, class_names),
+        _planned_shards(index, options, counts, task, class_names),
         _hashes_with_several(index, "split"),
-        _hashes_with_several(index, "label"),
+        _hashes_with_several(index, "boxes" if task == features.DETECTION else "label"),
     )
 
 
 def _planned_shards(
-    index: Index, options: IngestOptions, counts: dict[str, int], class_names: list[str]
+    index: Index, options: IngestOptions, counts: dict[str, int], task: str, class_names: list[str]
 ) -> list[PlannedShard]:
     label_index = {name: number for number, name in enumerate(class_names)}
-    settings = json.dumps([FORMAT_VERSION, options.resize_px, options.max_pixels]).encode()
+    decisive: list[object] = [FORMAT_VERSION, options.resize_px, options.max_pixels]
+    if task == features.DETECTION:
+        decisive.append(class_names)
+    settings = json.dumps(decisive).encode()
     found: dict[tuple[str, int], tuple[int, str]] = {}
     rows = index.db.execute(
-        "SELECT split, shard, hash, path, label FROM items ORDER BY split, shard, hash, path, label, id"
+        "SELECT split, shard, hash, path, label, boxes FROM items "
+        "ORDER BY split, shard, hash, path, label, id"
     )
     for key, group in itertools.groupby(rows, key=lambda row: (row[0], row[1])):
         digest, records = hashlib.sha256(settings), 0
-        for _, _, source_sha256, path, label in group:
-            digest.update(json.dumps([source_sha256.hex(), path, label_index[label], label]).encode())
+        for _, _, source_sha256, path, label, boxes in group:
+            what = [label_index[label], label] if boxes is None else [boxes]
+            digest.update(json.dumps([source_sha256.hex(), path, *what]).encode())
             records += 1
         found[key] = records, digest.hexdigest()
     nothing = 0, hashlib.sha256(settings).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from components.ingest.boxes import BoxCounts
 from components.ingest.manifest import Split
 from components.ingest.plan import Plan
 from schemas import features
@@ -11,12 +12,12 @@ from schemas import features
 _NAMES_SHOWN = 5
 
 
-def remarks(plan: Plan, splits: Mapping[str, Split]) -> list[str]:
-    """One sentence for everything that is odd about the data."""
+def remarks(plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[str]:
+    """One sentence for everything that is odd about the data; boxes: of all splits."""
     found = []
     if features.TRAIN not in splits:
         found.append(f"There is no {features.TRAIN} split: nothing can be trained on this data.")
-    if len(plan.class_names) == 1:
+    if len(plan.class_names) == 1 and plan.task == features.CLASSIFICATION:
         found.append(f"There is only one class, {plan.class_names[0]!r}: there is nothing to tell apart.")
     for name, split in splits.items():
         empty = [class_name for class_name, images in split.class_counts.items() if not images]
@@ -31,15 +32,34 @@ def remarks(plan: Plan, splits: Mapping[str, Split]) -> list[str]:
             "measured on them is too good."
         )
     if plan.label_conflicts:
-        found.append(
-            f"{plan.label_conflicts} pictures stand under more than one class, identical to the byte."
-        )
+        how = "with several sets of boxes" if plan.task == features.DETECTION else "under more than one class"
+        found.append(f"{plan.label_conflicts} pictures stand {how}, identical to the byte.")
+    found += _about_boxes(boxes)
     twins: dict[str, list[str]] = {}
     for class_name in plan.class_names:
         twins.setdefault(class_name.casefold(), []).append(class_name)
     for same in twins.values():
         if len(same) > 1:
             found.append(f"Classes whose names differ only in upper and lower case: {_shown(same)}.")
+    return found
+
+
+def _about_boxes(boxes: BoxCounts) -> list[str]:
+    found = []
+    if boxes.left_out:
+        found.append(
+            f"{len(boxes.left_out)} boxes were left out, and what they show counts as background: the list "
+            "of rejects has each."
+        )
+    if boxes.cut:
+        found.append(f"{boxes.cut} boxes reached beyond their picture and were cut at its edge.")
+    if boxes.scaled:
+        found.append(
+            f"{boxes.scaled} pictures have another size than their annotations say, in the same shape: their "
+            "boxes were scaled with them."
+        )
+    if boxes.empty:
+        found.append(f"{boxes.empty} pictures have no box: they are kept, as background.")
     return found
 
 

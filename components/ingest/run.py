@@ -14,6 +14,7 @@ from pathlib import Path
 from components.errors import DataRefusedError, UsageError
 from components.ingest import staging as staging_folder
 from components.ingest.archive import is_archive, unpack
+from components.ingest.boxes import BoxCounts
 from components.ingest.files import FileEntry, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import (
@@ -33,13 +34,12 @@ from components.ingest.manifest import (
 from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.passes import Progress, hash_all, write_all
 from components.ingest.plan import Plan, make_plan
+from components.ingest.refusals import Refusals
 from components.ingest.remarks import remarks
-from components.ingest.sources import SOURCES, Source, SourceContext, source_named
+from components.ingest.sources import Source, SourceContext, source_named
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
 from schemas import features
-
-_REASONS_SHOWN = 5
 
 
 def ingest(
@@ -96,6 +96,7 @@ class _Run:
         self.options = options
         self.progress = progress
         self.workers = options.workers or usable_cores()
+        self._refusals = Refusals(source, self.input, output, options)
 
     def result(self) -> IngestResult:
         was_killed = self.staging.exists()
@@ -127,10 +128,11 @@ class _Run:
             with WorkerPool(self.workers) as pool:
                 # After a kill inputs.csv.gz may be newer than the manifest; what it told is in the index.
                 self._find(index, None if was_killed else former)
-                self._refuse_too_many(index)
+                self._refusals.too_many(index)
                 hash_all(index, pool, self.progress)
-                self._refuse_too_many(index)
+                self._refusals.too_many(index)
                 plan = make_plan(index, self.options)
+                self._refusals.no_boxes(plan)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
                 finished = staging_folder.find_finished(
                     self.staging, self.output, plan.shards, published, verify=was_killed
@@ -143,8 +145,10 @@ class _Run:
                     index.distrust_hashes()
                     raise
             _note_rejected(index, plan, shards)
-            self._refuse_too_many(index)
-            return self._publish(index, plan, shards)
+            self._refusals.too_many(index)
+            boxes = BoxCounts.total([shard.boxes for shard in shards.values() if shard.boxes is not None])
+            self._refusals.too_many_boxes(index, boxes)
+            return self._publish(index, plan, shards, boxes)
         finally:
             index.close()
 
@@ -159,7 +163,7 @@ class _Run:
             if self.input.is_dir():
                 root = self.input
             elif self._is_own_file():
-                root = self.input.parent
+                root = self.source.root_of(self.input)
             else:
                 root = unpack(self.input, self.staging / "unpacked")
             index.add_files(walk(root, without=self.without))
@@ -176,74 +180,33 @@ class _Run:
             index=index,
             split_names=self.options.split_names,
             scratch=scratch,
+            given_label_map=self.options.label_map,
         )
         found = index.add(self.source.find(context))
         self.progress("find", found, found)
+        self._refusals.label_map_without_boxes(index)
 
     def _is_own_file(self) -> bool:
         return self.input is not None and self.input.is_file() and self.input.name.lower().endswith(
             self.source.suffixes
         )  # fmt: skip
 
-    def _refuse_too_many(self, index: Index) -> None:
-        """Raises DataRefusedError, with rejects.csv written, if too many are rejected or none is left."""
-        rejected = index.count("rejects")
-        (accepted,) = index.db.execute("SELECT count(*) FROM items WHERE rejected = 0").fetchone()
-        total = rejected + accepted
-        if accepted and rejected <= self.options.max_reject_share * total:
-            return
-        rejects = index.rejects()
-        file = self.output / REJECTS
-        write_atomically(file, rejects_bytes(rejects))
-        shown = "".join(f"\n  {path}: {reason}" for path, reason in rejects[:_REASONS_SHOWN])
-        if not total:
-            raise DataRefusedError(
-                f"{self.input}: no picture found for the source {self.source_name}. Is it the right folder? "
-                f"The sources are {', '.join(SOURCES)}."
-            )
-        if accepted:
-            way_out = (
-                "Or allow more: data.max_reject_share in a recipe, --max-reject-share of mirante ingest, "
-                "sets the share."
-            )
-        else:
-            way_out = (
-                f"Or is it data of another source than {self.source_name}? There are {', '.join(SOURCES)}."
-            )
-        raise DataRefusedError(
-            f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, allowed "
-            f"{self.options.max_reject_share:.1%}), no shards were published.{shown}\n"
-            f"All of them, with reasons, are in {file}. Correct or remove them and run the same command "
-            f"again. {way_out}"
-        )
-
-    def _publish(self, index: Index, plan: Plan, shards: dict[str, Shard]) -> Manifest:
+    def _publish(self, index: Index, plan: Plan, shards: dict[str, Shard], boxes: BoxCounts) -> Manifest:
         rejects = rejects_bytes(index.rejects())
-        counts: dict[str, dict[str, int]] = {}
-        for split, label, images in index.db.execute(
-            "SELECT split, label, count(*) FROM items WHERE rejected = 0 GROUP BY split, label"
-        ):
-            counts.setdefault(split, dict.fromkeys(plan.class_names, 0))[label] = images
-        splits = {
-            split: Split(
-                sum(counts[split].values()),
-                counts[split],
-                tuple(shards[shard.name] for shard in plan.shards if shard.split == split),
-            )
-            for split in features.SPLITS
-            if split in counts
-        }
+        splits = _splits(index, plan, shards)
         manifest = Manifest(
             version=FORMAT_VERSION,
             source=self.source_name,
             options=self.options.content_settings(),
             class_names=plan.class_names,
             splits=splits,
-            rejected=index.count("rejects"),
+            rejected=index.count_rejects(),
             rejects_sha256=hashlib.sha256(rejects).hexdigest(),
             cross_split_duplicates=plan.cross_split_duplicates,
-            warnings=remarks(plan, splits),
+            warnings=remarks(plan, splits, boxes),
             input=self.shown_input,
+            task=plan.task,
+            max_boxes=boxes.most,
         )
         for shard in manifest.shards():
             assert shard.records == sum(s.records for s in plan.shards if s.name == shard.name) - len(
@@ -291,7 +254,7 @@ class _Run:
             return False
         entries: Iterator[FileEntry] = iter(())
         if self.input is not None and self._has_many_inputs():
-            root = self.input if self.input.is_dir() else self.input.parent
+            root = self.input if self.input.is_dir() else self.source.root_of(self.input)
             entries = walk(root, without=self.without)
         else:
             entries = (FileEntry(path, b"", size, mtime) for path, size, mtime, _ in self._single_input())
@@ -351,6 +314,28 @@ def check_input(name: str, path: Path | None) -> Path | None:
     )
 
 
+def _splits(index: Index, plan: Plan, shards: dict[str, Shard]) -> dict[str, Split]:
+    """What each split holds."""
+    counts: dict[str, dict[str, int]] = {}
+    for split, label, images in index.db.execute(
+        "SELECT split, label, count(*) FROM items WHERE rejected = 0 GROUP BY split, label"
+    ):
+        counts.setdefault(split, {})[label] = images
+    splits = {}
+    for split in features.SPLITS:
+        if split not in counts:
+            continue
+        of_split = tuple(shards[shard.name] for shard in plan.shards if shard.split == split)
+        images, boxes = counts[split], {}
+        if plan.task == features.DETECTION:
+            counted = BoxCounts.total([shard.boxes for shard in of_split if shard.boxes is not None])
+            images = counted.images
+            boxes = {name: counted.boxes.get(name, 0) for name in plan.class_names}
+        by_class = {name: images.get(name, 0) for name in plan.class_names}
+        splits[split] = Split(sum(counts[split].values()), by_class, of_split, boxes)
+    return splits
+
+
 def _note_rejected(index: Index, plan: Plan, shards: dict[str, Shard]) -> None:
     """Marks the pictures that did not decode in the index."""
     for planned in plan.shards:
@@ -361,4 +346,7 @@ def _note_rejected(index: Index, plan: Plan, shards: dict[str, Shard]) -> None:
                 "UPDATE items SET rejected = 1 WHERE split = ? AND shard = ? AND path = ? AND hash = ?",
                 (planned.split, planned.number, path, bytes.fromhex(source_sha256)),
             )
+        counted = shards[planned.name].boxes
+        for path, reason in counted.left_out if counted is not None else ():
+            index.reject(path, reason, is_box=True)
     index.db.commit()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.errors import DataRefusedError, MiranteError, UsageError
+from components.ingest.boxes import BoxCounts
 from components.ingest.manifest import INPUTS, REJECTS, Shard, read_manifest
 from components.ingest.plan import PlannedShard
 from components.ingest.work import PartResult
@@ -116,6 +117,7 @@ def shard_written(planned: PlannedShard, result: PartResult) -> Shard:
         result.sha256,
         planned.fingerprint,
         tuple(map(tuple, result.rejected)),
+        None if result.boxes is None else BoxCounts.from_json(result.boxes),
     )
 
 

@@ -9,10 +9,15 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.errors import MiranteError
+from components.ingest.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
 from components.ingest.index import shape_from, shape_text
 from schemas import features
+
+if TYPE_CHECKING:
+    from components.ingest.example import FeatureValue
 
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
@@ -32,12 +37,13 @@ HashTask = tuple[int, bytes, int | None, int, str | None]
 class PartTask:
     """A run of a shard's records to write into a file of its own.
 
-    index: the SQLite index. split, shard: which shard. first, count: which of its records, in the shard's
-        order.
+    index: the SQLite index. task: see Manifest. split, shard: which shard. first, count: which of its
+        records, in the shard's order.
     target: where to; written under another name and renamed when complete.
     """
 
     index: str
+    task: str
     split: str
     shard: int
     first: int
@@ -53,12 +59,14 @@ class PartResult:
     """records, bytes, sha256: of the file.
 
     rejected: (path, reason, SHA-256 of the source) of pictures that could not be used.
+    boxes: what was counted of boxes, as BoxCounts; None where the records have a class each.
     """
 
     records: int
     bytes: int
     sha256: str
     rejected: list[tuple[str, ...]]
+    boxes: dict[str, Any] | None = None
 
 
 def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
@@ -94,12 +102,14 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     from components.ingest.example import serialize_example
     from components.ingest.tfrecord import frame
 
-    label_index = {name: number for number, name in enumerate(task.class_names)}
+    first_label = 1 if task.task == features.DETECTION else 0
+    label_index = {name: number for number, name in enumerate(task.class_names, start=first_label)}
+    counts = BoxCounts() if task.task == features.DETECTION else None
     digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
     rejected: list[tuple[str, ...]] = []
     temporary = Path(f"{task.target}.{os.getpid()}.tmp")
     with temporary.open("wb") as out:
-        for path, file, offset, length, shape_words, label, expected in _planned(task):
+        for path, file, offset, length, shape_words, label, boxes, expected in _planned(task):
             report(0)
             try:
                 data = _read(file, offset, length)
@@ -113,8 +123,14 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                     image = canonical_bytes(data, max_pixels=task.max_pixels, resize_px=task.resize_px)
                 else:
                     image = canonical_pixels(data, *shape, resize_px=task.resize_px)
-            except RejectedImage as error:
-                rejected.append((path, error.reason, expected.hex()))
+                if counts is None:
+                    content = {features.LABEL: label_index[label], features.LABEL_TEXT: label.encode()}
+                else:
+                    placed = place(Annotation.from_text(boxes), image.full_size, image.orientation)
+                    counts.add(path, placed)
+                    content = _box_features(placed.boxes, label_index)
+            except (RejectedImage, WrongPictureError) as error:
+                rejected.append((path, str(error), expected.hex()))
                 continue
             finally:
                 since_report += 1
@@ -130,8 +146,7 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                         features.WIDTH: image.width,
                         features.FILENAME: path.encode(),
                         features.SHA256: hashlib.sha256(image.encoded).hexdigest().encode(),
-                        features.LABEL: label_index[label],
-                        features.LABEL_TEXT: label.encode(),
+                        **content,
                     }
                 )
             )
@@ -142,9 +157,22 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
         out.flush()
         os.fsync(out.fileno())
     report(since_report)
-    result = PartResult(records, size, digest.hexdigest(), rejected)
+    counted = None if counts is None else dataclasses.asdict(BoxCounts.total([counts]))
+    result = PartResult(records, size, digest.hexdigest(), rejected, counted)
     finish(temporary, Path(task.target), result)
     return result
+
+
+def _box_features(boxes: list[Box], label_index: dict[str, int]) -> dict[str, FeatureValue]:
+    """The features of a record with these boxes, lists with one value a box."""
+    by_side = zip(*(box.sides for box in boxes), strict=True) if boxes else [()] * len(features.BOX_SIDES)
+    return {
+        **dict(zip(features.BOX_SIDES, by_side, strict=True)),
+        features.BOX_LABEL: [label_index[box.label] for box in boxes],
+        features.BOX_TEXT: [box.label.encode() for box in boxes],
+        features.BOX_DIFFICULT: [int(box.difficult) for box in boxes],
+        features.BOX_TRUNCATED: [int(box.truncated) for box in boxes],
+    }
 
 
 def finish(temporary: Path, target: Path, result: PartResult) -> None:
@@ -158,7 +186,7 @@ def finish(temporary: Path, target: Path, result: PartResult) -> None:
 def _planned(task: PartTask) -> sqlite3.Cursor:
     db = sqlite3.connect(task.index)
     return db.execute(
-        "SELECT path, file, offset, size, shape, label, hash FROM items WHERE split = ? AND shard = ? "
+        "SELECT path, file, offset, size, shape, label, boxes, hash FROM items WHERE split = ? AND shard = ? "
         "ORDER BY hash, path, label, id LIMIT ? OFFSET ?",
         (task.split, task.shard, task.count, task.first),
     )

@@ -202,7 +202,7 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
             with page.part("Rejected"):
                 _show_rejects(page, folder)
     else:
-        from pipeline.data import SPLIT_PREFIXES
+        from pipeline.shards import SPLIT_PREFIXES
 
         page.text("TFRecords that are read as they are, without a manifest; ImportExampleGen counts them.")
         found = [(path, os.path.basename(path)) for path in files.below(folder)]

@@ -5,10 +5,11 @@ The module has one function,
     find(context: SourceContext) -> Iterator[Item | Reject]
 
 which names every input picture once, without decoding any: an Item says in which file its bytes lie (a whole
-encoded file, or an encoded picture or raw uint8 pixels at an offset), its class, and its split if the data
-brings one. What cannot be used is a Reject with the reason. Data with a list of classes gives it to
-`context.index`. An input that makes no sense as a whole raises UsageError (not this kind of data) or
-DataRefusedError (damaged). Hashing, splitting, decoding and writing are not a source's business.
+encoded file, or an encoded picture or raw uint8 pixels at an offset), its class or its boxes, and its split
+if the data brings one. What cannot be used is a Reject with the reason. Data with a list of classes gives it
+to `context.index`; names of boxes' classes go through `context.label_map()`. An input that makes no sense as
+a whole raises UsageError (not this kind of data) or DataRefusedError (damaged). Hashing, splitting, decoding
+and writing are not a source's business.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from pathlib import Path
 
 from components.errors import UsageError
 from components.ingest.index import Index, Item, Reject
+from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.splits import split_named
+from schemas import features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,7 @@ class SourceContext:
     split_names: see IngestOptions.
     scratch: a folder that lasts until the shards are published, for raw pixels that lie in no file as they
         are.
+    given_label_map: see IngestOptions.label_map.
     """
 
     root: Path
@@ -44,6 +48,17 @@ class SourceContext:
     index: Index
     split_names: Mapping[str, str]
     scratch: Path
+    given_label_map: Path | None = None
+
+    def label_map(self) -> LabelMap | None:
+        """The label map that was given, else the only one that lies in INPUT, else None.
+
+        Its classes become those of the data. Raises UsageError for one that cannot be read, or for several.
+        """
+        found = find_label_map(self.given_label_map, self.root, (entry.path for entry in self.index.files()))
+        if found is not None:
+            self.index.set_class_names(found.class_names())
+        return found
 
     def split_named(self, name: str) -> str | None:
         """See components.ingest.splits.split_named."""
@@ -58,6 +73,9 @@ class SourceContext:
 class Source:
     """module: dotted name, imported when the source is used. suffixes: INPUT may be a file that ends so.
 
+    tasks: what its data can be for. beside: INPUT is a file that, in a folder of this name, tells of the
+        files beside that folder.
+
     takes_names: INPUT may also be a data set's name. The module then has is_name(given), whether INPUT is
         one, and locate(name), the folder that is read for it; locate may download.
     """
@@ -66,6 +84,12 @@ class Source:
     needs_input: bool = True
     suffixes: tuple[str, ...] = ()
     takes_names: bool = False
+    tasks: tuple[str, ...] = (features.CLASSIFICATION,)
+    beside: str | None = None
+
+    def root_of(self, file: Path) -> Path:
+        """The folder whose files are looked at where INPUT is a file that the source reads itself."""
+        return file.parent.parent if file.parent.name.lower() == self.beside else file.parent
 
     def find(self, context: SourceContext) -> Iterator[Item | Reject]:
         """See the module's docstring."""
@@ -84,7 +108,13 @@ class Source:
 
 SOURCES: Mapping[str, Source] = {
     "cifar": Source("components.ingest.sources.cifar"),
-    "csv": Source("components.ingest.sources.csv_file", suffixes=(".csv",)),
+    "coco": Source(
+        "components.ingest.sources.coco",
+        suffixes=(".json",),
+        tasks=(features.DETECTION,),
+        beside="annotations",
+    ),
+    "csv": Source("components.ingest.sources.csv_file", suffixes=(".csv",), tasks=features.TASKS),
     "digits": Source("components.ingest.sources.digits", needs_input=False),
     "folder": Source("components.ingest.sources.folder"),
     "idx": Source("components.ingest.sources.idx"),
@@ -94,7 +124,9 @@ SOURCES: Mapping[str, Source] = {
         suffixes=tuple(
             f".{name}{gz}" for name in ("tfrecord", "tfrecords", "tfrec", "record") for gz in ("", ".gz")
         ),
+        tasks=features.TASKS,
     ),
+    "voc": Source("components.ingest.sources.voc", tasks=(features.DETECTION,)),
 }
 
 

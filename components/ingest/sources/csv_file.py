@@ -1,12 +1,16 @@
-"""A CSV file with a file name and a class in every row.
+"""A CSV file with a file name and a class in every row, or a file name and a box.
 
-    filename,label
-    Image_1.jpg,ATALA
+    filename,label                       filename,width,height,class,xmin,ymin,xmax,ymax
+    Image_1.jpg,ATALA                    cat.12.jpg,300,224,cat,38,19,241,191
 
 Columns, in any order and case; of several that would do, the first named here counts:
     the file   filename, file_name, file, filepath, filepaths, file_path, path, image, image_path, image_name,
     img the class  label, labels, class, class_name, category, target
     the split  split, set, subset, partition, data set          (optional)
+    the box    xmin, ymin, xmax, ymax: all of them mean detection, see components.ingest.sources.csv_boxes
+
+Several CSV files are read together if the name of each begins with another split's: train_labels.csv,
+test_labels.csv.
 
 A name is looked up beside the CSV, then in the folders below it: `Image_1.jpg` finds `train/Image_1.jpg`. One
 that fits several files is a reject, so is one that fits none. Every row gives a record, also one that repeats
@@ -16,14 +20,17 @@ another.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.errors import DataRefusedError, UsageError
-from components.ingest.files import FileEntry, is_litter, label_of
+from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
+from components.ingest.sources.lookup import Lookup
 
 FILE_COLUMNS = (
     "filename", "file_name", "file", "filepath", "filepaths", "file_path", "path", "image", "image_path",
@@ -33,117 +40,145 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data set")
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 _DELIMITERS = ",;\t|"
+_LETTERS = re.compile(r"[A-Za-z]+")
 
 
-def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a row.
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a CSV. cells: by column. where: file and line, for messages. split: None if it tells none."""
+
+    cells: dict[str, str]
+    where: str
+    split: str | None
+
+
+class Table:
+    """A CSV file: its columns, and its rows one after the other.
 
     Raises UsageError for a CSV that is not of this kind, DataRefusedError for one that is broken.
     """
-    table = context.input_file or _only_csv(context)
-    text = _text(table)
-    delimiter = max(_DELIMITERS, key=text.partition("\n")[0].count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [column.strip().lower() for column in next(rows, [])]
-    boxes = [column for column in BOX_COLUMNS if column in header]
-    if boxes:
+
+    def __init__(self, context: SourceContext, path: Path, split: str | None) -> None:
+        self.path = path
+        self._context, self._split = context, split
+        text = _text(path)
+        delimiter = max(_DELIMITERS, key=text.partition("\n")[0].count)
+        self._rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        self.header = [column.strip().lower() for column in next(self._rows, [])]
+        self.name_column = self._column(FILE_COLUMNS, "the file's name")
+        self.label_column = self._column(LABEL_COLUMNS, "the class")
+        found = [column for column in BOX_COLUMNS if column in self.header]
+        if found and len(found) < len(BOX_COLUMNS):
+            raise UsageError(
+                f"{path}: the columns {', '.join(found)} mean detection, which needs "
+                f"{', '.join(BOX_COLUMNS)}, in pixels."
+            )
+        self.has_boxes = bool(found)
+
+    def rows(self) -> Iterator[Row]:
+        """All rows that are not empty."""
+        split_column = next((column for column in SPLIT_COLUMNS if column in self.header), None)
+        try:
+            for row in self._rows:
+                cells = [cell.strip() for cell in row]
+                if not any(cells):
+                    continue
+                cells += [""] * (len(self.header) - len(cells))
+                by_column = dict(zip(reversed(self.header), reversed(cells[: len(self.header)]), strict=True))
+                brought = by_column[split_column] if split_column is not None else ""
+                split = self._context.split_named(brought) if brought else self._split
+                if brought and split is None:
+                    raise UsageError(
+                        f"{self.path}, line {self._rows.line_num}: unknown split {brought!r}. Say which "
+                        f"one it is, e.g. --split-names {brought}=test."
+                    )
+                yield Row(by_column, f"{self.path.name} line {self._rows.line_num}", split)
+        except csv.Error as error:
+            raise DataRefusedError(
+                f"{self.path}, line {self._rows.line_num}: not valid CSV ({error}); correct that line."
+            ) from error
+
+    def _column(self, names: Sequence[str], what: str) -> str:
+        for name in names:
+            if name in self.header:
+                return name
         raise UsageError(
-            f"{table}: the columns {', '.join(boxes)} mean detection, which the source csv does not support "
-            "yet. "
-            "For classification give a CSV with the columns filename,label."
+            f"{self.path}: no column for {what}: expected one of {', '.join(names)}, found "
+            f"{', '.join(self.header) or 'none'}. "
+            "The first line must name the columns, e.g. filename,label."
         )
-    name_at = _column(table, header, FILE_COLUMNS, "the file's name")
-    label_at = _column(table, header, LABEL_COLUMNS, "the class")
-    split_at = next((header.index(column) for column in SPLIT_COLUMNS if column in header), None)
-    lookup = _Lookup(context, table)
-    try:
-        for row in rows:
-            where = f"{table.name} line {rows.line_num}"
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            cells += [""] * (len(header) - len(cells))
-            brought = cells[split_at] if split_at is not None else ""
-            split = context.split_named(brought) if brought else None
-            if brought and split is None:
-                raise UsageError(
-                    f"{table}, line {rows.line_num}: unknown split {brought!r}. Say which one it is, "
-                    f"e.g. --split-names {brought}=test."
-                )
-            yield _row(context, lookup, cells[name_at], cells[label_at], split, where)
-    except csv.Error as error:
-        raise DataRefusedError(
-            f"{table}, line {rows.line_num}: not valid CSV ({error}); correct that line."
-        ) from error
 
 
-def _row(
-    context: SourceContext, lookup: _Lookup, name: str, label: str, split: str | None, where: str
-) -> Item | Reject:
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """One item a row, or where rows are boxes one item a picture.
+
+    Raises UsageError for a CSV that is not of this kind, DataRefusedError for one that is broken.
+    """
+    tables = [Table(context, path, split) for path, split in _tables(context)]
+    with_boxes = [table for table in tables if table.has_boxes]
+    if not with_boxes:
+        for table in tables:
+            lookup = Lookup(context, table.path)
+            for row in table.rows():
+                yield _labelled(context, lookup, table, row)
+    elif len(with_boxes) < len(tables):
+        one, other = with_boxes[0], next(table for table in tables if not table.has_boxes)
+        raise UsageError(
+            f"{context.shown}: {one.path.name} has boxes ({', '.join(BOX_COLUMNS)}) and {other.path.name} "
+            "has not; give the one to read as INPUT."
+        )
+    else:
+        from components.ingest.sources.csv_boxes import find_boxes
+
+        yield from find_boxes(context, tables)
+
+
+def _labelled(context: SourceContext, lookup: Lookup, table: Table, row: Row) -> Item | Reject:
+    name, label = row.cells[table.name_column], row.cells[table.label_column]
     if not name:
-        return Reject(where, f"no file name ({where})")
-    found = lookup.find(name)
+        return Reject(row.where, f"no file name ({row.where})")
+    found = lookup.find(name, row.split)
     if isinstance(found, str):
-        return Reject(name, f"{found} ({where})")
+        return Reject(name, f"{found} ({row.where})")
     if not label:
-        return Reject(found.path, f"unlabelled: no class ({where})")
+        return Reject(found.path, f"unlabelled: no class ({row.where})")
     if found.problem:
-        return Reject(found.path, f"{found.problem} ({where})")
+        return Reject(found.path, f"{found.problem} ({row.where})")
     return Item(
         path=found.path,
         file=context.absolute(found.raw),
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         label=label_of(label),
-        split=split,
+        split=row.split,
     )
 
 
-class _Lookup:
-    """Finds the file that a name in the CSV means."""
-
-    def __init__(self, context: SourceContext, table: Path) -> None:
-        self._index = context.index
-        folder = table.parent.relative_to(context.root).as_posix()
-        self._beside = "" if folder == "." else f"{folder}/"
-
-    def find(self, name: str) -> FileEntry | str:
-        """The file, or why there is none."""
-        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-        if ".." in parts or name.startswith("/"):
-            return "the name leads out of the CSV's folder"
-        if not parts:
-            return "no file name"
-        wanted = "/".join(parts)
-        same_name = [
-            entry for entry in self._index.files_named(parts[-1]) if entry.path.startswith(self._beside)
-        ]
-        for entry in same_name:
-            if entry.path == self._beside + wanted:
-                return entry
-        below = [entry for entry in same_name if entry.path.endswith(f"/{wanted}")]
-        if len(below) == 1:
-            return below[0]
-        if not below:
-            return "no such file"
-        return f"ambiguous: {len(below)} files have this name, {below[0].path} and {below[1].path} among them"
-
-
-def _only_csv(context: SourceContext) -> Path:
+def _tables(context: SourceContext) -> list[tuple[Path, str | None]]:
+    """The CSV files to read, each with the split that its name tells where there are several."""
+    if context.input_file is not None:
+        return [(context.input_file, None)]
     found = [
         context.root / entry.path
         for entry in context.index.files()
-        if entry.path.lower().endswith(".csv") and not is_litter(entry.path.rpartition("/")[2])
+        if entry.path.lower().endswith(".csv") and not entry.problem
     ]
     if len(found) == 1:
-        return found[0]
+        return [(found[0], None)]
     if not found:
         raise UsageError(
             f"{context.shown}: no .csv file in it; give the CSV file itself, or a folder that holds it."
         )
+    splits = []
+    for path in found:
+        letters = _LETTERS.match(path.name)
+        splits.append(context.split_named(letters.group()) if letters else None)
+    if None not in splits and len(set(splits)) == len(splits):
+        return list(zip(found, splits, strict=True))
     shown = ", ".join(sorted(path.relative_to(context.root).as_posix() for path in found)[:5])
     raise UsageError(
-        f"{context.shown}: {len(found)} .csv files in it ({shown}); give the one to read as INPUT."
+        f"{context.shown}: {len(found)} .csv files in it ({shown}); give the one to read as INPUT, or have "
+        "their names begin with their splits, as in train_labels.csv and test_labels.csv."
     )
 
 
@@ -155,14 +190,3 @@ def _text(table: Path) -> str:
         raise DataRefusedError(
             f"{table}, line {line}: not UTF-8 ({error.reason}); save the CSV as UTF-8."
         ) from error
-
-
-def _column(table: Path, header: Sequence[str], names: Sequence[str], what: str) -> int:
-    for name in names:
-        if name in header:
-            return header.index(name)
-    raise UsageError(
-        f"{table}: no column for {what}: expected one of {', '.join(names)}, found "
-        f"{', '.join(header) or 'none'}. "
-        "The first line must name the columns, e.g. filename,label."
-    )

@@ -5,8 +5,13 @@ Read are `image/encoded` and the class: `image/class/text`, or `image/class/labe
 so on, so that those of ImageNet, which begin with 1, are right too. The other features are made anew from the
 image.
 
-A file's split is that of its name's beginning (train-00000-of-00010, validation_3.tfrec), or else of its
-folder's. Its checksums are checked, so a file that was cut off or damaged is refused, never read in part.
+Records with `image/object/class/text` or `image/object/class/label` are for detection, those of the Object
+Detection API among them: components.ingest.sources.tfrecord_boxes. The first record that has a class or boxes
+tells for all.
+
+A file's split is told by the first word of its name that is a split's (train-00000-of-00010,
+validation_3.tfrec, pascal_train.record), or else by its folder. Its checksums are checked, so a file that was
+cut off or damaged is refused, never read in part.
 """
 
 from __future__ import annotations
@@ -22,10 +27,13 @@ from google.protobuf.message import DecodeError
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
+from components.ingest.boxes import Annotation
 from components.ingest.example import parse_example
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Item, Reject
+from components.ingest.label_map import LabelMap
 from components.ingest.sources import SourceContext
+from components.ingest.sources.tfrecord_boxes import annotation_of, task_of
 from components.ingest.tfrecord import (
     DATA_OFFSET_BYTES,
     GZIP_ERRORS,
@@ -35,7 +43,7 @@ from components.ingest.tfrecord import (
 )
 from schemas import features
 
-_LETTERS = re.compile(r"^[A-Za-z]+")
+_LETTERS = re.compile(r"[A-Za-z]+")
 _GZIP_MAGIC = b"\x1f\x8b"
 _COPY_BYTES = 1 << 20
 # What is found beside TFRecords and is none: it is neither read nor counted as rejected.
@@ -48,7 +56,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     Raises UsageError if INPUT holds no TFRecord file, DataRefusedError for a damaged one, or for labels and
     class names that contradict each other.
     """
-    classes = _Classes()
+    read = None
     files = 0
     for entry in _entries(context):
         if entry.problem:
@@ -64,17 +72,19 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         with file.open("rb") as opened:
             for number, record in enumerate(records_in(opened, f"{context.shown}: {entry.path}")):
                 where = f"{entry.path}#{number}"
-                found = _found(record, where, classes)
+                read = read or _reader(context, record)
+                found = (read or _Labels()).read(record, where)
                 if isinstance(found, Reject):
                     yield found
                 else:
-                    path, encoded, label = found
+                    path, encoded, label, boxes = found
                     yield Item(
                         path=path,
                         file=os.fsencode(file),
                         offset=position + DATA_OFFSET_BYTES + record.index(encoded),
                         size_bytes=len(encoded),
                         label=label,
+                        boxes=boxes,
                         split=split,
                     )
                 position += len(record) + OVERHEAD_BYTES
@@ -83,14 +93,15 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             f"{context.shown}: no TFRecord file in it (names like train-00000-of-00010 or train.tfrecord, "
             "gzipped or not)."
         )
-    if names := classes.in_order():
+    if read is not None and (names := read.classes.in_order()):
         context.index.set_class_names(names)
 
 
 class _Classes:
-    """What the records say about the classes; it must fit together."""
+    """What the records say about the classes, by these two features; it must fit together."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str, text: str) -> None:
+        self._label, self._text = label, text
         self._texts: dict[int, str] = {}
         self._labels: dict[str, int] = {}
         self._without_label = False
@@ -99,23 +110,23 @@ class _Classes:
     def name(self, label: int | None, text: str, where: str) -> str | Reject:
         """The class that a record with this label and text is of."""
         if label is None and not text:
-            return Reject(where, f"unlabelled: neither {features.LABEL_TEXT} nor {features.LABEL}")
+            return Reject(where, f"unlabelled: neither {self._text} nor {self._label}")
         if self._has_texts is None:
             self._has_texts = bool(text)
         if self._has_texts and not text:
-            return Reject(where, f"unlabelled: no {features.LABEL_TEXT}, which other records have")
+            return Reject(where, f"unlabelled: no {self._text}, which other records have")
         name = text if self._has_texts else str(label)
         if label is None:
             self._without_label = True
             return name
         if (known := self._texts.setdefault(label, name)) != name:
             raise DataRefusedError(
-                f"{where}: {features.LABEL} {label} stands for both {known!r} and {name!r}: these files do "
+                f"{where}: {self._label} {label} stands for both {known!r} and {name!r}: these files do "
                 "not belong together."
             )
         if (other := self._labels.setdefault(name, label)) != label:
             raise DataRefusedError(
-                f"{where}: {features.LABEL_TEXT} {name!r} has both {features.LABEL} {other} and {label}: "
+                f"{where}: {self._text} {name!r} has both {self._label} {other} and {label}: "
                 "these files do not belong together."
             )
         return name
@@ -162,25 +173,67 @@ def _readable(context: SourceContext, entry: FileEntry, number: int) -> Path | N
 
 def _split(context: SourceContext, path: str) -> str | None:
     *folders, name = path.split("/")
-    letters = _LETTERS.match(name)
-    split = context.split_named(letters.group()) if letters else None
+    split = next(filter(None, map(context.split_named, _LETTERS.findall(name))), None)
     return split or (context.split_named(folders[-1]) if folders else None)
 
 
-def _found(record: bytes, where: str, classes: _Classes) -> tuple[str, bytes, str] | Reject:
-    """`image/filename`, the encoded image and the class of a record."""
+# `image/filename`, the encoded image, its class or "", its boxes or None.
+_Found = tuple[str, bytes, str, "Annotation | None"]
+
+
+def _reader(context: SourceContext, record: bytes) -> _Labels | _Boxes | None:
+    """What reads records like this one; None where it does not tell."""
+    try:
+        task = task_of(parse_example(record))
+    except DecodeError:
+        return None
+    if task == features.DETECTION:
+        return _Boxes(context.label_map())
+    return None if task is None else _Labels()
+
+
+class _Labels:
+    """Reads records with one class each."""
+
+    def __init__(self) -> None:
+        self.classes = _Classes(features.LABEL, features.LABEL_TEXT)
+
+    def read(self, record: bytes, where: str) -> _Found | Reject:
+        values = _picture(record, where)
+        if isinstance(values, Reject):
+            return values
+        text = label_of(displayed(_one(values, features.LABEL_TEXT, bytes) or b""))
+        name = self.classes.name(_one(values, features.LABEL, int), text, where)
+        return name if isinstance(name, Reject) else (*_told(values, where), name, None)
+
+
+class _Boxes:
+    """Reads records with boxes."""
+
+    def __init__(self, label_map: LabelMap | None) -> None:
+        self.classes = _Classes(features.BOX_LABEL, features.BOX_TEXT)
+        self._label_map = label_map
+
+    def read(self, record: bytes, where: str) -> _Found | Reject:
+        values = _picture(record, where)
+        if isinstance(values, Reject):
+            return values
+        boxes = annotation_of(values, where, self._label_map, self.classes.name)
+        return boxes if isinstance(boxes, Reject) else (*_told(values, where), "", boxes)
+
+
+def _picture(record: bytes, where: str) -> dict[str, list[Any]] | Reject:
+    """The features of a record that has a picture."""
     try:
         values = parse_example(record)
     except DecodeError:
         return Reject(where, "not a tf.train.Example")
-    encoded = _one(values, features.ENCODED, bytes)
-    if not encoded:
-        return Reject(where, f"no {features.ENCODED}")
-    text = label_of(displayed(_one(values, features.LABEL_TEXT, bytes) or b""))
-    name = classes.name(_one(values, features.LABEL, int), text, where)
-    if isinstance(name, Reject):
-        return name
-    return displayed(_one(values, features.FILENAME, bytes) or b"") or where, encoded, name
+    return values if _one(values, features.ENCODED, bytes) else Reject(where, f"no {features.ENCODED}")
+
+
+def _told(values: dict[str, list[Any]], where: str) -> tuple[str, bytes]:
+    name = displayed(_one(values, features.FILENAME, bytes) or b"") or where
+    return name, _one(values, features.ENCODED, bytes)
 
 
 def _one(values: dict[str, list[Any]], feature: str, kind: type) -> Any:

@@ -1,0 +1,127 @@
+"""A JSON object read piece by piece: lists that do not fit into memory, element after element.
+
+COCO's annotations of its train split are one JSON object of half a gigabyte, several in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_CHUNK_CHARS = 1 << 20
+# The annotation of a crowd takes some hundred kilobytes.
+_MOST_CHARS = 1 << 26
+_SPACE = " \t\r\n"
+
+
+class JsonError(Exception):
+    """What is wrong, with the line."""
+
+
+def read_object(file: Path) -> Iterator[tuple[str, Any]]:
+    """(key, value) of a file's outermost object; of a list one pair for each of its elements.
+
+    An empty list gives nothing. Raises JsonError for a file that is no such JSON, or cut off.
+    """
+    reader = _Reader(file)
+    try:
+        reader.expect("{")
+        if reader.accept("}"):
+            return
+        while True:
+            key = reader.value()
+            if not isinstance(key, str):
+                raise reader.error("expected a name in quotes")
+            reader.expect(":")
+            if reader.accept("["):
+                if not reader.accept("]"):
+                    while True:
+                        yield key, reader.value()
+                        if not reader.accept(","):
+                            break
+                    reader.expect("]")
+            else:
+                yield key, reader.value()
+            if not reader.accept(","):
+                break
+        reader.expect("}")
+        if reader.peek():
+            raise reader.error("expected nothing after the object")
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise reader.error(str(error)) from error
+    finally:
+        reader.close()
+
+
+class _Reader:
+    def __init__(self, file: Path) -> None:
+        self._file = file.open(encoding="utf-8-sig")
+        self._text = ""
+        self._at = 0
+        self._line = 1
+        self._decoder = json.JSONDecoder()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def error(self, what: str, at: int | None = None) -> JsonError:
+        """An error at the place that is read, or at another one of the text in hand."""
+        at = self._at if at is None else at
+        return JsonError(f"line {self._line + self._text.count(chr(10), 0, at)}: {what}")
+
+    def _more(self) -> bool:
+        """Reads on; as much again as there is, so that long values are not tried too often."""
+        read = self._file.read(max(_CHUNK_CHARS, len(self._text) - self._at))
+        self._line += self._text.count("\n", 0, self._at)
+        self._text, self._at = self._text[self._at :] + read, 0
+        return bool(read)
+
+    def peek(self) -> str:
+        """The next letter that is no space; "" at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in _SPACE:
+                    return self._text[self._at]
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def accept(self, letter: str) -> bool:
+        """Whether it is the next letter, which is then passed."""
+        if self.peek() != letter:
+            return False
+        self._at += 1
+        return True
+
+    def expect(self, letter: str) -> None:
+        """Passes the letter."""
+        if not self.accept(letter):
+            found = self.peek()
+            raise self.error(f"expected {letter!r}, found {found!r}" if found else "the file is cut off")
+
+    def value(self) -> Any:
+        """The next value, whole."""
+        self.peek()
+        while True:
+            error: json.JSONDecodeError | None = None
+            end, value = -1, None
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as caught:
+                error = caught
+            # A number may go on where the text in hand ends.
+            if error is None and end < len(self._text):
+                self._at = end
+                return value
+            if len(self._text) - self._at > _MOST_CHARS:
+                raise self.error(f"a value of more than {_MOST_CHARS >> 20} MiB")
+            # Far from the end of what is in hand no more of it makes it right.
+            hopeless = error is not None and error.pos < len(self._text) - 64
+            if hopeless or not self._more():
+                if error is None:
+                    self._at = end
+                    return value
+                what = error.msg if hopeless else f"the file is cut off ({error.msg})"
+                raise self.error(what, min(error.pos, len(self._text))) from error

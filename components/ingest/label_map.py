@@ -1,0 +1,148 @@
+"""Label maps: which number each class of boxes has.
+
+The Object Detection API's text form of StringIntLabelMap, usually a file `label_map.pbtxt`:
+
+    item { id: 1 name: 'n02123045' display_name: 'cat' }
+
+https://github.com/tensorflow/models/blob/master/research/object_detection/protos/string_int_label_map.proto
+A class is called by its display name where it has one; in the data it may be called by either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest.boxes import Annotation
+from components.ingest.files import label_of
+
+SUFFIX = ".pbtxt"
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelMap:
+    """file: where it was read. names: class by the number that the file gives it, in the order of numbers.
+
+    by_text: class by each of the words that may stand for it.
+    """
+
+    file: Path
+    names: dict[int, str]
+    by_text: dict[str, str]
+
+    def class_names(self) -> list[str]:
+        """All classes, in the order of their numbers; in records they are 1, 2 and so on."""
+        return list(self.names.values())
+
+    def named(self, text: str, where: str) -> str:
+        """The class that is called so. Raises DataRefusedError for one that the map does not have."""
+        if text not in self.by_text:
+            raise DataRefusedError(
+                f"{where}: the class {text!r} is not in the label map {self.file}: it has "
+                f"{_shown(list(self.by_text))}. Add it there, or correct the annotation."
+            )
+        return self.by_text[text]
+
+    def apply(self, annotation: Annotation, where: str) -> Annotation:
+        """The annotation with its classes called as here. Raises DataRefusedError like `named`."""
+        boxes = (dataclasses.replace(box, label=self.named(box.label, where)) for box in annotation.boxes)
+        return dataclasses.replace(annotation, boxes=tuple(boxes))
+
+    def numbered(self, number: int, where: str) -> str:
+        """The class of that number. Raises DataRefusedError for one that the map does not have."""
+        if number not in self.names:
+            raise DataRefusedError(
+                f"{where}: the class {number} is not in the label map {self.file}: it has "
+                f"{_shown(list(self.names))}. Is it the label map of this data?"
+            )
+        return self.names[number]
+
+
+def read_label_map(file: Path) -> LabelMap:
+    """Reads a label map. Raises UsageError, with the line where there is one, for anything else."""
+    from google.protobuf import text_format
+
+    how = "Expected items like: item { id: 1 name: 'cat' }"
+    try:
+        parsed = text_format.Parse(file.read_text(encoding="utf-8"), _message_class()())
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        where = f", line {line}" if line else ""
+        # The parser says the line before it says what is wrong.
+        what = re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")
+        raise UsageError(f"label map {file}{where}: {what}. {how}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"label map {file}: cannot be read: {error}. {how}") from error
+    names: dict[int, str] = {}
+    by_text: dict[str, str] = {}
+    for at, item in enumerate(parsed.item, start=1):
+        where = f"label map {file}, item {at}"
+        name, shown = label_of(item.name), label_of(item.display_name)
+        if not (name or shown) or not item.HasField("id"):
+            raise UsageError(f"{where}: it has no {'id' if name or shown else 'name'}. {how}")
+        if item.id < 1:
+            raise UsageError(f"{where} ({shown or name}): its id is {item.id}; 0 is the background. {how}")
+        if item.id in names:
+            raise UsageError(f"{where} ({shown or name}): the id {item.id} is {names[item.id]!r} already.")
+        names[item.id] = shown or name
+        for text in sorted({name, shown} - {""}):
+            if text in by_text:
+                raise UsageError(f"{where}: {text!r} stands for two classes.")
+            by_text[text] = shown or name
+    if not names:
+        raise UsageError(f"label map {file}: it has no items. {how}")
+    return LabelMap(file, dict(sorted(names.items())), by_text)
+
+
+def find_label_map(given: Path | None, root: Path, paths: Iterable[str]) -> LabelMap | None:
+    """The label map that was given, else the only .pbtxt file among the paths below root, else None.
+
+    Raises UsageError for one that cannot be read, and for several.
+    """
+    if given is not None:
+        return read_label_map(given)
+    beside = [root / path for path in paths if path.lower().endswith(SUFFIX)]
+    if len(beside) > 1:
+        raise UsageError(
+            f"{root}: {len(beside)} label maps in it ({', '.join(path.name for path in beside[:3])}): say "
+            "which one it is, by data.label_map in a recipe, --label-map of mirante ingest."
+        )
+    return read_label_map(beside[0]) if beside else None
+
+
+def _shown(values: list[Any]) -> str:
+    return ", ".join(map(str, values[:10])) + (f" and {len(values) - 10} more" if len(values) > 10 else "")
+
+
+@functools.lru_cache(maxsize=1)
+def _message_class() -> Any:
+    """StringIntLabelMap, in a descriptor pool of its own: only the text form is read, by names."""
+    from google.protobuf import descriptor_pb2, descriptor_pool
+
+    from components.ingest.example import message_class
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="mirante/labels.proto", package="mirante", syntax="proto2")
+    item = file.message_type.add(name="Item")
+    keypoint = file.message_type.add(name="Keypoint")
+    for message, fields in (
+        (item, {"name": kinds.TYPE_STRING, "id": kinds.TYPE_INT32, "display_name": kinds.TYPE_STRING,
+                "frequency": kinds.TYPE_STRING, "instance_count": kinds.TYPE_INT32}),
+        (keypoint, {"id": kinds.TYPE_INT32, "label": kinds.TYPE_STRING}),
+    ):  # fmt: skip
+        for number, (name, kind) in enumerate(fields.items(), start=1):
+            message.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
+    for number, name in enumerate(("ancestor_ids", "descendant_ids"), start=11):
+        item.field.add(name=name, number=number, type=kinds.TYPE_INT32, label=kinds.LABEL_REPEATED)
+    whole = file.message_type.add(name="StringIntLabelMap")
+    for message, name, number, kind in ((item, "keypoints", 13, "Keypoint"), (whole, "item", 1, "Item")):
+        field = message.field.add(name=name, number=number, type=kinds.TYPE_MESSAGE)
+        field.label, field.type_name = kinds.LABEL_REPEATED, f".mirante.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_class(pool.FindMessageTypeByName("mirante.StringIntLabelMap"))

@@ -1,0 +1,206 @@
+"""COCO: pictures, boxes and classes in one JSON file.
+
+    annotations/instances_train2017.json, train2017/*.jpg, annotations/instances_val2017.json, val2017/*.jpg
+    train/_annotations.coco.json, train/*.jpg, valid/...
+
+https://cocodataset.org/#format-data: `images` have an id, a file_name, width and height; `annotations` an
+image_id, a category_id and a bbox [x, y, width, height] in pixels; `categories` an id and a name.
+
+The categories that a box is of are the classes, in the order of their ids, numbered anew from 1. An
+annotation with `iscrowd` 1 stands for many objects in one box: it is kept and marked difficult, which the
+evaluation passes over, as COCO's own does. A picture without annotations is background. Segments are not
+read. Pictures that the JSON does not name are none of the data.
+
+INPUT is the JSON file, then its name tells no split; or a folder: all its instances_*.json and
+*_annotations.coco.json, whose split is told by their names, else by their folders; or its only .json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest.boxes import Box
+from components.ingest.files import label_of
+from components.ingest.index import Item, Reject
+from components.ingest.json_stream import JsonError, read_object
+from components.ingest.label_map import LabelMap
+from components.ingest.sources import SourceContext
+from components.ingest.sources.gather import Gathered, number
+from components.ingest.sources.lookup import Lookup, split_of_folders
+
+_KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)
+_WORDS = re.compile(r"[A-Za-z]+")
+
+
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """One item a picture of the JSON files.
+
+    Raises UsageError if INPUT holds no such file, DataRefusedError for one that is damaged, of another kind,
+    or contradicts itself.
+    """
+    # COCO brings its own classes: a label map counts if it was given.
+    label_map = context.label_map() if context.given_label_map is not None else None
+    gathered = Gathered(context)
+    categories = _Categories()
+    for at, file in enumerate(_files(context)):
+        yield from _List(context, gathered, categories, file, at).read(label_map)
+    if label_map is None:
+        context.index.set_class_names(categories.used())
+    yield from gathered.inputs()
+
+
+class _Categories:
+    """The classes of all files, which must be the same."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._used: set[int] = set()
+
+    def add(self, key: int, name: str, where: str) -> None:
+        if self._names.setdefault(key, name) != name:
+            raise DataRefusedError(
+                f"{where}: the category {key} is {name!r}, and {self._names[key]!r} elsewhere: these files "
+                "do not belong together."
+            )
+
+    def used(self) -> list[str]:
+        """Those that a box is of, in the order of their ids."""
+        return [self._names[key] for key in sorted(self._used)]
+
+    def name(self, key: int, where: str) -> str:
+        if key not in self._names:
+            raise DataRefusedError(
+                f"{where}: category_id {key} is none of the categories, which are "
+                f"{', '.join(map(str, sorted(self._names)[:10])) or 'none'}. Correct the file."
+            )
+        self._used.add(key)
+        return self._names[key]
+
+
+class _List:
+    """One JSON file."""
+
+    def __init__(
+        self,
+        context: SourceContext,
+        gathered: Gathered,
+        categories: _Categories,
+        file: Path,
+        at: int,
+    ) -> None:
+        self._gathered, self._categories = gathered, categories
+        self._file, self._at = file, at
+        self._lookup = Lookup(context, file)
+        # Where it is the only one it tells the folder of its pictures, and nothing else.
+        self._folder_split = _split(context, file.relative_to(context.root).as_posix())
+        self._split = None if context.input_file is not None else self._folder_split
+
+    def read(self, label_map: LabelMap | None) -> Iterator[Reject]:
+        """Adds what the file tells to what was gathered; what belongs to no picture is a reject.
+
+        In two passes, since annotations may stand before what they refer to.
+        """
+        lists = set()
+        for key, value in self._pairs():
+            lists.add(key)
+            if key == "categories":
+                where = f"{self._file}, category {_shown(value, 'name')}"
+                self._categories.add(_whole(value, "id", where), _name(value, where), where)
+            elif key == "images":
+                self._add_picture(value)
+        if not lists & {"images", "annotations", "categories"}:
+            raise UsageError(
+                f"{self._file}: no COCO annotations: expected lists images, annotations and categories, "
+                f"found {', '.join(sorted(lists)[:10]) or 'nothing'}."
+            )
+        for key, value in self._pairs():
+            if key == "annotations":
+                yield from self._add_box(value, label_map)
+
+    def _pairs(self) -> Iterator[tuple[str, Any]]:
+        try:
+            yield from read_object(self._file)
+        except JsonError as error:
+            raise DataRefusedError(f"{self._file}, {error}. Get the file again, or correct it.") from error
+
+    def _key(self, image_id: int) -> str:
+        return f"{self._at} {image_id}"
+
+    def _add_picture(self, value: Any) -> None:
+        where = f"{self._file.name}, image {_shown(value, 'id')}"
+        image_id, name = _whole(value, "id", where), value.get("file_name")
+        if not isinstance(name, str):
+            raise DataRefusedError(f"{where}: expected a file_name, found {name!r}. Correct the file.")
+        if self._gathered.told(self._key(image_id)) is not None:
+            raise DataRefusedError(f"{where}: its id is there twice. Correct the file.")
+        try:
+            size = number(value.get("width") or 0), number(value.get("height") or 0)
+        except ValueError:
+            size = 0.0, 0.0
+        found = self._lookup.find(name, self._folder_split)
+        told = size if min(size) > 0 else None
+        self._gathered.add_picture(self._key(image_id), name, found, self._split, told, where)
+
+    def _add_box(self, value: Any, label_map: LabelMap | None) -> Iterator[Reject]:
+        where = f"{self._file.name}, annotation {_shown(value, 'id')}"
+        key = self._key(_whole(value, "image_id", where))
+        if self._gathered.told(key) is None:
+            yield Reject(where, f"its image_id {value['image_id']} is none of the images")
+            return
+        name = self._categories.name(_whole(value, "category_id", where), where)
+        try:
+            bbox = value.get("bbox")
+            if not isinstance(bbox, list) or len(bbox) != 4:
+                raise ValueError(f"expected [x, y, width, height], found {str(bbox)[:40]}")
+            x, y, width, height = map(number, bbox)
+        except ValueError as error:
+            self._gathered.spoil(key, f"bbox: {error} ({where})")
+            return
+        if label_map is not None:
+            name = label_map.named(name, where)
+        crowd = bool(value.get("iscrowd"))
+        self._gathered.add_box(key, Box(name, x, y, x + width, y + height, difficult=crowd))
+
+
+def _files(context: SourceContext) -> list[Path]:
+    """The JSON files to read."""
+    if context.input_file is not None:
+        return [context.input_file]
+    paths = [entry.path for entry in context.index.files() if entry.path.lower().endswith(".json")]
+    known = [path for path in paths if _KNOWN_NAMES.fullmatch(path.rpartition("/")[2])]
+    if not known and len(paths) != 1:
+        shown = f"{len(paths)} other .json files ({', '.join(paths[:3])})" if paths else "no .json file"
+        raise UsageError(
+            f"{context.shown}: expected files like annotations/instances_train2017.json, found {shown}. Give "
+            "the file itself as INPUT."
+        )
+    return [context.root / path for path in known or paths]
+
+
+def _split(context: SourceContext, path: str) -> str | None:
+    words = _WORDS.findall(path.rpartition("/")[2])
+    return next(filter(None, map(context.split_named, words)), None) or split_of_folders(context, path)
+
+
+def _whole(value: Any, key: str, where: str) -> int:
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise DataRefusedError(
+            f"{where}: expected a whole number as {key}, found {found!r}. Correct the file."
+        )
+    return found
+
+
+def _name(value: Any, where: str) -> str:
+    name = value.get("name")
+    if not isinstance(name, str) or not label_of(name):
+        raise DataRefusedError(f"{where}: expected a name, found {name!r}. Correct the file.")
+    return label_of(name)
+
+
+def _shown(value: Any, key: str) -> str:
+    return str(value.get(key) if isinstance(value, dict) else value)[:40]

@@ -1,0 +1,97 @@
+"""A CSV file with a box in every row, as the Object Detection API's tutorials have it:
+
+    filename,width,height,class,xmin,ymin,xmax,ymax
+    cat.12.jpg,300,224,cat,38,19,241,191
+    meadow.jpg,640,480,,,,,
+
+Boxes are in pixels, fractions allowed, of a picture of width x height (both may be missing, or 0). A row
+without class and box is a picture on which there is nothing. `difficult` and `truncated` (0 or 1) may be
+columns, too. Rows of one picture need not stand together. A picture that one of its rows spoils is rejected:
+what that row should have told would else count as background.
+"""  # noqa: D415 - it goes on with an example
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from components.errors import UsageError
+from components.ingest.boxes import Box, Size
+from components.ingest.files import label_of
+from components.ingest.index import Item, Reject
+from components.ingest.sources import SourceContext
+from components.ingest.sources.csv_file import BOX_COLUMNS, Row, Table
+from components.ingest.sources.gather import Gathered, number
+from components.ingest.sources.lookup import Lookup
+
+
+def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item | Reject]:
+    """One item a picture that a row names, per split.
+
+    Raises UsageError where all boxes are shares instead of pixels, DataRefusedError for a class that the
+    label map does not have.
+    """
+    label_map = context.label_map()
+    gathered = Gathered(context)
+    largest = 0.0
+    for table in tables:
+        lookup = Lookup(context, table.path)
+        for row in table.rows():
+            name = row.cells[table.name_column]
+            if not name:
+                yield Reject(row.where, f"no file name ({row.where})")
+                continue
+            found = lookup.find(name, row.split)
+            # The name where there is no file: each that is missing is told once.
+            key = f"{row.split} {found if isinstance(found, str) else 'file'} "
+            key += name if isinstance(found, str) else found.path
+            try:
+                size, box = _read(table, row)
+            except ValueError as error:
+                size, box = None, str(error)
+            told = gathered.told(key)
+            if told is None:
+                gathered.add_picture(key, name, found, row.split, size, row.where)
+            elif size != told[0] and not isinstance(box, str):
+                gathered.spoil(key, f"{row.where} gives another size than {told[1]}")
+            if isinstance(box, str):
+                gathered.spoil(key, f"{box} ({row.where})")
+            elif box is not None:
+                largest = max(largest, *box.sides)
+                if label_map is not None:
+                    box = Box(label_map.named(box.label, row.where), *box.sides, box.difficult, box.truncated)
+                gathered.add_box(key, box)
+    if 0.0 < largest <= 1.0:
+        raise UsageError(
+            f"{tables[0].path}: all its boxes lie within 0 .. 1, so they are shares of the pictures; "
+            f"expected {', '.join(BOX_COLUMNS)} in pixels. Multiply them by the pictures' width and height."
+        )
+    yield from gathered.inputs()
+
+
+def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
+    """The annotated size and the box of a row. Raises ValueError, which says what is wrong with it."""
+    cells = row.cells
+    sides = {column: cells[column] for column in BOX_COLUMNS}
+    size = (_or_0(cells, "width"), _or_0(cells, "height"))
+    told = size if min(size) > 0 else None
+    label = label_of(cells[table.label_column])
+    if not label and not any(sides.values()):
+        return told, None
+    if not label:
+        raise ValueError("unlabelled: a box without a class")
+    values = []
+    for column, text in sides.items():
+        try:
+            values.append(number(text))
+        except ValueError as error:
+            raise ValueError(f"{column}: {error}") from None
+    difficult, truncated = (_or_0(cells, column) != 0 for column in ("difficult", "truncated"))
+    return told, Box(label, *values, difficult=difficult, truncated=truncated)
+
+
+def _or_0(cells: dict[str, str], column: str) -> float:
+    text = cells.get(column, "")
+    try:
+        return number(text) if text else 0.0
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None

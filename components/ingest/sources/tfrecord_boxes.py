@@ -1,0 +1,77 @@
+"""Boxes of a tf.train.Example as the Object Detection API writes them.
+
+The sides are shares already. The class is `image/object/class/text`, or `image/object/class/label` by the
+label map; without either it is called by its number. `difficult`, `is_crowd` and `group_of` (Open Images) all
+mark what the evaluation passes over. All lists but the sides may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from components.ingest.boxes import Annotation, Box
+from components.ingest.files import displayed, label_of
+from components.ingest.index import Reject
+from components.ingest.label_map import LabelMap
+from schemas import features
+
+_PASSED_OVER = (features.BOX_DIFFICULT, "image/object/is_crowd", "image/object/group_of")
+
+Values = Mapping[str, list[Any]]
+# The class of a label (None where there is none), a text ("" where there is none), at a place.
+NameOf = Callable[["int | None", str, str], "str | Reject"]
+
+
+def task_of(values: Values) -> str | None:
+    """What a record is for by its features' names; None where it has neither a class nor boxes.
+
+    ImageNet's records have boxes beside the picture's one class; those without a class of their own.
+    """
+    if features.BOX_LABEL in values or features.BOX_TEXT in values:
+        return features.DETECTION
+    if features.LABEL in values or features.LABEL_TEXT in values:
+        return features.CLASSIFICATION
+    return None
+
+
+def annotation_of(
+    values: Values, where: str, label_map: LabelMap | None, name_of: NameOf
+) -> Annotation | Reject:
+    """The boxes of a record, or why they cannot be used.
+
+    name_of: tells a class where there is no label map.
+    """
+    sides = [values.get(name, []) for name in features.BOX_SIDES]
+    count = len(sides[0])
+    for name in (*features.BOX_SIDES, features.BOX_LABEL, features.BOX_TEXT, *_PASSED_OVER):
+        if len(found := values.get(name, [])) != count and (found or name in features.BOX_SIDES):
+            return Reject(where, f"{name} has {len(found)} values, {features.BOX_XMIN} has {count}")
+    if not all(isinstance(side, float) and math.isfinite(side) for values_of in sides for side in values_of):
+        return Reject(where, f"{features.BOX_XMIN} and the other sides must be finite floats")
+    labels = values.get(features.BOX_LABEL) or [None] * count
+    texts = values.get(features.BOX_TEXT) or [b""] * count
+    passed_over = [any(flags) for flags in zip(*_flags(values, _PASSED_OVER, count), strict=True)]
+    (truncated,) = _flags(values, (features.BOX_TRUNCATED,), count)
+    boxes = []
+    for at in range(count):
+        label, text = labels[at], label_of(displayed(texts[at]))
+        if label_map is None:
+            name = name_of(label, text, where)
+            if isinstance(name, Reject):
+                return name
+        elif text:
+            name = label_map.named(text, where)
+        elif label is not None:
+            name = label_map.numbered(label, where)
+        else:
+            return Reject(where, f"unlabelled: neither {features.BOX_TEXT} nor {features.BOX_LABEL}")
+        xmin, ymin, xmax, ymax = (side[at] for side in sides)
+        boxes.append(Box(name, xmin, ymin, xmax, ymax, passed_over[at], bool(truncated[at])))
+    width, height = (values.get(name) or [0] for name in (features.WIDTH, features.HEIGHT))
+    return Annotation(tuple(boxes), (width[0], height[0]), in_shares=True)
+
+
+def _flags(values: Values, names: tuple[str, ...], count: int) -> list[list[Any]]:
+    return [found if len(found := values.get(name, [])) == count else [0] * count for name in names]

@@ -1,0 +1,150 @@
+"""Pascal VOC: an XML file with the boxes of one picture, beside it or in folders of their own.
+
+    cat.12.jpg, cat.12.xml                                    in one folder
+    train/cat.12.jpg, train/cat.12.xml, test/...              in folders with names of splits
+    images/cat.12.jpg, annotations/xmls/cat.12.xml            in folders beside each other
+    VOC2012/JPEGImages, Annotations, ImageSets/Main/*.txt     as the VOC challenges have it
+
+http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html#SECTION00092000000000000000
+
+A picture belongs to an XML file that has its name, or else names it (`filename`), and lies in the same
+folder; else in the nearest folder above, or one below that. So files that were renamed together stay
+together. Where there are lists in ImageSets/Main, they tell the splits, and what is in none of them is left
+out. Otherwise the folders do, and a picture without an XML file is unlabelled: a reject.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import UsageError
+from components.ingest.files import FileEntry
+from components.ingest.index import Item, Reject
+from components.ingest.label_map import LabelMap
+from components.ingest.sources import SourceContext
+from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.voc_sets import ImageSets
+from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
+
+_XML = ".xml"
+# What lies beside pictures and annotations and is neither: not read, not counted.
+_SIDECARS = (".txt", ".csv", ".pbtxt", ".json", ".md", ".yaml", ".yml", ".html", ".pdf", ".m", ".mat")
+# Of the challenges' other tasks: pictures of a picture's segments.
+_MASKS = ("segmentationclass", "segmentationobject")
+
+
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """One item an XML file and split; XML files and pictures that have no other half are rejects.
+
+    Raises UsageError if INPUT holds no XML file, DataRefusedError for a class that the label map does not
+    have.
+    """
+    label_map = context.label_map()
+    sets = ImageSets(context)
+    annotations = 0
+    for entry in context.index.files():
+        if entry.path.lower().endswith(_XML):
+            annotations += 1
+            yield from _annotated(context, sets, label_map, entry)
+    if not annotations:
+        raise UsageError(
+            f"{context.shown}: no .xml file in it. The source voc reads pictures with a Pascal VOC XML each, "
+            "beside them or in a folder Annotations."
+        )
+    for entry in context.index.files():
+        name = entry.path.lower()
+        if name.endswith((_XML, *_SIDECARS)) or any(part in _MASKS for part in name.split("/")):
+            continue
+        if not context.index.is_used(entry.path) and not sets.cover(entry.path):
+            yield Reject(entry.path, entry.problem or "unlabelled: no .xml file belongs to it")
+    yield from sets.rejects()
+
+
+def _annotated(
+    context: SourceContext, sets: ImageSets, label_map: LabelMap | None, entry: FileEntry
+) -> Iterator[Item | Reject]:
+    """The picture of an XML file, once for every split that it is in."""
+    splits = sets.splits(entry.path)
+    if splits is None:
+        return
+    voc: VocFile | None = None
+    problem = entry.problem
+    if not problem:
+        try:
+            voc = read_voc(Path(os.fsdecode(context.absolute(entry.raw))))
+        except VocError as error:
+            problem = str(error)
+    picture = _picture(context, entry.path, voc.filename if voc is not None else "")
+    if isinstance(picture, FileEntry) and not context.index.use(picture.path):
+        picture = f"its picture, {picture.path}, has the boxes of another .xml file already"
+    if isinstance(picture, str):
+        yield Reject(entry.path, problem or picture)
+    elif voc is None:
+        yield Reject(entry.path, problem)
+    elif picture.problem:
+        yield Reject(picture.path, picture.problem)
+    else:
+        annotation = voc.annotation
+        if label_map is not None:
+            annotation = label_map.apply(annotation, f"{context.shown}: {entry.path}")
+        for split in splits or (split_of_folders(context, picture.path),):
+            yield Item(
+                path=picture.path,
+                file=context.absolute(picture.raw),
+                size_bytes=picture.size_bytes,
+                mtime_ns=picture.mtime_ns,
+                split=split,
+                boxes=annotation,
+            )
+
+
+def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str:
+    """The picture that an XML file is about, or why there is none; filename: what it calls the picture."""
+    folder, _, name = f"/{xml}".rpartition("/")
+    stem = name.rpartition(".")[0]
+    called = filename.replace("\\", "/").rpartition("/")[2]
+    split = split_of_folders(context, xml)
+    index = context.index
+    named = [*index.files_named(called), *index.files_with_stem(called)] if called else []
+    tiers = [
+        {entry.path: entry for entry in found if _may_be_picture(context, entry, xml, split)}
+        for found in (index.files_with_stem(stem), named)
+    ]
+    above, only_itself = f"{folder}/", True
+    while True:
+        for candidates in tiers:
+            pictures = {
+                path: entry
+                for path, entry in candidates.items()
+                if f"/{path}".startswith(above) and not (only_itself and "/" in f"/{path}"[len(above) :])
+            }
+            if len(pictures) > 1:
+                # Of several endings the file itself says which.
+                pictures = {path: one for path, one in pictures.items() if path.endswith(called)} or pictures
+            if len(pictures) == 1:
+                return next(iter(pictures.values()))
+            if pictures:
+                one, other, *_ = pictures
+                return f"ambiguous: {len(pictures)} files may be its picture, {one} and {other} among them"
+        if only_itself:
+            only_itself = False
+        elif above == "/":
+            return f"there is no picture {stem}.*" + (f" and no {called}" if called else "")
+        else:
+            above = above[: above.rindex("/", 0, -1) + 1]
+
+
+def _may_be_picture(context: SourceContext, entry: FileEntry, xml: str, split: str | None) -> bool:
+    """Not what is no picture, belongs to an XML file of its own, or is of another split."""
+    lower = entry.path.lower()
+    if lower.endswith((_XML, *_SIDECARS)) or any(part in _MASKS for part in lower.split("/")):
+        return False
+    stem = entry.path.rpartition(".")[0]
+    if stem == xml[: -len(_XML)]:
+        return True
+    own = stem + _XML
+    if any(other.path == own for other in context.index.files_named(own.rpartition("/")[2])):
+        return False
+    return split is None or split_of_folders(context, entry.path) in (split, None)

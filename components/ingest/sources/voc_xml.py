@@ -1,0 +1,93 @@
+"""A Pascal VOC XML file: the boxes of one picture.
+
+    <annotation><filename>cat.12.jpg</filename><size><width>300</width><height>224</height></size>
+      <object><name>cat</name><difficult>0</difficult><truncated>0</truncated>
+        <bndbox><xmin>38</xmin><ymin>19</ymin><xmax>241</xmax><ymax>191</ymax></bndbox></object></annotation>
+
+Coordinates are taken as they are, with their fractions: the challenges' own files count pixels from 1,
+today's tools from 0, and no file tells which. Everything else (folder, path, source, pose, parts of an
+object) may be missing and is not looked at. XML files come from anywhere: one with a document type, entities
+or references to other files is refused before any of it is followed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from components.ingest.boxes import Annotation, Box, Size
+from components.ingest.files import label_of
+from components.ingest.sources.gather import number
+
+# An object takes about 300 bytes: room for ten thousands on one picture.
+MAX_BYTES = 4 << 20
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class VocError(Exception):
+    """A file that is no VOC annotation, or a broken one, and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VocFile:
+    """filename: what it calls its picture, "" where it does not. annotation: the boxes."""
+
+    filename: str
+    annotation: Annotation
+
+
+def read_voc(path: Path) -> VocFile:
+    """Reads one file; raises VocError."""
+    import defusedxml.ElementTree
+    from defusedxml import DefusedXmlException
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise VocError(f"cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise VocError(f"larger than {MAX_BYTES >> 20} MiB, which no annotation of one picture is")
+    try:
+        root = defusedxml.ElementTree.fromstring(content, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise VocError("it has a document type or entities, which no VOC annotation needs") from error
+    except (SyntaxError, ValueError, LookupError, RecursionError) as error:
+        # SyntaxError is what the parser's own error is; the others are of encodings that do not exist.
+        raise VocError(f"not well-formed XML: {error or type(error).__name__}") from error
+    if root.tag != "annotation":
+        raise VocError(f"no VOC annotation: it begins with <{root.tag[:40]}>, expected <annotation>")
+    boxes = tuple(_box(element, at) for at, element in enumerate(root.findall("object"), start=1))
+    return VocFile(_text(root, "filename"), Annotation(boxes, _size(root)))
+
+
+def _size(root: Any) -> Size | None:
+    """What the file says of the picture's size; None if that is nothing, or 0, or no number."""
+    try:
+        return number(_text(root, "size/width")), number(_text(root, "size/height"))
+    except ValueError:
+        return None
+
+
+def _box(element: Any, at: int) -> Box:
+    label = label_of(_text(element, "name"))
+    where = f"object {at}" + (f" ({label})" if label else "")
+    if not label:
+        raise VocError(f"unlabelled: {where} has no name")
+    sides = []
+    for side in _SIDES:
+        text = _text(element, f"bndbox/{side}")
+        try:
+            sides.append(number(text))
+        except ValueError as error:
+            raise VocError(f"{where}: {side}: {error}" if text else f"{where} has no {side}") from error
+    # Tools write 0, and some false or Unspecified.
+    difficult, truncated = (
+        _text(element, flag).lower() in ("1", "true") for flag in ("difficult", "truncated")
+    )
+    return Box(label, *sides, difficult=difficult, truncated=truncated)
+
+
+def _text(element: Any, path: str) -> str:
+    return (element.findtext(path) or "").strip()

@@ -1,0 +1,113 @@
+"""What TFRecords of the data contract hold that have no manifest to say so."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.errors import DataRefusedError
+from components.ingest.example import parse_example
+from components.ingest.sources.tfrecord_boxes import task_of
+from components.ingest.tfrecord import read_records
+from schemas import features
+
+# Splits are told apart by the beginning of their files' names.
+SPLIT_PREFIXES = {
+    features.TRAIN: ("train",),
+    features.EVAL: ("eval", *features.EVAL_SYNONYMS),
+    features.TEST: ("test",),
+}
+_LABELS = {
+    features.CLASSIFICATION: (features.LABEL, features.LABEL_TEXT),
+    features.DETECTION: (features.BOX_LABEL, features.BOX_TEXT),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        task: `classification` or `detection`.
+        patterns: Shards by split, as a glob relative to the folder.
+        class_names: In the order of their labels.
+        counts: Images by split and class, in the order of the labels; of detection those that show it.
+        max_boxes: The largest number of boxes of one image.
+    """
+
+    task: str
+    patterns: dict[str, str]
+    class_names: list[str]
+    counts: dict[str, list[int]]
+    max_boxes: int
+
+
+def look_into_shards(folder: Path) -> Found:
+    """Reads all records. What DataGate names, records without a class or picture, is passed over.
+
+    Raises:
+        DataRefusedError: A file is damaged, or labels and class names do not agree.
+    """
+    patterns: dict[str, str] = {}
+    reader = _Reader()
+    counted: dict[str, Counter[int]] = {}
+    for split, prefixes in SPLIT_PREFIXES.items():
+        for prefix in prefixes:
+            files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
+            if files and split not in patterns:
+                patterns[split] = f"{prefix}*"
+                counted[split] = Counter()
+                for path in files:
+                    counted[split].update(reader.labels_in(path))
+    task = reader.task or features.CLASSIFICATION
+    label, text = _LABELS[task]
+    first = 1 if task == features.DETECTION else 0
+    names = reader.names
+    if not names or sorted(names) != list(range(first, first + len(names))):
+        what = "0 .. classes - 1" if first == 0 else "1 .. classes"
+        raise DataRefusedError(
+            f"{folder}: {label} must be {what}, each with an {text}; found "
+            f"{sorted(names)[:10]}; correct the records, or ingest the images again"
+        )
+    counts = {split: [labels[label] for label in sorted(names)] for split, labels in counted.items()}
+    return Found(task, patterns, [names[label] for label in sorted(names)], counts, reader.max_boxes)
+
+
+class _Reader:
+    """Gathers what records say.
+
+    Attributes:
+        task: What the first record that tells is for; None before.
+        names: Class names by label.
+        max_boxes: The largest number of boxes so far.
+    """
+
+    def __init__(self) -> None:
+        self.task: str | None = None
+        self.names: dict[int, str] = {}
+        self.max_boxes = 0
+
+    def labels_in(self, path: Path) -> Iterator[int]:
+        """The labels of every record, each once a record."""
+        for record in read_records(path):
+            values = parse_example(record)
+            self.task = self.task or task_of(values)
+            if self.task is None:
+                continue
+            label, text = _LABELS[self.task]
+            yield from self._labels(values, label, text, path)
+
+    def _labels(self, values: dict[str, list[Any]], label: str, text: str, path: Path) -> Iterator[int]:
+        labels, texts = values.get(label, []), values.get(text, [])
+        self.max_boxes = max(self.max_boxes, len(labels) if self.task == features.DETECTION else 0)
+        for number, name_bytes in zip(labels, texts, strict=False):
+            name = name_bytes.decode("utf-8")
+            if self.names.setdefault(number, name) != name:
+                raise DataRefusedError(
+                    f"{path}: {label} {number} stands for both {self.names[number]!r} and {name!r}; "
+                    "correct the records, or ingest the images again"
+                )
+        yield from set(labels[: len(texts)])

@@ -1,0 +1,108 @@
+"""Tiny detection data for tests: records and annotation files of pictures of a few pixels."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from components.ingest import IngestOptions, ingest
+from components.ingest.example import parse_example, serialize_example
+from components.ingest.tfrecord import read_records
+from schemas import features
+
+CLASSES = ("cat", "dog")
+Box = tuple[float, float, float, float, str]
+
+
+def picture(seed: int = 0, width: int = 40, height: int = 20, image_format: str = "PNG") -> bytes:
+    """A noisy picture, another one for each seed."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def record(*boxes: Box, seed: int = 0, classes: Sequence[str] = CLASSES, **changes: Any) -> bytes:
+    """A serialized example with the boxes (xmin, ymin, xmax, ymax as shares, class); None drops a feature."""
+    encoded = picture(seed)
+    values: dict[str, Any] = {
+        features.ENCODED: encoded,
+        features.FORMAT: b"png",
+        features.HEIGHT: 20,
+        features.WIDTH: 40,
+        features.FILENAME: f"{seed}.png".encode(),
+        features.SHA256: hashlib.sha256(encoded).hexdigest().encode(),
+        **{side: [box[at] for box in boxes] for at, side in enumerate(features.BOX_SIDES)},
+        features.BOX_LABEL: [1 + classes.index(box[4]) for box in boxes],
+        features.BOX_TEXT: [box[4].encode() for box in boxes],
+        **{flag: [0] * len(boxes) for flag in features.BOX_FLAGS},
+        **changes,
+    }
+    return serialize_example({name: value for name, value in values.items() if value is not None})
+
+
+def xml(*boxes: Box, size: tuple[int, int] | None = (40, 20), filename: str = "", more: str = "") -> str:
+    """A VOC annotation of the boxes (xmin, ymin, xmax, ymax in pixels, class)."""
+    told = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
+    named = f"<filename>{filename}</filename>" if filename else ""
+    objects = "".join(
+        f"<object><name>{name}</name>{more}<bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin>"
+        f"<xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
+        for xmin, ymin, xmax, ymax, name in boxes
+    )
+    return f"<annotation>{named}{told}{objects}</annotation>"
+
+
+def put(root: Path, files: Mapping[str, bytes | str]) -> Path:
+    """Writes files by their paths below root."""
+    for path, content in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A record: its split, and its boxes as (class, xmin, ymin, xmax, ymax), rounded; difficult by box."""
+
+    split: str
+    boxes: list[tuple[Any, ...]]
+    difficult: list[int]
+    values: dict[str, list[Any]]
+
+
+def ingested(source: str, path: Path, output: Path, **options: Any) -> dict[str, Found]:
+    """What an ingest with lenient options makes, by file name."""
+    lenient = {"max_reject_share": 1.0, "workers": 1, "splits": {"train": 1}}
+    ingest(source, path, output, IngestOptions(**{**lenient, **options}))
+    return published(output)
+
+
+def published(output: Path) -> dict[str, Found]:
+    """The records of a data folder, by file name."""
+    read = {}
+    for shard in sorted(output.glob("*-of-*")):
+        for values in map(parse_example, read_records(shard)):
+            sides = zip(*(values[name] for name in features.BOX_SIDES), strict=True)
+            texts = [text.decode() for text in values[features.BOX_TEXT]]
+            boxes = [
+                (text, *(round(side, 4) for side in box)) for text, box in zip(texts, sides, strict=True)
+            ]
+            name = values[features.FILENAME][0].decode()
+            read[name] = Found(shard.name.split("-")[0], boxes, values[features.BOX_DIFFICULT], values)
+    return read
+
+
+def rejects(output: Path) -> list[tuple[str, str]]:
+    """(path, reason) of rejects.csv."""
+    with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
+        return [(row["path"], row["reason"]) for row in csv.DictReader(file)]

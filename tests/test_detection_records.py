@@ -1,0 +1,89 @@
+"""What is said of the boxes of records, and the picture that shows some."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.detection.records import BoxFacts, box_problem
+from components.detection.samples import MOST_IMAGES, picture_of
+from components.ingest.example import parse_example
+from tests.boxes import record
+
+CAT = (0.25, 0.25, 0.5, 0.75, "cat")
+DOG = (0.0, 0.0, 1.0, 1.0, "dog")
+XMIN = "image/object/bbox/xmin"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, None),
+        ({"image/object/difficult": None, "image/object/truncated": None}, None),
+        ({XMIN: [0.0, float("nan")]}, "box 2 of 2 is not within 0 .. 1: nan, 0, 1, 1"),
+        ({XMIN: [-0.25, 0.0]}, "box 1 of 2 is not within 0 .. 1: -0.25, 0.25, 0.5, 0.75"),
+        ({XMIN: [0.5, 0.0]}, "box 1 of 2 has no area or its sides are swapped: 0.5, 0.25, 0.5, 0.75"),
+        ({XMIN: [0.0]}, f"image/object/bbox/ymin has 2 values, and {XMIN} has 1: one a box is expected"),
+        ({"image/object/class/text": None}, "image/object/class/text has 0 values, and"),
+        ({"image/object/class/label": [1]}, "image/object/class/label has 1 values, and"),
+        ({"image/object/truncated": [1]}, "image/object/truncated has 1 values, and"),
+    ],
+)
+def test_problems_of_boxes(changes: dict[str, Any], problem: str | None) -> None:
+    found = box_problem(parse_example(record(CAT, DOG, **changes)))
+    assert (found is None) if problem is None else (found or "").startswith(problem)
+    assert box_problem(parse_example(record())) is None
+
+
+def test_facts_add_up_in_any_order() -> None:
+    large = {"image/width": 400, "image/height": 300}
+    records = [
+        record(CAT, DOG, seed=1),  # 100 and 800 pixels
+        record(CAT, seed=2, **large, **{"image/object/difficult": [1]}),  # 15,000 pixels
+        record((0.0, 0.0, 0.1, 0.1, "cat"), seed=3, **large),  # 1,200 pixels
+        record(seed=4),
+    ]
+    reports = []
+    for order in (records, records[::-1]):
+        one, other = BoxFacts(), BoxFacts()
+        for at, each in enumerate(order):
+            (one, other)[at % 2].add(parse_example(each))
+        one.merge(other)
+        reports.append(one.report())
+    assert (
+        reports[0]
+        == reports[1]
+        == {
+            "images": 4,
+            "boxes": 4,
+            "difficult": 1,
+            "boxes_per_image": {"0": 1, "1": 2, "2": 1},
+            "areas": {"0.05": 1, "0.25": 2, "1": 1},
+            "sizes": {"large": 1, "medium": 1, "small": 2},
+            "by_class": {"cat": 3, "dog": 1},
+        }
+    )
+    assert list(reports[0]["areas"]) == list(reports[1]["areas"])
+
+
+def test_a_box_is_drawn_where_it_is() -> None:
+    with Image.open(io.BytesIO(picture_of([record(CAT, seed=1), record(seed=1)]))) as opened:
+        pixels = np.asarray(opened.convert("RGB")).astype(int)
+    # Two pictures of 40 x 20 in tiles of 300 px: the same pixels, and on the left a box.
+    left, right = pixels[6:306, 6:306], pixels[6:306, 312:612]
+    rows, columns = np.nonzero(np.abs(left - right).sum(axis=2) > 60)
+    # The picture lies in the middle, 300 x 150: its box goes from 75 to 150 across, and from 112 to 187 down.
+    assert (columns.min(), columns.max()) == (pytest.approx(75, abs=6), pytest.approx(150, abs=6))
+    assert rows.max() == pytest.approx(187, abs=6)
+
+
+def test_pictures_are_in_rows_of_five() -> None:
+    sizes = []
+    for count in (0, 1, 6, MOST_IMAGES):
+        with Image.open(io.BytesIO(picture_of([record(CAT, seed=seed) for seed in range(count)]))) as opened:
+            sizes.append(opened.size)
+    assert sizes == [(312, 330), (312, 330), (5 * 306 + 6, 2 * 324 + 6), (5 * 306 + 6, 5 * 324 + 6)]

@@ -1,0 +1,243 @@
+"""The source coco, and JSON that is read piece by piece."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest import IngestOptions, ingest, json_stream, read_manifest
+from components.ingest.json_stream import JsonError, read_object
+from tests.boxes import ingested, picture, put, rejects
+
+CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}, {"id": 90, "name": "toothbrush"}]
+
+
+def image(key: int, name: str, **changes: Any) -> dict[str, Any]:
+    return {"id": key, "file_name": name, "width": 40, "height": 20, **changes}
+
+
+def box(image_id: int, category: int, *bbox: float, **changes: Any) -> dict[str, Any]:
+    return {"id": 1, "image_id": image_id, "category_id": category, "bbox": list(bbox), **changes}
+
+
+def coco(images: Any, annotations: Any, categories: Any = CATEGORIES) -> str:
+    # As the real files: what is referred to stands last.
+    return json.dumps({"info": {}, "images": images, "annotations": annotations, "categories": categories})
+
+
+def two_splits(root: Path) -> Path:
+    return put(
+        root,
+        {
+            "annotations/instances_train2017.json": coco(
+                [image(3, "1.png"), image(5, "2.png")],
+                [box(5, 18, 0, 0, 40, 20), box(3, 17, 10, 5, 10, 10), box(5, 17, 10.5, 5, 10, 10, iscrowd=1)],
+            ),
+            "annotations/instances_val2017.json": coco(
+                [image(3, "1.png"), image(4, "3.png")], [box(4, 17, 0, 0, 8, 8)]
+            ),
+            "annotations/captions_train2017.json": "{}",
+            "train2017/1.png": picture(1),
+            "train2017/2.png": picture(2),
+            "train2017/9.png": picture(9),  # not in the list: none of the data
+            "val2017/1.png": picture(3),
+            "val2017/3.png": picture(4),
+        },
+    )
+
+
+def test_the_folders_of_coco(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = ingested("coco", two_splits(tmp_path / "in"), out)
+    assert {name: (one.split, one.boxes, one.difficult) for name, one in found.items()} == {
+        "train2017/1.png": ("train", [("cat", 0.25, 0.25, 0.5, 0.75)], [0]),
+        # A crowd is there, and does not count.
+        "train2017/2.png": ("train", [("dog", 0, 0, 1, 1), ("cat", 0.2625, 0.25, 0.5125, 0.75)], [0, 1]),
+        "val2017/1.png": ("eval", [], []),
+        "val2017/3.png": ("eval", [("cat", 0, 0, 0.2, 0.4)], [0]),
+    }
+    assert rejects(out) == []
+    # In the order of their ids and numbered from 1; a category without a box is none.
+    assert found["train2017/2.png"].values["image/object/class/label"] == [2, 1]
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert (manifest.class_names, manifest.max_boxes) == (["cat", "dog"], 2)
+
+
+def test_the_file_itself_finds_the_folders_beside_its_own(tmp_path: Path) -> None:
+    root = two_splits(tmp_path / "in")
+    found = ingested("coco", root / "annotations" / "instances_val2017.json", tmp_path / "out")
+    # Its name tells no split: there is nothing to tell it from.
+    assert {name: one.split for name, one in found.items()} == {
+        "val2017/1.png": "train",
+        "val2017/3.png": "train",
+    }
+
+
+def test_a_json_in_every_split_folder(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "train/_annotations.coco.json": coco([image(0, "a.png")], [box(0, 17, 0, 0, 20, 20)]),
+            "train/a.png": picture(1),
+            "valid/_annotations.coco.json": coco([image(0, "a.png")], [box(0, 17, 20, 0, 20, 20)]),
+            "valid/a.png": picture(2),
+        },
+    )
+    found = ingested("coco", root, tmp_path / "out")
+    assert {name: (one.split, one.boxes) for name, one in found.items()} == {
+        "train/a.png": ("train", [("cat", 0, 0, 0.5, 1)]),
+        "valid/a.png": ("eval", [("cat", 0.5, 0, 1, 1)]),
+    }
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as packed:
+        for path in sorted(root.rglob("*.*")):
+            packed.write(path, path.relative_to(tmp_path))
+    zipped = ingested("coco", tmp_path / "in.zip", tmp_path / "zipped")
+    assert [one.boxes for one in zipped.values()] == [one.boxes for one in found.values()]
+
+
+def test_odd_annotations(tmp_path: Path) -> None:
+    images = [image(n, f"{n}.png") for n in range(1, 7)]
+    images[1] |= {"width": 0}
+    images[2].pop("height")
+    images[3] |= {"width": 20, "height": 40}
+    annotations = [
+        box(1, 17, -5, -5, 15, 15),
+        box(1, 17, 10, 5, 0, 10),
+        box(1, 17, 40, 0, 5, 5),
+        box(2, 17, 10, 5, 10, 10),
+        box(3, 17, 10, 5, 10, 10),
+        box(4, 17, 10, 5, 10, 10),
+        {**box(5, 17), "id": 7},
+        box(6, 17, 10, 5, 10, "wide"),
+        {**box(77, 17, 1, 2, 3, 4), "id": 8},
+    ]
+    root = put(tmp_path / "in", {f"{n}.png": picture(n) for n in range(1, 6)})
+    put(root, {"list.json": coco(images, annotations)})
+    found = ingested("coco", root, tmp_path / "out")
+    quarter = [("cat", 0.25, 0.25, 0.5, 0.75)]
+    assert {name: one.boxes for name, one in found.items()} == {
+        "1.png": [("cat", 0.0, 0.0, 0.25, 0.5)],
+        "2.png": quarter,
+        "3.png": quarter,
+    }
+    said = rejects(tmp_path / "out")
+    assert [(path, reason[:45]) for path, reason in said] == [
+        ("1.png", "box 2 of 3 (cat): empty: xmin and xmax are bo"),
+        ("1.png", "box 3 of 3 (cat): nothing of it is on the pic"),
+        ("4.png", "its boxes are of a picture of 20 x 40 pixels,"),
+        ("5.png", "bbox: expected [x, y, width, height], found ["),
+        ("6.png", "no such file (list.json, image 6)"),
+        ("list.json, annotation 8", "its image_id 77 is none of the images"),
+    ]
+    assert said[3][1] == "bbox: expected [x, y, width, height], found [] (list.json, annotation 7)"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("", DataRefusedError, r"list.json, line 1: the file is cut off"),
+        ("[]", DataRefusedError, r"list.json, line 1: expected '\{', found '\['"),
+        ('{"licenses": [\n1,\n{"id": ', DataRefusedError, r"line 3: the file is cut off"),
+        ('{"licenses": [\n{"id": 1}\n{"id": 2}]}', DataRefusedError, r"line 3: expected '\]', found '\{'"),
+        ('{"images": []} x', DataRefusedError, r"expected nothing after the object"),
+        ('{"pictures": 3}', UsageError, r"no COCO annotations: expected lists images, .* found pictures"),
+        (coco([image(1, "1.png")], [], [{"id": 1}]), DataRefusedError, r"expected a name, found None"),
+        (coco([{"id": "x"}], []), DataRefusedError, r"image x: expected a whole number as id, found 'x'"),
+        (coco([{"id": 1}], []), DataRefusedError, r"image 1: expected a file_name, found None"),
+        (coco([3], []), DataRefusedError, r"image 3: expected a whole number as id"),
+        (coco([image(1, "1.png")] * 2, []), DataRefusedError, r"image 1: its id is there twice"),
+        (
+            coco([image(1, "1.png")], [box(1, 99, 1, 2, 3, 4)]),
+            DataRefusedError,
+            r"annotation 1: category_id 99 is none of the categories, which are 17, 18, 90",
+        ),
+        (
+            coco([image(1, "1.png")], [], [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]),
+            DataRefusedError,
+            r"the category 1 is 'b', and 'a' elsewhere",
+        ),
+        (
+            coco(
+                [image(1, "1.png")],
+                [box(1, 1, 1, 2, 3, 4), box(1, 2, 1, 2, 3, 4)],
+                [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}],
+            ),
+            DataRefusedError,
+            r"'a': it is there twice",
+        ),
+        (coco([image(1, "1.png")], []), DataRefusedError, r"none of its pictures has a box"),
+    ],
+)
+def test_lists_that_cannot_be_used(
+    tmp_path: Path, content: str, error: type[Exception], message: str
+) -> None:
+    root = put(tmp_path / "in", {"1.png": picture(), "list.json": content})
+    with pytest.raises(error, match=message):
+        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+    assert not list((tmp_path / "out").glob("*-of-*"))
+
+
+def test_folders_that_hold_no_list_or_several(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {"1.png": picture()})
+    with pytest.raises(UsageError, match=r"expected files like annotations/instances_train2017.json, fou"):
+        ingest("coco", root, tmp_path / "out")
+    put(root, {"a.json": "{}", "b.json": "{}"})
+    with pytest.raises(UsageError, match=r"found 2 other .json files \(a.json, b.json\). Give the f"):
+        ingest("coco", root, tmp_path / "out")
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_json_is_read_piece_by_piece(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARS", chunk)
+    value = {"a": [1, 23, "x]", {"b": [1.5, None]}, []], "n": 1234, "e": [], "o": {"k": "v"}, "s": "\u00e9"}
+    for indent in (None, 2):
+        file = put(tmp_path, {"x.json": json.dumps(value, indent=indent)}) / "x.json"
+        assert list(read_object(file)) == [
+            *(("a", element) for element in value["a"]),
+            ("n", 1234),
+            ("o", {"k": "v"}),
+            ("s", "\u00e9"),
+        ]
+    file.write_text(json.dumps(value, indent=2)[:-20])
+    with pytest.raises(JsonError, match=r"line \d+: the file is cut off"):
+        list(read_object(file))
+    file.write_text('{"a": [\n1,\n\n oops, 2]}')
+    with pytest.raises(JsonError, match=r"line 4: "):
+        list(read_object(file))
+    file.write_text('{"a": ' + "[" * 100_000)
+    with pytest.raises(JsonError):
+        list(read_object(file))
+
+
+@pytest.mark.real_data
+def test_asirra_as_coco_is_asirra_as_voc(tmp_path: Path, real_data_dir: Path) -> None:
+    import defusedxml.ElementTree
+
+    root = real_data_dir / "asirra_detection"
+    images, annotations = [], []
+    for key, file in enumerate(sorted((root / "test").glob("*.xml"))):
+        tree = defusedxml.ElementTree.parse(file)
+        size = {side: int(tree.findtext(f"size/{side}")) for side in ("width", "height")}
+        images.append(image(key, f"{file.stem}.jpg", **size))
+        for element in tree.findall("object"):
+            xmin, ymin, xmax, ymax = (
+                float(element.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
+            )
+            category = {"cat": 17, "dog": 18}[element.findtext("name")]
+            annotations.append(box(key, category, xmin, ymin, xmax - xmin, ymax - ymin))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "instances.json").write_text(coco(images, annotations))
+    (tmp_path / "in" / "test").symlink_to(root / "test")
+    found = ingested("coco", tmp_path / "in", tmp_path / "coco")
+    by_voc = ingested("voc", root / "test", tmp_path / "voc")
+    assert len(found) == 85
+    for name, one in by_voc.items():
+        mine = found[f"test/{name}"].boxes
+        assert [each[0] for each in mine] == [each[0] for each in one.boxes]
+        assert [each[1:] for each in mine] == [pytest.approx(each[1:], abs=1e-4) for each in one.boxes]

@@ -1,0 +1,129 @@
+"""A CSV with a box in every row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.errors import UsageError
+from components.ingest import IngestOptions, ingest, read_manifest
+from tests.boxes import ingested, picture, put, rejects
+
+HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
+
+
+def test_rows_of_a_picture_need_not_stand_together(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "labels.csv": HEADER
+            + "1.png,40,20,cat,10,5,20,15\n2.png,40,20,dog,0,0,40,20\n1.png,40,20, cat ,30.5,5,50,15\n"
+            + "3.png,40,20,,,,,\n",
+            **{f"images/{n}.png": picture(n) for n in range(1, 5)},
+        },
+    )
+    out = tmp_path / "out"
+    found = ingested("csv", root / "labels.csv", out)
+    assert {name: one.boxes for name, one in found.items()} == {
+        "images/1.png": [CAT_SHARES, ("cat", 0.7625, 0.25, 1.0, 0.75)],
+        "images/2.png": [("dog", 0, 0, 1, 1)],
+        "images/3.png": [],
+    }
+    assert rejects(out) == []
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert (manifest.task, manifest.class_names, manifest.max_boxes) == ("detection", ["cat", "dog"], 2)
+
+
+def test_columns_in_any_order_and_without_sizes(tmp_path: Path) -> None:
+    table = "Class;XMAX;xmin;ymin;ymax;difficult;truncated;Image;split\ncat;20;10;5;15;1;;1.png;val\n"
+    root = put(tmp_path / "in", {"boxes.csv": table, "1.png": picture()})
+    found = ingested("csv", root, tmp_path / "out")["1.png"]
+    assert (found.split, found.boxes, found.difficult) == ("eval", [CAT_SHARES], [1])
+    assert found.values["image/object/truncated"] == [0]
+
+
+def test_a_csv_for_each_split(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "train_labels.csv": HEADER + "1.png,40,20,cat,10,5,20,15\n",
+            "test_labels.csv": HEADER + "1.png,0,0,dog,0,0,40,20\n",
+            # The same name in both: the one in the folder of the CSV's split is meant.
+            "train/1.png": picture(1),
+            "test/1.png": picture(2),
+        },
+    )
+    found = ingested("csv", root, tmp_path / "out")
+    assert {name: (one.split, one.boxes) for name, one in found.items()} == {
+        "train/1.png": ("train", [CAT_SHARES]),
+        "test/1.png": ("test", [("dog", 0, 0, 1, 1)]),
+    }
+    put(root, {"notes.csv": "a,b\n"})
+    with pytest.raises(UsageError, match=r"3 .csv files in it .* have their names begin with their splits"):
+        ingest("csv", root, tmp_path / "out2")
+
+
+def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
+    rows = [
+        "1.png,40,20,cat,10,5,20,15",
+        "2.png,40,20,cat,10,5,20,15",
+        "2.png,40,20,cat,10,5,wide,15",  # line 4: what it should tell would be background
+        "3.png,40,20,,10,5,20,15",
+        "gone.png,40,20,cat,10,5,20,15",
+        "gone.png,40,20,cat,10,5,20,15",
+        "4.png,40,20,cat,10,5,20,15",
+        "4.png,80,40,cat,10,5,20,15",
+        "5.png,40,20,cat,10,5,,15",
+        "6.png,20,40,cat,10,5,20,15",
+        ",40,20,cat,10,5,20,15",
+        "7.png,40,20,cat,20,5,10,15",
+    ]
+    files = {f"{n}.png": picture(n) for n in range(1, 8)}
+    root = put(tmp_path / "in", {"l.csv": HEADER + "\n".join(rows), **files})
+    found = ingested("csv", root, tmp_path / "out")
+    assert {name: one.boxes for name, one in found.items()} == {"1.png": [CAT_SHARES], "7.png": []}
+    assert rejects(tmp_path / "out") == [
+        ("2.png", "xmax: expected a number, got 'wide' (l.csv line 4)"),
+        ("3.png", "unlabelled: a box without a class (l.csv line 5)"),
+        ("4.png", "l.csv line 9 gives another size than l.csv line 8"),
+        ("5.png", "xmax: expected a number, got '' (l.csv line 10)"),
+        (
+            "6.png",
+            "its boxes are of a picture of 20 x 40 pixels, and it has 40 x 20: it is not the picture that "
+            "was annotated",
+        ),
+        ("7.png", "box 1 of 1 (cat): in the wrong order: xmin 20 is above xmax 10"),
+        ("gone.png", "no such file (l.csv line 6)"),
+        ("l.csv line 12", "no file name (l.csv line 12)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (
+            {"a.csv": "filename,class,xmin,ymin\n1.png,cat,1,2\n"},
+            "the columns xmin, ymin mean detection, which needs xmin, ymin, xmax, ymax, in pixels",
+        ),
+        (
+            {"a.csv": "filename,xmin,ymin,xmax,ymax\n1.png,1,2,3,4\n"},
+            "no column for the class: expected one of label, labels, class",
+        ),
+        (
+            {"train.csv": HEADER + "1.png,40,20,cat,1,2,3,4\n", "test.csv": "filename,label\n1.png,cat\n"},
+            r"train.csv has boxes \(xmin, ymin, xmax, ymax\) and test.csv has not",
+        ),
+        (
+            {"a.csv": HEADER + "1.png,40,20,cat,0.1,0.2,0.3,0.4\n"},
+            "all its boxes lie within 0 .. 1, so they are shares of the pictures; expected xmin, .* pixels",
+        ),
+    ],
+)
+def test_tables_that_are_of_another_kind(tmp_path: Path, tables: dict[str, str], message: str) -> None:
+    root = put(tmp_path / "in", {**tables, "1.png": picture()})
+    with pytest.raises(UsageError, match=message):
+        ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))
+    assert not (tmp_path / "out").exists()

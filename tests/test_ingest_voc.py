@@ -1,0 +1,487 @@
+"""The source voc: which picture belongs to which XML file, what is in it, and what becomes of odd ones."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest import IngestOptions, ingest, read_manifest, staging
+from components.ingest.sources.voc_xml import MAX_BYTES
+from tests.boxes import ingested, picture, published, put, rejects, xml
+
+CAT = (10, 5, 20, 15, "cat")
+CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
+DOG = (0, 0, 40, 20, "dog")
+DOG_SHARES = ("dog", 0.0, 0.0, 1.0, 1.0)
+
+
+def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "train/1.png": picture(1),
+            "train/1.xml": xml(CAT, DOG, filename="1.png"),
+            "train/2.jpg": picture(2, image_format="JPEG"),
+            "train/2.xml": xml(),  # nothing is to be found on it
+            "test/3.png": picture(3),
+            "test/3.xml": xml((10.5, 5, 20.5, 15, "cat"), size=None),
+            "object-detection.txt": "no picture",
+        },
+    )
+    out = tmp_path / "out"
+    found = ingested("voc", root, out)
+    assert {name: (one.split, one.boxes) for name, one in found.items()} == {
+        "train/1.png": ("train", [CAT_SHARES, DOG_SHARES]),
+        "train/2.jpg": ("train", []),
+        "test/3.png": ("test", [("cat", 0.2625, 0.25, 0.5125, 0.75)]),
+    }
+    assert rejects(out) == []
+    values = found["train/1.png"].values
+    assert values["image/object/class/label"] == [1, 2]  # by name, from 1
+    assert (values["image/encoded"], values["image/format"]) == ([picture(1)], [b"png"])
+    assert not [name for name in values if name.startswith("image/class/")]
+    # Lists without a value are there all the same.
+    assert found["train/2.jpg"].values["image/object/bbox/xmin"] == []
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert (manifest.task, manifest.class_names, manifest.max_boxes) == ("detection", ["cat", "dog"], 2)
+    assert manifest.splits["train"].images == 2
+    assert manifest.splits["train"].class_counts == {"cat": 1, "dog": 1}
+    assert manifest.splits["test"].box_counts == {"cat": 1, "dog": 0}
+    assert "1 pictures have no box: they are kept, as background." in manifest.warnings
+
+
+def test_the_flags_of_a_box(tmp_path: Path) -> None:
+    marked = "<difficult>1</difficult><truncated>1</truncated><pose>Left</pose>"
+    unmarked = "<difficult>0</difficult><truncated>Unspecified</truncated>"
+    files = {"in/1.png": picture(), "in/1.xml": xml(CAT, more=marked)}
+    files |= {"in/2.png": picture(2), "in/2.xml": xml(CAT, more=unmarked)}
+    found = ingested("voc", put(tmp_path, files) / "in", tmp_path / "out")
+    flags = {name: (one.difficult, one.values["image/object/truncated"]) for name, one in found.items()}
+    assert flags == {"1.png": ([1], [1]), "2.png": ([0], [0])}
+
+
+def test_the_folders_of_the_challenges(tmp_path: Path) -> None:
+    root = tmp_path / "VOCdevkit"
+    names = ("a", "b", "c", "d", "e")
+    put(root / "VOC2012", {f"JPEGImages/{n}.jpg": picture(ord(n), image_format="JPEG") for n in names})
+    put(root / "VOC2012", {f"Annotations/{n}.xml": xml(CAT) for n in names})
+    put(
+        root / "VOC2012",
+        {
+            "ImageSets/Main/train.txt": "a\n",
+            "ImageSets/Main/val.txt": "b\n\n",
+            "ImageSets/Main/trainval.txt": "a\nb\nc\n",
+            "ImageSets/Main/test.txt": "d\ngone\n",
+            "ImageSets/Main/cat_train.txt": "a  1\ne -1\n",
+            "ImageSets/Segmentation/train.txt": "e\n",
+            "SegmentationClass/a.png": picture(0),
+        },
+    )
+    # Another year of the challenge beside it, with the same name.
+    put(
+        root / "VOC2007", {"JPEGImages/a.jpg": picture(7, image_format="JPEG"), "Annotations/a.xml": xml(DOG)}
+    )
+    put(root / "VOC2007", {"ImageSets/Main/test.txt": "a\n"})
+    found = ingested("voc", root, tmp_path / "out")
+    assert {name: (one.split, one.boxes) for name, one in found.items()} == {
+        "VOC2012/JPEGImages/a.jpg": ("train", [CAT_SHARES]),
+        "VOC2012/JPEGImages/b.jpg": ("eval", [CAT_SHARES]),
+        "VOC2012/JPEGImages/c.jpg": ("train", [CAT_SHARES]),
+        "VOC2012/JPEGImages/d.jpg": ("test", [CAT_SHARES]),
+        "VOC2007/JPEGImages/a.jpg": ("test", [DOG_SHARES]),
+    }
+    assert rejects(tmp_path / "out") == [
+        (
+            "VOC2012/Annotations/",
+            "1 of its files are left out: they are in none of the lists in VOC2012/ImageSets/Main/",
+        ),
+        (
+            "VOC2012/Annotations/gone.xml",
+            "no such file, and a list in VOC2012/ImageSets/Main/ names it",
+        ),
+    ]
+
+
+def test_a_name_in_two_lists_is_in_both_splits_and_warned_about(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "JPEGImages/a.png": picture(),
+            "Annotations/a.xml": xml(CAT),
+            "ImageSets/Main/train.txt": "a",
+            "ImageSets/Main/test.txt": "a",
+        },
+    )
+    result = ingest("voc", root, tmp_path / "out", IngestOptions(workers=1, splits={"train": 1}))
+    assert {name: split.images for name, split in result.splits.items()} == {"train": 1, "test": 1}
+    assert any("more than one split" in warning for warning in result.warnings)
+
+
+def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "pets/images/1.png": picture(1),
+            "pets/annotations/xmls/1.xml": xml(CAT),
+            # The nearest one of a name is meant.
+            "train/images/1.png": picture(2),
+            "train/labels/1.xml": xml(DOG),
+            # And none of another split.
+            "test/images/5.png": picture(5),
+            "test/labels/5.xml": xml(CAT),
+            "train/labels/5.xml": xml(DOG),
+        },
+    )
+    found = ingested("voc", root, tmp_path / "out")
+    assert {name: (one.split, one.boxes) for name, one in found.items()} == {
+        "pets/images/1.png": ("train", [CAT_SHARES]),
+        "train/images/1.png": ("train", [DOG_SHARES]),
+        "test/images/5.png": ("test", [CAT_SHARES]),
+    }
+    assert rejects(tmp_path / "out") == [("train/labels/5.xml", "there is no picture 5.*")]
+
+
+def test_names_of_pictures(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "renamed.png": picture(1),
+            "renamed.xml": xml(CAT, filename="other.png"),  # they were renamed together
+            "other.png": picture(2),
+            "other.xml": xml(DOG, filename="renamed.png"),
+            "a.xml": xml(CAT, filename="C:\\photos\\called so.png"),
+            "called so.png": picture(3),
+            "two.png": picture(4),
+            "two.jpg": picture(5, image_format="JPEG"),
+            "two.xml": xml(CAT, filename="two.jpg"),
+            "either.png": picture(6),
+            "either.bmp": picture(7, image_format="BMP"),
+            "either.xml": xml(CAT),
+            "missing.xml": xml(CAT, filename="gone.png"),
+            "alone.png": picture(8),
+            "png named.jpg": picture(9),
+            "png named.xml": xml(CAT),
+            "again/called so.xml": xml(CAT),
+        },
+    )
+    out = tmp_path / "out"
+    found = ingested("voc", root, out)
+    assert {name: one.boxes[0] for name, one in found.items()} == {
+        "renamed.png": CAT_SHARES,
+        "other.png": DOG_SHARES,
+        "called so.png": CAT_SHARES,
+        "two.jpg": CAT_SHARES,
+        "png named.jpg": CAT_SHARES,
+    }
+    unlabelled = "unlabelled: no .xml file belongs to it"
+    assert rejects(out) == [
+        (
+            "again/called so.xml",
+            "its picture, called so.png, has the boxes of another .xml file already",
+        ),
+        ("alone.png", unlabelled),
+        ("either.bmp", unlabelled),
+        ("either.png", unlabelled),
+        ("either.xml", "ambiguous: 2 files may be its picture, either.bmp and either.png among them"),
+        ("missing.xml", "there is no picture missing.* and no gone.png"),
+        ("two.png", unlabelled),
+    ]
+
+
+def turned(orientation: int, width: int, height: int) -> bytes:
+    """A file of width x height pixels, to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 90, 10)).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_pictures_that_exif_turns(tmp_path: Path) -> None:
+    # Orientation 6: the file's 40 x 20 pixels are seen as 20 x 40, its upper left at the upper right.
+    file = turned(6, 40, 20)
+    root = put(
+        tmp_path / "in",
+        {
+            "seen.jpg": file,
+            "seen.xml": xml((10, 10, 20, 20, "cat"), size=(20, 40)),
+            "file.jpg": file,
+            "file.xml": xml((10, 0, 20, 10, "cat"), size=(40, 20)),
+            "untold.jpg": file,
+            "untold.xml": xml((10, 10, 20, 20, "cat"), size=(0, 0)),
+        },
+    )
+    found = ingested("voc", root, tmp_path / "out")
+    for name in ("seen.jpg", "file.jpg", "untold.jpg"):
+        assert found[name].boxes == [("cat", 0.5, 0.25, 1.0, 0.5)]
+        assert (found[name].values["image/width"], found[name].values["image/height"]) == ([20], [40])
+
+
+def test_boxes_stay_where_they_are_on_a_picture_that_is_scaled_down(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "1.png": picture(),
+            "1.xml": xml(CAT),
+            "2.jpg": turned(6, 40, 20),
+            "2.xml": xml((10, 0, 20, 10, "cat"), size=(40, 20)),
+        },
+    )
+    found = ingested("voc", root, tmp_path / "out", resize_px=10)
+    assert (found["1.png"].boxes, found["1.png"].values["image/width"]) == ([CAT_SHARES], [10])
+    assert found["2.jpg"].boxes == [("cat", 0.5, 0.25, 1.0, 0.5)]
+
+
+def test_boxes_that_cannot_be_used_are_listed_and_limited(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "1.png": picture(),
+            "1.xml": xml(CAT, (30, 15, 50, 30, "cat"), (40, 0, 60, 20, "dog"), (10, 10, 10, 15, "dog")),
+            "2.png": picture(2),
+            "2.xml": xml(CAT, size=(80, 40)),
+            "3.png": picture(3),
+            "3.xml": xml(CAT, size=(20, 40)),
+        },
+    )
+    out = tmp_path / "out"
+    found = ingested("voc", root, out)
+    assert found["1.png"].boxes == [CAT_SHARES, ("cat", 0.75, 0.75, 1.0, 1.0)]
+    assert found["2.png"].boxes == [("cat", 0.125, 0.125, 0.25, 0.375)]
+    outside = "nothing of it is on the picture: xmin 40, ymin 0, xmax 60, ymax 20, of 40 x 20 pixels"
+    assert rejects(out) == [
+        ("1.png", f"box 3 of 4 (dog): {outside}"),
+        ("1.png", "box 4 of 4 (dog): empty: xmin and xmax are both 10"),
+        (
+            "3.png",
+            "its boxes are of a picture of 20 x 40 pixels, and it has 40 x 20: it is not the picture that "
+            "was annotated",
+        ),
+    ]
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert manifest.rejected == 3
+    assert manifest.warnings[-3:] == [
+        "2 boxes were left out, and what they show counts as background: the list of rejects has each.",
+        "1 boxes reached beyond their picture and were cut at its edge.",
+        "1 pictures have another size than their annotations say, in the same shape: their boxes were scaled "
+        "with them.",
+    ]
+    (root / "3.xml").write_text(xml(CAT))
+    with pytest.raises(
+        DataRefusedError, match=r"^2 of 6 boxes cannot be used \(33.3%, allowed 1.0%\), no sh"
+    ):
+        ingest("voc", root, out, IngestOptions(workers=1))
+    assert len(published(out)) == 2  # what was there before stays
+    assert len(rejects(out)) == 2
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]>' + xml(CAT).replace("cat", "&c;")
+OTHER_FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + xml(CAT).replace("cat", "&b;")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "not well-formed XML: no element found: line 1, column 0"),
+        ("<annotation>\n<object>", "not well-formed XML: no element found: line 2, column 8"),
+        ("<html></html>", "no VOC annotation: it begins with <html>, expected <annotation>"),
+        (BOMB, "it has a document type or entities, which no VOC annotation needs"),
+        (OTHER_FILE, "it has a document type or entities, which no VOC annotation needs"),
+        (
+            '<!DOCTYPE a SYSTEM "http://localhost/a.dtd">' + xml(CAT),
+            "it has a document type or entities, which",
+        ),
+        ('<?xml version="1.0" encoding="no-such"?>' + xml(CAT), "not well-formed XML: unknown encoding"),
+        (xml(CAT) + " " * MAX_BYTES, "larger than 4 MiB, which no annotation of one picture is"),
+        (xml((1, 2, "x", 4, "cat")), "object 1 (cat): xmax: expected a number, got 'x'"),
+        (xml(CAT, (1, 2, "nan", 4, "cat")), "object 2 (cat): xmax: expected a number, got 'nan'"),
+        (xml((1, 2, "", 4, "cat")), "object 1 (cat) has no xmax"),
+        (xml(CAT, (1, 2, 3, 4, " ")), "unlabelled: object 2 has no name"),
+        (xml((1, 2, 3, 4, "a\nb")), "the class name 'a\\nb' holds a control character"),
+        (xml(CAT).replace("bndbox", "polygon"), "object 1 (cat) has no xmin"),
+    ],
+)
+def test_xml_that_cannot_be_used(tmp_path: Path, content: str, reason: str) -> None:
+    root = put(
+        tmp_path / "in", {"1.png": picture(1), "1.xml": xml(CAT), "2.png": picture(2), "2.xml": content}
+    )
+    assert list(ingested("voc", root, tmp_path / "out")) == ["1.png"]
+    ((path, said),) = rejects(tmp_path / "out")
+    assert Path(path).stem == "2"
+    assert said.startswith(reason)
+
+
+def test_xml_that_is_only_unusual(tmp_path: Path) -> None:
+    pretty = xml(CAT).replace("><", ">\n\t<").replace("cat", " cat ")
+    root = put(
+        tmp_path / "in",
+        {
+            "1.png": picture(1),
+            "1.xml": '\ufeff<?xml version="1.0" encoding="utf-8"?>\n<!-- by hand -->' + pretty,
+            "2.png": picture(2),
+            "2.xml": ('<?xml version="1.0" encoding="utf-16"?>' + xml(CAT)).encode("utf-16"),
+            "3.png": picture(3),
+            "3.xml": xml(CAT).replace("40</width>", "many</width>"),
+            "4.png": picture(4),
+            # A part of an object is an object of its own in another task.
+            "4.xml": xml(CAT).replace("</object>", f"<part>{xml(DOG)[12:-13]}</part></object>"),
+        },
+    )
+    found = ingested("voc", root, tmp_path / "out")
+    assert {name: one.boxes for name, one in found.items()} == {f"{n}.png": [CAT_SHARES] for n in range(1, 5)}
+
+
+def test_deeply_nested_xml_ends_well(tmp_path: Path) -> None:
+    content = "<annotation>" + "<a>" * 500_000 + "</a>" * 500_000 + "</annotation>"
+    root = put(
+        tmp_path / "in", {"1.png": picture(1), "1.xml": content, "2.png": picture(2), "2.xml": xml(CAT)}
+    )
+    assert set(ingested("voc", root, tmp_path / "out")) == {"1.png", "2.png"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_archives(tmp_path: Path, kind: str) -> None:
+    files = {"in/train/1.png": picture(1), "in/train/1.xml": xml(CAT)}
+    files |= {"in/test/2.png": picture(2), "in/test/2.xml": xml(DOG)}
+    root = put(tmp_path, files)
+    archive = tmp_path / f"boxes.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for path in files:
+                packed.write(root / path, path)
+    else:
+        with tarfile.open(archive, "w:gz") as packed:
+            for path in files:
+                packed.add(root / path, path)
+    found = ingested("voc", archive, tmp_path / "out")
+    assert {name: (one.split, one.boxes) for name, one in found.items()} == {
+        "in/train/1.png": ("train", [CAT_SHARES]),
+        "in/test/2.png": ("test", [DOG_SHARES]),
+    }
+
+
+def many(root: Path, count: int = 90) -> Path:
+    """Pictures with a box or two; a few cannot be used, a few boxes neither."""
+    for number in range(count):
+        boxes = [(number % 30, 2, number % 30 + 9, 18, ("cat", "dog", "owl")[number % 3])]
+        if number % 4 == 0:
+            boxes.append(DOG)
+        if number % 30 == 7:
+            boxes.append((50, 2, 60, 18, "cat"))
+        content = picture(number) if number % 40 != 9 else picture(number)[:60]
+        put(root, {f"{number}.png": content, f"{number}.xml": xml(*boxes)})
+    return root
+
+
+def shards(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(output.iterdir()) if path.is_file()}
+
+
+def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
+    root = many(tmp_path / "in")
+    options = {"max_reject_share": 0.1, "shards": 2}
+    ingest("voc", root, tmp_path / "1", IngestOptions(workers=1, **options))
+    ingest("voc", root, tmp_path / "3", IngestOptions(workers=3, **options))
+    one = shards(tmp_path / "1")
+    assert one == shards(tmp_path / "3")
+    assert len(rejects(tmp_path / "1")) == 6
+    again = ingest("voc", root, tmp_path / "1", IngestOptions(workers=1, **options))
+    assert again.unchanged
+
+
+def test_one_that_was_killed_goes_on_and_counts_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = many(tmp_path / "in")
+    options = IngestOptions(workers=1, max_reject_share=0.1, shards=2)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "publish_shards", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest("voc", root, tmp_path / "1", options)
+    assert len(list((tmp_path / "1" / ".ingest" / "shards").glob("*.json"))) == 6
+    staged = {path.name: path.stat().st_ino for path in (tmp_path / "1/.ingest/shards").glob("*-of-*")}
+    ingest("voc", root, tmp_path / "1", options)
+    inodes = {path.stat().st_ino for path in (tmp_path / "1").glob("*-of-*")}
+    assert inodes <= set(staged.values())  # none was written again
+    ingest("voc", root, tmp_path / "2", options)
+    assert shards(tmp_path / "1") == shards(tmp_path / "2")
+    assert len(rejects(tmp_path / "1")) == 6
+
+
+def test_another_box_writes_the_shard_anew_and_no_other(tmp_path: Path) -> None:
+    root = many(tmp_path / "in")
+    options = IngestOptions(workers=1, max_reject_share=0.1, shards=4)
+    out = tmp_path / "out"
+    ingest("voc", root, out, options)
+    before = {path.name: path.stat().st_ino for path in out.glob("*-of-*")}
+    boxes = published(out)["3.png"].boxes
+    (root / "3.xml").write_text(xml((1, 2, 10, 18, "cat")))
+    assert not ingest("voc", root, out, options).unchanged
+    changed = [path.name for path in out.glob("*-of-*") if path.stat().st_ino != before[path.name]]
+    assert len(changed) == 1
+    assert published(out)["3.png"].boxes == [("cat", 0.025, 0.1, 0.25, 0.9)] != boxes
+    manifest = read_manifest(out)
+    assert manifest is not None
+    # What the shards that were left alone hold is counted all the same.
+    total = sum(sum(split.box_counts.values()) for split in manifest.splits.values())
+    assert total == sum(len(one.boxes) for one in published(out).values())
+    assert len(rejects(out)) == 6
+
+
+def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in", {"1.png": picture(), "1.xml": xml(CAT), "2.png": picture(), "2.xml": xml(DOG)}
+    )
+    result = ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+    assert "1 pictures stand with several sets of boxes, identical to the byte." in result.warnings
+
+
+def test_input_that_is_of_another_kind(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {"cats/1.png": picture()})
+    with pytest.raises(
+        UsageError, match=r"no \.xml file in it. The source voc reads pictures with a Pascal VOC"
+    ):
+        ingest("voc", root, tmp_path / "out")
+    put(root, {"cats/1.xml": xml()})
+    with pytest.raises(DataRefusedError, match="none of its pictures has a box"):
+        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+@pytest.mark.real_data
+def test_asirra_by_voc_and_by_csv(tmp_path: Path, real_data_dir: Path) -> None:
+    root = real_data_dir / "asirra_detection"
+    found = ingested("voc", root, tmp_path / "voc")
+    assert rejects(tmp_path / "voc") == []
+    manifest = read_manifest(tmp_path / "voc")
+    assert manifest is not None
+    counts = {name: (split.class_counts, split.box_counts) for name, split in manifest.splits.items()}
+    assert counts == {
+        "train": ({"cat": 252, "dog": 265}, {"cat": 272, "dog": 280}),
+        "test": ({"cat": 47, "dog": 38}, {"cat": 47, "dog": 43}),
+    }
+    assert manifest.warnings == []
+    by_csv = ingested("csv", root, tmp_path / "csv")
+    assert {name: (one.split, one.boxes) for name, one in by_csv.items()} == {
+        name: (one.split, one.boxes) for name, one in found.items()
+    }
+    # Held against the CSV itself, by the sizes that it tells.
+    with (root / "test_labels.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            width, height = float(row["width"]), float(row["height"])
+            xmin, ymin, xmax, ymax = (float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+            shares = xmin / width, ymin / height, xmax / width, ymax / height
+            boxes = found[f"test/{row['filename']}"].boxes
+            assert any(box[0] == row["class"] and box[1:] == pytest.approx(shares, abs=1e-4) for box in boxes)

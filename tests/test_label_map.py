@@ -1,0 +1,100 @@
+"""Label maps: which number a class of boxes has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.errors import DataRefusedError, UsageError
+from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest.label_map import read_label_map
+from tests.boxes import ingested, picture, put, xml
+
+MAP = """
+item {  # the gap in the numbers is meant
+  id: 7
+  name: "dog"
+}
+item { name: '/m/01yrx', id: 3, display_name: 'cat' keypoints { id: 1 label: 'nose' } }
+"""
+FILES = {"1.png": picture(), "1.xml": xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    return put(tmp_path, {"map.pbtxt": text}) / "map.pbtxt"
+
+
+def test_a_label_map_is_read(tmp_path: Path) -> None:
+    read = read_label_map(written(tmp_path, MAP))
+    assert (read.names, read.class_names()) == ({3: "cat", 7: "dog"}, ["cat", "dog"])
+    assert [read.named(text, "x") for text in ("cat", "/m/01yrx", "dog")] == ["cat", "cat", "dog"]
+    assert read.numbered(7, "x") == "dog"
+    with pytest.raises(DataRefusedError, match=r"1.xml: the class 'wolf' is not in the label map .*pbtxt"):
+        read.named("wolf", "1.xml")
+    with pytest.raises(DataRefusedError, match=r"a#0: the class 1 is not in the label map .*: it has 3, 7"):
+        read.numbered(1, "a#0")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("item {\n id: 1\n nam: 'cat'\n}", r"map.pbtxt, line 3: .*no field named .nam."),
+        ("item {\n id: 1\n name: 'cat\n}", r"map.pbtxt, line 3: .*missing ending quote"),
+        ("item {\n id: one\n}", r"map.pbtxt, line 2: "),
+        ("item {\n id: 1 name: 'cat'", r"map.pbtxt, line 2: "),
+        ("feature { name: 'image/encoded' }", r"line 1: .*no field named .feature."),
+        ("", r"it has no items. Expected items like: item \{ id: 1 name: 'cat' \}"),
+        ("item { id: 0 name: 'background' }", r"item 1 \(background\): its id is 0; 0 is the background"),
+        ("item { id: 1 }", r"item 1: it has no name"),
+        ("item { name: 'cat' }", r"item 1: it has no id"),
+        ("item { id: 1 name: 'cat' } item { id: 1 name: 'dog' }", r"item 2 \(dog\): the id 1 is 'cat' alr"),
+        (
+            "item { id: 1 name: 'a' } item { id: 2 name: 'b' display_name: 'a' }",
+            r"'a' stands for two classes",
+        ),
+    ],
+)
+def test_one_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_label_map(written(tmp_path, text))
+
+
+def labels(tmp_path: Path, source: Path, **options: object) -> tuple[list[int], list[str]]:
+    """The labels of 1.png (cat, then dog), and all classes."""
+    found = ingested("voc", source, tmp_path / "out", **options)
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    return found["1.png"].values["image/object/class/label"], manifest.class_names
+
+
+def test_one_beside_the_data_or_given_numbers_the_classes(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", FILES)
+    assert labels(tmp_path, root) == ([1, 2], ["cat", "dog"])
+    given = put(tmp_path, {"my.pbtxt": "item { id: 5 name: 'cat' } item { id: 2 name: 'dog' }"}) / "my.pbtxt"
+    assert labels(tmp_path, root, label_map=given) == ([2, 1], ["dog", "cat"])
+    more = "item { id: 1 name: 'owl' } item { id: 2 name: 'dog' } item { id: 4 name: 'cat' }"
+    put(root, {"classes.pbtxt": more})
+    assert labels(tmp_path, root) == ([3, 2], ["owl", "dog", "cat"])
+    # What is given wins.
+    assert labels(tmp_path, root, label_map=given) == ([2, 1], ["dog", "cat"])
+    given.write_text("item { id: 1 name: 'cat' } item { id: 2 name: 'dog' }")
+    assert labels(tmp_path, root, label_map=given) == ([1, 2], ["cat", "dog"])
+    put(root, {"other.pbtxt": more})
+    with pytest.raises(UsageError, match=r"2 label maps in it \(classes.pbtxt, other.pbtxt\): say which"):
+        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_what_it_does_not_name_is_refused(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {**FILES, "m.pbtxt": "item { id: 1 name: 'cat' }"})
+    with pytest.raises(DataRefusedError, match=r"1.xml: the class 'dog' is not in the label map .* has cat"):
+        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_it_is_of_no_use_without_boxes(tmp_path: Path) -> None:
+    given = written(tmp_path, MAP)
+    root = put(tmp_path / "in", {"cats/1.png": picture()})
+    with pytest.raises(UsageError, match=r"it numbers the classes of boxes, and .* has one class a picture"):
+        ingest("folder", root, tmp_path / "out", IngestOptions(workers=1, label_map=given))
+    with pytest.raises(UsageError, match=r"label_map .*gone.pbtxt: no such file"):
+        IngestOptions(label_map=tmp_path / "gone.pbtxt")
