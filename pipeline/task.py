@@ -81,7 +81,7 @@ def ingest(
         resolved = resolve(values, "the run's parameters")
         folder = _run_folder(pipeline_root, run_id)
         folder.mkdir(parents=True, exist_ok=True)
-        data.check_config(resolved.data)
+        data.check_config(resolved.data, resolved.task)
         data_folder = prepare_data(resolved, Path(pipeline_root), console)
         examples = data.describe(data_folder, resolved.data, resolved.task)
         schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
