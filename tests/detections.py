@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.detection.coco_eval import Detections
+from schemas import features
 
 Corners = tuple[float, float, float, float]
 
@@ -55,3 +56,78 @@ def random_detections(seed: int, count: int, num_classes: int, boxes: int = 20) 
         hard = [i for i in range(len(objects)) if random.random() < 0.2]
         images.append(detections(objects, found, hard, name=f"{number:05}.jpg", height=300, width=400))
     return images
+
+
+def box_record(image: Detections, encoded: bytes, class_names: Sequence[str]) -> bytes:
+    """A serialized tf.train.Example of the data contract; an image without objects has empty lists."""
+    import tensorflow as tf
+
+    def of_bytes(*values: bytes) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    def of_ints(*values: int) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    values = {
+        features.ENCODED: of_bytes(encoded),
+        features.FORMAT: of_bytes(b"png"),
+        features.HEIGHT: of_ints(image.height),
+        features.WIDTH: of_ints(image.width),
+        features.FILENAME: of_bytes(image.name.encode()),
+        features.BOX_LABEL: of_ints(*image.labels.tolist()),
+        features.BOX_TEXT: of_bytes(*(class_names[label - 1].encode() for label in image.labels)),
+        features.BOX_DIFFICULT: of_ints(*image.difficult.astype(int).tolist()),
+    }
+    names = (features.BOX_XMIN, features.BOX_YMIN, features.BOX_XMAX, features.BOX_YMAX)
+    for name, corners in zip(names, image.boxes.T, strict=True):
+        values[name] = tf.train.Feature(float_list=tf.train.FloatList(value=corners.tolist()))
+    return tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString(deterministic=True)
+
+
+def save_detector(folder: str, answers: Sequence[Detections], class_names: Sequence[str]) -> None:
+    """A SavedModel with a detector's signatures, whose answers are known beforehand.
+
+    `serving_tf_examples` gives what was found on the image that the record's file name says,
+    `serving_default` what was found on the first image, whatever it is asked.
+    """
+    import tensorflow as tf
+
+    padding = [100 - len(each.scores) for each in answers]
+    columns = {
+        "boxes": np.stack(
+            [np.pad(each.found_boxes, ((0, n), (0, 0))) for each, n in zip(answers, padding, strict=True)]
+        ),
+        "scores": np.stack([np.pad(each.scores, (0, n)) for each, n in zip(answers, padding, strict=True)]),
+        "class_labels": np.stack(
+            [np.pad(each.found_labels, (0, n)) for each, n in zip(answers, padding, strict=True)]
+        ),
+        "counts": np.array([len(each.scores) for each in answers], np.int64),
+    }
+    assert [each.name for each in answers] == [f"{number:05}.jpg" for number in range(len(answers))]
+
+    class Answers(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.columns = {name: tf.constant(values) for name, values in columns.items()}
+            self.names = tf.constant(["", *class_names])
+
+        def answer(self, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+            outputs = {name: tf.gather(values, numbers) for name, values in self.columns.items()}
+            return {**outputs, "class_names": tf.gather(self.names, outputs["class_labels"])}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            parsed = tf.io.parse_example(examples, {features.FILENAME: tf.io.FixedLenFeature([], tf.string)})
+            digits = tf.strings.substr(parsed[features.FILENAME], 0, 5)
+            return self.answer(tf.strings.to_number(digits, tf.int32))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self.answer(tf.zeros_like(image_bytes, tf.int32))
+
+    module = Answers()
+    signatures = {
+        "serving_default": module.serving_default,
+        "serving_tf_examples": module.serving_tf_examples,
+    }
+    tf.saved_model.save(module, folder, signatures=signatures)
