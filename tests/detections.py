@@ -78,8 +78,7 @@ def box_record(image: Detections, encoded: bytes, class_names: Sequence[str]) ->
         features.BOX_TEXT: of_bytes(*(class_names[label - 1].encode() for label in image.labels)),
         features.BOX_DIFFICULT: of_ints(*image.difficult.astype(int).tolist()),
     }
-    names = (features.BOX_XMIN, features.BOX_YMIN, features.BOX_XMAX, features.BOX_YMAX)
-    for name, corners in zip(names, image.boxes.T, strict=True):
+    for name, corners in zip(features.BOX_SIDES, image.boxes.T, strict=True):
         values[name] = tf.train.Feature(float_list=tf.train.FloatList(value=corners.tolist()))
     return tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString(deterministic=True)
 
