@@ -99,19 +99,19 @@ def predict(
     drawn = file_names(images, draw) if draw is not None else []
     for start in range(0, len(readable), BATCH_IMAGES):
         part = readable[start : start + BATCH_IMAGES]
-        outputs = signature(image_bytes=tf.constant([image.encoded for _, image in part]))
+        outputs = signature(image_bytes=tf.constant([picture.encoded for _, picture in part]))
         outputs = {name: value.numpy() for name, value in outputs.items()}
-        for row, (index, image) in enumerate(part):
+        for row, (index, picture) in enumerate(part):
             of_image = {name: value[row] for name, value in outputs.items()}
             if not detects:
                 answers[index]["predictions"] = _classes(of_image, min_score or 0.0)
                 continue
             least = MIN_DETECTION_SCORE if min_score is None else min_score
-            answers[index]["predictions"] = _boxes(of_image, image, least)
+            answers[index]["predictions"] = _boxes(of_image, picture, least)
             if draw is not None:
                 least = MIN_DRAWN_SCORE if min_score is None else min_score
                 try:
-                    _draw(of_image, image, least, drawn[index])
+                    _draw(of_image, picture, least, drawn[index])
                     answers[index]["drawn"] = str(drawn[index])
                 except OSError as e:
                     answers[index]["error"] = f"{drawn[index]} cannot be written: {e.strerror or e}"
@@ -144,10 +144,11 @@ def _boxes(outputs: dict[str, Any], image: CanonicalImage, min_score: float) -> 
 
 def _draw(outputs: dict[str, Any], image: CanonicalImage, min_score: float, path: Path) -> None:
     labels = outputs["class_labels"]
-    boxes = [
-        Box(tuple(each["box"]), f"{each['label']} {each['score']:.2f}", colour_of(int(label)))
-        # Scores descend, so those that are left out come last.
-        for each, label in zip(_boxes(outputs, image, min_score), labels, strict=False)
-    ]
+    boxes = []
+    # Scores descend, so those that are left out come last.
+    for each, label in zip(_boxes(outputs, image, min_score), labels, strict=False):
+        xmin, ymin, xmax, ymax = each["box"]
+        text = f"{each['label']} {each['score']:.2f}"
+        boxes.append(Box((xmin, ymin, xmax, ymax), text, colour_of(int(label))))
     with Image.open(io.BytesIO(image.encoded)) as file:
         save(draw_boxes(file, boxes), path)

@@ -291,6 +291,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a value of the wrong kind": None,
     "`--set` without a value": None,
     "unknown metric": None,
+    "a metric of another task": None,
     "shares that do not add up": None,
     "no recipe given": None,
     "unknown source": photos,
@@ -322,5 +323,6 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "root is a file": root_is_a_file,
     "no model": None,
     "predict: no picture": a_model_and_no_picture,
+    "predict: no folder for drawings": a_model_and_no_picture,
     "predict: no such file": a_model_and_no_picture,
 }

@@ -14,7 +14,7 @@ from components.detection.coco_eval import RECALLS, Detections, evaluate
 from components.detection.draw import colour_of
 from components.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
 from components.detection.report import chosen, errors_by_image, side_by_side, worst, write_report
-from components.detection.stored import from_bytes, to_bytes
+from components.detection.stored import Judged, from_bytes, to_bytes
 from tests.detections import detections, random_detections
 from tests.tiny import encode
 
@@ -58,7 +58,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         asked.extend(wanted)  # type: ignore[call-overload]
         return {i: encode(np.zeros((200, 400, 3), np.uint8)) for i in range(3)}
 
-    write_report(tmp_path, images, NAMES, pictures)
+    write_report(tmp_path, Judged(images, NAMES, evaluate(images, 2)), pictures)
     assert asked == [0, 1, 2]  # each once
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
         *("chosen-01.png", "chosen-02.png", "chosen-03.png"),
@@ -116,11 +116,14 @@ def test_a_page_has_twenty_curves_at_most() -> None:
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_what_is_stored_comes_back(count: int) -> None:
     images = random_detections(5, count, 3)
-    stored = to_bytes(images, ["猫", "dog", "owl"])
-    back, names = from_bytes(stored)
-    assert names == ["猫", "dog", "owl"]
-    assert len(back) == count
-    for one, other in zip(back, images, strict=True):
+    result = evaluate(images, 3)
+    back = from_bytes(to_bytes(images, ["猫", "dog", "owl"], result))
+    assert back.class_names == ["猫", "dog", "owl"]
+    assert len(back.images) == count
+    for one, other in zip(back.images, images, strict=True):
         for name, value in vars(other).items():
             np.testing.assert_array_equal(getattr(one, name), value, err_msg=name)
-    assert evaluate(back, 3).metrics == pytest.approx(evaluate(images, 3).metrics, nan_ok=True)
+    assert back.result.metrics == pytest.approx(result.metrics, nan_ok=True, abs=0)
+    assert back.result.per_class[2] == pytest.approx(result.per_class[2], nan_ok=True, abs=0)
+    np.testing.assert_allclose(back.result.precision, result.precision, atol=1e-7)
+    np.testing.assert_allclose(back.result.scores, result.scores, atol=1e-7)

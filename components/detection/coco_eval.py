@@ -118,8 +118,8 @@ class _Evaluation(COCOeval):  # type: ignore[misc]
     def _prepare(self) -> None:
         self._gts = collections.defaultdict(list)
         self._dts = collections.defaultdict(list)
-        self.evalImgs = []
-        self.eval = {}
+        self.evalImgs: list[Any] = []
+        self.eval: dict[str, Any] = {}
         number = 0  # the first id is 1: pycocotools takes 0 for unmatched
         for image_id, image in enumerate(self._images):
             truth = in_pixels(image.boxes, image.height, image.width)

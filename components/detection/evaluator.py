@@ -47,25 +47,19 @@ class ReportingExecutor(executor.Executor):
             for folder in artifact_utils.get_split_uris(examples, split)
             for file in tf.io.gfile.glob(io_utils.all_files_pattern(folder))
         ]
-        stored_in = judged(evaluation)
-        if stored_in is None:
+        found = judged(evaluation)
+        if found is None:
             return  # there were no examples, and no threshold was met
-        images, class_names = stored_in
         with tempfile.TemporaryDirectory() as temporary:
-            write_report(
-                Path(temporary), images, class_names, lambda wanted: encoded_images(files, images, wanted)
-            )
+            write_report(Path(temporary), found, lambda wanted: encoded_images(files, found.images, wanted))
             target = os.path.join(evaluation, REPORT_FOLDER)
             incomplete = os.path.join(evaluation, f".{REPORT_FOLDER}.incomplete")
             io_utils.copy_dir(temporary, incomplete)
             fileio.rename(incomplete, target)
 
 
-def judged(evaluation: str) -> tuple[list[Detections], list[str]] | None:
-    """What the candidate found, and the class names, from the evaluation artifact's folder.
-
-    None where there were no examples.
-    """
+def judged(evaluation: str) -> stored.Judged | None:
+    """What the candidate found, from the evaluation artifact's folder; None where there were no examples."""
     for by_slice in tfma.load_metrics(evaluation):
         for item in by_slice.metric_keys_and_values:
             if item.key.name == DETECTIONS:

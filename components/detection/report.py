@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from components.detection import charts
-from components.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections, evaluate
+from components.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections
 from components.detection.draw import Box, colour_of, draw_boxes, enlarged, font
 from components.detection.error_kinds import (
     BADLY_PLACED,
@@ -40,6 +40,7 @@ from components.detection.error_kinds import (
     analyse,
     is_shown,
 )
+from components.detection.stored import Judged
 
 PICTURES = 8
 PANEL_PX = 480
@@ -100,18 +101,15 @@ def chosen(images: Sequence[Detections]) -> list[int]:
     return sorted(range(len(images)), key=lambda i: hashlib.sha256(images[i].name.encode()).digest())
 
 
-def write_report(
-    folder: Path, images: Sequence[Detections], class_names: Sequence[str], pictures: Pictures
-) -> None:
+def write_report(folder: Path, judged: Judged, pictures: Pictures) -> None:
     """Writes all files into `folder`, which must be there.
 
     Args:
         folder: Where to.
-        images: All of the split, in a fixed order.
-        class_names: By label - 1.
+        judged: All of the split.
         pictures: Gives the image files of those that are drawn.
     """
-    result = evaluate(images, len(class_names))
+    images, class_names, result = judged.images, judged.class_names, judged.result
     analysis = analyse(images, len(class_names))
     errors = errors_by_image(images, analysis)
     bad, some = worst(images, errors), chosen(images)[:PICTURES]

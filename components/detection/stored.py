@@ -1,17 +1,28 @@
-"""Detections of a split as bytes, and back, so that one pass of the model serves metrics and pictures."""
+"""Judged detections of a split as bytes, and back: one pass of the model serves metrics and pictures."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 from collections.abc import Sequence
 
 import numpy as np
 
-from components.detection.coco_eval import Detections
+from components.detection.coco_eval import CocoResult, Detections
 
 
-def to_bytes(images: Sequence[Detections], class_names: Sequence[str]) -> bytes:
-    """A compressed NumPy archive of the detections; some 1.5 kB an image with 100 boxes found."""
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What `to_bytes` was given."""
+
+    images: list[Detections]
+    class_names: list[str]
+    result: CocoResult
+
+
+def to_bytes(images: Sequence[Detections], class_names: Sequence[str], result: CocoResult) -> bytes:
+    """A compressed NumPy archive; some 2 kB an image with 100 boxes found."""
     empty = np.zeros((0, 4), np.float32)
 
     def joined(name: str, kind: type) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -22,6 +33,10 @@ def to_bytes(images: Sequence[Detections], class_names: Sequence[str]) -> bytes:
     np.savez_compressed(
         buffer,
         class_names=np.array(list(class_names), np.str_),
+        # NaN and all: it is read by this module alone.
+        metrics=np.array(json.dumps([result.metrics, result.per_class])),
+        precision=result.precision.astype(np.float32),
+        recall_scores=result.scores.astype(np.float32),
         names=np.array([image.name for image in images], np.str_),
         sizes=np.array([(image.height, image.width) for image in images], np.int32).reshape(-1, 2),
         objects=np.array([len(image.boxes) for image in images], np.int32),
@@ -36,8 +51,8 @@ def to_bytes(images: Sequence[Detections], class_names: Sequence[str]) -> bytes:
     return buffer.getvalue()
 
 
-def from_bytes(stored: bytes) -> tuple[list[Detections], list[str]]:
-    """The detections and class names that `to_bytes` was given."""
+def from_bytes(stored: bytes) -> Judged:
+    """What `to_bytes` made these bytes of; curves are float32."""
     with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
         values = {name: archive[name] for name in archive.files}
     objects, found = (np.cumsum(values[name])[:-1] for name in ("objects", "found"))
@@ -62,4 +77,6 @@ def from_bytes(stored: bytes) -> tuple[list[Detections], list[str]]:
         )
         for name, (height, width), boxes, labels, difficult, found_boxes, found_labels, scores in per_image
     ]
-    return images, values["class_names"].tolist()
+    metrics, per_class = json.loads(values["metrics"].item())
+    result = CocoResult(metrics, per_class, values["precision"], values["recall_scores"])
+    return Judged(images, values["class_names"].tolist(), result)

@@ -41,14 +41,14 @@ def ground_truth(record: bytes) -> dict[str, Any]:
     corners = [np.array(feature[key].float_list.value, np.float32) for key in features.BOX_SIDES]
     labels = np.array(feature[features.BOX_LABEL].int64_list.value, np.int64)
     difficult = np.array(feature[features.BOX_DIFFICULT].int64_list.value, np.int64)
-    lengths = [len(values) for values in (*corners, labels)]
+    lengths = [*map(len, corners), len(labels)]
     if height < 1 or width < 1 or len(set(lengths)) > 1 or len(difficult) not in (0, len(labels)):
+        wanted = ", ".join((*features.BOX_SIDES, features.BOX_LABEL))
         raise DataRefusedError(
-            f"record of {name or 'an image without a name'}: expected {features.HEIGHT} and "
-            f"{features.WIDTH} above 0 and as many values of each of "
-            f"{', '.join((*features.BOX_SIDES, features.BOX_LABEL))} as there are objects "
-            f"({features.BOX_DIFFICULT} may be absent); got {height} and {width}, and {', '.join(map(str, lengths))} values "
-            f"({len(difficult)}); make the records anew (mirante ingest)"
+            f"record of {name or 'an image without a name'}: expected {features.HEIGHT} and {features.WIDTH} "
+            f"above 0, and as many values of each of {wanted} as there are objects "
+            f"({features.BOX_DIFFICULT} may be absent); got {height} and {width}, and "
+            f"{', '.join(map(str, lengths))} values ({len(difficult)}); make the records anew: mirante ingest"
         )
     return {
         "name": name,
@@ -83,9 +83,9 @@ def found(outputs: dict[str, Any]) -> dict[str, Any]:
 class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
     """One `Detections` of an example's extracts; small, since the combiner keeps them all."""
 
-    def __init__(self, model_name: str):
+    def __init__(self, metric_name: str, model_name: str):
         # The name is what TFMA tells the computations of two models by.
-        super().__init__(name=f"detections_of_{model_name}")
+        super().__init__(name=f"{metric_name}_of_{model_name}")
         self._model_name = model_name
 
     def process(self, extracts: Any) -> Iterator[Detections]:
@@ -116,7 +116,10 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
 
     def _key(self, name: str, class_id: int | None = None) -> tfma.metrics.MetricKey:
         sub_key = None if class_id is None else tfma.metrics.SubKey(class_id=class_id)
-        return tfma.metrics.MetricKey(name=name, model_name=self._model_name, sub_key=sub_key)
+        # A bound that stands in the spec by a metric's name is for None, which is not the default.
+        return tfma.metrics.MetricKey(
+            name=name, model_name=self._model_name, sub_key=sub_key, example_weighted=None
+        )
 
     def extract_output(self, accumulator: list[Detections]) -> dict[tfma.metrics.MetricKey, float | bytes]:
         # Beam promises no order, and boxes of equal scores are judged in the order of their images.
@@ -127,18 +130,18 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
             values |= {self._key(name, class_id): value for name, value in of_class.items()}
         values[self._key(IMAGES)] = float(len(images))
         if self._keep:
-            values[self._key(DETECTIONS)] = stored.to_bytes(images, self._class_names)
+            values[self._key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
         return values
 
 
 def _computations(
-    class_names: Sequence[str], eval_config: Any, model_name: str
+    name: str, class_names: Sequence[str], eval_config: Any, model_name: str
 ) -> list[tfma.metrics.MetricComputation]:
     baselines = [spec.name for spec in eval_config.model_specs if spec.is_baseline]
     return [
         tfma.metrics.MetricComputation(
             keys=[],  # there are many, and the preprocessor's name tells the computations apart
-            preprocessors=[_ToDetections(model_name)],
+            preprocessors=[_ToDetections(name, model_name)],
             combiner=_Gather(model_name, class_names, keep=model_name not in baselines),
         )
     ]
