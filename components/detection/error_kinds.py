@@ -98,43 +98,40 @@ def judge(image: Detections, number: int = 0) -> list[Found]:
         in_pixels(image.found_boxes, image.height, image.width),
         in_pixels(image.boxes, image.height, image.width),
     )
-    taken: set[int] = set()
+    same_class = image.found_labels[:, None] == image.labels[None, :]
+    of_class = np.where(same_class & ~image.difficult, overlaps, -1.0)
+    of_others = np.where(~same_class & ~image.difficult, overlaps, -1.0)
+    on_difficult = ((overlaps >= RIGHT_IOU) & same_class & image.difficult).any(axis=1)
+    taken = np.zeros(len(image.boxes), bool)
     counted: dict[int, int] = {}
     judged = []
-    for i in np.argsort(-image.scores, kind="mergesort"):
+    for i in np.argsort(-image.scores, kind="mergesort").tolist():
         label = int(image.found_labels[i])
         counted[label] = counted.get(label, 0) + 1
         if counted[label] > MAX_BOXES[-1]:
             continue  # COCO's metrics cut them off too
-        of_class = image.labels == label
-        # Of equal overlaps the last object, as pycocotools takes it.
-        free = [
-            j
-            for j in np.flatnonzero(of_class & ~image.difficult)
-            if j not in taken and overlaps[i, j] >= RIGHT_IOU
-        ]
-        if free:
-            best = max(free, key=lambda j: (overlaps[i, j], j))
-            taken.add(int(best))
-            judged.append(Found(number, int(i), label, float(image.scores[i]), RIGHT, int(best)))
+        kind, on = _kind(np.where(taken, -1.0, of_class[i]), of_class[i], of_others[i])
+        if kind == RIGHT:
+            taken[on] = True
+        elif on_difficult[i]:
             continue
-        if (overlaps[i, of_class & image.difficult] >= RIGHT_IOU).any():
-            continue
-        kind, on = _kind(overlaps[i], of_class, image.difficult)
-        judged.append(Found(number, int(i), label, float(image.scores[i]), kind, on))
+        judged.append(Found(number, i, label, float(image.scores[i]), kind, on))
     return judged
 
 
-def _kind(overlaps: Array, of_class: Array, difficult: Array) -> tuple[str, int | None]:
-    for kind, least, where in (
+def _kind(free: Array, of_class: Array, of_others: Array) -> tuple[str, int | None]:
+    """The kind of a box by its IoU with the objects, -1 where an object is not meant, and which it is on."""
+    for kind, least, overlaps in (
+        (RIGHT, RIGHT_IOU, free),
         (DUPLICATE, RIGHT_IOU, of_class),
-        (WRONG_CLASS, RIGHT_IOU, ~of_class),
+        (WRONG_CLASS, RIGHT_IOU, of_others),
         (BADLY_PLACED, NEAR_IOU, of_class),
-        (WRONG_CLASS, NEAR_IOU, ~of_class),
+        (WRONG_CLASS, NEAR_IOU, of_others),
     ):
-        near = np.flatnonzero(where & ~difficult & (overlaps >= least))
-        if near.size:
-            return kind, int(near[np.argmax(overlaps[near])])
+        # Of equal overlaps the last object, as pycocotools takes it.
+        best = len(overlaps) - 1 - int(overlaps[::-1].argmax()) if len(overlaps) else -1
+        if best >= 0 and overlaps[best] >= least:
+            return kind, best
     return BACKGROUND, None
 
 
