@@ -54,8 +54,12 @@ PRETRAINED_NORMALIZATION: dict[str, Normalization] = {
 _BUILDER = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
 
 
-# What Evaluator measures on the test split, and `evaluation.thresholds` bounds; see components.evaluator.
-METRICS = ("accuracy", "loss", "auc", "top_5_accuracy")
+# What Evaluator measures on the test split, and `evaluation.thresholds` bounds, by task; see
+# components.evaluator.
+METRICS: dict[str, tuple[str, ...]] = {
+    "classification": ("accuracy", "loss", "auc", "top_5_accuracy"),
+    "detection": ("map", "map_50", "map_75"),
+}
 
 
 # Hyperband trains the best of so many trials on, so many times as long.
@@ -512,14 +516,15 @@ class EvaluationConfig(Settings):
     """What a model must reach on the test split before it is pushed."""
 
     thresholds: dict[str, float] = Field(
-        {}, description="bounds by metric: a lower bound, for loss an upper bound"
+        {}, description="bounds by metric of the task: a lower bound, for loss an upper bound"
     )
     max_regression: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
         {}, description="how much worse than the baseline a metric may be"
     )
     slice_by_class: bool = Field(
         False,
-        description="the overall metrics by true class too, up to 50 classes; ten take about twice as long",
+        description="the overall metrics by true class too, up to 50 classes; ten take about twice as long. "
+        "Not for detection, which has metrics by class anyway",
     )
 
 

@@ -1,6 +1,6 @@
 """Evaluator: what TFMA measures on the test split, the bounds it sets, and how its results are read.
 
-Metric names, as `evaluation.thresholds` and the results use them:
+Metric names, as `evaluation.thresholds` and the results use them, of classification:
 
     accuracy         share of images whose most probable class is right
     loss             mean cross-entropy, nats
@@ -9,6 +9,9 @@ Metric names, as `evaluation.thresholds` and the results use them:
 
 Per class there are precision, recall and f1 of the most probable class. With `slice_by_class` there are
 also the overall ones by slice of true class; each slice counts every metric anew (MNIST: 74 s instead of 42).
+
+Of detection there are those of components.detection.coco_eval, overall and by class; `map`, `map_50` and
+`map_75` can be bound.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.config import METRICS, EvaluationConfig
+from components.detection.tfma_metric import CocoMetrics
 from components.errors import UsageError
 from components.metrics import ROC, MeanAuc
 from schemas import features
@@ -34,9 +39,27 @@ LOWER_IS_BETTER = ("loss",)
 MAX_SLICED_CLASSES = 50
 
 
-def metric_names(num_classes: int) -> tuple[str, ...]:
-    """The overall metrics of a data set with so many classes."""
-    return METRICS if num_classes > 5 else METRICS[:-1]
+# Of the results, in the order in which they are told.
+REPORTED = (
+    *METRICS["classification"],
+    *METRICS["detection"],
+    "map_small",
+    "map_medium",
+    "map_large",
+    "ar_1",
+    "ar_10",
+    "ar_100",
+)
+PER_CLASS = {
+    "classification": ("precision", "recall", "f1"),
+    "detection": ("map", "map_50", "map_75", "ar_100"),
+}
+
+
+def metric_names(num_classes: int, task: str = "classification") -> tuple[str, ...]:
+    """The overall metrics of a data set with so many classes that can be bound."""
+    names = METRICS[task]
+    return names[:-1] if task == "classification" and num_classes <= 5 else names
 
 
 def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSliceMetricThreshold]:
@@ -63,24 +86,63 @@ def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSlice
     return [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
 
 
-def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalConfig:
+def eval_config(
+    config: EvaluationConfig, class_names: Sequence[str], task: str = "classification"
+) -> config_pb2.EvalConfig:
     """TFMA's configuration: metrics, thresholds, slices, through `serving_tf_examples`.
 
     Args:
         config: The recipe's `evaluation` part.
-        num_classes: Length of the model's probabilities.
+        class_names: All classes, in the order of their labels.
+        task: The recipe's.
 
     Raises:
         UsageError: A threshold is set on a metric that this data set does not have.
     """
+    known = metric_names(len(class_names), task)
     for key in ("thresholds", "max_regression"):
-        unknown = sorted(set(getattr(config, key)) - set(metric_names(num_classes)))
+        unknown = sorted(set(getattr(config, key)) - set(known))
         if unknown:
             raise UsageError(
-                f"evaluation.{key}.{unknown[0]}: no such metric with {num_classes} classes; "
-                f"there are {', '.join(metric_names(num_classes))}"
+                f"evaluation.{key}.{unknown[0]}: no such metric with {len(class_names)} classes; "
+                f"there are {', '.join(known)}"
             )
+    if task == "detection":
+        return _detection_config(config, class_names)
+    return _classification_config(config, len(class_names))
 
+
+def _model_specs(**keys: str) -> list[config_pb2.ModelSpec]:
+    # Both need a name, and TFMA takes the baseline's away again where there is none.
+    return [
+        config_pb2.ModelSpec(
+            name=name, signature_name="serving_tf_examples", is_baseline=name == BASELINE, **keys
+        )
+        for name in (CANDIDATE, BASELINE)
+    ]
+
+
+def _detection_config(config: EvaluationConfig, class_names: Sequence[str]) -> config_pb2.EvalConfig:
+    # One metric gives many values: their bounds stand in the spec by name, not in the metric. Neither labels
+    # nor predictions have a key: the metric takes them from the record and from all outputs.
+    metric = config_pb2.MetricConfig(
+        class_name=CocoMetrics.__name__,
+        module=CocoMetrics.__module__,
+        config=json.dumps({"class_names": list(class_names)}),
+    )
+    thresholds = {
+        name: config_pb2.PerSliceMetricThresholds(thresholds=bounds)
+        for name in METRICS["detection"]
+        if (bounds := _thresholds(name, config))
+    }
+    return config_pb2.EvalConfig(
+        model_specs=_model_specs(),
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric], per_slice_thresholds=thresholds)],
+        slicing_specs=[config_pb2.SlicingSpec()],
+    )
+
+
+def _classification_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalConfig:
     def metric(class_name: str, name: str, module: str = "", **options: Any) -> config_pb2.MetricConfig:
         options["name"] = name
         return config_pb2.MetricConfig(
@@ -102,21 +164,7 @@ def eval_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalCo
     classes = list(range(num_classes))
     sliced = config.slice_by_class and num_classes <= MAX_SLICED_CLASSES
     return config_pb2.EvalConfig(
-        model_specs=[
-            config_pb2.ModelSpec(
-                name=CANDIDATE,
-                signature_name="serving_tf_examples",
-                label_key=features.LABEL,
-                prediction_key="probabilities",
-            ),
-            config_pb2.ModelSpec(
-                name=BASELINE,
-                signature_name="serving_tf_examples",
-                label_key=features.LABEL,
-                prediction_key="probabilities",
-                is_baseline=True,
-            ),
-        ],
+        model_specs=_model_specs(label_key=features.LABEL, prediction_key="probabilities"),
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=overall),
             config_pb2.MetricsSpec(
@@ -141,8 +189,9 @@ class Evaluation:
     """An Evaluator's results.
 
     Attributes:
-        metrics: Overall value by metric name.
-        per_class: By class index: precision, recall, f1; None where nothing was there to divide by.
+        metrics: Overall value by metric name; without those that there was nothing to measure on.
+        per_class: By class index, 0 for the first of the schema's: precision, recall, f1; of detection map,
+            map_50, map_75, ar_100; None where nothing was there to divide by.
         blessed: Whether every threshold was met.
         failures: One sentence for every threshold that was missed.
         baseline: Overall value of the baseline by metric name; empty where there is none.
@@ -193,13 +242,13 @@ def read_evaluation(folder: str) -> Evaluation:
                     baseline[key.name] = number
             elif key.HasField("sub_key") and key.sub_key.HasField("class_id"):
                 class_id = key.sub_key.class_id.value
-                if key.name in ("precision", "recall", "f1"):
+                if any(key.name in names for names in PER_CLASS.values()):
                     per_class.setdefault(class_id, {})[key.name] = None if math.isnan(number) else number
-            elif key.name in METRICS and not math.isnan(number):
+            elif key.name in REPORTED and not math.isnan(number):
                 metrics[key.name] = number  # there is no area with one class alone
     validation = tfma.load_validation_result(folder)
     return Evaluation(
-        {name: metrics[name] for name in METRICS if name in metrics},
+        {name: metrics[name] for name in REPORTED if name in metrics},
         dict(sorted(per_class.items())),
         validation.validation_ok,
         _failures(validation),
@@ -235,7 +284,7 @@ def _failures(validation: Any) -> list[str]:
     for by_slice in validation.metric_validations_per_slice:
         for failure in by_slice.failures:
             name, value = failure.metric_key.name, _number(failure.metric_value)
-            shown = "missing" if value is None else f"{value:.4f}"
+            shown = "missing" if value is None or math.isnan(value) else f"{value:.4f}"
             if failure.metric_key.is_diff:
                 allowed = failure.metric_threshold.change_threshold.absolute.value
                 sentences.append(f"{name} changed by {shown} against the baseline, allowed is {allowed:+.4f}")

@@ -284,22 +284,48 @@ def worker(root: str) -> int:
     return 0
 
 
+def _told(predictions: list[dict[str, Any]], min_score: float | None) -> list[str]:
+    """The three most probable classes, or all boxes that would be drawn."""
+    from pipeline.predict import MIN_DRAWN_SCORE
+
+    least = MIN_DRAWN_SCORE if min_score is None else min_score
+    return [
+        f"{each['label']} {each['score']:.4f}"
+        + (f" at {', '.join(f'{value:.0f}' for value in each['box'])}" if "box" in each else "")
+        for number, each in enumerate(predictions)
+        if (each["score"] >= least if "box" in each else number < 3)
+    ]
+
+
 @main.command(epilog=_example("mirante predict runs/digits/serving photo.jpg other.png --json"))
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--min-score", type=float, default=0.0, show_default=True, help="Leave out what scores less.")
+@click.option(
+    "--min-score",
+    type=float,
+    help="Leave out what scores less.  [default: 0; of boxes 0.01, of drawn ones 0.3]",
+)
+@click.option(
+    "--draw",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Draw the boxes of a detector: one picture an image, in place of those of an earlier call.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the answers as JSON.")
-def predict(model: str, images: tuple[str, ...], min_score: float, as_json: bool) -> int:
-    """Ask a pushed model what is on images.
+def predict(
+    model: str, images: tuple[str, ...], min_score: float | None, draw: Path | None, as_json: bool
+) -> int:
+    """Ask a pushed model what is on images, and a detector where.
 
     MODEL is a pushed model or the folder of its versions. A file that is no usable image is answered with an
-    error, the others all the same, and the exit code is 1.
+    error, the others all the same, and the exit code is 1. Boxes are xmin, ymin, xmax, ymax in pixels of the
+    upright image.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.predict import predict as answer
 
     try:
-        answers = answer(model, images, min_score)
+        answers = answer(model, images, min_score, draw)
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
@@ -309,8 +335,8 @@ def predict(model: str, images: tuple[str, ...], min_score: float, as_json: bool
         if "error" in item:
             click.echo(f"{item['image']}: {item['error']}", err=True)
         elif not as_json:
-            best = "  ".join(f"{p['label']} {p['score']:.4f}" for p in item["predictions"][:3])
-            click.echo(f"{item['image']}: {best or 'nothing above --min-score'}")
+            best = "  ".join(_told(item["predictions"], min_score))
+            click.echo(f"{item['image']}: {best or 'nothing that scores enough (--min-score)'}")
     if as_json:
         click.echo(json.dumps(answers))
     return 1 if any("error" in item for item in answers) else 0

@@ -92,9 +92,15 @@ class Recipe(Settings):
                 f"{self.training.strategy}; leave one out or set the other"
             )
         if not self.evaluation.thresholds:
+            example = {"classification": "{accuracy: 0.9}", "detection": "{map_50: 0.5}"}[self.task]
             raise ValueError(
-                "evaluation.thresholds: at least one is needed, e.g. {accuracy: 0.9}: a model is pushed "
+                f"evaluation.thresholds: at least one is needed, e.g. {example}: a model is pushed "
                 "because it reached something"
+            )
+        if self.task == "detection" and self.evaluation.slice_by_class:
+            raise ValueError(
+                "evaluation.slice_by_class: an image of task: detection is of no one class; leave it out, "
+                "every class is judged by itself anyway"
             )
         return self
 
@@ -250,12 +256,19 @@ def _check_names(recipe: Recipe, where: str, elsewhere: bool) -> None:
     if not elsewhere:
         _check_machine(recipe, where)
     names = [("data.source", recipe.data.source, source_names())]
+    metrics = list(METRICS[recipe.task])
     names += [
-        (f"evaluation.{part}", metric, list(METRICS))
+        (f"evaluation.{part}", metric, metrics)
         for part in ("thresholds", "max_regression")
         for metric in getattr(recipe.evaluation, part)
     ]
+    of_task = {metric: task for task, names_of_task in METRICS.items() for metric in names_of_task}
     for key, name, known in names:
+        if known is metrics and of_task.get(name, recipe.task) != recipe.task:
+            raise UsageError(
+                f"{path}: {key}: {name} is for task: {of_task[name]}, and this recipe's task is "
+                f"{recipe.task}. Known here: {', '.join(known)}"
+            )
         if name not in known:
             near = _nearest(name, known)
             hint = f": did you mean {near!r}?" if near else "."

@@ -38,6 +38,7 @@ from tfx.utils import json_utils
 import components
 from components.config import WarmStartConfig
 from components.data_gate import DataGate
+from components.detection.evaluator import Evaluator as DetectionEvaluator
 from components.errors import UsageError
 from components.evaluator import eval_config
 from components.infra_validator import InfraValidator
@@ -241,11 +242,12 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("Resolver")
     # Judge the model on the test split: absolute bounds, and against the baseline.
-    evaluator = Evaluator(
+    evaluator_class = DetectionEvaluator if recipe.task == "detection" else Evaluator
+    evaluator = evaluator_class(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(recipe.evaluation, len(examples.class_names)),
+        eval_config=eval_config(recipe.evaluation, examples.class_names, recipe.task),
         example_splits=[features.TEST],
     )
     # Load the model as a server does, and ask it.

@@ -423,6 +423,33 @@ def test_values_that_would_be_misread_are_refused(override: str, said: str) -> N
         load_recipe("digits", [override], data_path="photos")
 
 
+def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
+    evaluation = {"thresholds": {"map_50": 0.5}, "max_regression": {"map": 0.02}}
+    detection = write_recipe(tmp_path, {"name": "boxes", "task": "detection", "evaluation": evaluation})
+    assert load_recipe(detection).evaluation.thresholds == {"map_50": 0.5}
+    assert refusal(detection, "evaluation.thresholds.accuracy=0.9").endswith(
+        "evaluation.thresholds: accuracy is for task: classification, and this recipe's task is detection. "
+        "Known here: map, map_50, map_75"
+    )
+    assert "evaluation.max_regression: loss is for task: classification" in refusal(
+        detection, "evaluation.max_regression.loss=0.1"
+    )
+    assert "there is no 'map_57': did you mean 'map_75'?" in refusal(
+        detection, "evaluation.thresholds.map_57=0.1"
+    )
+    assert "evaluation.thresholds: at least one is needed, e.g. {map_50: 0.5}" in refusal(
+        detection, "evaluation.thresholds={}"
+    )
+    assert "evaluation.slice_by_class: an image of task: detection is of no one class" in refusal(
+        detection, "evaluation.slice_by_class=true"
+    )
+    classification = write_recipe(tmp_path)
+    assert refusal(classification, "evaluation.thresholds.map_50=0.5").endswith(
+        "evaluation.thresholds: map_50 is for task: detection, and this recipe's task is classification. "
+        "Known here: accuracy, loss, auc, top_5_accuracy"
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -58,7 +58,7 @@ def evaluate(tmp_path: Path, config: EvaluationConfig, baseline: np.ndarray | No
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
     tfma_config = tfma.utils.update_eval_config_with_defaults(
-        eval_config(config, 6),
+        eval_config(config, list("abcdef")),
         has_baseline=baseline is not None,
         rubber_stamp=True,
     )
@@ -142,4 +142,4 @@ def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None
 
 def test_a_threshold_on_a_metric_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="top_5_accuracy: no such metric with 3 classes"):
-        eval_config(EvaluationConfig(thresholds={"top_5_accuracy": 0.9}), 3)
+        eval_config(EvaluationConfig(thresholds={"top_5_accuracy": 0.9}), ["a", "b", "c"])

@@ -1,0 +1,214 @@
+"""Evaluator for detection through TFX's executor and real TFMA: metrics, gate, baseline and report."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from PIL import Image
+from tfx.types import standard_artifacts
+from tfx.utils import json_utils, proto_utils
+
+from components.config import EvaluationConfig
+from components.detection.coco_eval import Detections, evaluate
+from components.detection.evaluator import Evaluator, ReportingExecutor
+from components.detection.tfma_metric import found, ground_truth
+from components.errors import DataRefusedError, UsageError
+from components.evaluator import eval_config, read_evaluation
+from schemas import features
+from tests.detections import box_record, detections, random_detections, save_detector
+from tests.tiny import BEAM_ARGS, encode, noise, write_split
+
+CLASS_NAMES = ("cat", "dog", "owl")
+LEFT, RIGHT = (10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 300.0, 110.0)
+
+
+def sorted_by_score(image: Detections) -> Detections:
+    order = np.argsort(-image.scores, kind="stable")
+    values = {name: getattr(image, name)[order] for name in ("found_boxes", "found_labels", "scores")}
+    return Detections(**{**vars(image), **values})
+
+
+def some_images() -> list[Detections]:
+    """Of 40 images, some without objects, one without a box found."""
+    images = [sorted_by_score(image) for image in random_detections(3, 39, 2)]
+    assert any(not len(image.boxes) for image in images)
+    return [*images, detections([(LEFT, 1)], name="00039.jpg", height=300)]
+
+
+def run(
+    folder: Path,
+    images: Sequence[Detections],
+    config: EvaluationConfig,
+    baseline: Sequence[Detections] | None = None,
+) -> tuple[Path, standard_artifacts.ModelBlessing]:
+    """The evaluation's folder and the blessing."""
+    pictures = [encode(noise(i, image.height, image.width)) for i, image in enumerate(images[:5])]
+    records = [box_record(image, pictures[i % len(pictures)], CLASS_NAMES) for i, image in enumerate(images)]
+    write_split(folder / "examples" / "Split-test", records)
+    examples = standard_artifacts.Examples()
+    examples.uri = str(folder / "examples")
+    examples.split_names = '["train", "eval", "test"]'
+    inputs: dict[str, Any] = {"examples": [examples]}
+    for key, answers in (("model", images), ("baseline_model", baseline)):
+        if answers is not None:
+            model = standard_artifacts.Model()
+            model.uri = str(folder / key)
+            save_detector(str(folder / key / "Format-Serving"), answers, CLASS_NAMES)
+            inputs[key] = [model]
+    evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
+    evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
+    for path in (evaluation.uri, blessing.uri):
+        Path(path).mkdir()
+    context = ReportingExecutor.Context(
+        make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(BEAM_ARGS))
+    )
+    ReportingExecutor(context).Do(
+        inputs,
+        {"evaluation": [evaluation], "blessing": [blessing]},
+        {
+            "eval_config": proto_utils.proto_to_json(eval_config(config, CLASS_NAMES, "detection")),
+            "example_splits": json_utils.dumps(["test"]),
+            "fairness_indicator_thresholds": "null",
+        },
+    )
+    return folder / "evaluation", blessing
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, standard_artifacts.ModelBlessing]:
+    config = EvaluationConfig(thresholds={"map": 0.1, "map_50": 0.2, "map_75": 0.05})
+    began = time.monotonic()
+    result = run(tmp_path_factory.mktemp("evaluated"), some_images(), config)
+    assert time.monotonic() - began < 30  # 85 images with a real network are to take 60
+    return result
+
+
+def test_the_metrics_are_those_of_coco(evaluated: tuple[Path, Any]) -> None:
+    expected = evaluate(some_images(), 3)
+    read = read_evaluation(str(evaluated[0]))
+    assert list(read.metrics)[:3] == ["map", "map_50", "map_75"]
+    there = {name: value for name, value in expected.metrics.items() if not math.isnan(value)}
+    assert read.metrics == pytest.approx(there)
+    assert 0.2 < read.metrics["map_50"] < 0.95
+    # By class index, as class names are listed: label 1 is the first.
+    assert read.per_class[0] == pytest.approx(expected.per_class[0])
+    assert read.per_class[1]["map_50"] == pytest.approx(expected.per_class[1]["map_50"])
+    assert read.per_class[2] == {"map": None, "map_50": None, "map_75": None, "ar_100": None}
+
+
+def test_what_meets_its_thresholds_is_blessed(evaluated: tuple[Path, Any]) -> None:
+    folder, blessing = evaluated
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert read_evaluation(str(folder)).blessed
+    assert read_evaluation(str(folder)).failures == []
+
+
+def test_the_report_lies_in_the_evaluation(evaluated: tuple[Path, Any]) -> None:
+    folder = evaluated[0]
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    names = sorted(str(path.relative_to(folder)) for path in (folder / "detection").rglob("*.*"))
+    pictures = [
+        f"detection/pictures/{what}-{number:02}.png" for what in ("chosen", "worst") for number in range(1, 9)
+    ]
+    assert names == sorted(
+        [
+            *(f"detection/{name}.json" for name in ("errors", "metrics", "precision_recall")),
+            *(f"detection/{name}.png" for name in ("errors", "precision_recall")),
+            *pictures,
+        ]
+    )
+    metrics = json.loads((folder / "detection" / "metrics.json").read_text())
+    assert metrics["images"] == 40
+    assert metrics["metrics"]["map"] == pytest.approx(read_evaluation(str(folder)).metrics["map"], abs=1e-6)
+    assert metrics["per_class"]["owl"]["map"] is None
+    for name in pictures:
+        with Image.open(folder / name) as picture:
+            picture.load()
+            assert picture.width > 2 * 400
+
+
+def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) -> None:
+    truth = [(LEFT, 1), (RIGHT, 2)]
+    perfect = [(LEFT, 1, 0.9), (RIGHT, 2, 0.8)]
+    # Nothing on the second image, nor anything found: its features are empty in all of their forms.
+    candidate = [detections(truth, perfect[:1], name="00000.jpg"), detections(name="00001.jpg")]
+    baseline = [detections(truth, perfect, name="00000.jpg"), detections(name="00001.jpg")]
+    config = EvaluationConfig(thresholds={"map": 0.6, "map_50": 0.5}, max_regression={"map_75": 0.2})
+    folder, blessing = run(tmp_path, candidate, config, baseline)
+    read = read_evaluation(str(folder))
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert not read.blessed
+    assert sorted(read.failures) == [
+        "map is 0.5000, must be at least 0.6000",
+        "map_75 changed by -0.5000 against the baseline, allowed is -0.2000",
+    ]
+    assert read.metrics["map"] == pytest.approx(0.5)  # the candidate's
+    metrics = json.loads((folder / "detection" / "metrics.json").read_text())
+    assert metrics["metrics"]["map"] == 0.5
+
+
+def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:
+    images = [detections([], [(LEFT, 1, 0.9)], name="00000.jpg")]
+    folder, _ = run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.0}))
+    read = read_evaluation(str(folder))
+    assert not read.blessed
+    assert read.metrics == {}
+    assert read.failures == ["map is missing, must be at least 0.0000"]
+
+
+def test_the_component_is_called_as_tfx_calls_it() -> None:
+    assert Evaluator.__name__ == "Evaluator"  # its id in the pipeline
+    assert Evaluator.EXECUTOR_SPEC.executor_class is ReportingExecutor
+
+
+def test_records_are_read_as_they_are() -> None:
+    image = detections([(LEFT, 1), (RIGHT, 3)], difficult=[1], name="a/b.jpg")
+    truth = ground_truth(box_record(image, b"", CLASS_NAMES))
+    assert (truth["name"], truth["height"], truth["width"]) == ("a/b.jpg", 200, 400)
+    np.testing.assert_array_equal(truth["boxes"], image.boxes)
+    np.testing.assert_array_equal(truth["labels"], [1, 3])
+    np.testing.assert_array_equal(truth["difficult"], [False, True])
+    # Nothing is said of what is not difficult in most data sets.
+    example = tf.train.Example.FromString(box_record(image, b"", CLASS_NAMES))
+    del example.features.feature[features.BOX_DIFFICULT]
+    np.testing.assert_array_equal(ground_truth(example.SerializeToString())["difficult"], [False, False])
+
+
+@pytest.mark.parametrize("missing", [features.HEIGHT, features.BOX_XMAX, features.BOX_LABEL])
+def test_records_that_cannot_be_judged_by_are_refused(missing: str) -> None:
+    example = tf.train.Example.FromString(box_record(detections([(LEFT, 1)]), b"", CLASS_NAMES))
+    del example.features.feature[missing]
+    with pytest.raises(DataRefusedError, match=r"record of image.jpg: expected image/height and image/width"):
+        ground_truth(example.SerializeToString())
+
+
+def test_padding_is_no_box() -> None:
+    outputs = {
+        "boxes": np.ones((100, 4), np.float32),
+        "scores": np.linspace(1, 0, 100, dtype=np.float32),
+        "class_labels": np.array([2, 1, *[0] * 98]),
+        "counts": np.array([2]),
+    }
+    fields = found(outputs)
+    np.testing.assert_array_equal(fields["found_labels"], [2, 1])
+    assert fields["found_boxes"].shape == (2, 4)
+
+
+def test_a_classifier_is_no_detector() -> None:
+    with pytest.raises(UsageError, match=r"serving_tf_examples gives no boxes, scores, class_labels, counts"):
+        found({"probabilities": np.zeros(3)})
+
+
+def test_only_metrics_of_detection_can_be_bound() -> None:
+    with pytest.raises(UsageError, match=r"accuracy: no such metric .* there are map, map_50, map_75"):
+        eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASS_NAMES, "detection")

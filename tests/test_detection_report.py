@@ -1,0 +1,129 @@
+"""The report of an evaluation: which images, which figures, and what is on the pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.detection import charts
+from components.detection.coco_eval import RECALLS, Detections, evaluate
+from components.detection.draw import colour_of
+from components.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
+from components.detection.report import chosen, errors_by_image, side_by_side, worst, write_report
+from components.detection.stored import Judged, from_bytes, to_bytes
+from tests.detections import detections, random_detections
+from tests.tiny import encode
+
+CAT, DOG = 1, 2
+LEFT, RIGHT_BOX = (10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 300.0, 110.0)
+NAMES = ["cat", "dog"]
+
+
+def three_images() -> list[Detections]:
+    """One all right, one with a cat missed and something that is none, one with half of its cats missed."""
+    return [
+        detections([(LEFT, CAT)], [(LEFT, CAT, 0.9)], name="right.jpg"),
+        detections([(LEFT, CAT)], [(RIGHT_BOX, CAT, 0.8)], name="wrong.jpg"),
+        detections([(LEFT, CAT), (RIGHT_BOX, CAT)], [(LEFT, CAT, 0.7)], name="half.jpg"),
+    ]
+
+
+def test_the_worst_come_first_and_those_without_errors_not_at_all() -> None:
+    images = three_images()
+    errors = errors_by_image(images, analyse(images, 2))
+    assert [each.f1 for each in errors] == [1.0, 0.0, pytest.approx(2 / 3)]
+    assert [images[i].name for i in worst(images, errors)] == ["wrong.jpg", "half.jpg"]
+    assert errors[1].counts == {MISSED: 1, BACKGROUND: 1}
+    assert errors[2].counts == {RIGHT: 1, MISSED: 1}
+    assert (errors[0].not_found, errors[2].not_found) == ([], [1])
+
+
+def test_images_are_chosen_by_name_alone() -> None:
+    images = three_images()
+    order = [images[i].name for i in chosen(images)]
+    backwards = images[::-1]
+    assert [backwards[i].name for i in chosen(backwards)] == order
+    assert sorted(order) == ["half.jpg", "right.jpg", "wrong.jpg"]
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    images = three_images()
+    asked: list[int] = []
+
+    def pictures(wanted: object) -> dict[int, bytes]:
+        asked.extend(wanted)  # type: ignore[call-overload]
+        return {i: encode(np.zeros((200, 400, 3), np.uint8)) for i in range(3)}
+
+    write_report(tmp_path, Judged(images, NAMES, evaluate(images, 2)), pictures)
+    assert asked == [0, 1, 2]  # each once
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        *("chosen-01.png", "chosen-02.png", "chosen-03.png"),
+        *("worst-01.png", "worst-02.png"),
+    ]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["images"], metrics["objects"], metrics["difficult_objects"]) == (3, 4, 0)
+    assert metrics["metrics"]["map"] == pytest.approx(evaluate(images, 2).metrics["map"], abs=1e-6)
+    absent = dict.fromkeys(("map", "map_50", "map_75", "ar_100"))
+    assert metrics["per_class"]["dog"] == {"objects": 0, **absent}
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    assert errors["counts"] == {**dict.fromkeys(KINDS, 0), "missed": 2, "background": 1, "right": 2}
+    assert errors["images_with_errors"] == 2
+    assert errors["images"][0]["image"] == "wrong.jpg"
+    assert errors["per_class"]["cat"]["counted_from_score"] == pytest.approx(0.7)
+    curves = json.loads((tmp_path / "precision_recall.json").read_text())
+    assert len(curves["recalls"]) == 101
+    cat = curves["classes"]["cat"]
+    # Two of four cats are found: the first box is right, of three two.
+    assert cat["0.50"]["precision"][:26] == [1.0] * 26
+    assert cat["0.50"]["precision"][26:51] == pytest.approx([2 / 3] * 25, abs=1e-6)
+    assert cat["0.50"]["precision"][51:] == [0.0] * 50
+    assert cat["0.50"]["scores"][0] == pytest.approx(0.9)
+    assert set(cat) == {"0.50", "0.75", "0.50:0.95"}
+    assert curves["classes"]["dog"]["0.75"]["precision"] == [None] * 101
+    with Image.open(tmp_path / "precision_recall.png") as page:
+        assert page.size == (2 * charts.PANEL_PX[0], charts.PANEL_PX[1])
+
+
+def test_both_sides_show_their_boxes() -> None:
+    image = detections([(LEFT, CAT)], [(RIGHT_BOX, DOG, 0.9)])
+    (errors,) = errors_by_image([image], analyse([image], 2))
+    sheet = side_by_side(image, encode(np.zeros((200, 400, 3), np.uint8)), errors, NAMES)
+    pixels = np.asarray(sheet)
+    half = sheet.width // 2
+    cat, dog = ((pixels == colour_of(label)).all(axis=-1) for label in (CAT, DOG))
+    assert cat[:, :half].any()
+    assert not cat[:, half:].any()
+    assert dog[:, half:].any()
+    assert not dog[:, :half].any()
+
+
+def test_a_page_has_twenty_curves_at_most() -> None:
+    curves = {f"class {n}": [("IoU 0.50", np.linspace(1, 0, 101))] for n in range(23)}
+    pages = charts.precision_recall(curves, RECALLS)
+    wide, high = charts.PANEL_PX
+    assert [page.size for page in pages] == [(4 * wide, 5 * high), (3 * wide, high)]
+    # Precision is 1 - recall here: a line from the upper left to the lower right.
+    panel = np.asarray(pages[0].crop((0, 0, wide, high)))
+    rows, columns = np.nonzero((panel == charts.LINES[0]).all(axis=-1))
+    upper = rows < high / 2
+    assert columns[upper].mean() < wide / 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_what_is_stored_comes_back(count: int) -> None:
+    images = random_detections(5, count, 3)
+    result = evaluate(images, 3)
+    back = from_bytes(to_bytes(images, ["猫", "dog", "owl"], result))
+    assert back.class_names == ["猫", "dog", "owl"]
+    assert len(back.images) == count
+    for one, other in zip(back.images, images, strict=True):
+        for name, value in vars(other).items():
+            np.testing.assert_array_equal(getattr(one, name), value, err_msg=name)
+    assert back.result.metrics == pytest.approx(result.metrics, nan_ok=True, abs=0)
+    assert back.result.per_class[2] == pytest.approx(result.per_class[2], nan_ok=True, abs=0)
+    np.testing.assert_allclose(back.result.precision, result.precision, atol=1e-7)
+    np.testing.assert_allclose(back.result.scores, result.scores, atol=1e-7)

@@ -1,0 +1,160 @@
+"""`mirante predict` with a detector: boxes in pixels of the upright image, and drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from PIL import Image
+
+from components.detection.draw import colour_of
+from components.errors import UsageError
+from pipeline.cli import main
+from pipeline.predict import predict
+from tests.detections import detections, save_detector
+
+CLASS_NAMES = ("cat", "dog")
+# In pixels of a picture of 400 x 200: the two left quarters, the lower right one, and a doubtful one.
+FOUND = [
+    ((0.0, 0.0, 100.0, 200.0), 1, 0.9),
+    ((200.0, 100.0, 400.0, 200.0), 2, 0.5),
+    ((300.0, 20.0, 340.0, 60.0), 1, 0.125),
+    ((0.0, 0.0, 50.0, 50.0), 2, 0.005),
+]
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of its versions."""
+    folder = tmp_path_factory.mktemp("serving")
+    save_detector(str(folder / "7"), [detections(found=FOUND, name="00000.jpg")], CLASS_NAMES)
+    return str(folder)
+
+
+def picture(path: Path, width: int, height: int, orientation: int | None = None) -> str:
+    image = Image.new("RGB", (width, height))
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    image.save(path, exif=exif)
+    return str(path)
+
+
+def test_boxes_are_in_pixels_of_the_upright_image(detector: str, tmp_path: Path) -> None:
+    images = [
+        picture(tmp_path / "a.png", 400, 200),
+        picture(tmp_path / "b.jpg", 100, 1000),
+        # Lies on its side: upright it is 50 px wide and 80 high.
+        picture(tmp_path / "turned.jpg", 80, 50, orientation=6),
+    ]
+    answers = predict(detector, images)
+    assert [answer["image"] for answer in answers] == images
+    assert answers[0]["predictions"] == [
+        {"label": "cat", "score": pytest.approx(0.9), "box": [0.0, 0.0, 100.0, 200.0]},
+        {"label": "dog", "score": pytest.approx(0.5), "box": [200.0, 100.0, 400.0, 200.0]},
+        {"label": "cat", "score": pytest.approx(0.125), "box": [300.0, 20.0, 340.0, 60.0]},
+    ]
+    assert answers[1]["predictions"][1]["box"] == [50.0, 500.0, 100.0, 1000.0]
+    assert answers[2]["predictions"][1]["box"] == [25.0, 40.0, 50.0, 80.0]
+
+
+def test_the_least_score(detector: str, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", 400, 200)
+    counts = [len(predict(detector, [image], least)[0]["predictions"]) for least in (None, 0.0, 0.5, 0.95)]
+    assert counts == [3, 4, 2, 0]  # 0.01 when nothing is said
+
+
+def test_drawn_pictures_show_the_boxes(detector: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    images = [picture(tmp_path / "a.png", 400, 200), picture(tmp_path / "other" / "a.jpg", 400, 200)]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    folder = tmp_path / "new" / "drawn"
+    answers = predict(detector, [*images, str(broken)], draw=folder)
+    assert [answer.get("drawn") for answer in answers] == [
+        str(folder / "a.boxes.jpg"),
+        str(folder / "a.boxes-2.jpg"),
+        None,
+    ]
+    assert "error" in answers[2]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.boxes-2.jpg", "a.boxes.jpg"]
+    assert len(answers[0]["predictions"]) == 3  # all are answered, those from 0.3 on drawn
+
+    def columns_of(label: int, path: str) -> np.ndarray:
+        # JPEG keeps no pixel exactly.
+        pixels = np.asarray(Image.open(path)).astype(int)
+        return np.flatnonzero((np.abs(pixels - colour_of(label)).max(axis=-1) < 60).any(axis=0))
+
+    assert columns_of(2, answers[0]["drawn"]).min() == pytest.approx(200, abs=6)
+    assert columns_of(1, answers[0]["drawn"]).max() == pytest.approx(100, abs=6)  # not the doubtful one
+    everything = predict(detector, images[:1], min_score=0.1, draw=folder)
+    assert columns_of(1, everything[0]["drawn"]).max() >= 340
+
+
+def test_drawing_into_the_folder_of_the_images_harms_none(detector: str, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.boxes.jpg", 400, 200)
+    before = Path(image).read_bytes()
+    for _ in range(2):
+        (answer,) = predict(detector, [image], draw=tmp_path)
+        assert answer["drawn"] == str(tmp_path / "a.boxes.boxes.jpg")
+    assert Path(image).read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_written_is_told(
+    detector: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    (answer,) = predict(detector, [picture(tmp_path / "a.png", 400, 200)], draw=tmp_path / "drawn")
+    assert answer["error"].endswith("a.boxes.jpg cannot be written: No space left on device")
+    assert len(answer["predictions"]) == 3
+    assert "drawn" not in answer
+
+
+def test_a_folder_that_cannot_be_is_refused_at_once(detector: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(UsageError, match=r"--draw .*file: cannot be made: File exists; give another folder"):
+        predict(detector, [], draw=tmp_path / "file")
+
+
+def test_a_classifier_draws_nothing(tmp_path: Path) -> None:
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = tf.size(image_bytes)
+        return {
+            "probabilities": tf.tile([[0.25, 0.75]], [count, 1]),
+            "labels": tf.tile([["cat", "dog"]], [count, 1]),
+        }
+
+    module.serve = serve
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": serve})
+    image = picture(tmp_path / "a.png", 40, 20)
+    assert predict(str(tmp_path / "model"), [image])[0]["predictions"] == [
+        {"label": "dog", "score": 0.75},
+        {"label": "cat", "score": 0.25},
+    ]
+    with pytest.raises(UsageError, match=r"tells what is on an image, not where: leave out --draw"):
+        predict(str(tmp_path / "model"), [image], draw=tmp_path / "drawn")
+
+
+def test_the_command(detector: str, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", 400, 200)
+    told = CliRunner().invoke(main, ["predict", detector, image])
+    assert told.exit_code == 0
+    assert told.stdout == f"{image}: cat 0.9000 at 0, 0, 100, 200  dog 0.5000 at 200, 100, 400, 200\n"
+    drawn = CliRunner().invoke(
+        main, ["predict", detector, image, "--json", "--min-score", "0.6", "--draw", str(tmp_path / "drawn")]
+    )
+    (answer,) = json.loads(drawn.stdout.splitlines()[-1])
+    assert answer["predictions"] == [
+        {"label": "cat", "score": pytest.approx(0.9), "box": [0.0, 0.0, 100.0, 200.0]}
+    ]
+    assert Path(answer["drawn"]).is_file()
