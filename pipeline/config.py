@@ -32,6 +32,7 @@ from components.errors import UsageError
 from components.hyperparameters import check_searched, put
 from components.models.user_code import check_builder
 from components.models.weights_file import check_weights
+from components.task_fit import check_fits_task
 from pipeline.best import take_best
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -43,7 +44,7 @@ class Recipe(Settings):
     """Everything that determines a run, apart from where it happens."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)]
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "detection"] = "classification"
     data: DataConfig = DataConfig()
     transform: TransformConfig = TransformConfig()
     model: ModelConfig = ModelConfig()
@@ -89,6 +90,11 @@ class Recipe(Settings):
                 "evaluation.thresholds: at least one is needed, e.g. {accuracy: 0.9}: a model is pushed "
                 "because it reached something"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_the_task(self) -> Recipe:
+        check_fits_task(self.task, self.transform, self.model, self.training, self.tuner)
         return self
 
     @model_validator(mode="after")

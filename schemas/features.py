@@ -12,8 +12,19 @@ The image contract, for one record:
     image/width         int64   pixels
     image/filename      bytes   UTF-8, the source's path relative to the input, "/" between folders
     image/key/sha256    bytes   hexadecimal SHA-256 of image/encoded
+
+and for classification
+
     image/class/label   int64   0 .. classes - 1, the index of image/class/text in the sorted class list
     image/class/text    bytes   UTF-8, the class name
+
+or for detection lists with one value a box, empty where nothing is to be found:
+
+    image/object/bbox/{xmin,ymin,xmax,ymax}     float   0 .. 1, shares of width and height from the upper left
+    image/object/class/label                    int64   1 .. classes; 0 is the background
+    image/object/class/text                     bytes   UTF-8, the class name
+    image/object/difficult                      int64   1: not counted by the evaluation; may be missing
+    image/object/truncated                      int64   1: part of it is not on the image; may be missing
 """
 
 ENCODED = "image/encoded"
@@ -24,6 +35,22 @@ FILENAME = "image/filename"
 SHA256 = "image/key/sha256"
 LABEL = "image/class/label"
 LABEL_TEXT = "image/class/text"
+
+BOX_XMIN = "image/object/bbox/xmin"
+BOX_YMIN = "image/object/bbox/ymin"
+BOX_XMAX = "image/object/bbox/xmax"
+BOX_YMAX = "image/object/bbox/ymax"
+BOX_LABEL = "image/object/class/label"
+BOX_TEXT = "image/object/class/text"
+BOX_DIFFICULT = "image/object/difficult"
+BOX_TRUNCATED = "image/object/truncated"
+# In the order of a box's numbers everywhere.
+BOX_SIDES = (BOX_XMIN, BOX_YMIN, BOX_XMAX, BOX_YMAX)
+BOX_FLAGS = (BOX_DIFFICULT, BOX_TRUNCATED)
+
+CLASSIFICATION = "classification"
+DETECTION = "detection"
+TASKS = (CLASSIFICATION, DETECTION)
 
 TRAIN = "train"
 EVAL = "eval"

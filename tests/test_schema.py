@@ -11,7 +11,13 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schemas import features
-from schemas.curated import class_names_of, classification_schema, write_schema
+from schemas.curated import (
+    class_names_of,
+    classification_schema,
+    detection_schema,
+    task_of,
+    write_schema,
+)
 
 CLASSES = ["Admiral", "Pfauenauge", "Zitronenfalter"]
 
@@ -61,7 +67,24 @@ def test_the_names_are_those_of_the_contract() -> None:
     names = {
         value for key, value in vars(features).items() if isinstance(value, str) and value[:6] == "image/"
     }
-    assert names == set(by_name(classification_schema(CLASSES)))
+    of_boxes = {name for name in names if name.startswith("image/object/")}
+    of_classes = {"image/class/label", "image/class/text"}
+    assert set(by_name(classification_schema(CLASSES))) == names - of_boxes
+    others = {"image/source_id", "image/object/view", "image/object/is_crowd", "image/object/group_of"}
+    others |= {"image/object/area", "image/object/weight"}
+    assert set(by_name(detection_schema(CLASSES))) == (names - of_classes) | others
+
+
+def test_boxes_are_any_number_of_shares_with_labels_from_1() -> None:
+    found = by_name(detection_schema(CLASSES))
+    for name in (*features.BOX_SIDES, features.BOX_LABEL, features.BOX_TEXT, *features.BOX_FLAGS):
+        assert not found[name].HasField("shape"), name
+        assert not found[name].HasField("presence"), name
+    for name in features.BOX_SIDES:
+        assert (found[name].float_domain.min, found[name].float_domain.max) == (0.0, 1.0)
+    label = found[features.BOX_LABEL].int_domain
+    assert (label.min, label.max, label.is_categorical) == (1, 3, True)
+    assert list(found[features.BOX_TEXT].string_domain.value) == CLASSES
 
 
 @pytest.mark.parametrize(
@@ -70,17 +93,22 @@ def test_the_names_are_those_of_the_contract() -> None:
 def test_round_trip(tmp_path: Path, names: list[str]) -> None:
     schema = read(write_schema(names, tmp_path))
     assert schema == classification_schema(names)
-    assert class_names_of(schema) == names
+    assert (class_names_of(schema), task_of(schema)) == (names, "classification")
+    schema = read(write_schema(names, tmp_path, "detection"))
+    assert schema == detection_schema(names)
+    assert (class_names_of(schema), task_of(schema)) == (names, "detection")
 
 
 @pytest.mark.parametrize("names", [[], ["cat", "dog", "cat"]])
 def test_a_wrong_class_list_is_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="expected a list of distinct class names, got"):
         classification_schema(names)
+    with pytest.raises(ValueError, match="expected a list of distinct class names, got"):
+        detection_schema(names)
 
 
 def test_the_class_list_of_another_schema_is_refused() -> None:
-    with pytest.raises(ValueError, match="no feature 'image/class/text': is it one of Mirante's"):
+    with pytest.raises(ValueError, match=r"neither feature 'image/class/text' nor 'image/obj.*Mirante's"):
         class_names_of(schema_pb2.Schema(feature=[schema_pb2.Feature(name="age")]))
 
 
@@ -124,24 +152,55 @@ def test_tensorflow_reads_records_by_it(tmp_path: Path) -> None:
     assert spec[features.LABEL] == tf.io.FixedLenFeature([1], tf.int64)
 
 
-def test_records_of_the_contract_pass_and_others_do_not() -> None:
+def anomalies(schema: schema_pb2.Schema, records: list[bytes]) -> dict[str, str]:
+    """What TFDV says of the records, by feature."""
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
     from tfx_bsl.coders import example_coder
 
+    # Without a schema, as StatisticsGen reads them: features that it does not know are seen.
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    options = tfdv.StatsOptions(schema=schema)
+    statistics = stats_impl.generate_statistics_in_memory(decoder.DecodeBatch(records), options)
+    found = tfdv.validate_statistics(statistics, schema).anomaly_info
+    return {name: info.short_description for name, info in found.items()}
+
+
+def test_records_of_the_contract_pass_and_others_do_not() -> None:
     from tests.tiny import CLASS_NAMES, picture, record
 
     schema = classification_schema(CLASS_NAMES)
-    decoder = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString())
-
-    def anomalies(records: list[bytes]) -> dict[str, str]:
-        options = tfdv.StatsOptions(schema=schema)
-        statistics = stats_impl.generate_statistics_in_memory(decoder.DecodeBatch(records), options)
-        found = tfdv.validate_statistics(statistics, schema).anomaly_info
-        return {name: info.short_description for name, info in found.items()}
-
     good = [record(picture(index), index % 3) for index in range(6)]
-    assert anomalies(good) == {}
-    assert anomalies([*good, record(picture(0), 3)]) == {"image/class/label": "Out-of-range values"}
+    assert anomalies(schema, good) == {}
+    assert anomalies(schema, [*good, record(picture(0), 3)]) == {"image/class/label": "Out-of-range values"}
     other = record(picture(0), 0, class_names=("wolf",))
-    assert anomalies([*good, other]) == {"image/class/text": "Unexpected string values"}
+    assert anomalies(schema, [*good, other]) == {"image/class/text": "Unexpected string values"}
+
+
+def test_records_of_boxes_pass_and_others_do_not() -> None:
+    from tests.boxes import record
+
+    schema = detection_schema(["cat", "dog"])
+    good = [
+        record((0.1, 0.2, 0.5, 0.6, "cat"), (0.0, 0.0, 1.0, 1.0, "dog"), seed=0),
+        record((0.25, 0.5, 0.75, 1.0, "dog"), seed=1),
+        # Nothing is to be found on this one.
+        record(seed=2),
+    ]
+    assert anomalies(schema, good) == {}
+    assert anomalies(schema, good[1:]) == {}  # every picture has at most one
+    # As other people's scripts write them.
+    lean = {"image/key/sha256": None, "image/object/difficult": None, "image/object/truncated": None}
+    lean |= {"image/format": b"jpg", "image/source_id": b"7", "image/object/view": [b"Frontal"]}
+    assert anomalies(schema, [record((0.1, 0.2, 0.5, 0.6, "cat"), **lean) for _ in range(3)]) == {}
+
+    beyond = record((0.1, 0.2, 1.1, 0.6, "cat"))
+    assert anomalies(schema, [*good, beyond]) == {"image/object/bbox/xmax": "Out-of-range values"}
+    below = record((-0.1, 0.2, 0.9, 0.6, "cat"))
+    assert anomalies(schema, [*good, below]) == {"image/object/bbox/xmin": "Out-of-range values"}
+    wolf = record((0.1, 0.2, 0.5, 0.6, "wolf"), classes=("wolf",))
+    assert anomalies(schema, [*good, wolf]) == {"image/object/class/text": "Unexpected string values"}
+    for label in (0, 3):
+        numbered = record((0.1, 0.2, 0.5, 0.6, "dog"), **{"image/object/class/label": [label]})
+        assert anomalies(schema, [*good, numbered]) == {"image/object/class/label": "Out-of-range values"}
+    assert "image/encoded" in anomalies(schema, [*good, record(**{"image/encoded": None})])
