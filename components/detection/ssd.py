@@ -13,6 +13,7 @@ Lin et al., Focal loss for dense object detection, 2017, section 3.3.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,7 +67,7 @@ def map_shapes(config: DetectionConfig, input_shape: tuple[int, int, int]) -> li
     return [(rows, columns) for rows, columns in found]
 
 
-def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> np.ndarray:
+def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
     """The anchors of the network's outputs, in their order: float32 [A, 4]."""
     return make_anchors(config.detection, map_shapes(config.detection, input_shape))
 

@@ -45,14 +45,13 @@ class Detection:
         input_shape: Height and width in pixels, and channels.
     """
 
-    metrics = ("class_loss", "box_loss")
+    metrics: Sequence[str] = ("class_loss", "box_loss")
     words: Mapping[str, str] = {"map_50": "mAP@.5"}
     record_spec: Mapping[str, Any] = {
         features.ENCODED: tf.io.FixedLenFeature([1], tf.string),
         **{side: tf.io.VarLenFeature(tf.float32) for side in features.BOX_SIDES},
         features.BOX_LABEL: tf.io.VarLenFeature(tf.int64),
     }
-    label_dtype = tf.float32
     looks_at_whole_images = False
 
     def __init__(self, class_names: Sequence[str], config: ModelConfig, input_shape: tuple[int, int, int]):

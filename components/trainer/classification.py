@@ -32,13 +32,12 @@ class Classification:
         label_smoothing: The recipe's.
     """
 
-    metrics = ("accuracy",)
+    metrics: Sequence[str] = ("accuracy",)
     words: Mapping[str, str] = {}
     record_spec: Mapping[str, Any] = {
         features.ENCODED: tf.io.FixedLenFeature([1], tf.string),
         features.LABEL: tf.io.FixedLenFeature([1], tf.int64),
     }
-    label_dtype = tf.int64
     looks_at_whole_images = True
 
     def __init__(self, class_names: Sequence[str], label_smoothing: float = 0.0):

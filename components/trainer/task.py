@@ -56,7 +56,6 @@ class Task(Protocol):
         metrics: Names of what `measure` gives beside `loss`, in the order in which they are told.
         words: What a line of the log calls a metric, where not by its name.
         record_spec: What of a record goes through the Transform graph.
-        label_dtype: Of labels.
         looks_at_whole_images: Whether a head takes one feature vector of each image, which can be kept.
     """
 
@@ -64,7 +63,6 @@ class Task(Protocol):
     metrics: Sequence[str]
     words: Mapping[str, str]
     record_spec: Mapping[str, Any]
-    label_dtype: tf.DType
     looks_at_whole_images: bool
 
     def labels(self, transformed: Mapping[str, tf.Tensor]) -> tf.Tensor:
