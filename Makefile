@@ -7,7 +7,7 @@ PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks req
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
 # Recipes with an acceptance run, see benchmarks/accept.py.
-ACCEPTANCES := digits mnist cats-vs-dogs cifar10 cifar10-finetuned butterflies
+ACCEPTANCES := digits mnist cats-vs-dogs cifar10 cifar10-finetuned butterflies asirra-detection
 # uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
 UPGRADE ?=
 # The venv's own first: it starts quicker than a pyenv shim.

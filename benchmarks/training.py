@@ -138,6 +138,7 @@ class Steps:
 
         from components.config import TrainingConfig
         from components.models import build_model
+        from components.trainer.classification import Classification
         from components.trainer.optimizer import make_optimizer
         from components.trainer.step import build_step
         from components.trainer.strategy import Place
@@ -153,6 +154,7 @@ class Steps:
         optimizer.build(self.model.trainable_variables)
         self.step = build_step(
             self.model,
+            Classification(()),
             optimizer,
             tf.Variable(0, dtype=tf.int64),
             self.config,
@@ -169,13 +171,14 @@ class Steps:
 
 
 def bench_input(workload: Workload) -> bool:
+    from components.trainer.classification import Classification
     from components.trainer.input import SplitInput, training_batches
 
     steps = Steps(workload)
     size = workload.batch_size
 
     def fed_by(cache: Any) -> Iterator[Any]:
-        split = SplitInput("train", [workload.files], workload.tft_output, cache)
+        split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), cache)
         return iter(training_batches(split, size, seed=0))
 
     memory = fed_by("memory")
@@ -202,10 +205,11 @@ def bench_keras(workload: Workload) -> bool:
     import tensorflow as tf
 
     from components.models import build_model
+    from components.trainer.classification import Classification
     from components.trainer.input import SplitInput, training_batches
 
     steps = Steps(workload)
-    split = SplitInput("train", [workload.files], workload.tft_output, "memory")
+    split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
     images, labels = split.load(tf.range(split.num_examples))
     keras.utils.set_random_seed(0)
     model = build_model(workload.model, workload.input_shape, workload.classes)
@@ -239,9 +243,10 @@ def bench_keras(workload: Workload) -> bool:
 
 
 def bench_graph(workload: Workload) -> bool:
+    from components.trainer.classification import Classification
     from components.trainer.input import SplitInput, training_batches
 
-    split = SplitInput("train", [workload.files], workload.tft_output, "memory")
+    split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
     batches = iter(training_batches(split, workload.batch_size, seed=0))
     graph, eager, xla = Steps(workload), Steps(workload, debug="eager"), Steps(workload, jit_compile=True)
     compare(
@@ -257,9 +262,10 @@ def bench_graph(workload: Workload) -> bool:
 
 
 def bench_precision(workload: Workload) -> bool:
+    from components.trainer.classification import Classification
     from components.trainer.input import SplitInput, training_batches
 
-    split = SplitInput("train", [workload.files], workload.tft_output, "memory")
+    split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
     batches = iter(training_batches(split, workload.batch_size, seed=0))
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     steps = {precision: Steps(workload, precision=precision) for precision in precisions}
@@ -268,10 +274,7 @@ def bench_precision(workload: Workload) -> bool:
     compare(
         f"precision, {workload.name}",
         few * workload.batch_size,
-        {
-            precision: functools.partial(steps[precision].timed, batches, few)
-            for precision in precisions
-        },
+        {precision: functools.partial(steps[precision].timed, batches, few) for precision in precisions},
     )
     for precision in precisions:
         accuracies = [digits_accuracy(precision, seed) for seed in range(3)]

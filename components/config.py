@@ -38,15 +38,20 @@ EfficientNet = Literal[
     "efficientnet_b6",
     "efficientnet_b7",
 ]
-BuiltInModel = Literal["lenet", "cifar_resnet", "mobilenet_v2", "vgg16", EfficientNet]
+Detector = Literal["ssd_mobilenet_v2"]
+BuiltInModel = Literal["lenet", "cifar_resnet", "mobilenet_v2", "vgg16", EfficientNet, Detector]
 
 EFFICIENTNETS: tuple[EfficientNet, ...] = get_args(EfficientNet)
+DETECTORS: tuple[Detector, ...] = get_args(Detector)
 BUILT_IN_MODELS: tuple[BuiltInModel, ...] = get_args(BuiltInModel)
+# Networks that have a width.
+_WITH_ALPHA = ("mobilenet_v2", "ssd_mobilenet_v2")
 
 # What the published ImageNet weights of each model were trained on. Feeding them anything else trains
 # without an error and never gets good, so a recipe that does is refused.
 PRETRAINED_NORMALIZATION: dict[str, Normalization] = {
     "mobilenet_v2": "minus_one_one",
+    "ssd_mobilenet_v2": "minus_one_one",
     "vgg16": "imagenet_caffe",
     **dict.fromkeys(EFFICIENTNETS, "none"),
 }
@@ -116,6 +121,68 @@ class TransformConfig(Settings):
         return self
 
 
+Scale = Annotated[float, Field(gt=0.0, le=2.0)]
+
+
+class DetectionConfig(Settings):
+    """How a detector finds boxes, and how it is taught to; docs/detection.md."""
+
+    max_boxes: Positive | None = Field(
+        None, description="boxes an image is taught with at most; measured from the data when unset"
+    )
+    min_scale: Scale = Field(0.2, description="anchors of the finest map, as a share of the image's side")
+    max_scale: Scale = Field(0.95, description="anchors of the coarsest map; those between grow evenly")
+    scales: tuple[Scale, ...] | None = Field(
+        None, description="of each feature map, the finest first, instead of min_scale and max_scale"
+    )
+    aspect_ratios: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
+        (1.0, 2.0, 0.5, 3.0, 1 / 3),
+        description="width to height of the anchors; one more square lies between two maps' scales",
+    )
+    extra_layers: Annotated[int, Field(ge=0, le=4, strict=True)] = Field(
+        4, description="feature maps after the backbone's two, each half as large as the one before"
+    )
+    matched_iou: Share = Field(0.5, description="an anchor that overlaps a box so much is to give it")
+    unmatched_iou: Share = Field(
+        0.4, description="one that overlaps none so much is background; those between do not count"
+    )
+    classification_loss: Literal["focal", "hard_negative"] = Field(
+        "focal", description="hard_negative: softmax over boxes and the worst of the background"
+    )
+    focal_alpha: Share = 0.25
+    focal_gamma: Annotated[float, Field(ge=0.0, le=5.0)] = 2.0
+    negatives_per_positive: Annotated[float, Field(gt=0.0)] = Field(3.0, description="for hard_negative")
+    box_loss: Literal["smooth_l1", "giou"] = "smooth_l1"
+    box_weight: Annotated[float, Field(gt=0.0)] = Field(
+        1.0, description="how much the loss of boxes counts against that of classes"
+    )
+    min_score: Share = Field(0.01, description="what is served has this score at least")
+    nms_iou: Share = Field(
+        0.6, description="of two boxes of a class that overlap more, the better one is served"
+    )
+    candidates: Positive = Field(400, description="boxes of all classes that are compared with each other")
+    max_detections: Positive = Field(100, description="boxes that are served for an image at most")
+
+    @model_validator(mode="after")
+    def _bounds_fit_together(self) -> DetectionConfig:
+        if self.unmatched_iou > self.matched_iou:
+            raise ValueError(
+                f"unmatched_iou: expected at most matched_iou ({self.matched_iou}), got {self.unmatched_iou}"
+            )
+        if self.min_scale > self.max_scale:
+            raise ValueError(
+                f"min_scale: expected at most max_scale ({self.max_scale}), got {self.min_scale}"
+            )
+        if self.scales is not None and len(self.scales) != 2 + self.extra_layers:
+            raise ValueError(
+                f"scales: expected one for each of {2 + self.extra_layers} feature maps (two and "
+                f"extra_layers), got {len(self.scales)}"
+            )
+        if not self.aspect_ratios:
+            raise ValueError("aspect_ratios: at least one is needed, e.g. [1.0]")
+        return self
+
+
 class ModelConfig(Settings):
     """Which network, and where its weights start."""
 
@@ -124,7 +191,7 @@ class ModelConfig(Settings):
     )
     weights: str | None = Field(None, description="a weights file, `imagenet` (Keras' download), or null")
     alpha: Annotated[float, Field(gt=0.0)] | None = Field(
-        None, description="width of mobilenet_v2; read from the weights file when unset"
+        None, description="width of (ssd_)mobilenet_v2; read from the weights file when unset"
     )
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     batch_norm: bool = Field(False, description="lenet with batch norm after each convolution")
@@ -132,6 +199,12 @@ class ModelConfig(Settings):
     options: dict[str, JsonValue] = Field(
         {}, description="anything that a network of one's own wants to know"
     )
+    detection: DetectionConfig = Field(DetectionConfig(), description="for ssd_mobilenet_v2")
+
+    @property
+    def task(self) -> Literal["classification", "detection"]:
+        """What the network is for."""
+        return "detection" if self.name in DETECTORS else "classification"
 
     @property
     def builder(self) -> tuple[str, str] | None:
@@ -157,8 +230,12 @@ class ModelConfig(Settings):
                 f"weights: {self.name} starts from random weights; weights are for "
                 f"{', '.join(sorted(PRETRAINED_NORMALIZATION))}"
             )
-        if self.alpha is not None and self.name != "mobilenet_v2":
-            raise ValueError(f"alpha: only mobilenet_v2 has a width, got name: {self.name}")
+        if self.alpha is not None and self.name not in _WITH_ALPHA:
+            raise ValueError(f"alpha: only {' and '.join(_WITH_ALPHA)} have a width, got name: {self.name}")
+        if self.detection != DetectionConfig() and self.task != "detection":
+            raise ValueError(
+                f"detection: only {', '.join(DETECTORS)} finds boxes, got name: {self.name}; leave it out"
+            )
         for key in ("batch_norm", "residual"):
             if getattr(self, key) and self.name != "lenet":
                 raise ValueError(
@@ -188,6 +265,37 @@ class CropConfig(Settings):
             if not 0.0 < low <= high < float("inf"):
                 raise ValueError(f"{name}: expected [least, largest], both above 0, got [{low}, {high}]")
         return self
+
+
+class ObjectCropConfig(Settings):
+    """A part of an image that is cut out so that something is left to be found, and enlarged to its size."""
+
+    chance: Share = Field(0.0, description="of each image; the others stay whole")
+    area: tuple[Share, Share] = Field((0.3, 1.0), description="least and largest share of the image's area")
+    aspect: tuple[float, float] = Field(
+        (0.5, 2.0), description="least and largest width to height, as a share of the image's own"
+    )
+    min_overlap: tuple[Share, ...] = Field(
+        (0.1, 0.3, 0.5, 0.7, 0.9), description="the part overlaps a box by one of these at least, as IoU"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self) -> ObjectCropConfig:
+        for name, (low, high) in (("area", self.area), ("aspect", self.aspect)):
+            if not 0.0 < low <= high < float("inf"):
+                raise ValueError(f"{name}: expected [least, largest], both above 0, got [{low}, {high}]")
+        if not self.min_overlap:
+            raise ValueError("min_overlap: at least one is needed, e.g. [0.5]; 0 takes any part")
+        return self
+
+
+class ZoomOutConfig(Settings):
+    """The image made smaller, in a larger empty frame."""
+
+    chance: Share = Field(0.0, description="of each image; the others stay as large")
+    largest: Annotated[float, Field(ge=1.0, le=8.0)] = Field(
+        2.0, description="side of the frame, at most, by that of the image"
+    )
 
 
 class RandAugmentConfig(Settings):
@@ -223,6 +331,8 @@ class AugmentationConfig(Settings):
     erasing: Share = Field(
         0.0, description="chance that a rectangle of 2 to 33 % of the image is filled with 0"
     )
+    zoom_out: ZoomOutConfig = Field(ZoomOutConfig(), description="for detection")
+    object_crop: ObjectCropConfig = Field(ObjectCropConfig(), description="for detection")
     mix_up: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
         0.0, description="alpha: images and labels blended with another of the batch; 0.2 is usual"
     )
@@ -489,7 +599,9 @@ class TunerConfig(Settings):
 
     trials: Positive = Field(10, description="trainings at most")
     epochs: Positive | None = Field(None, description="of each trial; training.epochs when unset")
-    objective: Literal["eval_accuracy", "eval_loss"] = "eval_accuracy"
+    objective: Literal["eval_accuracy", "eval_map_50", "eval_loss"] = Field(
+        "eval_accuracy", description="eval_map_50 is a detector's, and eval_accuracy is not"
+    )
     algorithm: Literal["random", "bayesian", "hyperband"] = Field(
         "random", description="hyperband gives few epochs to many trials and `epochs` to the best of them"
     )

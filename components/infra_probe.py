@@ -20,16 +20,56 @@ from typing import Any
 REQUESTS = 5
 
 
-def _check(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
-    import numpy as np
+# What a classifier gives, and what a detector does: the first two of each are compared between signatures.
+CLASSES = ("probabilities", "labels")
+BOXES = ("boxes", "scores", "class_labels", "class_names", "counts")
 
-    problems = [
-        f"signature {name} gives no output {key!r}"
-        for key in ("probabilities", "labels")
-        if key not in outputs
-    ]
+
+def _check(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
+    wanted = BOXES if "boxes" in outputs else CLASSES
+    problems = [f"signature {name} gives no output {key!r}" for key in wanted if key not in outputs]
     if problems:
         return problems
+    check = _check_boxes if wanted is BOXES else _check_classes
+    return check(name, outputs, count, labels)
+
+
+def _check_boxes(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
+    import numpy as np
+
+    boxes, scores, numbers, names, counts = (outputs[key].numpy() for key in BOXES)
+    problems = []
+    most = boxes.shape[1] if boxes.ndim == 3 else 0
+    for key, value, shape in (
+        ("boxes", boxes, (count, most, 4)),
+        ("scores", scores, (count, most)),
+        ("class_labels", numbers, (count, most)),
+        ("class_names", names, (count, most)),
+        ("counts", counts, (count,)),
+    ):
+        if value.shape != shape:
+            problems.append(f"signature {name}: {key} have shape {value.shape}, not {shape}")
+    if problems:
+        return problems
+    for key, value in (("boxes", boxes), ("scores", scores)):
+        if not (np.isfinite(value).all() and (value >= 0).all() and (value <= 1).all()):
+            problems.append(f"signature {name}: {key} are not all between 0 and 1")
+    if (np.diff(scores, axis=1) > 0).any():
+        problems.append(f"signature {name}: scores do not descend")
+    known = ["", *labels]
+    if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= len(known):
+        problems.append(f"signature {name}: class_labels are not all 0 to {len(labels)}")
+    elif [[value.decode() for value in row] for row in names] != [[known[n] for n in row] for row in numbers]:
+        problems.append(f"signature {name}: class_names are not those of class_labels")
+    if not np.array_equal(counts, (numbers > 0).sum(axis=1)):
+        problems.append(f"signature {name}: counts are not those of class_labels")
+    return problems
+
+
+def _check_classes(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
+    import numpy as np
+
+    problems = []
     probabilities = outputs["probabilities"].numpy()
     if probabilities.shape != (count, len(labels)):
         return [
@@ -73,7 +113,8 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
         (argument,) = signature.structured_input_signature[1]
         outputs = signature(**{argument: tf.constant(requests[name])})
         report["problems"] += _check(name, outputs, len(serialized), labels)
-        answers[name] = outputs["probabilities"].numpy() if "probabilities" in outputs else None
+        compared = [outputs[key].numpy() for key in (*CLASSES[:1], *BOXES[:2]) if key in outputs]
+        answers[name] = compared or None
         seconds = []
         for _ in range(REQUESTS):
             began = time.monotonic()
@@ -81,8 +122,9 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
             seconds.append(time.monotonic() - began)
         report["request_secs"][name] = statistics.median(seconds)
     given = [answer for answer in answers.values() if answer is not None]
-    if len(given) == 2 and not np.array_equal(*given):
-        report["problems"].append("the signatures give different probabilities for the same images")
+    if len(given) == 2 and not all(map(np.array_equal, *given)):
+        what = "boxes" if len(given[0]) > 1 else "probabilities"
+        report["problems"].append(f"the signatures give different {what} for the same images")
     return report
 
 

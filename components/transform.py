@@ -10,10 +10,14 @@ range that the normalization names:
     imagenet         about [-2.2, 2.7]    (x / 255 - mean) / std, ImageNet's RGB mean and deviation
     imagenet_caffe   [-124, 152]          BGR minus ImageNet's mean, no scaling (VGG16's published weights)
     standardize      mean 0, deviation 1  per channel over the train split, by a full pass of the analyzers
+
+For detection, boxes and their labels go along, as many for each image (components/detection/__init__.py says
+what they are). An image is brought to its size as a whole, so that shares of it stay what they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +28,8 @@ from schemas import features
 
 IMAGE = "image"
 LABEL = "label"
+BOXES = "boxes"
+LABELS = "labels"
 
 # Deviations of the 0..1 pixels of ImageNet's training set, as torchvision and Keras ("torch" mode) use them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -78,11 +84,15 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """TFT's preprocessing function.
 
     Args:
-        inputs: The record's features: `image/encoded` string [N, 1], `image/class/label` int64 [N, 1].
-        custom_config: `{"transform": TransformConfig as a dict}`.
+        inputs: The record's features: `image/encoded` string [N, 1], `image/class/label` int64 [N, 1]; for
+            detection sparse, of any length, `image/object/bbox/...` float32 and `image/object/class/label`
+            int64.
+        custom_config: `{"transform": TransformConfig as a dict}`; for detection `max_boxes` too, how many
+            boxes each image is brought to: those beyond are left out, empty ones fill up.
 
     Returns:
-        `image` float32 [N, height_px, width_px, channels] and `label` int64 [N].
+        `image` float32 [N, height_px, width_px, channels] and `label` int64 [N]; for detection instead of the
+        latter `boxes` float32 [N, max_boxes, 4] and `labels` int64 [N, max_boxes], 0 where there is none.
     """
     config = TransformConfig.model_validate(custom_config["transform"])
     pixels = tf.map_fn(
@@ -90,4 +100,22 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         tf.reshape(inputs[features.ENCODED], (-1,)),
         fn_output_signature=tf.TensorSpec((config.height_px, config.width_px, config.channels), tf.float32),
     )
-    return {IMAGE: normalize(pixels, config), LABEL: tf.reshape(inputs[features.LABEL], (-1,))}
+    image = normalize(pixels, config)
+    if (max_boxes := custom_config.get("max_boxes")) is None:
+        return {IMAGE: image, LABEL: tf.reshape(inputs[features.LABEL], (-1,))}
+    return {IMAGE: image, **boxes_and_labels(inputs, max_boxes)}
+
+
+def boxes_and_labels(inputs: Mapping[str, tf.SparseTensor], max_boxes: int) -> dict[str, tf.Tensor]:
+    """The part of `preprocessing_fn` for detection that does not look at images."""
+    return {
+        BOXES: tf.stack([_filled_up(inputs[side], max_boxes) for side in features.BOX_SIDES], axis=-1),
+        LABELS: _filled_up(inputs[features.BOX_LABEL], max_boxes),
+    }
+
+
+def _filled_up(values: tf.SparseTensor, size: int) -> tf.Tensor:
+    """Sparse [N, any] to dense [N, size], zeros at the end."""
+    dense = tf.sparse.to_dense(values)[:, :size]
+    dense = tf.pad(dense, [[0, 0], [0, size - tf.shape(dense)[1]]])
+    return tf.ensure_shape(dense, [None, size])

@@ -32,6 +32,7 @@ from components.errors import UsageError
 from components.hyperparameters import check_searched, put
 from components.models.user_code import check_builder
 from components.models.weights_file import check_weights
+from components.task_fit import check_fits_task
 from pipeline.best import take_best
 from pipeline.kubeflow_config import KubeflowConfig
 
@@ -102,6 +103,11 @@ class Recipe(Settings):
                 "evaluation.slice_by_class: an image of task: detection is of no one class; leave it out, "
                 "every class is judged by itself anyway"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_the_task(self) -> Recipe:
+        check_fits_task(self.task, self.transform, self.model, self.training, self.tuner)
         return self
 
     @model_validator(mode="after")
@@ -266,7 +272,7 @@ def _check_names(recipe: Recipe, where: str, elsewhere: bool) -> None:
     for key, name, known in names:
         if known is metrics and of_task.get(name, recipe.task) != recipe.task:
             raise UsageError(
-                f"{path}: {key}: {name} is for task: {of_task[name]}, and this recipe's task is "
+                f"{where}: {key}: {name} is for task: {of_task[name]}, and this recipe's task is "
                 f"{recipe.task}. Known here: {', '.join(known)}"
             )
         if name not in known:

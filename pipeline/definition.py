@@ -123,7 +123,9 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         UsageError: A threshold names a metric that this data set does not have, or there are no weights where
             the training is to start from.
     """
-    code_sha256 = _code_digest()
+    # What of the code decides what is learned, beside that of every task.
+    of_task = ("detection",) if recipe.task == "detection" else ()
+    code_sha256 = _code_digest(*of_task)
     # Bring in the records: the three splits that ingest made.
     example_gen = ImportExampleGen(
         input_base=str(examples.folder),
@@ -223,7 +225,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
             custom_config={
                 **training_config,
                 "tuner": recipe.tuner.model_dump(),
-                "code_sha256": _code_digest("tuner"),
+                "code_sha256": _code_digest("tuner", *of_task),
                 "checkpoints": os.path.join(root, SEARCHES_FOLDER),
             },
         )

@@ -384,6 +384,8 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "weights file is no HDF5": no_hdf5,
     "weights of another network": weights("block5_conv3", 512),
     "weights of another width": weights("block_16_project", 160),
+    "a network for another task": None,
+    "augmentation that boxes do not go along with": None,
     "root is a file": root_is_a_file,
     "no model": None,
     "predict: no picture": a_model_and_no_picture,

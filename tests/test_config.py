@@ -83,7 +83,7 @@ def test_the_resolved_recipe_loads_again_as_the_same(tmp_path: Path) -> None:
 
 def test_unknown_recipe_names_the_nearest() -> None:
     said = refusal("digit")
-    assert said.startswith("no such recipe: 'digit': neither a file nor one of butterflies, ")
+    assert said.startswith("no such recipe: 'digit': neither a file nor one of asirra_detection, ")
     assert said.endswith("did you mean 'digits'?")
     assert "did you mean" not in refusal("xyzzy")
 
@@ -296,13 +296,15 @@ def test_pretrained_weights_need_their_normalisation(
 @pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
 def test_weights_are_for_models_that_have_them(name: str) -> None:
     with pytest.raises(
-        ValidationError, match=f"weights: {name} starts from random weights; .* mobilenet_v2, vgg16"
+        ValidationError, match=f"weights: {name} starts from random weights; .* ssd_mobilenet_v2, vgg16"
     ):
         ModelConfig(name=name, weights="imagenet")
 
 
 def test_only_mobilenet_has_a_width() -> None:
-    with pytest.raises(ValidationError, match="alpha: only mobilenet_v2 has a width, got name: vgg16"):
+    with pytest.raises(
+        ValidationError, match="alpha: only mobilenet_v2 and ssd_mobilenet_v2 have a width, got name: vgg16"
+    ):
         ModelConfig(name="vgg16", alpha=0.5)
     assert ModelConfig(name="mobilenet_v2", alpha=0.5).alpha == 0.5
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.trainer.classification import Classification
 from components.trainer.input import SplitInput
 from tests.tiny import CLASS_NAMES, Exported, Tiny
 
@@ -50,7 +51,9 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int, cache: str
 ) -> None:
     split = make_tiny(channels)
-    images, labels = SplitInput("train", [split.pattern], split.tft_output, cache).load(tf.range(12))
+    images, labels = SplitInput("train", [split.pattern], split.tft_output, Classification(()), cache).load(
+        tf.range(12)
+    )
     # Two shards are read in turn, which is the order of the records.
     assert labels.numpy().tolist() == [index % 3 for index in range(12)]
     served = loaded[channels].transform(tf.constant(split.encoded))
@@ -70,7 +73,9 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
 ) -> None:
     split, model = make_tiny(channels), export(channels).model
     signatures = loaded[channels].signatures
-    images, _ = SplitInput("train", [split.pattern], split.tft_output).load(tf.range(BATCH))
+    images, _ = SplitInput("train", [split.pattern], split.tft_output, Classification(())).load(
+        tf.range(BATCH)
+    )
     trained = tf.function(lambda pixels: tf.nn.softmax(model(pixels, training=False)))(images).numpy()
     by_bytes = probabilities(signatures["serving_default"](image_bytes=tf.constant(split.encoded[:BATCH])))
     by_example = probabilities(signatures["serving_tf_examples"](examples=tf.constant(split.records[:BATCH])))

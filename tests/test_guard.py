@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from components.config import GuardConfig, TrainingConfig
-from components.trainer.guard import Guard, Guessing, NotLearningError
+from components.trainer.guard import ClassificationGuard, Guessing, NotLearningError
 from components.trainer.input import ArrayExamples
+from components.trainer.task import Evaluation
 from tests.training import images_of, small_network, striped, train
 
 
@@ -123,13 +124,14 @@ def test_all_eval_images_taken_for_one_class(tmp_path: Path) -> None:
 
 def test_what_is_learned_by_heart_and_holds_for_nothing_else() -> None:
     coin = Guessing(math.log(2), 0.5)
-    guard = Guard(GuardConfig(steps=50), coin, coin, ("a", "b"))
-    both = np.array([60, 40])
-    guard.epoch(100, 0.99, 0.52, both, 100)
+    guard = ClassificationGuard(GuardConfig(steps=50), coin, coin, ("a", "b"))
+    nothing = np.empty(0)
+    evaluation = Evaluation(1.0, {"accuracy": 0.52}, {"predicted": np.array([60, 40])}, nothing, {})
+    guard.epoch(100, {"accuracy": 0.99}, evaluation, 100)
     with pytest.raises(
         NotLearningError, match=r"train accuracy is 0.9900, and on the 100 eval images it is 0.5"
     ):
-        guard.epoch(110, 0.99, 0.52, both, 100)
+        guard.epoch(110, {"accuracy": 0.99}, evaluation, 100)
 
 
 def test_a_training_that_learns_is_left_alone(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_training_that_learns_is_left_alone(tmp_path: Path) -> None:
 def test_a_late_start_is_left_alone() -> None:
     # As with a warm-up: nothing for 40 steps, then it learns.
     coin = Guessing(math.log(2), 0.5)
-    guard = Guard(GuardConfig(steps=50), coin, coin, ("a", "b"))
+    guard = ClassificationGuard(GuardConfig(steps=50), coin, coin, ("a", "b"))
     for number in range(1, 200):
         share = min(1.0, max(0.0, (number - 40) / 50))
-        guard.step(number, math.log(2) * (1 - 0.5 * share), 0.5 + 0.4 * share, 1.0, 32)
+        guard.step(number, math.log(2) * (1 - 0.5 * share), {"accuracy": 0.5 + 0.4 * share}, 1.0, 32)

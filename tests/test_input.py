@@ -14,6 +14,7 @@ from components.config import AugmentationConfig
 from components.errors import MiranteError
 from components.trainer import input as input_module
 from components.trainer.augment import augmenter
+from components.trainer.classification import Classification
 from components.trainer.input import (
     ArrayExamples,
     SplitInput,
@@ -62,7 +63,7 @@ def by_label(batches: tf.data.Dataset) -> dict[int, bytes]:
 def test_every_example_is_had_by_its_number(
     numbered: str, make_tiny: Callable[[int], Tiny], cache: str
 ) -> None:
-    split = SplitInput("train", [numbered], make_tiny(3).tft_output, cache)
+    split = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(()), cache)
     assert split.num_examples == COUNT
     assert split.image_shape == (16, 16, 3)
     assert split.cache == cache
@@ -77,7 +78,12 @@ def test_every_example_is_had_by_its_number(
 def test_all_caches_give_the_same_pixels(numbered: str, make_tiny: Callable[[int], Tiny]) -> None:
     tft_output = make_tiny(3).tft_output
     memory, disk, none = (
-        [part.numpy() for part in SplitInput("train", [numbered], tft_output, cache).load(tf.range(COUNT))]
+        [
+            part.numpy()
+            for part in SplitInput("train", [numbered], tft_output, Classification(()), cache).load(
+                tf.range(COUNT)
+            )
+        ]
         for cache in CACHES
     )
     # Those that the model serves with, and no two alike.
@@ -94,7 +100,7 @@ def test_the_cache_is_chosen_by_memory_disk_and_size_of_the_files(
         monkeypatch.setattr(input_module, "available_memory_bytes", lambda: memory)
         monkeypatch.setattr(input_module.shutil, "disk_usage", lambda _: Usage(disk))
         monkeypatch.setattr(input_module, "LARGE_ENCODED_BYTES", large)
-        return SplitInput("train", [numbered], make_tiny(3).tft_output).cache
+        return SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(())).cache
 
     needed = COUNT * 16 * 16 * 3 * 4  # float32
     assert chosen(memory=5 * needed) == "memory"
@@ -112,7 +118,7 @@ def test_the_choice_and_its_reason_are_told(
     numbered: str, make_tiny: Callable[[int], Tiny], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "mirante.trainer"):
-        _ = SplitInput("train", [numbered], make_tiny(3).tft_output).cache
+        _ = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(())).cache
     assert "train: 70 images, pixels take 0.00 GiB: kept in memory (it may take " in caplog.text
 
 
@@ -129,7 +135,7 @@ def test_a_split_without_examples_is_refused(
     write_split(tmp_path / "Split-eval", [])
     pattern = str(tmp_path / ("Split-eval" if files == "empty files" else "nothing") / "*")
     with pytest.raises(MiranteError, match="the eval split has no examples: training needs train and eval"):
-        SplitInput("eval", [pattern], make_tiny(3).tft_output)
+        SplitInput("eval", [pattern], make_tiny(3).tft_output, Classification(()))
 
 
 # --- the order of steps
@@ -194,7 +200,7 @@ def test_a_split_of_one_batch_and_less() -> None:
 def test_training_batches_are_what_the_order_says(
     numbered: str, make_tiny: Callable[[int], Tiny], cache: str
 ) -> None:
-    split = SplitInput("train", [numbered], make_tiny(3).tft_output, cache)
+    split = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(()), cache)
     batches = training_batches(split, 16, seed=5, first_step=2)
     assert batches.element_spec[0].shape == (16, 16, 16, 3)  # static, as XLA needs it
     expected = [split.labels[row] for step in rows_of(9, first_step=2) for row in step]
@@ -210,7 +216,7 @@ EVERYTHING = AugmentationConfig(flip="horizontal", translation=0.25, erasing=0.5
 def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
     numbered: str, make_tiny: Callable[[int], Tiny]
 ) -> None:
-    split = SplitInput("train", [numbered], make_tiny(3).tft_output)
+    split = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(()))
 
     def steps(seed: int, first: int, count: int) -> list[bytes]:
         augment = augmenter(EVERYTHING, seed, 3)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from components.config import BUILT_IN_MODELS, ModelConfig, TrainingConfig
 from components.models import build_model
+from components.trainer.classification import Classification
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 
@@ -51,7 +52,9 @@ def train(model: keras.Model, *, jit_compile: bool, steps: int = 2) -> tuple[lis
     optimizer = keras.optimizers.SGD(config.learning_rate, momentum=0.9)
     optimizer.build(model.trainable_variables)
     counter = tf.Variable(0, dtype=tf.int64)
-    step = build_step(model, optimizer, counter, config, Place(tf.distribute.get_strategy()), BATCH)
+    step = build_step(
+        model, Classification("abc"), optimizer, counter, config, Place(tf.distribute.get_strategy()), BATCH
+    )
     scale = 255.0 if model.name.startswith("efficientnet") else 1.0
     random = np.random.default_rng(0)
     losses = []

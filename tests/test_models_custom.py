@@ -18,6 +18,7 @@ from components.config import ModelConfig, TrainingConfig
 from components.errors import MiranteError, UsageError
 from components.models import BACKBONE, HEAD, build_model
 from components.models.user_code import builder_digest, check_builder, module_file
+from components.trainer.classification import Classification
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 from pipeline.config import load_recipe
@@ -400,11 +401,12 @@ def test_the_example_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.Monk
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(model.trainable_variables)
     place = Place(tf.distribute.get_strategy())
-    step = build_step(model, optimizer, tf.Variable(0, dtype=tf.int64), TrainingConfig(), place, 48)
+    counter = tf.Variable(0, dtype=tf.int64)
+    step = build_step(model, Classification("abc"), optimizer, counter, TrainingConfig(), place, 48)
     results = [step(batch) for _ in range(30)]
     assert float(results[0]["loss"]) > 0.9
     assert float(results[-1]["loss"]) < 0.3
-    assert float(results[-1]["right"]) == 48
+    assert float(results[-1]["accuracy"]) == 48
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again(pixels), model(pixels), rtol=1e-4, atol=1e-5)

@@ -31,10 +31,11 @@ from components.config import (
 from components.errors import UsageError
 from components.models import linear_head
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.classification import Classification
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples
-from components.trainer.step import Evaluation
 from components.trainer.strategy import Place
+from components.trainer.task import Evaluation
 from components.trainer.tracking import About
 from components.trainer.tracking.background import Background
 from components.trainer.tracking.mistakes import mistakes
@@ -240,7 +241,7 @@ class Training:
                 train,
                 evaluation,
                 config,
-                CLASS_NAMES,
+                Classification(CLASS_NAMES),
                 pretrained=False,
                 place=Place(tf.distribute.get_strategy()),
                 checkpoints=Checkpoints(str(self.folder / "checkpoints"), 2),
@@ -525,22 +526,28 @@ def test_the_worst_mistakes_come_first() -> None:
     # As the second of two processes sees it: the last four.
     evaluation = Evaluation(
         loss=1.0,
-        accuracy=0.5,
-        predicted=np.zeros(3, int),
+        metrics={"accuracy": 0.5},
+        totals={"predicted": np.zeros(3, int)},
         rows=np.array([2, 3, 4, 5]),
-        classes=np.array([2, 1, 0, 1]),
-        scores=np.array([0.99, 0.5, 0.7, 0.7], np.float32),
+        predictions={
+            "classes": np.array([2, 1, 0, 1]),
+            "scores": np.array([0.99, 0.5, 0.7, 0.7], np.float32),
+        },
     )
-    shown, captions = mistakes(evaluation, examples, CLASS_NAMES, 9)
+    task = Classification(CLASS_NAMES)
+    shown, captions, marks = mistakes(evaluation, examples, task, 9)
+    assert marks == [[], [], []]
     assert shown.reshape(-1).tolist() == [4, 5, 3]
     assert captions == [
         "cat\ntaken for bird (0.70)",
         "dog\ntaken for cat (0.70)",
         "bird\ntaken for cat (0.50)",
     ]
-    assert len(mistakes(evaluation, examples, CLASS_NAMES, 2)[1]) == 2
-    right = dataclasses.replace(evaluation, classes=np.array([2, 0, 1, 2]))
-    assert mistakes(right, examples, CLASS_NAMES, 9)[1] == []
+    assert len(mistakes(evaluation, examples, task, 2)[1]) == 2
+    right = dataclasses.replace(
+        evaluation, predictions={**evaluation.predictions, "classes": np.array([2, 0, 1, 2])}
+    )
+    assert mistakes(right, examples, task, 9)[1] == []
 
 
 # --- as the Trainer calls it

@@ -325,10 +325,12 @@ def test_the_values_that_learn_are_found_and_the_trainer_takes_them(
     run_fn(arguments)
     assert "as the search chose: training.label_smoothing=0.2, training.learning_rate=0.003" in caplog.text
     training = TrainingConfig(global_batch_size=12)  # without smoothing
-    evaluation = Material.of(job, training).evaluation
+    material = Material.of(job, training)
+    evaluation = material.evaluation
     assert len(evaluation.labels) == 12
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
-    evaluate = build_evaluate(model, evaluation, training, make_place(training))
+    task = material.task(ModelConfig.model_validate(job.custom_config["model"]), training)
+    evaluate = build_evaluate(model, task, evaluation, training, make_place(training))
     assert evaluate().loss == pytest.approx(losses[0.003], abs=1e-6)
 
 
@@ -380,7 +382,7 @@ def test_two_values_that_do_not_go_together_fail_a_trial(data: Data, tmp_path: P
     assert said.startswith(
         "all 1 trials failed, the last one with model.alpha=0.5, model.name=cifar_resnet: "
     )
-    assert "only mobilenet_v2 has a width, got name: cifar_resnet" in said
+    assert "only mobilenet_v2 and ssd_mobilenet_v2 have a width, got name: cifar_resnet" in said
     assert "tuner.fields" in said
     # With a remedy, it is searched anew.
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import tensorflow as tf
 from components.config import TrainingConfig
 from components.models import BACKBONE, linear_head
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.classification import Classification
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples
 from components.trainer.strategy import Place
@@ -110,7 +111,7 @@ def train(
         train or striped(64, 0),
         evaluation or striped(20, 1, "eval"),
         config,
-        CLASSES,
+        Classification(CLASSES, config.label_smoothing),
         pretrained=pretrained,
         place=place,
         checkpoints=Checkpoints(

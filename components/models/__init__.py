@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BACKBONE = "backbone"
 HEAD = "head"
+# The layers of a detector's head that give the classes' logits are called so, and numbered.
+CLASS_PREDICTOR = "class_predictor"
 
 
 def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
@@ -37,7 +39,7 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
     """
     import keras
 
-    module = importlib.import_module(f"components.models.{_module_of(config)}")
+    module = importlib.import_module(_module_of(config))
     inputs = keras.Input(input_shape, name="image")
     outputs = inputs
     for part in module.build(config, input_shape, num_classes):
@@ -47,10 +49,22 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
 
 
 def _module_of(config: ModelConfig) -> str:
-    """The module of this package whose `build` gives the network's parts."""
-    if config.builder:
-        return "custom"
-    return "efficientnet" if config.name in EFFICIENTNETS else config.name
+    """The module whose `build` gives the network's parts."""
+    if config.task == "detection":
+        return "components.detection.ssd"
+    name = "efficientnet" if config.name in EFFICIENTNETS else config.name
+    return f"components.models.{'custom' if config.builder else name}"
+
+
+def is_detector(model: keras.Model) -> bool:
+    """Whether a network of `build_model` finds boxes."""
+    heads = [layer for layer in model.layers if layer.name == HEAD]
+    return any(layer.name.startswith(CLASS_PREDICTOR) for head in heads for layer in head._flatten_layers())
+
+
+def is_of_classes(path: str) -> bool:
+    """Whether a variable of a detector's head, by its path, is of certain classes."""
+    return re.fullmatch(rf"{CLASS_PREDICTOR}_\d+/(kernel|bias)", path) is not None
 
 
 def refresh_constants(model: keras.Model) -> None:

@@ -17,9 +17,18 @@ def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
     """Backbone `[N, H, W, 3]` in [-1, 1] to `[N, 1280]` (less below alpha 1), head to logits."""
-    alpha = config.alpha
-    if alpha is None:
-        check_weights(config)
-        alpha = alpha_of(config.weights) if config.weights not in (None, "imagenet") else 1.0
+    alpha = width_of(config)
     backbone = pooled_backbone(keras.applications.MobileNetV2, config, input_shape, alpha=alpha)
     return backbone, linear_head(backbone.output_shape[-1], num_classes, config.dropout)
+
+
+def width_of(config: ModelConfig) -> float:
+    """`model.alpha`; when unset, that of the weights file, and 1.0 without one.
+
+    Raises:
+        UsageError: The file is none of MobileNetV2's.
+    """
+    if config.alpha is not None:
+        return config.alpha
+    check_weights(config)
+    return alpha_of(config.weights) if config.weights not in (None, "imagenet") else 1.0

@@ -15,9 +15,19 @@ from components.models.weights_file import check_weights
 
 
 def pooled_backbone(
-    application: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
+    network: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
 ) -> keras.Model:
-    """`application` without its top, averaged over the image: `[N, H, W, 3]` to `[N, D]`.
+    """`network` without its top, averaged over the image: `[N, H, W, 3]` to `[N, D]`; see `application`."""
+    backbone = application(network, config, input_shape, pooling="avg", **options)
+    # Not by the argument `name`: EfficientNet's download would take it for the name of the published file.
+    backbone.name = BACKBONE
+    return backbone
+
+
+def application(
+    network: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
+) -> keras.Model:
+    """A network of keras.applications without its top, with the weights that `model.weights` says.
 
     Raises:
         UsageError: `model.weights` is no file, or not one of this network's.
@@ -26,9 +36,7 @@ def pooled_backbone(
     weights = config.weights
     check_weights(config)
     try:
-        backbone = application(
-            input_shape=input_shape, include_top=False, weights=weights, pooling="avg", **options
-        )
+        backbone = network(input_shape=input_shape, include_top=False, weights=weights, **options)
     except Exception as e:
         if weights == "imagenet":
             raise MiranteError(
@@ -36,13 +44,12 @@ def pooled_backbone(
                 "on a machine without network, give the path of a weights file"
             ) from e
         if weights is not None:
+            widths = {key: value for key, value in options.items() if key != "pooling"}
             raise MiranteError(
-                f"model.weights: {weights} does not fit {config.name}{f' {options}' if options else ''} at "
+                f"model.weights: {weights} does not fit {config.name}{f' {widths}' if widths else ''} at "
                 f"{input_shape[0]} x {input_shape[1]} x {input_shape[2]}: {e}"
             ) from e
         raise MiranteError(f"model.name: {config.name} cannot be built at {input_shape}: {e}") from e
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone.layers):
         backbone = fused(backbone)
-    # Not by the argument `name`: EfficientNet's download would take it for the name of the published file.
-    backbone.name = BACKBONE
     return backbone

@@ -27,9 +27,11 @@ _EFFICIENTNET_B1_LAYER = "block1b_dwconv"
 # A layer that only this network has (of EfficientNets, the first version), and VGG19's that VGG16 has not.
 _OWN_LAYER: dict[str, str] = {
     "mobilenet_v2": "block_16_project",
+    "ssd_mobilenet_v2": "block_16_project",
     "vgg16": "block5_conv3",
     **dict.fromkeys(EFFICIENTNETS, "block2a_dwconv"),
 }
+_MOBILENETS = ("mobilenet_v2", "ssd_mobilenet_v2")
 _FOREIGN_LAYER = "block5_conv4"
 _TOP_LAYERS = ("predictions", "Logits", "fc1", "fc2")
 
@@ -56,7 +58,7 @@ def check_weights(config: ModelConfig) -> None:
     if config.builder:
         return
     shapes = _shapes_by_layer(weights)
-    if weights.endswith(".weights.h5") and (config.name != "mobilenet_v2" or config.alpha is not None):
+    if weights.endswith(".weights.h5") and (config.name not in _MOBILENETS or config.alpha is not None):
         return  # Keras 3's own layout counts the layers and names none
     if _OWN_LAYER[config.name] not in shapes or _FOREIGN_LAYER in shapes:
         raise UsageError(
@@ -78,7 +80,7 @@ def check_weights(config: ModelConfig) -> None:
                 f"model.weights: {weights} is of {found}, and model.name is {config.name}: set model.name to "
                 "the file's, or give a file of this network"
             )
-    if config.name == "mobilenet_v2":
+    if config.name in _MOBILENETS:
         alpha = alpha_of(weights)
         if config.alpha not in (None, alpha):
             raise UsageError(

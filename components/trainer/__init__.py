@@ -1,6 +1,7 @@
 """Trainer: fits the recipe's network on what Transform makes, and exports it with its signatures.
 
 strategy.py     where it runs: one device, several, several machines, a TPU
+task.py         what a network is trained for; classification.py, and components/detection/task.py
 input.py        examples of a split by their number, through the Transform graph, to batches
 augment.py      what is done to training batches; rand_augment.py: one of its options
 levels.py       what black and white are in normalised images
@@ -10,7 +11,8 @@ fit.py          the stages: frozen backbone, then fine-tuning
 loop.py         one stage: steps, epochs, evaluations
 step.py         what is done to one batch
 checkpoints.py  what is kept, so that a killed training goes on
-warm_start.py   weights that it starts from, which weights_source.py finds and reads
+warm_start.py   weights that it starts from, which weights_source.py finds and reads;
+                object_detection_api.py: names of others' checkpoints
 guard.py        stops what learns nothing
 tracking/       who is told of the course: TensorBoard, Weights & Biases, MLflow
 cluster.py      one training in several processes

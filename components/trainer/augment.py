@@ -80,9 +80,9 @@ def augmenter(
     Raises:
         MiranteError: Colours are to be changed, and `levels` are missing or those of gray images.
     """
-    steps = [*_moves(config), *_colours(config, levels)]
+    steps = [*_moves(config), *colours(config, levels)]
     if config.erasing:
-        steps.append(("erasing", lambda images, draws: _erased(images, draws, config.erasing)))
+        steps.append(("erasing", lambda images, draws: erased(images, draws, config.erasing)))
     mixes = _mixes(config)
     if not steps and not mixes:
         return None
@@ -130,11 +130,11 @@ def _flipped(images: tf.Tensor, draws: Draws, flip: str) -> tf.Tensor:
     for direction, axis in (("horizontal", 2), ("vertical", 1)):
         if direction in flip:
             mirrored = draws.uniform([images.shape[0]]) < 0.5
-            images = _either(mirrored, tf.reverse(images, [axis]), images)
+            images = either(mirrored, tf.reverse(images, [axis]), images)
     return images
 
 
-def _either(condition: tf.Tensor, images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+def either(condition: tf.Tensor, images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Chooses by image, bool [N], or by value, bool [N, H, W, C]; `tf.where` is up to seven times slower."""
     return tf.raw_ops.Select(condition=condition, x=images, y=others)
 
@@ -169,7 +169,7 @@ def _cropped(images: tf.Tensor, draws: Draws, crop: CropConfig) -> tf.Tensor:
     return tf.image.crop_and_resize(images, boxes, tf.range(count), [height, width])
 
 
-def _colours(config: AugmentationConfig, levels: Levels | None) -> list[tuple[str, Step]]:
+def colours(config: AugmentationConfig, levels: Levels | None) -> list[tuple[str, Step]]:
     """The changes of colour, with the normalisation undone before and done again after them."""
     # As Keras has them, a contrast of 0.3 alone would be 1 to 1.3; a hue of 1 is half a circle, and a
     # saturation of x a factor of x / (1 - x).
@@ -244,13 +244,13 @@ def _rectangles(
     return tf.reshape(rows[:, :, tf.newaxis] & values[:, tf.newaxis], images.shape), shares[0] * shares[1]
 
 
-def _erased(images: tf.Tensor, draws: Draws, chance: float) -> tf.Tensor:
+def erased(images: tf.Tensor, draws: Draws, chance: float) -> tf.Tensor:
     """Fills a rectangle with 0, in one image or another."""
     drawn = draws.uniform([5, images.shape[0]])
     least, most = _ERASED
     sides = tf.where(drawn[0] < chance, tf.sqrt(least + (most - least) * drawn[1:3]), 0.0)
     inside, _ = _rectangles(images, sides[0], sides[1], drawn[3], drawn[4])
-    return _either(inside, tf.zeros_like(images), images)
+    return either(inside, tf.zeros_like(images), images)
 
 
 def _mixes(config: AugmentationConfig) -> list[tuple[str, Mix]]:
@@ -273,7 +273,7 @@ def _mixes(config: AugmentationConfig) -> list[tuple[str, Mix]]:
             other = keras.random.shuffle(tf.range(count), seed=draws)
             pasted = share[:, tf.newaxis]
             return (
-                _either(inside, tf.gather(images, other), images),
+                either(inside, tf.gather(images, other), images),
                 labels * (1.0 - pasted) + tf.gather(labels, other) * pasted,
             )
 

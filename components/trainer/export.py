@@ -4,8 +4,8 @@
     serving_tf_examples   examples     string [N]  serialized tf.train.Example of the data contract
 
 Both give `probabilities` float32 [N, classes] and `labels` string [N, classes], the class names in the order
-of the probabilities. The function `transform` (image_bytes to pixels) is kept beside them, so that what the
-network sees can be looked at.
+of the probabilities; what those of a detector give is in components/detection/serving.py. The function
+`transform` (image_bytes to pixels) is kept beside them, so that what the network sees can be looked at.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ class ServingModule(tf.Module):
         # A Keras 2 layer: as an attribute its variables and assets are saved, and it is called in a graph.
         self.transform_layer = tft_output.transform_features_layer()
         self.class_names = tf.constant(class_names)
+        self.names = tuple(class_names)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """String [N] to float32 [N, H, W, C]: exactly the pixels that training saw."""
         return self.transform_layer({features.ENCODED: tf.reshape(image_bytes, (-1, 1))})[IMAGE]
 
-    def _predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What both signatures give for encoded images, string [N]."""
         probabilities = tf.nn.softmax(self.model(self.transform(image_bytes), training=False))
         labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(image_bytes)[0], axis=0)
         return {"probabilities": probabilities, "labels": labels}
@@ -52,20 +54,24 @@ class ServingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [N], encoded images."""
-        return self._predict(image_bytes)
+        return self.predict(image_bytes)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [N], serialized examples; only `image/encoded` is read."""
         parsed = tf.io.parse_example(examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
-        return self._predict(parsed[features.ENCODED])
+        return self.predict(parsed[features.ENCODED])
 
 
 def save_model(
     model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str], folder: str
 ) -> None:
+    """Writes a classifier; see `save_module`."""
+    save_module(ServingModule(model, tft_output, class_names), folder)
+
+
+def save_module(module: ServingModule, folder: str) -> None:
     """Writes the SavedModel with its signatures, and `assets.extra/labels.txt` with the class names."""
-    module = ServingModule(model, tft_output, class_names)
     tf.saved_model.save(
         module,
         folder,
@@ -77,4 +83,4 @@ def save_model(
     extra = os.path.join(folder, ASSETS_EXTRA)
     tf.io.gfile.makedirs(extra)
     with tf.io.gfile.GFile(os.path.join(extra, LABELS_FILE), "w") as file:
-        file.write("".join(f"{name}\n" for name in class_names))
+        file.write("".join(f"{name}\n" for name in module.names))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from components.config import TrainingConfig
 from components.models import BACKBONE, HEAD
-from components.trainer.augment import Augment, augmenter
+from components.trainer.augment import Augment
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.input import (
     CACHE_MEMORY_SHARE,
@@ -26,6 +25,7 @@ from components.trainer.loop import Loop, Show, Stage
 from components.trainer.optimizer import learning_rate
 from components.trainer.step import batch_size_for, steps_of
 from components.trainer.strategy import Place
+from components.trainer.task import Task
 from components.trainer.tracking.trackers import Trackers
 
 logger = logging.getLogger("mirante.trainer")
@@ -38,7 +38,7 @@ def fit(
     train: Examples,
     evaluation: Examples,
     config: TrainingConfig,
-    class_names: Sequence[str],
+    task: Task,
     *,
     pretrained: bool,
     place: Place,
@@ -52,15 +52,15 @@ def fit(
     With a pretrained backbone, `config.epochs` train the head alone; then `config.fine_tune_epochs` train
     everything, batch norms in inference mode (their statistics are the pretrained ones). Without,
     `config.epochs` train everything. The head is trained on features that are computed once where they fit
-    into memory, without augmentation where fine-tuning follows; with augmentation and no fine-tuning they
-    are computed anew in every epoch.
+    into memory, without augmentation where fine-tuning follows; with augmentation and no fine-tuning, and
+    of tasks that look at more than one feature vector an image, they are computed anew in every epoch.
 
     Args:
         model: From `components.models.build_model`, under `place.strategy`.
         train: What it learns from.
         evaluation: What early stopping looks at.
         config: The recipe's `training` part.
-        class_names: In the order of the labels.
+        task: What for.
         pretrained: Whether the backbone bears trained weights.
         place: Where it runs.
         checkpoints: Where it goes on, and is kept.
@@ -71,7 +71,7 @@ def fit(
     Raises:
         NotLearningError: It was stopped because it learns nothing.
     """
-    augment = augmenter(config.augmentation, config.seed, len(class_names), levels)
+    augment = task.augmenter(config.augmentation, config.seed, levels)
     names = [TRAINING] if not pretrained else [HEAD_STAGE, FINE_TUNING][: 2 if config.fine_tune_epochs else 1]
     former = checkpoints.state()
     if former:
@@ -79,9 +79,9 @@ def fit(
         checkpoints.restore_weights(model)
         names = names[names.index(former["stage"]) + bool(former["done"]) :]
     for name in names:
-        stage = _stage(name, model, train, evaluation, config, augment, place)
-        steps, result = Loop(stage, config, place, checkpoints, tracker, class_names, show).run()
-        tracker.stage_over(name, steps, result, evaluation, class_names)
+        stage = _stage(name, model, train, evaluation, config, task, augment, place)
+        steps, result = Loop(stage, task, config, place, checkpoints, tracker, show).run()
+        tracker.stage_over(name, steps, result, evaluation, task)
     checkpoints.finish()
 
 
@@ -91,6 +91,7 @@ def _stage(
     train: Examples,
     evaluation: Examples,
     config: TrainingConfig,
+    task: Task,
     augment: Augment | None,
     place: Place,
 ) -> Stage:
@@ -105,11 +106,12 @@ def _stage(
     if name == HEAD_STAGE:
         backbone, part = model.get_layer(BACKBONE), model.get_layer(HEAD)
         backbone.trainable = False
-        features_bytes = (train.num_examples + evaluation.num_examples) * backbone.output_shape[-1] * 4
         # Features of images that change with every epoch cannot be kept; a head that is but the start of
         # fine-tuning does without augmentation.
-        fixed = augment is None or config.fine_tune_epochs > 0
-        if fixed and features_bytes <= CACHE_MEMORY_SHARE * available_memory_bytes():
+        fixed = task.looks_at_whole_images and (augment is None or config.fine_tune_epochs > 0)
+        if fixed and _features_bytes(backbone, train, evaluation) <= (
+            CACHE_MEMORY_SHARE * available_memory_bytes()
+        ):
             train, evaluation = (_features(backbone, split, batch_size) for split in (train, evaluation))
             augment = None
         else:
@@ -121,6 +123,10 @@ def _stage(
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     return Stage(name, part, model, train, evaluation, epochs, rate, augment)
+
+
+def _features_bytes(backbone: keras.Model, *splits: Examples) -> int:
+    return sum(split.num_examples for split in splits) * int(backbone.output_shape[-1]) * 4
 
 
 def _features(backbone: keras.Model, split: Examples, batch_size: int) -> Examples:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.config import GuardConfig
 from components.errors import MiranteError
+
+if TYPE_CHECKING:
+    from components.trainer.task import Evaluation
 
 # Standard deviations that separate luck from knowledge.
 _SIGMAS = 3.0
@@ -62,29 +65,25 @@ class Guessing:
 
 
 class Guard:
-    """Watches one stage.
+    """Watches one stage: what holds for every task.
 
     Args:
         config: The recipe's `training.guard`.
-        train: Guessing on what is trained on.
-        evaluation: Guessing on what it is evaluated by.
-        class_names: For messages.
+        guessing_loss: The loss of a network that gives every image the same answer, the best there is.
     """
 
-    def __init__(
-        self, config: GuardConfig, train: Guessing, evaluation: Guessing, class_names: Sequence[str]
-    ):
+    def __init__(self, config: GuardConfig, guessing_loss: float):
         self._steps = config.steps
-        self._train, self._evaluation = train, evaluation
-        self._class_names = class_names
-        self._recent: collections.deque[tuple[float, float, int]] = collections.deque(maxlen=config.steps)
+        self._guessing_loss = guessing_loss
+        # Loss, metrics and size of the last steps.
+        self._recent: collections.deque[tuple[float, Mapping[str, float], int]] = collections.deque(
+            maxlen=config.steps
+        )
         self._first_losses: list[float] = []
         self._zero_gradients = 0
-        self._one_class: list[int] = []
-        self._memorised = 0
 
-    def check_inputs(self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
-        """Looks at some of what goes into the network: images [N, ...] and labels int [N].
+    def check_inputs(self, images: np.ndarray[Any, Any]) -> None:
+        """Looks at some of what goes into the network: images [N, ...].
 
         Raises:
             NotLearningError: There is nothing in them to learn from.
@@ -103,8 +102,10 @@ class Guard:
                 "differs"
             )
 
-    def step(self, number: int, loss: float, accuracy: float, gradient_norm: float, size: int) -> None:
-        """Looks at one step: mean loss and accuracy of its `size` examples, norm of all gradients.
+    def step(
+        self, number: int, loss: float, metrics: Mapping[str, float], gradient_norm: float, size: int
+    ) -> None:
+        """Looks at one step: mean loss and metrics of its `size` examples, norm of all gradients.
 
         Raises:
             NotLearningError: With a diagnosis.
@@ -121,35 +122,41 @@ class Guard:
                 "training.learning_rate, all layers frozen, pixels far outside of the range that the network "
                 "expects (transform.normalization)"
             )
-        self._recent.append((loss, accuracy, size))
+        self._recent.append((loss, metrics, size))
         if number == len(self._first_losses) + 1 <= max(1, self._steps // _FIRST_PART):
             self._first_losses.append(loss)
         if len(self._recent) == self._steps and number % max(1, self._steps // 4) == 0:
             self._check_recent(number)
 
     def _check_recent(self, number: int) -> None:
-        losses, accuracies, sizes = (np.array(values) for values in zip(*self._recent, strict=True))
-        loss, accuracy = float(losses.mean()), float(np.average(accuracies, weights=sizes))
-        stuck = loss >= _LOSS_SHARE * self._train.loss
-        if stuck and self._train.is_no_better(accuracy, int(sizes.sum())):
-            raise NotLearningError(
-                f"no better than guessing for {len(losses)} steps (up to step {number}): loss {loss:.4f}, "
-                f"always guessing gives {self._train.loss:.4f}; accuracy {accuracy:.4f}, always naming the "
-                f"most frequent class gives {self._train.accuracy:.4f}. Likely causes: "
-                "training.learning_rate is too high (or far too low); labels have nothing to do with the "
-                "images (a CSV in another order than the files, shuffled labels); images lost what matters "
-                "in transform (height_px, width_px, normalization). training.guard.steps sets how long to "
-                "wait"
-            )
-
+        """Looks at the last `guard.steps` steps."""
+        loss = float(np.mean([loss for loss, _, _ in self._recent]))
+        sizes = [size for _, _, size in self._recent]
+        metrics = {
+            name: float(np.average([values[name] for _, values, _ in self._recent], weights=sizes))
+            for name in self._recent[0][1]
+        }
+        if loss >= _LOSS_SHARE * self._guessing_loss:
+            self._check_guessing(number, loss, metrics, sum(sizes))
         began = float(np.mean(self._first_losses)) if self._first_losses else math.inf
-        if loss >= max(_LOSS_SHARE * began, _LEARNED_SHARE * self._train.loss):
+        if loss >= max(_LOSS_SHARE * began, _LEARNED_SHARE * self._guessing_loss):
+            known = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             raise NotLearningError(
                 f"loss does not move: {began:.4f} in the first {len(self._first_losses)} steps, {loss:.4f} "
-                f"in the {len(losses)} up to step {number} (accuracy {accuracy:.4f}). Likely causes: "
+                f"in the {len(sizes)} up to step {number} ({known}). Likely causes: "
                 "training.learning_rate is far too low, or too high; the layers that would have to learn are "
                 "frozen. training.guard.steps sets how long to wait"
             )
+
+    def _check_guessing(self, number: int, loss: float, metrics: Mapping[str, float], examples: int) -> None:
+        """The last steps' loss, over so many examples, is that of guessing: raises if nothing is known."""
+
+    def epoch(self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int) -> None:
+        """Looks at the evaluation of `size` examples after a step, and at the metrics of the epoch before.
+
+        Raises:
+            NotLearningError: With a diagnosis.
+        """
 
     def _not_finite(self, number: int, loss: float, gradient_norm: float) -> str:
         before = [seen for seen, _, _ in self._recent][-5:]
@@ -161,22 +168,49 @@ class Guard:
             "(transform.normalization); in mixed_float16 an overflow: try mixed_bfloat16"
         )
 
-    def epoch(
-        self,
-        step: int,
-        train_accuracy: float,
-        eval_accuracy: float,
-        predicted: np.ndarray[Any, Any],
-        size: int,
-    ) -> None:
-        """Looks at an evaluation: accuracies, and how often each class was predicted, int [classes].
+
+class ClassificationGuard(Guard):
+    """Knows of classes and accuracy too.
+
+    Args:
+        config: The recipe's `training.guard`.
+        train: Guessing on what is trained on.
+        evaluation: Guessing on what it is evaluated by.
+        class_names: For messages.
+    """
+
+    def __init__(
+        self, config: GuardConfig, train: Guessing, evaluation: Guessing, class_names: Sequence[str]
+    ):
+        super().__init__(config, train.loss)
+        self._train, self._evaluation = train, evaluation
+        self._class_names = class_names
+        self._one_class: list[int] = []
+        self._memorised = 0
+
+    def _check_guessing(self, number: int, loss: float, metrics: Mapping[str, float], examples: int) -> None:
+        if not self._train.is_no_better(metrics["accuracy"], examples):
+            return
+        raise NotLearningError(
+            f"no better than guessing for {len(self._recent)} steps (up to step {number}): loss {loss:.4f}, "
+            f"always guessing gives {self._train.loss:.4f}; accuracy {metrics['accuracy']:.4f}, always "
+            f"naming the most frequent class gives {self._train.accuracy:.4f}. Likely causes: "
+            "training.learning_rate is too high (or far too low); labels have nothing to do with the "
+            "images (a CSV in another order than the files, shuffled labels); images lost what matters "
+            "in transform (height_px, width_px, normalization). training.guard.steps sets how long to "
+            "wait"
+        )
+
+    def epoch(self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int) -> None:
+        """Looks for one class that all are taken for, and for what is learned by heart.
 
         Raises:
             NotLearningError: With a diagnosis.
         """
         if self._steps is None:
             return
-        given = np.flatnonzero(predicted)
+        train_accuracy, eval_accuracy = train["accuracy"], evaluation.metrics["accuracy"]
+        given = np.flatnonzero(evaluation.totals["predicted"])
         one_class = len(given) == 1 and self._evaluation.accuracy < 1
         self._one_class = [*self._one_class, int(given[0])] if one_class else []
         memorised = (

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import psutil
@@ -26,8 +26,11 @@ from components.errors import MiranteError
 from components.records import record_dataset
 from components.trainer.augment import Augment
 from components.trainer.strategy import Place
-from components.transform import IMAGE, LABEL
+from components.transform import IMAGE
 from schemas import features
+
+if TYPE_CHECKING:
+    from components.trainer.task import Task
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -42,11 +45,6 @@ TRANSFORM_BATCH = 32
 # Taken from Python together: each time costs about a millisecond.
 _CHUNKS_AT_ONCE = 64
 
-RECORD_SPEC = {
-    features.ENCODED: tf.io.FixedLenFeature([1], tf.string),
-    features.LABEL: tf.io.FixedLenFeature([1], tf.int64),
-}
-
 
 class Examples(Protocol):
     """A split of `(image, label)`, each to be had by its number.
@@ -54,7 +52,7 @@ class Examples(Protocol):
     Attributes:
         split: Its name, for messages.
         num_examples: They are numbered from 0.
-        labels: int64 [num_examples].
+        labels: As the task has them, [num_examples, ...]; classes are int64 [num_examples].
     """
 
     split: str
@@ -62,11 +60,11 @@ class Examples(Protocol):
 
     @property
     def labels(self) -> np.ndarray[Any, Any]:
-        """int64 [num_examples]."""
+        """As the task has them, [num_examples, ...]."""
         ...
 
     def load(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows int64 [N] to `image` float32 [N, ...] and `label` int64 [N], in a graph."""
+        """Rows int64 [N] to `image` float32 [N, ...] and `label` [N, ...], in a graph."""
         ...
 
 
@@ -76,7 +74,8 @@ class ArrayExamples:
     def __init__(self, split: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]):
         self.split = split
         self.num_examples = len(images)
-        self.labels = labels.astype(np.int64)
+        is_class = np.issubdtype(labels.dtype, np.integer)
+        self.labels = labels.astype(np.int64) if is_class else labels
         with tf.device("CPU"):
             self._tensors = tf.constant(images, tf.float32), tf.constant(self.labels)
 
@@ -98,6 +97,7 @@ class SplitInput:
         split: Name, for messages.
         file_patterns: The TFRecord files.
         tft_output: The Transform graph.
+        task: What of a record goes through it, and what becomes of the labels.
         cache: Where decoded pixels are kept, as `training.cache` says.
 
     Raises:
@@ -109,13 +109,14 @@ class SplitInput:
         split: str,
         file_patterns: list[str],
         tft_output: tft.TFTransformOutput,
+        task: Task,
         cache: Literal["auto", "memory", "disk", "none"] = "auto",
     ):
         self.split = split
         self._records = record_dataset(
             name for pattern in file_patterns for name in tf.io.gfile.glob(pattern)
         )
-        self._tft_output = tft_output
+        self._tft_output, self._task = tft_output, task
         sizes = self._records.map(tf.strings.length).batch(1 << 16)
         self._record_bytes = np.concatenate([np.empty(0, np.int64), *(batch.numpy() for batch in sizes)])
         self.num_examples = len(self._record_bytes)
@@ -126,12 +127,12 @@ class SplitInput:
         self._cache = cache
 
     def load(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows int64 [N] to `image` float32 [N, height_px, width_px, channels] and `label` int64 [N]."""
+        """Rows int64 [N] to `image` float32 [N, height_px, width_px, channels] and `label` [N, ...]."""
         return self._store.load(rows)
 
     @property
     def labels(self) -> np.ndarray[Any, Any]:
-        """int64 [num_examples]."""
+        """As the task has them, [num_examples, ...]."""
         return self._store.labels
 
     @functools.cached_property
@@ -165,8 +166,8 @@ class SplitInput:
         return chosen
 
     def _transformed(self, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        outputs = self._layer(tf.io.parse_example(serialized, RECORD_SPEC))
-        return outputs[IMAGE], outputs[LABEL]
+        outputs = self._layer(tf.io.parse_example(serialized, self._task.record_spec))
+        return outputs[IMAGE], self._task.labels(outputs)
 
     @functools.cached_property
     def _layer(self) -> Any:
@@ -186,7 +187,7 @@ class SplitInput:
             images = np.empty(shape, np.float32)
         else:
             images = np.memmap(_temporary_file(4 * int(np.prod(shape))), np.float32, "r+", shape=shape)
-        labels = np.empty(self.num_examples, np.int64)
+        labels: list[np.ndarray[Any, Any]] = []
         _ = self._layer  # takes seconds, and is no decoding
         began, start = time.monotonic(), 0
         batches = self._records.batch(TRANSFORM_BATCH).map(
@@ -194,13 +195,14 @@ class SplitInput:
         )
         for image, label in batches:
             rows = slice(start, start + len(label))
-            images[rows], labels[rows] = image, label
+            images[rows] = image
+            labels.append(label.numpy())
             start = rows.stop
         secs = time.monotonic() - began
         logger.info("%s: decoded and resized once, %.0f images/s, %.1f s", self.split, start / secs, secs)
         if self.cache == "memory":
-            return ArrayExamples(self.split, images, labels)
-        return _PixelsOnDisk(self.split, images, labels)
+            return ArrayExamples(self.split, images, np.concatenate(labels))
+        return _PixelsOnDisk(self.split, images, np.concatenate(labels))
 
 
 def _temporary_file(size: int) -> Any:
@@ -232,9 +234,13 @@ class _EncodedRecords:
         self._bounds = list(zip((ends - split._record_bytes).tolist(), ends.tolist(), strict=True))
         file = _temporary_file(0)
         labels = []
+        spec = {name: kind for name, kind in split._task.record_spec.items() if name != features.ENCODED}
+        outputs = split._tft_output.transformed_feature_spec()
+        shapes = {name: tf.TensorShape(kind.shape) for name, kind in outputs.items()}
         for batch in split._records.batch(1024):
             file.write(b"".join(batch.numpy()))
-            labels.append(tf.io.parse_example(batch, RECORD_SPEC)[features.LABEL].numpy().reshape(-1))
+            parsed = tf.io.parse_example(batch, spec)
+            labels.append(split._task.labels_of_records(parsed, shapes).numpy())
         file.flush()
         self.labels = np.concatenate(labels)
         self._bytes = np.memmap(file, np.uint8, "r")
@@ -246,7 +252,10 @@ class _EncodedRecords:
 
         records = tf.numpy_function(read, [rows], tf.string, stateful=False)
         images, labels = self._transformed(tf.ensure_shape(records, rows.shape))
-        return tf.ensure_shape(images, (*rows.shape, *self._image_shape)), labels
+        return (
+            tf.ensure_shape(images, (*rows.shape, *self._image_shape)),
+            tf.ensure_shape(labels, (*rows.shape, *self.labels.shape[1:])),
+        )
 
 
 def chunks(

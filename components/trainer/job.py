@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,20 +17,23 @@ import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 
 from components.config import ModelConfig, TrainingConfig, TransformConfig
+from components.errors import UsageError
 from components.hyperparameters import chosen, in_words, put
 from components.models import build_model, refresh_constants
 from components.trainer import export, warm_start
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.classification import Classification
 from components.trainer.fit import fit
 from components.trainer.input import SplitInput
 from components.trainer.levels import Levels, measured_levels
 from components.trainer.pictures import InputPictures
 from components.trainer.strategy import Place, make_place
+from components.trainer.task import Task
 from components.trainer.tracking import About
 from components.trainer.tracking.event_files import copy_tree
 from components.trainer.tracking.trackers import Trackers, make_trackers
 from schemas import features
-from schemas.curated import class_names_of
+from schemas.curated import class_names_of, task_of
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -102,6 +105,7 @@ class Material:
 
     Attributes:
         tft_output: The Transform graph.
+        kind: What is learned, `classification` or `detection`.
         class_names: In the order of the labels.
         input_shape: Height and width in pixels, and channels.
         train: What is learned from.
@@ -111,6 +115,7 @@ class Material:
     """
 
     tft_output: tft.TFTransformOutput
+    kind: str
     class_names: list[str]
     input_shape: tuple[int, int, int]
     train: SplitInput
@@ -123,15 +128,44 @@ class Material:
         """Of a job, kept where `training.cache` says."""
         transform = TransformConfig.model_validate(job.custom_config["transform"])
         tft_output = tft.TFTransformOutput(job.transform_output)
+        schema = tfdv.load_schema_text(job.schema_path)
+        kind, class_names = task_of(schema), class_names_of(schema)
+        input_shape = (transform.height_px, transform.width_px, transform.channels)
+        model_config = ModelConfig.model_validate(job.custom_config["model"])
+        task = _task(kind, class_names, model_config, training, input_shape)
         return cls(
             tft_output,
-            class_names_of(tfdv.load_schema_text(job.schema_path)),
-            (transform.height_px, transform.width_px, transform.channels),
-            SplitInput(features.TRAIN, list(job.train_files), tft_output, training.cache),
-            SplitInput(features.EVAL, list(job.eval_files), tft_output, training.cache),
+            kind,
+            class_names,
+            input_shape,
+            SplitInput(features.TRAIN, list(job.train_files), tft_output, task, training.cache),
+            SplitInput(features.EVAL, list(job.eval_files), tft_output, task, training.cache),
             measured_levels(tft_output, transform),
             job.base_model,
         )
+
+    def task(self, model_config: ModelConfig, training: TrainingConfig) -> Task:
+        """What is learned, as these settings have it."""
+        return _task(self.kind, self.class_names, model_config, training, self.input_shape)
+
+
+def _task(
+    kind: str,
+    class_names: list[str],
+    model_config: ModelConfig,
+    training: TrainingConfig,
+    input_shape: tuple[int, int, int],
+) -> Task:
+    if kind != model_config.task:
+        raise UsageError(
+            f"model.name: {model_config.name} is for {model_config.task}, and the examples' schema is that "
+            f"of {kind}: give a network for {kind}, or other data"
+        )
+    if kind == features.DETECTION:
+        from components.detection.task import Detection
+
+        return Detection(class_names, model_config, input_shape)
+    return Classification(class_names, training.label_smoothing)
 
 
 def run_job(job: Job, training: TrainingConfig) -> None:
@@ -154,7 +188,8 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     tracker = _trackers(job, name, training, transform) if place.is_chief else Trackers()
     # Beside the checkpoints: TFX removes `model_run_dir` when the node fails or is killed.
     pictures = os.path.join(checkpoints.folder, "pictures")
-    show = InputPictures(pictures, tracker, material.class_names, material.levels)
+    task = material.task(model_config, training)
+    show = InputPictures(pictures, tracker, task, material.levels)
     try:
         model = train(
             model_config, training, material, place, checkpoints, tracker, job.model_run_dir, show=show
@@ -166,7 +201,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     if place.is_chief:
         copy_tree(pictures, job.model_run_dir)
     build_in = functools.partial(build, model_config, training, material)
-    _write(job, place, model, build_in, material.tft_output, material.class_names)
+    _write(job, place, model, build_in, lambda model: task.serving(model, material.tft_output))
 
 
 def train(
@@ -193,7 +228,7 @@ def train(
         material.train,
         material.evaluation,
         training,
-        material.class_names,
+        material.task(model_config, training),
         pretrained=model_config.weights is not None or starts_pretrained,
         place=place,
         checkpoints=checkpoints,
@@ -245,8 +280,7 @@ def _write(
     place: Place,
     model: keras.Model,
     build: Any,
-    tft_output: tft.TFTransformOutput,
-    class_names: list[str],
+    serving: Callable[[keras.Model], export.ServingModule],
 ) -> None:
     # Reading them takes all processes, writing one.
     weights = model.get_weights()
@@ -257,5 +291,5 @@ def _write(
         model = build("float32", tf.distribute.get_strategy())
         model.set_weights(weights)
         refresh_constants(model)
-    export.save_model(model, tft_output, class_names, job.serving_model_dir)
+    export.save_module(serving(model), job.serving_model_dir)
     model.save(f"{job.model_run_dir}/model.keras")

@@ -77,10 +77,7 @@ def known_levels(config: TransformConfig) -> Levels | None:
 def measured_levels(tft_output: tft.TFTransformOutput, config: TransformConfig) -> Levels:
     """The levels, by sending a black and a white picture through the Transform graph."""
     encoded = [tf.io.encode_png(tf.fill([2, 2, config.channels], tf.constant(v, tf.uint8))) for v in (0, 255)]
-    inputs = {
-        features.ENCODED: tf.stack(encoded)[:, tf.newaxis],
-        features.LABEL: tf.zeros([2, 1], tf.int64),
-    }
+    inputs = {features.ENCODED: tf.stack(encoded)[:, tf.newaxis]}
     images = tft_output.transform_features_layer()(inputs)[IMAGE]
     # The middle: `resize: pad` puts black around.
     return _levels(images[:, config.height_px // 2, config.width_px // 2].numpy(), config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -15,18 +15,11 @@ import tensorflow as tf
 from components.config import TrainingConfig
 from components.trainer.augment import Augment
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.guard import Guard, Guessing
 from components.trainer.input import Examples, training_batches
 from components.trainer.optimizer import make_optimizer
-from components.trainer.step import (
-    Evaluation,
-    batch_size_for,
-    build_average,
-    build_evaluate,
-    build_step,
-    steps_of,
-)
+from components.trainer.step import batch_size_for, build_average, build_evaluate, build_step, steps_of
 from components.trainer.strategy import Place
+from components.trainer.task import Evaluation, Task
 from components.trainer.tracking.trackers import Trackers
 
 logger = logging.getLogger("mirante.trainer")
@@ -72,8 +65,8 @@ class _State:
     stage: str
     epoch: int = 0
     done: bool = False
-    loss: float = 0.0
-    right: float = 0.0
+    # Of the epoch so far, over its examples: `loss` and the task's metrics.
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
     seen: int = 0
     best_loss: float | None = None
     best_epoch: int = 0
@@ -84,27 +77,26 @@ class Loop:
 
     Args:
         stage: What to do.
+        task: What for.
         config: The recipe's `training` part.
         place: Where; variables were created under its strategy.
         checkpoints: Where it goes on, and is kept.
         tracker: What is told of the course, apart from the log.
-        class_names: For messages.
-        show: Is given the first batch: the stage's name, images [N, ...], labels int [N] or float
-            [N, classes].
+        show: Is given the first batch: the stage's name, images [N, ...], labels [N, ...].
     """
 
     def __init__(
         self,
         stage: Stage,
+        task: Task,
         config: TrainingConfig,
         place: Place,
         checkpoints: Checkpoints,
         tracker: Trackers,
-        class_names: Sequence[str],
         show: Show | None = None,
     ):
         self._stage, self._config, self._place = stage, config, place
-        self._show = show
+        self._task, self._show = task, show
         self._checkpoints, self._tracker = checkpoints, tracker
         self._batch_size = batch_size_for(config, place, stage.train.num_examples)
         with place.strategy.scope():
@@ -117,19 +109,13 @@ class Loop:
         self._saved_at = time.monotonic()
         # False while weights and state are not of the same moment.
         self._may_be_saved = True
-        num_classes, smoothing = len(class_names), config.label_smoothing
-        self._guard = Guard(
-            config.guard,
-            Guessing.on(stage.train.labels, num_classes, smoothing),
-            Guessing.on(stage.evaluation.labels, num_classes, smoothing),
-            class_names,
-        )
+        self._guard = task.guard(config.guard, stage.train.labels, stage.evaluation.labels)
         self._pending: list[dict[str, tf.Tensor]] = []
         self._train_step = build_step(
-            stage.model, self._optimizer, self._step, config, place, self._batch_size
+            stage.model, task, self._optimizer, self._step, config, place, self._batch_size
         )
         self._average = build_average(stage.whole, place)
-        self._evaluate = build_evaluate(stage.model, stage.evaluation, config, place)
+        self._evaluate = build_evaluate(stage.model, task, stage.evaluation, config, place)
 
     def run(self) -> tuple[int, Evaluation]:
         """Trains. An interrupt is let through after a checkpoint was made.
@@ -184,7 +170,7 @@ class Loop:
             waited += time.monotonic() - asked
             if self._done_steps == 0:
                 inputs = self._first_replica(batch)
-                self._guard.check_inputs(*inputs)
+                self._guard.check_inputs(inputs[0])
                 if self._show and self._place.is_chief:
                     self._show(stage.name, *inputs)
                 # Not with others: to trace a step, all of them have to take part.
@@ -209,15 +195,17 @@ class Loop:
     def _read(self) -> None:
         """Takes in the results of the steps since the last time."""
         first = self._done_steps - len(self._pending)
-        state = dataclasses.replace(self._state)
+        state = dataclasses.replace(self._state, sums=dict(self._state.sums))
         for number, result in enumerate(self._pending, start=first + 1):
-            loss, right, norm = (float(result[key]) for key in ("loss", "right", "gradient_norm"))
-            self._guard.step(number, loss, right / self._batch_size, norm, self._batch_size)
-            state.loss += loss * self._batch_size
-            state.right += right
+            loss, norm = float(result["loss"]), float(result["gradient_norm"])
+            sums = {name: float(result[name]) for name in self._task.metrics}
+            metrics = {name: value / self._batch_size for name, value in sums.items()}
+            self._guard.step(number, loss, metrics, norm, self._batch_size)
+            for name, value in {"loss": loss * self._batch_size, **sums}.items():
+                state.sums[name] = state.sums.get(name, 0.0) + value
             state.seen += self._batch_size
             if number % CURVE_STEPS == 0:
-                values = {"loss": loss, "accuracy": right / self._batch_size, "gradient_norm": norm}
+                values = {"loss": loss, **metrics, "gradient_norm": norm}
                 self._tracker.scalars(self._stage.name, number, {f"step/{k}": v for k, v in values.items()})
         # At once, lest an interrupt leaves half of it.
         self._state, self._pending = state, []
@@ -239,37 +227,31 @@ class Loop:
         # Taken over as a whole: an interrupt in between evaluates again.
         state = dataclasses.replace(self._state, epoch=self._state.epoch + 1)
         seen, steps = max(1, state.seen), self._done_steps - first_step
+        trained = {name: state.sums.get(name, 0.0) / seen for name in ("loss", *self._task.metrics)}
+        evaluated = {"loss": evaluation.loss, **evaluation.metrics}
         values = {
-            "loss": state.loss / seen,
-            "accuracy": state.right / seen,
-            "eval_loss": evaluation.loss,
-            "eval_accuracy": evaluation.accuracy,
+            **trained,
+            **{f"eval_{name}": value for name, value in evaluated.items()},
             "learning_rate": float(tf.convert_to_tensor(self._optimizer.learning_rate)),
             "images_per_sec": steps * self._batch_size / trained_secs,
             "steps_per_sec": steps / trained_secs,
             "input_wait_share": waited_secs / trained_secs,
         }
         logger.info(
-            "%s epoch %d/%d: loss %.4f, accuracy %.4f, eval loss %.4f, eval accuracy %.4f, %.0f images/s "
-            "(%.1f steps/s, waiting for input %.0f %%), %s%s",
+            "%s epoch %d/%d: %s, %.0f images/s (%.1f steps/s, waiting for input %.0f %%), %s%s",
             stage.name,
             state.epoch,
             stage.epochs,
-            *(values[key] for key in ("loss", "accuracy", "eval_loss", "eval_accuracy", "images_per_sec")),
+            ", ".join([*self._in_words("", trained), *self._in_words("eval ", evaluated)]),
+            values["images_per_sec"],
             values["steps_per_sec"],
             100 * values["input_wait_share"],
             _duration(secs),
             f", {_duration(secs * (stage.epochs - state.epoch))} to go" if state.epoch < stage.epochs else "",
         )
         self._tracker.scalars(stage.name, self._done_steps, {f"epoch/{k}": v for k, v in values.items()})
-        self._guard.epoch(
-            self._done_steps,
-            values["accuracy"],
-            evaluation.accuracy,
-            evaluation.predicted,
-            stage.evaluation.num_examples,
-        )
-        state.loss, state.right, state.seen = 0.0, 0.0, 0
+        self._guard.epoch(self._done_steps, trained, evaluation, stage.evaluation.num_examples)
+        state.sums, state.seen = {}, 0
         patience = self._config.patience_epochs
         if patience and (state.best_loss is None or evaluation.loss < state.best_loss):
             state.best_loss, state.best_epoch = evaluation.loss, state.epoch
@@ -293,6 +275,12 @@ class Loop:
         if restored:
             return self._evaluate()
         return evaluation
+
+    def _in_words(self, before: str, values: Mapping[str, float]) -> list[str]:
+        words = self._task.words
+        return [
+            f"{before}{words.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in values.items()
+        ]
 
 
 def _duration(secs: float) -> str:

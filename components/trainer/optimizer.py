@@ -48,11 +48,12 @@ def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimi
 
 
 def make_loss(config: TrainingConfig) -> Loss:
-    """Cross-entropy of logits against labels, smoothed as the recipe says.
+    """Cross-entropy of logits against labels, smoothed as the recipe says; see `cross_entropy`."""
+    return cross_entropy(config.label_smoothing)
 
-    Labels are int `[N]`, or float `[N, classes]` where images are mixed.
-    """
-    smoothing = config.label_smoothing
+
+def cross_entropy(smoothing: float) -> Loss:
+    """Cross-entropy of logits against labels: int `[N]`, or float `[N, classes]` where images are mixed."""
 
     def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         logits = tf.cast(logits, tf.float32)

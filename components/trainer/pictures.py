@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from components.config import TransformConfig
 from components.trainer.levels import Levels, known_levels
 
 if TYPE_CHECKING:
+    from components.trainer.task import Mark, Task
     from components.trainer.tracking.trackers import Trackers
 
 # Images of a grid of inputs.
@@ -24,6 +26,8 @@ _MIN_PX, _MAX_PX = 128, 192
 _GAP_PX = 4
 _FONT_PX = 11
 _LINE_PX = 14
+# Of boxes; told apart by people who see few colours too (Okabe and Ito, 2008).
+_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
 
 
 def _as_bytes(images: np.ndarray[Any, Any], levels: Levels | None) -> np.ndarray[Any, Any]:
@@ -47,8 +51,23 @@ def _fitting(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, widt
     return line + "..."
 
 
+def _draw_marks(tile: Image.Image, marks: Sequence[Mark], font: Any) -> None:
+    """Draws boxes and what they are called, each name in a colour of its own."""
+    draw = ImageDraw.Draw(tile)
+    for box, name in marks:
+        colour = _COLOURS[zlib.crc32(name.partition(" ")[0].encode()) % len(_COLOURS)]
+        x0, y0, x1, y1 = np.clip(box, 0.0, 1.0) * np.array([*tile.size, *tile.size])
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=2)
+        place = (x0 + 3, y0 + 1)
+        draw.rectangle(draw.textbbox(place, name, font), fill="black")
+        draw.text(place, name, colour, font)
+
+
 def grid(
-    images: np.ndarray[Any, Any], captions: Sequence[str], transform: TransformConfig | Levels
+    images: np.ndarray[Any, Any],
+    captions: Sequence[str],
+    transform: TransformConfig | Levels,
+    marks: Sequence[Sequence[Mark]] = (),
 ) -> np.ndarray[Any, Any]:
     """Images in rows, each over its caption.
 
@@ -57,6 +76,7 @@ def grid(
         captions: One for each image, of one line or several.
         transform: The recipe's part, by which they were normalised, or their levels. Of `standardize` it does
             not tell them: then each image is shown from its own least value to its own largest.
+        marks: Of each image the boxes that are drawn on it, and their names; none when left out.
 
     Returns:
         uint8 [height, width, 3].
@@ -80,7 +100,9 @@ def grid(
     for place, (pixels, caption) in enumerate(zip(_as_bytes(images, levels), captions, strict=True)):
         row, column = divmod(place, columns)
         left, top = _GAP_PX + column * tile_width, _GAP_PX + row * tile_height
-        whole.paste(Image.fromarray(pixels).resize(size, resample), (left, top))
+        tile = Image.fromarray(pixels).resize(size, resample)
+        _draw_marks(tile, marks[place] if marks else (), font)
+        whole.paste(tile, (left, top))
         for number, line in enumerate(caption.split("\n")):
             corner = left, top + size[1] + number * _LINE_PX
             draw.text(corner, _fitting(line, font, tile_width - _GAP_PX), "black", font)
@@ -94,16 +116,6 @@ def save_png(path: str, array: np.ndarray[Any, Any]) -> None:
         file.write(tf.io.encode_png(array).numpy())
 
 
-def caption_of(label: np.ndarray[Any, Any], class_names: Sequence[str]) -> str:
-    """Names the class int [], or of mixed ones float [classes] the two largest shares, a line each."""
-    if label.ndim == 0:
-        return class_names[int(label)]
-    largest = [index for index in np.argsort(-label, kind="stable")[:2] if label[index] >= 0.005]
-    if len(largest) == 1:
-        return class_names[largest[0]]
-    return "\n".join(f"{label[index]:.0%} {class_names[index]}" for index in largest)
-
-
 class InputPictures:
     """Shows a stage's first batch as the network sees it.
 
@@ -112,19 +124,19 @@ class InputPictures:
     Args:
         folder: May be in a bucket.
         tracker: What is told of the course.
-        class_names: In the order of the labels.
+        task: Says what labels mean.
         levels: Of the images.
     """
 
-    def __init__(self, folder: str, tracker: Trackers, class_names: Sequence[str], levels: Levels):
+    def __init__(self, folder: str, tracker: Trackers, task: Task, levels: Levels):
         self._folder, self._tracker = folder, tracker
-        self._class_names, self._levels = class_names, levels
+        self._task, self._levels = task, levels
 
     def __call__(self, stage: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
-        """Images [N, ...] with labels int [N] or float [N, classes]; what are no images is passed over."""
+        """Images [N, ...] with labels [N, ...]; what are no images is passed over."""
         if images.ndim != 4:
             return
-        captions = [caption_of(label, self._class_names) for label in labels[:MOST_IMAGES]]
-        picture = grid(images[:MOST_IMAGES], captions, self._levels)
+        captions, marks = zip(*(self._task.show(label) for label in labels[:MOST_IMAGES]), strict=True)
+        picture = grid(images[:MOST_IMAGES], captions, self._levels, marks)
         save_png(os.path.join(self._folder, stage, "inputs.png"), picture)
         self._tracker.image(stage, 0, "inputs", picture)

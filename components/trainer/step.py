@@ -7,7 +7,6 @@ The step here is what `fit` does on one device (docs/decisions/006-own-training-
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +17,8 @@ import tensorflow as tf
 
 from components.config import TrainingConfig
 from components.trainer.input import Examples, evaluation_batches, evaluation_rows
-from components.trainer.optimizer import class_of, make_loss
 from components.trainer.strategy import Place
+from components.trainer.task import Evaluation, Task
 
 
 def steps_of(num_examples: int, epochs: float, batch_size: int) -> int:
@@ -35,6 +34,7 @@ def batch_size_for(config: TrainingConfig, place: Place, num_examples: int) -> i
 
 def build_step(
     model: keras.Model,
+    task: Task,
     optimizer: keras.optimizers.Optimizer,
     counter: tf.Variable,
     config: TrainingConfig,
@@ -43,26 +43,25 @@ def build_step(
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
     """A function that does one step on the batches of the replicas, and counts it.
 
-    It returns `loss`, the mean over the global batch, `right`, how many were classified right, and
+    It returns `loss`, the mean over the global batch, the task's metrics, summed over its examples, and
     `gradient_norm`, summed over the replicas.
     """
-    loss_of, strategy = make_loss(config), place.strategy
+    strategy = place.strategy
     variables = model.trainable_variables
 
     def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = model(images, training=True)
+            measured = task.measure(labels, model(images, training=True))
             # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
-            loss = tf.reduce_sum(loss_of(labels, logits)) / batch_size
+            loss = tf.reduce_sum(measured["loss"]) / batch_size
             if model.losses:
                 loss += tf.add_n(model.losses) / place.num_replicas
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
         optimizer.apply(gradients, variables)
-        right = tf.equal(tf.argmax(logits, axis=-1), class_of(labels))
         return {
             "loss": loss,
-            "right": tf.reduce_sum(tf.cast(right, tf.float32)),
+            **{name: tf.reduce_sum(measured[name]) for name in task.metrics},
             "gradient_norm": tf.linalg.global_norm([g for g in gradients if g is not None]),
         }
 
@@ -109,34 +108,12 @@ def compiles_with_xla(config: TrainingConfig) -> bool:
     return config.debug is None and bool(tf.config.list_physical_devices("GPU"))
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation gives.
-
-    Attributes:
-        loss: Mean cross-entropy, smoothed as in training.
-        accuracy: Share of the examples that are classified right.
-        predicted: How often each class was predicted, int [classes].
-        rows: The examples that this process evaluated, int64 [N]; all of them, unless it is one of several.
-        classes: What each of them was predicted to be, int64 [N].
-        scores: The probability that each prediction was given, float32 [N].
-    """
-
-    loss: float
-    accuracy: float
-    predicted: np.ndarray[Any, Any]
-    rows: np.ndarray[Any, Any]
-    classes: np.ndarray[Any, Any]
-    scores: np.ndarray[Any, Any]
-
-
 def build_evaluate(
-    model: keras.Model, examples: Examples, config: TrainingConfig, place: Place
+    model: keras.Model, task: Task, examples: Examples, config: TrainingConfig, place: Place
 ) -> Callable[[], Evaluation]:
     """A function that evaluates `model` on `examples`, on all replicas."""
-    loss_of, strategy = make_loss(config), place.strategy
+    strategy = place.strategy
     batch_size = batch_size_for(config, place, examples.num_examples)
-    num_classes = model.output_shape[-1]
     batches = strategy.distribute_datasets_from_function(
         lambda _: evaluation_batches(examples, batch_size, place)
     )
@@ -146,38 +123,42 @@ def build_evaluate(
 
     def replica_step(
         images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        logits = model(images, training=False)
-        loss = tf.reduce_sum(loss_of(labels, logits) * weights)
-        predicted = tf.argmax(logits, axis=-1)
-        right = tf.reduce_sum(tf.cast(tf.equal(predicted, labels), tf.float32) * weights)
-        counts = tf.reduce_sum(tf.one_hot(predicted, num_classes) * weights[:, tf.newaxis], axis=0)
-        scores = tf.reduce_max(tf.nn.softmax(tf.cast(logits, tf.float32)), axis=-1)
-        return tf.concat([[loss, right], counts], axis=0), predicted, scores
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        outputs = model(images, training=False)
+        counted = {**task.measure(labels, outputs), **task.counts(outputs)}
+        sums = {
+            name: tf.reduce_sum(values * tf.reshape(weights, [-1] + [1] * (values.shape.rank - 1)), axis=0)
+            for name, values in counted.items()
+        }
+        return sums, task.predict(outputs)
 
-    def step(batch: Any) -> tuple[tf.Tensor, Any, Any]:
-        sums, predicted, scores = strategy.run(replica_step, args=batch)
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), predicted, scores
+    def step(batch: Any) -> tuple[dict[str, tf.Tensor], dict[str, Any]]:
+        sums, predictions = strategy.run(replica_step, args=batch)
+        reduced = {
+            name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+            for name, value in sums.items()
+        }
+        return reduced, predictions
 
     run = step if config.debug == "eager" else tf.function(step)
 
     def evaluate() -> Evaluation:
-        sums = np.zeros(2 + num_classes)
-        classes: list[np.ndarray[Any, Any]] = []
-        scores: list[np.ndarray[Any, Any]] = []
+        totals: dict[str, Any] = {}
+        predictions: dict[str, list[np.ndarray[Any, Any]]] = {}
         for batch in batches:
-            of_batch, *of_images = run(batch)
-            sums += of_batch.numpy()
-            for parts, values in zip((classes, scores), of_images, strict=True):
-                parts += [part.numpy() for part in strategy.experimental_local_results(values)]
+            sums, of_images = run(batch)
+            for name, value in sums.items():
+                totals[name] = totals.get(name, 0.0) + value.numpy().astype(np.float64)
+            for name, values in of_images.items():
+                predictions.setdefault(name, []).extend(
+                    part.numpy() for part in strategy.experimental_local_results(values)
+                )
         count = examples.num_examples
-        return Evaluation(
-            sums[0] / count,
-            sums[1] / count,
-            sums[2:].astype(int),
-            rows.reshape(-1)[is_counted],
-            np.concatenate(classes)[is_counted],
-            np.concatenate(scores)[is_counted],
-        )
+        means = {name: float(totals.pop(name)) / count for name in ("loss", *task.metrics)}
+        predicted = {name: np.concatenate(parts)[is_counted] for name, parts in predictions.items()}
+        seen = rows.reshape(-1)[is_counted]
+        # One of several processes knows of its own share alone.
+        judged = task.judge(examples.labels[seen], predicted) if place.num_workers == 1 else {}
+        return Evaluation(means.pop("loss"), {**means, **judged}, totals, seen, predicted)
 
     return evaluate

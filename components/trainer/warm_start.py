@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from components.config import TrainingConfig, WarmStartConfig
 from components.errors import MiranteError
-from components.models import BACKBONE, refresh_constants
+from components.models import BACKBONE, is_detector, is_of_classes, refresh_constants
 from components.trainer.checkpoints import Checkpoints, by_path
 from components.trainer.strategy import Place
 from components.trainer.weights_source import Source, digest, open_source
@@ -111,7 +111,7 @@ def begin(
     if checkpoints.state() is None:
         source = open_source(path, model)
         with place.strategy.scope():
-            comparison = warm_start(model, source, config.warm_start)
+            comparison = warm_start(model, source, config.warm_start, class_names)
         if not config.warm_start.backbone_only and source.class_names not in (None, tuple(class_names)):
             logger.warning(
                 "warm start takes over a head that was trained for other classes, or in another order: %s; "
@@ -135,15 +135,17 @@ def begin(
     return config.warm_start.backbone_only
 
 
-def warm_start(model: keras.Model, source: Source, config: WarmStartConfig) -> Comparison:
-    """Gives `model` what it takes of `source`; says so in the log.
+def warm_start(
+    model: keras.Model, source: Source, config: WarmStartConfig, class_names: Sequence[str] = ()
+) -> Comparison:
+    """Gives `model`, which is for these classes, what it takes of `source`; says so in the log.
 
     Raises:
-        MiranteError: With `full`, anything does not fit or is missing; else, less than half of the backbone's
-            variables can be had. Nothing is changed then.
+        MiranteError: With `full`, anything does not fit or is missing; else, less than half of the variables
+            that are wanted can be had. Nothing is changed then.
     """
     variables = by_path(model.variables)
-    comparison = compare(model, source, config)
+    comparison = compare(model, source, config, class_names)
     _refuse(model, source, config, comparison)
     for path, name in comparison.loaded.items():
         variable = variables[path]
@@ -157,13 +159,21 @@ def warm_start(model: keras.Model, source: Source, config: WarmStartConfig) -> C
     return comparison
 
 
-def compare(model: keras.Model, source: Source, config: WarmStartConfig) -> Comparison:
-    """What `model` would take of `source`, by names and shapes."""
+def takes_backbone_alone(model: keras.Model, config: WarmStartConfig) -> bool:
+    """Whether `model` takes no more than its backbone; a detector takes all of another one."""
+    kind = config.fine_tune_checkpoint_type
+    return kind == "classification" or (kind == "detection" and not is_detector(model))
+
+
+def compare(
+    model: keras.Model, source: Source, config: WarmStartConfig, class_names: Sequence[str] = ()
+) -> Comparison:
+    """What `model`, which is for these classes, would take of `source`, by names and shapes."""
     # Not the state of random generators: what is drawn is the seed's affair.
     weights = {id(weight.value) for weight in model.weights}
     everything = {path: v for path, v in by_path(model.variables).items() if id(v) in weights}
     wanted = everything
-    if config.backbone_only:
+    if takes_backbone_alone(model, config):
         if BACKBONE not in [layer.name for layer in model.layers]:
             raise MiranteError(
                 f"training.warm_start: fine_tune_checkpoint_type {config.fine_tune_checkpoint_type} takes "
@@ -172,6 +182,8 @@ def compare(model: keras.Model, source: Source, config: WarmStartConfig) -> Comp
             )
         backbone = {id(weight.value) for weight in model.get_layer(BACKBONE).weights}
         wanted = {path: v for path, v in everything.items() if id(v) in backbone}
+    elif config.backbone_only and source.class_names not in (None, tuple(class_names)):
+        wanted = {path: v for path, v in everything.items() if not is_of_classes(path)}
     loaded: dict[str, str] = {}
     misfits: dict[str, str] = {}
     missing: list[str] = []
@@ -186,12 +198,16 @@ def compare(model: keras.Model, source: Source, config: WarmStartConfig) -> Comp
             loaded[path] = name
         else:
             misfits[path] = f"the checkpoint has {source.shapes[name]}, the network {tuple(variable.shape)}"
-    unused = {
-        name: "outside of the backbone" if name in everything else "the network has no such variable"
-        for name in source.shapes
-        if name not in used
-    }
+    unused = {name: _why_not(name, everything, model, config) for name in source.shapes if name not in used}
     return Comparison(loaded, misfits, missing, unused)
+
+
+def _why_not(
+    name: str, everything: Mapping[str, tf.Variable], model: keras.Model, config: WarmStartConfig
+) -> str:
+    if name not in everything:
+        return "the network has no such variable"
+    return "outside of the backbone" if takes_backbone_alone(model, config) else "of other classes"
 
 
 def _name_in(source: Source, path: str) -> str | None:
@@ -208,7 +224,7 @@ def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: 
     wanted = [*found.missing, *found.misfits, *found.loaded]
     there = [*found.unused, *found.loaded.values()]
     if 2 * len(found.loaded) < len(wanted) or not found.loaded:
-        part = "network" if not config.backbone_only else BACKBONE
+        part = BACKBONE if takes_backbone_alone(model, config) else "network"
         raise MiranteError(
             f"{where}: less than half of the {part} can be taken from it, so it is another network's, or of "
             f"another width. The {part} has {_some(wanted)}; the checkpoint has {_some(there)}. Give a "

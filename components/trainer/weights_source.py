@@ -2,7 +2,7 @@
 
     a pushed model          the SavedModel's folder, or the folder of its versions: the highest
     a Keras file            `.keras`, `.weights.h5`, `.h5`
-    a TensorFlow checkpoint its prefix, or its folder: the latest
+    a TensorFlow checkpoint its prefix, or its folder: the latest; those of the Object Detection API too
 
 Names are the paths of Keras' variables (`backbone/conv2d/kernel`). What Mirante writes has them: in the
 SavedModels of components/trainer/export.py and the checkpoints of components/trainer/checkpoints.py, under
@@ -28,6 +28,7 @@ import tensorflow as tf
 from components.errors import MiranteError, UsageError
 from components.trainer.checkpoints import by_path
 from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
+from components.trainer.object_detection_api import keras_names
 
 _KEY = "training.warm_start.from"
 _KINDS = "a pushed model or the folder of its versions, a .keras or .h5 file, a TensorFlow checkpoint"
@@ -150,6 +151,8 @@ def _checkpoint(prefix: str) -> Source:
     if ours := [key for key in shapes if key.startswith(_OURS) and key.endswith(_VALUE)]:
         # The rest is optimisers' state, and what the Transform graph holds.
         keys = {_unescaped(key[len(_OURS) : -len(_VALUE)]): key for key in ours}
+    elif theirs := keras_names(shapes):
+        keys = {**{key: key for key in set(shapes) - set(theirs.values())}, **theirs}
     return Source(
         prefix,
         {name: tuple(shapes[key]) for name, key in keys.items()},

@@ -34,12 +34,16 @@ from components.trainer.job import Job, Material, train
 from components.trainer.step import build_evaluate
 from components.trainer.strategy import checked_batch_size, is_cluster, make_place
 from components.trainer.tracking.trackers import Trackers
+from schemas import features
 
 logger = logging.getLogger("mirante.tuner")
 
-# What a trial is measured by, in the order of the table.
-MEASURES = ("eval_accuracy", "eval_loss", "seconds")
-DIRECTIONS = {"eval_accuracy": "max", "eval_loss": "min"}
+# What a trial is measured by, by task and in the order of the table.
+MEASURES = {
+    features.CLASSIFICATION: ("eval_accuracy", "eval_loss", "seconds"),
+    features.DETECTION: ("eval_map_50", "eval_loss", "seconds"),
+}
+DIRECTIONS = {"eval_accuracy": "max", "eval_map_50": "max", "eval_loss": "min"}
 # KerasTuner's own value: how many epochs hyperband gives a trial.
 _EPOCHS = "tuner/epochs"
 _EPOCHS_FIELD = "training.epochs"
@@ -123,6 +127,7 @@ class Search(base_tuner.BaseTuner):
             )
         self._place = make_place(training)
         self._material = Material.of(job, training)
+        self._measures = MEASURES[self._material.kind]
         # The guard does not tell one training from another, but one search: it says which trials fail.
         guard = {"guard": training.guard.model_dump()}
         job = dataclasses.replace(job, custom_config={**job.custom_config, **guard})
@@ -223,10 +228,12 @@ class Search(base_tuner.BaseTuner):
         )
         # Smoothing is part of how is trained: with it, losses of trials could not be compared.
         plain = training.model_copy(update={"label_smoothing": 0.0})
-        result = build_evaluate(model, self._material.evaluation, plain, self._place)()
+        task = self._material.task(model_config, plain)
+        result = build_evaluate(model, task, self._material.evaluation, plain, self._place)()
         if not math.isfinite(result.loss):
             raise MiranteError(f"diverged: the eval loss is {result.loss}")
-        return {"eval_accuracy": float(result.accuracy), "eval_loss": float(result.loss)}
+        measured = {f"eval_{name}": value for name, value in {"loss": result.loss, **result.metrics}.items()}
+        return {name: float(value) for name, value in measured.items() if name in self._measures}
 
     def _epochs(self, trial: Any) -> dict[str, int]:
         if self.config.algorithm == "hyperband":
@@ -239,7 +246,7 @@ class Search(base_tuner.BaseTuner):
         number = int(trial.trial_id) + 1
         ended = self.oracle.trials[trial.trial_id]
         if ended.status == TrialStatus.COMPLETED:
-            measured = ", ".join(f"{name} {_measured(ended, name):.4f}" for name in MEASURES[:2])
+            measured = ", ".join(f"{name} {_measured(ended, name):.4f}" for name in self._measures[:2])
             logger.info("trial %d: %s, %.1f s", number, measured, _measured(ended, "seconds"))
         else:
             logger.info("trial %d failed: %s", number, _reason(ended))
@@ -255,7 +262,7 @@ class Search(base_tuner.BaseTuner):
         writer = csv.writer(text, lineterminator="\n")
         fields = sorted(self.config.fields)
         epochs = ["epochs"] if self.config.algorithm == "hyperband" else []
-        writer.writerow(["trial", "status", *fields, *epochs, *MEASURES, "reason"])
+        writer.writerow(["trial", "status", *fields, *epochs, *self._measures, "reason"])
         for number, trial in enumerate(self.trials(), start=1):
             values = chosen_of(trial)
             done = trial.status == TrialStatus.COMPLETED
@@ -265,7 +272,7 @@ class Search(base_tuner.BaseTuner):
                     "completed" if done else "failed",
                     *(values[name] for name in fields),
                     *(trial.hyperparameters.values[_EPOCHS] for _ in epochs),
-                    *(_measured(trial, name) if done else "" for name in MEASURES),
+                    *(_measured(trial, name) if done else "" for name in self._measures),
                     "" if done else _reason(trial),
                 ]
             )
@@ -280,7 +287,7 @@ class Search(base_tuner.BaseTuner):
         lines = [f"{len(best)} trials, best {self.config.objective} first; {len(failed)} failed"]
         for trial in best:
             number = int(trial.trial_id) + 1
-            measured = "  ".join(f"{name} {_measured(trial, name):.4f}" for name in MEASURES[:2])
+            measured = "  ".join(f"{name} {_measured(trial, name):.4f}" for name in self._measures[:2])
             secs = f"{_measured(trial, 'seconds'):.1f} s"
             lines.append(f"  trial {number:<4} {measured}  {secs:>9}  {in_words(chosen_of(trial))}")
         return "\n".join(lines)

@@ -7,7 +7,7 @@ event_files.py  TensorBoard's files
 wandb_run.py    a run of Weights & Biases
 mlflow_run.py   a run of MLflow
 profile.py      TensorFlow's profiler over some steps
-mistakes.py     eval images that were classified wrong
+mistakes.py     eval images that the network was wrong about
 
 Nothing is imported that the recipe does not ask for.
 """

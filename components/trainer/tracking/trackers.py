@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from components.trainer.tracking.wandb_run import WandbRun, mode_of
 
 if TYPE_CHECKING:
     from components.trainer.input import Examples
-    from components.trainer.step import Evaluation
+    from components.trainer.task import Evaluation, Task
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -109,7 +109,7 @@ class Trackers:
         step: int,
         evaluation: Evaluation,
         examples: Examples,
-        class_names: Sequence[str],
+        task: Task,
     ) -> None:
         """What a stage ended with: its values, and the eval images that it got wrong.
 
@@ -118,15 +118,16 @@ class Trackers:
             step: Its last step.
             evaluation: Of the weights that it ended with.
             examples: The images of that evaluation.
-            class_names: In the order of the labels.
+            task: What it was for.
         """
-        self.final(stage, step, {"eval_loss": evaluation.loss, "eval_accuracy": evaluation.accuracy})
+        values = {"loss": evaluation.loss, **evaluation.metrics}
+        self.final(stage, step, {f"eval_{name}": value for name, value in values.items()})
         if not self._trackers or not self._config.mistakes or self._transform is None:
             return
         with self._unharmed("The picture of mistakes"):
-            images, captions = mistakes(evaluation, examples, class_names, self._config.mistakes)
+            images, captions, marks = mistakes(evaluation, examples, task, self._config.mistakes)
             if captions:
-                self.image(stage, step, MISTAKES, grid(images, captions, self._transform))
+                self.image(stage, step, MISTAKES, grid(images, captions, self._transform, marks))
 
     def close(self, error: BaseException | None = None) -> None:
         """The training is over; by `error`, if it did not come to its end."""

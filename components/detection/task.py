@@ -1,0 +1,168 @@
+"""Detection as the Trainer's task: targets [N, max_boxes, 5], outputs of anchors [N, A, 4 + logits]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.config import AugmentationConfig, GuardConfig, ModelConfig
+from components.detection import losses
+from components.detection.augment import augmenter
+from components.detection.average_precision import hits, mean_average_precision
+from components.detection.boxes import clip, decode, encode
+from components.detection.guard import DetectionGuard
+from components.detection.inputs import pack, unpack
+from components.detection.matching import Matches, match
+from components.detection.nms import best_boxes
+from components.detection.ssd import anchors_of
+from components.trainer.augment import Augment
+from components.trainer.levels import Levels
+from components.trainer.task import Array, Evaluation, Mark
+from components.transform import BOXES, LABELS, boxes_and_labels
+from schemas import features
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow_transform as tft
+
+    from components.detection.serving import DetectionModule
+
+# Images that the best answer without looking is measured on.
+_GUESSED_IMAGES = 256
+# Boxes below are not drawn.
+_SHOWN_SCORE = 0.3
+
+
+class Detection:
+    """What is learned of boxes.
+
+    Args:
+        class_names: Of the labels 1 and up.
+        config: The recipe's `model` part.
+        input_shape: Height and width in pixels, and channels.
+    """
+
+    metrics: Sequence[str] = ("class_loss", "box_loss")
+    words: Mapping[str, str] = {"map_50": "mAP@.5"}
+    record_spec: Mapping[str, Any] = {
+        features.ENCODED: tf.io.FixedLenFeature([1], tf.string),
+        **{side: tf.io.VarLenFeature(tf.float32) for side in features.BOX_SIDES},
+        features.BOX_LABEL: tf.io.VarLenFeature(tf.int64),
+    }
+    looks_at_whole_images = False
+
+    def __init__(self, class_names: Sequence[str], config: ModelConfig, input_shape: tuple[int, int, int]):
+        self.class_names = class_names
+        self.config = config.detection
+        self.anchors = anchors_of(config, input_shape)
+
+    def labels(self, transformed: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Targets, float32 [N, max_boxes, 5]."""
+        return pack(transformed[BOXES], transformed[LABELS])
+
+    def labels_of_records(self, parsed: Mapping[str, Any], shapes: Mapping[str, tf.TensorShape]) -> tf.Tensor:
+        """Targets, float32 [N, max_boxes, 5]."""
+        return self.labels(boxes_and_labels(parsed, shapes[LABELS][0]))
+
+    def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`class_loss`, `box_loss` by positive anchors, and `loss`, both together by their weight."""
+        outputs = tf.cast(outputs, tf.float32)
+        matches = match(*unpack(labels), tf.constant(self.anchors), self.config)
+        return self._losses(matches, outputs)
+
+    def _losses(self, matches: Matches, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        of_classes = losses.classification_loss(outputs[..., 4:], matches, self.config)
+        of_boxes = losses.box_loss(outputs[..., :4], matches, tf.constant(self.anchors), self.config)
+        class_loss, box_loss = (losses.per_positive(loss, matches) for loss in (of_classes, of_boxes))
+        return {
+            "loss": class_loss + self.config.box_weight * box_loss,
+            "class_loss": class_loss,
+            "box_loss": box_loss,
+        }
+
+    def counts(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Nothing."""
+        return {}
+
+    def predict(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best boxes of each image: `boxes`, `scores`, `labels`; see components/detection/nms.py."""
+        outputs = tf.cast(outputs, tf.float32)
+        boxes = clip(decode(outputs[..., :4], tf.constant(self.anchors)))
+        scores = losses.scores_of(outputs[..., 4:], self.config)
+        found = best_boxes(boxes, scores, self.config)
+        return dict(zip(("boxes", "scores", "labels"), found, strict=True))
+
+    def judge(self, labels: Array, predictions: Mapping[str, Array]) -> dict[str, float]:
+        """`map_50`: mean average precision at an IoU of 0.5."""
+        return {"map_50": mean_average_precision(labels, predictions)}
+
+    def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
+        """See components/detection/augment.py."""
+        return augmenter(config, seed, levels)
+
+    def guard(self, config: GuardConfig, train_labels: Array, eval_labels: Array) -> DetectionGuard:
+        """Measured against the best answer that does not look."""
+        return DetectionGuard(config, self._guessing_loss(train_labels[:_GUESSED_IMAGES]))
+
+    def _guessing_loss(self, labels: Array) -> float:
+        """The least loss when all anchors of all images give the same probability and code."""
+        matches = match(*unpack(tf.constant(labels)), tf.constant(self.anchors), self.config)
+        is_positive = matches.labels > 0
+        codes = encode(matches.boxes, tf.constant(self.anchors))[is_positive]
+        code = np.median(codes, axis=0) if len(codes) else np.zeros(4)
+        best = np.inf
+        for logit in np.linspace(-8.0, 0.0, 17):
+            logits = np.full(losses.num_logits(self.config, len(self.class_names)), logit)
+            if self.config.classification_loss == "hard_negative":
+                logits[0] = 0.0
+            same = tf.constant(np.concatenate([code, logits]), tf.float32)
+            outputs = tf.broadcast_to(same, (*matches.labels.shape, same.shape[0]))
+            best = min(best, float(tf.reduce_mean(self._losses(matches, outputs)["loss"])))
+        return best
+
+    def show(self, label: Array) -> tuple[str, list[Mark]]:
+        """How many boxes there are, and the boxes."""
+        marks = [(box[:4].tolist(), self._name(box[4])) for box in label if box[4] > 0]
+        return f"{len(marks)} box{'' if len(marks) == 1 else 'es'}", marks
+
+    def _name(self, label: float) -> str:
+        return self.class_names[int(label) - 1]
+
+    def mistakes(
+        self, evaluation: Evaluation, labels: Array, count: int
+    ) -> list[tuple[int, str, list[Mark]]]:
+        """Images with boxes that were missed or given without need, most of them first."""
+        worst: list[tuple[int, float, int, str, list[Mark]]] = []
+        for place, targets in enumerate(labels):
+            truth = targets[targets[:, 4] > 0]
+            is_shown = evaluation.predictions["scores"][place] >= _SHOWN_SCORE
+            boxes, scores, found = (
+                evaluation.predictions[name][place][is_shown] for name in ("boxes", "scores", "labels")
+            )
+            right = np.zeros(len(boxes), bool)
+            for label in np.unique(found):
+                mine = found == label
+                right[mine] = hits(boxes[mine], truth[truth[:, 4] == label][:, :4], 0.5)
+            missed, needless = len(truth) - int(right.sum()), int((~right).sum())
+            if missed + needless == 0:
+                continue
+            marks = [
+                (box.tolist(), f"{self._name(label)} {score:.2f}")
+                for box, label, score in zip(boxes, found, scores, strict=True)
+            ]
+            needless_score = float(scores[~right].sum())
+            worst.append(
+                (missed + needless, needless_score, place, f"{missed} missed\n{needless} needless", marks)
+            )
+        # Equal ones in the order of the examples, so that two runs show the same.
+        worst.sort(key=lambda item: (-item[0], -item[1], item[2]))
+        return [(place, caption, marks) for _, _, place, caption, marks in worst[:count]]
+
+    def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> DetectionModule:
+        """Boxes with their class names."""
+        from components.detection.serving import DetectionModule
+
+        return DetectionModule(model, tft_output, self)

@@ -1,0 +1,127 @@
+"""The network of the detector: shapes, first answers, weights, and its step under XLA and in 16 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.config import DetectionConfig, ModelConfig, TrainingConfig
+from components.detection.ssd import MAPS, anchors_of, map_shapes
+from components.detection.task import Detection
+from components.errors import MiranteError
+from components.models import BACKBONE, HEAD, build_model, is_detector, is_of_classes
+from components.trainer.step import build_step
+from components.trainer.strategy import Place
+
+
+def network(shape: tuple[int, int, int] = (96, 96, 3), classes: int = 3, **options: Any) -> keras.Model:
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    return build_model(config(**options), shape, classes)
+
+
+def config(**options: Any) -> ModelConfig:
+    return ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "alpha": 0.35, **options})
+
+
+@pytest.mark.parametrize("shape", [(96, 96, 3), (100, 161, 3)])
+@pytest.mark.parametrize("extra_layers", [0, 4])
+def test_one_answer_for_each_anchor(shape: tuple[int, int, int], extra_layers: int) -> None:
+    options = {"detection": {"extra_layers": extra_layers}}
+    model = network(shape, **options)
+    assert model.output_shape == (None, len(anchors_of(config(**options), shape)), 4 + 3)
+    maps = map_shapes(DetectionConfig(extra_layers=extra_layers), shape)
+    assert [output.shape[1:3] for output in model.get_layer(BACKBONE).outputs] == maps[:2]
+
+
+def test_maps_at_300_px() -> None:
+    expected = [(19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1)]
+    assert map_shapes(DetectionConfig(), (300, 300, 3)) == expected
+
+
+@pytest.mark.parametrize("loss", ["focal", "hard_negative"])
+def test_at_first_there_is_nothing_anywhere(loss: str) -> None:
+    options = {"detection": {"classification_loss": loss}}
+    model = network(**options)
+    task = Detection(("a", "b", "c"), config(**options), (96, 96, 3))
+    outputs = model(np.random.default_rng(0).uniform(-1, 1, (2, 96, 96, 3)).astype(np.float32))
+    scores = task.predict(outputs)["scores"].numpy()
+    assert (scores[scores > 0] < 0.02).all()
+    assert np.abs(outputs[..., :4]).max() < 1.0  # boxes are near their anchors
+
+
+def test_the_backbone_is_the_classifiers() -> None:
+    classifier = build_model(ModelConfig(name="mobilenet_v2", alpha=0.35), (96, 96, 3), 2)
+    backbone = network().get_layer(BACKBONE)
+    assert [layer for layer in MAPS if layer not in [each.name for each in backbone.layers]] == []
+    theirs = {v.path: v.shape for v in classifier.get_layer(BACKBONE).variables}
+    assert {v.path: v.shape for v in backbone.variables} == theirs
+
+
+def test_what_is_of_classes_and_what_is_a_detector() -> None:
+    two, three = (
+        {v.path: tuple(v.shape) for v in network(classes=classes).get_layer(HEAD).variables}
+        for classes in (2, 3)
+    )
+    differing = {path for path in two if two[path] != three[path]}
+    assert differing == {path for path in two if is_of_classes(path)}
+    assert len(differing) == 2 * 6
+    assert is_detector(network())
+    assert not is_detector(build_model(ModelConfig(name="lenet"), (16, 16, 1), 2))
+
+
+def test_an_image_that_is_too_small() -> None:
+    with pytest.raises(MiranteError, match="needs images of at least 64 px, got 63 x 96"):
+        network((63, 96, 3))
+
+
+@pytest.mark.real_data
+def test_weights_of_the_classifier_give_its_features(real_data_dir: Path) -> None:
+    weights = str(
+        real_data_dir / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    )
+    model = network(weights=weights, alpha=None)
+    plain = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, weights=weights)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
+    _, last = model.get_layer(BACKBONE)(image, training=False)
+    np.testing.assert_allclose(last, plain(image, training=False), atol=1e-4)
+
+
+def step_losses(precision: str = "float32", *, jit_compile: bool = False) -> list[float]:
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = network(detection={"extra_layers": 1})
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.output.dtype == "float32"
+    task = Detection(("a", "b", "c"), config(detection={"extra_layers": 1}), (96, 96, 3))
+    training = TrainingConfig(jit_compile=jit_compile, precision=precision)
+    optimizer = keras.optimizers.SGD(1e-3)
+    optimizer.build(model.trainable_variables)
+    place = Place(tf.distribute.get_strategy())
+    step = build_step(model, task, optimizer, tf.Variable(0, dtype=tf.int64), training, place, 2)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(-1, 1, (2, 96, 96, 3)), tf.float32)
+    targets = np.zeros((2, 4, 5), np.float32)
+    targets[0, :2] = [[0.1, 0.1, 0.5, 0.6, 1], [0.5, 0.2, 0.9, 0.9, 3]]
+    losses = []
+    for _ in range(2):
+        result = step((images, tf.constant(targets)))
+        losses.append(float(result["loss"]))
+        both = (float(result["class_loss"]) + float(result["box_loss"])) / 2
+        assert both == pytest.approx(losses[-1], rel=1e-3)
+    return losses
+
+
+def test_the_step_in_16_bits_is_near_that_in_32() -> None:
+    assert step_losses("mixed_bfloat16") == pytest.approx(step_losses(), rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_step_compiles_under_xla() -> None:
+    assert step_losses(jit_compile=True) == pytest.approx(step_losses(), rel=1e-3)

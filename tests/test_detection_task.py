@@ -1,0 +1,186 @@
+"""Detection as the Trainer's task: what is measured, shown and refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.config import GuardConfig, ModelConfig
+from components.detection.average_precision import average_precision, hits, mean_average_precision
+from components.detection.boxes import encode
+from components.detection.guard import DetectionGuard
+from components.detection.inputs import pack, unpack
+from components.detection.task import Detection
+from components.trainer.guard import NotLearningError
+from components.trainer.levels import Levels
+from components.trainer.pictures import grid
+from components.trainer.task import Evaluation
+
+A, B, C = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.0, 0.6, 0.3, 0.9]
+
+
+def task(**options: object) -> Detection:
+    config = ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "detection": options})
+    return Detection(("cat", "dog"), config, (96, 96, 3))
+
+
+def targets(*boxes: list[float], labels: list[int] | None = None) -> np.ndarray:
+    """Of one image, float32 [1, 3, 5]."""
+    filled = np.zeros((1, 3, 5), np.float32)
+    for place, box in enumerate(boxes):
+        filled[0, place] = [*box, labels[place] if labels else 1]
+    return filled
+
+
+def predictions(*found: tuple[list[float], float, int]) -> dict[str, np.ndarray]:
+    boxes, scores, labels = zip(*found, strict=True)
+    return {"boxes": np.array([boxes]), "scores": np.array([scores]), "labels": np.array([labels])}
+
+
+def test_boxes_and_labels_go_as_one() -> None:
+    boxes, labels = tf.constant([[A, B]]), tf.constant([[2, 0]], tf.int64)
+    packed = pack(boxes, labels)
+    assert packed.shape == (1, 2, 5)
+    again = unpack(packed)
+    np.testing.assert_array_equal(again[0], boxes)
+    assert again[1].numpy().tolist() == [[2, 0]]
+
+
+# --- average precision
+
+
+def test_a_true_box_is_found_once() -> None:
+    near_a = [0.0, 0.0, 0.4, 0.36]  # overlaps A by 0.9
+    assert hits(np.array([near_a, A, C]), np.array([A, B]), 0.5).tolist() == [True, False, False]
+    assert hits(np.array([near_a]), np.array([A]), 0.95).tolist() == [False]
+    assert hits(np.array([A]), np.empty((0, 4)), 0.5).tolist() == [False]
+
+
+def test_average_precision_by_hand() -> None:
+    # Hit, miss, hit, of two: precision 1 up to a recall of 0.5 (51 of the 101 recalls), then 2/3.
+    found = average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
+    assert found == pytest.approx((51 + 50 * 2 / 3) / 101)
+    # Of four, two are never found: 51 recalls of 0 to 0.5, the first 26 of them with precision 1.
+    found = average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 4)
+    assert found == pytest.approx((26 + 25 * 2 / 3) / 101)
+    assert average_precision(np.empty(0), np.empty(0, bool), 3) == 0.0
+
+
+def test_the_mean_is_over_the_classes_that_occur() -> None:
+    found = predictions((A, 0.9, 1), (B, 0.8, 2))
+    assert mean_average_precision(targets(A, B, labels=[1, 2]), found) == pytest.approx(1.0)
+    assert mean_average_precision(targets(A, B, labels=[1, 1]), found) == pytest.approx(51 / 101)
+    assert mean_average_precision(targets(A, C, labels=[1, 2]), found) == pytest.approx(0.5)
+    assert mean_average_precision(targets(), found) == 0.0
+
+
+# --- what is measured
+
+
+def perfect(detection: Detection, truth: np.ndarray) -> np.ndarray:
+    """Outputs that say exactly what matching asks for."""
+    from components.detection.matching import match
+
+    matches = match(*unpack(tf.constant(truth)), tf.constant(detection.anchors), detection.config)
+    positive = matches.labels.numpy() > 0
+    codes = np.where(positive[..., None], encode(matches.boxes, tf.constant(detection.anchors)), 0.0)
+    labels = np.eye(3)[matches.labels.numpy()][..., 1:]
+    return np.concatenate([codes, np.where(labels > 0, 9.0, -9.0)], axis=-1).astype(np.float32)
+
+
+def test_who_says_what_is_asked_for_loses_nothing_and_finds_everything() -> None:
+    detection, truth = task(), targets(A, B, labels=[1, 2])
+    outputs = tf.constant(perfect(detection, truth))
+    measured = detection.measure(tf.constant(truth), outputs)
+    assert set(measured) == {"loss", "class_loss", "box_loss"}
+    assert float(measured["loss"][0]) == pytest.approx(0.0, abs=1e-4)
+    found = {name: value.numpy() for name, value in detection.predict(outputs).items()}
+    assert found["boxes"].shape == (1, 100, 4)
+    assert sorted(found["labels"][0, :2]) == [1, 2]
+    assert detection.judge(truth, found) == {"map_50": pytest.approx(1.0)}
+
+
+def test_the_loss_is_that_of_classes_and_of_boxes_by_its_weight() -> None:
+    detection, truth = task(box_weight=3.0), targets(A)
+    outputs = tf.random.stateless_normal([1, len(detection.anchors), 6], [0, 1])
+    measured = {name: float(value[0]) for name, value in detection.measure(truth, outputs).items()}
+    assert measured["loss"] == pytest.approx(measured["class_loss"] + 3 * measured["box_loss"], rel=1e-5)
+
+
+# --- the guard
+
+
+def test_guessing_is_the_best_answer_that_does_not_look() -> None:
+    detection, truth = task(), np.concatenate([targets(A), targets(B)])
+    guard = detection.guard(GuardConfig(), truth, truth)
+    at_first = np.zeros((2, len(detection.anchors), 6), np.float32)
+    at_first[..., 4:] = -math.log(99)
+    assert 0 < guard._guessing_loss <= float(np.mean(detection.measure(truth, at_first)["loss"])) + 1e-4
+
+
+def test_a_detector_that_learns_nothing_is_stopped() -> None:
+    guard = DetectionGuard(GuardConfig(steps=20), 1.5)
+    losses = {"class_loss": 0.9, "box_loss": 0.7}
+    for number in range(1, 20):
+        guard.step(number, 1.6, losses, 1.0, 8)
+    with pytest.raises(NotLearningError, match=r"no better than guessing for 20 steps .* gives 1.5000"):
+        guard.step(20, 1.6, losses, 1.0, 8)
+
+
+def test_a_detector_that_learns_is_left_alone() -> None:
+    guard = DetectionGuard(GuardConfig(steps=20), 1.5)
+    for number in range(1, 100):
+        guard.step(number, 3.0 * 0.97**number, {"class_loss": 0.0, "box_loss": 0.0}, 1.0, 8)
+
+
+def test_a_detector_that_finds_nothing_is_stopped() -> None:
+    guard = DetectionGuard(GuardConfig(steps=20), 1.5)
+    nothing = Evaluation(1.0, {"map_50": 0.0}, {}, np.empty(0), {})
+    guard.epoch(10, {}, nothing, 30)
+    something = Evaluation(1.0, {"map_50": 0.1}, {}, np.empty(0), {})
+    guard.epoch(30, {}, something, 30)
+    guard.epoch(40, {}, nothing, 30)
+    with pytest.raises(NotLearningError, match="not one box of the 30 eval images has been found in 2"):
+        guard.epoch(50, {}, nothing, 30)
+
+
+# --- what is shown
+
+
+def test_a_label_is_shown_as_its_boxes() -> None:
+    caption, marks = task().show(targets(A, B, labels=[1, 2])[0])
+    assert caption == "2 boxes"
+    assert [name for _, name in marks] == ["cat", "dog"]
+    np.testing.assert_allclose(marks[1][0], B)
+    assert task().show(targets()[0]) == ("0 boxes", [])
+
+
+def test_boxes_are_drawn_where_they_are() -> None:
+    images = np.zeros((1, 128, 128, 3), np.float32)
+    marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat")]])
+    tile = marked[4:132, 4:132].astype(int)
+    drawn = np.argwhere(tile.max(axis=-1) > 60)
+    assert drawn.min(axis=0).tolist() == [64, 32]
+    assert drawn.max(axis=0).tolist() == [127, 95]
+    assert not tile[90:120, 40:90].any()  # the inside stays
+
+
+def test_the_worst_mistakes_come_first() -> None:
+    labels = np.concatenate([targets(A), targets(A, B), targets(A)])
+    found = {
+        # Found; one missed and one needless; one needless.
+        "boxes": np.array([[A, A], [A, C], [A, B]]),
+        "scores": np.array([[0.9, 0.1], [0.9, 0.8], [0.9, 0.4]]),
+        "labels": np.array([[1, 1], [1, 1], [1, 1]]),
+    }
+    evaluation = Evaluation(1.0, {}, {}, np.arange(3), found)
+    worst = task().mistakes(evaluation, labels, 5)
+    assert [(place, caption) for place, caption, _ in worst] == [
+        (1, "1 missed\n1 needless"),
+        (2, "0 missed\n1 needless"),
+    ]
+    assert [name for _, name in worst[0][2]] == ["cat 0.90", "cat 0.80"]
+    assert len(task().mistakes(evaluation, labels, 1)) == 1
