@@ -10,7 +10,7 @@ MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
 ACCEPTANCES := digits mnist cats-vs-dogs cifar10 cifar10-finetuned butterflies
 # uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
 UPGRADE ?=
-# The container image: cpu or gpu, its name, and for who builds it elsewhere, BASE=, DOCKER=podman, DOCKER_FLAGS=--network=host.
+# The container image: cpu or gpu, and its name. BASE=, DOCKER=podman and DOCKER_FLAGS=--network=host are for other places.
 VARIANT ?= cpu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= mirante:$(VERSION)$(if $(filter gpu,$(VARIANT)),-gpu)
@@ -63,12 +63,12 @@ lock: $(BIN)/uv ## Write the lock files anew from pyproject.toml and requirement
 LOCK := $(BIN)/uv pip compile --generate-hashes --quiet --custom-compile-command "make lock"
 # Sources, oldest Python, name of the lock file.
 compile = $(LOCK) $(1) --universal --python-version $(2) $(UPGRADE) --output-file requirements/$(3).txt
-# Sources beyond pyproject.toml, name of the lock file. For Debian 13 alone, and nothing but what its stack is tested with.
+# Sources beyond pyproject.toml, name of the lock file. For Debian 13 alone, in the versions that its stack is tested with.
 compile_image = $(LOCK) pyproject.toml --extra kubeflow --extra mlflow --extra tfds --extra wandb $(1) \
 	--excludes requirements/image-without.in --constraints requirements/tfx-1.21.txt \
 	--python-platform x86_64-manylinux_2_39 --python-version 3.13 $(UPGRADE) --output-file requirements/$(2).txt
 
-# Proxies go in as they are here; certificates and the installers' settings as secrets, which leave no trace in the image.
+# Proxies go in as they are here, certificates and the installers' settings as secrets: none of it stays in the image.
 image: ## Build the container image; VARIANT=gpu for NVIDIA GPUs, IMAGE=name:tag
 	DOCKER_BUILDKIT=1 $(DOCKER) build --file kubeflow/Dockerfile --tag $(IMAGE) \
 		--build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
