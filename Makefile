@@ -10,11 +10,16 @@ MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
 ACCEPTANCES := digits mnist cats-vs-dogs cifar10 cifar10-finetuned butterflies asirra-detection
 # uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
 UPGRADE ?=
+# The container image: cpu or gpu, and its name. BASE=, DOCKER=podman and DOCKER_FLAGS=--network=host are for other places.
+VARIANT ?= cpu
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= mirante:$(VERSION)$(if $(filter gpu,$(VARIANT)),-gpu)
+DOCKER ?= docker
 # The venv's own first: it starts quicker than a pyenv shim.
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock \
+.PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-node-start bench-plain-tfx clean
 
 help: ## List the targets
@@ -58,10 +63,28 @@ lock: $(BIN)/uv ## Write the lock files anew from pyproject.toml and requirement
 	$(call compile,requirements/bootstrap.in,3.10,bootstrap)
 	$(call compile,pyproject.toml --extra dev requirements/tfx-1.16.in,3.10,tfx-1.16)
 	$(call compile,pyproject.toml --extra dev requirements/tfx-1.21.in,3.11,tfx-1.21)
+	$(call compile_image,requirements/image-cpu.in --excludes requirements/image-cpu-without.in,image-cpu)
+	$(call compile_image,requirements/image-gpu.in,image-gpu)
 
+LOCK := $(BIN)/uv pip compile --generate-hashes --quiet --custom-compile-command "make lock"
 # Sources, oldest Python, name of the lock file.
-compile = $(BIN)/uv pip compile $(1) --universal --python-version $(2) --generate-hashes --quiet $(UPGRADE) \
-	--custom-compile-command "make lock" --output-file requirements/$(3).txt
+compile = $(LOCK) $(1) --universal --python-version $(2) $(UPGRADE) --output-file requirements/$(3).txt
+# Sources beyond pyproject.toml, name of the lock file. For Debian 13 alone, in the versions that its stack is tested with.
+compile_image = $(LOCK) pyproject.toml --extra kubeflow --extra mlflow --extra tfds --extra wandb $(1) \
+	--excludes requirements/image-without.in --constraints requirements/tfx-1.21.txt \
+	--python-platform x86_64-manylinux_2_39 --python-version 3.13 $(UPGRADE) --output-file requirements/$(2).txt
+
+# Proxies go in as they are here, certificates and the installers' settings as secrets: none of it stays in the image.
+image: ## Build the container image; VARIANT=gpu for NVIDIA GPUs, IMAGE=name:tag
+	DOCKER_BUILDKIT=1 $(DOCKER) build --file kubeflow/Dockerfile --tag $(IMAGE) \
+		--build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		--build-arg REVISION=$(or $(REVISION),$(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null),unknown) \
+		$(foreach name,http https no,--build-arg $(name)_proxy --build-arg $(shell echo $(name) | tr a-z A-Z)_PROXY) \
+		$(if $(SSL_CERT_FILE),--secret id=certificates$(comma)src=$(SSL_CERT_FILE)) \
+		$(if $(PIP_CONFIG_FILE),--secret id=pip.conf$(comma)src=$(PIP_CONFIG_FILE)) \
+		$(if $(UV_CONFIG_FILE),--secret id=uv.toml$(comma)src=$(UV_CONFIG_FILE)) $(DOCKER_FLAGS) .
+
+comma := ,
 
 $(BIN)/uv:
 	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)" --only-bootstrap
