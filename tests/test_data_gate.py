@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.data_gate import image_problem, image_problems
+from components.detection.samples import MOST_IMAGES, picture_of, place_of
 from components.errors import DataRefusedError
 from components.ingest.tfrecord import frame
 from pipeline.config import load_recipe
@@ -143,11 +144,12 @@ def test_boxes_that_cannot_be_are_named(tmp_path: Path) -> None:
     beyond = boxes.record((0.5, 0.2, 1.5, 0.6, "cat"), seed=901)
     uneven = boxes.record(CAT, seed=902, **{"image/object/class/text": [b"cat", b"dog"]})
     wolf = boxes.record((0.1, 0.2, 0.3, 0.4, "wolf"), seed=903, classes=("cat", "dog", "wolf"))
+    dogs = [boxes.record(DOG, DOG, DOG, seed=seed) for seed in range(300, 310)]
     folder = write_boxes(
         tmp_path / "data",
         {
             "train": [*of_boxes(0), swapped],
-            "eval": [*of_boxes(100), beyond],
+            "eval": [*of_boxes(100), beyond, *dogs],
             "test": [*of_boxes(200), uneven, wolf],
         },
     )
@@ -163,14 +165,15 @@ def test_boxes_that_cannot_be_are_named(tmp_path: Path) -> None:
     assert "image/object/class/text in split test: Unexpected string values" in said
     assert "image/object/class/label in split test: Out-of-range values" in said
     assert "903.png" not in said
+    # More than a class's share of boxes may differ by chance.
+    assert "image/object/class/text in split train against eval" in said
 
 
 def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
     splits = {"train": of_boxes(0), "eval": of_boxes(100), "test": of_boxes(200)}
-    for root, data in (("1", splits), ("2", {split: of_split[::-1] for split, of_split in splits.items()})):
-        folder = write_boxes(tmp_path / f"data{root}", data)
-        result = run_to_gate(folder, tmp_path / root, "detection")
-        assert result.status == "completed", result.error
+    folder = write_boxes(tmp_path / "data", splits)
+    result = run_to_gate(folder, tmp_path / "root", "detection")
+    assert result.status == "completed", result.error
     blessing = Path(result.outputs["blessing"].uri)
     report = json.loads((blessing / "report.json").read_text())
     assert report["images"] == {"train": 30, "eval": 30, "test": 30}
@@ -184,25 +187,9 @@ def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
         "sizes": {"small": 42},
         "by_class": {"cat": 27, "dog": 15},
     }
-    # Whatever the order of the records, the picture is the same.
-    (other,) = (tmp_path / "1" / "DataGate").rglob("boxes.png")
-    assert (blessing / "boxes.png").read_bytes() == other.read_bytes()
-    from PIL import Image
-
-    with Image.open(other) as picture:
-        assert picture.size == (5 * 306 + 6, 5 * 324 + 6)
-
-
-def test_drift_of_the_classes_of_boxes(tmp_path: Path) -> None:
-    dogs = [boxes.record(DOG, DOG, DOG, seed=seed) for seed in range(300, 310)]
-    folder = write_boxes(
-        tmp_path / "data",
-        {"train": of_boxes(0), "eval": [*of_boxes(100), *dogs], "test": of_boxes(200)},
-    )
-    result = run_to_gate(folder, tmp_path / "root", "detection")
-    assert isinstance(result.error, DataRefusedError)
-    (line,) = [text for text in str(result.error).splitlines() if text.startswith("  - ")]
-    assert "image/object/class/text in split train against eval" in line
+    # Whatever the order of the records, the picture is that of the same ones.
+    chosen = sorted(splits["train"], key=place_of)[:MOST_IMAGES]
+    assert (blessing / "boxes.png").read_bytes() == picture_of(chosen)
 
 
 def test_drift_by_chance_is_allowed_for() -> None:
