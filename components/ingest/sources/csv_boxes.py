@@ -44,6 +44,8 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
             # The name where there is no file: each that is missing is told once.
             key = f"{row.split} {found if isinstance(found, str) else 'file'} "
             key += name if isinstance(found, str) else found.path
+            size: Size | None
+            box: Box | str | None
             try:
                 size, box = _read(table, row)
             except ValueError as error:
@@ -86,7 +88,8 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         except ValueError as error:
             raise ValueError(f"{column}: {error}") from None
     difficult, truncated = (_or_0(cells, column) != 0 for column in ("difficult", "truncated"))
-    return told, Box(label, *values, difficult=difficult, truncated=truncated)
+    xmin, ymin, xmax, ymax = values
+    return told, Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
 
 
 def _or_0(cells: dict[str, str], column: str) -> float:

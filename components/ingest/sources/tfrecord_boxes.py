@@ -58,9 +58,10 @@ def annotation_of(
     for at in range(count):
         label, text = labels[at], label_of(displayed(texts[at]))
         if label_map is None:
-            name = name_of(label, text, where)
-            if isinstance(name, Reject):
-                return name
+            known = name_of(label, text, where)
+            if isinstance(known, Reject):
+                return known
+            name = known
         elif text:
             name = label_map.named(text, where)
         elif label is not None:
