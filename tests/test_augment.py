@@ -22,10 +22,11 @@ from components.errors import MiranteError, UsageError
 from components.trainer import rand_augment as ra
 from components.trainer.augment import augmenter
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.classification import Classification
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples, training_batches
 from components.trainer.levels import Levels, known_levels, measured_levels
-from components.trainer.pictures import InputPictures, caption_of, grid, save_png
+from components.trainer.pictures import InputPictures, grid, save_png
 from components.trainer.strategy import Place
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.trackers import Trackers
@@ -499,10 +500,10 @@ def test_a_grid_of_large_gray_images_by_their_own_range() -> None:
 
 
 def test_captions_name_the_largest_shares() -> None:
-    names = ["cat", "dog", "owl"]
-    assert caption_of(np.array(1), names) == "dog"
-    assert caption_of(np.array([0.3, 0.0, 0.7]), names) == "70% owl\n30% cat"
-    assert caption_of(np.array([0.001, 0.999, 0.0]), names) == "dog"
+    show = Classification(["cat", "dog", "owl"]).show
+    assert show(np.array(1)) == ("dog", [])
+    assert show(np.array([0.3, 0.0, 0.7])) == ("70% owl\n30% cat", [])
+    assert show(np.array([0.001, 0.999, 0.0])) == ("dog", [])
 
 
 def test_the_first_batch_is_written_and_tracked(tmp_path: Path) -> None:
@@ -518,7 +519,7 @@ def test_the_first_batch_is_written_and_tracked(tmp_path: Path) -> None:
         def close(self) -> None: ...
 
     told = Told()
-    show = InputPictures(str(tmp_path), told, ["cat", "dog"], UNIT)
+    show = InputPictures(str(tmp_path), told, Classification(["cat", "dog"]), UNIT)
     # Features, no images.
     show("head", np.zeros((4, 10), np.float32), np.zeros(4, np.int64))
     assert told.images == []
@@ -546,19 +547,19 @@ def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
         train,
         evaluation,
         config,
-        ["cat", "dog"],
+        Classification(["cat", "dog"]),
         pretrained=False,
         place=place,
         checkpoints=Checkpoints(str(tmp_path / "checkpoints"), 2),
         tracker=tracker,
         levels=UNIT,
-        show=InputPictures(str(tmp_path), tracker, ["cat", "dog"], UNIT),
+        show=InputPictures(str(tmp_path), tracker, Classification(["cat", "dog"]), UNIT),
     )
     tracker.close()
     shown = np.asarray(Image.open(tmp_path / "training" / "inputs.png"))
     augment = augmenter(config.augmentation, config.seed, 2, UNIT)
     [(images, labels)] = training_batches(train, 8, config.seed, augment=augment).take(1)
-    captions = [caption_of(label, ["cat", "dog"]) for label in labels.numpy()]
+    captions = [Classification(["cat", "dog"]).show(label)[0] for label in labels.numpy()]
     np.testing.assert_array_equal(shown, grid(images.numpy(), captions, UNIT))
 
 
