@@ -127,13 +127,11 @@ class _GatherRows(beam.CombineFn):  # type: ignore[misc]
 
 
 def _computations(name: str, eval_config: Any, model_name: str) -> list[tfma.metrics.MetricComputation]:
-    keys = [
-        tfma.metrics.MetricKey(name=name, model_name=model_name),
-        tfma.metrics.PlotKey(name=ROC, model_name=model_name),
-    ]
+    key = tfma.metrics.MetricKey(name=name, model_name=model_name)
+    roc_key = tfma.metrics.PlotKey(name=ROC, model_name=model_name)
     return [
         tfma.metrics.MetricComputation(
-            keys=keys, preprocessors=None, combiner=_GatherRows(*keys, eval_config)
+            keys=[key, roc_key], preprocessors=None, combiner=_GatherRows(key, roc_key, eval_config)
         )
     ]
 
