@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipeline.views import files
 from pipeline.views.charts import COLOURS
@@ -288,13 +288,13 @@ def schema_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence[
         page.text(", ".join(class_names[:500]) + (", ..." if len(class_names) > 500 else ""))
 
 
-def _domain(feature: object) -> str:
-    kind = feature.WhichOneof("domain_info")  # type: ignore[attr-defined]
+def _domain(feature: Any) -> str:
+    kind = feature.WhichOneof("domain_info")
     if kind == "int_domain":
-        domain = feature.int_domain  # type: ignore[attr-defined]
+        domain = feature.int_domain
         low = domain.min if domain.HasField("min") else "any"
         return f"{low} to {domain.max}" if domain.HasField("max") else f"{low} or more"
     if kind == "string_domain":
-        values = list(feature.string_domain.value)  # type: ignore[attr-defined]
+        values = list(feature.string_domain.value)
         return f"{len(values)} values" if len(values) > 5 else ", ".join(values)
     return ""

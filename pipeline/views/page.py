@@ -215,10 +215,10 @@ class Page:
         kind = "png"
         with Image.open(io.BytesIO(content)) as image:
             if image.width > most_px or len(content) > PICTURES_BYTES // 4:
-                smaller = image.convert("RGB")
-                smaller.thumbnail((most_px, 4 * most_px))
+                reduced = image.convert("RGB")
+                reduced.thumbnail((most_px, 4 * most_px))
                 buffer = io.BytesIO()
-                smaller.save(buffer, "JPEG", quality=82)
+                reduced.save(buffer, "JPEG", quality=82)
                 content, kind = buffer.getvalue(), "jpeg"
         uri = self.data_uri(content, kind)
         if uri is None:
