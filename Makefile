@@ -4,6 +4,9 @@
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
+# Test processes, each with a TensorFlow of its own: some 2 GiB.
+PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
+PYTEST := $(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
 # Recipes with an acceptance run, see benchmarks/accept.py.
@@ -34,10 +37,10 @@ demo: setup ## Train, check and push a digits model: no network, account or GPU
 	$(BIN)/mirante run digits
 
 test: setup ## Fast tests: no network, account or GPU
-	$(BIN)/pytest $(FAST)
+	$(PYTEST) $(FAST)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
-	$(BIN)/pytest -m "slow and not real_data and not services"
+	$(PYTEST) -m "slow and not real_data and not services"
 
 test-services: setup ## Tests that start a MariaDB server (Debian: mariadb-server)
 	$(BIN)/pytest -m services
