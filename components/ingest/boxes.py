@@ -84,8 +84,8 @@ class Annotation:
         """The inverse of to_text."""
         rows, size, in_shares = json.loads(text)
         boxes = tuple(
-            Box(label, *sides, bool(difficult), bool(truncated))
-            for label, *sides, difficult, truncated in rows
+            Box(label, xmin, ymin, xmax, ymax, bool(difficult), bool(truncated))
+            for label, xmin, ymin, xmax, ymax, difficult, truncated in rows
         )
         return cls(boxes, tuple(size) if size else None, in_shares)
 
@@ -146,7 +146,8 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
             continue
         # Not by a rounding error.
         cut += any(abs(a - b) > 1e-6 for a, b in zip(sides, inside, strict=True))
-        placed.append(dataclasses.replace(box, **dict(zip(_NAMES, inside, strict=True))))
+        xmin, ymin, xmax, ymax = inside
+        placed.append(dataclasses.replace(box, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax))
     own = upright if turn is None else stored
     return Placed(placed, left_out, cut, size != own)
 

@@ -12,6 +12,7 @@ what that row should have told would else count as background.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from components.errors import UsageError
@@ -44,21 +45,22 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
             # The name where there is no file: each that is missing is told once.
             key = f"{row.split} {found if isinstance(found, str) else 'file'} "
             key += name if isinstance(found, str) else found.path
+            problem = ""
             try:
                 size, box = _read(table, row)
             except ValueError as error:
-                size, box = None, str(error)
+                size, box, problem = None, None, f"{error} ({row.where})"
             told = gathered.told(key)
             if told is None:
                 gathered.add_picture(key, name, found, row.split, size, row.where)
-            elif size != told[0] and not isinstance(box, str):
-                gathered.spoil(key, f"{row.where} gives another size than {told[1]}")
-            if isinstance(box, str):
-                gathered.spoil(key, f"{box} ({row.where})")
+            elif size != told[0]:
+                problem = problem or f"{row.where} gives another size than {told[1]}"
+            if problem:
+                gathered.spoil(key, problem)
             elif box is not None:
                 largest = max(largest, *box.sides)
                 if label_map is not None:
-                    box = Box(label_map.named(box.label, row.where), *box.sides, box.difficult, box.truncated)
+                    box = dataclasses.replace(box, label=label_map.named(box.label, row.where))
                 gathered.add_box(key, box)
     if 0.0 < largest <= 1.0:
         raise UsageError(
@@ -86,7 +88,8 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         except ValueError as error:
             raise ValueError(f"{column}: {error}") from None
     difficult, truncated = (_or_0(cells, column) != 0 for column in ("difficult", "truncated"))
-    return told, Box(label, *values, difficult=difficult, truncated=truncated)
+    xmin, ymin, xmax, ymax = values
+    return told, Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
 
 
 def _or_0(cells: dict[str, str], column: str) -> float:

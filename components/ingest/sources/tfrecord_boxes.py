@@ -57,16 +57,17 @@ def annotation_of(
     boxes = []
     for at in range(count):
         label, text = labels[at], label_of(displayed(texts[at]))
+        name: str | Reject
         if label_map is None:
             name = name_of(label, text, where)
-            if isinstance(name, Reject):
-                return name
         elif text:
             name = label_map.named(text, where)
         elif label is not None:
             name = label_map.numbered(label, where)
         else:
-            return Reject(where, f"unlabelled: neither {features.BOX_TEXT} nor {features.BOX_LABEL}")
+            name = Reject(where, f"unlabelled: neither {features.BOX_TEXT} nor {features.BOX_LABEL}")
+        if isinstance(name, Reject):
+            return name
         xmin, ymin, xmax, ymax = (side[at] for side in sides)
         boxes.append(Box(name, xmin, ymin, xmax, ymax, passed_over[at], bool(truncated[at])))
     width, height = (values.get(name) or [0] for name in (features.WIDTH, features.HEIGHT))

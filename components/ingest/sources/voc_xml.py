@@ -86,7 +86,8 @@ def _box(element: Any, at: int) -> Box:
     difficult, truncated = (
         _text(element, flag).lower() in ("1", "true") for flag in ("difficult", "truncated")
     )
-    return Box(label, *sides, difficult=difficult, truncated=truncated)
+    xmin, ymin, xmax, ymax = sides
+    return Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
 
 
 def _text(element: Any, path: str) -> str:
