@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -151,7 +153,7 @@ def main(name: str) -> int:
     print()
     for metric, bound in least.items():
         reached = result["metrics"].get(metric, 0.0)
-        figure(metric, reached, "", lambda v, bound=bound: v >= bound, f">= {bound}")
+        figure(metric, reached, "", functools.partial(operator.le, bound), f">= {bound}")
     figure("wall time", wall, "s", lambda v: v <= acceptance.max_wall_secs, f"<= {acceptance.max_wall_secs}")
     if acceptance.max_training_secs is not None:
         most = acceptance.max_training_secs

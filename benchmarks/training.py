@@ -294,6 +294,7 @@ def digits_accuracy(precision: str, seed: int) -> float:
     from components.config import ModelConfig, TrainingConfig
     from components.models import build_model
     from components.trainer.checkpoints import Checkpoints
+    from components.trainer.classification import Classification
     from components.trainer.fit import fit
     from components.trainer.input import ArrayExamples
     from components.trainer.strategy import Place
@@ -314,7 +315,7 @@ def digits_accuracy(precision: str, seed: int) -> float:
             ArrayExamples("train", images[:1400], digits.target[:1400]),
             ArrayExamples("eval", images[1400:], digits.target[1400:]),
             config,
-            [str(digit) for digit in range(10)],
+            Classification([str(digit) for digit in range(10)]),
             pretrained=False,
             place=Place(tf.distribute.get_strategy()),
             checkpoints=Checkpoints(f"{folder}/checkpoints/x", 1),

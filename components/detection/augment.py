@@ -47,8 +47,7 @@ def augmenter(config: AugmentationConfig, seed: int, levels: Levels | None = Non
     plain = list(colours(config, levels))
     if config.erasing:
         plain.append(("erasing", lambda images, draws: erased(images, draws, config.erasing)))
-    for name, change in plain:
-        steps.append((name, lambda images, targets, draws, change=change: (change(images, draws), targets)))
+    steps += [(name, _of_images_alone(change)) for name, change in plain]
     if not steps:
         return None
 
@@ -61,6 +60,11 @@ def augmenter(config: AugmentationConfig, seed: int, levels: Levels | None = Non
         return tf.ensure_shape(images, shapes[0]), tf.ensure_shape(targets, shapes[1])
 
     return augment
+
+
+def _of_images_alone(change: Callable[[tf.Tensor, Draws], tf.Tensor]) -> Step:
+    """A step that leaves boxes where they are."""
+    return lambda images, targets, draws: (change(images, draws), targets)
 
 
 def _flipped(images: tf.Tensor, targets: tf.Tensor, draws: Draws, flip: str) -> tuple[tf.Tensor, tf.Tensor]:
