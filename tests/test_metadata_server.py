@@ -59,9 +59,7 @@ def test_two_nodes_at_once_write_to_one_server(tmp_path: Path) -> None:
     from pipeline.kubeflow_config import MetadataConfig
 
     if not mariadb.installed():
-        pytest.fail(
-            "no MariaDB server to start: on Debian and Ubuntu, apt-get install mariadb-server"
-        )
+        pytest.fail("no MariaDB server to start: on Debian and Ubuntu, apt-get install mariadb-server")
     root = tmp_path / "root"
     with mariadb.server(tmp_path, USER, PASSWORD) as port:
         where = [

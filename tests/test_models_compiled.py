@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import BUILT_IN_MODELS, ModelConfig, TrainingConfig
+from components.config import BUILT_IN_MODELS, DETECTORS, ModelConfig, TrainingConfig
 from components.models import build_model
 from components.trainer.classification import Classification
 from components.trainer.step import build_step
@@ -29,7 +29,8 @@ QUICK = ("lenet",)
 
 
 def test_no_network_is_left_out() -> None:
-    families = {name.partition("_b")[0] for name in BUILT_IN_MODELS}
+    # Those that find boxes are in tests/test_detection_ssd.py.
+    families = {name.partition("_b")[0] for name in BUILT_IN_MODELS if name not in DETECTORS}
     assert {name.partition(",")[0].partition("_b")[0] for name in NETWORKS} == families
 
 

@@ -63,10 +63,8 @@ def augmenter(config: AugmentationConfig, seed: int, levels: Levels | None = Non
 
 
 def _of_images_alone(change: Callable[[tf.Tensor, Draws], tf.Tensor]) -> Step:
-    def step(images: tf.Tensor, targets: tf.Tensor, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-        return change(images, draws), targets
-
-    return step
+    """A step that leaves boxes where they are."""
+    return lambda images, targets, draws: (change(images, draws), targets)
 
 
 def _flipped(images: tf.Tensor, targets: tf.Tensor, draws: Draws, flip: str) -> tuple[tf.Tensor, tf.Tensor]:
