@@ -238,7 +238,7 @@ def read_evaluation(folder: str) -> Evaluation:
             if number is None or key.is_diff:
                 continue
             if key.model_name == BASELINE:
-                if key.name in METRICS and not key.HasField("sub_key") and not math.isnan(number):
+                if key.name in REPORTED and not key.HasField("sub_key") and not math.isnan(number):
                     baseline[key.name] = number
             elif key.HasField("sub_key") and key.sub_key.HasField("class_id"):
                 class_id = key.sub_key.class_id.value
@@ -252,7 +252,7 @@ def read_evaluation(folder: str) -> Evaluation:
         dict(sorted(per_class.items())),
         validation.validation_ok,
         _failures(validation),
-        {name: baseline[name] for name in METRICS if name in baseline},
+        {name: baseline[name] for name in REPORTED if name in baseline},
     )
 
 

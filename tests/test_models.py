@@ -338,7 +338,7 @@ def test_weights_in_the_layout_of_keras_3_name_no_layers(tmp_path: Path) -> None
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path, name: str) -> None:
     file = tmp_path / "weights.h5"
     file.write_bytes(b"<html>404 not found</html>")
-    said = refusal(name=name, weights=str(file))
+    said = refusal((64, 64, 3), name=name, weights=str(file))
     assert said.startswith(f"model.weights: {file} cannot be read as an HDF5 file: ")
 
 
@@ -437,7 +437,7 @@ def test_efficientnet_v2_is_no_efficientnet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(PRETRAINED_NORMALIZATION))
 def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     file = str(tmp_path / "missing.h5")
-    said = refusal(name=name, weights=file)
+    said = refusal((64, 64, 3), name=name, weights=file)
     assert said.startswith(
         f"model.weights: no such file: {file}; give a Keras .h5 file without the top layers"
     )
