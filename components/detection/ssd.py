@@ -34,8 +34,8 @@ _EXTRA_FILTERS = (512, 256, 256, 128)
 # What each anchor says at the beginning: there is nothing here.
 _PRIOR = 0.01
 SMALLEST_PX = 64
-# Of batch norms' statistics. Keras' own, 0.99 and in MobileNetV2 0.999, take hundreds and thousands of steps to
-# follow the weights.
+# Of batch norms' statistics. Keras' own, 0.99 and in MobileNetV2 0.999, take hundreds and thousands of steps
+# to follow the weights.
 _MOMENTUM = 0.9
 
 
