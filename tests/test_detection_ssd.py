@@ -75,6 +75,14 @@ def test_what_is_of_classes_and_what_is_a_detector() -> None:
     assert not is_detector(build_model(ModelConfig(name="lenet"), (16, 16, 1), 2))
 
 
+def test_statistics_follow_weights_that_begin_at_random() -> None:
+    norms = [
+        layer for layer in network()._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert len(norms) > 52
+    assert {layer.momentum for layer in norms} == {0.9}
+
+
 def test_an_image_that_is_too_small() -> None:
     with pytest.raises(MiranteError, match="needs images of at least 64 px, got 63 x 96"):
         network((63, 96, 3))

@@ -34,6 +34,9 @@ _EXTRA_FILTERS = (512, 256, 256, 128)
 # What each anchor says at the beginning: there is nothing here.
 _PRIOR = 0.01
 SMALLEST_PX = 64
+# Of batch norms' statistics. Keras' own, 0.99 and in MobileNetV2 0.999, take hundreds and thousands of steps
+# to follow the weights.
+_MOMENTUM = 0.9
 
 
 def build(
@@ -54,6 +57,10 @@ def build(
         )
     alpha = width_of(config)
     whole = application(keras.applications.MobileNetV2, config, input_shape, alpha=alpha)
+    if config.weights is None:
+        for layer in whole.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = _MOMENTUM
     backbone = keras.Model(whole.inputs, [whole.get_layer(name).output for name in MAPS], name=BACKBONE)
     return backbone, _head(config, [output.shape[1:] for output in backbone.outputs], num_classes, alpha)
 
@@ -73,8 +80,7 @@ def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> np.nda
 
 
 def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    # Keras' own momentum, 0.99, takes some five hundred steps to follow the weights.
-    x = BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=_MOMENTUM, epsilon=1e-3, name=f"{name}_norm")(x)
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
