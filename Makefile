@@ -40,7 +40,7 @@ test: setup ## Fast tests: no network, account or GPU
 	$(PYTEST) $(FAST)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
-	$(PYTEST) -m "slow and not real_data and not services"
+	$(BIN)/pytest -m "slow and not real_data and not services"
 
 test-services: setup ## Tests that start a MariaDB server (Debian: mariadb-server)
 	$(BIN)/pytest -m services
