@@ -161,6 +161,8 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         check_images=int(recipe.data.check_images),
         task=examples.task,
     )
+    # Boxes of an image are filled up to so many.
+    max_boxes = recipe.model.detection.max_boxes or examples.max_boxes
     # Decode, resize, normalise: one graph for training and serving. Pixels are not written out:
     # decoding them again is faster than reading them back (docs/decisions/001).
     transform = Transform(
@@ -174,8 +176,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         custom_config={
             "transform": recipe.transform.model_dump(),
             "code_sha256": code_sha256,
-            # Boxes are filled up to so many.
-            **({"max_boxes": examples.max_boxes} if examples.task == features.DETECTION else {}),
+            **({"max_boxes": max_boxes} if examples.task == features.DETECTION else {}),
         },
     )
     transform.add_upstream_node(data_gate)
