@@ -27,9 +27,10 @@ IMAGE = "registry.example.org/mirante:0.1.0"
 
 
 def packaged(recipe: Recipe, folder: Path, image: str | None = IMAGE) -> str:
-    """The package of a recipe, with the version of kfp's SDK masked."""
+    """The package of a recipe, without the version of kfp's SDK and what newer ones write of defaults."""
     import_kubeflow("compile").compile_recipe(recipe, image, folder / "package.yaml")
     text = (folder / "package.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"^ *optional: false\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^sdkVersion: kfp-[\d.]+$", "sdkVersion: masked", text, flags=re.MULTILINE)
 
 
