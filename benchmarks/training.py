@@ -195,9 +195,8 @@ def bench_input(workload: Workload) -> bool:
             "Mirante, cache: none (decoded anew)": lambda: steps.timed(decoded, workload.steps),
         },
     )
-    # For images of 32 px decoding costs as much as a small network: there the cache is what counts.
-    counted = ["Mirante, cache: memory"] if workload.name == "cifar10" else list(ratios)[1:]
-    return all(ratios[name] >= MIN_RATIO for name in counted)
+    # Where the processor that trains has to decode too, decoding takes its share: the caches are what counts.
+    return all(ratios[f"Mirante, cache: {cache}"] >= MIN_RATIO for cache in ("memory", "disk"))
 
 
 def bench_keras(workload: Workload) -> bool:
@@ -262,6 +261,8 @@ def bench_graph(workload: Workload) -> bool:
 
 
 def bench_precision(workload: Workload) -> bool:
+    import tensorflow as tf
+
     from components.trainer.classification import Classification
     from components.trainer.input import SplitInput, training_batches
 
@@ -277,6 +278,8 @@ def bench_precision(workload: Workload) -> bool:
         {precision: functools.partial(steps[precision].timed, batches, few) for precision in precisions},
     )
     for precision in precisions:
+        if precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+            continue  # emulated, a hundred times slower
         accuracies = [digits_accuracy(precision, seed) for seed in range(3)]
         shown = ", ".join(f"{accuracy:.4f}" for accuracy in accuracies)
         print(f"precision, digits: {precision:20} eval accuracy {shown}", flush=True)
