@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from components.detection.records import BoxFacts, box_problem
-from components.detection.samples import MOST_IMAGES, picture_of
+from components.detection.samples import MOST_IMAGES, picture_of, place_of
 from components.ingest.example import parse_example
 from tests.boxes import record
 
@@ -87,3 +87,15 @@ def test_pictures_are_in_rows_of_five() -> None:
         with Image.open(io.BytesIO(picture_of([record(CAT, seed=seed) for seed in range(count)]))) as opened:
             sizes.append(opened.size)
     assert sizes == [(312, 330), (312, 330), (5 * 306 + 6, 2 * 324 + 6), (5 * 306 + 6, 5 * 324 + 6)]
+
+
+def test_the_same_features_are_chosen_however_they_are_written() -> None:
+    import tensorflow as tf
+
+    written = record(CAT, seed=1)
+    again = tf.train.Example.FromString(written)
+    moved = tf.train.Example()
+    for name in sorted(again.features.feature, reverse=True):
+        moved.features.feature[name].CopyFrom(again.features.feature[name])
+    places = {place_of(one) for one in (written, again.SerializeToString(), moved.SerializeToString())}
+    assert places == {place_of(written)} != {place_of(record(CAT, seed=2))}

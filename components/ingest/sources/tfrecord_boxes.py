@@ -57,19 +57,19 @@ def annotation_of(
     boxes = []
     for at in range(count):
         label, text = labels[at], label_of(displayed(texts[at]))
+        called: str | Reject
         if label_map is None:
-            known = name_of(label, text, where)
-            if isinstance(known, Reject):
-                return known
-            name = known
+            called = name_of(label, text, where)
         elif text:
-            name = label_map.named(text, where)
+            called = label_map.named(text, where)
         elif label is not None:
-            name = label_map.numbered(label, where)
+            called = label_map.numbered(label, where)
         else:
-            return Reject(where, f"unlabelled: neither {features.BOX_TEXT} nor {features.BOX_LABEL}")
+            called = Reject(where, f"unlabelled: neither {features.BOX_TEXT} nor {features.BOX_LABEL}")
+        if isinstance(called, Reject):
+            return called
         xmin, ymin, xmax, ymax = (side[at] for side in sides)
-        boxes.append(Box(name, xmin, ymin, xmax, ymax, passed_over[at], bool(truncated[at])))
+        boxes.append(Box(called, xmin, ymin, xmax, ymax, passed_over[at], bool(truncated[at])))
     width, height = (values.get(name) or [0] for name in (features.WIDTH, features.HEIGHT))
     return Annotation(tuple(boxes), (width[0], height[0]), in_shares=True)
 
