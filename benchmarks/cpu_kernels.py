@@ -43,7 +43,7 @@ def measure(name: str, is_fused: bool) -> dict[str, float]:
 
     from components.config import ModelConfig, TrainingConfig
     from components.models import batch_norm, build_model
-    from components.trainer.optimizer import make_loss, make_optimizer
+    from components.trainer.optimizer import cross_entropy, make_optimizer
 
     if not is_fused:
         batch_norm.BatchNormalization.call = keras.layers.BatchNormalization.call  # type: ignore[method-assign]
@@ -51,7 +51,7 @@ def measure(name: str, is_fused: bool) -> dict[str, float]:
     keras.utils.set_random_seed(1)
     model = build_model(ModelConfig(name=name), (side, side, channels), 10)
     training = TrainingConfig(optimizer="sgd")
-    optimizer, loss_of = make_optimizer(training, 1e-3), make_loss(training)
+    optimizer, loss_of = make_optimizer(training, 1e-3), cross_entropy(training.label_smoothing)
     optimizer.build(model.trainable_variables)
     random = np.random.default_rng(0)
     images = tf.constant(random.random((batch_size, side, side, channels), np.float32))

@@ -93,7 +93,6 @@ def _check_paths(recipe: Recipe) -> None:
         "training.warm_start.from": (
             None if warm_start is None or warm_start.is_latest_blessed else warm_start.source
         ),
-        "kubeflow.metadata.path": recipe.kubeflow.metadata.path,
     }
     from components.ingest.sources import SOURCES
 

@@ -7,6 +7,7 @@ here only call `pipeline.task`, which the image has.
 from __future__ import annotations
 
 import linecache
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,8 +73,6 @@ def nodes_component(nodes: Sequence[str], image: str) -> Any:
 
 def _component(name: str, indented: str, image: str) -> Any:
     """A lightweight component of a function's source; it needs nothing but what is in the image."""
-    import textwrap
-
     from kfp import dsl
 
     source = textwrap.dedent(indented).strip() + "\n"
@@ -86,7 +85,6 @@ def _component(name: str, indented: str, image: str) -> Any:
         "Metrics": dsl.Metrics,
         "ClassificationMetrics": dsl.ClassificationMetrics,
     }
-    exec(
-        compile(source, file, "exec", dont_inherit=True), scope
-    )  # annotations are read as types, not as texts
+    # Nothing inherited: this module's annotations are texts, and kfp wants types.
+    exec(compile(source, file, "exec", dont_inherit=True), scope)
     return dsl.component(scope[name], base_image=image, install_kfp_package=False)

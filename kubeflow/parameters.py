@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.config import Recipe
@@ -29,82 +30,50 @@ class Parameter:
     description: str
 
 
+# Name, key and description of those that a recipe has if the key has a value there.
+_KNOBS = (
+    ("epochs", "training.epochs", "Epochs of training."),
+    ("fine_tune_epochs", "training.fine_tune_epochs", "Epochs with all layers."),
+    ("fine_tune_learning_rate", "training.fine_tune_learning_rate", "Learning rate of those."),
+    ("learning_rate", "training.learning_rate", "Learning rate."),
+    ("global_batch_size", "training.global_batch_size", "Images in a step, of all replicas together."),
+    ("seed", "training.seed", "Of everything that is drawn by chance."),
+    ("model_weights", "model.weights", "A weights file, or imagenet (a download)."),
+    ("trials", "tuner.trials", "Trainings of the search."),
+)
+
+
 def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
     """The parameters of a recipe's pipeline, in the order of the form."""
-    training, model = recipe.training, recipe.model
-    found = [
-        Parameter(
-            "pipeline_root", None, str, pipeline_root, "Folder on a volume: artifacts, metadata, models."
-        ),
-        Parameter(
-            "data_root", "data.path", str, recipe.data.path or "", "Raw images, or contract TFRecords."
-        ),
-        Parameter("epochs", "training.epochs", int, training.epochs, "Epochs of training."),
+    root = "Folder on a volume: artifacts, metadata, models."
+    data = "Raw images, or contract TFRecords."
+    pushed = "Versioned folder of TF Serving; <pipeline_root>/serving when empty."
+    more = 'Any other keys of the recipe, as {"training.patience_epochs": 3}.'
+    values = recipe.model_dump()
+    return [
+        Parameter("pipeline_root", None, str, pipeline_root, root),
+        Parameter("data_root", "data.path", str, recipe.data.path or "", data),
+        *_knobs(recipe, values),
+        *_bounds(recipe),
+        Parameter("push_destination", "push.destination", str, recipe.push.destination or "", pushed),
+        Parameter(OVERRIDES, None, dict, {}, more),
     ]
-    if training.fine_tune_epochs:
-        found += [
-            Parameter(
-                "fine_tune_epochs",
-                "training.fine_tune_epochs",
-                int,
-                training.fine_tune_epochs,
-                "Epochs with all layers.",
-            ),
-            Parameter(
-                "fine_tune_learning_rate",
-                "training.fine_tune_learning_rate",
-                float,
-                training.fine_tune_learning_rate,
-                "Learning rate of those.",
-            ),
-        ]
-    found.append(
-        Parameter("learning_rate", "training.learning_rate", float, training.learning_rate, "Learning rate.")
-    )
-    if training.global_batch_size:
-        found.append(
-            Parameter(
-                "global_batch_size",
-                "training.global_batch_size",
-                int,
-                training.global_batch_size,
-                "Images in a step, of all replicas together.",
-            )
-        )
-    found.append(
-        Parameter("seed", "training.seed", int, training.seed, "Of everything that is drawn by chance.")
-    )
-    if model.weights is not None:
-        found.append(
-            Parameter(
-                "model_weights",
-                "model.weights",
-                str,
-                model.weights,
-                "A weights file, or imagenet (a download).",
-            )
-        )
-    if recipe.tuner is not None:
-        found.append(
-            Parameter("trials", "tuner.trials", int, recipe.tuner.trials, "Trainings of the search.")
-        )
-    for part, word in (("thresholds", "threshold"), ("max_regression", "max_regression")):
-        for metric, value in getattr(recipe.evaluation, part).items():
-            bound = "Upper" if metric == "loss" else "Lower"
-            said = f"{bound} bound of {metric} on the test split."
-            if word == "max_regression":
-                said = f"How much worse than the baseline {metric} may be."
-            found.append(Parameter(f"{word}_{metric}", f"evaluation.{part}.{metric}", float, value, said))
-    found += [
-        Parameter(
-            "push_destination",
-            "push.destination",
-            str,
-            recipe.push.destination or "",
-            "Versioned folder of TF Serving; <pipeline_root>/serving when empty.",
-        ),
-        Parameter(
-            OVERRIDES, None, dict, {}, 'Any other keys of the recipe, as {"training.patience_epochs": 3}.'
-        ),
-    ]
-    return found
+
+
+def _knobs(recipe: Recipe, values: dict[str, Any]) -> Iterator[Parameter]:
+    for name, key, description in _KNOBS:
+        if name.startswith("fine_tune") and not recipe.training.fine_tune_epochs:
+            continue
+        part, field = key.split(".")
+        value = (values[part] or {}).get(field)
+        if value is not None:
+            yield Parameter(name, key, type(value), value, description)
+
+
+def _bounds(recipe: Recipe) -> Iterator[Parameter]:
+    for metric, value in recipe.evaluation.thresholds.items():
+        said = f"{'Upper' if metric == 'loss' else 'Lower'} bound of {metric} on the test split."
+        yield Parameter(f"threshold_{metric}", f"evaluation.thresholds.{metric}", float, value, said)
+    for metric, value in recipe.evaluation.max_regression.items():
+        said = f"How much worse than the baseline {metric} may be."
+        yield Parameter(f"max_regression_{metric}", f"evaluation.max_regression.{metric}", float, value, said)

@@ -110,7 +110,7 @@ class MetadataConfig(Settings):
     """The store of ML Metadata that all tasks share."""
 
     type: Literal["sqlite", "mysql", "postgresql"] = "sqlite"
-    path: str | None = Field(
+    path: Annotated[str, Field(pattern=r"^/.+")] | None = Field(
         None,
         description="SQLite's file on a ReadWriteOnce volume; when unset <pipeline_root>/metadata.sqlite, "
         "and the tasks run one at a time",
@@ -150,7 +150,7 @@ class KubeflowConfig(Settings):
     """How a recipe becomes a Kubeflow pipeline."""
 
     pipeline_root: str | None = Field(
-        None, description="below a volume's mount_path, or gs:// or s3://; /mirante/<recipe> when unset"
+        None, description="below a volume's mount_path; /mirante/<recipe> when unset"
     )
     volumes: tuple[VolumeConfig, ...] = Field(
         (VolumeConfig(claim="mirante", mount_path="/mirante"),), description="mounted in every task"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.errors import UsageError
 from pipeline.kubeflow_config import PASSWORD_VARIABLE, USER_VARIABLE, MetadataConfig
 
 METADATA_FILE = "metadata.sqlite"
@@ -31,22 +30,13 @@ def store(config: MetadataConfig, root: str, environment: Mapping[str, str]) -> 
 
     Returns:
         An `ml_metadata.proto.metadata_store_pb2.ConnectionConfig`.
-
-    Raises:
-        UsageError: The store would be a file in a bucket.
     """
     from ml_metadata.proto import metadata_store_pb2
 
     connection = metadata_store_pb2.ConnectionConfig()
     connection.retry_options.max_num_retries = _MAX_RETRIES
     if config.type == "sqlite":
-        path = config.path or os.path.join(root, METADATA_FILE)
-        if "://" in path:
-            raise UsageError(
-                f"kubeflow.metadata: SQLite cannot keep its file in a bucket ({path}): take type mysql or "
-                "postgresql, or give a path on a volume"
-            )
-        connection.sqlite.filename_uri = path
+        connection.sqlite.filename_uri = config.path or os.path.join(root, METADATA_FILE)
         connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return connection
     user = environment.get(USER_VARIABLE, "root" if config.type == "mysql" else "postgres")

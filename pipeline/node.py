@@ -85,10 +85,6 @@ class NodeRunner:
         """All nodes, each after those that it depends on."""
         return list(self._nodes)
 
-    def upstream(self) -> dict[str, set[str]]:
-        """For each node those that must have run."""
-        return {node_id: set(node.upstream_nodes) for node_id, node in self._nodes.items()}
-
     def clear_unfinished(self, only: Collection[str] | None = None) -> None:
         """Puts away what a run that was killed left: its executions count as failed, their files are removed.
 

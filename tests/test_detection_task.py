@@ -9,11 +9,10 @@ import pytest
 import tensorflow as tf
 
 from components.config import GuardConfig, ModelConfig
-from components.detection.average_precision import average_precision, hits, mean_average_precision
 from components.detection.boxes import encode
 from components.detection.guard import DetectionGuard
 from components.detection.inputs import pack, unpack
-from components.detection.task import Detection
+from components.detection.task import Detection, hits
 from components.trainer.guard import NotLearningError
 from components.trainer.levels import Levels
 from components.trainer.pictures import grid
@@ -28,8 +27,8 @@ def task(**options: object) -> Detection:
 
 
 def targets(*boxes: list[float], labels: list[int] | None = None) -> np.ndarray:
-    """Of one image, float32 [1, 3, 5]."""
-    filled = np.zeros((1, 3, 5), np.float32)
+    """Of one image, float32 [1, 4, 5]."""
+    filled = np.zeros((1, 4, 5), np.float32)
     for place, box in enumerate(boxes):
         filled[0, place] = [*box, labels[place] if labels else 1]
     return filled
@@ -59,22 +58,28 @@ def test_a_true_box_is_found_once() -> None:
     assert hits(np.array([A]), np.empty((0, 4)), 0.5).tolist() == [False]
 
 
+def map_50(truth: np.ndarray, *found: tuple[list[float], float, int]) -> float:
+    empty = {"boxes": np.zeros((1, 1, 4)), "scores": np.zeros((1, 1)), "labels": np.zeros((1, 1), int)}
+    return task().judge(truth, predictions(*found) if found else empty)["map_50"]
+
+
 def test_average_precision_by_hand() -> None:
     # Hit, miss, hit, of two: precision 1 up to a recall of 0.5 (51 of the 101 recalls), then 2/3.
-    found = average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
+    found = map_50(targets(A, B), (A, 0.9, 1), (C, 0.8, 1), (B, 0.7, 1))
     assert found == pytest.approx((51 + 50 * 2 / 3) / 101)
     # Of four, two are never found: 51 recalls of 0 to 0.5, the first 26 of them with precision 1.
-    found = average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 4)
+    others = [0.6, 0.0, 0.7, 0.1], [0.8, 0.0, 0.9, 0.1]
+    found = map_50(targets(A, B, *others), (A, 0.9, 1), (C, 0.8, 1), (B, 0.7, 1))
     assert found == pytest.approx((26 + 25 * 2 / 3) / 101)
-    assert average_precision(np.empty(0), np.empty(0, bool), 3) == 0.0
+    assert map_50(targets(A, B, C)) == 0.0
 
 
 def test_the_mean_is_over_the_classes_that_occur() -> None:
-    found = predictions((A, 0.9, 1), (B, 0.8, 2))
-    assert mean_average_precision(targets(A, B, labels=[1, 2]), found) == pytest.approx(1.0)
-    assert mean_average_precision(targets(A, B, labels=[1, 1]), found) == pytest.approx(51 / 101)
-    assert mean_average_precision(targets(A, C, labels=[1, 2]), found) == pytest.approx(0.5)
-    assert mean_average_precision(targets(), found) == 0.0
+    found = (A, 0.9, 1), (B, 0.8, 2)
+    assert map_50(targets(A, B, labels=[1, 2]), *found) == pytest.approx(1.0)
+    assert map_50(targets(A, B, labels=[1, 1]), *found) == pytest.approx(51 / 101)
+    assert map_50(targets(A, C, labels=[1, 2]), *found) == pytest.approx(0.5)
+    assert map_50(targets(), *found) == 0.0
 
 
 # --- what is measured
@@ -162,9 +167,11 @@ def test_boxes_are_drawn_where_they_are() -> None:
     images = np.zeros((1, 128, 128, 3), np.float32)
     marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat")]])
     tile = marked[4:132, 4:132].astype(int)
-    drawn = np.argwhere(tile.max(axis=-1) > 60)
-    assert drawn.min(axis=0).tolist() == [64, 32]
-    assert drawn.max(axis=0).tolist() == [127, 95]
+    is_drawn = tile.max(axis=-1) > 60
+    rows, columns = np.where(is_drawn)
+    assert (columns.min(), columns.max(), rows.max()) == (32, 95, 127)
+    assert is_drawn[64, 32:96].all()  # the upper edge, and the name above it
+    assert not is_drawn[:48].any()
     assert not tile[90:120, 40:90].any()  # the inside stays
 
 

@@ -91,13 +91,18 @@ def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) 
 @pytest.mark.parametrize("recipe", ["digits", CLUSTER])
 def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: Path) -> None:
     from pipeline.data import Examples
-    from tests.pipelines import node_runner
+    from pipeline.definition import compile_pipeline
 
     loaded = elsewhere(recipe, "model.weights=null", "training.fine_tune_epochs=0")
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
-    runner = node_runner(loaded, examples, write_schema(CLASS_NAMES, tmp_path / "schema"), tmp_path)
-    assert tuple(runner.node_ids) == node_ids(loaded)
-    assert runner.upstream() == {node: set(others) for node, others in upstream(loaded).items()}
+    schema = write_schema(CLASS_NAMES, tmp_path / "schema")
+    nodes = [
+        node.pipeline_node for node in compile_pipeline(loaded, examples, str(schema), str(tmp_path)).nodes
+    ]
+    assert tuple(node.node_info.id for node in nodes) == node_ids(loaded)
+    assert {node.node_info.id: set(node.upstream_nodes) for node in nodes} == {
+        node: set(others) for node, others in upstream(loaded).items()
+    }
 
 
 def test_with_sqlite_there_is_one_task_at_a_time(tmp_path: Path) -> None:
@@ -227,6 +232,7 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
             ["kubeflow.workers={replicas: 2}"],
             "kubeflow.workers: these are for training.strategy: multi_worker",
         ),
+        (["kubeflow.metadata.path=metadata.sqlite"], "kubeflow.metadata.path: string should match"),
         (["push.destination=models"], "push.destination: models is relative"),
         (
             ["kubeflow.together=[[Trainer, Pusher]]"],

@@ -17,7 +17,7 @@ from tfx_bsl.public import tfxio
 from components import transform as pixels
 from components.config import ModelConfig, TrainingConfig, TransformConfig
 from components.models import BACKBONE, build_model
-from components.trainer.optimizer import learning_rate, make_loss, make_optimizer
+from components.trainer.optimizer import cross_entropy, learning_rate, make_optimizer
 from components.trainer.step import steps_of
 from schemas import features
 
@@ -89,7 +89,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         training.epochs * steps_per_epoch,
         training.warmup_epochs * steps_per_epoch,
     )
-    loss = make_loss(training)
+    loss = cross_entropy(training.label_smoothing)
     model.compile(
         optimizer=make_optimizer(training, rate),
         # Keras hands labels over as floats.

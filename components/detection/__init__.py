@@ -8,7 +8,6 @@ nms.py        the best boxes of an image, in a graph of fixed shapes
 ssd.py        the network
 inputs.py     boxes and labels of an image as one tensor
 augment.py    training images and their boxes, varied together
-average_precision.py  how good boxes are, for the log of a training
 task.py       all of this as the Trainer's task
 guard.py      stops a training that finds nothing
 serving.py    the signatures

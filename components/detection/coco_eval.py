@@ -174,6 +174,24 @@ def _mean(values: Array) -> float:
     return round(float(there.mean()), 12) if there.size else math.nan
 
 
+def map_50(images: Sequence[Detections], num_classes: int) -> float:
+    """`map_50` alone, to steer a training by: a fortieth of the work; nan without objects.
+
+    Args:
+        images: As for `evaluate`; their sizes do not matter.
+        num_classes: Labels are 1 to this.
+    """
+    evaluation = _Evaluation(images, num_classes)
+    params = evaluation.params
+    params.iouThrs, params.maxDets = np.array([0.5]), [MAX_BOXES[-1]]
+    params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"]
+    return _mean(np.where(precision < 0, np.nan, precision))
+
+
 def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
     """Judges detections.
 

@@ -60,13 +60,15 @@ def enlarged(image: Image.Image, least_px: int = SMALLEST_SIDE_PX) -> tuple[Imag
     return image, factor
 
 
-def draw_boxes(image: Image.Image, boxes: Sequence[Box]) -> Image.Image:
+def draw_boxes(image: Image.Image, boxes: Sequence[Box], least_px: int = SMALLEST_SIDE_PX) -> Image.Image:
     """The picture with boxes, the first one on top; lines and letters grow with it, a tiny one is enlarged.
+
+    See `enlarged` for `least_px`; with 1, the picture keeps its size.
 
     A text stands on its box, inside where there is no room above, and never leaves the picture unless it
     is longer than the picture is wide; its end is then cut off.
     """
-    drawn, factor = enlarged(image)
+    drawn, factor = enlarged(image, least_px)
     pen = ImageDraw.Draw(drawn)
     longest = max(drawn.size)
     line_px = max(2, round(longest / 300))

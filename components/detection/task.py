@@ -11,8 +11,8 @@ import tensorflow as tf
 from components.config import AugmentationConfig, GuardConfig, ModelConfig
 from components.detection import losses
 from components.detection.augment import augmenter
-from components.detection.average_precision import hits, mean_average_precision
 from components.detection.boxes import clip, decode, encode
+from components.detection.coco_eval import Detections, in_pixels, iou, map_50
 from components.detection.guard import DetectionGuard
 from components.detection.inputs import pack, unpack
 from components.detection.matching import Matches, match
@@ -34,6 +34,34 @@ if TYPE_CHECKING:
 _GUESSED_IMAGES = 256
 # Boxes below are not drawn.
 _SHOWN_SCORE = 0.3
+
+
+def hits(boxes: Array, truth: Array, least_iou: float) -> Array:
+    """Which boxes [N, 4], the best first, find a true one [M, 4] that none before found: bool [N]."""
+    right = np.zeros(len(boxes), bool)
+    open_ones = iou(in_pixels(boxes, 1, 1), in_pixels(truth, 1, 1))
+    for place in range(len(boxes) if len(truth) else 0):
+        best = open_ones[place].argmax()
+        if open_ones[place, best] >= least_iou:
+            right[place] = True
+            open_ones[:, best] = -1.0
+    return right
+
+
+def _detections(targets: Array, predictions: Mapping[str, Array]) -> Detections:
+    """Targets [B, 5] and the `boxes`, `scores` and `labels` found, label 0 for none, of an image."""
+    truth, found = targets[targets[:, 4] > 0], predictions["labels"] > 0
+    return Detections(
+        name="",
+        height=1,
+        width=1,
+        boxes=truth[:, :4],
+        labels=np.rint(truth[:, 4]).astype(np.int64),
+        difficult=np.zeros(len(truth), bool),
+        found_boxes=predictions["boxes"][found],
+        found_labels=predictions["labels"][found],
+        scores=predictions["scores"][found],
+    )
 
 
 class Detection:
@@ -96,8 +124,13 @@ class Detection:
         return dict(zip(("boxes", "scores", "labels"), found, strict=True))
 
     def judge(self, labels: Array, predictions: Mapping[str, Array]) -> dict[str, float]:
-        """`map_50`: mean average precision at an IoU of 0.5."""
-        return {"map_50": mean_average_precision(labels, predictions)}
+        """`map_50` as components/detection/coco_eval.py has it; 0 where there is nothing to find."""
+        images = [
+            _detections(targets, {name: values[place] for name, values in predictions.items()})
+            for place, targets in enumerate(labels)
+        ]
+        found = map_50(images, len(self.class_names))
+        return {"map_50": 0.0 if np.isnan(found) else found}
 
     def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
         """See components/detection/augment.py."""

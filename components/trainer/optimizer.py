@@ -47,11 +47,6 @@ def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimi
     return optimizer
 
 
-def make_loss(config: TrainingConfig) -> Loss:
-    """Cross-entropy of logits against labels, smoothed as the recipe says; see `cross_entropy`."""
-    return cross_entropy(config.label_smoothing)
-
-
 def cross_entropy(smoothing: float) -> Loss:
     """Cross-entropy of logits against labels: int `[N]`, or float `[N, classes]` where images are mixed."""
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
 from components.config import TransformConfig
+from components.detection.draw import Box, colour_of, draw_boxes
 from components.trainer.levels import Levels, known_levels
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _MIN_PX, _MAX_PX = 128, 192
 _GAP_PX = 4
 _FONT_PX = 11
 _LINE_PX = 14
-# Of boxes; told apart by people who see few colours too (Okabe and Ito, 2008).
-_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
 
 
 def _as_bytes(images: np.ndarray[Any, Any], levels: Levels | None) -> np.ndarray[Any, Any]:
@@ -51,16 +50,14 @@ def _fitting(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, widt
     return line + "..."
 
 
-def _draw_marks(tile: Image.Image, marks: Sequence[Mark], font: Any) -> None:
-    """Draws boxes and what they are called, each name in a colour of its own."""
-    draw = ImageDraw.Draw(tile)
-    for box, name in marks:
-        colour = _COLOURS[zlib.crc32(name.partition(" ")[0].encode()) % len(_COLOURS)]
-        x0, y0, x1, y1 = np.clip(box, 0.0, 1.0) * np.array([*tile.size, *tile.size])
-        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=2)
-        place = (x0 + 3, y0 + 1)
-        draw.rectangle(draw.textbbox(place, name, font), fill="black")
-        draw.text(place, name, colour, font)
+def _with_marks(tile: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+    """The tile with boxes and what they are called, each name in a colour of its own."""
+    boxes = []
+    for shares, name in marks:
+        xmin, ymin, xmax, ymax = (np.clip(shares, 0.0, 1.0) * np.tile(tile.size, 2)).tolist()
+        of_name = zlib.crc32(name.partition(" ")[0].encode())
+        boxes.append(Box((xmin, ymin, xmax - 1, ymax - 1), name, colour_of(1 + of_name)))
+    return draw_boxes(tile, boxes, least_px=1)
 
 
 def grid(
@@ -101,8 +98,7 @@ def grid(
         row, column = divmod(place, columns)
         left, top = _GAP_PX + column * tile_width, _GAP_PX + row * tile_height
         tile = Image.fromarray(pixels).resize(size, resample)
-        _draw_marks(tile, marks[place] if marks else (), font)
-        whole.paste(tile, (left, top))
+        whole.paste(_with_marks(tile, marks[place] if marks else ()), (left, top))
         for number, line in enumerate(caption.split("\n")):
             corner = left, top + size[1] + number * _LINE_PX
             draw.text(corner, _fitting(line, font, tile_width - _GAP_PX), "black", font)
