@@ -82,8 +82,7 @@ def ingest(
         folder = _run_folder(pipeline_root, run_id)
         folder.mkdir(parents=True, exist_ok=True)
         data.check_config(resolved.data, resolved.task)
-        data_folder = prepare_data(resolved, Path(pipeline_root), console)
-        examples = data.describe(data_folder, resolved.data, resolved.task)
+        examples = prepare_data(resolved, Path(pipeline_root), console)
         schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
@@ -104,7 +103,8 @@ def ingest(
         from pipeline.node import Output
         from pipeline.views import view_of
 
-        seen = view_of(INGEST, {"data": Output(str(examples.folder), {})}, examples.class_names)
+        about = {"span": str(examples.span)} if examples.span else {}
+        seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
         Path(view.path).write_text(seen.html, encoding="utf-8")
 
 
