@@ -92,20 +92,11 @@ def _span_number(value: Any) -> Any:
     return spans.number_of_day(value) if is_date else value
 
 
-def _path_as_typed(value: Any) -> Any:
-    if isinstance(value, dict):
-        raise ValueError(
-            f"expected a path, got a mapping, {value}: YAML reads a value that begins with a brace as one; "
-            "put ./ before it, as in ./{SPAN}"
-        )
-    return value
-
-
 class DataConfig(Settings):
     """Where the examples come from, and when they are refused."""
 
     source: str = Field("folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord or voc")
-    path: Annotated[str | None, BeforeValidator(_path_as_typed)] = Field(
+    path: str | None = Field(
         None,
         description="raw input, or a name for tfds; `--data` sets it; with {SPAN}, or {YYYY}, {MM} and {DD}, "
         "the newest of several folders (components.spans)",
@@ -133,6 +124,16 @@ class DataConfig(Settings):
         None, description="a .pbtxt that numbers the classes of boxes; without one they are sorted by name"
     )
     check_images: bool = Field(True, description="whether DataGate decodes every image")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_is_no_mapping(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(path := values.get("path"), dict):
+            raise ValueError(
+                f"path: expected a path, got a mapping, {path}: YAML reads a value that begins with a brace "
+                "as one; put ./ before it, as in ./{SPAN}"
+            )
+        return values
 
     @model_validator(mode="after")
     def _placeholders_fit_together(self) -> DataConfig:

@@ -150,9 +150,8 @@ def _found(base: str, pattern: str) -> Iterator[Span]:
             yield span
         elif os.path.isdir(path) and any(re.search(r"\d", part) for part in _groups(loose.fullmatch(below))):
             raise UsageError(
-                f"{path}: a folder that {os.path.join(base, pattern)} matches, and that is no span: expected "
-                f"{_described(pattern)}. Rename it, or move it elsewhere; what is still being written begins "
-                "with a dot until it is complete"
+                f"{path} is no span of {os.path.join(base, pattern)}: expected {_described(pattern)}. Rename "
+                "it, or move it elsewhere; what is still being written begins with a dot until it is complete"
             )
 
 
