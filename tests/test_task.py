@@ -103,6 +103,21 @@ def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
         ({}, {"training.epochs.first": 1}, "overrides: training.epochs.first: epochs is a single value"),
         ({"training.epochs": 0}, {}, "training.epochs: input should be greater than or equal to 1, got 0"),
         ({}, {"data.source": "folders"}, "data.source: there is no 'folders': did you mean 'folder'?"),
+        (
+            {},
+            {"kubeflow.defaults.memory": "8Gi"},
+            "overrides: kubeflow.defaults.memory: which tasks there are, ",
+        ),
+        (
+            {},
+            {
+                "training.warm_start": {
+                    "from": "latest_blessed",
+                    "fine_tune_checkpoint_type": "classification",
+                }
+            },
+            "overrides: with them the pipeline's nodes are others (BaseModelResolver)",
+        ),
     ],
 )
 def test_a_wrong_parameter_ends_the_first_task_with_its_name(
