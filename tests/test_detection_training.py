@@ -99,6 +99,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     direct = task.predict(model(images, training=False))
     np.testing.assert_allclose(by_bytes["boxes"], direct["boxes"], atol=1e-5)
     assert (tmp_path / "assets.extra" / "labels.txt").read_text().split() == list(shapes.CLASSES)
+    assert (tmp_path / "assets.extra" / "task.txt").read_text() == "detection\n"
     with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
         for record in records(3):
             writer.write(record)
