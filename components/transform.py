@@ -12,8 +12,8 @@ range that the normalization names:
     standardize      mean 0, deviation 1  per channel over the train split, by a full pass of the analyzers
 
 For detection, boxes and their labels go along, as many for each image (components/detection/__init__.py says
-what they are). Where an image is padded (`resize: pad`), they become shares of what it is padded to, and `frame`
-says where in it the image is: the way back.
+what they are). Where images are padded (`resize: pad`), boxes become shares of what one is padded to, and
+`frame` says where in it the image is: the way back.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 def size_of(encoded: tf.Tensor) -> tf.Tensor:
     """Height and width, int32 [2], that a JPEG or PNG, a scalar string, says in its header."""
     is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
-    return tf.cond(
+    size = tf.cond(
         is_jpeg,
         lambda: tf.image.extract_jpeg_shape(encoded)[:2],
         # Of a PNG's first chunk: https://www.w3.org/TR/png-3/#11IHDR
         lambda: tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)[::-1],
     )
+    return tf.ensure_shape(size, [2])
 
 
 def placed(size: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
@@ -95,7 +96,7 @@ def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
 
 
 def frames(encoded: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
-    """Where padded images are, as boxes in shares of the target (height, width): string [N] to float32 [N, 4]."""
+    """Where padded images, string [N], are: boxes float32 [N, 4] in shares of the target (height, width)."""
 
     def frame(encoded: tf.Tensor) -> tf.Tensor:
         top, left, height, width = tf.unstack(placed(size_of(encoded), target))

@@ -63,6 +63,24 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> Path:
     return folder
 
 
+def describe_data(recipe: Recipe, folder: Path, console: Console) -> data.Examples:
+    """What is in a data folder; tells where the recipe leaves some of it out.
+
+    Raises:
+        UsageError, DataRefusedError: See `data.describe`.
+    """
+    examples = data.describe(folder, recipe.data, recipe.task)
+    bound = recipe.model.detection.max_boxes
+    if bound is not None and bound < examples.max_boxes:
+        console.print(
+            f"  warning     model.detection.max_boxes is {bound}, an image has {examples.max_boxes} boxes: "
+            "what an image has beyond is not taught and counts as background",
+            soft_wrap=True,
+            markup=False,
+        )
+    return examples
+
+
 def run_nodes(
     nodes: Any,
     result: RunResult,

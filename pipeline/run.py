@@ -25,7 +25,7 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from pipeline import data
 from pipeline.config import Recipe
 from pipeline.console import quiet_libraries
-from pipeline.execution import RunResult, prepare_data, run_nodes
+from pipeline.execution import RunResult, describe_data, prepare_data, run_nodes
 from pipeline.metadata_store import sqlite_store
 from pipeline.nodes import node_ids
 from schemas.curated import write_schema
@@ -130,7 +130,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     result.log = str(log)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
         examples_folder = prepare_data(recipe, root, console)
-        examples = data.describe(examples_folder, recipe.data, recipe.task)
+        examples = describe_data(recipe, examples_folder, console)
         console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
         schema_file = write_schema(examples.class_names, root / "schema", examples.task)
         with console.status("loading TFX"):

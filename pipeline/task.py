@@ -69,7 +69,7 @@ def ingest(
     with _told(INGEST, run_id, pipeline_root) as console:
         from pipeline import data
         from pipeline.config import override, resolve
-        from pipeline.execution import prepare_data
+        from pipeline.execution import describe_data, prepare_data
         from pipeline.nodes import node_ids
         from schemas.curated import write_schema
 
@@ -83,7 +83,7 @@ def ingest(
         folder.mkdir(parents=True, exist_ok=True)
         data.check_config(resolved.data, resolved.task)
         data_folder = prepare_data(resolved, Path(pipeline_root), console)
-        examples = data.describe(data_folder, resolved.data, resolved.task)
+        examples = describe_data(resolved, data_folder, console)
         schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 

@@ -13,6 +13,7 @@ from components.detection.boxes import encode
 from components.detection.guard import DetectionGuard
 from components.detection.inputs import pack, unpack
 from components.detection.task import Detection, hits
+from components.errors import DataRefusedError
 from components.trainer.guard import NotLearningError
 from components.trainer.levels import Levels
 from components.trainer.pictures import grid
@@ -166,6 +167,14 @@ def test_guessing_is_the_best_answer_that_does_not_look() -> None:
     at_first = np.zeros((2, len(detection.anchors), 6), np.float32)
     at_first[..., 4:] = -math.log(99)
     assert 0 < guard._guessing_loss <= float(np.mean(detection.measure(truth, at_first)["loss"])) + 1e-4
+
+
+def test_a_class_that_is_difficult_everywhere_is_refused() -> None:
+    some = np.concatenate([targets(A, B, labels=[1, -2]), targets(A, labels=[2])])
+    task().guard(GuardConfig(), some, some)
+    with pytest.raises(DataRefusedError, match="all objects of the class 'dog' are marked difficult"):
+        task().guard(GuardConfig(), some[:1], some)
+    task(train_on_difficult=True).guard(GuardConfig(), some[:1], some)
 
 
 def test_a_detector_that_learns_nothing_is_stopped() -> None:

@@ -18,6 +18,7 @@ from components.detection.inputs import pack, unpack
 from components.detection.matching import Matches, match
 from components.detection.nms import best_boxes
 from components.detection.ssd import anchors_of
+from components.errors import DataRefusedError
 from components.trainer.augment import Augment
 from components.trainer.levels import Levels
 from components.trainer.task import Array, Evaluation, Mark
@@ -161,8 +162,23 @@ class Detection:
         return augmenter(config, seed, levels)
 
     def guard(self, config: GuardConfig, train_labels: Array, eval_labels: Array) -> DetectionGuard:
-        """Measured against the best answer that does not look."""
+        """Measured against the best answer that does not look.
+
+        Raises:
+            DataRefusedError: All objects of a class are difficult: it would never be learned.
+        """
+        if not self.config.train_on_difficult:
+            self._refuse_difficult_classes(train_labels[..., 4])
         return DetectionGuard(config, self._guessing_loss(train_labels[:_GUESSED_IMAGES]))
+
+    def _refuse_difficult_classes(self, labels: Array) -> None:
+        only = sorted({*np.unique(-labels[labels < 0])} - {*np.unique(labels)})
+        if only:
+            raise DataRefusedError(
+                f"train: all objects of the class {self._name(only[0])!r} are marked difficult, so that it "
+                "would not be learned: correct the marks, or train on them: "
+                "model.detection.train_on_difficult=true"
+            )
 
     def _guessing_loss(self, labels: Array) -> float:
         """The least loss when all anchors of all images give the same probability and code."""
