@@ -198,6 +198,9 @@ class DetectionConfig(Settings):
     unmatched_iou: Share = Field(
         0.4, description="one that overlaps none so much is background; those between do not count"
     )
+    train_on_difficult: bool = Field(
+        False, description="whether difficult objects are to be found; else what is on them does not count"
+    )
     classification_loss: Literal["focal", "hard_negative"] = Field(
         "focal", description="hard_negative: softmax over boxes and the worst of the background"
     )

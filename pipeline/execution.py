@@ -53,6 +53,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
     _tell_of_data(prepared, console, time.monotonic() - began)
     examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span)
+    _warn_of_boxes(recipe, examples, console)
     if examples.span is not None:
         served = served_classes(recipe.push.destination or str(root / "serving"))
         what = f"{examples.span} of {recipe.data.path}"
@@ -80,6 +81,17 @@ def _tell_of_data(prepared: data.Prepared, console: Console, seconds: float) -> 
         soft_wrap=True,
         markup=False,
     )
+
+
+def _warn_of_boxes(recipe: Recipe, examples: data.Examples, console: Console) -> None:
+    bound = recipe.model.detection.max_boxes
+    if bound is not None and bound < examples.max_boxes:
+        console.print(
+            f"  warning     model.detection.max_boxes is {bound}, an image has {examples.max_boxes} boxes: "
+            "what an image has beyond is not taught and counts as background",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def run_nodes(
