@@ -177,6 +177,8 @@ def _of_a_class(class_names: Sequence[str]) -> int:
 def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
     """Of the data folder: what stands in its manifest, and the first images of train."""
     folder = only(outputs, "examples").uri
+    if span := only(outputs, "examples").properties.get("span"):
+        page.text(f"Of the data that arrive one at a time: {span}.")
     manifest_file = os.path.join(folder, features.MANIFEST)
     shards: dict[str, list[str]] = {}
     counts: dict[str, Mapping[str, int]] = {}
@@ -246,6 +248,11 @@ def example_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence
     seen = {split: _look(shards[split], _of_a_class(class_names)) for split in splits}
     partly = [split for split in splits if not seen[split].whole]
     page.cards([(_label(split, seen[split].whole), seen[split].counts.total()) for split in splits])
+    properties = only(outputs, "examples").properties
+    # TFX says 0 of data without spans, too.
+    if span := properties.get("span"):
+        version = properties.get("version")
+        page.text(f"Span {span}" + ("." if version is None else f", version {version}."))
     if partly:
         page.note(
             f"Of {' and '.join(partly)} only the beginning was read for this page, to save time; "
