@@ -270,7 +270,10 @@ def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
             ["kubeflow.defaults={env: {PROXY: 'http://me:hunter2@proxy'}}"],
             "kubeflow.defaults.env.PROXY: an address with a password in it",
         ),
-        (["kubeflow.together=[[Ingest, ImportExampleGen]]"], "kubeflow.together: there is no node 'Ingest'. Known"),
+        (
+            ["kubeflow.together=[[Ingest, ImportExampleGen]]"],
+            "kubeflow.together: there is no node 'Ingest'. Known",
+        ),
         (
             ["data.source=voc", "data.path=/mirante/photos", "data.label_map=map.pbtxt"],
             "data.label_map: map.pbtxt is relative",

@@ -25,10 +25,9 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("package") / "digits.yaml"
-    recipe = load_recipe("digits", ["training.epochs=4"], elsewhere=True)
+def compiled(path: Path, *overrides: str) -> Path:
+    """The package of digits in four epochs."""
+    recipe = load_recipe("digits", ["training.epochs=4", *overrides], elsewhere=True)
     import_kubeflow("compile").compile_recipe(recipe, "mirante:python", path)
     return path
 
@@ -55,7 +54,8 @@ def metrics(folder: Path) -> dict[str, float]:
     return artifacts["metrics"]["artifacts"][0]["metadata"]
 
 
-def test_the_package_runs_to_the_end_and_again_from_the_cache(package: Path, tmp_path: Path) -> None:
+def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
+    package = compiled(tmp_path / "digits.yaml")
     root = tmp_path / "root"
     settings = {"pipeline_root": str(root), "threshold_accuracy": 0.5, "threshold_loss": 2.0, "seed": 3}
     code, log = run(package, tmp_path, "first", **settings)
@@ -69,10 +69,20 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(package: Path, tmp
     assert set(views) == {"ingest", *(node.lower() for node in NODE_IDS)}
     assert all("<html" in path.read_text(encoding="utf-8") for path in views.values())
 
-    code, log = run(package, tmp_path, "second", **settings)
+    # All nodes in one task, which starts once.
+    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[{', '.join(NODE_IDS)}]]")
+    code, log = run(together, tmp_path, "second", **settings)
     assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "cached")
-    assert metrics(tmp_path / "second") == found
+    assert [path.name for path in (root / "serving").iterdir()] == [pushed.name]
+
+    # A model that is not good enough ends the run with its reason.
+    code, log = run(together, tmp_path, "third", **{**settings, "threshold_accuracy": 0.9999})
+    assert code == 1
+    executed = {node for node, outcome in OUTCOMES.findall(log) if outcome == "completed"}
+    assert executed == {"Evaluator", "Pusher"}
+    assert "the model is not blessed: accuracy is 0." in log
+    assert "mirante: nothing was pushed: it is not blessed" in log
     assert [path.name for path in (root / "serving").iterdir()] == [pushed.name]
 
     # `mirante run` with the same seed elsewhere finds the same numbers, but for the last digits: TFMA's order
@@ -93,20 +103,6 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(package: Path, tmp
     result = json.loads(again.stdout.splitlines()[-1])
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
     assert result["pushed_model"] == str(pushed)
-
-
-def test_a_model_that_is_not_good_enough_ends_the_run_with_its_reason(package: Path, tmp_path: Path) -> None:
-    together = load_recipe(
-        "digits", ["training.epochs=1", f"kubeflow.together=[[{', '.join(NODE_IDS)}]]"], elsewhere=True
-    )
-    path = tmp_path / "together.yaml"
-    import_kubeflow("compile").compile_recipe(together, "mirante:python", path)
-    code, log = run(path, tmp_path, "out", pipeline_root=str(tmp_path / "root"), threshold_accuracy=0.9999)
-    assert code == 1
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "completed")
-    assert "the model is not blessed: accuracy is 0." in log
-    assert "mirante: nothing was pushed: it is not blessed" in log
-    assert not (tmp_path / "root" / "serving").exists()
 
 
 # A detector of coloured shapes, from raw pictures within three minutes; few tasks, since each has to start.
