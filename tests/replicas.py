@@ -7,68 +7,31 @@ FOLDER/<worker>.json.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from components.config import AugmentationConfig, ModelConfig, TrainingConfig
-
-# Of the detector.
-SHAPE = (64, 64, 3)
-
-
-def shapes_examples(split: str, count: int, first_seed: int) -> Any:
-    from components.trainer.input import ArrayExamples
-    from tests import shapes
-
-    images, targets = [], np.zeros((count, 2, 5), np.float32)
-    for number in range(count):
-        drawn = shapes.draw(first_seed + number, SHAPE[0])
-        images.append(np.asarray(Image.open(io.BytesIO(drawn.encoded))) / 127.5 - 1.0)
-        targets[number, : len(drawn.labels)] = np.column_stack([drawn.boxes, drawn.labels])
-    # One of them is difficult.
-    targets[0, 0, 4] *= -1
-    return ArrayExamples(split, np.array(images, np.float32), targets)
+from components.config import AugmentationConfig, TrainingConfig
 
 
 def train_detector(place: Any, folder: Path) -> dict[str, Any]:
     """A detector without batch norm, whose statistics would be of each replica alone."""
-    from components.detection.task import Detection
     from tests import shapes
     from tests.training import train
 
-    config = ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "detection": {"extra_layers": 0}})
-    task = Detection(shapes.CLASSES, config, SHAPE)
+    task = shapes.small_task(64)
     with place.strategy.scope():
-        keras.utils.set_random_seed(0)
-        layers = keras.layers
-        logits = 4 + len(shapes.CLASSES)
-        model = keras.Sequential(
-            [
-                keras.Input(SHAPE),
-                layers.AveragePooling2D(8),
-                layers.Flatten(),
-                layers.Dense(32, "relu"),
-                layers.Dense(len(task.anchors) * logits, kernel_initializer="zeros"),
-                layers.Reshape((-1, logits)),
-            ]
-        )
-    training = TrainingConfig(
-        strategy="auto", optimizer="sgd", epochs=2, learning_rate=0.01, global_batch_size=12
-    )
+        model = shapes.small_network(task, 64, batch_norm=False)
+    config = TrainingConfig(optimizer="sgd", epochs=2, learning_rate=0.01, global_batch_size=12)
     course = train(
         model,
-        training,
+        config,
         folder / "detector",
-        train=shapes_examples("train", 32, 0),
-        evaluation=shapes_examples("eval", 8, 100),
+        train=shapes.examples("train", 32, 0, 64),
+        evaluation=shapes.examples("eval", 8, 100, 64),
         place=place,
         task=task,
     )
