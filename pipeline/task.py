@@ -23,7 +23,7 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
-from pipeline.later import import_later
+from pipeline.later import IN_A_TASK, import_later
 
 _INTERMEDIATE = "pipeline.pb"
 _PLAN = "plan.json"
@@ -198,7 +198,8 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
-    import_later("tfx.components")
+    for name in IN_A_TASK:
+        import_later(name)
     console = make_console(to_stderr=False)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)

@@ -260,7 +260,10 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
             ["kubeflow.defaults={env: {PROXY: 'http://me:hunter2@proxy'}}"],
             "kubeflow.defaults.env.PROXY: an address with a password in it",
         ),
-        (["kubeflow.together=[[Ingest, ImportExampleGen]]"], "kubeflow.together: there is no node 'Ingest'. Known"),
+        (
+            ["kubeflow.together=[[Ingest, ImportExampleGen]]"],
+            "kubeflow.together: there is no node 'Ingest'. Known",
+        ),
         (
             ["data.source=voc", "data.path=/mirante/photos", "data.label_map=map.pbtxt"],
             "data.label_map: map.pbtxt is relative",
