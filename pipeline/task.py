@@ -97,8 +97,8 @@ def ingest(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise UsageError(
-                f"pipeline_root: user {os.getuid()} cannot write to {pipeline_root}: {e.strerror}. Is a volume "
-                "of kubeflow.volumes mounted there, and is it this user's? The pod of "
+                f"pipeline_root: user {os.getuid()} cannot write to {pipeline_root}: {e.strerror}. Is a "
+                "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
                 "kubeflow/manifests/volume.yaml hands it over"
             ) from e
         data.check_config(resolved.data, resolved.task)
