@@ -100,8 +100,8 @@ def main() -> int:
     ratios = []
     for what, column in (("wall", 0), ("CPU", 1)):
         medians = []
-        for name, both in taken.items():
-            values = [pair[column] for pair in both]
+        for name, pairs in taken.items():
+            values = [pair[column] for pair in pairs]
             medians.append(statistics.median(values))
             spread = f"{min(values):.1f} to {max(values):.1f}"
             print(f"{what:5}{name:24}{medians[-1]:6.1f} s (median of {rounds}; {spread})")

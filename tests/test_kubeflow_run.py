@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -108,7 +107,7 @@ def test_a_model_that_is_not_good_enough_ends_the_run_with_its_reason(package: P
     assert not (tmp_path / "root" / "serving").exists()
 
     # What was found below that root serves a run with more epochs, whose Trainer is ended and tried again.
-    code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch  3/12")
+    code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch 3/12")
     assert code == 130
     assert log.splitlines()[-1] == "mirante: interrupted; the task goes on from here when it is tried again"
     code, log = up_to_trainer(tmp_path / "root", "retry")
@@ -116,7 +115,7 @@ def test_a_model_that_is_not_good_enough_ends_the_run_with_its_reason(package: P
     gone_on = re.search(r"training goes on at step (\d+), in epoch (\d+), from a checkpoint", log)
     assert gone_on, log[-5000:]
     assert int(gone_on[2]) in (3, 4)
-    assert "training epoch  2/12" not in log
+    assert "training epoch 2/12" not in log
     upstream = NODE_IDS[: NODE_IDS.index("Trainer")]
     assert dict(OUTCOMES.findall(log)) == {**dict.fromkeys(upstream, "cached"), "Trainer": "completed"}
 
@@ -147,5 +146,5 @@ def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int
     for line in process.stdout or ():
         lines.append(line)
         if end_at is not None and end_at in line:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
     return process.wait(), "".join(lines)
