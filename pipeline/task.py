@@ -104,8 +104,7 @@ def ingest(
         data.check_config(resolved.data, resolved.task)
         kubeflow = resolved.kubeflow
         metadata_store.require_store(kubeflow.metadata, pipeline_root, os.environ)
-        data_folder = prepare_data(resolved, Path(pipeline_root), console)
-        examples = data.describe(data_folder, resolved.data, resolved.task)
+        examples = prepare_data(resolved, Path(pipeline_root), console)
         schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
@@ -125,7 +124,8 @@ def ingest(
         from pipeline.node import Output
         from pipeline.views import view_of
 
-        seen = view_of(INGEST, {"data": Output(str(examples.folder), {})}, examples.class_names)
+        about = {"span": str(examples.span)} if examples.span else {}
+        seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
         Path(view.path).write_text(seen.html, encoding="utf-8")
 
 

@@ -200,6 +200,16 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
     assert form["epochs"]["description"] == "Epochs of training."
 
 
+def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
+    package = import_kubeflow("package")
+    typed = "/mirante/photos/span-{SPAN:3}"
+    spec, _ = documents(packaged(elsewhere("folder", f"data.path={typed}"), tmp_path))
+    assert spec["root"]["inputDefinitions"]["parameters"]["data_root"]["defaultValue"] == typed
+    read = package.read_package(tmp_path / "package.yaml")
+    by_day = "/mirante/photos/{YYYY}-{MM}-{DD}"
+    assert package.arguments(read, [f"data_root={by_day}"]) == {"data_root": by_day}
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -270,6 +280,10 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
             "data.label_map: map.pbtxt is relative",
         ),
         (["push.destination=models"], "push.destination: models is relative"),
+        (
+            ["data.source=folder", "data.path=/photos/{VERSION}"],
+            "data.path: /photos/{VERSION}: {VERSION} is of",
+        ),
         (
             ["kubeflow.together=[[Trainer, Pusher]]"],
             "kubeflow.together: Trainer, Pusher do not follow each other",
