@@ -23,7 +23,7 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
-from pipeline.later import import_later
+from pipeline.later import IN_A_TASK, import_later
 
 _INTERMEDIATE = "pipeline.pb"
 _PLAN = "plan.json"
@@ -93,7 +93,14 @@ def ingest(
                 f"{_IN_THE_PACKAGE}"
             )
         folder = _run_folder(pipeline_root, run_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UsageError(
+                f"pipeline_root: user {os.getuid()} cannot write to {pipeline_root}: {e.strerror}. Is a "
+                "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
+                "kubeflow/manifests/volume.yaml hands it over"
+            ) from e
         data.check_config(resolved.data, resolved.task)
         kubeflow = resolved.kubeflow
         metadata_store.require_store(kubeflow.metadata, pipeline_root, os.environ)
@@ -198,7 +205,8 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
-    import_later("tfx.components")
+    for name in IN_A_TASK:
+        import_later(name)
     console = make_console(to_stderr=False)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
@@ -218,7 +226,7 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
         _fail(console, str(e), e.exit_code)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
         traceback.print_exc()
-        _fail(console, f"{what} failed: {type(e).__name__}: {e}\nThe whole story is above", 1)
+        _fail(console, f"{what} failed: {type(e).__name__}: {e} (the whole story is above)", 1)
     else:
         console.print(f"{what}: done", markup=False, soft_wrap=True)
     finally:

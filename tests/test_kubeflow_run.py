@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,50 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     result = json.loads(again.stdout.splitlines()[-1])
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
     assert result["pushed_model"] == str(pushed)
+
+
+def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) -> None:
+    code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch 3/12")
+    assert code == 130
+    assert log.splitlines()[-1] == "mirante: interrupted; the task goes on from here when it is tried again"
+    code, log = up_to_trainer(tmp_path / "root", "retry")
+    assert code == 0, log[-5000:]
+    gone_on = re.search(r"training goes on at step (\d+), in epoch (\d+), from a checkpoint", log)
+    assert gone_on, log[-5000:]
+    assert int(gone_on[2]) in (3, 4)
+    assert "training epoch 2/12" not in log
+    assert dict(OUTCOMES.findall(log)) == {"Trainer": "completed"}
+
+
+UP_TO_TRAINER = """
+import sys
+from pathlib import Path
+from pipeline.nodes import NODE_IDS
+from tests.test_task import ingest, run
+if sys.argv[2] == "plan":
+    overrides = {"training.epochs": 12, "training.checkpoints": {"steps": 10, "min_secs": 0.1}}
+    ingest(Path(sys.argv[1]), {"data.path": ""}, overrides, run_id="again")
+    run(Path(sys.argv[1]), *NODE_IDS[: NODE_IDS.index("Trainer")], run_id="again")
+run(Path(sys.argv[1]), "Trainer", run_id="again")
+"""
+
+
+def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int, str]:
+    """Runs the nodes up to the Trainer in a task's process; SIGTERM when the log has `end_at`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP_TO_TRAINER, str(root), what],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        if end_at is not None and end_at in line:
+            process.terminate()
+    return process.wait(), "".join(lines)
 
 
 # A detector of coloured shapes, from raw pictures within three minutes; few tasks, since each has to start.
