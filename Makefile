@@ -42,7 +42,7 @@ test: setup ## Fast tests: no network, account or GPU
 test-slow: setup ## Tests that train a model or run a whole pipeline
 	$(BIN)/pytest -m "slow and not real_data and not services"
 
-test-services: setup ## Tests that start a MariaDB server (Debian: mariadb-server)
+test-services: setup ## Tests that start object stores and a MariaDB server (Debian: mariadb-server)
 	$(BIN)/pytest -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure

@@ -3,7 +3,7 @@
 `gs://bucket/key` is the local path `/gcs/bucket/key`, `s3://bucket/key` is `/s3/bucket/key`, in every task.
 Two rules make copies hold:
 
-- A local copy has the size and the time (whole seconds) of its object. What differs in either is another.
+- A local copy has the time of its object, in whole seconds. What has another time is another.
 - A file that others take as the sign that its folder is whole (`WHOLE_BY`) is sent after all else.
 
 Where a bucket is mounted at that place (gcsfuse, as on Vertex AI), nothing is copied.
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import MiranteError
-from pipeline.object_store import Bucket, Stored, parse_url
+from pipeline.object_store import Bucket, parse_url
 from schemas import features
 
 # The folder that holds gcs/ and s3/; the root of the file system where it is not set.
@@ -99,21 +99,19 @@ class Mirror:
         if unless_missing is not None and posixpath.join(key, unless_missing) not in stored:
             return
         wanted = {
-            local: (name, entry)
-            for name, entry in stored.items()
+            local: (name, mtime_secs)
+            for name, mtime_secs in stored.items()
             if name == key or fnmatch.fnmatchcase(_below(key, name), only)
-            if not _is_copy(local := Path(path, _below(key, name)), entry)
+            if not _is_copy(local := Path(path, _below(key, name)), mtime_secs)
         }
 
         def copy(local: Path) -> None:
-            name, entry = wanted[local]
+            name, mtime_secs = wanted[local]
             local.parent.mkdir(parents=True, exist_ok=True)
             part = local.with_name(f".{local.name}.{os.getpid()}")
             try:
                 bucket.download(name, part)
-                if part.stat().st_size != entry.size_bytes:
-                    raise MiranteError(f"{bucket.url}/{name}: it was replaced while it was copied; try again")
-                os.utime(part, (entry.mtime_secs, entry.mtime_secs))
+                os.utime(part, (mtime_secs, mtime_secs))
                 part.replace(local)
             finally:
                 part.unlink(missing_ok=True)
@@ -203,13 +201,7 @@ class Mirror:
         # As whoever fetches them has them.
         stored = bucket.stored(key)
         for name in (*first, *last):
-            size = here[name].stat().st_size
-            if name not in stored or stored[name].size_bytes != size:
-                raise MiranteError(
-                    f"{bucket.url}/{name}: {size:,} bytes were sent, and the bucket has "
-                    f"{stored[name].size_bytes if name in stored else 'none'}: does another run write there?"
-                )
-            os.utime(here[name], (stored[name].mtime_secs, stored[name].mtime_secs))
+            os.utime(here[name], (stored[name], stored[name]))
 
 
 class _Follower:
@@ -295,12 +287,12 @@ def _files(path: Path) -> Iterator[Path]:
         )
 
 
-def _is_copy(path: Path, entry: Stored) -> bool:
+def _is_copy(path: Path, mtime_secs: int) -> bool:
     try:
-        status = path.stat()
+        # What was written here has a time with a fraction of a second.
+        return path.stat().st_mtime_ns == mtime_secs * 10**9
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return status.st_size == entry.size_bytes and status.st_mtime_ns == entry.mtime_secs * 10**9
 
 
 def _date_folders(path: str, files: Iterable[Path]) -> None:

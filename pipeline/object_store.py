@@ -7,7 +7,6 @@ Credentials come from the environment as both services' own tools find them: wor
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import functools
 import re
@@ -37,14 +36,6 @@ _DENIED = re.compile(
     re.I,
 )
 _UNREACHABLE = re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|curlCode|CURL error|timed? ?out|resolve", re.I)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """What a listing says of an object: its size, and when it was written, in seconds since 1970."""
-
-    size_bytes: int
-    mtime_secs: int
 
 
 def parse_url(path: str) -> tuple[str, str, str] | None:
@@ -80,8 +71,11 @@ class Bucket:
         self._name = name
         self._environment = environment
 
-    def stored(self, key: str) -> dict[str, Stored]:
-        """All objects below a folder, or the one of that key; by key, none where there is nothing."""
+    def stored(self, key: str) -> dict[str, int]:
+        """When each object below a folder, or the one of that key, was written, in whole seconds; by key.
+
+        Sizes are not told: of what is called .gz SeaweedFS lists wrong ones.
+        """
         from pyarrow import fs
 
         path = f"{self._name}/{key}".rstrip("/")
@@ -91,7 +85,7 @@ class Bucket:
                 selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
                 found = self._files.get_file_info(selector)
         return {
-            info.path.removeprefix(f"{self._name}/"): Stored(info.size, int(info.mtime.timestamp()))
+            info.path.removeprefix(f"{self._name}/"): int(info.mtime.timestamp())
             for info in found
             if info.type == fs.FileType.File
         }
