@@ -28,11 +28,23 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
         file: IO[str] = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
     except io.UnsupportedOperation:  # no file below it, as in a notebook
         file = stream
-    if worded is not str:
-        write = file.write
-        file.write = lambda text: write(worded(text))  # type: ignore[method-assign]
+    shown: Any = file if worded is str else _Worded(file, worded)
     # Not a terminal: no wrapping, so that paths stay whole in a log.
-    return Console(file=file, highlight=False, soft_wrap=not file.isatty())
+    return Console(file=shown, highlight=False, soft_wrap=not file.isatty())
+
+
+class _Worded:
+    """A stream for text that is worded anew before it is written."""
+
+    def __init__(self, file: IO[str], worded: Callable[[str], str]):
+        self._file = file
+        self._worded = worded
+
+    def write(self, text: str) -> int:
+        return self._file.write(self._worded(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @contextlib.contextmanager

@@ -218,10 +218,9 @@ class _Follower:
         self._warned = False
 
     def try_send(self) -> None:
-        """Sends what has changed, until nothing changes meanwhile."""
+        """Sends what has changed, all of it where nothing changes meanwhile."""
         try:
-            while not self._send():
-                pass
+            self._send()
             self._warned = False
         except (MiranteError, OSError) as e:
             if not self._warned:
@@ -237,8 +236,7 @@ class _Follower:
                 found[file.relative_to(self._folder)] = status.st_size, status.st_mtime_ns
         return found
 
-    def _send(self) -> bool:
-        """Whether the bucket now has what was there when this began."""
+    def _send(self) -> None:
         here = self._look()
         signs = {}
         for path in here:
@@ -246,16 +244,16 @@ class _Follower:
                 with contextlib.suppress(FileNotFoundError):
                     signs[path] = (self._folder / path).read_bytes()
         for path, seen in here.items():
-            if path.name in WHOLE_BY or self._sent.get(path) == seen:
+            if path in signs or self._sent.get(path) == seen:
                 continue
             try:
                 self._bucket.upload(self._folder / path, _place_below(self._key, path))
             except FileNotFoundError:
-                return False  # superseded meanwhile
+                return  # superseded meanwhile
             self._sent[path] = seen
         now = self._look()
         if any(now.get(path) != seen for path, seen in here.items()):
-            return False  # what was read may be of two times
+            return  # what was read may be of two times
         for path, content in signs.items():
             if self._sent.get(path) != here[path]:
                 self._bucket.upload(content, _place_below(self._key, path))
@@ -263,7 +261,6 @@ class _Follower:
         for path in [path for path in self._sent if path not in here]:
             self._bucket.delete(_place_below(self._key, path))
             del self._sent[path]
-        return True
 
 
 def _below(key: str, name: str) -> str:

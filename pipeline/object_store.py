@@ -29,7 +29,7 @@ _REQUEST_SECS = 60
 _RETRY_SECS = 15
 _COPY_BYTES = 1 << 22
 # What the two clients say, and Arrow hands on as text alone.
-_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist|NOT_FOUND", re.I)
+_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist|NOT_FOUND|not found", re.I)
 _DENIED = re.compile(
     r"ACCESS_DENIED|FORBIDDEN|PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|"
     r"SIGNATURE|UNRECOGNIZED_CLIENT|EXPIRED|OAuth2 access token|HTTP status 40[013]",
@@ -171,9 +171,9 @@ class Bucket:
         url = f"{self.url}/{key}"
         try:
             yield
-        except OSError as e:
+        except (OSError, ValueError) as e:  # Arrow's of addresses is a ValueError
             said = str(e)
-            if e.filename is not None:
+            if getattr(e, "filename", None) is not None:
                 raise
             if _UNREACHABLE.search(said) and not re.search("OAuth2", said):
                 raise MiranteError(

@@ -175,8 +175,8 @@ def run_nodes(
             intermediate = pipeline_pb2.Pipeline.FromString((folder / _INTERMEDIATE).read_bytes())
         except FileNotFoundError as e:
             raise UsageError(
-                f"there is no planned run in {folder}: did the task Ingest write to the same volume, or "
-                "bucket? kubeflow.volumes of the recipe names the volumes of all tasks"
+                f"there is no planned run in {folder}: did the task Ingest write to the same volume? "
+                "kubeflow.volumes of the recipe names the volumes of all tasks"
             ) from e
         store = metadata_store.store(MetadataConfig.model_validate(plan.metadata), root, os.environ)
         if plan.workers is not None:
