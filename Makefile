@@ -23,7 +23,8 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-node-start bench-plain-tfx clean
+	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
+	bench-node-start bench-plain-tfx clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -42,7 +43,7 @@ test: setup ## Fast tests: no network, account or GPU
 test-slow: setup ## Tests that train a model or run a whole pipeline
 	$(BIN)/pytest -m "slow and not real_data and not services"
 
-test-services: setup ## Tests that start object stores and a MariaDB server (Debian: mariadb-server)
+test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
 	$(BIN)/pytest -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
@@ -109,6 +110,9 @@ bench: setup ## Measure throughput
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/cpu_kernels.py
+
+bench-detector: setup ## Milliseconds of one photo by a pushed detector, and of its parts
+	$(BIN)/python benchmarks/detector.py
 
 bench-node-start: setup ## How soon a Kubeflow task is at work, against importing TFX
 	$(BIN)/python benchmarks/node_start.py

@@ -22,6 +22,7 @@ from pipeline.nodes import upstream
 from pipeline.object_store import parse_url
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
+_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
 
@@ -50,6 +51,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     root = pipeline_root(recipe)
     _check_paths(recipe)
+    _check_secrets(recipe)
     define = _pipeline(recipe, parameters(recipe, root), image)
 
     from kfp import compiler
@@ -71,7 +73,7 @@ def pipeline_root(recipe: Recipe) -> str:
     """
     config = recipe.kubeflow
     root = config.pipeline_root or f"{config.volumes[0].mount_path if config.volumes else ''}/{recipe.name}"
-    config.check_root(root)
+    config.check_root(root, recipe.data.path)
     if "://" not in root and not config.is_on_volume(root):
         mounted = ", ".join(volume.mount_path for volume in config.volumes) or "none"
         raise UsageError(
@@ -83,6 +85,12 @@ def pipeline_root(recipe: Recipe) -> str:
 
 def _check_paths(recipe: Recipe) -> None:
     """Refuses paths that mean something on this machine only."""
+    metadata_file = recipe.kubeflow.metadata.path
+    if metadata_file is not None and not recipe.kubeflow.is_on_volume(metadata_file):
+        raise UsageError(
+            f"kubeflow.metadata.path: {metadata_file} is on no volume: every task would have a store of its "
+            "own. Give a file below a mount_path of kubeflow.volumes"
+        )
     warm_start = recipe.training.warm_start
     paths = {
         "data.path": recipe.data.path,
@@ -107,6 +115,25 @@ def _check_paths(recipe: Recipe) -> None:
                 f"{key}: {path} is relative, and the tasks have no such folder: give it as they see it, e.g. "
                 f"{pipeline_root(recipe)}/{path}"
             )
+
+
+def _check_secrets(recipe: Recipe) -> None:
+    """Refuses addresses with a password in them: the package, and whoever sees it, would have it."""
+
+    def walk(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, below in value.items():
+                walk(f"{key}.{name}" if key else str(name), below)
+        elif isinstance(value, list | tuple):
+            for number, below in enumerate(value):
+                walk(f"{key}.{number}", below)
+        elif isinstance(value, str) and _WITH_PASSWORD.search(value):
+            raise UsageError(
+                f"{key}: an address with a password in it, which would stand in the package for all to read: "
+                "leave it out, and give the password as a variable by kubeflow.tasks.<node>.secrets"
+            )
+
+    walk("", recipe.model_dump())
 
 
 def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:

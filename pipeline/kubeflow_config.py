@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.config import NotNegative, Positive, Settings
 from components.errors import UsageError
+from components.spans import is_pattern
 from components.worker_pods.config import WorkerPodsConfig
 from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
 from pipeline.object_store import parse_url
@@ -23,7 +25,10 @@ PASSWORD_VARIABLE = "MIRANTE_METADATA_PASSWORD"
 _PORTS = {"mysql": 3306, "postgresql": 5432}
 _NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_SECRET_LIKE = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(_|$)", re.I)
+_HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)?$"
+_SECRET_LIKE = re.compile(
+    r"(PASSWORD|PASSWD|_PWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)(_|$)", re.I
+)
 
 # YAML reads `cpu: 2` as a number.
 Quantity = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
@@ -52,6 +57,16 @@ class TolerationConfig(Settings):
     operator: Literal["Equal", "Exists"] = "Equal"
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TolerationConfig:
+        if self.operator == "Equal" and not self.key:
+            raise ValueError(
+                "key: operator Equal compares one, got none; Exists without a key takes all taints"
+            )
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError(f"value: operator Exists takes none, got {self.value!r}: leave it out")
+        return self
 
 
 class GpuConfig(Settings):
@@ -96,8 +111,9 @@ class TaskConfig(Settings):
     def _parts_fit_together(self) -> TaskConfig:
         if self.gpu and self.tpu:
             raise ValueError("tpu: a task has GPUs or a TPU, got both: leave one out")
-        for name in self.env:
-            if _SECRET_LIKE.search(name):
+        for name, value in self.env.items():
+            # A path of a mounted file is none, such as that of GOOGLE_APPLICATION_CREDENTIALS.
+            if _SECRET_LIKE.search(name) and not value.startswith("/"):
                 raise ValueError(
                     f"env.{name}: looks like a secret, and would stand in the compiled pipeline for all to "
                     f"read: give it by secrets, e.g. {{{name}: {{secret: NAME, key: KEY}}}}"
@@ -117,7 +133,7 @@ class MetadataConfig(Settings):
         description="SQLite's file on a ReadWriteOnce volume; when unset <pipeline_root>/metadata.sqlite, "
         "and the tasks run one at a time",
     )
-    host: str = ""
+    host: Annotated[str, Field(pattern=_HOST)] = Field("", description="a name or an address, without port")
     port: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
     database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "mirante"
     user: SecretKey | None = None
@@ -145,6 +161,9 @@ class MetadataConfig(Settings):
             raise ValueError(f"host: {self.type} needs one, e.g. the service mysql.kubeflow.svc")
         elif self.path is not None:
             raise ValueError(f"path: this is for sqlite, got type: {self.type}")
+        if self.type == "postgresql" and self.database != self.database.lower():
+            # It would be made in small letters, and then looked for as it is written.
+            raise ValueError(f"database: small letters only with postgresql, got {self.database}")
         return self
 
 
@@ -180,11 +199,11 @@ class KubeflowConfig(Settings):
 
     @model_validator(mode="after")
     def _names_are_of_nodes(self) -> KubeflowConfig:
-        known = (INGEST, *NODE_IDS, *OPTIONAL_NODE_IDS)
-        named = [("tasks", name) for name in self.tasks]
-        named += [("together", name) for names in self.together for name in names]
-        for part, name in named:
-            if name not in known or (part == "together" and name == INGEST):
+        nodes = (*NODE_IDS, *OPTIONAL_NODE_IDS)
+        named = [("tasks", name, (INGEST, *nodes)) for name in self.tasks]
+        named += [("together", name, nodes) for names in self.together for name in names]
+        for part, name, known in named:
+            if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f": did you mean {near[0]!r}?" if near else "."
                 raise ValueError(f"{part}: there is no node {name!r}{hint} Known here: {', '.join(known)}")
@@ -192,32 +211,37 @@ class KubeflowConfig(Settings):
         for name in shared:
             if shared.count(name) > 1:
                 raise ValueError(f"together: {name} stands there twice")
-        mount_paths = [volume.mount_path for volume in self.volumes]
+        mount_paths = [volume.mount_path.rstrip("/") for volume in self.volumes]
         if len(set(mount_paths)) < len(mount_paths):
             raise ValueError(f"volumes: two of them have one mount_path, got {', '.join(mount_paths)}")
         return self
 
     def is_on_volume(self, path: str) -> bool:
         """Whether a path lies below a volume that all tasks mount."""
-        return any(f"{path}/".startswith(f"{volume.mount_path.rstrip('/')}/") for volume in self.volumes)
+        below = f"{posixpath.normpath(path)}/"
+        return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in self.volumes)
 
-    def check_root(self, root: str) -> None:
-        """Refuses a pipeline root in a bucket with what only a file system can do.
+    def check_root(self, root: str, data_path: str | None) -> None:
+        """Refuses what only a file system can do where the pipeline root, or the data, are in a bucket.
 
         Raises:
             UsageError: Names the field.
         """
         try:
-            if parse_url(root) is None:
-                return
+            in_bucket = parse_url(root) is not None
         except UsageError as e:
             raise UsageError(f"kubeflow.pipeline_root: {e}") from e
-        metadata = self.metadata
-        if metadata.type == "sqlite" and (metadata.path is None or not self.is_on_volume(metadata.path)):
-            given = metadata.path or f"{root}/metadata.sqlite"
+        if is_pattern(data_path) and (in_bucket or "://" in str(data_path)):
             raise UsageError(
-                f"kubeflow.metadata: with pipeline_root {root} SQLite's file would be {given}, which is on "
-                "no volume: give type mysql or postgresql, or a path below one of kubeflow.volumes"
+                f"data.path: {data_path}: spans are for volumes, of the data and of pipeline_root "
+                f"({root}): give the folder of one span, or paths on a volume"
+            )
+        if not in_bucket:
+            return
+        if self.metadata.type == "sqlite" and self.metadata.path is None:
+            raise UsageError(
+                f"kubeflow.metadata: SQLite's file would be in the bucket of pipeline_root {root}, which "
+                "takes no database: give type mysql or postgresql, or a path below one of kubeflow.volumes"
             )
         if self.workers is not None:
             raise UsageError(

@@ -23,11 +23,16 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
+from pipeline.later import import_later
 from pipeline.mirror import Mirror
 from schemas import features
 
 _INTERMEDIATE = "pipeline.pb"
 _PLAN = "plan.json"
+_IN_THE_PACKAGE = (
+    "which tasks there are, and what each asks of the cluster, stands in the package; "
+    "`mirante compile --set` makes another"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,20 +79,29 @@ def ingest(
     """
     mirror = Mirror(os.environ)
     with _told(INGEST, run_id, pipeline_root, mirror) as console:
-        from pipeline import data
+        from pipeline import data, metadata_store
         from pipeline.config import override, resolve
         from pipeline.execution import prepare_data
         from pipeline.nodes import node_ids
         from schemas.curated import write_schema
 
         values = json.loads(recipe)
+        has_tasks = node_ids(resolve(json.loads(recipe), "the package", elsewhere=True))
         for key, value in settings.items():
             override(values, key, None if value == "" else value, f"parameter for {key}")
         for key, value in overrides.items():
+            if str(key).strip().partition(".")[0] == "kubeflow":
+                raise UsageError(f"overrides: {key}: {_IN_THE_PACKAGE}")
             override(values, str(key), value, f"overrides: {key}")
         weights = _take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
-        resolved.kubeflow.check_root(pipeline_root)
+        if added := set(node_ids(resolved)).symmetric_difference(has_tasks):
+            raise UsageError(
+                f"overrides: with them the pipeline's nodes are others ({', '.join(sorted(added))}): "
+                f"{_IN_THE_PACKAGE}"
+            )
+        kubeflow = resolved.kubeflow
+        kubeflow.check_root(pipeline_root, mirror.shown(resolved.data.path or ""))
         root = mirror.local(pipeline_root)
         for path in (resolved.data.path, resolved.data.label_map):
             if path is not None:
@@ -95,12 +109,12 @@ def ingest(
         folder = _run_folder(root, run_id)
         folder.mkdir(parents=True, exist_ok=True)
         data.check_config(resolved.data, resolved.task)
+        metadata_store.require_store(kubeflow.metadata, root, os.environ)
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
         mirror.fetch(os.path.join(root, "data"), unless_missing=features.MANIFEST)
-        data_folder = prepare_data(resolved, Path(root), console)
-        if data_folder == Path(root, "data"):
-            mirror.replace(str(data_folder))
-        examples = data.describe(data_folder, resolved.data, resolved.task)
+        examples = prepare_data(resolved, Path(root), console)
+        if examples.folder == Path(root, "data"):
+            mirror.replace(str(examples.folder))
         schema_file = write_schema(examples.class_names, Path(root) / "schema", examples.task)
         mirror.send(str(schema_file))
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
@@ -108,9 +122,8 @@ def ingest(
         from pipeline.definition import compile_pipeline, push_destination
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
-        kubeflow = resolved.kubeflow
         reads = {
-            "ImportExampleGen": [str(data_folder)],
+            "ImportExampleGen": [str(examples.folder)],
             "ImportSchemaGen": [str(schema_file)],
             "Tuner": weights,
             "Trainer": weights,
@@ -131,7 +144,8 @@ def ingest(
         from pipeline.node import Output
         from pipeline.views import view_of
 
-        seen = view_of(INGEST, {"data": Output(str(examples.folder), {})}, examples.class_names)
+        about = {"span": str(examples.span)} if examples.span else {}
+        seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
         Path(view.path).write_text(mirror.shown(seen.html), encoding="utf-8")
 
 
@@ -178,7 +192,8 @@ def run_nodes(
                 f"there is no planned run in {folder}: did the task Ingest write to the same volume? "
                 "kubeflow.volumes of the recipe names the volumes of all tasks"
             ) from e
-        store = metadata_store.store(MetadataConfig.model_validate(plan.metadata), root, os.environ)
+        config = MetadataConfig.model_validate(plan.metadata)
+        store = metadata_store.require_store(config, root, os.environ)
         if plan.workers is not None:
             request_workers(WorkerPodsConfig.model_validate(plan.workers))
         reads = {node: [mirror.local(path) for path in paths] for node, paths in plan.reads.items()}
@@ -265,6 +280,7 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
+    import_later("tfx.components")
     console = make_console(to_stderr=False, worded=mirror.shown)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)

@@ -31,11 +31,13 @@ class Shapes:
         encoded: A PNG file.
         boxes: (xmin, ymin, xmax, ymax) as shares, float32 [B, 4].
         labels: 1 and up, the place of the class in CLASSES, int64 [B].
+        difficult: Places of those that are.
     """
 
     encoded: bytes
     boxes: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
+    difficult: tuple[int, ...] = ()
 
 
 def draw(seed: int, size_px: int = 96, most: int = 2) -> Shapes:
@@ -89,7 +91,8 @@ def record(shapes: Shapes, name: str) -> bytes:
             **{side: shapes.boxes[:, at].tolist() for at, side in enumerate(features.BOX_SIDES)},
             features.BOX_LABEL: shapes.labels.tolist(),
             features.BOX_TEXT: [CLASSES[label - 1].encode() for label in shapes.labels],
-            **{flag: [0] * len(shapes.labels) for flag in features.BOX_FLAGS},
+            features.BOX_DIFFICULT: [int(at in shapes.difficult) for at in range(len(shapes.labels))],
+            features.BOX_TRUNCATED: [0] * len(shapes.labels),
         }
     )
 

@@ -199,6 +199,16 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
     assert form["epochs"]["description"] == "Epochs of training."
 
 
+def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
+    package = import_kubeflow("package")
+    typed = "/mirante/photos/span-{SPAN:3}"
+    spec, _ = documents(packaged(elsewhere("folder", f"data.path={typed}"), tmp_path))
+    assert spec["root"]["inputDefinitions"]["parameters"]["data_root"]["defaultValue"] == typed
+    read = package.read_package(tmp_path / "package.yaml")
+    by_day = "/mirante/photos/{YYYY}-{MM}-{DD}"
+    assert package.arguments(read, [f"data_root={by_day}"]) == {"data_root": by_day}
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -233,7 +243,46 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
             "kubeflow.workers: these are for training.strategy: multi_worker",
         ),
         (["kubeflow.metadata.path=metadata.sqlite"], "kubeflow.metadata.path: string should match"),
+        (
+            ["kubeflow.metadata.path=/elsewhere/metadata.sqlite"],
+            "kubeflow.metadata.path: /elsewhere/metadata.sqlite is on no volume",
+        ),
+        (["kubeflow.metadata={type: mysql, host: 'db:3306'}"], "kubeflow.metadata.host: string should match"),
+        (
+            ["kubeflow.metadata={type: postgresql, host: db, database: Mirante}"],
+            "kubeflow.metadata.database: small letters only with postgresql, got Mirante",
+        ),
+        (["kubeflow.pipeline_root=/mirante/../x"], "kubeflow.pipeline_root: /mirante/../x is on no volume"),
+        (
+            ["kubeflow.volumes=[{claim: a, mount_path: /m}, {claim: b, mount_path: /m/}]"],
+            "kubeflow.volumes: two of them have one mount_path",
+        ),
+        (
+            ["kubeflow.defaults={tolerations: [{value: x}]}"],
+            "kubeflow.defaults.tolerations.0.key: operator Equal compares one, got none",
+        ),
+        (
+            ["kubeflow.defaults={tolerations: [{key: a, operator: Exists, value: x}]}"],
+            "kubeflow.defaults.tolerations.0.value: operator Exists takes none, got 'x'",
+        ),
+        (["kubeflow.defaults={env: {MYSQL_PWD: x}}"], "env.MYSQL_PWD: looks like a secret"),
+        (
+            ["kubeflow.defaults={env: {PROXY: 'http://me:hunter2@proxy'}}"],
+            "kubeflow.defaults.env.PROXY: an address with a password in it",
+        ),
+        (
+            ["kubeflow.together=[[Ingest, ImportExampleGen]]"],
+            "kubeflow.together: there is no node 'Ingest'. Known",
+        ),
+        (
+            ["data.source=voc", "data.path=/mirante/photos", "data.label_map=map.pbtxt"],
+            "data.label_map: map.pbtxt is relative",
+        ),
         (["push.destination=models"], "push.destination: models is relative"),
+        (
+            ["data.source=folder", "data.path=gs://b/{SPAN}"],
+            "data.path: gs://b/{SPAN}: spans are for volumes",
+        ),
         (
             ["data.path=hdfs://host/a"],
             "data.path: hdfs://host/a: expected a folder, gs://BUCKET/FOLDER or s3:",
@@ -244,12 +293,11 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
         ),
         (
             ["kubeflow.pipeline_root=gs://bucket/runs"],
-            "kubeflow.metadata: with pipeline_root gs://bucket/runs SQLite's file would be "
-            "gs://bucket/runs/metadata.sqlite, which is on no volume: give type mysql or postgresql",
+            "kubeflow.metadata: SQLite's file would be in the bucket of pipeline_root gs://bucket/runs",
         ),
         (
             ["kubeflow.pipeline_root=s3://bucket/runs", "kubeflow.metadata={path: /mirante/metadata.sqlite}"],
-            "SQLite's file would be /mirante/metadata.sqlite, which is on no volume",
+            "kubeflow.metadata.path: /mirante/metadata.sqlite is on no volume",
         ),
         (
             [
@@ -259,6 +307,10 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
                 "kubeflow.workers={replicas: 2}",
             ],
             "kubeflow.workers: pods that train together write to one folder, and pipeline_root is s3://bucket/",
+        ),
+        (
+            ["data.source=folder", "data.path=/photos/{VERSION}"],
+            "data.path: /photos/{VERSION}: {VERSION} is of",
         ),
         (
             ["kubeflow.together=[[Trainer, Pusher]]"],
@@ -279,6 +331,7 @@ def test_what_no_cluster_could_run_is_refused_by_the_fields_name(
     with pytest.raises(UsageError) as refused:
         packaged(elsewhere("digits", *overrides), tmp_path)
     assert said in str(refused.value)
+    assert "hunter2" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,7 +15,10 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from pipeline.checkout import import_kubeflow
 from pipeline.config import load_recipe
 from pipeline.nodes import NODE_IDS
+from pipeline.predict import predict
+from tests import shapes
 from tests.test_task import OUTCOMES
+from tests.test_views import text_of
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +109,76 @@ def test_a_model_that_is_not_good_enough_ends_the_run_with_its_reason(package: P
     assert "the model is not blessed: accuracy is 0." in log
     assert "mirante: nothing was pushed: it is not blessed" in log
     assert not (tmp_path / "root" / "serving").exists()
+
+
+# A detector of coloured shapes, from raw pictures within three minutes; few tasks, since each has to start.
+SHAPES = (
+    "model.weights=null",
+    "model.alpha=0.35",
+    "model.detection={extra_layers: 2}",
+    "transform.height_px=96",
+    "transform.width_px=96",
+    "training.epochs=22",
+    "training.warmup_epochs=1",
+    "training.fine_tune_epochs=0",
+    "training.global_batch_size=16",
+    "training.learning_rate=0.004",
+    "training.augmentation={flip: horizontal}",
+    "training.tracking.graph=false",
+    "evaluation.thresholds={map_50: 0.95}",
+    f"kubeflow.together=[[{', '.join(NODE_IDS[:7])}], [{', '.join(NODE_IDS[8:])}]]",
+)
+
+
+def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
+    photos, root = tmp_path / "photos", tmp_path / "root"
+    for split, count, first_seed in (("train", 300, 0), ("val", 40, 10_000), ("test", 100, 20_000)):
+        shapes.write_voc(photos / split, count, first_seed)
+    path = tmp_path / "shapes.yaml"
+    import_kubeflow("compile").compile_recipe(
+        load_recipe("voc", SHAPES, elsewhere=True), "mirante:python", path
+    )
+    code, log = run(path, tmp_path, "out", pipeline_root=str(root), data_root=str(photos))
+    assert code == 0, log[-5000:]
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "completed")
+    for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
+        assert log.count(f"{part} ") >= 22
+    (output,) = (tmp_path / "out").glob("*/*evaluator*/executor_output.json")
+    found = json.loads(output.read_text())["artifacts"]["metrics"]["artifacts"][0]["metadata"]
+    assert found["map_50"] >= 0.95
+    assert 0.4 < found["map"] <= found["map_50"]
+
+    (pushed,) = (root / "serving").iterdir()
+    for answer in predict(str(pushed), [str(photos / "test" / f"{number}.png") for number in range(5)], 0.5):
+        drawn = shapes.draw(20_000 + int(Path(answer["image"]).stem))
+        best = answer["predictions"][0]
+        right = [
+            box
+            for box, label in zip(drawn.boxes * 96, drawn.labels, strict=True)
+            if shapes.CLASSES[label - 1] == best["label"]
+        ]
+        assert min(abs(box - best["box"]).max() for box in right) < 12  # pixels, of shapes of 24 to 52
+
+    pages = {
+        path.name.removeprefix("view_") if "_" in path.name else path.parent.name: path.read_text()
+        for path in (tmp_path / "out").glob("*/*/view*")
+    }
+    assert set(pages) == {"ingest", "trainer", *NODE_IDS} - {"Trainer"}
+    words = {name: text_of(page) for name, page in pages.items()}
+    for name, page in pages.items():
+        assert "<html" in page
+        assert "could not be made" not in words[name]
+    for name in ("ingest", "ImportExampleGen"):
+        assert pages[name].count('<img class="boxed"') == 3 * 8
+    assert "300 train examples 40 eval examples 100 test examples" in words["ImportExampleGen"]
+    assert "in the order of their labels from 1: circle, square, triangle" in words["ImportSchemaGen"]
+    assert "Boxes by split and class" in words["StatisticsGen"]
+    assert "Images by their number of boxes boxes train eval test 1" in words["DataGate"]
+    assert pages["DataGate"].count("<img") == 1
+    assert "Curves: training Loss" in words["trainer"]
+    assert "Loss of boxes train eval" in words["trainer"]
+    assert "Accuracy" not in words["trainer"]
+    assert f"map_50 {found['map_50']:.4f} at least 0.95" in words["Evaluator"]
+    assert "circle" in words["Evaluator"]
+    assert "badly placed" in words["Evaluator"]
+    assert pages["Evaluator"].count("<img") >= 1 + 6  # the curves, and chosen images

@@ -83,6 +83,20 @@ def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mirrored", "cluster"])
+def test_two_replicas_teach_a_detector_what_one_does(
+    courses: dict[tuple[str, bool], dict[str, Any]], kind: str
+) -> None:
+    one, two = courses["one", True]["detector"], courses[kind, True]["detector"]
+    assert one["losses"][1] < one["losses"][0]
+    for key in ("losses", "box_losses", "eval_losses"):
+        assert len(one[key]) == 2
+        np.testing.assert_allclose(two[key], one[key], rtol=1e-5)
+    for mine, theirs in zip(two["weights"], one["weights"], strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mirrored", "cluster"])
 def test_two_replicas_have_the_curve_of_one(
     courses: dict[tuple[str, bool], dict[str, Any]], kind: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import task
 from pipeline.config import load_recipe
 from pipeline.metadata_store import sqlite_store
+from tests import failures
 
 RUN = "run-1"
 RUNNING = metadata_store_pb2.Execution.State.Value("RUNNING")
@@ -61,6 +64,34 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
     assert "1,267" in (planned.parent / "views" / "ingest.html").read_text()  # images of train
 
 
+def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
+    root, photos = tmp_path / "root", tmp_path / "photos"
+    for name in ("2026-11-25", "2026-11-26"):
+        shutil.copytree(failures.photos(tmp_path / "made"), photos / name)
+    path = f"{photos}/{{YYYY}}-{{MM}}-{{DD}}"
+    ingest(root, {"data.path": path}, {"data.source": "folder"})
+    planned = pipeline_pb2.Pipeline.FromString((root / "runs" / RUN / "pipeline.pb").read_bytes())
+    (parameters,) = (
+        node.pipeline_node.parameters.parameters
+        for node in planned.nodes
+        if node.pipeline_node.node_info.id == "ImportExampleGen"
+    )
+    given = {name: value.field_value.string_value for name, value in parameters.items()}
+    assert given["input_base"] == str(root / "data")
+    splits = json.loads(given["input_config"])["splits"]
+    assert splits[0] == {"name": "train", "pattern": "span-{SPAN}/train-*-of-*"}
+    assert json.loads(given["range_config"])["static_range"] == {
+        "start_span_number": 20783,
+        "end_span_number": 20783,
+    }
+    page = (tmp_path / "views" / "ingest.html").read_text(encoding="utf-8")
+    assert "span 20783 (2026-11-26)" in page
+    # The run's form asks for one that is there; the recipe is kept as it was asked for.
+    ingest(root, {"data.path": path}, {"data.source": "folder", "data.span": "2026-11-25"}, "run-2")
+    recipe = json.loads((root / "runs" / "run-2" / "recipe.json").read_text())
+    assert (recipe["data"]["path"], recipe["data"]["span"]) == (path, 20782)
+
+
 @pytest.mark.parametrize(
     ("settings", "overrides", "said"),
     [
@@ -72,6 +103,21 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
         ({}, {"training.epochs.first": 1}, "overrides: training.epochs.first: epochs is a single value"),
         ({"training.epochs": 0}, {}, "training.epochs: input should be greater than or equal to 1, got 0"),
         ({}, {"data.source": "folders"}, "data.source: there is no 'folders': did you mean 'folder'?"),
+        (
+            {},
+            {"kubeflow.defaults.memory": "8Gi"},
+            "overrides: kubeflow.defaults.memory: which tasks there are, ",
+        ),
+        (
+            {},
+            {
+                "training.warm_start": {
+                    "from": "latest_blessed",
+                    "fine_tune_checkpoint_type": "classification",
+                }
+            },
+            "overrides: with them the pipeline's nodes are others (BaseModelResolver)",
+        ),
     ],
 )
 def test_a_wrong_parameter_ends_the_first_task_with_its_name(

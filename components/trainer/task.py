@@ -70,7 +70,7 @@ class Task(Protocol):
         ...
 
     def labels_of_records(self, parsed: Mapping[str, Any], shapes: Mapping[str, tf.TensorShape]) -> tf.Tensor:
-        """The same of parsed records without their images; `shapes` are those of what Transform gives."""
+        """The same of parsed records, images not decoded; `shapes` are those of what Transform gives."""
         ...
 
     def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
