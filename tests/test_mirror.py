@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import MiranteError
+from components.errors import MiranteError, UsageError
 from pipeline import mirror as mirror_module
-from pipeline import object_store
+from pipeline import object_store, task
 from pipeline.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.node_files import NodeFiles
 from tests import object_stores
@@ -229,6 +229,33 @@ def test_checkpoints_are_whole_in_the_bucket_while_they_come_and_go(
         for path in Path(fresh.local(url), "run").iterdir():
             path.unlink()
     assert looks.names(there) == []
+
+
+def test_what_a_recipe_names_in_buckets_has_a_local_path(url: str, pod: Callable[[str], Mirror]) -> None:
+    sends, ingests = pod("sends"), pod("ingests")
+    folder = sends.local(url)
+    write(folder, weights_h5="w", model__ckpt_index="i", model__ckpt_data="d", model__other="o")
+    sends.send(folder)
+    values = {
+        "data": {"path": f"{url}/photos", "label_map": None},
+        "model": {"weights": f"{url}/weights.h5"},
+        "training": {"warm_start": {"from": f"{url}/model/ckpt"}},
+        "push": {"destination": "/a/volume"},
+    }
+    weights = task._take_weights(values, ingests)
+    there = ingests.local(url)
+    assert values == {
+        "data": {"path": f"{there}/photos", "label_map": None},
+        "model": {"weights": f"{there}/weights.h5"},
+        "training": {"warm_start": {"from": f"{there}/model/ckpt"}},
+        "push": {"destination": "/a/volume"},
+    }
+    assert sorted(weights) == [
+        f"{there}/{name}" for name in ("model/ckpt.data", "model/ckpt.index", "weights.h5")
+    ]
+    assert sorted(read(there)) == ["model/ckpt.data", "model/ckpt.index", "weights.h5"]
+    with pytest.raises(UsageError, match=r"^model.weights: http://host/w.h5: expected a folder, gs://"):
+        task._take_weights({"model": {"weights": "http://host/w.h5"}}, ingests)
 
 
 def test_errors_name_the_address_and_what_to_do(
