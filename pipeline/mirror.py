@@ -107,6 +107,8 @@ class Mirror:
 
         def copy(local: Path) -> None:
             name, mtime_secs = wanted[local]
+            if ".." in local.parts:
+                raise MiranteError(f"{bucket.url}/{name}: the name of this object leads out of its folder")
             local.parent.mkdir(parents=True, exist_ok=True)
             part = local.with_name(f".{local.name}.{os.getpid()}")
             try:
