@@ -199,6 +199,5 @@ def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
     last = traceback.format_exception_only(type(error), error)[-1].strip()
-    raise MiranteError(
-        f"{node_id} failed: {last}\nThe whole story is {'in ' + log if log else 'above'}"
-    ) from error
+    more = f"\nThe whole story is in {log}" if log else " (the whole story is above)"
+    raise MiranteError(f"{node_id} failed: {last}{more}") from error

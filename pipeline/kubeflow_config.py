@@ -199,7 +199,7 @@ class KubeflowConfig(Settings):
 
     @model_validator(mode="after")
     def _names_are_of_nodes(self) -> KubeflowConfig:
-        nodes = (*NODE_IDS, *OPTIONAL_NODE_IDS)
+        nodes: tuple[str, ...] = (*NODE_IDS, *OPTIONAL_NODE_IDS)
         named = [("tasks", name, (INGEST, *nodes)) for name in self.tasks]
         named += [("together", name, nodes) for names in self.together for name in names]
         for part, name, known in named:

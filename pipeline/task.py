@@ -23,7 +23,7 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
-from pipeline.later import import_later
+from pipeline.later import IN_A_TASK, import_later
 from pipeline.mirror import Mirror
 from schemas import features
 
@@ -103,11 +103,18 @@ def ingest(
         kubeflow = resolved.kubeflow
         kubeflow.check_root(pipeline_root, mirror.shown(resolved.data.path or ""))
         root = mirror.local(pipeline_root)
+        folder = _run_folder(root, run_id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UsageError(
+                f"pipeline_root: user {os.getuid()} cannot write to {pipeline_root}: {e.strerror}. Is a "
+                "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
+                "kubeflow/manifests/volume.yaml hands it over"
+            ) from e
         for path in (resolved.data.path, resolved.data.label_map):
             if path is not None:
                 mirror.fetch(path)
-        folder = _run_folder(root, run_id)
-        folder.mkdir(parents=True, exist_ok=True)
         data.check_config(resolved.data, resolved.task)
         metadata_store.require_store(kubeflow.metadata, root, os.environ)
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
@@ -280,7 +287,8 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
-    import_later("tfx.components")
+    for name in IN_A_TASK:
+        import_later(name)
     console = make_console(to_stderr=False, worded=mirror.shown)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
@@ -300,7 +308,7 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
         _fail(console, str(e), e.exit_code)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
         traceback.print_exc()
-        _fail(console, f"{what} failed: {type(e).__name__}: {e}\nThe whole story is above", 1)
+        _fail(console, f"{what} failed: {type(e).__name__}: {e} (the whole story is above)", 1)
     else:
         console.print(f"{what}: done", markup=False, soft_wrap=True)
     finally:

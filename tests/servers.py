@@ -58,14 +58,24 @@ def postgresql(user: str, password: str) -> Iterator[int]:
             shutil.chown(folder, "postgres", "postgres")
         data, secret, port = Path(folder, "data"), Path(folder, "password"), free_port()
         secret.write_text(password + "\n")
-        command = [programs[-1] / "initdb", f"--pgdata={data}", f"--username={user}", f"--pwfile={secret}"]
+        command = [f"{programs[-1]}/initdb", f"--pgdata={data}", f"--username={user}", f"--pwfile={secret}"]
         command += ["--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256"]
         subprocess.run(command, check=True, capture_output=True, cwd=folder, **account)
-        command = [programs[-1] / "postgres", "-D", data, "-k", folder, "-p", str(port), "-h", "127.0.0.1"]
+        command = [
+            f"{programs[-1]}/postgres",
+            "-D",
+            str(data),
+            "-k",
+            folder,
+            "-p",
+            str(port),
+            "-h",
+            "127.0.0.1",
+        ]
         with running(command, port, Path(folder), **account):
             quoted = password.replace("'", "''")
             sql = f"CREATE ROLE {LIMITED} LOGIN PASSWORD '{quoted}'"
-            admin = [programs[-1] / "psql", "-h", folder, "-p", str(port), "-U", user, "-c", sql, "postgres"]
+            admin = [f"{programs[-1]}/psql", "-h", folder, "-p", str(port), "-U", user, "-c", sql, "postgres"]
             subprocess.run(admin, check=True, capture_output=True)
             yield port
 
@@ -84,7 +94,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[Any], port: int, folder: Path, **account: Any) -> Iterator[None]:
+def running(command: list[str], port: int, folder: Path, **account: Any) -> Iterator[None]:
     """Runs a server from when it listens until the end of the block."""
     log = folder / "server.log"
     with log.open("wb") as said:

@@ -17,6 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from components.errors import UsageError
 from pipeline.checkout import import_kubeflow
 from pipeline.config import Recipe, load_recipe
+from pipeline.kubeflow_config import KubeflowConfig
 from pipeline.nodes import NODE_IDS, node_ids, upstream
 from schemas.curated import write_schema
 from tests.tiny import CLASS_NAMES
@@ -355,3 +356,12 @@ def test_a_root_in_a_bucket_needs_no_volume_but_for_sqlite(tmp_path: Path) -> No
 def test_an_image_that_is_none_is_refused(image: str | None, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--image .*: expected the reference of an image"):
         packaged(elsewhere("digits"), tmp_path, image)
+
+
+def test_the_volumes_manifest_is_of_the_claim_that_recipes_take_for_granted() -> None:
+    manifest = GOLDEN.parents[1] / "kubeflow" / "manifests" / "volume.yaml"
+    claim, pod = yaml.safe_load_all(manifest.read_text(encoding="utf-8"))
+    (volume,) = KubeflowConfig().volumes
+    assert claim["metadata"]["name"] == volume.claim
+    assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == volume.claim
+    assert pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] == volume.mount_path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -140,6 +141,40 @@ def test_a_wrong_parameter_ends_the_first_task_with_its_name(
     assert not (tmp_path / "root").exists()
 
 
+def refused(root: Path, recipe: str, data: str, capfd: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    """Exit code and last line of an Ingest that has to fail, with nothing of a traceback in its log."""
+    given = load_recipe(recipe, ["model.weights=null"], elsewhere=True).model_dump_json()
+    with pytest.raises(SystemExit) as ended:
+        task.ingest(given, {"data.path": data}, {}, str(root), RUN, html(Path(os.devnull)))
+    log = capfd.readouterr().out
+    assert "Traceback" not in log
+    return ended.value.code, log.strip().splitlines()[-1]
+
+
+def test_a_root_that_cannot_be_written_to_is_told_with_the_user(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    code, said = refused(tmp_path / "file" / "root", "digits", "", capfd)
+    assert code == 2
+    assert said.startswith(
+        f"mirante: pipeline_root: user {os.getuid()} cannot write to {tmp_path}/file/root: "
+    )
+    assert said.endswith("hands it over")
+
+
+def test_data_that_is_refused_ends_the_first_task_with_its_reason(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, said = refused(tmp_path / "root", "folder", str(tmp_path / "photos"), capfd)
+    assert (code, said) == (2, f"mirante: INPUT {tmp_path}/photos does not exist: check the path.")
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    (tmp_path / "photos" / "cats" / "1.jpg").write_bytes(b"no picture")
+    code, said = refused(tmp_path / "root", "folder", str(tmp_path / "photos"), capfd)
+    assert code == 3
+    assert "Correct or remove them and run the same command again" in said
+
+
 def run(root: Path, *names: str, run_id: str = RUN) -> None:
     views = {name: html(root.parent / "views" / f"{name}.html") for name in names}
     task.run_nodes(list(names), str(root), run_id, views)
@@ -211,7 +246,7 @@ def test_a_failed_node_ends_its_task_with_one_clear_error(
         run(planned, "DataGate")
     assert ended.value.code == 1
     said = capfd.readouterr().out.strip().splitlines()
-    assert said[-2] == (
-        "mirante: DataGate failed: RuntimeError: DataGate: its inputs could not be resolved"
+    assert said[-1] == (
+        "mirante: DataGate failed: RuntimeError: DataGate: its inputs could not be resolved "
+        "(the whole story is above)"
     ), said[-5:]
-    assert said[-1] == "The whole story is above"
