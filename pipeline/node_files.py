@@ -11,7 +11,8 @@ from pipeline.mirror import Mirror
 
 # Below the pipeline root, what a node leaves there while it works, for its next attempt.
 WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
-_CLASS_LISTS = "*/assets.extra/labels.txt"
+# What a model is asked: its task and its classes (components/trainer/export.py).
+_BESIDE_MODELS = "*/assets.extra/*.txt"
 _SAVED_MODEL = "saved_model.pb"
 _FINGERPRINT = "fingerprint.pb"
 # No page and no result shows what is in these.
@@ -39,7 +40,7 @@ class NodeFiles:
         if node_id == "ImportExampleGen":  # sizes and times of the shards
             self._fetch(self._reads.get(node_id, ()))
         elif node_id == "Resolver":
-            self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=_CLASS_LISTS)
+            self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=_BESIDE_MODELS)
         elif node_id == "Pusher":
             self._fetch_versions()
 
