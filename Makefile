@@ -47,7 +47,7 @@ test: setup ## Fast tests: no network, account or GPU
 test-slow: setup ## Tests that train a model or run a whole pipeline
 	$(PYTEST) -m "slow and not real_data and not services" $(LONG_FIRST)
 
-test-services: setup ## Tests that start MariaDB and PostgreSQL (Debian: mariadb-server, postgresql)
+test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
 	$(BIN)/pytest -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure

@@ -106,6 +106,11 @@ def _code_digest(*more: str) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
+def push_destination(recipe: Recipe, root: str) -> str:
+    """The folder that gets a folder for each version of the model."""
+    return recipe.push.destination or os.path.join(root, "serving")
+
+
 def compile_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> Any:
     """What `create_pipeline` builds, as TFX's `pipeline_pb2.Pipeline`: everything that a NodeRunner needs."""
     return compiler.Compiler().compile(create_pipeline(recipe, examples, schema_file, root))
@@ -185,7 +190,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         },
     )
     transform.add_upstream_node(data_gate)
-    push_destination = recipe.push.destination or os.path.join(root, "serving")
+    pushed_to = push_destination(recipe, root)
     # Of the trials and of the Trainer alike.
     trained_on: dict[str, Any] = {
         "examples": example_gen.outputs["examples"],
@@ -204,7 +209,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
             "recipe": recipe.name,
             "data": os.path.basename(span.path if span else recipe.data.path or recipe.data.source),
         },
-        **_warm_start_digest(recipe.training.warm_start, push_destination),
+        **_warm_start_digest(recipe.training.warm_start, pushed_to),
     }
     # The model to start from, where the recipe says: the latest blessed one that this training did not make.
     base_model = None
@@ -271,7 +276,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=pushed_to)
         ),
         custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
     )
