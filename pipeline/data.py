@@ -138,8 +138,12 @@ def prepare(
     return folder, ingest(config.source, path, folder, options, progress, exclude=[root])
 
 
-def describe(folder: Path, config: DataConfig, task: str = features.CLASSIFICATION) -> Examples:
+def describe(
+    folder: Path, config: DataConfig, task: str = features.CLASSIFICATION, *, shards: bool = True
+) -> Examples:
     """What a folder of contract data holds; `task` is what it is to be used for.
+
+    Without `shards` these may be elsewhere, and the manifest is all that is looked at.
 
     Raises:
         DataRefusedError: A split or a shard is missing, there is but one class to tell apart, a class has no
@@ -148,7 +152,7 @@ def describe(folder: Path, config: DataConfig, task: str = features.CLASSIFICATI
     """
     split_sizes: dict[str, int] = {}
     if is_manifest(folder):
-        if not published_completely(folder):
+        if shards and not published_completely(folder):
             raise DataRefusedError(
                 f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
                 "interrupted, or the copy of the folder. Run the ingest, or the copy, again"

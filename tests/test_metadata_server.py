@@ -89,12 +89,12 @@ def test_two_nodes_at_once_write_to_one_server(tmp_path: Path) -> None:
         artifacts = sorted(kinds[artifact.type_id] for artifact in store.get_artifacts())
         assert artifacts == [
             *(
-                "DataBlessing",
                 "ExampleAnomalies",
                 "ExampleAnomalies",
                 "ExampleStatistics",
                 "Examples",
                 "Schema",
+                "Statistics",
             )
         ]
     # Nothing of the server's password is left beside the run.
