@@ -80,6 +80,9 @@ def highest_version(base_directory: str) -> int | None:
 
 def _same_model(model_path: str, path: str) -> bool:
     ours, theirs = (os.path.join(folder, "fingerprint.pb") for folder in (model_path, path))
+    # A push into a bucket that was killed.
+    if not fileio.exists(os.path.join(path, MODEL_FILE)):
+        return False
     # A folder that somebody else put there may have none.
     if not (fileio.exists(ours) and fileio.exists(theirs)):
         return False

@@ -16,6 +16,7 @@ from components.errors import UsageError
 from components.ingest import is_manifest
 from kubeflow.compile import check_image
 from pipeline.config import Recipe
+from pipeline.console import make_console, quiet_libraries
 from pipeline.data import Examples, describe
 from pipeline.vertex_config import VertexConfig, VertexTaskConfig
 from schemas import features
@@ -108,27 +109,27 @@ def _examples(recipe: Recipe) -> Examples:
 
 
 def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -> dict[str, Any]:
-    # Five seconds of TensorFlow and TFX.
-    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
-
-    from pipeline.definition import create_pipeline
-    from pipeline.vertex_nodes import OnVertex
-
     with tempfile.TemporaryDirectory() as folder:
         schema = write_schema(examples.class_names, Path(folder), examples.task)
-        pipeline = create_pipeline(
-            recipe, examples, str(schema), config.pipeline_root, OnVertex(config, image)
-        )
-    runner = v2.KubeflowV2DagRunner(
-        v2.KubeflowV2DagRunnerConfig(
-            display_name=recipe.name,
-            default_image=image,
-            default_commands=list(COMMAND),
-            # What kfp's own packages have since 2.0; the older one is for kfp-pipeline-spec below 0.1.14.
-            use_pipeline_spec_2_1=True,
-        )
-    )
-    job: dict[str, Any] = runner.run(pipeline, write_out=False)
+        with quiet_libraries(Path(folder) / "libraries.log", make_console(to_stderr=True)):
+            # Five seconds of TensorFlow and TFX.
+            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
+
+            from pipeline.definition import create_pipeline
+            from pipeline.vertex_nodes import OnVertex
+
+            on = OnVertex(config, image)
+            pipeline = create_pipeline(recipe, examples, str(schema), config.pipeline_root, on)
+            runner = v2.KubeflowV2DagRunner(
+                v2.KubeflowV2DagRunnerConfig(
+                    display_name=recipe.name,
+                    default_image=image,
+                    default_commands=list(COMMAND),
+                    # As kfp's own packages have it; TFX's other one is for kfp-pipeline-spec below 0.1.14.
+                    use_pipeline_spec_2_1=True,
+                )
+            )
+            job: dict[str, Any] = runner.run(pipeline, write_out=False)
     for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
         if "container" in executor:
             _settle(executor["container"], config.task(label.removesuffix("_executor")))
