@@ -3,6 +3,10 @@
 
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
+# All files of tests, those that take longest (in minutes) first: the test processes then end together.
+LONG := $(patsubst %,tests/test_%.py,kubeflow_run cluster failures detection_training run_digits tuner resume \
+	warm_start run_real_data)
+LONG_FIRST := --no-loadscope-reorder $(LONG) $(filter-out $(LONG),$(wildcard tests/test_*.py))
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
 # Test processes, each with a TensorFlow of its own: some 2 GiB.
 PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
@@ -23,7 +27,8 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-node-start bench-plain-tfx clean
+	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
+	bench-node-start bench-plain-tfx clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -40,13 +45,13 @@ test: setup ## Fast tests: no network, account or GPU
 	$(PYTEST) $(FAST)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
-	$(BIN)/pytest -m "slow and not real_data and not services"
+	$(PYTEST) -m "slow and not real_data and not services" $(LONG_FIRST)
 
-test-services: setup ## Tests that start a MariaDB server (Debian: mariadb-server)
+test-services: setup ## Tests that start MariaDB and PostgreSQL (Debian: mariadb-server, postgresql)
 	$(BIN)/pytest -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
-	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(BIN)/pytest -m real_data
+	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
 	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \
@@ -110,6 +115,9 @@ bench: setup ## Measure throughput
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/cpu_kernels.py
+
+bench-detector: setup ## Milliseconds of one photo by a pushed detector, and of its parts
+	$(BIN)/python benchmarks/detector.py
 
 bench-node-start: setup ## How soon a Kubeflow task is at work, against importing TFX
 	$(BIN)/python benchmarks/node_start.py

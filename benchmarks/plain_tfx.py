@@ -180,7 +180,7 @@ def main() -> int:
     outcomes: dict[str, list[Outcome]] = {"mirante": [], "plain": []}
     with tempfile.TemporaryDirectory(prefix="mirante-plain-") as name:
         folder = Path(name)
-        data, _ = prepare(recipe.data, folder)
+        data = prepare(recipe.data, folder).folder
         examples = describe(data, recipe.data)
         print(f"{workload}: {examples.split_sizes}, {recipe.training.epochs} epochs", flush=True)
         for number in range(arguments.rounds):

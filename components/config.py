@@ -5,6 +5,7 @@ Every class refuses unknown keys and is frozen; `pipeline.config` joins them to 
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import math
 import re
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -20,6 +22,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+from components import spans
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 # Strict: else `epochs: yes` would be one epoch.
@@ -77,11 +81,32 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+def _span_number(value: Any) -> Any:
+    """The span of a date, which YAML reads as one and JSON as a text; anything else as it is."""
+    if isinstance(value, str):
+        try:
+            value = datetime.date.fromisoformat(value)
+        except ValueError:
+            return value
+    is_date = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+    return spans.number_of_day(value) if is_date else value
+
+
 class DataConfig(Settings):
     """Where the examples come from, and when they are refused."""
 
     source: str = Field("folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord or voc")
-    path: str | None = Field(None, description="raw input, or a name for tfds; `--data` sets it")
+    path: str | None = Field(
+        None,
+        description="raw input, or a name for tfds; `--data` sets it; with {SPAN}, or {YYYY}, {MM} and {DD}, "
+        "the newest of several folders (components.spans)",
+    )
+    span: Annotated[NotNegative, BeforeValidator(_span_number)] | None = Field(
+        None, description="the span of such a path by its number, or by its date; the newest when null"
+    )
+    retired_classes: tuple[str, ...] = Field(
+        (), description="what the pushed model knows and a newer span need not have any more"
+    )
     splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
     split_names: dict[str, Literal["train", "eval", "test"]] = {}
     shards: Positive | None = None
@@ -99,6 +124,33 @@ class DataConfig(Settings):
         None, description="a .pbtxt that numbers the classes of boxes; without one they are sorted by name"
     )
     check_images: bool = Field(True, description="whether DataGate decodes every image")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_is_no_mapping(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(path := values.get("path"), dict):
+            raise ValueError(
+                f"path: expected a path, got a mapping, {path}: YAML reads a value that begins with a brace "
+                "as one; put ./ before it, as in ./{SPAN}"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _placeholders_fit_together(self) -> DataConfig:
+        if self.path is None:  # a parameter of the compiled pipeline may give it
+            return self
+        if not spans.is_pattern(self.path):
+            if self.span is not None:
+                raise ValueError(
+                    f"span: {self.span}, and the path has no {{SPAN}} and no {{YYYY}}, {{MM}} and {{DD}}: "
+                    f"{self.path}; leave one out, or write where in the path the span stands"
+                )
+            return self
+        try:
+            spans.check_pattern(self.path)
+        except ValueError as e:
+            raise ValueError(f"path: {e}") from e
+        return self
 
 
 class TransformConfig(Settings):
@@ -145,6 +197,9 @@ class DetectionConfig(Settings):
     matched_iou: Share = Field(0.5, description="an anchor that overlaps a box so much is to give it")
     unmatched_iou: Share = Field(
         0.4, description="one that overlaps none so much is background; those between do not count"
+    )
+    train_on_difficult: bool = Field(
+        False, description="whether difficult objects are to be found; else what is on them does not count"
     )
     classification_loss: Literal["focal", "hard_negative"] = Field(
         "focal", description="hard_negative: softmax over boxes and the worst of the background"

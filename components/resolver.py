@@ -11,19 +11,26 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.types import artifact, standard_component_specs
 
-from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
+from components.trainer.export import ASSETS_EXTRA, LABELS_FILE, TASK_FILE
+from schemas import features
 
 CANDIDATE = "candidate"
 MODEL = "model"
 MODEL_BLESSING = "model_blessing"
 
 
-def _class_list(model: artifact.Artifact) -> str | None:
-    path = os.path.join(model.uri, "Format-Serving", ASSETS_EXTRA, LABELS_FILE)
+def _beside(model: artifact.Artifact, name: str) -> str | None:
+    path = os.path.join(model.uri, "Format-Serving", ASSETS_EXTRA, name)
     if not fileio.exists(path):
         return None
     with fileio.open(path) as file:
-        return file.read()
+        return str(file.read())
+
+
+def _answers(model: artifact.Artifact) -> tuple[str, str | None]:
+    """What a model is asked: its task and its classes, as they are written beside it."""
+    # Before there were detectors no model said what it is for.
+    return (_beside(model, TASK_FILE) or features.CLASSIFICATION).strip(), _beside(model, LABELS_FILE)
 
 
 def _blessed_last(
@@ -41,11 +48,11 @@ def _blessed_last(
 
 
 class BaselineStrategy(resolver.ResolverStrategy):
-    """The model that was blessed last, other than the candidate, with the candidate's classes.
+    """The model that was blessed last, other than the candidate, for the candidate's task and classes.
 
     TFX's LatestBlessedModelStrategy gives the candidate itself once it was blessed, so that an identical
-    second run compares the model with itself and pushes it again. A model of another class list cannot be
-    compared at all; it is passed over.
+    second run compares the model with itself and pushes it again. A model of another task or class list
+    cannot be compared at all; it is passed over.
     """
 
     def resolve_artifacts(
@@ -63,11 +70,11 @@ class BaselineStrategy(resolver.ResolverStrategy):
         if not candidates:
             return {CANDIDATE: [], MODEL: [], MODEL_BLESSING: []}
         candidate = candidates[0]
-        classes = _class_list(candidate)
+        answers = _answers(candidate)
         model, blessing = _blessed_last(
             input_dict.get(MODEL, []),
             input_dict.get(MODEL_BLESSING, []),
-            lambda other: other.id != candidate.id and _class_list(other) == classes,
+            lambda other: other.id != candidate.id and _answers(other) == answers,
         )
         return {CANDIDATE: candidates, MODEL: model, MODEL_BLESSING: blessing}
 

@@ -7,7 +7,6 @@ from components.config import (
     AugmentationConfig,
     ModelConfig,
     TrainingConfig,
-    TransformConfig,
     TunerConfig,
 )
 
@@ -18,7 +17,6 @@ _WITH_BOXES = ("zoom_out", "object_crop")
 
 def check_fits_task(
     task: str,
-    transform: TransformConfig,
     model: ModelConfig,
     training: TrainingConfig,
     tuner: TunerConfig | None,
@@ -52,11 +50,6 @@ def check_fits_task(
         )
     if not is_detection:
         return
-    if transform.resize == "pad":
-        raise ValueError(
-            "transform.resize: pad changes where boxes are, and what is served counts from the whole image: "
-            "take bilinear"
-        )
     if training.label_smoothing:
         raise ValueError(
             f"training.label_smoothing: a detector's losses know none, got {training.label_smoothing}: leave "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, K
 from pipeline.nodes import upstream
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
+_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
 
@@ -45,6 +47,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     root = pipeline_root(recipe)
     _check_paths(recipe)
+    _check_secrets(recipe)
     define = _pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler
@@ -90,14 +93,22 @@ def pipeline_root(recipe: Recipe) -> str:
 
 
 def _on_volume(path: str, config: KubeflowConfig) -> bool:
-    return any(f"{path}/".startswith(f"{volume.mount_path.rstrip('/')}/") for volume in config.volumes)
+    below = f"{posixpath.normpath(path)}/"
+    return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in config.volumes)
 
 
 def _check_paths(recipe: Recipe) -> None:
     """Refuses paths that mean something on this machine only."""
+    metadata_file = recipe.kubeflow.metadata.path
+    if metadata_file is not None and not _on_volume(metadata_file, recipe.kubeflow):
+        raise UsageError(
+            f"kubeflow.metadata.path: {metadata_file} is on no volume: every task would have a store of its "
+            "own. Give a file below a mount_path of kubeflow.volumes"
+        )
     warm_start = recipe.training.warm_start
     paths = {
         "data.path": recipe.data.path,
+        "data.label_map": recipe.data.label_map,
         "model.weights": None if recipe.model.weights == "imagenet" else recipe.model.weights,
         "push.destination": recipe.push.destination,
         "training.warm_start.from": (
@@ -113,6 +124,25 @@ def _check_paths(recipe: Recipe) -> None:
                 f"{key}: {path} is relative, and the tasks have no such folder: give it as they see it, e.g. "
                 f"{pipeline_root(recipe)}/{path}"
             )
+
+
+def _check_secrets(recipe: Recipe) -> None:
+    """Refuses addresses with a password in them: the package, and whoever sees it, would have it."""
+
+    def walk(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, below in value.items():
+                walk(f"{key}.{name}" if key else str(name), below)
+        elif isinstance(value, list | tuple):
+            for number, below in enumerate(value):
+                walk(f"{key}.{number}", below)
+        elif isinstance(value, str) and _WITH_PASSWORD.search(value):
+            raise UsageError(
+                f"{key}: an address with a password in it, which would stand in the package for all to read: "
+                "leave it out, and give the password as a variable by kubeflow.tasks.<node>.secrets"
+            )
+
+    walk("", recipe.model_dump())
 
 
 def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:

@@ -46,7 +46,7 @@ _KNOBS = (
 def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
     """The parameters of a recipe's pipeline, in the order of the form."""
     root = "Folder on a volume: artifacts, metadata, models."
-    data = "Raw images, or contract TFRecords."
+    data = "Raw images, or contract TFRecords; with {SPAN} in it the newest of several folders."
     pushed = "Versioned folder of TF Serving; <pipeline_root>/serving when empty."
     more = 'Any other keys of the recipe, as {"training.patience_epochs": 3}.'
     values = recipe.model_dump()

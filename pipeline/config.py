@@ -109,7 +109,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _parts_fit_the_task(self) -> Recipe:
-        check_fits_task(self.task, self.transform, self.model, self.training, self.tuner)
+        check_fits_task(self.task, self.model, self.training, self.tuner)
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ from components.ingest import (
 from components.ingest.example import parse_example
 from components.ingest.sources import source_named, tfds
 from components.ingest.tfrecord import read_records
+from components.spans import Span, find_span, is_pattern
+from pipeline.ingested_spans import ingested_as, remove_others
 from pipeline.shards import Found, look_into_shards
 from schemas import features
 
@@ -45,6 +47,8 @@ class Examples:
         split_sizes: Images by split; empty where no manifest tells.
         task: `classification` or `detection`.
         max_boxes: The largest number of boxes of one image; 0 for classification.
+        span: Which span `folder` is, where the recipe's path has placeholders: a folder of those that
+            `span.pattern` finds below `span.base`.
     """
 
     folder: Path
@@ -53,6 +57,22 @@ class Examples:
     split_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     task: str = features.CLASSIFICATION
     max_boxes: int = 0
+    span: Span | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A folder of contract data.
+
+    Attributes:
+        folder: Where it is.
+        ingested: What ingest said; None where the data came as contract data.
+        span: As in `Examples`.
+    """
+
+    folder: Path
+    ingested: IngestResult | None
+    span: Span | None = None
 
 
 def is_contract_data(folder: Path) -> bool:
@@ -90,10 +110,11 @@ def check_config(config: DataConfig, task: str = features.CLASSIFICATION) -> Non
     """Looks at what a recipe's `data` part says, not at the data.
 
     Raises:
-        UsageError: The shares of the splits do not make sense, `path` is nothing that `source` reads, or the
-            source's data are for another task.
+        UsageError: The shares of the splits do not make sense, `path` is nothing that `source` reads or has
+            no such span, or the source's data are for another task.
     """
     ingest_options(config)
+    config, _ = _at_span(config)
     tasks = source_named(config.source).tasks
     if task not in tasks and (config.path is None or _is_name(config) or _ready(config) is None):
         gives = "boxes" if features.DETECTION in tasks else "one class an image"
@@ -103,6 +124,14 @@ def check_config(config: DataConfig, task: str = features.CLASSIFICATION) -> Non
         )
     if not _is_name(config) and _ready(config) is None:
         check_input(config.source, Path(config.path) if config.path is not None else None)
+
+
+def _at_span(config: DataConfig) -> tuple[DataConfig, Span | None]:
+    """The config with the path of the span that it asks for, and that span; both as they are without one."""
+    if config.path is None or not is_pattern(config.path):
+        return config, None
+    span = find_span(config.path, config.span)
+    return config.model_copy(update={"path": span.path}), span
 
 
 def _is_name(config: DataConfig) -> bool:
@@ -121,29 +150,45 @@ def _ready(config: DataConfig) -> Path | None:
 
 def prepare(
     config: DataConfig, root: Path, progress: Callable[[str, int, int], None] | None = None
-) -> tuple[Path, IngestResult | None]:
+) -> Prepared:
     """The folder of contract data, ingested to `root/data` first where `config.path` is raw.
 
-    Returns:
-        The folder, and what ingest said (None where the data came as contract data).
+    Where that has placeholders, the newest span is taken, or the one that `config.span` asks for; it is
+    ingested to a folder of its own below `root/data`.
 
     Raises:
-        UsageError, DataRefusedError: From ingest.
+        UsageError, DataRefusedError: From ingest; or there is no such span.
     """
+    config, span = _at_span(config)
     if ready := _ready(config):
-        return ready, None
+        return Prepared(ready, None, span)
     folder = root / "data"
+    if span is None:
+        remove_others(folder, None)
+    else:
+        span = ingested_as(span, folder)
+        folder = Path(span.path)
     path = Path(config.path) if config.path is not None else None
     options = ingest_options(config)
-    return folder, ingest(config.source, path, folder, options, progress, exclude=[root])
+    return Prepared(folder, ingest(config.source, path, folder, options, progress, exclude=[root]), span)
 
 
 def describe(
-    folder: Path, config: DataConfig, task: str = features.CLASSIFICATION, *, shards: bool = True
+    folder: Path,
+    config: DataConfig,
+    task: str = features.CLASSIFICATION,
+    span: Span | None = None,
+    *,
+    shards: bool = True,
 ) -> Examples:
-    """What a folder of contract data holds; `task` is what it is to be used for.
+    """What a folder of contract data holds.
 
-    Without `shards` these may be elsewhere, and the manifest is all that is looked at.
+    Args:
+        folder: The folder.
+        config: Says what is asked of it.
+        task: What it is to be used for.
+        span: Which span it is, where it is one.
+        shards: Whether they are there; where not, the manifest is all that is looked at.
 
     Raises:
         DataRefusedError: A split or a shard is missing, there is but one class to tell apart, a class has no
@@ -194,9 +239,7 @@ def describe(
             "images in a folder for each class?"
         )
     _refuse_classes_without_images(folder, class_names, found.counts, config)
-    return Examples(
-        folder, found.patterns, tuple(class_names), split_sizes, task=task, max_boxes=found.max_boxes
-    )
+    return Examples(folder, found.patterns, tuple(class_names), split_sizes, task, found.max_boxes, span)
 
 
 def _refuse_classes_without_images(

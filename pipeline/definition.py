@@ -29,6 +29,7 @@ from tfx.proto import (
     distribution_validator_pb2,
     example_gen_pb2,
     pusher_pb2,
+    range_config_pb2,
     trainer_pb2,
     transform_pb2,
 )
@@ -132,15 +133,19 @@ def create_pipeline(
     # What of the code decides what is learned, beside that of every task.
     of_task = ("detection",) if recipe.task == "detection" else ()
     code_sha256 = _code_digest(*of_task)
-    # Bring in the records: the three splits that ingest made.
+    # Bring in the records: the three splits that ingest made, of the span that was chosen.
+    span = examples.span
     example_gen = ImportExampleGen(
-        input_base=vertex.config.data_root if vertex else str(examples.folder),
+        input_base=vertex.config.data_root if vertex else span.base if span else str(examples.folder),
         input_config=example_gen_pb2.Input(
             splits=[
-                example_gen_pb2.Input.Split(name=split, pattern=examples.patterns[split])
+                example_gen_pb2.Input.Split(
+                    name=split, pattern=os.path.join(span.pattern if span else "", examples.patterns[split])
+                )
                 for split in features.SPLITS
             ]
         ),
+        range_config=_that_span(span.number) if span else None,
     )
     # The curated schema, with the data set's class list as the label's domain.
     if vertex:
@@ -207,7 +212,7 @@ def create_pipeline(
         "checkpoints": os.path.join(root, CHECKPOINTS_FOLDER),
         "about": {
             "recipe": recipe.name,
-            "data": os.path.basename(recipe.data.path or recipe.data.source),
+            "data": os.path.basename(span.path if span else recipe.data.path or recipe.data.source),
         },
         **({} if vertex else _warm_start_digest(recipe.training.warm_start, push_destination)),
     }
@@ -319,6 +324,13 @@ def create_pipeline(
         ],
         enable_cache=True,
         beam_pipeline_args=list(BEAM_PIPELINE_ARGS),
+    )
+
+
+def _that_span(number: int) -> range_config_pb2.RangeConfig:
+    """That span and no other: a newer one may arrive after the schema was made of this one's classes."""
+    return range_config_pb2.RangeConfig(
+        static_range=range_config_pb2.StaticRange(start_span_number=number, end_span_number=number)
     )
 
 

@@ -17,6 +17,7 @@ from pipeline import data
 from pipeline.best import write_best
 from pipeline.config import Recipe
 from pipeline.console import progress_bar
+from pipeline.ingested_spans import compare_classes, remove_others, served_classes
 
 
 @dataclasses.dataclass
@@ -34,33 +35,63 @@ class RunResult:
     pushed_model: str | None = None
     per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
     sample_image: str | None = None
+    span: int | None = None
     log: str | None = None
     error: str | None = None
 
 
-def prepare_data(recipe: Recipe, root: Path, console: Console) -> Path:
-    """Ingests what the recipe reads, where it is raw, and tells how much there is; returns the data folder.
+def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
+    """Ingests what the recipe reads, where it is raw, tells how much there is, and looks at it.
 
     Raises:
-        UsageError, DataRefusedError: From ingest.
+        UsageError, DataRefusedError: From ingest, or what it gave cannot be trained on.
     """
     began = time.monotonic()
     with progress_bar(console) as progress:
-        folder, ingested = data.prepare(recipe.data, root, progress)
+        prepared = data.prepare(recipe.data, root, progress)
+    if prepared.span is not None:
+        console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
+    _tell_of_data(prepared, console, time.monotonic() - began)
+    examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span)
+    _warn_of_boxes(recipe, examples, console)
+    if examples.span is not None:
+        served = served_classes(recipe.push.destination or str(root / "serving"))
+        what = f"{examples.span} of {recipe.data.path}"
+        warning = compare_classes(what, examples.class_names, served, recipe.data.retired_classes)
+        if warning:
+            console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+        remove_others(root / "data", examples.folder)
+    return examples
+
+
+def _tell_of_data(prepared: data.Prepared, console: Console, seconds: float) -> None:
+    ingested = prepared.ingested
     if ingested is None:
-        console.print(f"  data        {folder} (TFRecords, read as they are)", soft_wrap=True, markup=False)
-        return folder
+        console.print(
+            f"  data        {prepared.folder} (TFRecords, read as they are)", soft_wrap=True, markup=False
+        )
+        return
     for warning in ingested.warnings:
         console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
     counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
-    how = "unchanged" if ingested.unchanged else f"ingested in {time.monotonic() - began:.1f} s"
+    how = "unchanged" if ingested.unchanged else f"ingested in {seconds:.1f} s"
     rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
     console.print(
         f"  data        {counts} images of {len(ingested.class_names)} classes, {how}{rejected}",
         soft_wrap=True,
         markup=False,
     )
-    return folder
+
+
+def _warn_of_boxes(recipe: Recipe, examples: data.Examples, console: Console) -> None:
+    bound = recipe.model.detection.max_boxes
+    if bound is not None and bound < examples.max_boxes:
+        console.print(
+            f"  warning     model.detection.max_boxes is {bound}, an image has {examples.max_boxes} boxes: "
+            "what an image has beyond is not taught and counts as background",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def run_nodes(
@@ -168,6 +199,5 @@ def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
     last = traceback.format_exception_only(type(error), error)[-1].strip()
-    raise MiranteError(
-        f"{node_id} failed: {last}\nThe whole story is {'in ' + log if log else 'above'}"
-    ) from error
+    more = f"\nThe whole story is in {log}" if log else " (the whole story is above)"
+    raise MiranteError(f"{node_id} failed: {last}{more}") from error

@@ -21,7 +21,10 @@ PASSWORD_VARIABLE = "MIRANTE_METADATA_PASSWORD"
 _PORTS = {"mysql": 3306, "postgresql": 5432}
 _NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_SECRET_LIKE = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(_|$)", re.I)
+_HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)?$"
+_SECRET_LIKE = re.compile(
+    r"(PASSWORD|PASSWD|_PWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)(_|$)", re.I
+)
 
 # YAML reads `cpu: 2` as a number.
 Quantity = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
@@ -50,6 +53,16 @@ class TolerationConfig(Settings):
     operator: Literal["Equal", "Exists"] = "Equal"
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TolerationConfig:
+        if self.operator == "Equal" and not self.key:
+            raise ValueError(
+                "key: operator Equal compares one, got none; Exists without a key takes all taints"
+            )
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError(f"value: operator Exists takes none, got {self.value!r}: leave it out")
+        return self
 
 
 class GpuConfig(Settings):
@@ -94,8 +107,9 @@ class TaskConfig(Settings):
     def _parts_fit_together(self) -> TaskConfig:
         if self.gpu and self.tpu:
             raise ValueError("tpu: a task has GPUs or a TPU, got both: leave one out")
-        for name in self.env:
-            if _SECRET_LIKE.search(name):
+        for name, value in self.env.items():
+            # A path of a mounted file is none, such as that of GOOGLE_APPLICATION_CREDENTIALS.
+            if _SECRET_LIKE.search(name) and not value.startswith("/"):
                 raise ValueError(
                     f"env.{name}: looks like a secret, and would stand in the compiled pipeline for all to "
                     f"read: give it by secrets, e.g. {{{name}: {{secret: NAME, key: KEY}}}}"
@@ -115,7 +129,7 @@ class MetadataConfig(Settings):
         description="SQLite's file on a ReadWriteOnce volume; when unset <pipeline_root>/metadata.sqlite, "
         "and the tasks run one at a time",
     )
-    host: str = ""
+    host: Annotated[str, Field(pattern=_HOST)] = Field("", description="a name or an address, without port")
     port: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
     database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "mirante"
     user: SecretKey | None = None
@@ -143,6 +157,9 @@ class MetadataConfig(Settings):
             raise ValueError(f"host: {self.type} needs one, e.g. the service mysql.kubeflow.svc")
         elif self.path is not None:
             raise ValueError(f"path: this is for sqlite, got type: {self.type}")
+        if self.type == "postgresql" and self.database != self.database.lower():
+            # It would be made in small letters, and then looked for as it is written.
+            raise ValueError(f"database: small letters only with postgresql, got {self.database}")
         return self
 
 
@@ -168,11 +185,11 @@ class KubeflowConfig(Settings):
 
     @model_validator(mode="after")
     def _names_are_of_nodes(self) -> KubeflowConfig:
-        known = (INGEST, *NODE_IDS, *OPTIONAL_NODE_IDS)
-        named = [("tasks", name) for name in self.tasks]
-        named += [("together", name) for names in self.together for name in names]
-        for part, name in named:
-            if name not in known or (part == "together" and name == INGEST):
+        nodes: tuple[str, ...] = (*NODE_IDS, *OPTIONAL_NODE_IDS)
+        named = [("tasks", name, (INGEST, *nodes)) for name in self.tasks]
+        named += [("together", name, nodes) for names in self.together for name in names]
+        for part, name, known in named:
+            if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f": did you mean {near[0]!r}?" if near else "."
                 raise ValueError(f"{part}: there is no node {name!r}{hint} Known here: {', '.join(known)}")
@@ -180,7 +197,7 @@ class KubeflowConfig(Settings):
         for name in shared:
             if shared.count(name) > 1:
                 raise ValueError(f"together: {name} stands there twice")
-        mount_paths = [volume.mount_path for volume in self.volumes]
+        mount_paths = [volume.mount_path.rstrip("/") for volume in self.volumes]
         if len(set(mount_paths)) < len(mount_paths):
             raise ValueError(f"volumes: two of them have one mount_path, got {', '.join(mount_paths)}")
         return self

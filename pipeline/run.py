@@ -129,8 +129,8 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
-        examples_folder = prepare_data(recipe, root, console)
-        examples = data.describe(examples_folder, recipe.data, recipe.task)
+        examples = prepare_data(recipe, root, console)
+        result.span = examples.span.number if examples.span else None
         console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
         schema_file = write_schema(examples.class_names, root / "schema", examples.task)
         with console.status("loading TFX"):

@@ -23,9 +23,14 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
+from pipeline.later import IN_A_TASK, import_later
 
 _INTERMEDIATE = "pipeline.pb"
 _PLAN = "plan.json"
+_IN_THE_PACKAGE = (
+    "which tasks there are, and what each asks of the cluster, stands in the package; "
+    "`mirante compile --set` makes another"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,30 +72,45 @@ def ingest(
         SystemExit: The task failed; the last line of its log says why.
     """
     with _told(INGEST, run_id, pipeline_root) as console:
-        from pipeline import data
+        from pipeline import data, metadata_store
         from pipeline.config import override, resolve
         from pipeline.execution import prepare_data
         from pipeline.nodes import node_ids
         from schemas.curated import write_schema
 
         values = json.loads(recipe)
+        has_tasks = node_ids(resolve(json.loads(recipe), "the package", elsewhere=True))
         for key, value in settings.items():
             override(values, key, None if value == "" else value, f"parameter for {key}")
         for key, value in overrides.items():
+            if str(key).strip().partition(".")[0] == "kubeflow":
+                raise UsageError(f"overrides: {key}: {_IN_THE_PACKAGE}")
             override(values, str(key), value, f"overrides: {key}")
         resolved = resolve(values, "the run's parameters")
+        if added := set(node_ids(resolved)).symmetric_difference(has_tasks):
+            raise UsageError(
+                f"overrides: with them the pipeline's nodes are others ({', '.join(sorted(added))}): "
+                f"{_IN_THE_PACKAGE}"
+            )
         folder = _run_folder(pipeline_root, run_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UsageError(
+                f"pipeline_root: user {os.getuid()} cannot write to {pipeline_root}: {e.strerror}. Is a "
+                "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
+                "kubeflow/manifests/volume.yaml hands it over"
+            ) from e
         data.check_config(resolved.data, resolved.task)
-        data_folder = prepare_data(resolved, Path(pipeline_root), console)
-        examples = data.describe(data_folder, resolved.data, resolved.task)
+        kubeflow = resolved.kubeflow
+        metadata_store.require_store(kubeflow.metadata, pipeline_root, os.environ)
+        examples = prepare_data(resolved, Path(pipeline_root), console)
         schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
         from pipeline.definition import compile_pipeline
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), pipeline_root)
-        kubeflow = resolved.kubeflow
         plan = _Plan(
             resolved.name,
             list(examples.class_names),
@@ -104,7 +124,8 @@ def ingest(
         from pipeline.node import Output
         from pipeline.views import view_of
 
-        seen = view_of(INGEST, {"data": Output(str(examples.folder), {})}, examples.class_names)
+        about = {"span": str(examples.span)} if examples.span else {}
+        seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
         Path(view.path).write_text(seen.html, encoding="utf-8")
 
 
@@ -147,7 +168,8 @@ def run_nodes(
                 f"there is no planned run in {folder}: did the task Ingest write to the same volume? "
                 "kubeflow.volumes of the recipe names the volumes of all tasks"
             ) from e
-        store = metadata_store.store(MetadataConfig.model_validate(plan.metadata), pipeline_root, os.environ)
+        config = MetadataConfig.model_validate(plan.metadata)
+        store = metadata_store.require_store(config, pipeline_root, os.environ)
         if plan.workers is not None:
             request_workers(WorkerPodsConfig.model_validate(plan.workers))
         nodes = NodeRunner(intermediate, store, run_id)
@@ -183,6 +205,8 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
+    for name in IN_A_TASK:
+        import_later(name)
     console = make_console(to_stderr=False)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
@@ -202,7 +226,7 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
         _fail(console, str(e), e.exit_code)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
         traceback.print_exc()
-        _fail(console, f"{what} failed: {type(e).__name__}: {e}\nThe whole story is above", 1)
+        _fail(console, f"{what} failed: {type(e).__name__}: {e} (the whole story is above)", 1)
     else:
         console.print(f"{what}: done", markup=False, soft_wrap=True)
     finally:

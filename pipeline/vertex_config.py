@@ -12,7 +12,7 @@ from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
 
 # A folder of a bucket, or a bucket.
 BucketFolder = Annotated[
-    str, Field(pattern=r"^gs://[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9](/[^/\s\"'\\]+)*$", max_length=1000)
+    str, Field(pattern=r"^gs://[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9](/[^/\s\"'\\{}]+)*$", max_length=1000)
 ]
 MachineType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*$")]
 ServiceAccount = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.gserviceaccount\.com$")]

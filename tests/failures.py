@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -278,6 +279,26 @@ def foreign_files(here: Path) -> None:
     (here / "data" / "thesis.doc").write_text("mine")
 
 
+def spans(*others: str) -> Callable[[Path], None]:
+    """Photos of cats and dogs in two spans, and more folders."""
+
+    def prepare(here: Path) -> None:
+        photos(here)
+        for name in ("span-1", "span-2"):
+            shutil.copytree(here / "photos", here / "belt" / name)
+        for name in others:
+            (here / "belt" / name).mkdir()
+
+    return prepare
+
+
+def a_span_without_owls(here: Path) -> None:
+    spans()(here)
+    labels = here / "runs" / "folder" / "serving" / "17" / "assets.extra" / "labels.txt"
+    labels.parent.mkdir(parents=True)
+    labels.write_text("cats\ndogs\nowls\n")
+
+
 def no_label_and_no_picture(here: Path) -> None:
     made = shards(here)
     unlabelled = {name: value for name, value in values_of(1, "dog", 300).items() if "class" not in name}
@@ -379,6 +400,11 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "COCO file cut off": cut_coco_file,
     "a CSV with half a box": csv_with_half_a_box,
     "output holds other files": foreign_files,
+    "no folder that the placeholders match": photos,
+    "placeholders that cannot go together": None,
+    "a span that is not there": spans(),
+    "a folder that is no span": spans("span-3.part"),
+    "a span without a class of the pushed model": a_span_without_owls,
     "a network of one's own that is not there": None,
     "no such weights file": photos,
     "weights file is no HDF5": no_hdf5,

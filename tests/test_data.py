@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from components.config import DataConfig
 from components.errors import DataRefusedError, UsageError
 from components.ingest import ingest
 from components.ingest.tfrecord import frame
+from pipeline.config import load_recipe
 from pipeline.data import check_config, describe, write_sample
+from pipeline.execution import prepare_data
 from tests import boxes, failures
 
 
@@ -68,6 +72,13 @@ def test_boxes_are_described(tmp_path: Path) -> None:
     assert (examples.task, examples.class_names, examples.max_boxes) == ("detection", ("cat", "dog"), 3)
     assert sum(examples.split_sizes.values()) == 60
     assert Path(write_sample(examples, tmp_path)).read_bytes().startswith(b"\x89PNG")
+    # An image is brought to so many boxes, unless the recipe says fewer: then it is told.
+    for bound, told in (({}, False), ({"max_boxes": 3}, False), ({"max_boxes": 2}, True)):
+        said = io.StringIO()
+        recipe = load_recipe("voc", [f"model.detection={bound}"], str(tmp_path / "data"), elsewhere=True)
+        assert prepare_data(recipe, tmp_path / "root", Console(file=said)) == examples
+        warning = "warning     model.detection.max_boxes is 2, an image has 3 boxes"
+        assert (warning in said.getvalue()) == told
     # The same without the manifest, as other people's records are.
     (tmp_path / "data" / "manifest.json").unlink()
     bare = describe(tmp_path / "data", DataConfig(), "detection")

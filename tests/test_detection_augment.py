@@ -29,7 +29,8 @@ def with_boxes(count: int = 16) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = rng.integers(0, PX // 2, 2)
         width, height = rng.integers(12, PX // 2 + 1, 2)
         images[number, y : y + height, x : x + width, 0] = 1.0
-        targets[number, 0] = [x / PX, y / PX, (x + width) / PX, (y + height) / PX, 1 + number % 2]
+        label = (1, 2, -1)[number % 3]  # the last one difficult
+        targets[number, 0] = [x / PX, y / PX, (x + width) / PX, (y + height) / PX, label]
     return tf.constant(images), tf.constant(targets)
 
 
@@ -128,6 +129,7 @@ def test_what_is_left_of_boxes_by_hand() -> None:
                 [0.5, 0.5, 1.0, 1.0, 1.0],  # inside
                 [0.4, 0.5, 0.8, 1.0, 2.0],  # its centre is, a quarter is cut off
                 [0.1, 0.5, 0.8, 1.0, 3.0],  # its centre is not
+                [0.5, 0.0, 1.0, 0.5, -1.0],  # inside, and difficult
                 [0.0, 0.0, 0.0, 0.0, 0.0],
             ]
         ]
@@ -135,4 +137,6 @@ def test_what_is_left_of_boxes_by_hand() -> None:
     left = seen_in(targets, tf.constant([[0.5, 0.0, 1.0, 1.0]])).numpy()[0]
     np.testing.assert_allclose(left[0], [0.0, 0.5, 1.0, 1.0, 1.0], atol=1e-6)
     np.testing.assert_allclose(left[1], [0.0, 0.5, 0.6, 1.0, 2.0], atol=1e-6)
-    np.testing.assert_array_equal(left[2:], 0)
+    np.testing.assert_array_equal(left[2], 0)
+    np.testing.assert_allclose(left[3], [0.0, 0.0, 1.0, 0.5, -1.0], atol=1e-6)
+    np.testing.assert_array_equal(left[4], 0)

@@ -10,7 +10,17 @@ import tensorflow as tf
 
 from components.config import DetectionConfig
 from components.detection.anchors import make_anchors, scales, shapes
-from components.detection.boxes import area, clip, decode, encode, giou, iou, pairwise_iou
+from components.detection.boxes import (
+    area,
+    clip,
+    decode,
+    encode,
+    giou,
+    iou,
+    out_of,
+    pairwise_iou,
+    seen_from,
+)
 from components.detection.matching import match
 
 UNIT = [0.0, 0.0, 1.0, 1.0]
@@ -164,6 +174,43 @@ def test_between_both_bounds_an_anchor_does_not_count() -> None:
     matches = matched([[0.0, 0.0, 1.0, 0.5]], [1], anchors)
     assert matches.labels.numpy().tolist() == [[1, 0, 0, 1]]
     assert matches.counted.numpy().tolist() == [[1, 0, 1, 1]]
+
+
+def test_what_is_on_a_difficult_object_does_not_count() -> None:
+    # The difficult box is 0.6 of the first anchor; the other one is the last anchor.
+    spared, box = [0.0, 0.0, 0.3, 0.5], [0.5, 0.5, 1.0, 1.0]
+    matches = matched([spared, box], [-1, 2])
+    assert matches.labels.numpy().tolist() == [[0, 0, 0, 2]]
+    assert matches.counted.numpy().tolist() == [[0, 1, 1, 1]]
+    # A twentieth of an anchor: what it overlaps most is spared too, as it would be its.
+    matches = matched([[0.9, 0.9, 1.0, 1.0]], [-1])
+    assert matches.labels.numpy().tolist() == [[0, 0, 0, 0]]
+    assert matches.counted.numpy().tolist() == [[1, 1, 1, 0]]
+
+
+def test_a_difficult_object_takes_no_anchor_from_others() -> None:
+    # It is the first anchor to the edge, and the other box is 0.6 of it.
+    spared, box = [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.3, 0.5]
+    matches = matched([spared, box], [-1, 2])
+    assert matches.labels.numpy().tolist() == [[2, 0, 0, 0]]
+    assert matches.counted.numpy().tolist() == [[1, 1, 1, 1]]
+    np.testing.assert_allclose(matches.boxes[0, 0], box)
+
+
+def test_difficult_objects_may_be_trained_on() -> None:
+    spared, box = [0.0, 0.0, 0.3, 0.5], [0.5, 0.5, 1.0, 1.0]
+    config = DetectionConfig(train_on_difficult=True)
+    matches = match(tf.constant([[spared, box]]), tf.constant([[-1, 2]]), QUARTERS, config)
+    assert matches.labels.numpy().tolist() == [[1, 0, 0, 2]]
+    assert matches.counted.numpy().tolist() == [[1, 1, 1, 1]]
+
+
+def test_a_window_of_an_image_and_back() -> None:
+    # The lower half: a box of its middle is at 3/8 to 5/8 and 5/8 to 7/8 of the image.
+    half, seen = tf.constant([0.0, 0.5, 1.0, 1.0]), tf.constant([0.375, 0.25, 0.625, 0.75])
+    whole = out_of(seen, half)
+    np.testing.assert_allclose(whole, [0.375, 0.625, 0.625, 0.875])
+    np.testing.assert_allclose(seen_from(whole, half), seen)
 
 
 def test_an_image_without_boxes_is_background() -> None:

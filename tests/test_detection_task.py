@@ -13,6 +13,7 @@ from components.detection.boxes import encode
 from components.detection.guard import DetectionGuard
 from components.detection.inputs import pack, unpack
 from components.detection.task import Detection, hits
+from components.errors import DataRefusedError
 from components.trainer.guard import NotLearningError
 from components.trainer.levels import Levels
 from components.trainer.pictures import grid
@@ -108,11 +109,53 @@ def test_who_says_what_is_asked_for_loses_nothing_and_finds_everything() -> None
     assert detection.judge(truth, found) == {"map_50": pytest.approx(1.0)}
 
 
+def test_what_is_said_on_a_difficult_object_costs_nothing() -> None:
+    detection, truth = task(), targets(A, B, labels=[1, -2])
+    learned = task(train_on_difficult=True)
+    outputs = perfect(detection, truth)
+    # Anything at all, where the difficult object is.
+    anchors, sparing = tf.constant(detection.anchors), tf.constant(truth)
+    from components.detection.matching import match
+
+    on_it = match(*unpack(sparing), anchors, detection.config).counted.numpy() == 0
+    both = match(*unpack(tf.abs(sparing)), anchors, detection.config)
+    on_it &= (both.labels.numpy() == 2) | (both.counted.numpy() == 0)
+    assert 1 <= on_it.sum() < 100
+    outputs[on_it] = 5.0
+    assert float(detection.measure(truth, outputs)["loss"][0]) == pytest.approx(0.0, abs=1e-4)
+    assert float(learned.measure(truth, outputs)["loss"][0]) > 1.0
+    assert float(learned.measure(truth, perfect(learned, truth))["loss"][0]) == pytest.approx(0.0, abs=1e-4)
+
+
 def test_the_loss_is_that_of_classes_and_of_boxes_by_its_weight() -> None:
     detection, truth = task(box_weight=3.0), targets(A)
     outputs = tf.random.stateless_normal([1, len(detection.anchors), 6], [0, 1])
     measured = {name: float(value[0]) for name, value in detection.measure(truth, outputs).items()}
     assert measured["loss"] == pytest.approx(measured["class_loss"] + 3 * measured["box_loss"], rel=1e-5)
+
+
+def test_difficult_objects_need_not_be_found() -> None:
+    # Precision 1 up to a recall of 1 whether the difficult one is found, twice, or not.
+    truth = targets(A, B, labels=[1, -1])
+    assert map_50(truth, (A, 0.9, 1)) == pytest.approx(1.0)
+    assert map_50(truth, (B, 0.9, 1), (B, 0.85, 1), (A, 0.8, 1)) == pytest.approx(1.0)
+    assert map_50(truth, (C, 0.9, 1), (A, 0.8, 1)) == pytest.approx(0.5)
+
+
+def test_boxes_are_shares_of_the_image_and_not_of_what_it_was_padded_to() -> None:
+    # The image is the middle half of the frame: y of 1/4 to 3/4.
+    detection, truth = task(), targets([0.1, 0.3, 0.6, 0.7], [0.2, 0.0, 0.5, 0.24], labels=[1, 2])
+    outputs = tf.constant(perfect(detection, truth))
+    frame = tf.constant([[0.0, 0.25, 1.0, 0.75]])
+    found = {name: value.numpy()[0] for name, value in detection.predict(outputs, frame).items()}
+    np.testing.assert_allclose(found["boxes"][0], [0.1, 0.1, 0.6, 0.9], atol=1e-5)
+    # The second one is on the padding alone.
+    assert found["labels"].tolist() == [1] + [0] * 99
+    # One that begins there is cut off at the image's edge.
+    truth = targets([0.1, 0.0, 0.6, 0.7])
+    outputs = tf.constant(perfect(detection, truth))
+    found = {name: value.numpy()[0] for name, value in detection.predict(outputs, frame).items()}
+    np.testing.assert_allclose(found["boxes"][0], [0.1, 0.0, 0.6, 0.9], atol=1e-5)
 
 
 # --- the guard
@@ -124,6 +167,14 @@ def test_guessing_is_the_best_answer_that_does_not_look() -> None:
     at_first = np.zeros((2, len(detection.anchors), 6), np.float32)
     at_first[..., 4:] = -math.log(99)
     assert 0 < guard._guessing_loss <= float(np.mean(detection.measure(truth, at_first)["loss"])) + 1e-4
+
+
+def test_a_class_that_is_difficult_everywhere_is_refused() -> None:
+    some = np.concatenate([targets(A, B, labels=[1, -2]), targets(A, labels=[2])])
+    task().guard(GuardConfig(), some, some)
+    with pytest.raises(DataRefusedError, match="all objects of the class 'dog' are marked difficult"):
+        task().guard(GuardConfig(), some[:1], some)
+    task(train_on_difficult=True).guard(GuardConfig(), some[:1], some)
 
 
 def test_a_detector_that_learns_nothing_is_stopped() -> None:
@@ -158,14 +209,15 @@ def test_a_detector_that_finds_nothing_is_stopped() -> None:
 def test_a_label_is_shown_as_its_boxes() -> None:
     caption, marks = task().show(targets(A, B, labels=[1, 2])[0])
     assert caption == "2 boxes"
-    assert [name for _, name in marks] == ["cat", "dog"]
+    assert [mark[1:] for mark in marks] == [("cat", 1), ("dog", 2)]
     np.testing.assert_allclose(marks[1][0], B)
     assert task().show(targets()[0]) == ("0 boxes", [])
+    assert [mark[1:] for mark in task().show(targets(A, labels=[-2])[0])[1]] == [("dog?", 2)]
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
     images = np.zeros((1, 128, 128, 3), np.float32)
-    marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat")]])
+    marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat", 1)]])
     tile = marked[4:132, 4:132].astype(int)
     is_drawn = tile.max(axis=-1) > 60
     rows, columns = np.where(is_drawn)
@@ -189,5 +241,9 @@ def test_the_worst_mistakes_come_first() -> None:
         (1, "1 missed\n1 needless"),
         (2, "0 missed\n1 needless"),
     ]
-    assert [name for _, name in worst[0][2]] == ["cat 0.90", "cat 0.80"]
+    assert [text for _, text, _ in worst[0][2]] == ["cat 0.90", "cat 0.80"]
     assert len(task().mistakes(evaluation, labels, 1)) == 1
+    # Difficult ones are neither missed nor needless.
+    labels[1, 1, 4] = labels[2, 1, 4] = -1
+    labels[2, 1, :4] = B
+    assert [caption for _, caption, _ in task().mistakes(evaluation, labels, 5)] == ["0 missed\n1 needless"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
+from PIL import Image
 
 from components.config import ModelConfig, TrainingConfig, TransformConfig
+from components.detection.boxes import encode
+from components.detection.coco_eval import Detections, evaluate
+from components.detection.matching import match
 from components.detection.task import Detection
+from components.detection.tfma_metric import found, ground_truth
 from components.errors import UsageError
 from components.infra_probe import probe
 from components.models import build_model
-from components.trainer.checkpoints import Checkpoints
 from components.trainer.export import save_module
 from components.trainer.input import SplitInput
 from components.trainer.job import Job, run_job
+from pipeline.predict import predict
 from tests import shapes
+from tests.tiny import write_split
 
 TRANSFORM = TransformConfig(height_px=96, width_px=96, normalization="minus_one_one")
 MODEL = {"name": "ssd_mobilenet_v2", "alpha": 0.35, "detection": {"extra_layers": 2}}
@@ -35,9 +41,11 @@ def records(count: int, first_seed: int = 0) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A few pictures and their Transform graph; the second one has no boxes."""
+    """A few pictures and their Transform graph; the second has no boxes, the third a difficult one."""
     empty = dataclasses.replace(shapes.draw(1), boxes=np.empty((0, 4), np.float32), labels=np.empty(0, int))
-    train = [shapes.record(shapes.draw(0), "0.png"), shapes.record(empty, "1.png"), *records(6, 2)]
+    hard = dataclasses.replace(shapes.draw(2), difficult=(0,))
+    first = (shapes.draw(0), empty, hard)
+    train = [*(shapes.record(drawn, f"{i}.png") for i, drawn in enumerate(first)), *records(5, 3)]
     splits = {"train": train, "eval": records(4, 100)}
     folder = tmp_path_factory.mktemp("detection")
     training = {"epochs": 1, "global_batch_size": 4, "tracking": {"graph": False}}
@@ -63,6 +71,60 @@ def test_boxes_come_through_the_transform_graph(job: Job, cache: Any) -> None:
         assert targets[row, :count, 4].numpy().tolist() == drawn.labels.tolist()
         assert not targets[row, count:].numpy().any()
     assert not targets[1].numpy().any()
+    assert targets[2, 0, 4] == -shapes.draw(2).labels[0]
+
+
+def answering(detection: Detection, box: list[float], label: int) -> keras.Model:
+    """A network that sees one box wherever it looks, given in shares of what it is shown."""
+    truth = tf.constant([[box]]), tf.constant([[label]])
+    matches = match(*truth, tf.constant(detection.anchors), detection.config)
+    there = matches.labels[0].numpy() == label
+    codes = np.where(there[:, None], encode(matches.boxes[0], tf.constant(detection.anchors)), 0.0)
+    logits = np.where(np.arange(1, 4) == label, np.where(there, 6.0, -9.0)[:, None], -9.0)
+    said = np.concatenate([codes, logits], axis=-1).astype(np.float32)
+    pixels = keras.Input(SHAPE)
+    layer = keras.layers.Dense(said.size, kernel_initializer="zeros")
+    outputs = keras.layers.Reshape(said.shape)(layer(keras.layers.GlobalAveragePooling2D()(pixels)))
+    layer.bias.assign(said.ravel())
+    return keras.Model(pixels, outputs)
+
+
+def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path) -> None:
+    # 200 x 100 px, in a frame of 96 x 96 the rows 24 to 71; the box is the pixels 50 to 149, 20 to 69.
+    photo = Image.new("RGB", (200, 100), "gray")
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG")
+    box = [0.25, 0.2, 0.75, 0.7]
+    shown = shapes.Shapes(buffer.getvalue(), np.array([box], np.float32), np.array([2]))
+    square = shapes.draw(3)
+    padding = TransformConfig(**{**TRANSFORM.model_dump(), "resize": "pad"})
+    both = [shapes.record(shown, "photo.jpg"), shapes.record(square, "3.png")]
+    tft_output = tft.TFTransformOutput(
+        shapes.transform_graph(tmp_path, both, padding, shapes.CLASSES, max_boxes=2)
+    )
+    task = Detection(shapes.CLASSES, ModelConfig.model_validate(MODEL), SHAPE)
+    write_split(tmp_path / "train", both, shards=1)
+    in_frame = [0.25, 0.25 + 0.2 / 2, 0.75, 0.25 + 0.7 / 2]
+    for cache in ("memory", "none"):
+        split = SplitInput("train", [str(tmp_path / "train" / "*")], tft_output, task, cache)
+        _, targets = split.load(tf.range(2))
+        np.testing.assert_array_equal(split.labels, targets)
+        np.testing.assert_allclose(targets[0, 0], [*in_frame, 2], atol=1e-6)
+        np.testing.assert_allclose(targets[1, : len(square.labels), :4], square.boxes, atol=1e-6)
+
+    # What is served counts from the photo again.
+    module = task.serving(answering(task, in_frame, 2), tft_output)
+    save_module(module, str(tmp_path / "1"))
+    (tmp_path / "photo.jpg").write_bytes(shown.encoded)
+    (answer,) = predict(str(tmp_path), [str(tmp_path / "photo.jpg")], 0.5)
+    (prediction,) = answer["predictions"]
+    assert prediction["label"] == "square"
+    assert prediction["box"] == pytest.approx([50.0, 20.0, 150.0, 70.0], abs=0.02)
+    # And the Evaluator, which asks by the record, finds it right.
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_tf_examples"]
+    outputs = {name: value.numpy() for name, value in served(examples=tf.constant(both[:1])).items()}
+    judged = evaluate([Detections(**ground_truth(both[0]), **found(outputs))], 3)
+    assert judged.metrics["map"] == pytest.approx(1.0)
 
 
 def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
@@ -99,6 +161,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     direct = task.predict(model(images, training=False))
     np.testing.assert_allclose(by_bytes["boxes"], direct["boxes"], atol=1e-5)
     assert (tmp_path / "assets.extra" / "labels.txt").read_text().split() == list(shapes.CLASSES)
+    assert (tmp_path / "assets.extra" / "task.txt").read_text() == "detection\n"
     with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
         for record in records(3):
             writer.write(record)
@@ -112,69 +175,3 @@ def test_a_classifier_is_refused_for_boxes(job: Job) -> None:
     other = dataclasses.replace(job, custom_config={**job.custom_config, "model": model})
     with pytest.raises(UsageError, match="mobilenet_v2 is for classification, and the examples' schema"):
         run_job(other, TrainingConfig(tracking={"graph": False}))
-
-
-@pytest.mark.slow
-def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(job: Job, tmp_path: Path) -> None:
-    training = TrainingConfig.model_validate(
-        {"epochs": 2, "global_batch_size": 4, "tracking": {"graph": False}, "checkpoints": {"min_secs": 0}}
-    )
-    results = []
-    for name, stops in (("undisturbed", False), ("killed", True)):
-        folder = tmp_path / name
-        custom = {**job.custom_config, "training": training.model_dump(), "checkpoints": str(folder)}
-        this = dataclasses.replace(
-            job,
-            custom_config=custom,
-            serving_model_dir=str(folder / "serving"),
-            model_run_dir=str(folder / "run"),
-        )
-        if stops:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Checkpoints, "finish", _interrupt)
-                with pytest.raises(KeyboardInterrupt):
-                    run_job(this, training)
-        run_job(this, training)
-        results.append(keras.models.load_model(folder / "run" / "model.keras").get_weights())
-    for undisturbed, killed in zip(*results, strict=True):
-        np.testing.assert_array_equal(undisturbed, killed)
-
-
-def _interrupt(_: Checkpoints) -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.slow
-def test_shapes_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    splits = {"train": records(300), "eval": records(40, 10_000)}
-    training = {
-        "epochs": 22,
-        "global_batch_size": 16,
-        "learning_rate": 0.004,
-        "schedule": "cosine",
-        "warmup_epochs": 1,
-        "tracking": {"graph": False},
-    }
-    job = shapes.make_job(tmp_path, splits, TRANSFORM, MODEL, training)
-    with caplog.at_level(logging.INFO, "mirante.trainer"):
-        run_job(job, TrainingConfig.model_validate(training))
-    lines = [record.message for record in caplog.records if "training epoch" in record.message]
-    assert len(lines) == 22
-    for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
-        assert part in lines[-1]
-    assert (tmp_path / "run" / "training" / "inputs.png").is_file()
-
-    drawn = [shapes.draw(20_000 + seed) for seed in range(100)]
-    signature = tf.saved_model.load(job.serving_model_dir).signatures["serving_default"]
-    found = signature(image_bytes=tf.constant([picture.encoded for picture in drawn]))
-    truth = np.zeros((100, 2, 5), np.float32)
-    for row, picture in enumerate(drawn):
-        truth[row, : len(picture.labels)] = np.column_stack([picture.boxes, picture.labels])
-    predictions = {
-        "boxes": found["boxes"].numpy(),
-        "scores": found["scores"].numpy(),
-        "labels": found["class_labels"].numpy(),
-    }
-    task = Detection(shapes.CLASSES, ModelConfig.model_validate(job.custom_config["model"]), (96, 96, 3))
-    assert task.judge(truth, predictions)["map_50"] >= 0.95
-    assert found["class_names"].numpy()[0, 0].decode() in {shapes.CLASSES[n - 1] for n in drawn[0].labels}

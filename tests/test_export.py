@@ -133,6 +133,7 @@ def test_an_image_that_is_none_is_an_error(loaded: dict[int, tf.Module]) -> None
 def test_the_class_list_lies_beside_the_model(export: Callable[[int], Exported]) -> None:
     folder = export(3).folder
     assert (folder / "assets.extra" / "labels.txt").read_bytes() == b"bird\ncat\ndog\n"
+    assert (folder / "assets.extra" / "task.txt").read_bytes() == b"classification\n"
     assert (folder / "fingerprint.pb").is_file()  # what Pusher tells models apart by
     assert CLASS_NAMES == ("bird", "cat", "dog")
 

@@ -389,18 +389,19 @@ def test_a_recipe_takes_a_name(data_dir: Path, shapes: Path, tmp_path: Path) -> 
     recipe.write_text(yaml.safe_dump(values))
     by_name = load_recipe(str(recipe))
     assert by_name.data.path == "shapes"
-    folder, result = data.prepare(by_name.data, tmp_path / "root")
-    assert result is not None
+    prepared = data.prepare(by_name.data, tmp_path / "root")
+    folder = prepared.folder
+    assert prepared.ingested is not None
     assert data.describe(folder, by_name.data).class_names == tuple(NAMES)
     # The shards of a prepared set are called like contract data; they are read as what they are.
     by_folder = load_recipe(str(recipe), data_path=os.path.relpath(shapes))
     assert by_folder.data.path == str(shapes)
-    _, again = data.prepare(by_folder.data, tmp_path / "root")
+    again = data.prepare(by_folder.data, tmp_path / "root").ingested
     assert again is not None
     assert again.unchanged
     # Contract data stays contract data.
     contract = load_recipe(str(recipe), data_path=str(folder))
-    assert data.prepare(contract.data, tmp_path / "root2") == (folder, None)
+    assert data.prepare(contract.data, tmp_path / "root2") == data.Prepared(folder, None)
     assert load_recipe(str(recipe), ["data.source=folder"]).data.path == str(tmp_path / "shapes")
 
 

@@ -17,6 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from components.errors import UsageError
 from pipeline.checkout import import_kubeflow
 from pipeline.config import Recipe, load_recipe
+from pipeline.kubeflow_config import KubeflowConfig
 from pipeline.nodes import NODE_IDS, node_ids, upstream
 from schemas.curated import write_schema
 from tests.tiny import CLASS_NAMES
@@ -199,6 +200,16 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
     assert form["epochs"]["description"] == "Epochs of training."
 
 
+def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
+    package = import_kubeflow("package")
+    typed = "/mirante/photos/span-{SPAN:3}"
+    spec, _ = documents(packaged(elsewhere("folder", f"data.path={typed}"), tmp_path))
+    assert spec["root"]["inputDefinitions"]["parameters"]["data_root"]["defaultValue"] == typed
+    read = package.read_package(tmp_path / "package.yaml")
+    by_day = "/mirante/photos/{YYYY}-{MM}-{DD}"
+    assert package.arguments(read, [f"data_root={by_day}"]) == {"data_root": by_day}
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -233,7 +244,46 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
             "kubeflow.workers: these are for training.strategy: multi_worker",
         ),
         (["kubeflow.metadata.path=metadata.sqlite"], "kubeflow.metadata.path: string should match"),
+        (
+            ["kubeflow.metadata.path=/elsewhere/metadata.sqlite"],
+            "kubeflow.metadata.path: /elsewhere/metadata.sqlite is on no volume",
+        ),
+        (["kubeflow.metadata={type: mysql, host: 'db:3306'}"], "kubeflow.metadata.host: string should match"),
+        (
+            ["kubeflow.metadata={type: postgresql, host: db, database: Mirante}"],
+            "kubeflow.metadata.database: small letters only with postgresql, got Mirante",
+        ),
+        (["kubeflow.pipeline_root=/mirante/../x"], "kubeflow.pipeline_root: /mirante/../x is on no volume"),
+        (
+            ["kubeflow.volumes=[{claim: a, mount_path: /m}, {claim: b, mount_path: /m/}]"],
+            "kubeflow.volumes: two of them have one mount_path",
+        ),
+        (
+            ["kubeflow.defaults={tolerations: [{value: x}]}"],
+            "kubeflow.defaults.tolerations.0.key: operator Equal compares one, got none",
+        ),
+        (
+            ["kubeflow.defaults={tolerations: [{key: a, operator: Exists, value: x}]}"],
+            "kubeflow.defaults.tolerations.0.value: operator Exists takes none, got 'x'",
+        ),
+        (["kubeflow.defaults={env: {MYSQL_PWD: x}}"], "env.MYSQL_PWD: looks like a secret"),
+        (
+            ["kubeflow.defaults={env: {PROXY: 'http://me:hunter2@proxy'}}"],
+            "kubeflow.defaults.env.PROXY: an address with a password in it",
+        ),
+        (
+            ["kubeflow.together=[[Ingest, ImportExampleGen]]"],
+            "kubeflow.together: there is no node 'Ingest'. Known",
+        ),
+        (
+            ["data.source=voc", "data.path=/mirante/photos", "data.label_map=map.pbtxt"],
+            "data.label_map: map.pbtxt is relative",
+        ),
         (["push.destination=models"], "push.destination: models is relative"),
+        (
+            ["data.source=folder", "data.path=/photos/{VERSION}"],
+            "data.path: /photos/{VERSION}: {VERSION} is of",
+        ),
         (
             ["kubeflow.together=[[Trainer, Pusher]]"],
             "kubeflow.together: Trainer, Pusher do not follow each other",
@@ -253,6 +303,7 @@ def test_what_no_cluster_could_run_is_refused_by_the_fields_name(
     with pytest.raises(UsageError) as refused:
         packaged(elsewhere("digits", *overrides), tmp_path)
     assert said in str(refused.value)
+    assert "hunter2" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,3 +311,12 @@ def test_what_no_cluster_could_run_is_refused_by_the_fields_name(
 def test_an_image_that_is_none_is_refused(image: str | None, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--image .*: expected the reference of an image"):
         packaged(elsewhere("digits"), tmp_path, image)
+
+
+def test_the_volumes_manifest_is_of_the_claim_that_recipes_take_for_granted() -> None:
+    manifest = GOLDEN.parents[1] / "kubeflow" / "manifests" / "volume.yaml"
+    claim, pod = yaml.safe_load_all(manifest.read_text(encoding="utf-8"))
+    (volume,) = KubeflowConfig().volumes
+    assert claim["metadata"]["name"] == volume.claim
+    assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == volume.claim
+    assert pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] == volume.mount_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +16,19 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from pipeline.checkout import import_kubeflow
 from pipeline.config import load_recipe
 from pipeline.nodes import NODE_IDS
+from pipeline.predict import predict
+from tests import shapes
 from tests.test_task import OUTCOMES
+from tests.test_views import text_of
 
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("package") / "digits.yaml"
-    recipe = load_recipe("digits", ["training.epochs=4"], elsewhere=True)
+def compiled(path: Path, *overrides: str) -> Path:
+    """The package of digits in four epochs."""
+    recipe = load_recipe("digits", ["training.epochs=4", *overrides], elsewhere=True)
     import_kubeflow("compile").compile_recipe(recipe, "mirante:python", path)
     return path
 
@@ -52,7 +55,8 @@ def metrics(folder: Path) -> dict[str, float]:
     return artifacts["metrics"]["artifacts"][0]["metadata"]
 
 
-def test_the_package_runs_to_the_end_and_again_from_the_cache(package: Path, tmp_path: Path) -> None:
+def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
+    package = compiled(tmp_path / "digits.yaml")
     root = tmp_path / "root"
     settings = {"pipeline_root": str(root), "threshold_accuracy": 0.5, "threshold_loss": 2.0, "seed": 3}
     code, log = run(package, tmp_path, "first", **settings)
@@ -66,10 +70,20 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(package: Path, tmp
     assert set(views) == {"ingest", *(node.lower() for node in NODE_IDS)}
     assert all("<html" in path.read_text(encoding="utf-8") for path in views.values())
 
-    code, log = run(package, tmp_path, "second", **settings)
+    # All nodes in one task, which starts once.
+    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[{', '.join(NODE_IDS)}]]")
+    code, log = run(together, tmp_path, "second", **settings)
     assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "cached")
-    assert metrics(tmp_path / "second") == found
+    assert [path.name for path in (root / "serving").iterdir()] == [pushed.name]
+
+    # A model that is not good enough ends the run with its reason.
+    code, log = run(together, tmp_path, "third", **{**settings, "threshold_accuracy": 0.9999})
+    assert code == 1
+    executed = {node for node, outcome in OUTCOMES.findall(log) if outcome == "completed"}
+    assert executed == {"Evaluator", "Pusher"}
+    assert "the model is not blessed: accuracy is 0." in log
+    assert "mirante: nothing was pushed: it is not blessed" in log
     assert [path.name for path in (root / "serving").iterdir()] == [pushed.name]
 
     # `mirante run` with the same seed elsewhere finds the same numbers, but for the last digits: TFMA's order
@@ -92,15 +106,118 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(package: Path, tmp
     assert result["pushed_model"] == str(pushed)
 
 
-def test_a_model_that_is_not_good_enough_ends_the_run_with_its_reason(package: Path, tmp_path: Path) -> None:
-    together = load_recipe(
-        "digits", ["training.epochs=1", f"kubeflow.together=[[{', '.join(NODE_IDS)}]]"], elsewhere=True
+def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) -> None:
+    code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch 3/12")
+    assert code == 130
+    assert log.splitlines()[-1] == "mirante: interrupted; the task goes on from here when it is tried again"
+    code, log = up_to_trainer(tmp_path / "root", "retry")
+    assert code == 0, log[-5000:]
+    gone_on = re.search(r"training goes on at step (\d+), in epoch (\d+), from a checkpoint", log)
+    assert gone_on, log[-5000:]
+    assert int(gone_on[2]) in (3, 4)
+    assert "training epoch 2/12" not in log
+    assert dict(OUTCOMES.findall(log)) == {"Trainer": "completed"}
+
+
+UP_TO_TRAINER = """
+import sys
+from pathlib import Path
+from pipeline.nodes import NODE_IDS
+from tests.test_task import ingest, run
+if sys.argv[2] == "plan":
+    overrides = {"training.epochs": 12, "training.checkpoints": {"steps": 10, "min_secs": 0.1}}
+    ingest(Path(sys.argv[1]), {"data.path": ""}, overrides, run_id="again")
+    run(Path(sys.argv[1]), *NODE_IDS[: NODE_IDS.index("Trainer")], run_id="again")
+run(Path(sys.argv[1]), "Trainer", run_id="again")
+"""
+
+
+def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int, str]:
+    """Runs the nodes up to the Trainer in a task's process; SIGTERM when the log has `end_at`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP_TO_TRAINER, str(root), what],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    path = tmp_path / "together.yaml"
-    import_kubeflow("compile").compile_recipe(together, "mirante:python", path)
-    code, log = run(path, tmp_path, "out", pipeline_root=str(tmp_path / "root"), threshold_accuracy=0.9999)
-    assert code == 1
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        if end_at is not None and end_at in line:
+            process.terminate()
+    return process.wait(), "".join(lines)
+
+
+# A detector of coloured shapes, from raw pictures within three minutes; few tasks, since each has to start.
+SHAPES = (
+    "model.weights=null",
+    "model.alpha=0.35",
+    "model.detection={extra_layers: 2}",
+    "transform.height_px=96",
+    "transform.width_px=96",
+    "training.epochs=20",
+    "training.warmup_epochs=1",
+    "training.fine_tune_epochs=0",
+    "training.global_batch_size=16",
+    "training.learning_rate=0.004",
+    "training.augmentation={flip: horizontal}",
+    "training.tracking.graph=false",
+    "evaluation.thresholds={map_50: 0.95}",
+    f"kubeflow.together=[[{', '.join(NODE_IDS[:7])}], [{', '.join(NODE_IDS[8:])}]]",
+)
+
+
+def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
+    photos, root = tmp_path / "photos", tmp_path / "root"
+    for split, count, first_seed in (("train", 400, 0), ("val", 40, 10_000), ("test", 100, 20_000)):
+        shapes.write_voc(photos / split, count, first_seed)
+    path = tmp_path / "shapes.yaml"
+    import_kubeflow("compile").compile_recipe(
+        load_recipe("voc", SHAPES, elsewhere=True), "mirante:python", path
+    )
+    code, log = run(path, tmp_path, "out", pipeline_root=str(root), data_root=str(photos))
+    assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "completed")
-    assert "the model is not blessed: accuracy is 0." in log
-    assert "mirante: nothing was pushed: it is not blessed" in log
-    assert not (tmp_path / "root" / "serving").exists()
+    for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
+        assert log.count(f"{part} ") >= 20
+    (output,) = (tmp_path / "out").glob("*/*evaluator*/executor_output.json")
+    found = json.loads(output.read_text())["artifacts"]["metrics"]["artifacts"][0]["metadata"]
+    assert found["map_50"] >= 0.95
+    assert 0.4 < found["map"] <= found["map_50"]
+
+    (pushed,) = (root / "serving").iterdir()
+    for answer in predict(str(pushed), [str(photos / "test" / f"{number}.png") for number in range(5)], 0.5):
+        drawn = shapes.draw(20_000 + int(Path(answer["image"]).stem))
+        best = answer["predictions"][0]
+        right = [
+            box
+            for box, label in zip(drawn.boxes * 96, drawn.labels, strict=True)
+            if shapes.CLASSES[label - 1] == best["label"]
+        ]
+        assert min(abs(box - best["box"]).max() for box in right) < 12  # pixels, of shapes of 24 to 52
+
+    pages = {
+        path.name.removeprefix("view_") if "_" in path.name else path.parent.name: path.read_text()
+        for path in (tmp_path / "out").glob("*/*/view*")
+    }
+    assert set(pages) == {"ingest", "trainer", *NODE_IDS} - {"Trainer"}
+    words = {name: text_of(page) for name, page in pages.items()}
+    for name, page in pages.items():
+        assert "<html" in page
+        assert "could not be made" not in words[name]
+    for name in ("ingest", "ImportExampleGen"):
+        assert pages[name].count('<img class="boxed"') == 3 * 8
+    assert "400 train examples 40 eval examples 100 test examples" in words["ImportExampleGen"]
+    assert "in the order of their labels from 1: circle, square, triangle" in words["ImportSchemaGen"]
+    assert "Boxes by split and class" in words["StatisticsGen"]
+    assert "Images by their number of boxes boxes train eval test 1" in words["DataGate"]
+    assert pages["DataGate"].count("<img") == 1
+    assert "Curves: training Loss" in words["trainer"]
+    assert "Loss of boxes train eval" in words["trainer"]
+    assert "Accuracy" not in words["trainer"]
+    assert f"map_50 {found['map_50']:.4f} at least 0.95" in words["Evaluator"]
+    assert "circle" in words["Evaluator"]
+    assert "badly placed" in words["Evaluator"]
+    assert pages["Evaluator"].count("<img") >= 1 + 6  # the curves, and chosen images

@@ -29,13 +29,15 @@ class Store:
         (artifact_id,) = self._store.put_artifacts([made.mlmd_artifact])
         return artifact_id
 
-    def model(self, classes: tuple[str, ...] | None = CLASSES) -> int:
-        """Adds a model with these classes and returns its id."""
+    def model(self, classes: tuple[str, ...] | None = CLASSES, task: str | None = "classification") -> int:
+        """Adds a model with these classes, for this task, and returns its id."""
         number = len(list(self._folder.glob("model-*")))
         extra = self._folder / f"model-{number}" / "Format-Serving" / "assets.extra"
         extra.mkdir(parents=True)
         if classes is not None:
             (extra / "labels.txt").write_text("".join(f"{name}\n" for name in classes))
+        if task is not None:
+            (extra / "task.txt").write_text(f"{task}\n")
         return self._put(standard_artifacts.Model(), f"model-{number}")
 
     def bless(self, model_id: int, blessed: int = 1) -> int:
@@ -167,6 +169,21 @@ def test_a_model_of_another_class_list_is_skipped(store: Store, classes: tuple[s
     assert store.baseline(store.model()) == ([former], [blessing])
     candidate = store.model(("fish",))
     assert store.baseline(candidate) == ([], [])
+
+
+def test_a_model_of_another_task_is_skipped(store: Store) -> None:
+    # One root, first a classifier's and then a detector's of the same classes, and back.
+    classifier, detector = store.model(task="classification"), store.model(task="detection")
+    of_classifier, of_detector = store.bless(classifier), store.bless(detector)
+    assert store.baseline(store.model(task="classification")) == ([classifier], [of_classifier])
+    assert store.baseline(store.model(task="detection")) == ([detector], [of_detector])
+
+
+def test_a_model_that_names_no_task_is_a_classifier(store: Store) -> None:
+    former = store.model(task=None)
+    blessing = store.bless(former)
+    assert store.baseline(store.model(task="classification")) == ([former], [blessing])
+    assert store.baseline(store.model(task="detection")) == ([], [])
 
 
 def test_without_a_candidate_there_is_no_baseline(store: Store) -> None:

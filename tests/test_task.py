@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,12 @@ from typing import Any
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import task
 from pipeline.config import load_recipe
 from pipeline.metadata_store import sqlite_store
+from tests import failures
 
 RUN = "run-1"
 RUNNING = metadata_store_pb2.Execution.State.Value("RUNNING")
@@ -61,6 +65,34 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
     assert "1,267" in (planned.parent / "views" / "ingest.html").read_text()  # images of train
 
 
+def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
+    root, photos = tmp_path / "root", tmp_path / "photos"
+    for name in ("2026-11-25", "2026-11-26"):
+        shutil.copytree(failures.photos(tmp_path / "made"), photos / name)
+    path = f"{photos}/{{YYYY}}-{{MM}}-{{DD}}"
+    ingest(root, {"data.path": path}, {"data.source": "folder"})
+    planned = pipeline_pb2.Pipeline.FromString((root / "runs" / RUN / "pipeline.pb").read_bytes())
+    (parameters,) = (
+        node.pipeline_node.parameters.parameters
+        for node in planned.nodes
+        if node.pipeline_node.node_info.id == "ImportExampleGen"
+    )
+    given = {name: value.field_value.string_value for name, value in parameters.items()}
+    assert given["input_base"] == str(root / "data")
+    splits = json.loads(given["input_config"])["splits"]
+    assert splits[0] == {"name": "train", "pattern": "span-{SPAN}/train-*-of-*"}
+    assert json.loads(given["range_config"])["static_range"] == {
+        "start_span_number": 20783,
+        "end_span_number": 20783,
+    }
+    page = (tmp_path / "views" / "ingest.html").read_text(encoding="utf-8")
+    assert "span 20783 (2026-11-26)" in page
+    # The run's form asks for one that is there; the recipe is kept as it was asked for.
+    ingest(root, {"data.path": path}, {"data.source": "folder", "data.span": "2026-11-25"}, "run-2")
+    recipe = json.loads((root / "runs" / "run-2" / "recipe.json").read_text())
+    assert (recipe["data"]["path"], recipe["data"]["span"]) == (path, 20782)
+
+
 @pytest.mark.parametrize(
     ("settings", "overrides", "said"),
     [
@@ -72,6 +104,21 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
         ({}, {"training.epochs.first": 1}, "overrides: training.epochs.first: epochs is a single value"),
         ({"training.epochs": 0}, {}, "training.epochs: input should be greater than or equal to 1, got 0"),
         ({}, {"data.source": "folders"}, "data.source: there is no 'folders': did you mean 'folder'?"),
+        (
+            {},
+            {"kubeflow.defaults.memory": "8Gi"},
+            "overrides: kubeflow.defaults.memory: which tasks there are, ",
+        ),
+        (
+            {},
+            {
+                "training.warm_start": {
+                    "from": "latest_blessed",
+                    "fine_tune_checkpoint_type": "classification",
+                }
+            },
+            "overrides: with them the pipeline's nodes are others (BaseModelResolver)",
+        ),
     ],
 )
 def test_a_wrong_parameter_ends_the_first_task_with_its_name(
@@ -92,6 +139,40 @@ def test_a_wrong_parameter_ends_the_first_task_with_its_name(
     )
     assert said in lines[-1]
     assert not (tmp_path / "root").exists()
+
+
+def refused(root: Path, recipe: str, data: str, capfd: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    """Exit code and last line of an Ingest that has to fail, with nothing of a traceback in its log."""
+    given = load_recipe(recipe, ["model.weights=null"], elsewhere=True).model_dump_json()
+    with pytest.raises(SystemExit) as ended:
+        task.ingest(given, {"data.path": data}, {}, str(root), RUN, html(Path(os.devnull)))
+    log = capfd.readouterr().out
+    assert "Traceback" not in log
+    return ended.value.code, log.strip().splitlines()[-1]
+
+
+def test_a_root_that_cannot_be_written_to_is_told_with_the_user(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    code, said = refused(tmp_path / "file" / "root", "digits", "", capfd)
+    assert code == 2
+    assert said.startswith(
+        f"mirante: pipeline_root: user {os.getuid()} cannot write to {tmp_path}/file/root: "
+    )
+    assert said.endswith("hands it over")
+
+
+def test_data_that_is_refused_ends_the_first_task_with_its_reason(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, said = refused(tmp_path / "root", "folder", str(tmp_path / "photos"), capfd)
+    assert (code, said) == (2, f"mirante: INPUT {tmp_path}/photos does not exist: check the path.")
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    (tmp_path / "photos" / "cats" / "1.jpg").write_bytes(b"no picture")
+    code, said = refused(tmp_path / "root", "folder", str(tmp_path / "photos"), capfd)
+    assert code == 3
+    assert "Correct or remove them and run the same command again" in said
 
 
 def run(root: Path, *names: str, run_id: str = RUN) -> None:
@@ -165,7 +246,7 @@ def test_a_failed_node_ends_its_task_with_one_clear_error(
         run(planned, "DataGate")
     assert ended.value.code == 1
     said = capfd.readouterr().out.strip().splitlines()
-    assert said[-2] == (
-        "mirante: DataGate failed: RuntimeError: DataGate: its inputs could not be resolved"
+    assert said[-1] == (
+        "mirante: DataGate failed: RuntimeError: DataGate: its inputs could not be resolved "
+        "(the whole story is above)"
     ), said[-5:]
-    assert said[-1] == "The whole story is above"

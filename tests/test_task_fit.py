@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.config import ModelConfig, TrainingConfig, TransformConfig, TunerConfig
+from components.config import ModelConfig, TrainingConfig, TunerConfig
 from components.task_fit import check_fits_task
 
 SSD: dict[str, Any] = {"name": "ssd_mobilenet_v2"}
@@ -15,25 +15,22 @@ SSD: dict[str, Any] = {"name": "ssd_mobilenet_v2"}
 def refusal(
     task: str,
     model: dict[str, Any],
-    transform: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
     tuner: dict[str, Any] | None = None,
 ) -> str:
     with pytest.raises(ValueError, match=":") as caught:
-        check(task, model, transform, training, tuner)
+        check(task, model, training, tuner)
     return str(caught.value)
 
 
 def check(
     task: str,
     model: dict[str, Any],
-    transform: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
     tuner: dict[str, Any] | None = None,
 ) -> None:
     check_fits_task(
         task,
-        TransformConfig.model_validate(transform or {}),
         ModelConfig.model_validate(model),
         TrainingConfig.model_validate(training or {}),
         TunerConfig.model_validate(tuner) if tuner else None,
@@ -61,7 +58,6 @@ def test_augmentation_for_boxes_alone() -> None:
 
 
 def test_other_parts() -> None:
-    assert refusal("detection", SSD, transform={"resize": "pad"}).startswith("transform.resize: pad")
     assert "label_smoothing" in refusal("detection", SSD, training={"label_smoothing": 0.1})
     fields = {"fields": {"training.learning_rate": {"min": 0.1, "max": 0.2}}}
     assert "take eval_map_50 or eval_loss" in refusal("detection", SSD, tuner=fields)

@@ -16,7 +16,19 @@ import tensorflow as tf
 from PIL import Image
 
 from components.config import TransformConfig
-from components.transform import IMAGE, LABEL, decode, normalize, preprocessing_fn, resize
+from components.transform import (
+    BOXES,
+    FRAME,
+    IMAGE,
+    LABEL,
+    LABELS,
+    decode,
+    frames,
+    normalize,
+    placed,
+    preprocessing_fn,
+    resize,
+)
 from schemas import features
 from tests.tiny import Tiny, encode, noise, record, transform_graph
 
@@ -164,6 +176,87 @@ def test_pad_keeps_the_aspect_ratio_and_adds_black() -> None:
     # What fits already is kept.
     out = resized([[1, 2], [3, 4]], config(2, 2, channels=1, resize="pad"))
     np.testing.assert_array_equal(out, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "expected"),
+    [
+        # Height and width to top, left, height, width.
+        ((480, 640), (320, 320), (40, 0, 240, 320)),
+        ((640, 480), (320, 320), (0, 40, 320, 240)),
+        ((100, 100), (320, 320), (0, 0, 320, 320)),
+        ((4, 2), (2, 2), (0, 0, 2, 1)),  # half a column left, half a column right: it goes right
+        ((100, 300), (96, 96), (32, 0, 32, 96)),
+        ((50, 100), (200, 300), (25, 0, 150, 300)),
+        ((100, 200), (96, 96), (24, 0, 48, 96)),
+        ((1, 1000), (10, 10), (4, 0, 1, 10)),  # a hundredth of a pixel is one
+    ],
+)
+def test_where_a_padded_image_is(
+    size: tuple[int, int], target: tuple[int, int], expected: tuple[int, int, int, int]
+) -> None:
+    top, left, height, width = expected
+    assert placed(tf.constant(size), target).numpy().tolist() == [top, left, height, width]
+    white = resize(tf.fill((*size, 1), tf.constant(255, tf.uint8)), config(*target, channels=1, resize="pad"))
+    is_image = np.zeros(target, bool)
+    is_image[top : top + height, left : left + width] = True
+    np.testing.assert_array_equal(white.numpy()[..., 0], np.where(is_image, 255.0, 0.0))
+    files = [encode(np.zeros((*size, 3), np.uint8), kind) for kind in ("JPEG", "PNG")]
+    edges = np.array([left, top, left + width, top + height]) / (target[1], target[0], target[1], target[0])
+    np.testing.assert_allclose(frames(tf.constant(files), target), [edges, edges], rtol=1e-6)
+
+
+def test_a_padded_image_fills_the_frame_one_way_and_keeps_its_shape() -> None:
+    sizes = np.random.default_rng(0).integers(20, 2000, (200, 4))
+    for height, width, high, wide in sizes.tolist():
+        top, left, fit_height, fit_width = placed(tf.constant((height, width)), (high, wide)).numpy().tolist()
+        assert fit_height == high or fit_width == wide
+        scale = min(high / height, wide / width)
+        assert fit_height == max(1, int(height * scale + 1e-9))
+        assert fit_width == max(1, int(width * scale + 1e-9))
+        assert 0 <= high - fit_height - 2 * top <= 1
+        assert 0 <= wide - fit_width - 2 * left <= 1
+
+
+def test_pad_is_what_tensorflow_has_where_its_32_bits_suffice() -> None:
+    image = tf.constant(noise(0, 48, 64))
+    out = resize(image, config(32, 32, resize="pad"))
+    np.testing.assert_array_equal(out, tf.image.resize_with_pad(image, 32, 32))
+
+
+def test_boxes_go_along_where_an_image_is_padded() -> None:
+    def sparse(rows: list[list[float]], kind: str = "float32") -> tf.SparseTensor:
+        return tf.RaggedTensor.from_row_lengths(
+            tf.constant([value for row in rows for value in row], kind), [len(row) for row in rows]
+        ).to_sparse()
+
+    # 200 x 100 px in a frame of 8 x 8: it fills the rows 2 to 5. Of the second image, a square, all is seen.
+    inputs = {
+        features.ENCODED: tf.constant([[encode(noise(0, 100, 200))], [encode(noise(1, 9, 9))]]),
+        features.BOX_XMIN: sparse([[0.0, 0.5], [0.25]]),
+        features.BOX_YMIN: sparse([[0.0, 0.5], [0.25]]),
+        features.BOX_XMAX: sparse([[1.0, 0.75], [0.5]]),
+        features.BOX_YMAX: sparse([[1.0, 1.0], [0.75]]),
+        features.BOX_LABEL: sparse([[1, 2], [3]], "int64"),
+        features.BOX_DIFFICULT: sparse([[0, 1], []], "int64"),
+    }
+
+    def outputs(mode: str) -> dict[str, Any]:
+        custom_config = {"transform": config(8, 8, resize=mode).model_dump(), "max_boxes": 3}
+        return {name: value.numpy() for name, value in preprocessing_fn(inputs, custom_config).items()}
+
+    found = outputs("pad")
+    assert found[LABELS].tolist() == [[1, -2, 0], [3, 0, 0]]
+    nothing = [0.0, 0.0, 0.0, 0.0]
+    expected = [
+        [[0.0, 0.25, 1.0, 0.75], [0.5, 0.5, 0.75, 0.75], nothing],
+        [[0.25, 0.25, 0.5, 0.75], nothing, nothing],
+    ]
+    np.testing.assert_allclose(found[BOXES], expected)
+    np.testing.assert_allclose(found[FRAME], [[0.0, 0.25, 1.0, 0.75], [0.0, 0.0, 1.0, 1.0]])
+    stretched = outputs("bilinear")
+    assert set(stretched) == {IMAGE, BOXES, LABELS}
+    np.testing.assert_allclose(stretched[BOXES][0], [[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 0.75, 1.0], nothing])
 
 
 def test_channels_are_resized_apart() -> None:

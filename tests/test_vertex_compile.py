@@ -222,6 +222,7 @@ def test_training_and_deployment_are_vertex_own(data: Path, tmp_path: Path) -> N
         (["vertex.tasks={Resolver: {cpu: 2}}"], "vertex.tasks: there is no task 'Resolver'"),
         (["vertex.tasks={Trainer: {cpu: many}}"], "vertex.tasks.Trainer.cpu: input should be a valid number"),
         (["push.destination=/models"], "push.destination: expected gs://..., which all containers see"),
+        (["vertex.data_root=gs://example-data/{SPAN}"], "vertex.data_root: string should match"),
         (["training.strategy=multi_worker"], "training.strategy: multi_worker needs other machines"),
     ],
 )

@@ -17,6 +17,7 @@ from components.trainer.classification import Classification
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples
 from components.trainer.strategy import Place
+from components.trainer.task import Task
 from components.trainer.tracking.trackers import Trackers
 
 CLASSES = ("lying", "standing")
@@ -102,8 +103,9 @@ def train(
     evaluation: Any = None,
     pretrained: bool = False,
     place: Place | None = None,
+    task: Task | None = None,
 ) -> Course:
-    """Trains `model` on stripes, checkpoints in `folder`."""
+    """Trains `model` on stripes unless other examples and their task are given, checkpoints in `folder`."""
     course = Course()
     place = place or Place(tf.distribute.get_strategy())
     fit(
@@ -111,7 +113,7 @@ def train(
         train or striped(64, 0),
         evaluation or striped(20, 1, "eval"),
         config,
-        Classification(CLASSES, config.label_smoothing),
+        task or Classification(CLASSES, config.label_smoothing),
         pretrained=pretrained,
         place=place,
         checkpoints=Checkpoints(

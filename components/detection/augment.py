@@ -15,7 +15,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from components.config import AugmentationConfig, ObjectCropConfig, ZoomOutConfig
-from components.detection.boxes import area, clip, pairwise_iou
+from components.detection.boxes import area, clip, out_of, pairwise_iou, seen_from
 from components.trainer.augment import Augment, Draws, colours, either, erased
 from components.trainer.levels import Levels
 
@@ -76,7 +76,7 @@ def _flipped(images: tf.Tensor, targets: tf.Tensor, draws: Draws, flip: str) -> 
         images = either(mirrored, tf.reverse(images, [axis]), images)
         x0, y0, x1, y1, label = tf.unstack(targets, axis=-1)
         sides = (1 - x1, y0, 1 - x0, y1) if direction == "horizontal" else (x0, 1 - y1, x1, 1 - y0)
-        turned = tf.where(label[..., tf.newaxis] > 0, tf.stack([*sides, label], axis=-1), 0.0)
+        turned = tf.where(label[..., tf.newaxis] != 0, tf.stack([*sides, label], axis=-1), 0.0)
         targets = either(mirrored, turned, targets)
     return images, targets
 
@@ -89,9 +89,7 @@ def _windowed(
     whole = tf.tile([[0.0, 0.0, 1.0, 1.0]], [count, 1])
     frame = _frames(whole, draws, config.zoom_out)
     part = _parts(seen_in(targets, frame), draws, config.object_crop)
-    # A part of the frame, in shares of the image.
-    corner, size = frame[:, :2], frame[:, 2:] - frame[:, :2]
-    window = tf.concat([corner + part[:, :2] * size, corner + part[:, 2:] * size], axis=-1)
+    window = out_of(part, frame)  # a part of the frame, in shares of the image
     return sampled(images, window), seen_in(targets, window)
 
 
@@ -114,7 +112,7 @@ def _parts(targets: tf.Tensor, draws: Draws, config: ObjectCropConfig) -> tf.Ten
     corners = draws.uniform([*shape, 2]) * (1.0 - sides)
     tried = tf.concat([corners, corners + sides], axis=-1)  # [N, trials, 4]
 
-    boxes, is_box = targets[..., :4], targets[..., 4] > 0
+    boxes, is_box = targets[..., :4], targets[..., 4] != 0
     bounds = tf.constant(config.min_overlap)
     bound = tf.gather(bounds, tf.cast(draws.uniform([count]) * len(config.min_overlap), tf.int32))
     inside = _holds(tried[:, :, tf.newaxis], _centres(boxes)[:, tf.newaxis])
@@ -142,11 +140,9 @@ def seen_in(targets: tf.Tensor, windows: tf.Tensor) -> tf.Tensor:
     Boxes are cut off at the window's edges; one whose centre is outside is none any more.
     """
     boxes, labels = targets[..., :4], targets[..., 4:]
-    corner = windows[:, tf.newaxis, :2]
-    size = windows[:, tf.newaxis, 2:] - corner
-    moved = clip((boxes - tf.tile(corner, [1, 1, 2])) / tf.tile(size, [1, 1, 2]))
+    moved = clip(seen_from(boxes, windows[:, tf.newaxis]))
     is_seen = _holds(windows[:, tf.newaxis], _centres(boxes)) & (area(moved) >= _LEAST_AREA)
-    is_seen &= labels[..., 0] > 0
+    is_seen &= labels[..., 0] != 0
     return tf.where(is_seen[..., tf.newaxis], tf.concat([moved, labels], axis=-1), 0.0)
 
 

@@ -71,6 +71,20 @@ def clip(boxes: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(boxes, 0.0, 1.0)
 
 
+def seen_from(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Boxes [..., 4] as shares of a window [..., 4] that is in shares of the same image; not cut off."""
+    corner = tf.concat([window[..., :2], window[..., :2]], axis=-1)
+    size = tf.concat([window[..., 2:] - window[..., :2]] * 2, axis=-1)
+    return (boxes - corner) / size
+
+
+def out_of(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """The way back: shares of a window [..., 4] as shares of the image that it is a window of."""
+    corner = tf.concat([window[..., :2], window[..., :2]], axis=-1)
+    size = tf.concat([window[..., 2:] - window[..., :2]] * 2, axis=-1)
+    return boxes * size + corner
+
+
 def _centres(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return (boxes[..., :2] + boxes[..., 2:]) / 2.0, boxes[..., 2:] - boxes[..., :2]
 

@@ -1,6 +1,7 @@
 """Boxes and labels of an image as one tensor, so that they go through the Trainer as any label does.
 
-Targets are float32 [..., max_boxes, 5]: a box, then its label as a number; all 0 where there is none.
+Targets are float32 [..., max_boxes, 5]: a box, then its label as a number, below 0 where the object is
+difficult; all 0 where there is none.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class Matches:
     Attributes:
         boxes: Those that they are to give, float32 [N, A, 4]; all 0 without one.
         labels: Of these, int32 [N, A]; 0 is background.
-        counted: 0 for anchors that overlap a box too much for background and too little for the box;
-            float32 [N, A].
+        counted: 0 for anchors that overlap a box too much for background and too little for the box, and
+            for those that are on difficult objects; float32 [N, A].
     """
 
     boxes: tf.Tensor
@@ -41,15 +41,20 @@ def match(boxes: tf.Tensor, labels: tf.Tensor, anchors: tf.Tensor, config: Detec
     Each box gets the anchor that it overlaps most in any case. Of several boxes that want the same one, it is
     that with the larger overlap; of equal ones, the first.
 
+    Boxes of difficult objects take no anchor from others, unless `config.train_on_difficult`: those that are
+    left of the anchors that they would have had do not count.
+
     Args:
         boxes: float32 [N, B, 4], filled up with empty ones.
-        labels: int [N, B], 0 for these.
+        labels: int [N, B], 0 for these, below 0 for difficult objects.
         anchors: float32 [A, 4].
         config: The recipe's `model.detection`.
     """
-    overlaps = pairwise_iou(boxes, anchors)  # [N, B, A]
-    is_box = labels > 0
-    overlaps = tf.where(is_box[..., tf.newaxis], overlaps, -1.0)
+    if config.train_on_difficult:
+        labels = tf.abs(labels)
+    all_overlaps = pairwise_iou(boxes, anchors)  # [N, B, A]
+    is_box, is_spared = labels > 0, labels < 0
+    overlaps = tf.where(is_box[..., tf.newaxis], all_overlaps, -1.0)
     best_box = tf.argmax(overlaps, axis=1, output_type=tf.int32)  # [N, A]
     best_overlap = tf.reduce_max(overlaps, axis=1)
 
@@ -64,7 +69,11 @@ def match(boxes: tf.Tensor, labels: tf.Tensor, anchors: tf.Tensor, config: Detec
     taken = tf.one_hot(chosen, boxes.shape[1], dtype=tf.float32)
     taken *= tf.cast(is_positive, tf.float32)[..., tf.newaxis]
     of_anchors = tf.matmul(taken, tf.concat([boxes, tf.cast(labels, tf.float32)[..., tf.newaxis]], axis=-1))
-    near = ~is_positive & (best_overlap >= config.unmatched_iou)
+    near = best_overlap >= config.unmatched_iou
+    nearest = tf.one_hot(tf.argmax(all_overlaps, axis=2), anchors.shape[0]) > 0.0
+    on_spared = (all_overlaps >= config.unmatched_iou) | nearest
+    near |= tf.reduce_any(is_spared[..., tf.newaxis] & on_spared, axis=1)
+    near &= ~is_positive
     return Matches(
         of_anchors[..., :4],
         tf.cast(tf.round(of_anchors[..., 4]), tf.int32),

@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 
 from components.detection import charts
 from components.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections
-from components.detection.draw import Box, colour_of, draw_boxes, enlarged, font
+from components.detection.draw import Box, colour_of, draw_boxes, font
 from components.detection.error_kinds import (
     BADLY_PLACED,
     KINDS,
@@ -240,8 +240,8 @@ def side_by_side(
     """
     with Image.open(io.BytesIO(encoded)) as file:
         picture = file.convert("RGB")
-    picture.thumbnail((PANEL_PX, PANEL_PX))
-    picture, _ = enlarged(picture, PANEL_PX // 2)
+    scale = PANEL_PX / max(picture.size)
+    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
     size = picture.width, picture.height, picture.width, picture.height
 
     def box(corners: Any, label: int, text: str) -> Box:

@@ -17,10 +17,14 @@ import tensorflow_transform as tft
 
 from components.detection.task import Detection
 from components.trainer.export import ServingModule
+from components.transform import FRAME, IMAGE
+from schemas import features
 
 
 class DetectionModule(ServingModule):
     """Everything from encoded images to named boxes."""
+
+    task = features.DETECTION
 
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, task: Detection):
         super().__init__(model, tft_output, list(task.class_names))
@@ -29,7 +33,9 @@ class DetectionModule(ServingModule):
 
     def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best boxes of each image, string [N]."""
-        found = self._task.predict(self.model(self.transform(image_bytes), training=False))
+        transformed = self.transformed(image_bytes)
+        outputs = self.model(transformed[IMAGE], training=False)
+        found = self._task.predict(outputs, transformed.get(FRAME))
         return {
             "boxes": found["boxes"],
             "scores": found["scores"],

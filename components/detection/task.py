@@ -11,17 +11,18 @@ import tensorflow as tf
 from components.config import AugmentationConfig, GuardConfig, ModelConfig
 from components.detection import losses
 from components.detection.augment import augmenter
-from components.detection.boxes import clip, decode, encode
+from components.detection.boxes import area, clip, decode, encode, seen_from
 from components.detection.coco_eval import Detections, in_pixels, iou, map_50
 from components.detection.guard import DetectionGuard
 from components.detection.inputs import pack, unpack
 from components.detection.matching import Matches, match
 from components.detection.nms import best_boxes
 from components.detection.ssd import anchors_of
+from components.errors import DataRefusedError
 from components.trainer.augment import Augment
 from components.trainer.levels import Levels
 from components.trainer.task import Array, Evaluation, Mark
-from components.transform import BOXES, LABELS, boxes_and_labels
+from components.transform import BOXES, FRAME, IMAGE, LABELS, boxes_and_labels, frames
 from schemas import features
 
 if TYPE_CHECKING:
@@ -36,10 +37,20 @@ _GUESSED_IMAGES = 256
 _SHOWN_SCORE = 0.3
 
 
+def _overlaps(boxes: Array, others: Array) -> Array:
+    return iou(in_pixels(boxes, 1, 1), in_pixels(others, 1, 1))
+
+
+def _on(boxes: Array, others: Array, least_iou: float) -> Array:
+    """Which boxes [N, 4] lie on any of others [M, 4]: bool [N]."""
+    found: Array = (_overlaps(boxes, others) >= least_iou).any(axis=1)
+    return found
+
+
 def hits(boxes: Array, truth: Array, least_iou: float) -> Array:
     """Which boxes [N, 4], the best first, find a true one [M, 4] that none before found: bool [N]."""
     right = np.zeros(len(boxes), bool)
-    open_ones = iou(in_pixels(boxes, 1, 1), in_pixels(truth, 1, 1))
+    open_ones = _overlaps(boxes, truth)
     for place in range(len(boxes) if len(truth) else 0):
         best = open_ones[place].argmax()
         if open_ones[place, best] >= least_iou:
@@ -50,14 +61,14 @@ def hits(boxes: Array, truth: Array, least_iou: float) -> Array:
 
 def _detections(targets: Array, predictions: Mapping[str, Array]) -> Detections:
     """Targets [B, 5] and the `boxes`, `scores` and `labels` found, label 0 for none, of an image."""
-    truth, found = targets[targets[:, 4] > 0], predictions["labels"] > 0
+    truth, found = targets[targets[:, 4] != 0], predictions["labels"] > 0
     return Detections(
         name="",
         height=1,
         width=1,
         boxes=truth[:, :4],
-        labels=np.rint(truth[:, 4]).astype(np.int64),
-        difficult=np.zeros(len(truth), bool),
+        labels=np.rint(np.abs(truth[:, 4])).astype(np.int64),
+        difficult=truth[:, 4] < 0,
         found_boxes=predictions["boxes"][found],
         found_labels=predictions["labels"][found],
         scores=predictions["scores"][found],
@@ -79,6 +90,7 @@ class Detection:
         features.ENCODED: tf.io.FixedLenFeature([1], tf.string),
         **{side: tf.io.VarLenFeature(tf.float32) for side in features.BOX_SIDES},
         features.BOX_LABEL: tf.io.VarLenFeature(tf.int64),
+        features.BOX_DIFFICULT: tf.io.VarLenFeature(tf.int64),
     }
     looks_at_whole_images = False
 
@@ -93,7 +105,10 @@ class Detection:
 
     def labels_of_records(self, parsed: Mapping[str, Any], shapes: Mapping[str, tf.TensorShape]) -> tf.Tensor:
         """Targets, float32 [N, max_boxes, 5]."""
-        return self.labels(boxes_and_labels(parsed, shapes[LABELS][0]))
+        height, width, _ = shapes[IMAGE]
+        encoded = tf.reshape(parsed[features.ENCODED], [-1])
+        frame = frames(encoded, (height, width)) if FRAME in shapes else None
+        return self.labels(boxes_and_labels(parsed, shapes[LABELS][0], frame))
 
     def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """`class_loss`, `box_loss` by positive anchors, and `loss`, both together by their weight."""
@@ -115,11 +130,21 @@ class Detection:
         """Nothing."""
         return {}
 
-    def predict(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best boxes of each image: `boxes`, `scores`, `labels`; see components/detection/nms.py."""
+    def predict(self, outputs: tf.Tensor, frame: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        """The best boxes of each image: `boxes`, `scores`, `labels`; see components/detection/nms.py.
+
+        Args:
+            outputs: The network's.
+            frame: Where each image is in what it was padded to, float32 [N, 4]: then boxes are shares of the
+                image itself. What is beside it alone is no box.
+        """
         outputs = tf.cast(outputs, tf.float32)
-        boxes = clip(decode(outputs[..., :4], tf.constant(self.anchors)))
+        boxes = decode(outputs[..., :4], tf.constant(self.anchors))
+        if frame is not None:
+            boxes = seen_from(boxes, frame[:, tf.newaxis])
+        boxes = clip(boxes)
         scores = losses.scores_of(outputs[..., 4:], self.config)
+        scores = tf.where(area(boxes)[..., tf.newaxis] > 0.0, scores, 0.0)
         found = best_boxes(boxes, scores, self.config)
         return dict(zip(("boxes", "scores", "labels"), found, strict=True))
 
@@ -137,8 +162,23 @@ class Detection:
         return augmenter(config, seed, levels)
 
     def guard(self, config: GuardConfig, train_labels: Array, eval_labels: Array) -> DetectionGuard:
-        """Measured against the best answer that does not look."""
+        """Measured against the best answer that does not look.
+
+        Raises:
+            DataRefusedError: All objects of a class are difficult: it would never be learned.
+        """
+        if not self.config.train_on_difficult:
+            self._refuse_difficult_classes(train_labels[..., 4])
         return DetectionGuard(config, self._guessing_loss(train_labels[:_GUESSED_IMAGES]))
+
+    def _refuse_difficult_classes(self, labels: Array) -> None:
+        only = sorted({*np.unique(-labels[labels < 0])} - {*np.unique(labels)})
+        if only:
+            raise DataRefusedError(
+                f"train: all objects of the class {self._name(only[0])!r} are marked difficult, so that it "
+                "would not be learned: correct the marks, or train on them: "
+                "model.detection.train_on_difficult=true"
+            )
 
     def _guessing_loss(self, labels: Array) -> float:
         """The least loss when all anchors of all images give the same probability and code."""
@@ -158,35 +198,40 @@ class Detection:
 
     def show(self, label: Array) -> tuple[str, list[Mark]]:
         """How many boxes there are, and the boxes."""
-        marks = [(box[:4].tolist(), self._name(box[4])) for box in label if box[4] > 0]
+        marks = [(box[:4].tolist(), self._name(box[4]), abs(int(box[4]))) for box in label if box[4] != 0]
         return f"{len(marks)} box{'' if len(marks) == 1 else 'es'}", marks
 
     def _name(self, label: float) -> str:
-        return self.class_names[int(label) - 1]
+        """With `?` where the object is difficult."""
+        return f"{self.class_names[abs(int(label)) - 1]}{'?' if label < 0 else ''}"
 
     def mistakes(
         self, evaluation: Evaluation, labels: Array, count: int
     ) -> list[tuple[int, str, list[Mark]]]:
-        """Images with boxes that were missed or given without need, most of them first."""
+        """Images with boxes that were missed or given without need, most of them first.
+
+        A box on a difficult object is neither.
+        """
         worst: list[tuple[int, float, int, str, list[Mark]]] = []
         for place, targets in enumerate(labels):
-            truth = targets[targets[:, 4] > 0]
+            truth, spared = targets[targets[:, 4] > 0], targets[targets[:, 4] < 0]
             is_shown = evaluation.predictions["scores"][place] >= _SHOWN_SCORE
             boxes, scores, found = (
                 evaluation.predictions[name][place][is_shown] for name in ("boxes", "scores", "labels")
             )
-            right = np.zeros(len(boxes), bool)
+            right, wrong = np.zeros(len(boxes), bool), np.zeros(len(boxes), bool)
             for label in np.unique(found):
                 mine = found == label
                 right[mine] = hits(boxes[mine], truth[truth[:, 4] == label][:, :4], 0.5)
-            missed, needless = len(truth) - int(right.sum()), int((~right).sum())
+                wrong[mine] = ~right[mine] & ~_on(boxes[mine], spared[spared[:, 4] == -label][:, :4], 0.5)
+            missed, needless = len(truth) - int(right.sum()), int(wrong.sum())
             if missed + needless == 0:
                 continue
             marks = [
-                (box.tolist(), f"{self._name(label)} {score:.2f}")
+                (box.tolist(), f"{self._name(label)} {score:.2f}", int(label))
                 for box, label, score in zip(boxes, found, scores, strict=True)
             ]
-            needless_score = float(scores[~right].sum())
+            needless_score = float(scores[wrong].sum())
             worst.append(
                 (missed + needless, needless_score, place, f"{missed} missed\n{needless} needless", marks)
             )

@@ -296,7 +296,7 @@ def check_input(name: str, path: Path | None) -> Path | None:
         raise UsageError(
             f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz)"
             f"{', or the name of a data set' if source.takes_names else ''}; "
-            "`mirante run` takes it by --data."
+            "`mirante run` takes it by --data, a Kubeflow run by data_root."
         )
     if source.is_name(str(path)):
         return source.locate(str(path))

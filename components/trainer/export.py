@@ -23,10 +23,13 @@ from schemas import features
 # TF Serving leaves files in this folder of a model alone.
 ASSETS_EXTRA = "assets.extra"
 LABELS_FILE = "labels.txt"
+TASK_FILE = "task.txt"
 
 
 class ServingModule(tf.Module):
     """What is saved: everything from encoded images to named probabilities."""
+
+    task = features.CLASSIFICATION
 
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
         super().__init__(name="mirante")
@@ -43,7 +46,11 @@ class ServingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """String [N] to float32 [N, H, W, C]: exactly the pixels that training saw."""
-        return self.transform_layer({features.ENCODED: tf.reshape(image_bytes, (-1, 1))})[IMAGE]
+        return self.transformed(image_bytes)[IMAGE]
+
+    def transformed(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the Transform graph makes of encoded images, string [N], alone."""
+        return dict(self.transform_layer({features.ENCODED: tf.reshape(image_bytes, (-1, 1))}))
 
     def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """What both signatures give for encoded images, string [N]."""
@@ -71,7 +78,7 @@ def save_model(
 
 
 def save_module(module: ServingModule, folder: str) -> None:
-    """Writes the SavedModel with its signatures, and `assets.extra/labels.txt` with the class names."""
+    """Writes the SavedModel with its signatures, and what it answers: its class names and its task."""
     tf.saved_model.save(
         module,
         folder,
@@ -82,5 +89,9 @@ def save_module(module: ServingModule, folder: str) -> None:
     )
     extra = os.path.join(folder, ASSETS_EXTRA)
     tf.io.gfile.makedirs(extra)
-    with tf.io.gfile.GFile(os.path.join(extra, LABELS_FILE), "w") as file:
-        file.write("".join(f"{name}\n" for name in module.names))
+    for name, content in (
+        (LABELS_FILE, "".join(f"{name}\n" for name in module.names)),
+        (TASK_FILE, f"{module.task}\n"),
+    ):
+        with tf.io.gfile.GFile(os.path.join(extra, name), "w") as file:
+            file.write(content)

@@ -27,7 +27,6 @@ from components.records import record_dataset
 from components.trainer.augment import Augment
 from components.trainer.strategy import Place
 from components.transform import IMAGE
-from schemas import features
 
 if TYPE_CHECKING:
     from components.trainer.task import Task
@@ -42,6 +41,8 @@ CACHE_DISK_SHARE = 0.5
 # Encoded images of this size and more take so long to decode that reading pixels from a disk is faster.
 LARGE_ENCODED_BYTES = 300_000
 TRANSFORM_BATCH = 32
+# Looked into together for their labels.
+_RECORDS_AT_ONCE = 128
 # Taken from Python together: each time costs about a millisecond.
 _CHUNKS_AT_ONCE = 64
 
@@ -234,13 +235,16 @@ class _EncodedRecords:
         self._bounds = list(zip((ends - split._record_bytes).tolist(), ends.tolist(), strict=True))
         file = _temporary_file(0)
         labels = []
-        spec = {name: kind for name, kind in split._task.record_spec.items() if name != features.ENCODED}
         outputs = split._tft_output.transformed_feature_spec()
         shapes = {name: tf.TensorShape(kind.shape) for name, kind in outputs.items()}
-        for batch in split._records.batch(1024):
-            file.write(b"".join(batch.numpy()))
-            parsed = tf.io.parse_example(batch, spec)
-            labels.append(split._task.labels_of_records(parsed, shapes).numpy())
+
+        def labelled(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            parsed = tf.io.parse_example(records, split._task.record_spec)
+            return records, split._task.labels_of_records(parsed, shapes)
+
+        for records, label in split._records.batch(_RECORDS_AT_ONCE).map(labelled):
+            file.write(b"".join(records.numpy()))
+            labels.append(label.numpy())
         file.flush()
         self.labels = np.concatenate(labels)
         self._bytes = np.memmap(file, np.uint8, "r")

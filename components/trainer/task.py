@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from components.trainer.export import ServingModule
 
 Array = np.ndarray[Any, Any]
-# A box (xmin, ymin, xmax, ymax as shares of the image) and what it is called.
-Mark = tuple[Sequence[float], str]
+# A box (xmin, ymin, xmax, ymax as shares of the image), what is written at it, and its label, 1 and up.
+Mark = tuple[Sequence[float], str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Task(Protocol):
         ...
 
     def labels_of_records(self, parsed: Mapping[str, Any], shapes: Mapping[str, tf.TensorShape]) -> tf.Tensor:
-        """The same of parsed records without their images; `shapes` are those of what Transform gives."""
+        """The same of parsed records, images not decoded; `shapes` are those of what Transform gives."""
         ...
 
     def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:

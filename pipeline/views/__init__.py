@@ -5,7 +5,9 @@ page.py         a page: tables, pictures, escaping
 charts.py       curves as inline SVG
 files.py        reading on a disk or in a bucket
 events.py       the Trainer's event files
+records.py      looking into records
 data.py, statistics.py, training.py, evaluation.py, serving.py   the nodes' pages, in their order
+boxes.py        what those of a detector have besides
 
 Importing this imports neither TensorFlow nor TFX.
 """

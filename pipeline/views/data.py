@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import gzip
 import io
 import itertools
 import json
 import os
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline.views import files
 from pipeline.views.charts import COLOURS
 from pipeline.views.page import Cell, Html, Page, bar, escape, location, table
+from pipeline.views.records import MOST_CLASSES, look, of_a_class, show_images
 from schemas import features
 
 if TYPE_CHECKING:
     from pipeline.node import Output
-
-# Of a page that a person reads.
-MOST_CLASSES = 60
-_MOST_THUMBS, _MOST_OF_A_CLASS = 96, 8
-# Twice the size at which they are shown, for screens of many pixels.
-_THUMB_PX = 112
-# A page is to cost seconds, however large the data.
-_LOOK_SECS = 0.7
-# Of a split's shards those that are looked at, in turn.
-_MOST_SHARDS = 16
 
 
 def only(outputs: Mapping[str, Output], key: str) -> Output:
@@ -82,101 +69,11 @@ def counts_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequen
     return Html(f'{whole}<p class="note">{escape(words)}</p>')
 
 
-@dataclasses.dataclass
-class _Seen:
-    """What was seen of a split: images by class name, the first ones of each class, whether that is all."""
-
-    counts: Counter[str]
-    images: dict[str, list[bytes]]
-    whole: bool = True
-
-
-def _records_of(path: str) -> Iterator[bytes]:
-    from components.ingest.tfrecord import records_in
-
-    with files.open_binary(path) as raw:
-        file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
-        yield from records_in(file, path)
-
-
-def _in_turn(shards: Sequence[str]) -> Iterator[bytes]:
-    """Records of several shards in turn, so that the first ones come from all of them."""
-    readers = [_records_of(path) for path in shards[:_MOST_SHARDS]]
-    while readers:
-        for reader in list(readers):
-            record = next(reader, None)
-            if record is None:
-                readers.remove(reader)
-            else:
-                yield record
-
-
-def _look(shards: Sequence[str], most_of_a_class: int, enough: int | None = None) -> _Seen:
-    """Reads a split until its end, until the time is up, or until `enough` images are gathered."""
-    from components.ingest.example import parse_example
-
-    seen = _Seen(Counter(), {}, whole=len(shards) <= _MOST_SHARDS)
-    until = time.monotonic() + _LOOK_SECS
-    gathered = 0
-    for record in _in_turn(shards):
-        values = parse_example(record)
-        name = b"".join(values.get(features.LABEL_TEXT, [])[:1]).decode("utf-8", "replace") or "(no class)"
-        seen.counts[name] += 1
-        of_class = seen.images.setdefault(name, [])
-        encoded = values.get(features.ENCODED)
-        if encoded and len(of_class) < most_of_a_class:
-            of_class.append(encoded[0])
-            gathered += 1
-        if time.monotonic() > until or gathered == enough:
-            seen.whole = False
-            break
-    return seen
-
-
-def _thumbnail(page: Page, encoded: bytes) -> Html:
-    """A small picture; nothing where it cannot be decoded, or the page has no room left."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            small = max(image.size) <= _THUMB_PX
-            content, kind = encoded, "png"
-            if not small or image.format != "PNG":
-                image.draft("RGB", (_THUMB_PX, _THUMB_PX))
-                reduced = image.convert("RGB")
-                reduced.thumbnail((_THUMB_PX, _THUMB_PX))
-                buffer = io.BytesIO()
-                reduced.save(buffer, "JPEG", quality=80)
-                content, kind = buffer.getvalue(), "jpeg"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Html("")  # DataGate names such images
-    uri = page.data_uri(content, kind)
-    pixelated = ' class="small"' if small else ""
-    return Html(f'<img{pixelated} src="{uri}" alt="">' if uri else "")
-
-
-def _show_images(page: Page, images: Mapping[str, Sequence[bytes]], class_names: Sequence[str]) -> None:
-    known = set(class_names)
-    names = [*class_names, *sorted(name for name in images if name not in known)]
-    rows = [
-        [name, Html("".join(_thumbnail(page, encoded) for encoded in images[name]))]
-        for name in [name for name in names if images.get(name)][:MOST_CLASSES]
-    ]
-    if not rows:
-        page.note("No images were found.")
-        return
-    page.add(table(["", ""], rows, style="thumbs"))
-    if len(rows) < len(class_names):
-        page.note(f"Images of {len(rows):,} of {len(class_names):,} classes.")
-
-
-def _of_a_class(class_names: Sequence[str]) -> int:
-    return max(1, min(_MOST_OF_A_CLASS, _MOST_THUMBS // max(1, len(class_names))))
-
-
 def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
     """Of the data folder: what stands in its manifest, and the first images of train."""
     folder = only(outputs, "examples").uri
+    if span := only(outputs, "examples").properties.get("span"):
+        page.text(f"Of the data that arrive one at a time: {span}.")
     manifest_file = os.path.join(folder, features.MANIFEST)
     shards: dict[str, list[str]] = {}
     counts: dict[str, Mapping[str, int]] = {}
@@ -192,6 +89,7 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
                 *((f"{split} images", manifest["splits"][split]["images"]) for split in shards),
                 ("classes", len(manifest["class_names"])),
                 ("rejected", manifest["rejected"]),
+                *([("most boxes of an image", most)] if (most := manifest.get("max_boxes")) else []),
             ]
         )
         brought = manifest["input"] or "what it brings along"
@@ -212,9 +110,9 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
         with page.part("Images by split and class"):
             page.add(counts_by_class(counts, class_names))
     with page.part(f"Images of {features.TRAIN}"):
-        each = _of_a_class(class_names)
-        seen = _look(shards.get(features.TRAIN, []), each, each * len(class_names))
-        _show_images(page, seen.images, class_names)
+        each = of_a_class(class_names)
+        seen = look(shards.get(features.TRAIN, []), each, each * len(class_names))
+        show_images(page, seen.images, class_names)
 
 
 def place_of(split: str) -> int:
@@ -243,9 +141,14 @@ def example_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence
         page.text(f"There are no splits in {folder}.")
         return
     splits = sorted(shards, key=place_of)
-    seen = {split: _look(shards[split], _of_a_class(class_names)) for split in splits}
+    seen = {split: look(shards[split], of_a_class(class_names)) for split in splits}
     partly = [split for split in splits if not seen[split].whole]
-    page.cards([(_label(split, seen[split].whole), seen[split].counts.total()) for split in splits])
+    page.cards([(_label(split, seen[split].whole), seen[split].examples) for split in splits])
+    properties = only(outputs, "examples").properties
+    # TFX says 0 of data without spans, too.
+    if span := properties.get("span"):
+        version = properties.get("version")
+        page.text(f"Span {span}" + ("." if version is None else f", version {version}."))
     if partly:
         page.note(
             f"Of {' and '.join(partly)} only the beginning was read for this page, to save time; "
@@ -254,8 +157,10 @@ def example_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence
     with page.part("Examples by split and class"):
         names = _with_others(class_names, (part.counts for part in seen.values()))
         page.add(counts_by_class({split: seen[split].counts for split in splits}, names))
+        if any(part.has_boxes for part in seen.values()):
+            page.note("An image counts for every class that is on it.")
     with page.part(f"Images of {splits[0]}"):
-        _show_images(page, seen[splits[0]].images, class_names)
+        show_images(page, seen[splits[0]].images, class_names)
 
 
 def _label(split: str, whole: bool) -> str:
@@ -284,8 +189,14 @@ def schema_gen(page: Page, outputs: Mapping[str, Output], class_names: Sequence[
     with page.part("Features"):
         page.add(table(["feature", "type", "presence", "values"], rows))
     with page.part("Classes"):
-        page.text(f"{len(class_names):,}, in the order of their labels from 0:")
+        page.text(f"{len(class_names):,}, in the order of their labels from {_first_label(schema)}:")
         page.text(", ".join(class_names[:500]) + (", ..." if len(class_names) > 500 else ""))
+
+
+def _first_label(schema: Any) -> int:
+    from schemas.curated import task_of
+
+    return 1 if task_of(schema) == features.DETECTION else 0
 
 
 def _domain(feature: Any) -> str:

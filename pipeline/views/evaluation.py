@@ -6,12 +6,12 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipeline.views import files
+from pipeline.views import boxes, files
 from pipeline.views.charts import COLOURS, Curve, line_chart
-from pipeline.views.data import MOST_CLASSES
 from pipeline.views.page import Cell, Html, Measure, Page, escape, table
+from pipeline.views.records import MOST_CLASSES
 from pipeline.views.view import ConfusionMatrix, Roc
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         )
         if not found.baseline:
             page.note("There was no baseline to compare with.")
+    if boxes.is_detection(folder):
+        boxes.evaluation(page, folder, found.per_class, class_names)
+        return
     plots = Plots({}, [])
     with page.part():
         plots = read_plots(folder)
@@ -69,19 +72,26 @@ def _bounds(folder: str) -> dict[str, str]:
     path = os.path.join(folder, "eval_config.json")
     if not files.exists(path):
         return {}
-    config = json.loads(files.read_text(path))["evalConfig"]
     words: dict[str, str] = {}
-    for metric in (metric for specs in config["metricsSpecs"] for metric in specs["metrics"]):
-        parts = []
-        for threshold in (item["threshold"] for item in metric.get("perSliceThresholds", [])):
-            value = threshold.get("valueThreshold", {})
-            parts += [f"at least {value['lowerBound']:g}"] if "lowerBound" in value else []
-            parts += [f"at most {value['upperBound']:g}"] if "upperBound" in value else []
-            if "changeThreshold" in threshold:
-                parts.append(f"change {threshold['changeThreshold'].get('absolute', 0):+g} at worst")
-        if parts:
-            words[json.loads(metric["config"])["name"]] = ", ".join(parts)
+    for specs in json.loads(files.read_text(path))["evalConfig"]["metricsSpecs"]:
+        for metric in specs["metrics"]:
+            if held := _bound(metric.get("perSliceThresholds", [])):
+                words[json.loads(metric["config"])["name"]] = held
+        # Of a metric that gives many values they stand beside it.
+        for name, thresholds in specs.get("perSliceThresholds", {}).items():
+            words[name] = _bound(thresholds["thresholds"])
     return words
+
+
+def _bound(thresholds: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for threshold in (item["threshold"] for item in thresholds):
+        value = threshold.get("valueThreshold", {})
+        parts += [f"at least {value['lowerBound']:g}"] if "lowerBound" in value else []
+        parts += [f"at most {value['upperBound']:g}"] if "upperBound" in value else []
+        if "changeThreshold" in threshold:
+            parts.append(f"change {threshold['changeThreshold'].get('absolute', 0):+g} at worst")
+    return ", ".join(parts)
 
 
 def _name(class_names: Sequence[str], index: int) -> str:

@@ -19,6 +19,17 @@ def below(folder: str) -> list[str]:
     return sorted(_walk(folder))
 
 
+def names_in(folder: str) -> list[str]:
+    """Names of what lies directly in a folder, sorted; none where it does not exist."""
+    if not exists(folder):
+        return []
+    if not _is_remote(folder):
+        return sorted(os.listdir(folder))
+    import tensorflow as tf
+
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+
+
 def _walk(folder: str) -> Iterator[str]:
     import tensorflow as tf
 

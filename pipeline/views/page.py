@@ -49,6 +49,7 @@ svg { width: 100%; height: auto; display: block; }
 .thumbs td:first-child { overflow-wrap: anywhere; min-width: 50px; max-width: 100px; }
 .thumbs img { width: 56px; height: 56px; object-fit: contain; margin: 1px; background: #f3f5f8; }
 .thumbs img.small { image-rendering: pixelated; }
+.thumbs img.boxed { width: 96px; height: 96px; }
 .picture { max-width: min(100%, 660px); border: 1px solid #dde3ea; }
 table.confusion { font-size: 11px; }
 .confusion td, .confusion th, .confusion td:last-child { border: 1px solid #fff; padding: 3px; }

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.views import files
+from pipeline.views import boxes, files
 from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
 from pipeline.views.data import counts_by_class, only, place_of
 from pipeline.views.page import Cell, Page, table
@@ -43,11 +43,16 @@ def statistics_gen(page: Page, outputs: Mapping[str, Output], class_names: Seque
         return
     stats = {split: _by_name(dataset) for split, dataset in datasets.items()}
     page.cards([(f"{split} examples", int(dataset.num_examples)) for split, dataset in datasets.items()])
-    with page.part("Classes by split"):
-        counts = {split: _histogram(of.get(features.LABEL_TEXT)) for split, of in stats.items()}
+    has_boxes = any(features.BOX_XMIN in of for of in stats.values())
+    text = features.BOX_TEXT if has_boxes else features.LABEL_TEXT
+    with page.part("Boxes by split and class" if has_boxes else "Classes by split"):
+        counts = {split: _histogram(of.get(text)) for split, of in stats.items()}
         seen = {name for counted in counts.values() for name in counted}
         names = [*class_names, *sorted(seen - set(class_names))]
         page.add(counts_by_class(counts, names))
+    if has_boxes:
+        with page.part("Boxes by split"):
+            boxes.statistics(page, datasets, stats)
     with page.part("Image sizes"):
         _show_sizes(page, stats)
     with page.part("Features"):
@@ -227,3 +232,5 @@ def data_gate(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
             whole = sum(counts.values())
             rows = [[split, counts[split], 0] for split in sorted(counts, key=place_of)]
             page.add(table(["split", "images", "refused"], [*rows, ["all", whole, 0]]))
+    if "boxes" in report:
+        boxes.gate(page, only(outputs, "blessing").uri, report["boxes"])

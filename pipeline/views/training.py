@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from pipeline.node import Output
 
 _TRAIN, _EVAL = COLOURS["train"], COLOURS["eval"]
-_MEASURES = ("eval_accuracy", "eval_loss", "seconds")
+_CLASSIFIER_CHARTS = (("accuracy", "Accuracy"),)
+_DETECTOR_CHARTS = (
+    ("map_50", "mAP@.5"),
+    ("class_loss", "Loss of classes"),
+    ("box_loss", "Loss of boxes"),
+)
+# Of a trial: the first is a classifier's, the second a detector's.
+_MEASURES = ("eval_accuracy", "eval_map_50", "eval_loss", "seconds")
 _NO_FIELDS = ("trial", "status", "reason", *_MEASURES)
 
 
@@ -82,11 +89,12 @@ def tuner(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str])
 def _show_trials(page: Page, trials: Sequence[Mapping[str, str]], best: Mapping[str, Any]) -> None:
     fields = [name for name in (trials[0] if trials else ()) if name not in _NO_FIELDS]
     winner = _winner(trials, {name: str(best[name]) for name in fields if name in best})
-    header = ["trial", *_MEASURES, *fields]
+    measures = [name for name in _MEASURES if name in trials[0]] if trials else []
+    header = ["trial", *measures, *fields]
     rows: list[list[Cell]] = [
         [
             int(trial["trial"]),
-            *(Measure(trial[name]) if trial[name] else None for name in _MEASURES),
+            *(Measure(trial[name]) if trial[name] else None for name in measures),
             *(_shortened(trial[name]) for name in fields),
         ]
         for trial in trials
@@ -101,7 +109,7 @@ def _show_trials(page: Page, trials: Sequence[Mapping[str, str]], best: Mapping[
         page.sentences(failed)
     page.metrics["trials"] = len(trials)
     if winner is not None:
-        for name in _MEASURES[:2]:
+        for name in measures[:-1]:
             page.metrics[f"best_trial_{name}"] = float(trials[winner][name])
 
 
@@ -126,7 +134,11 @@ def _winner(trials: Sequence[Mapping[str, str]], best: Mapping[str, str]) -> int
         for place, trial in enumerate(trials)
         if trial["status"] == "completed" and all(trial[name] == value for name, value in best.items())
     ]
-    return max(same, key=lambda place: float(trials[place]["eval_accuracy"]), default=None)
+
+    def reached(place: int) -> float:
+        return float(trials[place].get("eval_accuracy") or trials[place]["eval_map_50"])
+
+    return max(same, key=reached, default=None)
 
 
 def trainer(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
@@ -149,26 +161,32 @@ def trainer(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str
         if os.path.basename(path) == "inputs.png":
             stage_name = os.path.basename(os.path.dirname(path))
             with page.part(f"What the network is given first: {stage_name}"):
-                page.picture(
-                    files.read_bytes(path), "The first images of the first batch, augmented, by class."
-                )
+                page.picture(files.read_bytes(path), "The first images of the first batch, augmented.")
         elif os.path.basename(path) == "warm_start.txt":
             with page.part("Warm start"):
                 page.sentences(files.read_text(path).splitlines(), most=20)
     for stage in stages:
         if "mistakes" in stage.pictures:
-            with page.part(f"Eval images that were taken for another class: {stage.name}"):
-                page.picture(stage.pictures["mistakes"], "The mistakes that the network was surest of.")
+            what, words = "were taken for another class", "The mistakes that the network was surest of."
+            if _is_detector(stage):
+                what = "have boxes that were missed or given without need"
+                words = "What was found at a score of 0.3 and more; most mistakes first."
+            with page.part(f"Eval images that {what}: {stage.name}"):
+                page.picture(stage.pictures["mistakes"], words)
     settings = next((stage.texts["settings"] for stage in stages if "settings" in stage.texts), None)
     if settings:
         with page.part("Settings"):
             _show_settings(page, json.loads(textwrap.dedent(settings)))
 
 
+def _is_detector(stage: Stage) -> bool:
+    return "epoch/box_loss" in stage.curves
+
+
 def _take_metrics(page: Page, last: Stage) -> None:
     """The numbers of the last stage, as metrics and large on the page."""
     curves = {tag: [value for _, value in points] for tag, points in last.curves.items()}
-    for measure, best in (("accuracy", max), ("loss", min)):
+    for measure, best in (("accuracy", max), ("map_50", max), ("loss", min)):
         for split, prefix in (("train", ""), ("eval", "eval_")):
             values = curves.get(f"epoch/{prefix}{measure}", [])
             # What the stage ended with is evaluated anew where earlier weights were taken back.
@@ -178,7 +196,7 @@ def _take_metrics(page: Page, last: Stage) -> None:
             if values:
                 page.metrics[f"best_{split}_{measure}"] = best(values)
     epochs = len(curves.get("epoch/loss", []))
-    names = ("eval_accuracy", "eval_loss", "train_accuracy", "train_loss")
+    names = ("eval_accuracy", "eval_map_50", "eval_loss", "train_accuracy", "train_loss")
     shown = [(name.replace("_", " "), Measure(page.metrics[name])) for name in names if name in page.metrics]
     page.cards([*shown, ("epochs", epochs), ("steps", last.curves["epoch/loss"][-1][0] if epochs else 0)])
 
@@ -199,13 +217,13 @@ def _show_stage(page: Page, stage: Stage) -> None:
                 ],
                 "step",
             ),
-            line_chart(
-                "Accuracy",
-                [
-                    curve("epoch/accuracy", "train", _TRAIN),
-                    curve("epoch/eval_accuracy", "eval", _EVAL),
-                ],
-                "step",
+            *(
+                line_chart(
+                    words,
+                    [curve(f"epoch/{name}", "train", _TRAIN), curve(f"epoch/eval_{name}", "eval", _EVAL)],
+                    "step",
+                )
+                for name, words in (_DETECTOR_CHARTS if _is_detector(stage) else _CLASSIFIER_CHARTS)
             ),
             line_chart(
                 "Learning rate", [curve("epoch/learning_rate", "at the end of each epoch", OTHER)], "step"

@@ -1,0 +1,131 @@
+"""Data that arrive a span at a time, as a recurring run sees them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# All runs in one process, which imports TFX once.
+RUNS = """
+import dataclasses, io, json, shutil, sys
+from pathlib import Path
+from rich.console import Console
+from pipeline import data, run
+from pipeline.config import load_recipe
+
+here, overrides = Path(sys.argv[1]), sys.argv[2:]
+for number in range(3):
+    if number == 2:
+        (here / "incoming").rename(here / "photos" / "span-2")
+    recipe = load_recipe("digits", overrides, str(here / "photos" / "span-{SPAN}"))
+    data.check_config(recipe.data)
+    said = io.StringIO()
+    result, error = run.run(recipe, here / "root", Console(file=said, width=300))
+    told = {"said": said.getvalue(), "raised": repr(error)}
+    print(json.dumps({**dataclasses.asdict(result), **told}), flush=True)
+"""
+OVERRIDES = (
+    "data.source=folder",
+    "training.epochs=6",
+    "training.warm_start.from=latest_blessed",
+    "evaluation={thresholds: {accuracy: 0.8}, max_regression: {accuracy: 0.2}}",
+)
+
+
+def write_digits(folder: Path, first: int) -> None:
+    """A hundred pictures of zeros and ones, by class, from the first-th of each on."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for label in (0, 1):
+        (folder / str(label)).mkdir(parents=True)
+        for number, pixels in enumerate(digits.images[digits.target == label][first : first + 80]):
+            Image.fromarray((pixels * 15.9375).astype("uint8")).save(folder / str(label) / f"{number}.png")
+
+
+def artifacts(root: Path, kind: str) -> list[Any]:
+    """All artifacts of a type, the oldest first."""
+    from ml_metadata.metadata_store import MetadataStore
+
+    from pipeline.metadata_store import sqlite_store
+
+    return sorted(MetadataStore(sqlite_store(root)).get_artifacts_by_type(kind), key=lambda item: item.id)
+
+
+def read_by_evaluators(root: Path) -> list[dict[str, int]]:
+    """Ids of the artifacts that each Evaluator that ran was given, by its names for them."""
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2
+
+    from pipeline.metadata_store import sqlite_store
+
+    store = MetadataStore(sqlite_store(root))
+    executions = store.get_executions_by_type("tfx.components.evaluator.component.Evaluator")
+    return [
+        {
+            event.path.steps[0].key: event.artifact_id
+            for event in store.get_events_by_execution_ids([execution.id])
+            if event.type == metadata_store_pb2.Event.INPUT
+        }
+        for execution in sorted(executions, key=lambda item: item.id)
+        if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE
+    ]
+
+
+def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
+    write_digits(tmp_path / "photos" / "span-1", 0)
+    # Some pictures of the first span are in the second one, too.
+    write_digits(tmp_path / "incoming", 60)
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS, str(tmp_path), *OVERRIDES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second, third = map(json.loads, done.stdout.splitlines())
+    root = tmp_path / "root"
+    assert [run["raised"] for run in (first, second, third)] == ["None"] * 3, third["said"]
+    assert [run["span"] for run in (first, second, third)] == [1, 1, 2]
+    statuses = [{node["status"] for node in run["components"].values()} for run in (first, second, third)]
+    assert statuses[:2] == [{"completed"}, {"cached"}]
+    # The classes are as before, and so is the schema.
+    executed = {name for name, node in third["components"].items() if node["status"] == "completed"}
+    assert third["components"].keys() - executed == {"ImportSchemaGen"}
+    assert f"span 2 of {tmp_path}/photos/span-{{SPAN}}" in third["said"]
+
+    pushed = [run["pushed_model"] for run in (first, second, third)]
+    assert pushed[0] == pushed[1] != pushed[2]
+    assert len(list((root / "serving").iterdir())) == 2
+    assert [path.name for path in (root / "data").iterdir()] == ["span-2"]
+
+    # The lineage: which span was read, which model was the baseline, and which one was gone on with.
+    examples = artifacts(root, "Examples")
+    assert [item.custom_properties["span"].int_value for item in examples] == [1, 2]
+    models = artifacts(root, "Model")
+    assert len(models) == 2
+    evaluated = read_by_evaluators(root)
+    assert ["baseline_model" in each for each in evaluated] == [False, True]
+    assert evaluated[1]["baseline_model"] == models[0].id
+    assert (evaluated[1]["examples"], evaluated[1]["model"]) == (examples[1].id, models[1].id)
+    (report,) = Path(models[1].uri).parent.parent.glob(f"model_run/{Path(models[1].uri).name}/warm_start.txt")
+    assert "loaded" in report.read_text(encoding="utf-8")
+
+    # TFX's own resolver of spans finds its way.
+    from tfx.dsl.input_resolution.strategies.span_range_strategy import SpanRangeStrategy
+    from tfx.proto import range_config_pb2
+    from tfx.types import standard_artifacts
+
+    wrapped = []
+    for item in examples:
+        wrapped.append(standard_artifacts.Examples())
+        wrapped[-1].set_mlmd_artifact(item)
+    newest = range_config_pb2.RangeConfig(rolling_range=range_config_pb2.RollingRange(num_spans=1))
+    strategy = SpanRangeStrategy(newest)
+    found = strategy.resolve_artifacts(None, {"examples": wrapped})
+    assert [item.id for item in found["examples"]] == [examples[1].id]
