@@ -54,7 +54,8 @@ test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
-	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_worker_pods.py -k golden
+	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \
+		tests/test_worker_pods.py -k golden
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check $(PACKAGES)

@@ -37,11 +37,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     Raises:
         UsageError: The image is missing, the tasks could not find a path, or nodes cannot share a task.
     """
-    if not image or not _IMAGE.fullmatch(image):
-        raise UsageError(
-            f"--image {image or ''}: expected the reference of an image with Mirante in it, such as "
-            "registry.example.org/mirante:0.1.0 (`make image` builds it)"
-        )
+    reference = check_image(image)
     if output.suffix not in (".yaml", ".yml"):
         raise UsageError(f"-o {output}: expected a .yaml file")
     if recipe.training.strategy == "multi_worker" and recipe.kubeflow.workers is None:
@@ -52,7 +48,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     root = pipeline_root(recipe)
     _check_paths(recipe)
     _check_secrets(recipe)
-    define = _pipeline(recipe, parameters(recipe, root), image)
+    define = _pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler
 
@@ -63,6 +59,20 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_image(image: str | None) -> str:
+    """The reference of an image, as `--image` gives it.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not image or not _IMAGE.fullmatch(image):
+        raise UsageError(
+            f"--image {image or ''}: expected the reference of an image with Mirante in it, such as "
+            "registry.example.org/mirante:0.1.0 (`make image` builds it)"
+        )
+    return image
 
 
 def pipeline_root(recipe: Recipe) -> str:
