@@ -4,8 +4,8 @@
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
 # All files of tests, those that take longest (in minutes) first: the test processes then end together.
-LONG := $(patsubst %,tests/test_%.py,kubeflow_run cluster failures detection_training run_digits tuner resume \
-	warm_start run_real_data)
+LONG := $(patsubst %,tests/test_%.py,kubeflow_run cluster failures run_digits tuner resume warm_start \
+	run_real_data)
 LONG_FIRST := --no-loadscope-reorder $(LONG) $(filter-out $(LONG),$(wildcard tests/test_*.py))
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
 # Test processes, each with a TensorFlow of its own: some 2 GiB.
@@ -48,7 +48,7 @@ test-slow: setup ## Tests that train a model or run a whole pipeline
 	$(PYTEST) -m "slow and not real_data and not services" $(LONG_FIRST)
 
 test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
-	$(BIN)/pytest -m services
+	$(PYTEST) -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)

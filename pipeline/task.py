@@ -287,8 +287,8 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
-    for name in IN_A_TASK:
-        import_later(name)
+    for name, part in IN_A_TASK.items():
+        import_later(name, part)
     console = make_console(to_stderr=False, worded=mirror.shown)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)

@@ -22,7 +22,7 @@ from tests.training import Course, small_network, striped, train
 # batch norm, dropout, Adam, a schedule, patience.
 CONFIG = TrainingConfig(
     epochs=3,
-    fine_tune_epochs=2,
+    fine_tune_epochs=1,
     learning_rate=0.03,
     fine_tune_learning_rate=0.01,
     schedule="cosine",

@@ -10,8 +10,8 @@ PROGRAM = """
 import sys
 from pipeline.later import IN_A_TASK, import_later
 
-for name in IN_A_TASK:
-    import_later(name)
+for name, part in IN_A_TASK.items():
+    import_later(name, part)
 import pipeline.node
 import tfx.components.schema_gen.executor
 
@@ -22,7 +22,10 @@ lazy = "tfx.components.bulk_inferrer.component", "nltk", "tensorflow_model_analy
 print(loaded(*lazy))
 import tensorflow_model_analysis as tfma
 print(tfma.metrics.__name__, loaded(*lazy))
+print(tfma.EvalConfig is tfma.proto.config_pb2.EvalConfig, loaded(*lazy))
 tfma.load_eval_result
+print(tfma.EvalConfig is tfma.proto.config_pb2.EvalConfig, hasattr(tfma, "Nothing"))
+import pipeline.definition
 from tfx.components import BulkInferrer
 print(BulkInferrer.__module__, loaded(*lazy) == list(lazy))
 before = sys.modules["tfx.components"]
@@ -40,10 +43,12 @@ def test_a_package_is_loaded_when_it_is_needed_and_is_then_the_real_one() -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-4:] == [
+    assert done.stdout.splitlines()[-6:] == [
         "[]",
         # All of it but what is asked for: its metrics bring NLTK.
         "tensorflow_model_analysis.metrics ['nltk']",
+        "True ['nltk']",
+        "True False",
         "tfx.components.bulk_inferrer.component True",
         "True False",
     ]
