@@ -16,7 +16,7 @@ BucketFolder = Annotated[
 ]
 MachineType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*$")]
 ServiceAccount = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.gserviceaccount\.com$")]
-# Those of the tasks, which the resolvers have none of: Vertex itself looks for a model.
+# Vertex itself looks for their models: they start no container.
 _WITHOUT_TASK = ("Resolver", "BaseModelResolver")
 
 
