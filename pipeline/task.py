@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import importlib.metadata
 import json
 import logging
@@ -23,7 +24,6 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
-from pipeline.later import IN_A_TASK, import_later
 
 _INTERMEDIATE = "pipeline.pb"
 _PLAN = "plan.json"
@@ -108,7 +108,8 @@ def ingest(
         schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
-        from pipeline.definition import compile_pipeline
+        with _importing():
+            from pipeline.definition import compile_pipeline
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), pipeline_root)
         plan = _Plan(
@@ -151,13 +152,14 @@ def run_nodes(
         SystemExit: The task failed; the last line of its log says why.
     """
     with _told(", ".join(names), run_id, pipeline_root) as console:
-        from tfx.proto.orchestration import pipeline_pb2
+        with _importing():
+            from tfx.proto.orchestration import pipeline_pb2
 
-        from pipeline import metadata_store
-        from pipeline.execution import RunResult
-        from pipeline.execution import run_nodes as run_in_turn
-        from pipeline.node import NodeRunner
-        from pipeline.views import view_of
+            from pipeline import metadata_store
+            from pipeline.execution import RunResult
+            from pipeline.execution import run_nodes as run_in_turn
+            from pipeline.node import NodeRunner
+            from pipeline.views import view_of
 
         folder = _run_folder(pipeline_root, run_id)
         try:
@@ -198,6 +200,18 @@ def run_nodes(
 
 
 @contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Keeps the garbage collector out, which else goes through all that is loaded again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        # What is loaded stays.
+        gc.freeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
 def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
     """A console for a task's log, which begins with what runs and ends with one clear error, if any."""
     # Before TensorFlow is loaded: its own chatter off, its quicker kernels on, as in `mirante run`.
@@ -205,8 +219,6 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
-    for name in IN_A_TASK:
-        import_later(name)
     console = make_console(to_stderr=False)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
