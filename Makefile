@@ -3,6 +3,10 @@
 
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
+# All files of tests, those that take longest (in minutes) first: the test processes then end together.
+LONG := $(patsubst %,tests/test_%.py,kubeflow_run cluster failures run_digits tuner resume warm_start \
+	run_real_data)
+LONG_FIRST := --no-loadscope-reorder $(LONG) $(filter-out $(LONG),$(wildcard tests/test_*.py))
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
 # Test processes, each with a TensorFlow of its own: some 2 GiB.
 PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
@@ -41,16 +45,17 @@ test: setup ## Fast tests: no network, account or GPU
 	$(PYTEST) $(FAST)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
-	$(BIN)/pytest -m "slow and not real_data and not services"
+	$(PYTEST) -m "slow and not real_data and not services" $(LONG_FIRST)
 
-test-services: setup ## Tests that start MariaDB and PostgreSQL (Debian: mariadb-server, postgresql)
-	$(BIN)/pytest -m services
+test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
+	$(PYTEST) -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
-	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(BIN)/pytest -m real_data
+	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
-	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_worker_pods.py -k golden
+	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \
+		tests/test_worker_pods.py -k golden
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check $(PACKAGES)

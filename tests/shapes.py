@@ -97,6 +97,50 @@ def record(shapes: Shapes, name: str) -> bytes:
     )
 
 
+def examples(split: str, count: int, first_seed: int, size_px: int) -> Any:
+    """As the Trainer takes them, pixels in [-1, 1]; the first box of all is difficult."""
+    from components.trainer.input import ArrayExamples
+
+    images, targets = [], np.zeros((count, 2, 5), np.float32)
+    for number in range(count):
+        drawn = draw(first_seed + number, size_px)
+        with Image.open(io.BytesIO(drawn.encoded)) as image:
+            images.append(np.asarray(image) / 127.5 - 1.0)
+        targets[number, : len(drawn.labels)] = np.column_stack([drawn.boxes, drawn.labels])
+    targets[0, 0, 4] *= -1
+    return ArrayExamples(split, np.array(images, np.float32), targets)
+
+
+def small_task(size_px: int) -> Any:
+    """Detection of shapes, with two feature maps' anchors."""
+    from components.config import ModelConfig
+    from components.detection.task import Detection
+
+    config = ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "detection": {"extra_layers": 0}})
+    return Detection(CLASSES, config, (size_px, size_px, 3))
+
+
+def small_network(task: Any, size_px: int, *, batch_norm: bool) -> Any:
+    """A network of few layers with a detector's outputs."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    logits = 4 + len(CLASSES)
+    return keras.Sequential(
+        [
+            keras.Input((size_px, size_px, 3)),
+            layers.AveragePooling2D(8),
+            *([layers.BatchNormalization(name="norm")] if batch_norm else []),
+            layers.Flatten(),
+            layers.Dense(32, "relu", name="hidden"),
+            layers.Dense(len(task.anchors) * logits, kernel_initializer="zeros", name="outputs"),
+            layers.Reshape((-1, logits)),
+        ],
+        name="small_detector",
+    )
+
+
 def write_voc(folder: Path, count: int, first_seed: int = 0, size_px: int = 96) -> None:
     """Pictures and Pascal VOC's XML beside them: `0.png`, `0.xml`, `1.png`, ..."""
     folder.mkdir(parents=True)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from components.config import TrainingConfig
 from components.trainer import loop
 from components.trainer.checkpoints import OTHER_TRAININGS, Checkpoints, by_path
+from tests import shapes
 from tests.small_disk import SmallDisk
 from tests.training import Course, small_network, striped, train
 
@@ -21,7 +22,7 @@ from tests.training import Course, small_network, striped, train
 # batch norm, dropout, Adam, a schedule, patience.
 CONFIG = TrainingConfig(
     epochs=3,
-    fine_tune_epochs=2,
+    fine_tune_epochs=1,
     learning_rate=0.03,
     fine_tune_learning_rate=0.01,
     schedule="cosine",
@@ -95,6 +96,47 @@ def test_interrupts_at_every_step_leave_no_trace(
     # The last epoch's figures are of all of its steps, those before the interrupt included.
     assert rest.epochs("loss")[-1] == course.epochs("loss")[-1]
     assert rest.epochs("eval_loss")[-1] == course.epochs("eval_loss")[-1]
+
+
+def test_a_detector_that_was_stopped_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 40 examples by 16: 5 steps in two epochs, boxes moved along with their images in each.
+    config = TrainingConfig(
+        epochs=2,
+        learning_rate=0.003,
+        global_batch_size=16,
+        augmentation={
+            "flip": "horizontal",
+            "zoom_out": {"chance": 0.5},
+            "object_crop": {"chance": 0.5},
+        },
+        checkpoints={"steps": 2, "min_secs": 0},
+    )
+    task = shapes.small_task(64)
+    of_train, of_eval = shapes.examples("train", 40, 0, 64), shapes.examples("eval", 8, 100, 64)
+
+    def outcome(folder: Path) -> tuple[Any, Course]:
+        model = shapes.small_network(task, 64, batch_norm=True)
+        course = train(model, config, folder, train=of_train, evaluation=of_eval, task=task)
+        return [variable.numpy() for variable in model.variables], course
+
+    undisturbed, course = outcome(tmp_path / "undisturbed")
+    stop = Stop(monkeypatch)
+    for step in (
+        4,
+        2,
+    ):  # of the process: the fourth of all, then the same again, which went on after the second
+        stop.at(step, after=False)
+        with pytest.raises(KeyboardInterrupt):
+            outcome(tmp_path / "stopped")
+    stop.never()
+    weights, rest = outcome(tmp_path / "stopped")
+    for one, other in zip(weights, undisturbed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(course.epochs("eval_map_50")) == 2
+    for curve in ("loss", "box_loss", "eval_loss", "eval_map_50"):
+        assert rest.epochs(curve)[-1] == course.epochs(curve)[-1]
 
 
 def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

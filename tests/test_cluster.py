@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 MIRANTE = str(Path(sys.executable).with_name("mirante"))
 # Long enough to be killed in the middle of it.
 SETTINGS = (
-    "training.epochs=40",
+    "training.epochs=12",
     "training.patience_epochs=null",
     "training.checkpoints={steps: 20, min_secs: 0}",
 )
@@ -66,7 +66,7 @@ def start(folder: Path) -> tuple[Command, Command]:
 
 def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -> None:
     chief, worker = start(tmp_path)
-    chief.wait_for("training epoch 3/40", secs=240)
+    chief.wait_for("training epoch 2/12", secs=240)
     # The command, and the process that trains.
     for process in [*psutil.Process(worker.process.pid).children(recursive=True), worker.process]:
         process.send_signal(signal.SIGKILL)
@@ -175,7 +175,11 @@ def test_a_trainer_starts_its_worker_pod_and_trains_with_it(tmp_path: Path) -> N
     addresses = [f"localhost:{port}" for port in free_ports(2)]
     with serving(kubelet) as host:
         place = ",".join([host, str(tmp_path), *addresses])
-        settings = ["training.strategy=multi_worker", "training.epochs=15"]
+        settings = [
+            "training.strategy=multi_worker",
+            "training.epochs=3",
+            "evaluation.thresholds={accuracy: 0.5}",
+        ]
         chief = subprocess.run(
             [
                 sys.executable,
@@ -206,7 +210,7 @@ def test_a_trainer_starts_its_worker_pod_and_trains_with_it(tmp_path: Path) -> N
     assert worker_code == 0, said[-3000:]
     assert "worker pods: all run, after" in chief.stderr
     assert "multi_worker, 2 CPUs on 2 machines" in chief.stderr
-    assert json.loads(chief.stdout.splitlines()[-1])["metrics"]["accuracy"] > 0.9
+    assert json.loads(chief.stdout.splitlines()[-1])["metrics"]["accuracy"] > 0.8
     assert (kubelet.jobs, kubelet.services) == ({}, {})
     assert [item["kind"] for item in kubelet.made] == ["Service", "Job"]
 

@@ -209,15 +209,15 @@ def test_a_detector_that_finds_nothing_is_stopped() -> None:
 def test_a_label_is_shown_as_its_boxes() -> None:
     caption, marks = task().show(targets(A, B, labels=[1, 2])[0])
     assert caption == "2 boxes"
-    assert [name for _, name in marks] == ["cat", "dog"]
+    assert [mark[1:] for mark in marks] == [("cat", 1), ("dog", 2)]
     np.testing.assert_allclose(marks[1][0], B)
     assert task().show(targets()[0]) == ("0 boxes", [])
-    assert [name for _, name in task().show(targets(A, labels=[-2])[0])[1]] == ["dog?"]
+    assert [mark[1:] for mark in task().show(targets(A, labels=[-2])[0])[1]] == [("dog?", 2)]
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
     images = np.zeros((1, 128, 128, 3), np.float32)
-    marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat")]])
+    marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat", 1)]])
     tile = marked[4:132, 4:132].astype(int)
     is_drawn = tile.max(axis=-1) > 60
     rows, columns = np.where(is_drawn)
@@ -241,7 +241,7 @@ def test_the_worst_mistakes_come_first() -> None:
         (1, "1 missed\n1 needless"),
         (2, "0 missed\n1 needless"),
     ]
-    assert [name for _, name in worst[0][2]] == ["cat 0.90", "cat 0.80"]
+    assert [text for _, text, _ in worst[0][2]] == ["cat 0.90", "cat 0.80"]
     assert len(task().mistakes(evaluation, labels, 1)) == 1
     # Difficult ones are neither missed nor needless.
     labels[1, 1, 4] = labels[2, 1, 4] = -1

@@ -23,7 +23,6 @@ from components.detection.tfma_metric import found, ground_truth
 from components.errors import UsageError
 from components.infra_probe import probe
 from components.models import build_model
-from components.trainer.checkpoints import Checkpoints
 from components.trainer.export import save_module
 from components.trainer.input import SplitInput
 from components.trainer.job import Job, run_job
@@ -176,33 +175,3 @@ def test_a_classifier_is_refused_for_boxes(job: Job) -> None:
     other = dataclasses.replace(job, custom_config={**job.custom_config, "model": model})
     with pytest.raises(UsageError, match="mobilenet_v2 is for classification, and the examples' schema"):
         run_job(other, TrainingConfig(tracking={"graph": False}))
-
-
-@pytest.mark.slow
-def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(job: Job, tmp_path: Path) -> None:
-    training = TrainingConfig.model_validate(
-        {"epochs": 2, "global_batch_size": 4, "tracking": {"graph": False}, "checkpoints": {"min_secs": 0}}
-    )
-    results = []
-    for name, stops in (("undisturbed", False), ("killed", True)):
-        folder = tmp_path / name
-        custom = {**job.custom_config, "training": training.model_dump(), "checkpoints": str(folder)}
-        this = dataclasses.replace(
-            job,
-            custom_config=custom,
-            serving_model_dir=str(folder / "serving"),
-            model_run_dir=str(folder / "run"),
-        )
-        if stops:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Checkpoints, "finish", _interrupt)
-                with pytest.raises(KeyboardInterrupt):
-                    run_job(this, training)
-        run_job(this, training)
-        results.append(keras.models.load_model(folder / "run" / "model.keras").get_weights())
-    for undisturbed, killed in zip(*results, strict=True):
-        np.testing.assert_array_equal(undisturbed, killed)
-
-
-def _interrupt(_: Checkpoints) -> None:
-    raise KeyboardInterrupt

@@ -213,8 +213,9 @@ def test_lenet_says_that_the_image_is_too_small() -> None:
     assert build("lenet", (16, 16, 1)).output_shape == (None, 10)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "policy"), [*((name, "mixed_bfloat16") for name in NETWORKS), ("lenet", "mixed_float16")]
+)
 def test_logits_are_float32_in_mixed_precision(name: str, policy: str) -> None:
     options, shape = NETWORKS[name]
     model = build(name, shape, num_classes=7, policy=policy, **options)

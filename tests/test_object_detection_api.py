@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from components.config import ModelConfig, WarmStartConfig
+from components.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
 from components.trainer.checkpoints import by_path
 from components.trainer.object_detection_api import keras_names, layers
@@ -172,3 +173,11 @@ def test_a_detector_takes_all_of_another_but_its_classes(tmp_path: Path) -> None
     }
     comparison = given(other, "detection", named, ("car", "bus"))
     assert not comparison.unused
+    # All or nothing.
+    other = detector(classes=2)
+    given(other, "full", open_source(str(tmp_path / "model.keras"), other), ())
+    for path, variable in by_path(other.variables).items():
+        np.testing.assert_array_equal(variable, theirs[path], err_msg=path)
+    other = detector(classes=3)
+    with pytest.raises(MiranteError, match="not everything fits; for other classes take detection"):
+        given(other, "full", open_source(str(tmp_path / "model.keras"), other), ())

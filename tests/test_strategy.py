@@ -40,13 +40,13 @@ def cluster(count: int) -> list[str]:
     ]
 
 
-def start(kind: str, folder: Path, plain: bool, tf_config: str | None = None) -> subprocess.Popen[str]:
+def start(kind: str, folder: Path, tf_config: str | None = None) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     if tf_config:
         environment["TF_CONFIG"] = tf_config
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.replicas", kind, str(folder), str(int(plain))],
+        [sys.executable, "-m", "tests.replicas", kind, str(folder)],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
@@ -67,26 +67,19 @@ def result(folder: Path, *processes: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], dict[str, Any]]:
-    """One training on one device, on two, and in two processes, without and with what replicas differ in."""
+def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The trainings of tests/replicas.py on one device, on two, and in two processes."""
     root = tmp_path_factory.mktemp("courses")
-    found = {}
-    for plain in (True, False):
-        for kind in ("one", "mirrored"):
-            folder = root / f"{kind}-{plain}"
-            found[kind, plain] = result(folder, start(kind, folder, plain))
-        folder = root / f"cluster-{plain}"
-        workers = [start("cluster", folder, plain, tf_config) for tf_config in cluster(2)]
-        found["cluster", plain] = result(folder, *workers)
-    return found
+    found = {kind: result(root / kind, start(kind, root / kind)) for kind in ("one", "mirrored")}
+    folder = root / "cluster"
+    workers = [start("cluster", folder, tf_config) for tf_config in cluster(2)]
+    return {**found, "cluster": result(folder, *workers)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mirrored", "cluster"])
-def test_two_replicas_teach_a_detector_what_one_does(
-    courses: dict[tuple[str, bool], dict[str, Any]], kind: str
-) -> None:
-    one, two = courses["one", True]["detector"], courses[kind, True]["detector"]
+def test_two_replicas_teach_a_detector_what_one_does(courses: dict[str, dict[str, Any]], kind: str) -> None:
+    one, two = courses["one"]["detector"], courses[kind]["detector"]
     assert one["losses"][1] < one["losses"][0]
     for key in ("losses", "box_losses", "eval_losses"):
         assert len(one[key]) == 2
@@ -97,10 +90,8 @@ def test_two_replicas_teach_a_detector_what_one_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mirrored", "cluster"])
-def test_two_replicas_have_the_curve_of_one(
-    courses: dict[tuple[str, bool], dict[str, Any]], kind: str
-) -> None:
-    one, two = courses["one", True], courses[kind, True]
+def test_two_replicas_have_the_curve_of_one(courses: dict[str, dict[str, Any]], kind: str) -> None:
+    one, two = courses["one"]["plain"], courses[kind]["plain"]
     assert (one["replicas"], two["replicas"]) == (1, 2)
     for curve in ("losses", "eval_losses"):
         np.testing.assert_allclose(two[curve], one[curve], rtol=1e-5)
@@ -114,9 +105,9 @@ def test_two_replicas_have_the_curve_of_one(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mirrored", "cluster"])
 def test_with_batch_norm_and_augmentation_two_replicas_end_where_one_does(
-    courses: dict[tuple[str, bool], dict[str, Any]], kind: str
+    courses: dict[str, dict[str, Any]], kind: str
 ) -> None:
-    one, two = courses["one", False], courses[kind, False]
+    one, two = courses["one"]["varied"], courses[kind]["varied"]
     assert min(one["eval_accuracies"][-1], two["eval_accuracies"][-1]) >= 0.9
     assert two["losses"] != one["losses"]  # batch statistics are of half a batch
     assert two["losses"][-1] == pytest.approx(one["losses"][-1], rel=0.3)

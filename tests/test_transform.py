@@ -188,6 +188,7 @@ def test_pad_keeps_the_aspect_ratio_and_adds_black() -> None:
         ((4, 2), (2, 2), (0, 0, 2, 1)),  # half a column left, half a column right: it goes right
         ((100, 300), (96, 96), (32, 0, 32, 96)),
         ((50, 100), (200, 300), (25, 0, 150, 300)),
+        ((100, 200), (96, 96), (24, 0, 48, 96)),
         ((1, 1000), (10, 10), (4, 0, 1, 10)),  # a hundredth of a pixel is one
     ],
 )
@@ -205,12 +206,22 @@ def test_where_a_padded_image_is(
     np.testing.assert_allclose(frames(tf.constant(files), target), [edges, edges], rtol=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_pad_is_what_tensorflow_has(seed: int) -> None:
-    height, width, *target = np.random.default_rng(seed).integers(8, 200, 4)
-    image = tf.constant(noise(seed, int(height), int(width)))
-    out = resize(image, config(int(target[0]), int(target[1]), resize="pad"))
-    np.testing.assert_array_equal(out, tf.image.resize_with_pad(image, int(target[0]), int(target[1])))
+def test_a_padded_image_fills_the_frame_one_way_and_keeps_its_shape() -> None:
+    sizes = np.random.default_rng(0).integers(20, 2000, (200, 4))
+    for height, width, high, wide in sizes.tolist():
+        top, left, fit_height, fit_width = placed(tf.constant((height, width)), (high, wide)).numpy().tolist()
+        assert fit_height == high or fit_width == wide
+        scale = min(high / height, wide / width)
+        assert fit_height == max(1, int(height * scale + 1e-9))
+        assert fit_width == max(1, int(width * scale + 1e-9))
+        assert 0 <= high - fit_height - 2 * top <= 1
+        assert 0 <= wide - fit_width - 2 * left <= 1
+
+
+def test_pad_is_what_tensorflow_has_where_its_32_bits_suffice() -> None:
+    image = tf.constant(noise(0, 48, 64))
+    out = resize(image, config(32, 32, resize="pad"))
+    np.testing.assert_array_equal(out, tf.image.resize_with_pad(image, 32, 32))
 
 
 def test_boxes_go_along_where_an_image_is_padded() -> None:

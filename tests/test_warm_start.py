@@ -190,8 +190,9 @@ def test_other_weights_have_another_digest(tmp_path: Path, write: Writer) -> Non
 # --- what is taken
 
 
-@pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
+@pytest.mark.parametrize(
+    ("write", "name"), [*((write, "lenet") for write in WRITERS), (checkpoint, "cifar_resnet")]
+)
 def test_classification_takes_the_backbone_and_starts_the_head_anew(
     tmp_path: Path, write: Writer, name: str
 ) -> None:
@@ -269,7 +270,12 @@ def test_full_needs_everything_to_be_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("write", "kind"),
-    [*((write, "classification") for write in WRITERS), (checkpoint, "full"), (legacy_file, "detection")],
+    [
+        (checkpoint, "full"),
+        (keras_file, "classification"),
+        (weights_file, "classification"),
+        (legacy_file, "detection"),
+    ],
 )
 def test_another_networks_weights_are_refused_with_names_of_both(
     tmp_path: Path, write: Writer, kind: str

@@ -198,7 +198,7 @@ class Detection:
 
     def show(self, label: Array) -> tuple[str, list[Mark]]:
         """How many boxes there are, and the boxes."""
-        marks = [(box[:4].tolist(), self._name(box[4])) for box in label if box[4] != 0]
+        marks = [(box[:4].tolist(), self._name(box[4]), abs(int(box[4]))) for box in label if box[4] != 0]
         return f"{len(marks)} box{'' if len(marks) == 1 else 'es'}", marks
 
     def _name(self, label: float) -> str:
@@ -228,7 +228,7 @@ class Detection:
             if missed + needless == 0:
                 continue
             marks = [
-                (box.tolist(), f"{self._name(label)} {score:.2f}")
+                (box.tolist(), f"{self._name(label)} {score:.2f}", int(label))
                 for box, label, score in zip(boxes, found, scores, strict=True)
             ]
             needless_score = float(scores[wrong].sum())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +50,11 @@ def _fitting(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, widt
 
 
 def _with_marks(tile: Image.Image, marks: Sequence[Mark]) -> Image.Image:
-    """The tile with boxes and what they are called, each name in a colour of its own."""
+    """The tile with boxes and what is written at them, in the colours of their labels."""
     boxes = []
-    for shares, name in marks:
+    for shares, text, label in marks:
         xmin, ymin, xmax, ymax = (np.clip(shares, 0.0, 1.0) * np.tile(tile.size, 2)).tolist()
-        of_name = zlib.crc32(name.partition(" ")[0].encode())
-        boxes.append(Box((xmin, ymin, xmax - 1, ymax - 1), name, colour_of(1 + of_name)))
+        boxes.append(Box((xmin, ymin, xmax - 1, ymax - 1), text, colour_of(label)))
     return draw_boxes(tile, boxes, least_px=1)
 
 
@@ -73,7 +71,7 @@ def grid(
         captions: One for each image, of one line or several.
         transform: The recipe's part, by which they were normalised, or their levels. Of `standardize` it does
             not tell them: then each image is shown from its own least value to its own largest.
-        marks: Of each image the boxes that are drawn on it, and their names; none when left out.
+        marks: Of each image the boxes that are drawn on it, with their texts and labels; none when left out.
 
     Returns:
         uint8 [height, width, 3].

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from components.trainer.export import ServingModule
 
 Array = np.ndarray[Any, Any]
-# A box (xmin, ymin, xmax, ymax as shares of the image) and what it is called.
-Mark = tuple[Sequence[float], str]
+# A box (xmin, ymin, xmax, ymax as shares of the image), what is written at it, and its label, 1 and up.
+Mark = tuple[Sequence[float], str, int]
 
 
 @dataclasses.dataclass(frozen=True)

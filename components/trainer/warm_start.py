@@ -232,9 +232,12 @@ def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: 
             f"Trainer's model.keras. {table}"
         )
     if not config.backbone_only and len(found.loaded) < len(wanted):
+        instead = "classification, which leaves out the head"
+        if is_detector(model):
+            instead = "detection, which leaves out what is of classes"
         raise MiranteError(
             f"{where}: fine_tune_checkpoint_type full takes everything, and not everything fits; for other "
-            f"classes take classification, which leaves out the head. {table}"
+            f"classes take {instead}. {table}"
         )
 
 
