@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import importlib.metadata
 import json
 import logging
@@ -23,7 +24,6 @@ from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
-from pipeline.later import IN_A_TASK, import_later
 from pipeline.mirror import Mirror
 from schemas import features
 
@@ -126,7 +126,8 @@ def ingest(
         mirror.send(str(schema_file))
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
-        from pipeline.definition import compile_pipeline, push_destination
+        with _importing():
+            from pipeline.definition import compile_pipeline, push_destination
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
         reads = {
@@ -179,14 +180,15 @@ def run_nodes(
     """
     mirror = Mirror(os.environ)
     with _told(", ".join(names), run_id, pipeline_root, mirror) as console:
-        from tfx.proto.orchestration import pipeline_pb2
+        with _importing():
+            from tfx.proto.orchestration import pipeline_pb2
 
-        from pipeline import metadata_store
-        from pipeline.execution import RunResult
-        from pipeline.execution import run_nodes as run_in_turn
-        from pipeline.node import NodeRunner
-        from pipeline.node_files import NodeFiles
-        from pipeline.views import view_of
+            from pipeline import metadata_store
+            from pipeline.execution import RunResult
+            from pipeline.execution import run_nodes as run_in_turn
+            from pipeline.node import NodeRunner
+            from pipeline.node_files import NodeFiles
+            from pipeline.views import view_of
 
         root = mirror.local(pipeline_root)
         folder = _run_folder(root, run_id)
@@ -277,6 +279,18 @@ def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
 
 
 @contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Keeps the garbage collector out, which else goes through all that is loaded again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        # What is loaded stays.
+        gc.freeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
 def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterator[Any]:
     """A console for a task's log, which begins with what runs and ends with one clear error, if any.
 
@@ -287,8 +301,6 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.console import ConsoleHandler, make_console
 
-    for name, part in IN_A_TASK.items():
-        import_later(name, part)
     console = make_console(to_stderr=False, worded=mirror.shown)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,11 +51,12 @@ def run(
     return done.returncode, done.stdout
 
 
-def metrics(folder: Path) -> dict[str, float]:
-    """What the Evaluator's task gave to the UI as numbers."""
+def metrics(folder: Path, artifact: str = "metrics") -> dict[str, Any]:
+    """What the Evaluator's task gave to the UI: its numbers, or as `classification` what KFP draws."""
     (output,) = folder.glob("*/*evaluator*/executor_output.json")
-    artifacts = json.loads(output.read_text())["artifacts"]
-    return artifacts["metrics"]["artifacts"][0]["metadata"]
+    # The UI reads JSON, which knows no Infinity.
+    artifacts = json.loads(output.read_text(), parse_constant=pytest.fail)["artifacts"]
+    return artifacts[artifact]["artifacts"][0]["metadata"]
 
 
 def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
@@ -68,6 +70,21 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     assert (pushed / "saved_model.pb").is_file()
     found = metrics(tmp_path / "first")
     assert found["accuracy"] > 0.8
+    drawn = metrics(tmp_path / "first", "classification")
+    rows = [row["row"] for row in drawn["confusionMatrix"]["rows"]]
+    assert [label["displayName"] for label in drawn["confusionMatrix"]["annotationSpecs"]] == list(
+        "0123456789"
+    )
+    assert sum(map(sum, rows)) == 354  # test images
+    assert sum(row[i] for i, row in enumerate(rows)) / 354 == pytest.approx(found["accuracy"], abs=1e-6)
+    curve = [
+        (point["falsePositiveRate"], point["recall"], point["confidenceThreshold"])
+        for point in drawn["confidenceMetrics"]
+    ]
+    assert curve == sorted(curve, key=lambda point: point[:2])
+    assert (curve[0][0], curve[-1][:2]) == (0.0, (1.0, 1.0))
+    (pushed_view,) = (tmp_path / "first").glob("*/pusher/view")
+    assert str(pushed) in pushed_view.read_text(encoding="utf-8")
     views = {path.parent.name: path for path in (tmp_path / "first").glob("*/*/view")}
     assert set(views) == {"ingest", *(node.lower() for node in NODE_IDS)}
     assert all("<html" in path.read_text(encoding="utf-8") for path in views.values())
