@@ -47,14 +47,15 @@ test: setup ## Fast tests: no network, account or GPU
 test-slow: setup ## Tests that train a model or run a whole pipeline
 	$(PYTEST) -m "slow and not real_data and not services" $(LONG_FIRST)
 
-test-services: setup ## Tests that start MariaDB and PostgreSQL (Debian: mariadb-server, postgresql)
+test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
 	$(PYTEST) -m services
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
-	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_worker_pods.py -k golden
+	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \
+		tests/test_worker_pods.py -k golden
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check $(PACKAGES)

@@ -23,7 +23,8 @@ from tfx.dsl.component.experimental.annotations import (
 )
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact, artifact_utils, standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.experimental import simple_artifacts
 from tfx.utils import io_utils
 
 from components.detection.records import BoxFacts, Values, box_problem
@@ -44,15 +45,6 @@ BATCH = 64
 Problem = tuple[str, str]
 # Images, bad images, the first of these by name.
 Count = tuple[int, int, list[Problem]]
-
-
-class DataBlessing(artifact.Artifact):
-    """Says that data passed DataGate: a folder with `report.json`, the images counted by split.
-
-    Of detection, boxes too (`components.detection.records.BoxFacts`), and `boxes.png` shows some of them.
-    """
-
-    TYPE_NAME = "DataBlessing"
 
 
 def read_anomalies(folder: str) -> list[str]:
@@ -237,12 +229,16 @@ def DataGate(  # noqa: N802 - components are named like classes
     examples: InputArtifact[standard_artifacts.Examples],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     drift: InputArtifact[standard_artifacts.ExampleAnomalies],
-    blessing: OutputArtifact[DataBlessing],
+    blessing: OutputArtifact[simple_artifacts.Statistics],
     check_images: Parameter[int],
     task: Parameter[str] = features.CLASSIFICATION,
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Raises DataRefusedError, naming feature, split and anomaly, or writes its report.
+
+    `blessing` says that the data passed: a folder with `report.json`, the images counted by split. Of
+    detection, boxes too (`components.detection.records.BoxFacts`), and `boxes.png` shows some of them. Its
+    type is one of TFX's: no other can be compiled for Vertex AI.
 
     `anomalies` come from ExampleValidator, `drift` from DistributionValidator; `check_images` 0 skips the
     decoding of every image. Boxes, where the `task` is detection, are always looked at.

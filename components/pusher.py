@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from typing import Any
 
 from tfx.components.pusher import executor
@@ -10,6 +12,10 @@ from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
+
+from components.buckets import is_in_bucket
+
+MODEL_FILE = "saved_model.pb"
 
 
 class AtomicPushExecutor(executor.Executor):
@@ -31,11 +37,9 @@ class AtomicPushExecutor(executor.Executor):
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         blessing = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
-        path = push(
-            self.GetModelPath(input_dict),
-            destination.filesystem.base_directory,
-            version=blessing.mlmd_artifact.create_time_since_epoch // 1000,
-        )
+        # Vertex AI does not tell when.
+        blessed_at = blessing.mlmd_artifact.create_time_since_epoch // 1000 or int(time.time())
+        path = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, version=blessed_at)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
 
 
@@ -56,6 +60,11 @@ def push(model_path: str, base_directory: str, version: int) -> str:
     temporary = os.path.join(base_directory, f".{version}.incomplete")
     for left in fileio.glob(os.path.join(base_directory, ".*.incomplete")):
         fileio.rmtree(left)  # by a push that was killed
+    if is_in_bucket(base_directory):
+        # A folder cannot be renamed there, or not at once. Servers look for the model's file: it comes last.
+        io_utils.copy_dir(model_path, path, deny_regex_patterns=[re.escape(MODEL_FILE)])
+        io_utils.copy_file(os.path.join(model_path, MODEL_FILE), os.path.join(path, MODEL_FILE))
+        return path
     io_utils.copy_dir(model_path, temporary)
     fileio.rename(temporary, path)
     return path
@@ -71,6 +80,9 @@ def highest_version(base_directory: str) -> int | None:
 
 def _same_model(model_path: str, path: str) -> bool:
     ours, theirs = (os.path.join(folder, "fingerprint.pb") for folder in (model_path, path))
+    # A push into a bucket that was killed.
+    if not fileio.exists(os.path.join(path, MODEL_FILE)):
+        return False
     # A folder that somebody else put there may have none.
     if not (fileio.exists(ours) and fileio.exists(theirs)):
         return False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from kubeflow.parameters import Parameter, parameters
 from pipeline.config import Recipe
 from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, KubeflowConfig, TaskConfig
 from pipeline.nodes import upstream
+from pipeline.object_store import parse_url
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
@@ -37,11 +37,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     Raises:
         UsageError: The image is missing, the tasks could not find a path, or nodes cannot share a task.
     """
-    if not image or not _IMAGE.fullmatch(image):
-        raise UsageError(
-            f"--image {image or ''}: expected the reference of an image with Mirante in it, such as "
-            "registry.example.org/mirante:0.1.0 (`make image` builds it)"
-        )
+    reference = check_image(image)
     if output.suffix not in (".yaml", ".yml"):
         raise UsageError(f"-o {output}: expected a .yaml file")
     if recipe.training.strategy == "multi_worker" and recipe.kubeflow.workers is None:
@@ -52,7 +48,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     root = pipeline_root(recipe)
     _check_paths(recipe)
     _check_secrets(recipe)
-    define = _pipeline(recipe, parameters(recipe, root), image)
+    define = _pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler
 
@@ -65,32 +61,42 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_image(image: str | None) -> str:
+    """The reference of an image, as `--image` gives it.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not image or not _IMAGE.fullmatch(image):
+        raise UsageError(
+            f"--image {image or ''}: expected the reference of an image with Mirante in it, such as "
+            "registry.example.org/mirante:0.1.0 (`make image` builds it)"
+        )
+    return image
+
+
 def pipeline_root(recipe: Recipe) -> str:
     """Where a recipe's tasks write.
 
     Raises:
-        UsageError: That is on no volume.
+        UsageError: That is on no volume and in no bucket, or SQLite would have to be in the bucket.
     """
     config = recipe.kubeflow
     root = config.pipeline_root or f"{config.volumes[0].mount_path if config.volumes else ''}/{recipe.name}"
-    if not _on_volume(root, config):
+    config.check_root(root, recipe.data.path)
+    if "://" not in root and not config.is_on_volume(root):
         mounted = ", ".join(volume.mount_path for volume in config.volumes) or "none"
         raise UsageError(
             f"kubeflow.pipeline_root: {root} is on no volume that the tasks share (mounted: {mounted}): give "
-            "a folder below one, or add the volume to kubeflow.volumes"
+            "a folder below one, add the volume to kubeflow.volumes, or give gs://BUCKET/... or s3://BUCKET/..."
         )
     return root.rstrip("/")
-
-
-def _on_volume(path: str, config: KubeflowConfig) -> bool:
-    below = f"{posixpath.normpath(path)}/"
-    return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in config.volumes)
 
 
 def _check_paths(recipe: Recipe) -> None:
     """Refuses paths that mean something on this machine only."""
     metadata_file = recipe.kubeflow.metadata.path
-    if metadata_file is not None and not _on_volume(metadata_file, recipe.kubeflow):
+    if metadata_file is not None and not recipe.kubeflow.is_on_volume(metadata_file):
         raise UsageError(
             f"kubeflow.metadata.path: {metadata_file} is on no volume: every task would have a store of its "
             "own. Give a file below a mount_path of kubeflow.volumes"
@@ -108,8 +114,13 @@ def _check_paths(recipe: Recipe) -> None:
     from components.ingest.sources import SOURCES
 
     for key, path in paths.items():
-        named = key == "data.path" and SOURCES[recipe.data.source].is_name(path or "")
-        if path and not named and not path.startswith("/") and "://" not in path:
+        if not path or (key == "data.path" and SOURCES[recipe.data.source].is_name(path)):
+            continue
+        try:
+            in_bucket = parse_url(path) is not None
+        except UsageError as e:
+            raise UsageError(f"{key}: {e}") from e
+        if not in_bucket and not path.startswith("/"):
             raise UsageError(
                 f"{key}: {path} is relative, and the tasks have no such folder: give it as they see it, e.g. "
                 f"{pipeline_root(recipe)}/{path}"

@@ -45,8 +45,8 @@ _KNOBS = (
 
 def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
     """The parameters of a recipe's pipeline, in the order of the form."""
-    root = "Folder on a volume: artifacts, metadata, models."
-    data = "Raw images, or contract TFRecords; with {SPAN} in it the newest of several folders."
+    root = "Folder on a volume or in a bucket (gs://, s3://): artifacts, metadata, models."
+    data = "Raw images or contract TFRecords, also gs:// and s3://; with {SPAN} the newest of several."
     pushed = "Versioned folder of TF Serving; <pipeline_root>/serving when empty."
     more = 'Any other keys of the recipe, as {"training.patience_epochs": 3}.'
     values = recipe.model_dump()

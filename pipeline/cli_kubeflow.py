@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,51 @@ _INTERRUPTED = 130
 )
 @click.argument("recipe")
 @click.option("--image", metavar="REF", help="Image with Mirante in it (`make image`).")
-@click.option("--data", "data_path", metavar="DIR", help="Default of the parameter data_root.")
+@click.option(
+    "--target",
+    type=click.Choice(["kubeflow", "vertex"]),
+    default="kubeflow",
+    show_default=True,
+    help="Kubeflow Pipelines on a cluster, or Vertex AI.",
+)
+@click.option(
+    "--data",
+    "data_path",
+    metavar="DIR",
+    help="Default of the parameter data_root; for vertex what `mirante ingest` made, here.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path), help="A .yaml file."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A .yaml file, for vertex a .json file.",
 )
 def compile(  # noqa: A001 - the command's name
-    recipe: str, image: str | None, data_path: str | None, overrides: tuple[str, ...], output: Path
+    recipe: str,
+    image: str | None,
+    target: str,
+    data_path: str | None,
+    overrides: tuple[str, ...],
+    output: Path,
 ) -> None:
-    """Compile a recipe to a package for Kubeflow Pipelines.
+    """Compile a recipe to a package for Kubeflow Pipelines, or to a job for Vertex AI.
 
-    One task a node, after one that ingests. What the recipe says is the default of the run's parameters;
-    paths are those that the tasks see. Needs no cluster and no credentials.
+    For Kubeflow: one task a node, after one that ingests. What the recipe says is the default of the run's
+    parameters; paths are those that the tasks see. For Vertex AI the recipe's part `vertex` says where; data
+    are ingested here and copied to a bucket before. Needs no cluster and no credentials.
     """
     from pipeline.config import load_recipe
 
-    module = import_kubeflow("compile")
-    module.compile_recipe(load_recipe(recipe, overrides, data_path, elsewhere=True), image, output)
+    loaded = load_recipe(recipe, overrides, data_path, elsewhere=True)
+    if target == "vertex":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import_kubeflow("vertex").compile_recipe(loaded, image, output)
+        click.echo(f"{output}: {recipe} for Vertex AI; docs/vertex.md says how to run it")
+        return
+    import_kubeflow("compile").compile_recipe(loaded, image, output)
     click.echo(f"{output}: {recipe} for Kubeflow Pipelines; docs/kubeflow.md says how to run it")
 
 

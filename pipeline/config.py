@@ -35,6 +35,7 @@ from components.models.weights_file import check_weights
 from components.task_fit import check_fits_task
 from pipeline.best import take_best
 from pipeline.kubeflow_config import KubeflowConfig
+from pipeline.vertex_config import VertexConfig
 
 RECIPES = Path(__file__).with_name("recipes")
 # Words that stand where a path may stand.
@@ -58,6 +59,7 @@ class Recipe(Settings):
     infra_validation: InfraValidationConfig = InfraValidationConfig()
     push: PushConfig = PushConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
+    vertex: VertexConfig | None = Field(None, description="for `mirante compile --target vertex`")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:

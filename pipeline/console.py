@@ -15,16 +15,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-def make_console(to_stderr: bool) -> Console:
-    """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone."""
+def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console:
+    """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone.
+
+    Args:
+        to_stderr: Standard error, then.
+        worded: Has the last word on each text that is written.
+    """
     stream = sys.stderr if to_stderr else sys.stdout
     stream.flush()
     try:
         file: IO[str] = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
     except io.UnsupportedOperation:  # no file below it, as in a notebook
         file = stream
+    shown: Any = file if worded is str else _Worded(file, worded)
     # Not a terminal: no wrapping, so that paths stay whole in a log.
-    return Console(file=file, highlight=False, soft_wrap=not file.isatty())
+    return Console(file=shown, highlight=False, soft_wrap=not file.isatty())
+
+
+class _Worded:
+    """A stream for text that is worded anew before it is written."""
+
+    def __init__(self, file: IO[str], worded: Callable[[str], str]):
+        self._file = file
+        self._worded = worded
+
+    def write(self, text: str) -> int:
+        return self._file.write(self._worded(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @contextlib.contextmanager

@@ -174,7 +174,12 @@ def prepare(
 
 
 def describe(
-    folder: Path, config: DataConfig, task: str = features.CLASSIFICATION, span: Span | None = None
+    folder: Path,
+    config: DataConfig,
+    task: str = features.CLASSIFICATION,
+    span: Span | None = None,
+    *,
+    shards: bool = True,
 ) -> Examples:
     """What a folder of contract data holds.
 
@@ -183,6 +188,7 @@ def describe(
         config: Says what is asked of it.
         task: What it is to be used for.
         span: Which span it is, where it is one.
+        shards: Whether they are there; where not, the manifest is all that is looked at.
 
     Raises:
         DataRefusedError: A split or a shard is missing, there is but one class to tell apart, a class has no
@@ -191,7 +197,7 @@ def describe(
     """
     split_sizes: dict[str, int] = {}
     if is_manifest(folder):
-        if not published_completely(folder):
+        if shards and not published_completely(folder):
             raise DataRefusedError(
                 f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
                 "interrupted, or the copy of the folder. Run the ingest, or the copy, again"

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfx.components.distribution_validator.component import DistributionValidator
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_gen.import_example_gen.component import ImportExampleGen
 from tfx.components.example_validator.component import ExampleValidator
@@ -24,6 +23,7 @@ from tfx.components.transform.component import Transform
 from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import pipeline
 from tfx.proto import (
     distribution_validator_pb2,
@@ -38,8 +38,10 @@ from tfx.utils import json_utils
 
 import components
 from components.config import WarmStartConfig
+from components.curated_schema import CuratedSchema
 from components.data_gate import DataGate
 from components.detection.evaluator import Evaluator as DetectionEvaluator
+from components.distribution_validator import DistributionValidator
 from components.errors import UsageError
 from components.evaluator import eval_config
 from components.infra_validator import InfraValidator
@@ -52,6 +54,7 @@ from components.tuner import tuner_fn
 from components.tuner.component import Tuner
 from pipeline.config import Recipe
 from pipeline.data import Examples
+from pipeline.vertex_nodes import OnVertex, deployment, training_job
 from schemas import features
 
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -106,12 +109,19 @@ def _code_digest(*more: str) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
+def push_destination(recipe: Recipe, root: str) -> str:
+    """The folder that gets a folder for each version of the model."""
+    return recipe.push.destination or os.path.join(root, "serving")
+
+
 def compile_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> Any:
     """What `create_pipeline` builds, as TFX's `pipeline_pb2.Pipeline`: everything that a NodeRunner needs."""
     return compiler.Compiler().compile(create_pipeline(recipe, examples, schema_file, root))
 
 
-def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> pipeline.Pipeline:
+def create_pipeline(
+    recipe: Recipe, examples: Examples, schema_file: str, root: str, vertex: OnVertex | None = None
+) -> pipeline.Pipeline:
     """Builds the TFX pipeline of a recipe.
 
     Args:
@@ -119,6 +129,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         examples: What to do it on.
         schema_file: The curated schema with the examples' classes (`schemas.curated.write_schema`).
         root: The pipeline root, a folder or a bucket's: artifacts and pushed models lie below it.
+        vertex: Set for Vertex AI: some nodes are others there (docs/vertex.md), and no bucket is looked into.
 
     Raises:
         UsageError: A threshold names a metric that this data set does not have, or there are no weights where
@@ -130,7 +141,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
     # Bring in the records: the three splits that ingest made, of the span that was chosen.
     span = examples.span
     example_gen = ImportExampleGen(
-        input_base=span.base if span else str(examples.folder),
+        input_base=vertex.config.data_root if vertex else span.base if span else str(examples.folder),
         input_config=example_gen_pb2.Input(
             splits=[
                 example_gen_pb2.Input.Split(
@@ -142,7 +153,11 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         range_config=_that_span(span.number) if span else None,
     )
     # The curated schema, with the data set's class list as the label's domain.
-    schema_gen = ImportSchemaGen(schema_file=schema_file)
+    if vertex:
+        text = Path(schema_file).read_text(encoding="utf-8")
+        schema_gen = CuratedSchema(text=text).with_id("ImportSchemaGen")
+    else:
+        schema_gen = ImportSchemaGen(schema_file=schema_file)
     # Statistics of every split; the schema keeps them from counting image bytes as words.
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
@@ -185,7 +200,7 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         },
     )
     transform.add_upstream_node(data_gate)
-    push_destination = recipe.push.destination or os.path.join(root, "serving")
+    pushed_to = push_destination(recipe, root)
     # Of the trials and of the Trainer alike.
     trained_on: dict[str, Any] = {
         "examples": example_gen.outputs["examples"],
@@ -204,15 +219,18 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
             "recipe": recipe.name,
             "data": os.path.basename(span.path if span else recipe.data.path or recipe.data.source),
         },
-        **_warm_start_digest(recipe.training.warm_start, push_destination),
+        **({} if vertex else _warm_start_digest(recipe.training.warm_start, pushed_to)),
     }
     # The model to start from, where the recipe says: the latest blessed one that this training did not make.
     base_model = None
     if recipe.training.warm_start and recipe.training.warm_start.is_latest_blessed:
-        base_model = Resolver(
-            strategy_class=BaseModelStrategy,
-            config={"custom_config": json_utils.dumps(training_config)},
+        not_its_own: dict[str, Any] = {
+            "strategy_class": BaseModelStrategy,
+            "config": {"custom_config": json_utils.dumps(training_config)},
             **trained_on,
+        }
+        base_model = Resolver(
+            **({"strategy_class": LatestBlessedModelStrategy} if vertex else not_its_own),
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("BaseModelResolver")
@@ -236,16 +254,22 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
             },
         )
     # Train on the raw records through that graph, and export both as one model.
-    trainer = Trainer(
+    trainer_class = Trainer
+    if vertex and vertex.config.training:
+        from tfx.extensions.google_cloud_ai_platform.trainer.component import Trainer as JobTrainer
+
+        trainer_class = JobTrainer
+        training_config = {**training_config, **training_job(vertex.config.training, vertex)}
+    trainer = trainer_class(
         run_fn=_import_path(run_fn),
         **training_inputs,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=training_config,
     )
     # The latest blessed model other than this one, to compare with.
+    other_than_candidate = {"strategy_class": BaselineStrategy, "candidate": trainer.outputs["model"]}
     resolver = Resolver(
-        strategy_class=BaselineStrategy,
-        candidate=trainer.outputs["model"],
+        **({"strategy_class": LatestBlessedModelStrategy} if vertex else other_than_candidate),
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("Resolver")
@@ -266,17 +290,26 @@ def create_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: 
         time_limit_secs=recipe.infra_validation.time_limit_secs,
     )
     # Hand it over to TF Serving, if both blessed it.
-    pusher = Pusher(
-        model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=infra_validator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
-        ),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
-    )
+    blessed: dict[str, Any] = {
+        "model": trainer.outputs["model"],
+        "model_blessing": evaluator.outputs["blessing"],
+        "infra_blessing": infra_validator.outputs["blessing"],
+    }
+    if vertex and vertex.config.deployment:
+        from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher as EndpointPusher
+
+        pusher = EndpointPusher(**blessed, custom_config=deployment(vertex.config.deployment, vertex))
+    else:
+        pusher = Pusher(
+            **blessed,
+            push_destination=pusher_pb2.PushDestination(
+                filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=pushed_to)
+            ),
+            custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
+        )
     return pipeline.Pipeline(
-        pipeline_name=recipe.name,
+        # Vertex takes no underscore.
+        pipeline_name=recipe.name.replace("_", "-") if vertex else recipe.name,
         pipeline_root=root,
         components=[
             example_gen,

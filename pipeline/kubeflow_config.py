@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from components.config import NotNegative, Positive, Settings
+from components.errors import UsageError
+from components.spans import is_pattern
 from components.worker_pods.config import WorkerPodsConfig
 from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
+from pipeline.object_store import parse_url
 
 # The task that comes before all nodes: checks the parameters and ingests.
 INGEST = "Ingest"
@@ -167,10 +171,13 @@ class KubeflowConfig(Settings):
     """How a recipe becomes a Kubeflow pipeline."""
 
     pipeline_root: str | None = Field(
-        None, description="below a volume's mount_path; /mirante/<recipe> when unset"
+        None,
+        description="below a volume's mount_path, or gs://BUCKET/FOLDER or s3://BUCKET/FOLDER; "
+        "/mirante/<recipe> when unset",
     )
     volumes: tuple[VolumeConfig, ...] = Field(
-        (VolumeConfig(claim="mirante", mount_path="/mirante"),), description="mounted in every task"
+        (VolumeConfig(claim="mirante", mount_path="/mirante"),),
+        description="mounted in every task; none when unset and pipeline_root is a bucket",
     )
     metadata: MetadataConfig = MetadataConfig()
     workers: WorkerPodsConfig | None = Field(None, description="of training.strategy: multi_worker")
@@ -182,6 +189,13 @@ class KubeflowConfig(Settings):
     together: tuple[tuple[str, ...], ...] = Field(
         (), description="nodes that follow each other and share a task, e.g. [[StatisticsGen, DataGate]]"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_bucket_needs_no_volume(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "volumes" not in values and "://" in str(values.get("pipeline_root")):
+            return {**values, "volumes": ()}
+        return values
 
     @model_validator(mode="after")
     def _names_are_of_nodes(self) -> KubeflowConfig:
@@ -201,6 +215,39 @@ class KubeflowConfig(Settings):
         if len(set(mount_paths)) < len(mount_paths):
             raise ValueError(f"volumes: two of them have one mount_path, got {', '.join(mount_paths)}")
         return self
+
+    def is_on_volume(self, path: str) -> bool:
+        """Whether a path lies below a volume that all tasks mount."""
+        below = f"{posixpath.normpath(path)}/"
+        return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in self.volumes)
+
+    def check_root(self, root: str, data_path: str | None) -> None:
+        """Refuses what only a file system can do where the pipeline root, or the data, are in a bucket.
+
+        Raises:
+            UsageError: Names the field.
+        """
+        try:
+            in_bucket = parse_url(root) is not None
+        except UsageError as e:
+            raise UsageError(f"kubeflow.pipeline_root: {e}") from e
+        if is_pattern(data_path) and (in_bucket or "://" in str(data_path)):
+            raise UsageError(
+                f"data.path: {data_path}: spans are for volumes, of the data and of pipeline_root "
+                f"({root}): give the folder of one span, or paths on a volume"
+            )
+        if not in_bucket:
+            return
+        if self.metadata.type == "sqlite" and self.metadata.path is None:
+            raise UsageError(
+                f"kubeflow.metadata: SQLite's file would be in the bucket of pipeline_root {root}, which "
+                "takes no database: give type mysql or postgresql, or a path below one of kubeflow.volumes"
+            )
+        if self.workers is not None:
+            raise UsageError(
+                "kubeflow.workers: pods that train together write to one folder, and pipeline_root is "
+                f"{root}: give a folder on a ReadWriteMany volume, or leave workers out"
+            )
 
     def task(self, name: str) -> TaskConfig:
         """What the task of a node asks of the cluster: its own settings, then the defaults."""

@@ -19,6 +19,9 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
+from pipeline.mirror import Mirror
+from pipeline.node_files import NodeFiles
+
 COMPLETED = "completed"
 CACHED = "cached"
 FAILED = "failed"
@@ -54,6 +57,20 @@ class NodeResult:
     error: BaseException | None = None
 
 
+class _Launcher(launcher.Launcher):
+    """TFX's launcher, which has the files of a node here while it executes."""
+
+    files: NodeFiles
+
+    def _run_executor(self, execution_info: Any) -> Any:
+        inputs, outputs = (
+            [artifact.uri for artifacts in channels.values() for artifact in artifacts]
+            for channels in (execution_info.input_dict, execution_info.output_dict)
+        )
+        with self.files.executing(execution_info.pipeline_node.node_info.id, inputs, outputs):
+            return super()._run_executor(execution_info)
+
+
 class NodeRunner:
     """A compiled pipeline, ready to run its nodes one by one.
 
@@ -64,9 +81,10 @@ class NodeRunner:
         intermediate: From `compile_pipeline`; TFX's `pipeline_pb2.Pipeline`.
         connection: The metadata store (`ml_metadata.proto.metadata_store_pb2.ConnectionConfig`).
         run_id: Identifies the run in ML Metadata.
+        files: Brings the nodes' files from and to buckets; needless where all lie on disks.
     """
 
-    def __init__(self, intermediate: Any, connection: Any, run_id: str):
+    def __init__(self, intermediate: Any, connection: Any, run_id: str, files: NodeFiles | None = None):
         self._ir = type(intermediate)()
         self._ir.CopyFrom(intermediate)
         runtime_parameter_utils.substitute_runtime_parameter(
@@ -76,6 +94,7 @@ class NodeRunner:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         self._connection = connection
         self._root = self._ir.runtime_spec.pipeline_root.field_value.string_value
+        self._files = files or NodeFiles(Mirror({}), self._root, {}, "")
         # In topological order.
         self._nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in self._ir.nodes}
         self.results: dict[str, NodeResult] = {}
@@ -110,6 +129,9 @@ class NodeRunner:
                 for pattern in patterns:
                     for path in fileio.glob(os.path.join(self._root, node_id, pattern)):
                         fileio.rmtree(path)
+                for key in self._nodes[node_id].outputs.outputs:
+                    for execution in killed:
+                        self._files.remove(os.path.join(self._root, node_id, key, str(execution.id)))
             for execution in killed:
                 execution.last_known_state = metadata_store_pb2.Execution.FAILED
             if killed:
@@ -159,14 +181,17 @@ class NodeRunner:
         node = self._nodes[node_id]
         node.execution_options.caching_options.enable_cache = use_cache
         try:
-            info = launcher.Launcher(
+            self._files.before(node_id)
+            node_launcher = _Launcher(
                 pipeline_node=node,
                 mlmd_connection=metadata.Metadata(self._connection),
                 pipeline_info=self._ir.pipeline_info,
                 pipeline_runtime_spec=self._ir.runtime_spec,
                 executor_spec=runner_utils.extract_executor_spec(self._deployment, node_id),
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
-            ).launch()
+            )
+            node_launcher.files = self._files
+            info = node_launcher.launch()
         except Exception as e:  # noqa: BLE001 - whatever a component raises is its result
             return NodeResult(FAILED, time.monotonic() - began, error=e)
         if info is None or info.execution_id is None:
@@ -186,6 +211,10 @@ class NodeRunner:
                 key: Output(artifact.uri, _properties(artifact))
                 for key, artifact in _outputs(store, execution.id).items()
             }
+        try:
+            self._files.after({key: output.uri for key, output in outputs.items()})
+        except Exception as e:  # noqa: BLE001 - as above
+            return NodeResult(FAILED, time.monotonic() - began, error=e)
         return NodeResult(CACHED if cached else COMPLETED, time.monotonic() - began, outputs)
 
     @staticmethod

@@ -24,6 +24,8 @@ from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
 from pipeline.later import IN_A_TASK, import_later
+from pipeline.mirror import Mirror
+from schemas import features
 
 _INTERMEDIATE = "pipeline.pb"
 _PLAN = "plan.json"
@@ -42,12 +44,16 @@ class _Plan:
         class_names: In the order of their labels.
         metadata: The part `kubeflow.metadata` of the recipe; no password is in it.
         workers: The part `kubeflow.workers`; None where the Trainer trains alone.
+        reads: By node, what it reads that is no artifact: paths, or addresses in buckets.
+        push_destination: Where versions of the model go, likewise.
     """
 
     recipe: str
     class_names: list[str]
     metadata: dict[str, Any]
     workers: dict[str, Any] | None
+    reads: dict[str, list[str]]
+    push_destination: str
 
 
 def ingest(
@@ -64,14 +70,15 @@ def ingest(
         recipe: As JSON, all keys of it.
         settings: What the run's parameters say, by recipe key; an empty text is as if not given.
         overrides: More of them, by recipe key.
-        pipeline_root: A folder on a volume.
+        pipeline_root: A folder on a volume, or gs://BUCKET/... or s3://BUCKET/...
         run_id: Names the run; a task that is tried again has the same.
         view: Gets what a person sees; kfp's `Output[HTML]`.
 
     Raises:
         SystemExit: The task failed; the last line of its log says why.
     """
-    with _told(INGEST, run_id, pipeline_root) as console:
+    mirror = Mirror(os.environ)
+    with _told(INGEST, run_id, pipeline_root, mirror) as console:
         from pipeline import data, metadata_store
         from pipeline.config import override, resolve
         from pipeline.execution import prepare_data
@@ -86,13 +93,17 @@ def ingest(
             if str(key).strip().partition(".")[0] == "kubeflow":
                 raise UsageError(f"overrides: {key}: {_IN_THE_PACKAGE}")
             override(values, str(key), value, f"overrides: {key}")
+        weights = _take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         if added := set(node_ids(resolved)).symmetric_difference(has_tasks):
             raise UsageError(
                 f"overrides: with them the pipeline's nodes are others ({', '.join(sorted(added))}): "
                 f"{_IN_THE_PACKAGE}"
             )
-        folder = _run_folder(pipeline_root, run_id)
+        kubeflow = resolved.kubeflow
+        kubeflow.check_root(pipeline_root, mirror.shown(resolved.data.path or ""))
+        root = mirror.local(pipeline_root)
+        folder = _run_folder(root, run_id)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
@@ -101,32 +112,48 @@ def ingest(
                 "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
                 "kubeflow/manifests/volume.yaml hands it over"
             ) from e
+        for path in (resolved.data.path, resolved.data.label_map):
+            if path is not None:
+                mirror.fetch(path)
         data.check_config(resolved.data, resolved.task)
-        kubeflow = resolved.kubeflow
-        metadata_store.require_store(kubeflow.metadata, pipeline_root, os.environ)
-        examples = prepare_data(resolved, Path(pipeline_root), console)
-        schema_file = write_schema(examples.class_names, Path(pipeline_root) / "schema", examples.task)
+        metadata_store.require_store(kubeflow.metadata, root, os.environ)
+        # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
+        mirror.fetch(os.path.join(root, "data"), unless_missing=features.MANIFEST)
+        examples = prepare_data(resolved, Path(root), console)
+        if examples.folder == Path(root, "data"):
+            mirror.replace(str(examples.folder))
+        schema_file = write_schema(examples.class_names, Path(root) / "schema", examples.task)
+        mirror.send(str(schema_file))
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
-        from pipeline.definition import compile_pipeline
+        from pipeline.definition import compile_pipeline, push_destination
 
-        intermediate = compile_pipeline(resolved, examples, str(schema_file), pipeline_root)
+        intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
+        reads = {
+            "ImportExampleGen": [str(examples.folder)],
+            "ImportSchemaGen": [str(schema_file)],
+            "Tuner": weights,
+            "Trainer": weights,
+        }
         plan = _Plan(
             resolved.name,
             list(examples.class_names),
             kubeflow.metadata.model_dump(),
             kubeflow.workers.model_dump() if kubeflow.workers else None,
+            {node: [mirror.shown(path) for path in paths] for node, paths in reads.items()},
+            mirror.shown(push_destination(resolved, root)),
         )
         _write(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
         _write(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())
-        _write(folder / "recipe.json", resolved.model_dump_json(indent=1).encode())
+        _write(folder / "recipe.json", mirror.shown(resolved.model_dump_json(indent=1)).encode())
+        mirror.send(str(folder))
 
         from pipeline.node import Output
         from pipeline.views import view_of
 
         about = {"span": str(examples.span)} if examples.span else {}
         seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
-        Path(view.path).write_text(seen.html, encoding="utf-8")
+        Path(view.path).write_text(mirror.shown(seen.html), encoding="utf-8")
 
 
 def run_nodes(
@@ -150,16 +177,20 @@ def run_nodes(
     Raises:
         SystemExit: The task failed; the last line of its log says why.
     """
-    with _told(", ".join(names), run_id, pipeline_root) as console:
+    mirror = Mirror(os.environ)
+    with _told(", ".join(names), run_id, pipeline_root, mirror) as console:
         from tfx.proto.orchestration import pipeline_pb2
 
         from pipeline import metadata_store
         from pipeline.execution import RunResult
         from pipeline.execution import run_nodes as run_in_turn
         from pipeline.node import NodeRunner
+        from pipeline.node_files import NodeFiles
         from pipeline.views import view_of
 
-        folder = _run_folder(pipeline_root, run_id)
+        root = mirror.local(pipeline_root)
+        folder = _run_folder(root, run_id)
+        mirror.fetch(str(folder), unless_missing=_PLAN)
         try:
             plan = _Plan(**json.loads((folder / _PLAN).read_text(encoding="utf-8")))
             intermediate = pipeline_pb2.Pipeline.FromString((folder / _INTERMEDIATE).read_bytes())
@@ -169,16 +200,19 @@ def run_nodes(
                 "kubeflow.volumes of the recipe names the volumes of all tasks"
             ) from e
         config = MetadataConfig.model_validate(plan.metadata)
-        store = metadata_store.require_store(config, pipeline_root, os.environ)
+        store = metadata_store.require_store(config, root, os.environ)
         if plan.workers is not None:
             request_workers(WorkerPodsConfig.model_validate(plan.workers))
-        nodes = NodeRunner(intermediate, store, run_id)
+        reads = {node: [mirror.local(path) for path in paths] for node, paths in plan.reads.items()}
+        files = NodeFiles(mirror, root, reads, mirror.local(plan.push_destination))
+        nodes = NodeRunner(intermediate, store, run_id, files)
         nodes.clear_unfinished(only=names)
-        result = RunResult(plan.recipe, run_id, pipeline_root)
+        result = RunResult(plan.recipe, run_id, root)
         refusals = run_in_turn(nodes, result, console, plan.class_names, only=names)
+        mirror.send(str(folder))  # what the Tuner found lies there too
         for name in names:
             seen = view_of(name, nodes.results[name].outputs, plan.class_names)
-            Path(views[name].path).write_text(seen.html, encoding="utf-8")
+            Path(views[name].path).write_text(mirror.shown(seen.html), encoding="utf-8")
             for key, value in seen.metrics.items() if metrics is not None else ():
                 metrics.log_metric(key, value)
             if classification is not None and seen.confusion is not None:
@@ -197,9 +231,57 @@ def run_nodes(
             console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
 
 
+# The keys of a recipe that may name something in a bucket, and whether the models of this run are made of it.
+_PATHS = {
+    ("data", "path"): False,
+    ("data", "label_map"): False,
+    ("model", "weights"): True,
+    ("training", "warm_start", "from"): True,
+    ("push", "destination"): False,
+}
+
+
+def _take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
+    """Puts local paths in place of buckets' addresses, and fetches the weights among them.
+
+    Returns:
+        The local paths of those, for the tasks that train.
+    """
+    weights: list[str] = []
+    for (*parts, last), is_weights in _PATHS.items():
+        section: Any = values
+        for part in parts:
+            section = section.get(part) if isinstance(section, dict) else None
+        given = section.get(last) if isinstance(section, dict) else None
+        if not isinstance(given, str) or "://" not in given:
+            continue
+        try:
+            path = section[last] = mirror.local(given)
+        except UsageError as e:
+            raise UsageError(f"{'.'.join((*parts, last))}: {e}") from e
+        if is_weights:
+            weights += _fetch_weights(path, mirror)
+    return weights
+
+
+def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
+    """Fetches a file, a folder, or the files of a TensorFlow checkpoint, whose prefix is neither."""
+    mirror.fetch(path)
+    if os.path.exists(path):
+        return [path]
+    folder, prefix = os.path.split(path)
+    parts = [os.path.join(folder, name) for name in mirror.names(folder) if name.startswith(f"{prefix}.")]
+    for part in parts:
+        mirror.fetch(part)
+    return parts
+
+
 @contextlib.contextmanager
-def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
-    """A console for a task's log, which begins with what runs and ends with one clear error, if any."""
+def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterator[Any]:
+    """A console for a task's log, which begins with what runs and ends with one clear error, if any.
+
+    It shows the buckets' addresses where the local copies' paths are printed.
+    """
     # Before TensorFlow is loaded: its own chatter off, its quicker kernels on, as in `mirante run`.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -207,7 +289,7 @@ def _told(what: str, run_id: str, pipeline_root: str) -> Iterator[Any]:
 
     for name, part in IN_A_TASK.items():
         import_later(name, part)
-    console = make_console(to_stderr=False)
+    console = make_console(to_stderr=False, worded=mirror.shown)
     version = importlib.metadata.version("mirante")
     console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
     logging.getLogger().setLevel(logging.WARNING)
@@ -241,12 +323,8 @@ def _fail(console: Any, message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _run_folder(pipeline_root: str, run_id: str) -> Path:
-    if "://" in pipeline_root:
-        raise UsageError(
-            f"pipeline_root: expected a folder on a volume, got {pipeline_root}; mount the bucket as one"
-        )
-    return Path(pipeline_root) / "runs" / run_id
+def _run_folder(root: str, run_id: str) -> Path:
+    return Path(root) / "runs" / run_id
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -281,6 +281,35 @@ def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
         ),
         (["push.destination=models"], "push.destination: models is relative"),
         (
+            ["data.source=folder", "data.path=gs://b/{SPAN}"],
+            "data.path: gs://b/{SPAN}: spans are for volumes",
+        ),
+        (
+            ["data.path=hdfs://host/a"],
+            "data.path: hdfs://host/a: expected a folder, gs://BUCKET/FOLDER or s3:",
+        ),
+        (
+            ["kubeflow.pipeline_root=s3:///runs"],
+            "kubeflow.pipeline_root: s3:///runs: expected a folder, gs://",
+        ),
+        (
+            ["kubeflow.pipeline_root=gs://bucket/runs"],
+            "kubeflow.metadata: SQLite's file would be in the bucket of pipeline_root gs://bucket/runs",
+        ),
+        (
+            ["kubeflow.pipeline_root=s3://bucket/runs", "kubeflow.metadata={path: /mirante/metadata.sqlite}"],
+            "kubeflow.metadata.path: /mirante/metadata.sqlite is on no volume",
+        ),
+        (
+            [
+                "kubeflow.pipeline_root=s3://bucket/runs",
+                "kubeflow.metadata={type: mysql, host: mysql}",
+                "training.strategy=multi_worker",
+                "kubeflow.workers={replicas: 2}",
+            ],
+            "kubeflow.workers: pods that train together write to one folder, and pipeline_root is s3://bucket/",
+        ),
+        (
             ["data.source=folder", "data.path=/photos/{VERSION}"],
             "data.path: /photos/{VERSION}: {VERSION} is of",
         ),
@@ -305,6 +334,22 @@ def test_what_no_cluster_could_run_is_refused_by_the_fields_name(
     assert said in str(refused.value)
     assert "hunter2" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_in_a_bucket_needs_no_volume_but_for_sqlite(tmp_path: Path) -> None:
+    server = "kubeflow.metadata={type: mysql, host: mysql}"
+    overrides = ["kubeflow.pipeline_root=gs://bucket/digits/", server, "data.path=s3://raw/photos"]
+    spec = next(yaml.safe_load_all(packaged(elsewhere("digits", *overrides), tmp_path)))
+    form = spec["root"]["inputDefinitions"]["parameters"]
+    assert form["pipeline_root"]["defaultValue"] == "gs://bucket/digits"
+    assert form["data_root"]["defaultValue"] == "s3://raw/photos"
+    assert "pvcMount" not in (tmp_path / "package.yaml").read_text()
+    overrides = [
+        "kubeflow.pipeline_root=gs://bucket/digits",
+        "kubeflow.metadata={path: /mirante/metadata.sqlite}",
+        "kubeflow.volumes=[{claim: mirante, mount_path: /mirante}]",
+    ]
+    assert "pvcMount" in packaged(elsewhere("digits", *overrides), tmp_path)
 
 
 @pytest.mark.parametrize("image", [None, "", "Registry/UPPER", "two words"])

@@ -33,13 +33,15 @@ def compiled(path: Path, *overrides: str) -> Path:
     return path
 
 
-def run(package: Path, folder: Path, outputs: str, **parameters: object) -> tuple[int, str]:
+def run(
+    package: Path, folder: Path, outputs: str, first_on_path: Path | str = "", **parameters: object
+) -> tuple[int, str]:
     """Exit code and log of the package under kfp's SubprocessRunner."""
     given = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
     done = subprocess.run(
         [sys.executable, "-m", "tests.kfp_local", str(package), str(folder / outputs), *given],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": f"{first_on_path}{os.pathsep}{REPOSITORY}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -50,7 +52,7 @@ def run(package: Path, folder: Path, outputs: str, **parameters: object) -> tupl
 
 def metrics(folder: Path) -> dict[str, float]:
     """What the Evaluator's task gave to the UI as numbers."""
-    (output,) = folder.glob("*/evaluator/executor_output.json")
+    (output,) = folder.glob("*/*evaluator*/executor_output.json")
     artifacts = json.loads(output.read_text())["artifacts"]
     return artifacts["metrics"]["artifacts"][0]["metadata"]
 

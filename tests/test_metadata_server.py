@@ -44,7 +44,7 @@ STEPS = {
 }
 ARTIFACTS = {
     "mysql": [
-        *("DataBlessing", "ExampleAnomalies", "ExampleAnomalies", "ExampleStatistics", "Examples", "Schema")
+        *("ExampleAnomalies", "ExampleAnomalies", "ExampleStatistics", "Examples", "Schema", "Statistics")
     ],
     "postgresql": ["ExampleStatistics", "Examples", "Schema"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
+from tfx.utils import io_utils, proto_utils
 
 from components.pusher import AtomicPushExecutor, push
 from tests.tiny import Exported
@@ -127,6 +128,36 @@ def test_going_back_to_an_older_model_makes_it_the_highest_version(
     assert is_copy(Path(again), model)
 
 
+def test_in_a_bucket_nothing_is_renamed_and_the_models_file_comes_last(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRANTE_GCS_MOUNT", str(tmp_path))
+    base = tmp_path / "bucket" / "serving"
+    seen: list[list[str]] = []
+    copy_file = io_utils.copy_file
+
+    def refused(*_: object) -> None:
+        raise OSError("Too many open files")  # what Cloud Storage FUSE says of a folder
+
+    def watched(source: str, target: str, *args: object) -> None:
+        if target.endswith("saved_model.pb"):
+            seen.append(files(Path(target).parent))
+            if len(seen) == 1:
+                raise Killed
+        copy_file(source, target, *args)
+
+    monkeypatch.setattr(fileio, "rename", refused)
+    monkeypatch.setattr(io_utils, "copy_file", watched)
+    with pytest.raises(Killed):
+        push(str(model), str(base), BLESSED_AT)
+    # What was killed is no model, and stays one that no server takes.
+    path = Path(push(str(model), str(base), BLESSED_AT))
+    assert path == base / "1700000001"
+    assert is_copy(path, model)
+    assert seen == [[name for name in files(model) if name != "saved_model.pb"]] * 2
+    assert push(str(model), str(base), BLESSED_AT) == str(path)
+
+
 def test_what_is_no_model_is_not_overwritten(tmp_path: Path, model: Path) -> None:
     (tmp_path / str(BLESSED_AT)).mkdir()
     (tmp_path / str(BLESSED_AT) / "mine.txt").write_text("keep")
@@ -138,18 +169,20 @@ def test_what_is_no_model_is_not_overwritten(tmp_path: Path, model: Path) -> Non
 
 
 def run_executor(
-    folder: Path, model_dir: Path, model_blessed: int = 1, infra_blessed: int = 1
+    folder: Path,
+    model_dir: Path,
+    model_blessed: int = 1,
+    infra_blessed: int = 1,
+    blessed_at_ms: int = BLESSED_AT * 1000 + 999,
 ) -> standard_artifacts.PushedModel:
-    """Runs the executor on artifacts as ML Metadata gives them: blessed at BLESSED_AT and 999 ms."""
+    """Runs the executor on artifacts as ML Metadata gives them."""
     model = standard_artifacts.Model()
     model.uri = str(folder / "model")
     if not (folder / "model").exists():
         (folder / "model").mkdir()
         (folder / "model" / "Format-Serving").symlink_to(model_dir)
     blessing = standard_artifacts.ModelBlessing()
-    blessing.set_mlmd_artifact(
-        metadata_store_pb2.Artifact(id=2, create_time_since_epoch=BLESSED_AT * 1000 + 999)
-    )
+    blessing.set_mlmd_artifact(metadata_store_pb2.Artifact(id=2, create_time_since_epoch=blessed_at_ms))
     blessing.set_int_custom_property("blessed", model_blessed)
     infra = standard_artifacts.InfraBlessing()
     infra.set_int_custom_property("blessed", infra_blessed)
@@ -174,6 +207,13 @@ def test_the_executor_pushes_what_is_blessed(tmp_path: Path, model: Path) -> Non
         assert pushed.get_string_custom_property("pushed_version") == "1700000000"
     assert [entry.name for entry in (tmp_path / "serving").iterdir()] == ["1700000000"]
     assert is_copy(tmp_path / "serving" / "1700000000", model)
+
+
+def test_without_a_time_of_the_blessing_the_version_is_that_of_the_push(tmp_path: Path, model: Path) -> None:
+    # As on Vertex AI.
+    began = int(time.time())
+    pushed = run_executor(tmp_path, model, blessed_at_ms=0)
+    assert began <= int(pushed.get_string_custom_property("pushed_version")) <= int(time.time())
 
 
 @pytest.mark.parametrize(("model_blessed", "infra_blessed"), [(0, 1), (1, 0), (0, 0)])

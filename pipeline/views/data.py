@@ -73,7 +73,7 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
     """Of the data folder: what stands in its manifest, and the first images of train."""
     folder = only(outputs, "examples").uri
     if span := only(outputs, "examples").properties.get("span"):
-        page.text(f"Of the data that arrive one at a time: {span}.")
+        page.text(f"Of data that arrive a span at a time: {span}.")
     manifest_file = os.path.join(folder, features.MANIFEST)
     shards: dict[str, list[str]] = {}
     counts: dict[str, Mapping[str, int]] = {}

@@ -1,0 +1,152 @@
+"""Compiles a recipe to a PipelineJob of Vertex AI, by TFX's own Kubeflow V2 runner.
+
+What that leaves out is put into its JSON here: the entry point of ExampleGen's driver, and what the tasks ask
+for. Needs no project, no bucket and no network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from components.errors import UsageError
+from components.ingest import is_manifest
+from kubeflow.compile import check_image
+from pipeline.config import Recipe
+from pipeline.console import make_console, quiet_libraries
+from pipeline.data import Examples, describe
+from pipeline.vertex_config import VertexConfig, VertexTaskConfig
+from schemas import features
+from schemas.curated import write_schema
+
+# In the image. `pipeline.vertex_task` tells executors and drivers apart.
+COMMAND = ("python", "-m", "pipeline.vertex_task")
+_REQUIRED = ("project", "region", "pipeline_root", "data_root")
+
+
+def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
+    """Writes the PipelineJob of a recipe as JSON; equal arguments give equal bytes.
+
+    Args:
+        recipe: Loaded with `elsewhere=True`. `data.path` is here all the same: what `mirante ingest` made, or
+            its manifest alone; the records are read from `vertex.data_root`.
+        image: Holds Mirante, as kubeflow/Dockerfile makes it.
+        output: A .json file; appears by atomic rename.
+
+    Raises:
+        UsageError: Something is missing or cannot be on Vertex AI.
+        DataRefusedError: From `pipeline.data.describe`.
+    """
+    reference = check_image(image)
+    if output.suffix != ".json":
+        raise UsageError(f"-o {output}: expected a .json file for --target vertex")
+    config = _config(recipe)
+    _check(recipe, config)
+    examples = _examples(recipe)
+    # From here on they are where the tasks find them, wherever the manifest was.
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": config.data_root})})
+    job = _job(recipe, config, examples, reference)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.stem}.{os.getpid()}.json")
+    try:
+        temporary.write_text(json.dumps(job, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _config(recipe: Recipe) -> VertexConfig:
+    if recipe.vertex is None:
+        raise UsageError(
+            f"vertex: --target vertex needs to know where: give the recipe's part vertex with "
+            f"{', '.join(_REQUIRED)}, or each by --set, e.g. --set vertex.region=europe-west4"
+        )
+    return recipe.vertex
+
+
+def _check(recipe: Recipe, config: VertexConfig) -> None:
+    """Refuses what Vertex AI, or TFX's runner for it, would take and then not do."""
+    if recipe.training.strategy == "multi_worker":
+        raise UsageError(
+            "training.strategy: multi_worker needs other machines, and the Trainer has one on Vertex AI: "
+            "take one with several accelerators (vertex.training.accelerator.count) and leave it at auto"
+        )
+    if config.deployment and recipe.push.destination:
+        raise UsageError(
+            "push.destination: with vertex.deployment models go to an endpoint and nowhere else: leave one "
+            "out"
+        )
+    warm_start = recipe.training.warm_start
+    paths = {
+        "model.weights": None if recipe.model.weights == "imagenet" else recipe.model.weights,
+        "push.destination": recipe.push.destination,
+        "training.warm_start.from": (
+            None if warm_start is None or warm_start.is_latest_blessed else warm_start.source
+        ),
+    }
+    for key, path in paths.items():
+        if path and not path.startswith("gs://"):
+            raise UsageError(
+                f"{key}: expected gs://..., which all containers see, got {path}: copy it to a bucket "
+                "(gcloud storage cp) and give that address"
+            )
+
+
+def _examples(recipe: Recipe) -> Examples:
+    """What the manifest tells of the data in the bucket."""
+    path = Path(recipe.data.path) if recipe.data.path else None
+    if path is not None and path.name == features.MANIFEST:
+        path = path.parent
+    if path is None or not is_manifest(path):
+        raise UsageError(
+            f"--data {recipe.data.path or ''}: expected the folder that `mirante ingest` made here, or its "
+            f"{features.MANIFEST} alone: classes and splits are read from it, records from vertex.data_root"
+        )
+    return describe(path, recipe.data, recipe.task, shards=False)
+
+
+def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        schema = write_schema(examples.class_names, Path(folder), examples.task)
+        with quiet_libraries(Path(folder) / "libraries.log", make_console(to_stderr=True)):
+            # Five seconds of TensorFlow and TFX.
+            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
+
+            from pipeline.definition import create_pipeline
+            from pipeline.vertex_nodes import OnVertex
+
+            on = OnVertex(config, image)
+            pipeline = create_pipeline(recipe, examples, str(schema), config.pipeline_root, on)
+            runner = v2.KubeflowV2DagRunner(
+                v2.KubeflowV2DagRunnerConfig(
+                    display_name=recipe.name,
+                    default_image=image,
+                    default_commands=list(COMMAND),
+                    # As kfp's own packages have it; TFX's other one is for kfp-pipeline-spec below 0.1.14.
+                    use_pipeline_spec_2_1=True,
+                )
+            )
+            job: dict[str, Any] = runner.run(pipeline, write_out=False)
+    for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
+        if "container" in executor:
+            _settle(executor["container"], config.task(label.removesuffix("_executor")))
+    return job
+
+
+def _settle(container: dict[str, Any], asks: VertexTaskConfig) -> None:
+    """What the container asks for (TFX's runner forgets ExampleGen's), and its driver's entry point."""
+    resources: dict[str, Any] = {}
+    if asks.cpu:
+        resources["cpuLimit"] = asks.cpu
+    if asks.memory_gb:
+        resources["memoryLimit"] = asks.memory_gb
+    if asks.accelerator:
+        # An int64 is a text in the JSON of protocol buffers.
+        resources["accelerator"] = {"type": asks.accelerator.type, "count": str(asks.accelerator.count)}
+    if resources:
+        container["resources"] = resources
+    if "lifecycle" in container:
+        container["lifecycle"]["preCacheCheck"]["command"] = list(COMMAND)

@@ -1,0 +1,90 @@
+"""What nodes read and write where it lies in a bucket: fetched before, sent after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.mirror import Mirror
+
+# Below the pipeline root, what a node leaves there while it works, for its next attempt.
+WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
+# What a model is asked: its task and its classes (components/trainer/export.py).
+_BESIDE_MODELS = "*/assets.extra/*.txt"
+_SAVED_MODEL = "saved_model.pb"
+_FINGERPRINT = "fingerprint.pb"
+# No page and no result shows what is in these.
+_NOT_SHOWN = ("model", "base_model", "candidate", "best_model")
+
+
+class NodeFiles:
+    """The files of a pipeline's nodes.
+
+    Args:
+        mirror: The buckets.
+        root: The pipeline root, its local path.
+        reads: By node, what it reads that is no artifact; local paths.
+        push_destination: Where the Pusher puts versions; a local path.
+    """
+
+    def __init__(self, mirror: Mirror, root: str, reads: Mapping[str, Sequence[str]], push_destination: str):
+        self._mirror = mirror
+        self._root = root
+        self._reads = reads
+        self._push_destination = push_destination
+
+    def before(self, node_id: str) -> None:
+        """Fetches what is looked at to tell whether a node has to execute."""
+        if node_id == "ImportExampleGen":  # sizes and times of the shards
+            self._fetch(self._reads.get(node_id, ()))
+        elif node_id == "Resolver":
+            self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=_BESIDE_MODELS)
+        elif node_id == "Pusher":
+            self._fetch_versions()
+
+    @contextlib.contextmanager
+    def executing(self, node_id: str, inputs: Iterable[str], outputs: Iterable[str]) -> Iterator[None]:
+        """Around the execution of a node, of which ML Metadata does not know yet that it succeeded.
+
+        Args:
+            node_id: The node.
+            inputs: Of its artifacts, the local paths.
+            outputs: Likewise; sent when the body has ended well.
+        """
+        self._fetch([*inputs, *self._reads.get(node_id, ())])
+        with contextlib.ExitStack() as stack:
+            if node_id in WORKING_FOLDERS:
+                folder = os.path.join(self._root, WORKING_FOLDERS[node_id])
+                stack.enter_context(self._mirror.following(folder))
+            yield
+        for path in outputs:
+            self._mirror.send(path)
+        if node_id == "Pusher":
+            self._mirror.send(self._push_destination)
+
+    def after(self, outputs: Mapping[str, str]) -> None:
+        """Fetches what a person sees of a node's outputs; those of one that has just executed are here."""
+        self._fetch(path for name, path in outputs.items() if name not in _NOT_SHOWN)
+
+    def remove(self, path: str) -> None:
+        """Removes what an execution that was killed has sent."""
+        self._mirror.remove(path)
+
+    def _fetch(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._mirror.fetch(path)
+
+    def _fetch_versions(self) -> None:
+        """Makes the folder of each version there is, and fetches what tells which model the highest one is.
+
+        One without its saved_model.pb is no version: whoever was sending it was killed.
+        """
+        files = self._mirror.names(self._push_destination)
+        folders = (name.removesuffix(f"/{_SAVED_MODEL}") for name in files)
+        versions = [int(name) for name in folders if name.isdigit()]
+        for version in versions:
+            Path(self._push_destination, str(version)).mkdir(parents=True, exist_ok=True)
+        if versions:
+            self._mirror.fetch(os.path.join(self._push_destination, str(max(versions)), _FINGERPRINT))
