@@ -4,7 +4,7 @@
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
 # All files of tests, those that take longest (in minutes) first: the test processes then end together.
-LONG := $(patsubst %,tests/test_%.py,kubeflow_run cluster failures run_digits tuner resume warm_start \
+LONG := $(patsubst %,tests/test_%.py,kubeflow_run vertex_run cluster failures run_digits tuner resume warm_start \
 	run_real_data)
 LONG_FIRST := --no-loadscope-reorder $(LONG) $(filter-out $(LONG),$(wildcard tests/test_*.py))
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
