@@ -18,6 +18,7 @@ from kubeflow.compile import check_image
 from pipeline.config import Recipe
 from pipeline.console import make_console, quiet_libraries
 from pipeline.data import Examples, describe
+from pipeline.imports import without_collector
 from pipeline.vertex_config import VertexConfig, VertexTaskConfig
 from schemas import features
 from schemas.curated import write_schema
@@ -113,10 +114,11 @@ def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -
         schema = write_schema(examples.class_names, Path(folder), examples.task)
         with quiet_libraries(Path(folder) / "libraries.log", make_console(to_stderr=True)):
             # Five seconds of TensorFlow and TFX.
-            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
+            with without_collector():
+                from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
 
-            from pipeline.definition import create_pipeline
-            from pipeline.vertex_nodes import OnVertex
+                from pipeline.definition import create_pipeline
+                from pipeline.vertex_nodes import OnVertex
 
             on = OnVertex(config, image)
             pipeline = create_pipeline(recipe, examples, str(schema), config.pipeline_root, on)

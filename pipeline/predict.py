@@ -12,6 +12,7 @@ from PIL import Image
 from components.detection.draw import Box, colour_of, draw_boxes, file_names, save
 from components.errors import UsageError
 from components.ingest.canonical import CanonicalImage, RejectedImage, canonical_bytes
+from pipeline.imports import without_collector
 
 # Images in one request: enough to fill a CPU, little enough to keep decoded pixels small.
 BATCH_IMAGES = 32
@@ -85,7 +86,8 @@ def predict(
     if not readable:
         return answers
 
-    import tensorflow as tf
+    with without_collector():
+        import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
     if "serving_default" not in loaded.signatures:

@@ -26,6 +26,7 @@ from pipeline import data
 from pipeline.config import Recipe
 from pipeline.console import quiet_libraries
 from pipeline.execution import RunResult, prepare_data, run_nodes
+from pipeline.imports import without_collector
 from pipeline.metadata_store import sqlite_store
 from pipeline.nodes import node_ids
 from schemas.curated import write_schema
@@ -133,7 +134,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         result.span = examples.span.number if examples.span else None
         console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
         schema_file = write_schema(examples.class_names, root / "schema", examples.task)
-        with console.status("loading TFX"):
+        with console.status("loading TFX"), without_collector():
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
             from pipeline.definition import compile_pipeline
             from pipeline.node import NodeRunner

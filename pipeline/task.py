@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import importlib.metadata
 import json
 import logging
@@ -22,6 +21,7 @@ from typing import Any
 
 from components.errors import MiranteError, NotBlessedError, UsageError
 from components.worker_pods.config import WorkerPodsConfig, request_workers
+from pipeline.imports import without_collector
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
 from pipeline.mirror import Mirror
@@ -126,7 +126,7 @@ def ingest(
         mirror.send(str(schema_file))
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
-        with _importing():
+        with without_collector():
             from pipeline.definition import compile_pipeline, push_destination
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
@@ -180,7 +180,7 @@ def run_nodes(
     """
     mirror = Mirror(os.environ)
     with _told(", ".join(names), run_id, pipeline_root, mirror) as console:
-        with _importing():
+        with without_collector():
             from tfx.proto.orchestration import pipeline_pb2
 
             from pipeline import metadata_store
@@ -276,18 +276,6 @@ def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
     for part in parts:
         mirror.fetch(part)
     return parts
-
-
-@contextlib.contextmanager
-def _importing() -> Iterator[None]:
-    """Keeps the garbage collector out, which else goes through all that is loaded again and again."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        # What is loaded stays.
-        gc.freeze()
-        gc.enable()
 
 
 @contextlib.contextmanager

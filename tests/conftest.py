@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.imports import without_collector
+
 DEFAULT_REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # Set by `make test-real-data`: there, a test that skips has checked nothing and counts as failed.
@@ -32,6 +34,13 @@ def pytest_configure() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # XLA on a CPU takes minutes to optimise networks of depthwise convolutions, and seconds to compile them.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports TensorFlow, Beam and TFX as the commands do."""
+    with without_collector():
+        return (yield)
 
 
 def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
