@@ -62,7 +62,12 @@ def metrics(folder: Path, artifact: str = "metrics") -> dict[str, Any]:
 def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
     package = compiled(tmp_path / "digits.yaml")
     root = tmp_path / "root"
-    settings = {"pipeline_root": str(root), "threshold_accuracy": 0.5, "threshold_loss": 2.0, "seed": 3}
+    settings: dict[str, Any] = {
+        "pipeline_root": str(root),
+        "threshold_accuracy": 0.5,
+        "threshold_loss": 2.0,
+        "seed": 3,
+    }
     code, log = run(package, tmp_path, "first", **settings)
     assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "completed")
