@@ -19,7 +19,7 @@ from pipeline.checkout import import_kubeflow
 from pipeline.config import load_recipe
 from pipeline.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.nodes import NODE_IDS
-from tests import mariadb, object_stores
+from tests import object_stores, servers
 from tests.object_stores import BUCKET
 from tests.test_kubeflow_run import metrics, run
 from tests.test_task import OUTCOMES
@@ -55,9 +55,8 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
     monkeypatch.setenv("MIRANTE_METADATA_PASSWORD", PASSWORD)
     (tmp_path / "start").mkdir()
     (tmp_path / "start" / "sitecustomize.py").write_text(EMPTIES_THE_DISK)
-    (tmp_path / "server").mkdir()
     with (
-        mariadb.server(tmp_path / "server", USER, PASSWORD) as port,
+        servers.mariadb(USER, PASSWORD) as port,
         object_stores.s3(tmp_path / "s3") as store,
     ):
         for name, value in store.items():
