@@ -212,15 +212,18 @@ def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
     assert 0.4 < found["map"] <= found["map_50"]
 
     (pushed,) = (root / "serving").iterdir()
-    for answer in predict(str(pushed), [str(photos / "test" / f"{number}.png") for number in range(5)], 0.5):
+    near = 0
+    for answer in predict(str(pushed), [str(photos / "test" / f"{number}.png") for number in range(10)]):
         drawn = shapes.draw(20_000 + int(Path(answer["image"]).stem))
         best = answer["predictions"][0]
-        right = [
+        of_class = [
             box
             for box, label in zip(drawn.boxes * 96, drawn.labels, strict=True)
             if shapes.CLASSES[label - 1] == best["label"]
         ]
-        assert min(abs(box - best["box"]).max() for box in right) < 12  # pixels, of shapes of 24 to 52
+        # Pixels, of shapes of 24 to 52.
+        near += any(abs(box - best["box"]).max() < 10 for box in of_class)
+    assert near >= 9
 
     pages = {
         path.name.removeprefix("view_") if "_" in path.name else path.parent.name: path.read_text()
