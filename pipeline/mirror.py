@@ -78,6 +78,10 @@ class Mirror:
                 self._buckets[folder] = Bucket(scheme, name, self._environment)
         return os.path.normpath(os.path.join(folder, key))
 
+    def copies(self, path: str) -> bool:
+        """Whether a local path is the copy of one in a bucket."""
+        return self._place(path)[0] is not None
+
     def shown(self, text: str) -> str:
         """A text for people: with the buckets' addresses in place of the local copies'."""
         for folder, url in self._urls.items():

@@ -15,6 +15,8 @@ WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
 _BESIDE_MODELS = "*/assets.extra/*.txt"
 _SAVED_MODEL = "saved_model.pb"
 _FINGERPRINT = "fingerprint.pb"
+# Of an artifact without files, such as the Pusher's: a bucket has no folders, only files.
+_EMPTY = "EMPTY"
 # No page and no result shows what is in these.
 _NOT_SHOWN = ("model", "base_model", "candidate", "best_model")
 
@@ -37,6 +39,7 @@ class NodeFiles:
 
     def before(self, node_id: str) -> None:
         """Fetches what is looked at to tell whether a node has to execute."""
+        self._make_folders(node_id)
         if node_id == "ImportExampleGen":  # sizes and times of the shards
             self._fetch(self._reads.get(node_id, ()))
         elif node_id == "Resolver":
@@ -60,6 +63,8 @@ class NodeFiles:
                 stack.enter_context(self._mirror.following(folder))
             yield
         for path in outputs:
+            if self._mirror.copies(path) and not any(os.scandir(path)):
+                Path(path, _EMPTY).touch()
             self._mirror.send(path)
         if node_id == "Pusher":
             self._mirror.send(self._push_destination)
@@ -75,6 +80,15 @@ class NodeFiles:
     def _fetch(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._mirror.fetch(path)
+
+    def _make_folders(self, node_id: str) -> None:
+        """Makes the folder of each artifact that the bucket has of a node: TFX's cache gives no other."""
+        folder = os.path.join(self._root, node_id)
+        for name in self._mirror.names(folder):
+            channel, _, rest = name.partition("/")
+            execution, slash, _ = rest.partition("/")
+            if slash:
+                Path(folder, channel, execution).mkdir(parents=True, exist_ok=True)
 
     def _fetch_versions(self) -> None:
         """Makes the folder of each version there is, and fetches what tells which model the highest one is.
