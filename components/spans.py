@@ -108,7 +108,7 @@ def find_span(path: str, wanted: int | None = None) -> Span:
     Raises:
         UsageError: Nothing matches, a folder does not fit, or there is no such span.
     """
-    base, pattern = _parted(os.path.abspath(path))
+    base, pattern = parted(os.path.abspath(path))
     found = sorted(_found(base, pattern), key=lambda span: (span.number, span.version or 0))
     if not found:
         example = Span(base, pattern, number_of_day(datetime.date(2026, 1, 31)), 1)
@@ -131,8 +131,8 @@ def find_span(path: str, wanted: int | None = None) -> Span:
     return of_wanted[-1]
 
 
-def _parted(path: str) -> tuple[str, str]:
-    """The folders before the first placeholder, and the rest."""
+def parted(path: str) -> tuple[str, str]:
+    """The folders before the first placeholder of a path, and the rest."""
     parts = path.split("/")
     first = next(at for at, part in enumerate(parts) if _PLACEHOLDER.search(part))
     return "/".join(parts[:first]) or "/", "/".join(parts[first:])

@@ -83,7 +83,7 @@ def pipeline_root(recipe: Recipe) -> str:
     """
     config = recipe.kubeflow
     root = config.pipeline_root or f"{config.volumes[0].mount_path if config.volumes else ''}/{recipe.name}"
-    config.check_root(root, recipe.data.path)
+    config.check_root(root)
     if "://" not in root and not config.is_on_volume(root):
         mounted = ", ".join(volume.mount_path for volume in config.volumes) or "none"
         raise UsageError(

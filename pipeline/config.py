@@ -61,6 +61,10 @@ class Recipe(Settings):
     kubeflow: KubeflowConfig = KubeflowConfig()
     vertex: VertexConfig | None = Field(None, description="for `mirante compile --target vertex`")
 
+    def push_destination(self, root: str) -> str:
+        """The folder that gets a folder for each version of the model, of a pipeline with that root."""
+        return self.push.destination or os.path.join(root, "serving")
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
         wanted = PRETRAINED_NORMALIZATION.get(self.model.name)

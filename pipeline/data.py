@@ -148,6 +148,16 @@ def _ready(config: DataConfig) -> Path | None:
     return Path(config.path)
 
 
+def ingest_folder(config: DataConfig, root: Path) -> Path:
+    """Where raw data are ingested to, below the root; those of a span to a folder of its own.
+
+    Raises:
+        UsageError: There is no such span.
+    """
+    _, span = _at_span(config)
+    return root / "data" if span is None else Path(ingested_as(span, root / "data").path)
+
+
 def prepare(
     config: DataConfig, root: Path, progress: Callable[[str, int, int], None] | None = None
 ) -> Prepared:
@@ -159,15 +169,14 @@ def prepare(
     Raises:
         UsageError, DataRefusedError: From ingest; or there is no such span.
     """
+    folder = ingest_folder(config, root)
     config, span = _at_span(config)
     if ready := _ready(config):
         return Prepared(ready, None, span)
-    folder = root / "data"
     if span is None:
         remove_others(folder, None)
     else:
-        span = ingested_as(span, folder)
-        folder = Path(span.path)
+        span = ingested_as(span, root / "data")
     path = Path(config.path) if config.path is not None else None
     options = ingest_options(config)
     return Prepared(folder, ingest(config.source, path, folder, options, progress, exclude=[root]), span)

@@ -109,11 +109,6 @@ def _code_digest(*more: str) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
-def push_destination(recipe: Recipe, root: str) -> str:
-    """The folder that gets a folder for each version of the model."""
-    return recipe.push.destination or os.path.join(root, "serving")
-
-
 def compile_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> Any:
     """What `create_pipeline` builds, as TFX's `pipeline_pb2.Pipeline`: everything that a NodeRunner needs."""
     return compiler.Compiler().compile(create_pipeline(recipe, examples, schema_file, root))
@@ -200,7 +195,7 @@ def create_pipeline(
         },
     )
     transform.add_upstream_node(data_gate)
-    pushed_to = push_destination(recipe, root)
+    pushed_to = recipe.push_destination(root)
     # Of the trials and of the Trainer alike.
     trained_on: dict[str, Any] = {
         "examples": example_gen.outputs["examples"],

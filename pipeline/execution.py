@@ -55,7 +55,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
     examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span)
     _warn_of_boxes(recipe, examples, console)
     if examples.span is not None:
-        served = served_classes(recipe.push.destination or str(root / "serving"))
+        served = served_classes(recipe.push_destination(str(root)))
         what = f"{examples.span} of {recipe.data.path}"
         warning = compare_classes(what, examples.class_names, served, recipe.data.retired_classes)
         if warning:

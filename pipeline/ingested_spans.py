@@ -29,8 +29,13 @@ def remove_others(folder: Path, kept: Path | None) -> None:
     """Removes the ingested spans but one: the disk would fill up, and they can be made again."""
     if folder.is_dir():
         for path in folder.iterdir():
-            if path != kept and _INGESTED.fullmatch(path.name):
+            if path != kept and is_ingested_span(path.name):
                 shutil.rmtree(path)
+
+
+def is_ingested_span(name: str) -> bool:
+    """Whether a folder of that name, below the ingested data, is one of a span."""
+    return _INGESTED.fullmatch(name) is not None
 
 
 def served_classes(push_destination: str) -> tuple[str, list[str]] | None:

@@ -11,7 +11,6 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.config import NotNegative, Positive, Settings
 from components.errors import UsageError
-from components.spans import is_pattern
 from components.worker_pods.config import WorkerPodsConfig
 from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
 from pipeline.object_store import parse_url
@@ -221,8 +220,8 @@ class KubeflowConfig(Settings):
         below = f"{posixpath.normpath(path)}/"
         return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in self.volumes)
 
-    def check_root(self, root: str, data_path: str | None) -> None:
-        """Refuses what only a file system can do where the pipeline root, or the data, are in a bucket.
+    def check_root(self, root: str) -> None:
+        """Refuses what only a file system can do where the pipeline root is in a bucket.
 
         Raises:
             UsageError: Names the field.
@@ -231,11 +230,6 @@ class KubeflowConfig(Settings):
             in_bucket = parse_url(root) is not None
         except UsageError as e:
             raise UsageError(f"kubeflow.pipeline_root: {e}") from e
-        if is_pattern(data_path) and (in_bucket or "://" in str(data_path)):
-            raise UsageError(
-                f"data.path: {data_path}: spans are for volumes, of the data and of pipeline_root "
-                f"({root}): give the folder of one span, or paths on a volume"
-            )
         if not in_bucket:
             return
         if self.metadata.type == "sqlite" and self.metadata.path is None:

@@ -125,6 +125,19 @@ class Mirror:
         _all_at_once(copy, wanted)
         _date_folders(path, wanted)
 
+    def sketch(self, path: str, levels: int) -> None:
+        """Makes what the bucket has below a folder, down to so many levels, empty: for who looks at names."""
+        for name in self.names(path):
+            parts = name.split("/")
+            place = Path(path, *parts[:levels])
+            if ".." in parts or place.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if len(parts) > levels:
+                place.mkdir()
+            else:
+                place.touch()
+
     def names(self, path: str) -> list[str]:
         """The paths, below a folder, of all files that the bucket has there."""
         bucket, key = self._place(path)

@@ -14,7 +14,8 @@ WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
 # What a model is asked: its task and its classes (components/trainer/export.py).
 _BESIDE_MODELS = "*/assets.extra/*.txt"
 _SAVED_MODEL = "saved_model.pb"
-_FINGERPRINT = "fingerprint.pb"
+# Of a pushed version, which model it is and what it knows.
+_TELLING = ("fingerprint.pb", "assets.extra/labels.txt")
 # Of an artifact without files, such as the Pusher's: a bucket has no folders, only files.
 _EMPTY = "EMPTY"
 # No page and no result shows what is in these.
@@ -45,7 +46,7 @@ class NodeFiles:
         elif node_id == "Resolver":
             self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=_BESIDE_MODELS)
         elif node_id == "Pusher":
-            self._fetch_versions()
+            fetch_versions(self._mirror, self._push_destination)
 
     @contextlib.contextmanager
     def executing(self, node_id: str, inputs: Iterable[str], outputs: Iterable[str]) -> Iterator[None]:
@@ -90,15 +91,15 @@ class NodeFiles:
             if slash:
                 Path(folder, channel, execution).mkdir(parents=True, exist_ok=True)
 
-    def _fetch_versions(self) -> None:
-        """Makes the folder of each version there is, and fetches what tells which model the highest one is.
 
-        One without its saved_model.pb is no version: whoever was sending it was killed.
-        """
-        files = self._mirror.names(self._push_destination)
-        folders = (name.removesuffix(f"/{_SAVED_MODEL}") for name in files)
-        versions = [int(name) for name in folders if name.isdigit()]
-        for version in versions:
-            Path(self._push_destination, str(version)).mkdir(parents=True, exist_ok=True)
-        if versions:
-            self._mirror.fetch(os.path.join(self._push_destination, str(max(versions)), _FINGERPRINT))
+def fetch_versions(mirror: Mirror, push_destination: str) -> None:
+    """Makes the folder of each version there is, and fetches what tells which model the highest one is.
+
+    One without its saved_model.pb is no version: whoever was sending it was killed.
+    """
+    folders = (name.removesuffix(f"/{_SAVED_MODEL}") for name in mirror.names(push_destination))
+    versions = [int(name) for name in folders if name.isdigit()]
+    for version in versions:
+        Path(push_destination, str(version)).mkdir(parents=True, exist_ok=True)
+    for name in _TELLING if versions else ():
+        mirror.fetch(os.path.join(push_destination, str(max(versions)), name))

@@ -82,7 +82,9 @@ def ingest(
         from pipeline import data, metadata_store
         from pipeline.config import override, resolve
         from pipeline.execution import prepare_data
+        from pipeline.node_files import fetch_versions
         from pipeline.nodes import node_ids
+        from pipeline.raw_data import fetch_raw, leave_ingested
         from schemas.curated import write_schema
 
         values = json.loads(recipe)
@@ -101,7 +103,7 @@ def ingest(
                 f"{_IN_THE_PACKAGE}"
             )
         kubeflow = resolved.kubeflow
-        kubeflow.check_root(pipeline_root, mirror.shown(resolved.data.path or ""))
+        kubeflow.check_root(pipeline_root)
         root = mirror.local(pipeline_root)
         folder = _run_folder(root, run_id)
         try:
@@ -112,22 +114,24 @@ def ingest(
                 "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
                 "kubeflow/manifests/volume.yaml hands it over"
             ) from e
-        for path in (resolved.data.path, resolved.data.label_map):
-            if path is not None:
-                mirror.fetch(path)
+        fetch_raw(mirror, resolved.data)
         data.check_config(resolved.data, resolved.task)
         metadata_store.require_store(kubeflow.metadata, root, os.environ)
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
-        mirror.fetch(os.path.join(root, "data"), unless_missing=features.MANIFEST)
+        ingested = data.ingest_folder(resolved.data, Path(root))
+        mirror.fetch(str(ingested), unless_missing=features.MANIFEST)
+        # What is served tells the classes that a new span must have.
+        pushed_to = resolved.push_destination(root)
+        fetch_versions(mirror, pushed_to)
         examples = prepare_data(resolved, Path(root), console)
-        if examples.folder == Path(root, "data"):
-            mirror.replace(str(examples.folder))
+        if examples.folder == ingested:
+            leave_ingested(mirror, ingested, Path(root))
         schema_file = write_schema(examples.class_names, Path(root) / "schema", examples.task)
         mirror.send(str(schema_file))
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
 
         with without_collector():
-            from pipeline.definition import compile_pipeline, push_destination
+            from pipeline.definition import compile_pipeline
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
         reads = {
@@ -142,7 +146,7 @@ def ingest(
             kubeflow.metadata.model_dump(),
             kubeflow.workers.model_dump() if kubeflow.workers else None,
             {node: [mirror.shown(path) for path in paths] for node, paths in reads.items()},
-            mirror.shown(push_destination(resolved, root)),
+            mirror.shown(pushed_to),
         )
         _write(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
         _write(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())

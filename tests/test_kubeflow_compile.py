@@ -286,10 +286,6 @@ def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
         ),
         (["push.destination=models"], "push.destination: models is relative"),
         (
-            ["data.source=folder", "data.path=gs://b/{SPAN}"],
-            "data.path: gs://b/{SPAN}: spans are for volumes",
-        ),
-        (
             ["data.path=hdfs://host/a"],
             "data.path: hdfs://host/a: expected a folder, gs://BUCKET/FOLDER or s3:",
         ),

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from components.config import DataConfig
 from components.errors import MiranteError, UsageError
 from pipeline import mirror as mirror_module
 from pipeline import object_store, task
+from pipeline.config import load_recipe
 from pipeline.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.node_files import NodeFiles
-from tests import object_stores
+from pipeline.raw_data import fetch_raw
+from tests import failures, object_stores
 from tests.object_stores import BUCKET, STRANGER
+from tests.test_views import text_of
 
 pytestmark = pytest.mark.services
 
@@ -256,6 +263,62 @@ def test_what_a_recipe_names_in_buckets_has_a_local_path(url: str, pod: Callable
     assert sorted(read(there)) == ["model/ckpt.data", "model/ckpt.index", "weights.h5"]
     with pytest.raises(UsageError, match=r"^model.weights: http://host/w.h5: expected a folder, gs://"):
         task._take_weights({"model": {"weights": "http://host/w.h5"}}, ingests)
+
+
+def test_each_run_takes_the_newest_span_of_a_bucket(
+    url: str,
+    store: tuple[str, dict[str, str]],
+    pod: Callable[[str], Mirror],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in store[1].items():
+        monkeypatch.setenv(name, value)
+    sends = pod("sends")
+    there = Path(sends.local(url))
+
+    def arrives(span: str) -> None:
+        shutil.copytree(failures.photos(tmp_path / "made"), there / "photos" / span)
+        sends.send(str(there / "photos"))
+
+    def ingest(run: str) -> tuple[str, list[str]]:
+        """What Ingest says on an empty disk, and the folders of photos that are there then."""
+        shutil.rmtree(tmp_path / "disk", ignore_errors=True)
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "disk"))
+        recipe = load_recipe("folder", ["model.weights=null", "training.fine_tune_epochs=0"], elsewhere=True)
+        overrides = {"data.path": f"{url}/photos/span-{{SPAN}}"}
+        values = recipe.model_dump()
+        values["kubeflow"]["metadata"]["path"] = str(tmp_path / "metadata.sqlite")
+        page = tmp_path / f"{run}.html"
+        task.ingest(json.dumps(values), {}, overrides, f"{url}/root", run, SimpleNamespace(path=str(page)))
+        photos = pod("disk").local(f"{url}/photos")
+        return text_of(page.read_text()), [path.parent.name for path in Path(photos).glob("*/cats")]
+
+    def ingested() -> set[str]:
+        return {name.split("/")[0] for name in sends.names(str(there / "root" / "data"))}
+
+    arrives("span-9")
+    arrives("span-10")
+    said, photos = ingest("first")
+    assert "span 10" in said
+    assert (photos, ingested()) == (["span-10"], {"span-10"})
+    data = object_store.Bucket(store[0], BUCKET, store[1]).stored(f"{there.name}/root/data")
+    assert ingest("second")[1] == ["span-10"]
+    # Not written again: ImportExampleGen's cache goes by their times.
+    assert object_store.Bucket(store[0], BUCKET, store[1]).stored(f"{there.name}/root/data") == data
+    arrives("span-11")
+    said, photos = ingest("third")
+    assert "span 11" in said
+    assert (photos, ingested()) == (["span-11"], {"span-11"})
+
+
+def test_a_list_of_a_bucket_has_its_pictures_beside_it(url: str, pod: Callable[[str], Mirror]) -> None:
+    sends, ingests = pod("sends"), pod("ingests")
+    write(sends.local(url), photos__list_csv="a.jpg,cat", photos__a_jpg="a", other__b_jpg="b")
+    sends.send(sends.local(url))
+    there = ingests.local(url)
+    fetch_raw(ingests, DataConfig(source="csv", path=f"{there}/photos/list.csv"))
+    assert sorted(read(there)) == ["photos/a.jpg", "photos/list.csv"]
 
 
 def test_errors_name_the_address_and_what_to_do(
