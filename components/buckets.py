@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 SCHEME = "gs://"
-# For where Cloud Storage FUSE mounts the buckets elsewhere.
-_VARIABLE = "MIRANTE_GCS_MOUNT"
+# The folder that holds gcs/ and s3/; the root of the file system where it is not set.
+FOLDER_VARIABLE = "MIRANTE_BUCKETS"
 
 
 def mount() -> str:
-    """The folder of all buckets, with a slash at its end."""
-    return os.environ.get(_VARIABLE, "/gcs").rstrip("/") + "/"
+    """The folder of all buckets of Google Cloud Storage, with a slash at its end."""
+    return os.path.join(os.environ.get(FOLDER_VARIABLE) or "/", "gcs", "")
 
 
 def is_in_bucket(path: str) -> bool:

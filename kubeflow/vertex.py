@@ -113,7 +113,7 @@ def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -
     with tempfile.TemporaryDirectory() as folder:
         schema = write_schema(examples.class_names, Path(folder), examples.task)
         with quiet_libraries(Path(folder) / "libraries.log", make_console(to_stderr=True)):
-            # Five seconds of TensorFlow and TFX.
+            # Seconds of TensorFlow and TFX.
             with without_collector():
                 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
 

@@ -23,12 +23,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from components.buckets import FOLDER_VARIABLE
 from components.errors import MiranteError
 from pipeline.object_store import Bucket, parse_url
 from schemas import features
 
-# The folder that holds gcs/ and s3/; the root of the file system where it is not set.
-FOLDER_VARIABLE = "MIRANTE_BUCKETS"
 # Of ingested data, of a model that TF Serving takes, of a folder of checkpoints, of a planned run.
 WHOLE_BY = (features.MANIFEST, "saved_model.pb", "checkpoint", "plan.json")
 _FOLDERS = {"gs": "gcs", "s3": "s3"}
@@ -111,8 +110,11 @@ class Mirror:
 
         def copy(local: Path) -> None:
             name, mtime_secs = wanted[local]
-            if ".." in local.parts:
-                raise MiranteError(f"{bucket.url}/{name}: the name of this object leads out of its folder")
+            if ".." in local.parts or not f"{local}/".startswith(f"{path}/"):
+                raise MiranteError(
+                    f"{bucket.url}/{name}: the name of this object leads out of its folder: rename it, or "
+                    "remove it"
+                )
             local.parent.mkdir(parents=True, exist_ok=True)
             part = local.with_name(f".{local.name}.{os.getpid()}")
             try:
@@ -177,15 +179,17 @@ class Mirror:
         def follow() -> None:
             while not done.wait(_LOOK_SECS):
                 follower.try_send()
+            follower.try_send()
 
-        thread = threading.Thread(target=follow, name="checkpoints to the bucket", daemon=True)
+        # No daemon: a process that was told to end ends when the last checkpoint is sent. It is sent by the
+        # thread, which no interrupt reaches: they are repeated (`pipeline.interrupts`), and would end it.
+        thread = threading.Thread(target=follow, name="checkpoints to the bucket")
         thread.start()
         try:
             yield
         finally:
             done.set()
             thread.join()
-            follower.try_send()
 
     def _place(self, path: str) -> tuple[Bucket | None, str]:
         """The bucket that a path lies in, and its key there."""

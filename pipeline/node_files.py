@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from components.errors import MiranteError
 from pipeline.mirror import Mirror
 
 # Below the pipeline root, what a node leaves there while it works, for its next attempt.
@@ -15,7 +16,7 @@ WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
 _BESIDE_MODELS = "*/assets.extra/*.txt"
 _SAVED_MODEL = "saved_model.pb"
 # Of a pushed version, which model it is and what it knows.
-_TELLING = ("fingerprint.pb", "assets.extra/labels.txt")
+_TELLING = ("fingerprint.pb", "assets.extra/labels.txt", _SAVED_MODEL)
 # Of an artifact without files, such as the Pusher's: a bucket has no folders, only files.
 _EMPTY = "EMPTY"
 # No page and no result shows what is in these.
@@ -49,7 +50,7 @@ class NodeFiles:
             fetch_versions(self._mirror, self._push_destination)
 
     @contextlib.contextmanager
-    def executing(self, node_id: str, inputs: Iterable[str], outputs: Iterable[str]) -> Iterator[None]:
+    def executing(self, node_id: str, inputs: Sequence[str], outputs: Sequence[str]) -> Iterator[None]:
         """Around the execution of a node, of which ML Metadata does not know yet that it succeeded.
 
         Args:
@@ -63,10 +64,17 @@ class NodeFiles:
                 folder = os.path.join(self._root, WORKING_FOLDERS[node_id])
                 stack.enter_context(self._mirror.following(folder))
             yield
-        for path in outputs:
-            if self._mirror.copies(path) and not any(os.scandir(path)):
-                Path(path, _EMPTY).touch()
-            self._mirror.send(path)
+        try:
+            for path in outputs:
+                if self._mirror.copies(path) and not any(os.scandir(path)):
+                    Path(path, _EMPTY).touch()
+                self._mirror.send(path)
+        except MiranteError:
+            # The execution has failed, and nobody looks for what it has sent.
+            for path in outputs:
+                with contextlib.suppress(MiranteError):
+                    self._mirror.remove(path)
+            raise
         if node_id == "Pusher":
             self._mirror.send(self._push_destination)
 

@@ -172,7 +172,10 @@ class Bucket:
         try:
             yield
         except (OSError, ValueError) as e:  # Arrow's of addresses is a ValueError
+            # Not the words of a name: there are folders called expired and unresolved.
             said = str(e)
+            for name in filter(None, (key, self._name)):
+                said = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", "...", said)
             if getattr(e, "filename", None) is not None:
                 raise
             if _UNREACHABLE.search(said) and not re.search("OAuth2", said):
@@ -193,11 +196,13 @@ class Bucket:
     def _endpoint_hint(self) -> str:
         if self._scheme == "gs":
             return "tasks need a way to storage.googleapis.com"
-        endpoint = _first(self._environment, ENDPOINT_VARIABLES)
+        for variable in ENDPOINT_VARIABLES:
+            if endpoint := self._environment.get(variable):
+                # Without what may stand before the host: a password.
+                shown = re.sub(r"(://)[^/]*@", r"\1", endpoint)
+                return f"{variable} is {shown}; kubeflow.defaults.env sets it"
         return (
-            f"{ENDPOINT_VARIABLES[-1]} is {endpoint}; kubeflow.defaults.env sets it"
-            if endpoint
-            else f"tasks need a way to AWS; for another store set {ENDPOINT_VARIABLES[-1]} by "
+            f"tasks need a way to AWS; for another store set {ENDPOINT_VARIABLES[-1]} by "
             "kubeflow.defaults.env"
         )
 

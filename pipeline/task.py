@@ -8,6 +8,7 @@ no more.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib.metadata
 import json
@@ -95,14 +96,15 @@ def ingest(
             if str(key).strip().partition(".")[0] == "kubeflow":
                 raise UsageError(f"overrides: {key}: {_IN_THE_PACKAGE}")
             override(values, str(key), value, f"overrides: {key}")
-        weights = _take_weights(values, mirror)
-        resolved = resolve(values, "the run's parameters")
-        if added := set(node_ids(resolved)).symmetric_difference(has_tasks):
+        # As the tasks see it: what lies in buckets is not here yet.
+        asked = resolve(copy.deepcopy(values), "the run's parameters", elsewhere=True)
+        if added := set(node_ids(asked)).symmetric_difference(has_tasks):
             raise UsageError(
                 f"overrides: with them the pipeline's nodes are others ({', '.join(sorted(added))}): "
                 f"{_IN_THE_PACKAGE}"
             )
-        kubeflow = resolved.kubeflow
+        kubeflow = asked.kubeflow
+        # What cannot be written to is told before anything is read.
         kubeflow.check_root(pipeline_root)
         root = mirror.local(pipeline_root)
         folder = _run_folder(root, run_id)
@@ -114,9 +116,13 @@ def ingest(
                 "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
                 "kubeflow/manifests/volume.yaml hands it over"
             ) from e
+        _write(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
+        mirror.send(str(folder))
+        metadata_store.require_store(kubeflow.metadata, root, os.environ)
+        weights = _take_weights(values, mirror)
+        resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
         data.check_config(resolved.data, resolved.task)
-        metadata_store.require_store(kubeflow.metadata, root, os.environ)
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
         ingested = data.ingest_folder(resolved.data, Path(root))
         mirror.fetch(str(ingested), unless_missing=features.MANIFEST)
@@ -201,10 +207,13 @@ def run_nodes(
             plan = _Plan(**json.loads((folder / _PLAN).read_text(encoding="utf-8")))
             intermediate = pipeline_pb2.Pipeline.FromString((folder / _INTERMEDIATE).read_bytes())
         except FileNotFoundError as e:
-            raise UsageError(
-                f"there is no planned run in {folder}: did the task Ingest write to the same volume? "
-                "kubeflow.volumes of the recipe names the volumes of all tasks"
-            ) from e
+            hint = (
+                "do this task's endpoint, credentials and MIRANTE_BUCKETS lead to where Ingest wrote?"
+                if mirror.copies(str(folder))
+                else "did the task Ingest write to the same volume? kubeflow.volumes of the recipe names the "
+                "volumes of all tasks"
+            )
+            raise UsageError(f"there is no planned run in {folder}: {hint}") from e
         config = MetadataConfig.model_validate(plan.metadata)
         store = metadata_store.require_store(config, root, os.environ)
         if plan.workers is not None:

@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
         written_to = mount() if executor == _TRAINING_JOB else f"{temporary}/"
         invocation["inputs"] = _moved(invocation.get("inputs", {}), SCHEME, mount())
         invocation["outputs"] = _moved(invocation["outputs"], SCHEME, written_to)
+        _drop_other_baseline(invocation["inputs"].get("artifacts", {}))
         for artifacts in invocation["outputs"].get("artifacts", {}).values():
             for artifact in artifacts["artifacts"]:
                 os.makedirs(artifact["uri"], exist_ok=True)
@@ -69,6 +70,28 @@ def main(argv: Sequence[str]) -> int:
             if executor != _TRAINING_JOB:
                 _copy(Path(temporary), Path(mount()))
     return code
+
+
+def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
+    """Takes out a baseline that is asked something else than the candidate: another task, or other classes.
+
+    Vertex finds the model of its project that was blessed last, whatever pipeline made it.
+    """
+    models = [artifacts[name]["artifacts"] for name in ("model", "baseline_model") if name in artifacts]
+    if len(models) < 2 or not all(models):
+        return
+    candidate, baseline = (Path(found[0]["uri"], "Format-Serving", "assets.extra") for found in models)
+    for name in ("task.txt", "labels.txt"):
+        ours, theirs = (
+            path.read_text(encoding="utf-8") if (path := folder / name).is_file() else None
+            for folder in (candidate, baseline)
+        )
+        if ours != theirs:
+            print(
+                f"mirante: {baseline.parent.parent} is no baseline: its {name} is not the model's", flush=True
+            )
+            del artifacts["baseline_model"]
+            return
 
 
 def _following(argv: Sequence[str], option: str) -> str | None:

@@ -16,6 +16,7 @@ import pytest
 
 from components.config import DataConfig
 from components.errors import MiranteError, UsageError
+from components.pusher import push
 from pipeline import mirror as mirror_module
 from pipeline import object_store, task
 from pipeline.config import load_recipe
@@ -134,7 +135,7 @@ def killed_while_it_sends(
 
 
 def test_a_version_that_was_half_sent_is_none(
-    url: str, pod: Callable[[str], Mirror], store: tuple[str, dict[str, str]]
+    url: str, pod: Callable[[str], Mirror], store: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:
     first, second = pod("first"), pod("second")
     folder = first.local(url)
@@ -155,7 +156,11 @@ def test_a_version_that_was_half_sent_is_none(
 
     first.send(folder)
     files.before("Pusher")
-    assert read(there) == {"1/fingerprint.pb": "f"}
+    assert read(there) == {"1/fingerprint.pb": "f", "1/saved_model.pb": "whole"}
+    # A Pusher that is tried again finds its own model.
+    write(tmp_path / "model", fingerprint_pb="f")
+    (tmp_path / "model" / "saved_model.pb").write_text("whole")
+    assert push(str(tmp_path / "model"), there, version=2) == f"{there}/1"
     second.fetch(there)
     assert sorted(read(there)) == ["1/fingerprint.pb", "1/saved_model.pb", "1/variables/variables.index"]
 
@@ -342,9 +347,10 @@ def test_errors_name_the_address_and_what_to_do(
     if scheme == "s3":
         denied = Mirror({**environment, **STRANGER, FOLDER_VARIABLE: str(tmp_path / "denied")})
         with pytest.raises(
-            MiranteError, match=rf"^s3://{BUCKET}/a: access is denied .*AWS_SECRET_ACCESS_KEY"
+            MiranteError,
+            match=rf"^s3://{BUCKET}/unresolved/not found: access is denied .*AWS_SECRET_ACCESS_KEY",
         ):
-            denied.fetch(denied.local(f"s3://{BUCKET}/a"))
+            denied.fetch(denied.local(f"s3://{BUCKET}/unresolved/not found"))
     away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1"}
     unreachable = Mirror({**environment, **away, FOLDER_VARIABLE: str(tmp_path / "away")})
     began = time.monotonic()

@@ -131,8 +131,8 @@ def test_going_back_to_an_older_model_makes_it_the_highest_version(
 def test_in_a_bucket_nothing_is_renamed_and_the_models_file_comes_last(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MIRANTE_GCS_MOUNT", str(tmp_path))
-    base = tmp_path / "bucket" / "serving"
+    monkeypatch.setenv("MIRANTE_BUCKETS", str(tmp_path))
+    base = tmp_path / "gcs" / "bucket" / "serving"
     seen: list[list[str]] = []
     copy_file = io_utils.copy_file
 

@@ -16,6 +16,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest.manifest import FORMAT_VERSION, Manifest, Split, write_manifest
+from pipeline import vertex_task
 from pipeline.checkout import import_kubeflow
 from pipeline.config import load_recipe
 from pipeline.nodes import NODE_IDS
@@ -233,6 +234,26 @@ def test_what_vertex_could_not_run_is_refused_by_the_fields_name(
         compiled("digits", data, tmp_path / "job.json", *WHERE, *overrides)
     assert said in str(refused.value)
     assert not (tmp_path / "job.json").exists()
+
+
+@pytest.mark.parametrize(("labels", "is_kept"), [("cat\ndog\n", True), ("cat\nowl\n", False), (None, False)])
+def test_a_baseline_that_is_asked_something_else_is_none(
+    labels: str | None, is_kept: bool, tmp_path: Path
+) -> None:
+    for name, text in (("mine", "cat\ndog\n"), ("theirs", labels)):
+        extra = tmp_path / name / "Format-Serving" / "assets.extra"
+        extra.mkdir(parents=True)
+        if text is not None:
+            (extra / "labels.txt").write_text(text)
+    artifacts = {
+        key: {"artifacts": [{"uri": str(tmp_path / name)}]}
+        for key, name in (("model", "mine"), ("baseline_model", "theirs"))
+    }
+    vertex_task._drop_other_baseline(artifacts)
+    assert ("baseline_model" in artifacts) == is_kept
+    first = {"model": artifacts["model"], "baseline_model": {"artifacts": []}}
+    vertex_task._drop_other_baseline(first)
+    assert set(first) == {"model", "baseline_model"}
 
 
 @pytest.mark.parametrize("image", [None, "two words"])

@@ -24,7 +24,7 @@ class Vertex:
     """One project's pipelines.
 
     Attributes:
-        mount: The folder of all buckets.
+        mount: The folder of all buckets, called gcs.
         artifacts: All that tasks have put out, as RuntimeArtifacts, the latest last.
     """
 
@@ -35,7 +35,7 @@ class Vertex:
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
-            "MIRANTE_GCS_MOUNT": str(mount),
+            "MIRANTE_BUCKETS": str(mount.parent),
             **environment,
         }
 
