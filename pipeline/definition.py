@@ -5,7 +5,6 @@ Runners decide where the nodes run; nothing here does.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -36,24 +35,22 @@ from tfx.proto import (
 from tfx.types import Channel, standard_artifacts
 from tfx.utils import json_utils
 
-import components
-from components.config import WarmStartConfig
 from components.curated_schema import CuratedSchema
 from components.data_gate import DataGate
 from components.detection.evaluator import Evaluator as DetectionEvaluator
 from components.distribution_validator import DistributionValidator
-from components.errors import UsageError
 from components.evaluator import eval_config
 from components.infra_validator import InfraValidator
 from components.models.user_code import builder_digest
 from components.pusher import AtomicPushExecutor
 from components.resolver import BaselineStrategy, BaseModelStrategy
-from components.trainer import run_fn, weights_source
+from components.trainer import run_fn
 from components.transform import preprocessing_fn
 from components.tuner import tuner_fn
 from components.tuner.component import Tuner
 from pipeline.config import Recipe
 from pipeline.data import Examples
+from pipeline.digests import code_digest, warm_start_digest, weights_digest
 from pipeline.vertex_nodes import OnVertex, deployment, training_job
 from schemas import features
 
@@ -71,42 +68,6 @@ BEAM_PIPELINE_ARGS = (
 
 def _import_path(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
-
-
-def _weights_digest(weights: str | None) -> str | None:
-    """SHA-256 of a weights file, so that another file under the same name trains again."""
-    if weights is None or not Path(weights).is_file():
-        return None
-    with open(weights, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _warm_start_digest(warm_start: WarmStartConfig | None, push_destination: str) -> dict[str, str]:
-    """SHA-256 of the weights that a training starts from, for the same reason."""
-    if warm_start is None or warm_start.is_latest_blessed:
-        return {}
-    if os.path.normpath(warm_start.source) == os.path.normpath(push_destination):
-        raise UsageError(
-            f"training.warm_start.from: {warm_start.source} is where this recipe pushes to: each run would "
-            "find another model there and train again. Take latest_blessed, or the folder of one version"
-        )
-    return {"warm_start_sha256": weights_source.digest(warm_start.source)}
-
-
-def _code_digest(*more: str) -> str:
-    """SHA-256 of the code that makes pixels and models, and of more packages of `components`.
-
-    TFX's cache looks at inputs and parameters, not at code: without it a new release would go on with the old
-    graph.
-    """
-    floor = Path(components.__file__).parent
-    modules = [floor / "config.py", floor / "hyperparameters.py", floor / "transform.py"]
-    for package in ("models", "trainer", *more):
-        modules += sorted((floor / package).glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
 def compile_pipeline(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> Any:
@@ -132,7 +93,7 @@ def create_pipeline(
     """
     # What of the code decides what is learned, beside that of every task.
     of_task = ("detection",) if recipe.task == "detection" else ()
-    code_sha256 = _code_digest(*of_task)
+    code_sha256 = code_digest(*of_task)
     # Bring in the records: the three splits that ingest made, of the span that was chosen.
     span = examples.span
     example_gen = ImportExampleGen(
@@ -206,7 +167,7 @@ def create_pipeline(
         "transform": recipe.transform.model_dump(),
         "model": recipe.model.model_dump(),
         "training": recipe.training.model_dump(),
-        "weights_sha256": _weights_digest(recipe.model.weights),
+        "weights_sha256": weights_digest(recipe.model.weights),
         "builder_sha256": builder_digest(recipe.model),
         "code_sha256": code_sha256,
         "checkpoints": os.path.join(root, CHECKPOINTS_FOLDER),
@@ -214,7 +175,7 @@ def create_pipeline(
             "recipe": recipe.name,
             "data": os.path.basename(span.path if span else recipe.data.path or recipe.data.source),
         },
-        **({} if vertex else _warm_start_digest(recipe.training.warm_start, pushed_to)),
+        **({} if vertex else warm_start_digest(recipe.training.warm_start, pushed_to)),
     }
     # The model to start from, where the recipe says: the latest blessed one that this training did not make.
     base_model = None
@@ -244,7 +205,7 @@ def create_pipeline(
             custom_config={
                 **training_config,
                 "tuner": recipe.tuner.model_dump(),
-                "code_sha256": _code_digest("tuner", *of_task),
+                "code_sha256": code_digest("tuner", *of_task),
                 "checkpoints": os.path.join(root, SEARCHES_FOLDER),
             },
         )

@@ -85,7 +85,7 @@ def ingest(
         from pipeline.execution import prepare_data
         from pipeline.node_files import fetch_versions
         from pipeline.nodes import node_ids
-        from pipeline.raw_data import fetch_raw, leave_ingested
+        from pipeline.task_inputs import fetch_raw, leave_ingested, take_weights
         from schemas.curated import write_schema
 
         values = json.loads(recipe)
@@ -119,7 +119,7 @@ def ingest(
         _write(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
         mirror.send(str(folder))
         metadata_store.require_store(kubeflow.metadata, root, os.environ)
-        weights = _take_weights(values, mirror)
+        weights = take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
         data.check_config(resolved.data, resolved.task)
@@ -244,51 +244,6 @@ def run_nodes(
                     "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
                 )
             console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
-
-
-# The keys of a recipe that may name something in a bucket, and whether the models of this run are made of it.
-_PATHS = {
-    ("data", "path"): False,
-    ("data", "label_map"): False,
-    ("model", "weights"): True,
-    ("training", "warm_start", "from"): True,
-    ("push", "destination"): False,
-}
-
-
-def _take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
-    """Puts local paths in place of buckets' addresses, and fetches the weights among them.
-
-    Returns:
-        The local paths of those, for the tasks that train.
-    """
-    weights: list[str] = []
-    for (*parts, last), is_weights in _PATHS.items():
-        section: Any = values
-        for part in parts:
-            section = section.get(part) if isinstance(section, dict) else None
-        given = section.get(last) if isinstance(section, dict) else None
-        if not isinstance(given, str) or "://" not in given:
-            continue
-        try:
-            path = section[last] = mirror.local(given)
-        except UsageError as e:
-            raise UsageError(f"{'.'.join((*parts, last))}: {e}") from e
-        if is_weights:
-            weights += _fetch_weights(path, mirror)
-    return weights
-
-
-def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
-    """Fetches a file, a folder, or the files of a TensorFlow checkpoint, whose prefix is neither."""
-    mirror.fetch(path)
-    if os.path.exists(path):
-        return [path]
-    folder, prefix = os.path.split(path)
-    parts = [os.path.join(folder, name) for name in mirror.names(folder) if name.startswith(f"{prefix}.")]
-    for part in parts:
-        mirror.fetch(part)
-    return parts
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from pipeline import object_store, task
 from pipeline.config import load_recipe
 from pipeline.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.node_files import NodeFiles
-from pipeline.raw_data import fetch_raw
+from pipeline.task_inputs import fetch_raw, take_weights
 from tests import failures, object_stores
 from tests.object_stores import BUCKET, STRANGER
 from tests.test_views import text_of
@@ -254,7 +254,7 @@ def test_what_a_recipe_names_in_buckets_has_a_local_path(url: str, pod: Callable
         "training": {"warm_start": {"from": f"{url}/model/ckpt"}},
         "push": {"destination": "/a/volume"},
     }
-    weights = task._take_weights(values, ingests)
+    weights = take_weights(values, ingests)
     there = ingests.local(url)
     assert values == {
         "data": {"path": f"{there}/photos", "label_map": None},
@@ -267,7 +267,7 @@ def test_what_a_recipe_names_in_buckets_has_a_local_path(url: str, pod: Callable
     ]
     assert sorted(read(there)) == ["model/ckpt.data", "model/ckpt.index", "weights.h5"]
     with pytest.raises(UsageError, match=r"^model.weights: http://host/w.h5: expected a folder, gs://"):
-        task._take_weights({"model": {"weights": "http://host/w.h5"}}, ingests)
+        take_weights({"model": {"weights": "http://host/w.h5"}}, ingests)
 
 
 def test_each_run_takes_the_newest_span_of_a_bucket(
