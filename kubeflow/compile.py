@@ -21,8 +21,8 @@ from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, K
 from pipeline.nodes import upstream
 from pipeline.object_store import parse_url
 
-# What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+# What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
 
@@ -101,19 +101,9 @@ def _check_paths(recipe: Recipe) -> None:
             f"kubeflow.metadata.path: {metadata_file} is on no volume: every task would have a store of its "
             "own. Give a file below a mount_path of kubeflow.volumes"
         )
-    warm_start = recipe.training.warm_start
-    paths = {
-        "data.path": recipe.data.path,
-        "data.label_map": recipe.data.label_map,
-        "model.weights": None if recipe.model.weights == "imagenet" else recipe.model.weights,
-        "push.destination": recipe.push.destination,
-        "training.warm_start.from": (
-            None if warm_start is None or warm_start.is_latest_blessed else warm_start.source
-        ),
-    }
     from components.ingest.sources import SOURCES
 
-    for key, path in paths.items():
+    for key, path in {"data.path": recipe.data.path or "", **recipe.files()}.items():
         if not path or (key == "data.path" and SOURCES[recipe.data.source].is_name(path)):
             continue
         try:

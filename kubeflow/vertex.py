@@ -80,16 +80,9 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
             "push.destination: with vertex.deployment models go to an endpoint and nowhere else: leave one "
             "out"
         )
-    warm_start = recipe.training.warm_start
-    paths = {
-        "model.weights": None if recipe.model.weights == "imagenet" else recipe.model.weights,
-        "push.destination": recipe.push.destination,
-        "training.warm_start.from": (
-            None if warm_start is None or warm_start.is_latest_blessed else warm_start.source
-        ),
-    }
-    for key, path in paths.items():
-        if path and not path.startswith("gs://"):
+    for key, path in recipe.files().items():
+        # Labels were given numbers when the data were ingested.
+        if key != "data.label_map" and not path.startswith("gs://"):
             raise UsageError(
                 f"{key}: expected gs://..., which all containers see, got {path}: copy it to a bucket "
                 "(gcloud storage cp) and give that address"

@@ -61,6 +61,19 @@ class Recipe(Settings):
     kubeflow: KubeflowConfig = KubeflowConfig()
     vertex: VertexConfig | None = Field(None, description="for `mirante compile --target vertex`")
 
+    def files(self) -> dict[str, str]:
+        """What the recipe names beside its data, by key: paths and addresses, no words in their place."""
+        warm_start = self.training.warm_start
+        named = {
+            "data.label_map": self.data.label_map,
+            "model.weights": None if self.model.weights == "imagenet" else self.model.weights,
+            "push.destination": self.push.destination,
+            "training.warm_start.from": (
+                None if warm_start is None or warm_start.is_latest_blessed else warm_start.source
+            ),
+        }
+        return {key: path for key, path in named.items() if path}
+
     def push_destination(self, root: str) -> str:
         """The folder that gets a folder for each version of the model, of a pipeline with that root."""
         return self.push.destination or os.path.join(root, "serving")

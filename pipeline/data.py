@@ -148,13 +148,26 @@ def _ready(config: DataConfig) -> Path | None:
     return Path(config.path)
 
 
+def at_newest_span(config: DataConfig) -> DataConfig:
+    """The config that asks for the span that is the newest now, by its number; without placeholders as it is.
+
+    Raises:
+        UsageError: There is no such span.
+    """
+    _, span = _at_span(config)
+    return config if span is None else config.model_copy(update={"span": span.number})
+
+
 def ingest_folder(config: DataConfig, root: Path) -> Path:
     """Where raw data are ingested to, below the root; those of a span to a folder of its own.
 
     Raises:
         UsageError: There is no such span.
     """
-    _, span = _at_span(config)
+    return _ingest_folder(_at_span(config)[1], root)
+
+
+def _ingest_folder(span: Span | None, root: Path) -> Path:
     return root / "data" if span is None else Path(ingested_as(span, root / "data").path)
 
 
@@ -169,8 +182,8 @@ def prepare(
     Raises:
         UsageError, DataRefusedError: From ingest; or there is no such span.
     """
-    folder = ingest_folder(config, root)
     config, span = _at_span(config)
+    folder = _ingest_folder(span, root)
     if ready := _ready(config):
         return Prepared(ready, None, span)
     if span is None:

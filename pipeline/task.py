@@ -122,6 +122,8 @@ def ingest(
         weights = take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
+        # Another span may arrive any time: from here on it is this one.
+        resolved = resolved.model_copy(update={"data": data.at_newest_span(resolved.data)})
         data.check_config(resolved.data, resolved.task)
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
         ingested = data.ingest_folder(resolved.data, Path(root))

@@ -87,20 +87,15 @@ def class_names_of(schema: Any) -> list[str]:
     return names
 
 
-def schema_text(class_names: Sequence[str], task: str = features.CLASSIFICATION) -> str:
-    """The schema of a task, as a .pbtxt file holds it."""
-    from google.protobuf import text_format
-
-    make = {features.CLASSIFICATION: classification_schema, features.DETECTION: detection_schema}[task]
-    return str(text_format.MessageToString(make(class_names), as_utf8=True))
-
-
 def write_schema(class_names: Sequence[str], folder: Path, task: str = features.CLASSIFICATION) -> Path:
     """Writes the schema of a task to `folder/<digest of its text>/schema.pbtxt` and returns that path.
 
     TFX caches ImportSchemaGen by the path alone, so another class list needs another path.
     """
-    text = schema_text(class_names, task)
+    from google.protobuf import text_format
+
+    make = {features.CLASSIFICATION: classification_schema, features.DETECTION: detection_schema}[task]
+    text = text_format.MessageToString(make(class_names), as_utf8=True)
     path = folder / hashlib.sha256(text.encode()).hexdigest()[:16] / "schema.pbtxt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -241,6 +241,34 @@ def test_raw_data_are_ingested_a_span_at_a_time(tmp_path: Path) -> None:
     assert not list((root / "data").glob("span-*"))
 
 
+def test_a_span_that_arrives_meanwhile_is_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Span] = []
+
+    def find(path: str, wanted: int | None = None) -> Span:
+        looks.append(find_span(path, wanted))
+        photos(tmp_path / "photos" / f"span-{len(looks) + 1}", range(10))
+        return looks[-1]
+
+    monkeypatch.setattr(data, "find_span", find)
+    photos(tmp_path / "photos" / "span-1", range(30))
+    config = DataConfig(source="folder", path=f"{tmp_path}/photos/span-{{SPAN}}")
+    prepared = data.prepare(config, tmp_path / "root")
+    assert [span.number for span in looks] == [1]
+    assert (prepared.folder, prepared.span) == (
+        tmp_path / "root" / "data" / "span-1",
+        Span(str(tmp_path / "root" / "data"), "span-{SPAN}", 1),
+    )
+    # A task looks more than once, and asks for what it found the first time.
+    config = data.at_newest_span(config)
+    assert config.span == 2
+    assert data.ingest_folder(config, tmp_path / "root").name == "span-2"
+    prepared = data.prepare(config, tmp_path / "root")
+    assert prepared.span is not None
+    assert (prepared.folder.name, prepared.span.number) == ("span-2", 2)
+
+
 def test_pictures_of_two_spans_are_in_one_split(tmp_path: Path) -> None:
     """What an older model was tested on, a newer one is not trained on."""
     splits: list[dict[str, str]] = []
