@@ -175,6 +175,7 @@ def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int
         lines.append(line)
         if end_at is not None and end_at in line:
             process.terminate()
+            end_at = None  # once: a line whose printing was interrupted may come again
     return process.wait(), "".join(lines)
 
 
