@@ -31,6 +31,7 @@ from components.detection.records import BoxFacts, Values, box_problem
 from components.detection.samples import MOST_IMAGES, picture_of, place_of
 from components.errors import DataRefusedError
 from components.ingest.example import parse_example
+from components.ingest.whole import RejectedImage, check_whole
 from components.transform import decode
 from schemas import features
 
@@ -82,8 +83,12 @@ def image_problem(record: bytes) -> Problem | None:
     if not values or not values[0]:
         return name, "image/encoded is missing"
     try:
+        # What is missing of an image, TensorFlow fills with grey.
+        check_whole(values[0])
         # As Transform decodes it; whatever else TensorFlow could read would fail there.
         decode(tf.constant(values[0]), channels=3)
+    except RejectedImage as e:
+        return name, f"image/encoded cannot be decoded as JPEG or PNG: {e.reason}"
     except tf.errors.InvalidArgumentError as e:
         return name, f"image/encoded cannot be decoded as JPEG or PNG: {_plain(e.message)}"
     return None
@@ -108,8 +113,10 @@ def _decode_batch() -> Callable[[tf.Tensor], tf.Tensor]:
 def image_problems(records: Sequence[bytes]) -> list[Problem | None]:
     """`image_problem` of each record. A batch without problems, which most are, is decoded by one graph."""
     try:
+        for record in records:
+            check_whole(b"".join(parse_example(record).get(features.ENCODED, [])))
         _decode_batch()(tf.constant(list(records), tf.string))
-    except tf.errors.InvalidArgumentError:
+    except (RejectedImage, tf.errors.InvalidArgumentError):
         return [image_problem(record) for record in records]
     return [None] * len(records)
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from components.detection.draw import Box, colour_of, draw_boxes, file_names, save
 from components.errors import UsageError
-from components.ingest.canonical import CanonicalImage, RejectedImage, canonical_bytes
+from components.ingest.canonical import CanonicalImage, canonical_bytes
+from components.ingest.whole import RejectedImage
 from pipeline.imports import without_collector
 
 # Images in one request: enough to fill a CPU, little enough to keep decoded pixels small.

@@ -18,8 +18,15 @@ from pipeline.nodes import NODE_IDS
 from schemas.curated import write_schema
 from tests import boxes, records
 from tests.pipelines import node_runner
+from tests.tiny import encode, noise
 
 UP_TO_GATE = NODE_IDS[: NODE_IDS.index("DataGate") + 1]
+
+
+def half_a_jpeg() -> bytes:
+    """Half of the data, and yet an end: TensorFlow fills the rest with grey."""
+    whole = encode(noise(0, 64, 64), "JPEG")
+    return whole[: len(whole) // 2] + b"\xff\xd9"
 
 
 def run_to_gate(folder: Path, root: Path, task: str = "classification") -> Any:
@@ -213,6 +220,7 @@ def test_drift_by_chance_is_allowed_for() -> None:
         ({"image__encoded": b""}, "is missing"),
         ({"image__encoded": b"<html>not found</html>"}, "cannot be decoded"),
         ({"image__encoded": records.png(0, 1)[:-40]}, "cannot be decoded"),
+        ({"image__encoded": half_a_jpeg()}, "premature end of data segment"),
     ],
 )
 def test_image_problem(changes: dict[str, Any], reason: str | None) -> None:
@@ -229,7 +237,9 @@ def test_a_batch_has_the_problems_of_its_records() -> None:
     good = [item.SerializeToString() for item in records.balanced(5, 0)]
     jpeg = records.example(0, 8, image__encoded=b"\xff\xd8\xff\xe0 no picture").SerializeToString()
     missing = records.example(1, 9, image__encoded=None).SerializeToString()
+    half = records.example(0, 7, image__encoded=half_a_jpeg()).SerializeToString()
     assert image_problems(good) == [None] * 5
+    assert image_problems([*good, half]) == [*[None] * 5, image_problem(half)]
     assert image_problems([*good, jpeg, missing]) == [
         *[None] * 5,
         image_problem(jpeg),

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.ingest.canonical import CanonicalImage, RejectedImage, canonical_bytes, canonical_pixels
+from components.ingest.canonical import CanonicalImage, canonical_bytes, canonical_pixels
+from components.ingest.whole import RejectedImage
 
 # The odd images that are accepted; docs/ingest.md has the table of all, see tests/test_odd_images.py.
 ODD_IMAGES = (

@@ -24,10 +24,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import warnings
-import zlib
 from typing import TYPE_CHECKING
 
 from components.ingest.options import DEFAULT_MAX_PIXELS
+from components.ingest.whole import (
+    PNG_MAGIC,
+    RejectedImage,
+    check_jpeg,
+    inspect_png,
+    is_plain_jpeg,
+    undecodable,
+)
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -35,10 +42,9 @@ if TYPE_CHECKING:
 JPEG = "jpeg"
 PNG = "png"
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _MAGICS = (
     (b"\xff\xd8\xff", "JPEG"),
-    (_PNG_MAGIC, "PNG"),
+    (PNG_MAGIC, "PNG"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
     (b"BM", "BMP"),
@@ -49,19 +55,6 @@ _MAGICS = (
 _PNM_MAGICS = tuple(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \t\r\n")
 
 _EXIF_ORIENTATION = 0x0112
-_JPEG_START_OF_SCAN = 0xDA
-_JPEG_END_OF_IMAGE = b"\xff\xd9"
-# Baseline, extended sequential and progressive, all with Huffman coding: what every libjpeg build decodes.
-_JPEG_HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
-_JPEG_NO_FRAMES = (0xC4, 0xC8, 0xCC)
-
-
-class RejectedImage(Exception):  # noqa: N818 - it is a verdict on a picture, the caller decides whether it is an error
-    """A picture that cannot be used, and why."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +105,7 @@ def canonical_bytes(
     from PIL import Image, UnidentifiedImageError
 
     kind = sniff(encoded)
-    png = _inspect_png(encoded) if kind == "PNG" else None
+    is_plain_png = kind == "PNG" and inspect_png(encoded)
     # Pillow warns of broken EXIF blocks, odd palettes and sizes that the bound below judges better.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -125,26 +118,29 @@ def canonical_bytes(
                 f"{kind} with a damaged header, or of a variant that cannot be read"
             ) from error
         except Exception as error:
-            raise RejectedImage(_undecodable(kind, error)) from error
+            raise RejectedImage(undecodable(kind, error)) from error
         if image.width * image.height > max_pixels:
             raise RejectedImage(f"{image.width} x {image.height} pixels, more than max_pixels = {max_pixels}")
         # Decoders raise nearly anything on damaged files (OSError, SyntaxError, struct.error, IndexError,
         # ...): all of it means that this picture cannot be read, none of it that the program is wrong.
         try:
-            image.load()
-            orientation = _orientation(image)
             if kind == "JPEG":
-                plain = _is_plain_jpeg(encoded)
+                plain = is_plain_jpeg(encoded)
+                if not check_jpeg(encoded):
+                    image.load()
             else:
-                plain = png is not None and png.plain and "transparency" not in image.info
+                image.load()
+                plain = is_plain_png and "transparency" not in image.info
+            orientation = _orientation(image)
             fits = resize_px is None or max(image.size) <= resize_px
             if plain and fits and orientation == 1 and image.mode in ("L", "RGB"):
-                return _describe(image, encoded, PNG if png else JPEG)
+                return _describe(image, encoded, JPEG if kind == "JPEG" else PNG)
+            image.load()
             upright = _upright(_to_grey_or_rgb(image), orientation)
         except RejectedImage:
             raise
         except Exception as error:
-            raise RejectedImage(_undecodable(kind, error)) from error
+            raise RejectedImage(undecodable(kind, error)) from error
     scaled = _scaled_down(upright, resize_px)
     made = _encode(scaled, as_jpeg=kind == "JPEG" and scaled is not upright)
     return dataclasses.replace(made, full_size=upright.size, orientation=orientation)
@@ -158,10 +154,6 @@ def canonical_pixels(
 
     image = Image.frombytes("L" if channels == 1 else "RGB", (width, height), pixels)
     return _encode(_scaled_down(image, resize_px), as_jpeg=False)
-
-
-def _undecodable(kind: str, error: Exception) -> str:
-    return f"truncated or damaged {kind}: {str(error) or type(error).__name__}"
 
 
 def _describe(image: PillowImage.Image, encoded: bytes, image_format: str) -> CanonicalImage:
@@ -254,65 +246,3 @@ def _upper_bytes(image: PillowImage.Image) -> PillowImage.Image:
 
     sixteen = image if image.mode.startswith("I;16") else image.convert("I;16")
     return Image.frombytes("L", image.size, sixteen.tobytes("raw", "I;16B")[::2])
-
-
-def _is_plain_jpeg(encoded: bytes) -> bool:
-    """Whether it has 8 bits a channel, 1 or 3 channels, Huffman coding: all libjpeg builds decode that.
-
-    ITU-T T.81, annex B: markers up to the first scan.
-    """
-    position = 2
-    while position + 10 <= len(encoded):
-        if encoded[position] != 0xFF:
-            return False
-        marker = encoded[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker == _JPEG_START_OF_SCAN:
-            return False
-        elif 0xC0 <= marker <= 0xCF and marker not in _JPEG_NO_FRAMES:
-            # Pillow is content with all rows; TensorFlow refuses a file that does not say that it ends.
-            if encoded.find(_JPEG_END_OF_IMAGE, position) < 0:
-                raise RejectedImage("truncated or damaged JPEG: the file has no end-of-image marker")
-            bits, channels = encoded[position + 4], encoded[position + 9]
-            return marker in _JPEG_HUFFMAN_FRAMES and bits == 8 and channels in (1, 3)
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            position += 2
-        else:
-            position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
-    return False
-
-
-@dataclasses.dataclass(frozen=True)
-class _PngHeader:
-    plain: bool
-
-
-def _inspect_png(encoded: bytes) -> _PngHeader:
-    """Whether a PNG is grey or RGB with 8 bits and one frame.
-
-    Checks what Pillow does not: the checksums of IDAT, and that the file has an end. libpng, and so
-    TensorFlow, refuses a wrong checksum of a critical chunk. https://www.w3.org/TR/png-3/#5DataRep
-    """
-    view = memoryview(encoded)
-    position = len(_PNG_MAGIC)
-    plain = False
-    while True:
-        if position + 12 > len(encoded):
-            raise RejectedImage("truncated or damaged PNG: the file ends before its IEND chunk")
-        length = int.from_bytes(view[position : position + 4], "big")
-        name = bytes(view[position + 4 : position + 8])
-        end = position + 8 + length
-        if end + 4 > len(encoded):
-            raise RejectedImage(f"truncated or damaged PNG: the file ends within its {name!r} chunk")
-        is_critical = not name[0] & 0x20
-        if is_critical and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise RejectedImage(f"truncated or damaged PNG: wrong checksum of its {name!r} chunk")
-        if name == b"IHDR" and length == 13:
-            bits, colour_type = view[position + 16], view[position + 17]
-            plain = bits == 8 and colour_type in (0, 2)
-        elif name == b"acTL":
-            plain = False
-        elif name == b"IEND":
-            return _PngHeader(plain)
-        position = end + 4

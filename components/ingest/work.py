@@ -75,7 +75,8 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
     Of an encoded picture it is that of the file's bytes, of raw pixels that of their shape and bytes. A file
     that cannot be read or is no image has None and the reason.
     """
-    from components.ingest.canonical import RejectedImage, sniff
+    from components.ingest.canonical import sniff
+    from components.ingest.whole import RejectedImage
 
     answers: list[tuple[int, bytes | None, str]] = []
     for key, file, offset, size, shape in tasks:
@@ -98,9 +99,10 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
 
     Raises SourceChangedError if a file is not what it was when it was hashed.
     """
-    from components.ingest.canonical import RejectedImage, canonical_bytes, canonical_pixels
+    from components.ingest.canonical import canonical_bytes, canonical_pixels
     from components.ingest.example import serialize_example
     from components.ingest.tfrecord import frame
+    from components.ingest.whole import RejectedImage
 
     first_label = 1 if task.task == features.DETECTION else 0
     label_index = {name: number for number, name in enumerate(task.class_names, start=first_label)}

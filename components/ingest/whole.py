@@ -1,0 +1,186 @@
+"""Checks that an encoded image is whole: that nothing of it is missing, and nothing in it is damaged.
+
+Decoders go far to show something of a damaged file. Pillow and TensorFlow fill what is missing of a JPEG with
+grey and say nothing, and Pillow does not look at the checksums of a PNG. What libjpeg warns of while it
+decodes, and the checksums, are the evidence here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+JPEG_MAGIC = b"\xff\xd8\xff"
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+_START_OF_SCAN = 0xDA
+_END_OF_IMAGE = b"\xff\xd9"
+# Baseline, extended sequential and progressive, all with Huffman coding: what every libjpeg build decodes.
+_HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
+_NO_FRAMES = (0xC4, 0xC8, 0xCC)
+_APPLICATION_SEGMENTS = range(0xE0, 0xF0)
+_COMMENT = 0xFE
+_FILL_BYTE = 0xFF
+_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
+
+
+class RejectedImage(Exception):  # noqa: N818 - it is a verdict on an image, the caller decides whether it is an error
+    """An image that cannot be used, and why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def undecodable(kind: str, error: Exception) -> str:
+    """Return the reason of an image of the format `kind` that its decoder refused."""
+    return f"truncated or damaged {kind}: {str(error) or type(error).__name__}"
+
+
+def check_whole(encoded: bytes) -> None:
+    """Check a JPEG or PNG for damage; let pass what is neither.
+
+    Raises:
+        RejectedImage: Something is missing or damaged.
+    """
+    if encoded.startswith(JPEG_MAGIC):
+        is_plain_jpeg(encoded)
+        check_jpeg(encoded)
+    elif encoded.startswith(PNG_MAGIC):
+        inspect_png(encoded)
+
+
+def check_jpeg(encoded: bytes) -> bool:
+    """Decode a JPEG at an eighth of its size, and take libjpeg's warnings for what they are.
+
+    All of the compressed data is read, but few pixels are computed: it takes less than half the time that
+    decoding does.
+
+    Returns:
+        Whether all of it was read; False for a kind of JPEG that another decoder has to judge.
+
+    Raises:
+        RejectedImage: libjpeg found the data corrupt, or not all there.
+    """
+    problem = _decoding_problem(encoded)
+    # Only the first warning is told. It may be about what says nothing of the pixels: a revision of JFIF that
+    # does not exist, or bytes between the segments at the beginning.
+    if problem and (not _is_damage(problem) or "extraneous bytes" in problem):
+        problem = _decoding_problem(_without_remarks(encoded))
+    if problem and _is_damage(problem):
+        raise RejectedImage(f"truncated or damaged JPEG: {problem}")
+    return problem is None
+
+
+def _is_damage(problem: str) -> bool:
+    return problem.startswith(("Corrupt JPEG data", "Premature end"))
+
+
+def _decoding_problem(encoded: bytes) -> str | None:
+    """Return libjpeg's first warning, or its error; None if it has nothing to say."""
+    try:
+        import simplejpeg
+    except ImportError:  # an installation from an older lock file: Pillow judges
+        return "simplejpeg is not installed"
+    try:
+        colorspace = simplejpeg.decode_jpeg_header(encoded, strict=False)[2]
+        simplejpeg.decode_jpeg(
+            encoded,
+            colorspace="CMYK" if colorspace in ("CMYK", "YCCK") else "GRAY",
+            min_height=1,
+            min_width=1,
+            min_factor=8,
+            strict=True,
+        )
+    except (ValueError, KeyError) as error:
+        return str(error)
+    return None
+
+
+def is_plain_jpeg(encoded: bytes) -> bool:
+    """Return whether a JPEG is of a kind that every libjpeg build decodes.
+
+    It has 8 bits per channel, 1 or 3 channels, Huffman coding.
+
+    ITU-T T.81, annex B: markers up to the first scan.
+
+    Raises:
+        RejectedImage: The file has no end.
+    """
+    for marker, start, _ in _segments(encoded):
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
+            # Pillow is content with all rows; TensorFlow refuses a file that does not say that it ends.
+            if encoded.find(_END_OF_IMAGE, start) < 0:
+                raise RejectedImage("truncated or damaged JPEG: the file has no end-of-image marker")
+            bits, channels = encoded[start + 4], encoded[start + 9]
+            return marker in _HUFFMAN_FRAMES and bits == 8 and channels in (1, 3)
+    return False
+
+
+def _segments(encoded: bytes, *, skip_garbage: bool = False) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of each segment up to the first scan, which is the rest of the file.
+
+    What is no segment ends it, or is left out (as libjpeg does) if it is to be skipped.
+    """
+    position = 2
+    while position + 10 <= len(encoded):
+        if encoded[position] != _FILL_BYTE:
+            if not skip_garbage:
+                return
+            position += 1
+            continue
+        marker = encoded[position + 1]
+        if marker == _FILL_BYTE:
+            position += 1
+        elif marker == _START_OF_SCAN:
+            yield marker, position, len(encoded)
+            return
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
+        else:
+            end = position + 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+            yield marker, position, end
+            position = end
+
+
+def _without_remarks(encoded: bytes) -> bytes:
+    """Return a JPEG without the segments that say nothing of the pixels, and what stands between segments."""
+    kept = [
+        encoded[start:end]
+        for marker, start, end in _segments(encoded, skip_garbage=True)
+        if marker not in _APPLICATION_SEGMENTS and marker != _COMMENT
+    ]
+    return b"".join([encoded[:2], *kept])
+
+
+def inspect_png(encoded: bytes) -> bool:
+    """Return whether a PNG is grey or RGB with 8 bits and one frame.
+
+    Checks what Pillow does not: the checksums of IDAT, and that the file has an end. libpng, and so
+    TensorFlow, refuses a wrong checksum of a critical chunk. https://www.w3.org/TR/png-3/#5DataRep
+
+    Raises:
+        RejectedImage: The file is cut off, or a checksum is wrong.
+    """
+    view = memoryview(encoded)
+    position = len(PNG_MAGIC)
+    plain = False
+    while True:
+        if position + 12 > len(encoded):
+            raise RejectedImage("truncated or damaged PNG: the file ends before its IEND chunk")
+        length = int.from_bytes(view[position : position + 4], "big")
+        name = bytes(view[position + 4 : position + 8])
+        end = position + 8 + length
+        if end + 4 > len(encoded):
+            raise RejectedImage(f"truncated or damaged PNG: the file ends within its {name!r} chunk")
+        is_critical = not name[0] & 0x20
+        if is_critical and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise RejectedImage(f"truncated or damaged PNG: wrong checksum of its {name!r} chunk")
+        if name == b"IHDR" and length == 13:
+            bits, colour_type = view[position + 16], view[position + 17]
+            plain = bits == 8 and colour_type in (0, 2)
+        elif name == b"acTL":
+            plain = False
+        elif name == b"IEND":
+            return plain
+        position = end + 4
