@@ -566,11 +566,15 @@ class TrainingConfig(Settings):
         "none", description="times the number of replicas, or its root; with per_replica_batch_size"
     )
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: NotNegative = 0
+    warmup_epochs: NotNegative = Field(
+        0, description="first epochs of each stage, in which the rate rises from 0; all but one at most"
+    )
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     patience_epochs: Positive | None = Field(
-        None, description="stop after so many epochs without a better eval loss; the best weights are kept"
+        None,
+        description="a stage stops after this many epochs without a better eval loss of its own, and the "
+        "weights of the training's best epoch are exported; null exports the last weights",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
     warm_start: WarmStartConfig | None = Field(None, description="weights to start from (docs/warm-start.md)")

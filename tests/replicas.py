@@ -50,7 +50,8 @@ def main(kind: str, folder: Path) -> None:
     plain = TrainingConfig(
         strategy={"one": "one_device", "mirrored": "mirrored", "cluster": "multi_worker"}[kind],
         optimizer="sgd",
-        epochs=6,
+        # 54 steps, so that there is a point of the curve of single steps.
+        epochs=20,
         learning_rate=0.1,
         # 64 examples by 24: batches that go over the end of an epoch.
         global_batch_size=24,
@@ -73,6 +74,7 @@ def main(kind: str, folder: Path) -> None:
             "losses": course.epochs("loss"),
             "eval_losses": course.epochs("eval_loss"),
             "eval_accuracies": course.epochs("eval_accuracy"),
+            "norms": [values["step/gradient_norm"] for *_, values in course.points if "step/loss" in values],
             "weights": [weight.tolist() for weight in model.get_weights()],
         }
     results["detector"] = train_detector(place, folder)

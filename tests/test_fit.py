@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow as tf
 from components.config import TrainingConfig
 from components.models import HEAD
 from components.trainer import fit as fit_module
+from components.trainer import loop as loop_module
 from tests.training import images_of, small_network, striped, train
 
 
@@ -174,3 +176,65 @@ def test_mixed_precision_learns_the_same_task(tmp_path: Path, precision: str) ->
     course = train(model, config, tmp_path)
     assert course.epochs("eval_accuracy")[-1] > 0.9
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+
+
+def test_fine_tuning_that_harms_is_not_exported(tmp_path: Path) -> None:
+    evaluation = striped(64, 1, "eval", wrong=8)
+    model = small_network()
+    config = TrainingConfig(
+        epochs=6,
+        learning_rate=0.05,
+        fine_tune_epochs=3,
+        fine_tune_learning_rate=30.0,
+        optimizer="sgd",
+        global_batch_size=16,
+        patience_epochs=5,
+        guard={"steps": None},
+    )
+    course = train(model, config, tmp_path, evaluation=evaluation, pretrained=True)
+    losses = course.epochs("eval_loss")
+    of_head, of_fine_tuning = losses[:6], losses[6:]
+    assert len(of_fine_tuning) == 3
+    assert min(of_fine_tuning) > 2 * min(of_head)
+    assert mean_loss(model, evaluation) == pytest.approx(min(of_head), abs=1e-5)
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2])
+def test_the_best_of_a_former_stage_outlives_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
+    """Interrupted in fine-tuning, after one of its epochs and after two."""
+    evaluation = striped(64, 1, "eval", wrong=8)
+    config = TrainingConfig(
+        epochs=6,
+        learning_rate=0.05,
+        fine_tune_epochs=3,
+        fine_tune_learning_rate=30.0,
+        optimizer="sgd",
+        global_batch_size=16,
+        patience_epochs=5,
+        guard={"steps": None},
+        checkpoints={"min_secs": 0},
+    )
+    evaluated = 0
+    told = loop_module.Loop._end_epoch
+
+    def interrupted(self: Any, *given: Any) -> Any:
+        nonlocal evaluated
+        result = told(self, *given)
+        evaluated += 1
+        if evaluated == 6 + stopped_after:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(loop_module.Loop, "_end_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(small_network(), config, tmp_path, evaluation=evaluation, pretrained=True)
+    monkeypatch.setattr(loop_module.Loop, "_end_epoch", told)
+    model = small_network()
+    rest = train(model, config, tmp_path, evaluation=evaluation, pretrained=True).epochs("eval_loss")
+    assert len(rest) == 3 - stopped_after
+    head = small_network()
+    head_alone = config.model_copy(update={"fine_tune_epochs": 0})
+    losses = train(head, head_alone, tmp_path / "head", evaluation=evaluation, pretrained=True)
+    assert mean_loss(model, evaluation) == pytest.approx(min(losses.epochs("eval_loss")), abs=1e-5)

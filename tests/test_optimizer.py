@@ -28,6 +28,12 @@ def test_cosine_without_warmup_by_hand() -> None:
         assert float(rate(step)) == pytest.approx(expected, abs=1e-6), step
 
 
+def test_a_constant_rate_warms_up_too() -> None:
+    rate = learning_rate(TrainingConfig(warmup_epochs=1), 0.8, total_steps=12, warmup_steps=4)
+    for step, expected in {0: 0.0, 1: 0.2, 3: 0.6, 4: 0.8, 7: 0.8, 12: 0.8, 20: 0.8}.items():
+        assert float(rate(step)) == pytest.approx(expected, abs=1e-6), step
+
+
 def test_a_constant_rate_is_the_rate() -> None:
     assert learning_rate(TrainingConfig(), 0.8, total_steps=8, warmup_steps=0) == 0.8
 

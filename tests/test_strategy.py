@@ -94,8 +94,10 @@ def test_two_replicas_have_the_curve_of_one(courses: dict[str, dict[str, Any]], 
     one, two = courses["one"]["plain"], courses[kind]["plain"]
     assert (one["replicas"], two["replicas"]) == (1, 2)
     for curve in ("losses", "eval_losses"):
-        np.testing.assert_allclose(two[curve], one[curve], rtol=1e-5)
+        np.testing.assert_allclose(two[curve], one[curve], rtol=1e-5, atol=1e-6)
     assert two["eval_accuracies"] == one["eval_accuracies"]
+    assert len(one["norms"]) == 1
+    np.testing.assert_allclose(two["norms"], one["norms"], rtol=1e-4)
     for weights, expected in zip(two["weights"], one["weights"], strict=True):
         np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
     # It is a curve that goes somewhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 
@@ -80,6 +81,7 @@ def fit(
         names = names[names.index(former["stage"]) + bool(former["done"]) :]
     for name in names:
         stage = _stage(name, model, train, evaluation, config, task, augment, place)
+        stage = dataclasses.replace(stage, is_last=name == names[-1])
         steps, result = Loop(stage, task, config, place, checkpoints, tracker, show).run()
         tracker.stage_over(name, steps, result, evaluation, task)
     checkpoints.finish()
@@ -122,7 +124,7 @@ def _stage(
         for layer in backbone._flatten_layers():  # networks within networks too
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-    return Stage(name, part, model, train, evaluation, epochs, rate, augment)
+    return Stage(name, part, model, train, evaluation, epochs, rate, augment, warmup_steps)
 
 
 def _features_bytes(backbone: keras.Model, *splits: Examples) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -46,6 +47,8 @@ class Stage:
         epochs: Passes over `train`.
         rate: A learning rate, or a schedule over the stage's steps.
         augment: What is done to training batches.
+        warmup_steps: Steps in which the rate rises.
+        is_last: Whether no stage follows.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Stage:
     epochs: int
     rate: Any
     augment: Augment | None = None
+    warmup_steps: int = 0
+    is_last: bool = True
 
 
 @dataclasses.dataclass
@@ -68,6 +73,10 @@ class _State:
     # Of the epoch so far, over its examples: `loss` and the task's metrics.
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     seen: int = 0
+    # The least eval loss of this stage, after which patience counts.
+    stage_best_loss: float | None = None
+    stage_best_epoch: int = 0
+    # The least of the training, whose weights are kept: after which epoch of this stage, 0 for a former one.
     best_loss: float | None = None
     best_epoch: int = 0
 
@@ -136,6 +145,8 @@ class Loop:
                 self._done_steps + 1,
                 self._state.epoch + 1,
             )
+        elif former:
+            self._state.best_loss = former["best_loss"]
         batches = iter(
             self._place.strategy.distribute_datasets_from_function(
                 lambda _: training_batches(
@@ -229,6 +240,9 @@ class Loop:
         seen, steps = max(1, state.seen), self._done_steps - first_step
         trained = {name: state.sums.get(name, 0.0) / seen for name in ("loss", *self._task.metrics)}
         evaluated = {"loss": evaluation.loss, **evaluation.metrics}
+        # Of an epoch that was interrupted, this process did a part.
+        of_epoch = self._done_steps - steps_of(stage.train.num_examples, self._state.epoch, self._batch_size)
+        whole_secs = secs + trained_secs * (of_epoch - steps) / max(1, steps)
         values = {
             **trained,
             **{f"eval_{name}": value for name, value in evaluated.items()},
@@ -247,26 +261,18 @@ class Loop:
             values["steps_per_sec"],
             100 * values["input_wait_share"],
             _duration(secs),
-            f", {_duration(secs * (stage.epochs - state.epoch))} to go" if state.epoch < stage.epochs else "",
+            f", {_duration(whole_secs * (stage.epochs - state.epoch))} to go"
+            if state.epoch < stage.epochs
+            else "",
         )
         self._tracker.scalars(stage.name, self._done_steps, {f"epoch/{k}": v for k, v in values.items()})
         self._guard.epoch(self._done_steps, trained, evaluation, stage.evaluation.num_examples)
         state.sums, state.seen = {}, 0
-        patience = self._config.patience_epochs
-        if patience and (state.best_loss is None or evaluation.loss < state.best_loss):
-            state.best_loss, state.best_epoch = evaluation.loss, state.epoch
-            self._checkpoints.save_best(stage.whole)
-        elif patience and state.epoch - state.best_epoch >= patience:
-            logger.info(
-                "%s stops: no better eval loss in %d epochs; the weights of epoch %d are kept",
-                stage.name,
-                patience,
-                state.best_epoch,
-            )
-            state.done = True
+        if self._config.patience_epochs:
+            self._keep_the_best(state, evaluation.loss, self._config.patience_epochs)
         state.done = state.done or state.epoch >= stage.epochs
         self._may_be_saved = False
-        restored = state.done and patience is not None and state.best_epoch < state.epoch
+        restored = state.done and state.best_loss is not None and state.best_epoch < state.epoch
         if restored:
             self._checkpoints.restore_best(stage.whole)
         self._state = state
@@ -276,11 +282,41 @@ class Loop:
             return self._evaluate()
         return evaluation
 
+    def _keep_the_best(self, state: _State, eval_loss: float, patience_epochs: int) -> None:
+        """Keeps the weights if no epoch of the training had so low a loss; else says whether to stop."""
+        if _is_lower(eval_loss, state.stage_best_loss):
+            state.stage_best_loss, state.stage_best_epoch = eval_loss, state.epoch
+        state.done = state.epoch - state.stage_best_epoch >= patience_epochs
+        if _is_lower(eval_loss, state.best_loss):
+            state.best_loss, state.best_epoch = eval_loss, state.epoch
+            self._checkpoints.save_best(self._stage.whole)
+        if not state.done and state.epoch < self._stage.epochs:
+            return
+        if state.done:
+            logger.info("%s stops: no better eval loss in %d epochs", self._stage.name, patience_epochs)
+        if state.best_loss is None:
+            return
+        if not state.best_epoch:
+            logger.warning(
+                "%s has not reached the eval loss of the stage before, %.4f: the weights from before %s are "
+                "kept",
+                self._stage.name,
+                state.best_loss,
+                self._stage.name,
+            )
+        elif state.best_epoch < state.epoch:
+            logger.info("%s: the weights of epoch %d are kept", self._stage.name, state.best_epoch)
+
     def _in_words(self, before: str, values: Mapping[str, float]) -> list[str]:
         words = self._task.words
         return [
             f"{before}{words.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in values.items()
         ]
+
+
+def _is_lower(loss: float, best: float | None) -> bool:
+    """Whether a loss is the best so far; one that is no number never is."""
+    return math.isfinite(loss) and (best is None or loss < best)
 
 
 def _duration(secs: float) -> str:

@@ -15,12 +15,18 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def learning_rate(config: TrainingConfig, peak: float, total_steps: int, warmup_steps: int) -> Any:
-    """The rate itself, or a cosine schedule down to 0 over all steps, the first of them a linear warm-up."""
-    if config.schedule == "constant":
+    """Return the rate over the steps of a stage.
+
+    The first `warmup_steps` rise to `peak` in a line, from 0 on; after them the rate stays, or falls to 0 by
+    half a cosine wave (`schedule: cosine`).
+    """
+    if config.schedule == "constant" and not warmup_steps:
         return peak
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup_steps else peak,
         decay_steps=total_steps - warmup_steps,
+        # The share of the peak that is left in the end: all of it is a constant rate.
+        alpha=1.0 if config.schedule == "constant" else 0.0,
         warmup_target=peak if warmup_steps else None,
         warmup_steps=warmup_steps,
     )

@@ -43,8 +43,9 @@ def build_step(
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
     """A function that does one step on the batches of the replicas, and counts it.
 
-    It returns `loss`, the mean over the global batch, the task's metrics, summed over its examples, and
-    `gradient_norm`, summed over the replicas.
+    It returns `loss`, the mean over the global batch, `task_loss`, the same without what layers add to it
+    (regularisers), the task's metrics, summed over its examples, and `gradient_norm`, that of the gradient of
+    `loss`: whatever the number of replicas, and without the factor that keeps small gradients in 16 bits.
     """
     strategy = place.strategy
     variables = model.trainable_variables
@@ -53,17 +54,26 @@ def build_step(
         with tf.GradientTape() as tape:
             measured = task.measure(labels, model(images, training=True))
             # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
-            loss = tf.reduce_sum(measured["loss"]) / batch_size
+            task_loss = loss = tf.reduce_sum(measured["loss"]) / batch_size
             if model.losses:
                 loss += tf.add_n(model.losses) / place.num_replicas
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
+        # Before the optimiser changes its scale.
+        norm = gradient_norm(gradients) / optimizer.scale_loss(tf.constant(1.0))
         optimizer.apply(gradients, variables)
         return {
             "loss": loss,
+            "task_loss": task_loss,
             **{name: tf.reduce_sum(measured[name]) for name in task.metrics},
-            "gradient_norm": tf.linalg.global_norm([g for g in gradients if g is not None]),
+            "gradient_norm": norm / place.num_replicas,
         }
+
+    def gradient_norm(gradients: list[tf.Tensor | None]) -> tf.Tensor:
+        known = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
+        if place.num_replicas > 1:
+            known = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, known)
+        return tf.linalg.global_norm(known)
 
     if compiles_with_xla(config) and place.num_replicas == 1:
         replica_step = tf.function(replica_step, jit_compile=True)
