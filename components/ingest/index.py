@@ -28,7 +28,7 @@ DROP TABLE IF EXISTS used;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
-    label TEXT, boxes TEXT, brought TEXT, hash BLOB, split TEXT, shard INTEGER,
+    label TEXT, boxes TEXT, brought TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
     rejected INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);

@@ -22,7 +22,7 @@ from components.ingest.boxes import BoxCounts
 from schemas import features
 
 # Changes when a record's bytes or their order change for the same inputs: then everything is ingested again.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INPUTS = "inputs.csv.gz"
 REJECTS = "rejects.csv"
 

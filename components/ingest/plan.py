@@ -11,10 +11,11 @@ import hashlib
 import itertools
 import json
 
+from components.ingest.carve import Copies, assign_splits
 from components.ingest.index import Index
 from components.ingest.manifest import FORMAT_VERSION
 from components.ingest.options import IngestOptions
-from components.ingest.splits import shard_of, splitter
+from components.ingest.splits import shard_of
 from schemas import features
 
 # TensorFlow's guides advise 100 to 200 MB a shard: large enough to be read in one go, small enough to be
@@ -38,7 +39,7 @@ class Plan:
     """task, class_names: see Manifest. shards: by split, in order.
 
     cross_split_duplicates: different pictures in two splits or more. label_conflicts: ... under two labels or
-        more, or with two sets of boxes or more.
+        more, or with two sets of boxes or more. copies: of originals, by an exporter.
     """
 
     task: str
@@ -46,16 +47,13 @@ class Plan:
     shards: list[PlannedShard]
     cross_split_duplicates: int
     label_conflicts: int
+    copies: Copies
 
 
 def make_plan(index: Index, options: IngestOptions) -> Plan:
     """Writes split and shard of every item into the index; every item has its hash already."""
     db = index.db
-    brought = {
-        split for (split,) in db.execute("SELECT DISTINCT brought FROM items WHERE brought IS NOT NULL")
-    }
-    db.create_function("split_of", 2, splitter(options.splits, brought), deterministic=True)
-    db.execute("UPDATE items SET split = split_of(brought, hash)")
+    copies = assign_splits(index, options.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
     counts = {split: options.shards or max(1, -(-size // _SHARD_BYTES)) for split, size in sizes.items()}
     db.create_function(
@@ -63,7 +61,6 @@ def make_plan(index: Index, options: IngestOptions) -> Plan:
     )
     db.execute("UPDATE items SET shard = shard_of(hash, split)")
     db.execute("CREATE INDEX items_by_shard ON items (split, shard, hash, path, label, id)")
-    db.execute("CREATE INDEX items_by_hash ON items (hash, split, label)")
     db.commit()
 
     task, class_names = index.task(), index.class_names()
@@ -73,6 +70,7 @@ def make_plan(index: Index, options: IngestOptions) -> Plan:
         _planned_shards(index, options, counts, task, class_names),
         _hashes_with_several(index, "split"),
         _hashes_with_several(index, "boxes" if task == features.DETECTION else "label"),
+        copies,
     )
 
 

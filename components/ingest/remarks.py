@@ -34,6 +34,11 @@ def remarks(plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[s
     if plan.label_conflicts:
         how = "with several sets of boxes" if plan.task == features.DETECTION else "under more than one class"
         found.append(f"{plan.label_conflicts} pictures stand {how}, identical to the byte.")
+    if plan.copies.originals:
+        found.append(
+            f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
+            "their names, x.rf.HASH.jpg): those of one original are carved out of train together."
+        )
     found += _about_boxes(boxes)
     twins: dict[str, list[str]] = {}
     for class_name in plan.class_names:

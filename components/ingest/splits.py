@@ -9,8 +9,9 @@ out of `train` by a hash of the source, in the proportion that the shares have t
 With the default 0.8, 0.1, 0.1, data without splits gives train 80 %, eval 10 %, test 10 %. Data that brings
 train and test has eval missing: it takes 0.1 / (0.8 + 0.1) = 1/9 of train.
 
-A picture's place depends on its own source bytes alone: copies stay together, and more data moves no picture
-from one split to another.
+An image's place depends on its own source bytes alone: copies stay together, and more data moves no image
+from one split to another. What belongs together besides copies, and what happens to classes that would have
+no image in a split, is in components.ingest.carve.
 """
 
 from __future__ import annotations
@@ -43,16 +44,21 @@ def split_named(name: str, split_names: Mapping[str, str]) -> str | None:
     return _SYNONYMS.get(wanted)
 
 
+def missing_splits(shares: Mapping[str, float], brought: Collection[str]) -> list[str]:
+    """Return the splits that are wanted and that the data does not bring: they are carved out of train."""
+    return [
+        split
+        for split in (features.EVAL, features.TEST)
+        if split not in brought and shares.get(split, 0.0) > 0
+    ]
+
+
 def splitter(shares: Mapping[str, float], brought: Collection[str]) -> Callable[[str | None, bytes], str]:
     """A function (split that the data brought or None, SHA-256 of the source) -> split.
 
     brought: the splits that the data brings at all. Pictures without one count as train's.
     """
-    missing = [
-        split
-        for split in (features.EVAL, features.TEST)
-        if split not in brought and shares.get(split, 0.0) > 0
-    ]
+    missing = missing_splits(shares, brought)
     total = shares.get(features.TRAIN, 0.0) + sum(shares[split] for split in missing)
     bounds: list[tuple[int, str]] = []
     taken = 0.0
