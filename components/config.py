@@ -121,7 +121,13 @@ class DataConfig(Settings):
         0.1, description="largest difference of a class's share between train and eval"
     )
     label_map: str | None = Field(
-        None, description="a .pbtxt that numbers the classes of boxes; without one they are sorted by name"
+        None,
+        description="a .pbtxt or .txt file that numbers the classes of boxes; null to sort them by name",
+    )
+    box_units: Literal["pixels", "shares"] | None = Field(
+        None,
+        description="what boxes count in, pixels or shares of the image's sides; null for what their "
+        "format asks for",
     )
     check_images: bool = Field(True, description="whether DataGate decodes every image")
 

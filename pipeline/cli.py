@@ -120,7 +120,12 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
     "--label-map",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A .pbtxt that numbers the classes of boxes; else the one in INPUT, else by name.",
+    help="A .pbtxt or .txt file that numbers the classes of boxes; else the .pbtxt in INPUT, else by name.",
+)
+@click.option(
+    "--box-units",
+    type=click.Choice(["pixels", "shares"]),
+    help="What boxes count in; by the format when not given. Shares are of the image's width and height.",
 )
 @click.option("--resize", "resize_px", type=click.IntRange(min=1), metavar="PX", help="Longest side at most.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
@@ -135,6 +140,7 @@ def ingest(
     workers: int | None,
     max_reject_share: float,
     label_map: Path | None,
+    box_units: str | None,
     resize_px: int | None,
     force: bool,
     as_json: bool,
@@ -165,6 +171,7 @@ def ingest(
             resize_px=resize_px,
             max_reject_share=max_reject_share,
             label_map=label_map,
+            box_units=box_units,
             force=force,
         )
         with progress_bar(console) as progress:

@@ -103,6 +103,7 @@ def ingest_options(config: DataConfig) -> IngestOptions:
         resize_px=config.resize_px,
         max_reject_share=config.max_reject_share,
         label_map=None if config.label_map is None else Path(config.label_map),
+        box_units=config.box_units,
     )
 
 

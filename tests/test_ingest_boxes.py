@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import pytest
@@ -142,13 +143,74 @@ def test_an_annotation_survives_the_index() -> None:
     assert Annotation.from_text(Annotation().to_text()) == Annotation()
 
 
+def test_a_box_that_repeats_another_one_is_dropped() -> None:
+    cat, dog = Box("cat", 1, 2, 3, 4), Box("dog", 1, 2, 3, 4)
+    crowd = dataclasses.replace(cat, difficult=True)
+    annotation = Annotation((dog, cat, cat, Box("cat", 1, 2, 3, 5), crowd, dog, cat), (10, 10))
+    # In their order; another class, another side and a crowd round an object are no copies.
+    assert annotation.boxes == (dog, cat, Box("cat", 1, 2, 3, 5), crowd)
+    assert annotation.copies == 3
+    again = Annotation.from_text(annotation.to_text())
+    assert again == annotation
+    counts = BoxCounts()
+    counts.add("1.jpg", place(again, (10, 10), 1))
+    assert (counts.listed, counts.copies, counts.boxes) == (7, 3, {"dog": 1, "cat": 3})
+
+
+@pytest.mark.parametrize(
+    ("orientation", "annotated", "unknown"),
+    [
+        (1, None, False),
+        (3, (40, 20), True),  # half a turn does not change the size
+        (6, None, True),
+        (6, (40, 20), False),
+        (6, (20, 40), False),
+        (6, (80, 40), False),
+    ],
+)
+def test_what_tells_whether_exif_turns_boxes(
+    orientation: int, annotated: tuple[int, int] | None, unknown: bool
+) -> None:
+    cat = Box("cat", 1, 2, 3, 4)
+    assert place(Annotation((cat,), annotated), (40, 20), orientation).turn_unknown is unknown
+    # Nothing is turned wrong where there is no box.
+    assert not place(Annotation((), annotated), (40, 20), orientation).turn_unknown
+
+
+def test_a_turned_square_does_not_tell() -> None:
+    assert place(Annotation((Box("cat", 1, 2, 3, 4),), (20, 20)), (20, 20), 8).turn_unknown
+
+
+@pytest.mark.parametrize(
+    ("sides", "beyond", "fits"),
+    [
+        # On an image of 40 x 20; at most 2 % beyond is none.
+        ((30, 10, 40.5, 15), 0, {"swapped": 0}),
+        ((30, 10, 41, 15), 1, {"swapped": 0}),
+        # [20, 5, 30, 15] as corners, read as x, y, width, height.
+        ((20, 5, 50, 20), 1, {"corners": 1, "swapped": 0}),
+        # [30, 10, 10, 5] as lengths, read as corners.
+        ((30, 10, 10, 5), 0, {"lengths": 1, "corners": 0}),
+        # 5, 30, 15, 38 with x and y swapped is 30, 5, 38, 15.
+        ((5, 30, 15, 38), 1, {"swapped": 1, "lengths": 0}),
+    ],
+)
+def test_what_else_numbers_may_mean(
+    sides: tuple[float, float, float, float], beyond: int, fits: dict[str, int]
+) -> None:
+    placed = place(Annotation((Box("cat", *sides),)), (40, 20), 1)
+    assert placed.beyond == beyond
+    assert {name: placed.fits.get(name, 0) for name in fits} == fits
+
+
 def test_counts_add_up() -> None:
     one, other = BoxCounts(), BoxCounts()
     cat, dog = Box("cat", 0, 0, 10, 10), Box("dog", 0, 0, 200, 10)
-    one.add("1.jpg", place(Annotation((cat, cat, dog)), (100, 100), 1))
+    one.add("1.jpg", place(Annotation((cat, Box("cat", 0, 0, 10, 11), dog)), (100, 100), 1))
     other.add("2.jpg", place(Annotation((cat, Box("cat", 5, 5, 5, 5))), (100, 100), 1))
     other.add("3.jpg", place(Annotation(), (100, 100), 1))
     total = BoxCounts.total([one, other])
     assert (total.images, total.boxes) == ({"cat": 2, "dog": 1}, {"cat": 3, "dog": 1})
     assert (total.most, total.empty, total.cut, total.scaled) == (3, 1, 1, 0)
+    assert (total.listed, total.copies, total.beyond) == (5, 0, 1)
     assert total.left_out == [("2.jpg", "box 2 of 2 (cat): empty: xmin and xmax are both 5")]

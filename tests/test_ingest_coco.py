@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pycocotools import mask as masks
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, ingest, json_stream, read_manifest
@@ -190,6 +193,241 @@ def test_folders_that_hold_no_list_or_several(tmp_path: Path) -> None:
     put(root, {"a.json": "{}", "b.json": "{}"})
     with pytest.raises(UsageError, match=r"found 2 other .json files \(a.json, b.json\). Give the f"):
         ingest("coco", root, tmp_path / "out")
+
+
+def test_ids_in_another_dress(tmp_path: Path) -> None:
+    images = [image("3", "1.png", width="40", height=20.0), image(4.0, "2.png")]  # type: ignore[arg-type]
+    annotations = [box(3, 17, 10, 5, 10, 10), box("4", 17.0, "10", "5", 10, 10)]  # type: ignore[arg-type]
+    categories = [{"id": "17", "name": "cat"}]
+    root = put(tmp_path / "in", {"1.png": picture(1), "2.png": picture(2)})
+    put(root, {"list.json": coco(images, annotations, categories)})
+    found = ingested("coco", root, tmp_path / "out")
+    assert [one.boxes for one in found.values()] == [[("cat", 0.25, 0.25, 0.5, 0.75)]] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"bbox": [True, 5, 10, 10]}, "bbox: expected a number, got True (list.json, annotation 9)"),
+        ({"bbox": [[1], 5, 10, 10]}, "bbox: expected a number, got [1] (list.json, annotation 9)"),
+        (
+            {"bbox": {"x": 1}},
+            "bbox: expected [x, y, width, height], found {'x': 1} (list.json, annotation 9)",
+        ),
+        ({"bbox": [float("nan"), 5, 10, 10]}, "bbox: expected a number, got nan (list.json, annotation 9)"),
+        ({"bbox": [5, 5, float("inf"), 10]}, "bbox: expected a number, got inf (list.json, annotation 9)"),
+        ({"iscrowd": []}, None),
+        ({"iscrowd": "many"}, "expected a number, got 'many' (list.json, annotation 9)"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path: Path, changes: dict[str, Any], reason: str | None) -> None:
+    annotations = [box(1, 17, 10, 5, 10, 10), {**box(2, 17, 10, 5, 10, 10), "id": 9, **changes}]
+    root = put(tmp_path / "in", {"1.png": picture(1), "2.png": picture(2)})
+    put(root, {"list.json": coco([image(1, "1.png"), image(2, "2.png")], annotations)})
+    found = ingested("coco", root, tmp_path / "out")
+    assert rejects(tmp_path / "out") == ([("2.png", reason)] if reason else [])
+    assert len(found) == (1 if reason else 2)
+
+
+def test_a_width_that_is_no_number(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {"1.png": picture(1), "2.png": picture(2)})
+    images = [image(1, "1.png"), image(2, "2.png", width=True)]
+    put(root, {"list.json": coco(images, [box(1, 17, 10, 5, 10, 10)])})
+    ingested("coco", root, tmp_path / "out")
+    assert rejects(tmp_path / "out") == [("2.png", "width: expected a number, got True (list.json, image 2)")]
+
+
+def test_names_of_another_machine(tmp_path: Path) -> None:
+    names = {
+        r"C:\data\1.png": "images/1.png",
+        r"..\..\label-studio\data\media\upload\3\2.png": "images/2.png",
+        "/home/me/set/cats/3.png": "images/cats/3.png",
+        # Only folders that are not there are passed over: this one is missing.
+        "dogs/3.png": None,
+        "gone/5.png": None,
+        "a/6.png": "images/6.png",
+        "b/6.png": "images/6.png",
+        "elsewhere/7.png": None,
+    }
+    root = put(tmp_path / "in", {
+        **{f"images/{n}.png": picture(n) for n in (1, 2, 6, 7)},
+        "images/cats/3.png": picture(3),
+        "images/dogs/4.png": picture(4),
+        "images/dogs/7.png": picture(5),
+    })  # fmt: skip
+    put(
+        root,
+        {"list.json": coco([image(n, name) for n, name in enumerate(names)], [box(0, 17, 10, 5, 10, 10)])},
+    )
+    found = ingested("coco", root, tmp_path / "out")
+    assert set(found) == {"images/1.png", "images/2.png", "images/cats/3.png"}
+    assert rejects(tmp_path / "out") == [
+        ("dogs/3.png", "no such file (list.json, image 3)"),
+        (
+            "elsewhere/7.png",
+            "ambiguous: 2 files have this name, images/7.png and images/dogs/7.png among them (list.json, "
+            "image 7)",
+        ),
+        ("gone/5.png", "no such file (list.json, image 4)"),
+        ("images/6.png", "ambiguous: it may be a/6.png and b/6.png of the list (list.json, image 5)"),
+        ("images/6.png", "ambiguous: it may be b/6.png and a/6.png of the list (list.json, image 6)"),
+    ]
+
+
+def _mask() -> Any:
+    """A mask of 20 x 40 with a ring from (10, 5) to (20, 15)."""
+    mask = np.zeros((20, 40), np.uint8, order="F")
+    mask[5:15, 10:20] = 1
+    mask[8:12, 12:18] = 0
+    return mask
+
+
+def _runs(mask: Any) -> list[int]:
+    runs = [len(list(group)) for _, group in itertools.groupby(mask.ravel(order="F"))]
+    return runs if not mask[0, 0] else [0, *runs]
+
+
+def test_segments_without_a_box(tmp_path: Path) -> None:
+    packed = masks.encode(_mask())
+    segments: dict[int, Any] = {
+        1: [[10, 5, 20, 5, 20, 15], [12, 6, 14, 6, 14, 8]],
+        2: {"size": [20, 40], "counts": _runs(_mask())},
+        3: {"size": [20, 40], "counts": packed["counts"].decode()},
+        # pycocotools would read on behind the end of this one.
+        4: {"size": [20, 40], "counts": "PP"},
+        5: {"size": [20, 40], "counts": [10, 20]},
+        6: [[1, 2, 3]],
+        7: {"size": [0, 40], "counts": [0]},
+        8: [],
+        9: {"size": [20, 40], "counts": [800]},
+        10: [[1, 2, 3, True, 5, 6]],
+    }
+    annotations = [
+        {
+            "id": 0,
+            "image_id": n,
+            "category_id": 17,
+            "segmentation": value,
+            **({"bbox": None} if n % 2 else {}),
+        }
+        for n, value in segments.items()
+    ]
+    root = put(tmp_path / "in", {f"{n:02}.png": picture(n) for n in segments})
+    put(root, {"list.json": coco([image(n, f"{n:02}.png") for n in segments], annotations)})
+    found = ingested("coco", root, tmp_path / "out")
+    quarter = [("cat", 0.25, 0.25, 0.5, 0.75)]
+    assert {name: one.boxes for name, one in found.items()} == {f"0{n}.png": quarter for n in (1, 2, 3)}
+    assert [(path, reason.partition(" (list")[0]) for path, reason in rejects(tmp_path / "out")] == [
+        ("04.png", "segmentation: counts: expected runs or a compressed RLE, found 'PP'"),
+        ("05.png", "segmentation: counts: expected runs that add up to 800, found [10, 20]"),
+        (
+            "06.png",
+            "segmentation: expected polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or RLE {counts, size}, "
+            "found [1, 2, 3]",
+        ),
+        ("07.png", "segmentation: size: expected [height, width] of 1 to 1048576, found [0, 40]"),
+        ("08.png", "bbox: expected [x, y, width, height], found None"),
+        ("09.png", "segmentation: counts: the mask is empty"),
+        ("10.png", "segmentation: expected a number, got True"),
+    ]
+
+
+def test_a_box_that_is_there_wins_over_segments(tmp_path: Path) -> None:
+    one = {**box(1, 17, 10, 5, 10, 10), "segmentation": "not looked at"}
+    root = put(tmp_path / "in", {"1.png": picture(), "list.json": coco([image(1, "1.png")], [one])})
+    assert ingested("coco", root, tmp_path / "out")["1.png"].boxes == [("cat", 0.25, 0.25, 0.5, 0.75)]
+
+
+def list_of(root: Path, boxes: list[list[float]], size: tuple[int, int] = (40, 20)) -> Path:
+    """One box an image, all images of 40 x 20 pixels."""
+    put(root, {f"{n}.png": picture(n) for n in range(len(boxes))})
+    images = [image(n, f"{n}.png", width=size[0], height=size[1]) for n in range(len(boxes))]
+    return put(root, {"list.json": coco(images, [box(n, 17, *one) for n, one in enumerate(boxes)])})
+
+
+# Where the boxes of a set of images lie: x, y, width, height in pixels of 40 x 20.
+PLACES = [(x, y, 10, 8) for x in (2, 10, 18, 26) for y in (1, 5, 9)]
+
+
+def test_corners_in_place_of_lengths(tmp_path: Path) -> None:
+    root = list_of(tmp_path / "in", [[x, y, x + w, y + h] for x, y, w, h in PLACES])
+    with pytest.raises(
+        DataRefusedError,
+        match=r"in: 8 of 12 boxes reach far beyond .* seem to be \[xmin, ymin, xmax, ymax\] where \[x, y, "
+        r"width, height\] is expected",
+    ):
+        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+    assert not list((tmp_path / "out").glob("*-of-*"))
+    right = list_of(tmp_path / "right", [list(place) for place in PLACES])
+    assert len(ingested("coco", right, tmp_path / "out2", max_reject_share=0.01)) == 12
+
+
+def test_boxes_of_other_images(tmp_path: Path) -> None:
+    root = list_of(tmp_path / "in", [[3 * x, 3 * y, 3 * w, 3 * h] for x, y, w, h in PLACES], size=(0, 0))
+    with pytest.raises(
+        DataRefusedError, match=r"12 of 12 boxes .* of other images than these, or of these in"
+    ):
+        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
+    root = list_of(tmp_path / "in", [[x / 40, y / 20, w / 40, h / 20] for x, y, w, h in PLACES])
+    with pytest.raises(
+        UsageError,
+        match=r"12 of 12 boxes with no number outside of 0 .. 1: they seem to be shares; --box-units sh",
+    ):
+        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+    found = ingested("coco", root, tmp_path / "out", box_units="shares")
+    assert found["0.png"].boxes == [("cat", 0.05, 0.05, 0.3, 0.45)]
+    # And the other way round, which is said by mistake.
+    right = list_of(tmp_path / "right", [list(place) for place in PLACES])
+    with pytest.raises(
+        UsageError, match=r"in shares, got 12 of 12 boxes with numbers above 2: they seem to be pixels"
+    ):
+        ingest("coco", right, tmp_path / "out2", IngestOptions(workers=1, box_units="shares"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"images": [\n{"id": ' + "9" * 5000 + "}]}", r"list.json, line 2: a number of 5,000 digits"),
+        (
+            '{"annotations": [{"bbox": [1, 2, 3, ' + "9" * 400 + "]}]}",
+            r"list.json, line 1: a number of 400 digits",
+        ),
+        (
+            coco([image(1, "\ud800.png")], []),
+            r"list.json, image 1: expected a file_name, found '\\ud800.png'",
+        ),
+        (
+            coco([image(1, "1.png")], [], [{"id": 1, "name": "\ud800"}]),
+            r"category \\ud800: expected a name, found '\\ud800'",
+        ),
+        ('{"images": ' + "[" * 100_000, r"list.json, line 1: lists or objects in each other, deeper than"),
+        (
+            '{"images": [' + '{"a": ' * 100_000,
+            r"list.json, line 1: lists or objects in each other, deeper than",
+        ),
+        ('{"images": ["' + "x" * (40 << 20) + '"]}', r"list.json, line 1: a value of more than 16 MiB"),
+    ],
+)
+def test_hostile_lists(tmp_path: Path, content: str, message: str) -> None:
+    root = put(tmp_path / "in", {"1.png": picture(), "list.json": content})
+    with pytest.raises(DataRefusedError, match=message):
+        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_a_list_that_is_not_utf_8(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {"1.png": picture(), "list.json": coco([], []).encode("utf-16")})
+    with pytest.raises(DataRefusedError, match=r"list.json, line 1: not UTF-8"):
+        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_long_texts_on_the_border_of_a_piece(tmp_path: Path) -> None:
+    # A mask's runs are texts of some hundred letters, and a piece ends anywhere in them.
+    value = {"a": [{"id": n, "counts": f"{n}" + "x" * 300} for n in range(6000)]}
+    file = put(tmp_path, {"x.json": json.dumps(value)}) / "x.json"
+    assert [element for _, element in read_object(file)] == value["a"]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])

@@ -485,3 +485,73 @@ def test_asirra_by_voc_and_by_csv(tmp_path: Path, real_data_dir: Path) -> None:
             shares = xmin / width, ymin / height, xmax / width, ymax / height
             boxes = found[f"test/{row['filename']}"].boxes
             assert any(box[0] == row["class"] and box[1:] == pytest.approx(shares, abs=1e-4) for box in boxes)
+
+
+def test_each_object_twice(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            f"{n}.{kind}": xml(CAT, DOG, CAT, DOG) if kind == "xml" else picture(n)
+            for n in range(3)
+            for kind in ("png", "xml")
+        },
+    )
+    found = ingested("voc", root, tmp_path / "out", max_reject_share=0.0)
+    assert {name: one.boxes for name, one in found.items()} == {
+        f"{n}.png": [CAT_SHARES, DOG_SHARES] for n in range(3)
+    }
+    assert rejects(tmp_path / "out") == []
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.warnings == [
+        "6 of 12 boxes repeat another box of their image, with the same class and the same sides: "
+        "they were dropped."
+    ]
+
+
+def test_x_and_y_swapped(tmp_path: Path) -> None:
+    # On images of 40 x 20 pixels these are x from 2 to 30 and y from 1 to 8.
+    boxes = [(1, x, 8, x + 8, "cat") for x in (2, 10, 18, 22, 26, 30)]
+    files = {f"{n}.xml": xml(box) for n, box in enumerate(boxes)}
+    root = put(tmp_path / "in", {**files, **{f"{n}.png": picture(n) for n in range(len(boxes))}})
+    with pytest.raises(
+        DataRefusedError, match=r"4 of 6 boxes .* seem to be written with x and y swapped; swap xmin"
+    ):
+        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_shares_are_no_pixels(tmp_path: Path) -> None:
+    files = {f"{n}.xml": xml((0.25, 0.25, 0.5, 0.75, "cat")) for n in range(3)}
+    root = put(tmp_path / "in", {**files, **{f"{n}.png": picture(n) for n in range(3)}})
+    with pytest.raises(
+        UsageError, match=r"expected boxes in pixels, got 3 of 3 .* seem to be shares; --box-units sh"
+    ):
+        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+    found = ingested("voc", root, tmp_path / "out", box_units="shares")
+    assert [one.boxes for one in found.values()] == [[CAT_SHARES]] * 3
+
+
+def test_a_turn_that_nothing_decides_is_reported(tmp_path: Path) -> None:
+    told, not_told = xml((2, 2, 10, 10, "cat"), size=(40, 20)), xml((2, 2, 10, 10, "cat"), size=None)
+    root = put(tmp_path / "in", {
+        "1.jpg": turned(6, 40, 20), "1.xml": told,
+        "2.jpg": turned(6, 40, 20), "2.xml": not_told,
+        "3.jpg": turned(3, 40, 20), "3.xml": told,
+        "4.jpg": turned(3, 40, 20), "4.xml": xml(size=None),
+    })  # fmt: skip
+    ingested("voc", root, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert [one for one in manifest.warnings if "EXIF" in one] == [
+        "2 images with boxes are turned by EXIF, and nothing says whether their boxes are of the image as it "
+        "is seen or as the file holds it: they were read as seen. Compare some of them with their images."
+    ]
+
+
+@pytest.mark.parametrize("side", ["nan", "inf", "True", "1_0", "9" * 400, "1e300"])
+def test_sides_that_are_no_numbers(tmp_path: Path, side: str) -> None:
+    bad = xml((side, 5, 20, 15, "cat"))  # type: ignore[arg-type]
+    root = put(tmp_path / "in", {"1.png": picture(1), "1.xml": bad, "2.png": picture(2), "2.xml": xml(CAT)})
+    ingested("voc", root, tmp_path / "out")
+    ((path, reason),) = rejects(tmp_path / "out")
+    assert (path, reason[:45]) == ("1.xml", "object 1 (cat): xmin: expected a number, got ")

@@ -11,7 +11,8 @@ picture's width and height, 0 .. 1 from the upper left, float32. Where the sizes
     it gives another shape                      the picture is rejected: it is not the one that was annotated
 
 A box beyond the picture's edge is cut there; one of which nothing is left, or whose sides are in the wrong
-order, is left out.
+order, is left out. A box that repeats another one of its image (same sides, same class) is dropped. Boxes
+that reach far beyond are counted, and whether they would fit if their numbers meant something else.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import dataclasses
 import json
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Sides = tuple[float, float, float, float]
-Size = tuple[float, float]
+from components.ingest.readings import Sides, Size, fitting, reaches_beyond
 
 # How shares of the file's picture become those of the upright one, by EXIF orientation. The others (2 to 4)
 # do not change the size, so nothing tells that the boxes are those of the file.
@@ -64,30 +65,40 @@ class Annotation:
 
     size: (width, height) of the annotated picture in pixels, None where it is not told.
     in_shares: the boxes' numbers are shares of that picture, else its pixels.
+    copies: how many boxes were dropped because they repeat another one: same class, same sides.
     """
 
     boxes: tuple[Box, ...] = ()
     size: Size | None = None
     in_shares: bool = False
+    copies: int = 0
 
     def __post_init__(self) -> None:
         if self.size is not None and not all(side > 0 and math.isfinite(side) for side in self.size):
             object.__setattr__(self, "size", None)
+        first: dict[tuple[object, ...], Box] = {}
+        for box in self.boxes:
+            # A crowd may lie exactly round an object: both count.
+            first.setdefault((box.label, box.sides, box.difficult), box)
+        if len(first) < len(self.boxes):
+            object.__setattr__(self, "copies", self.copies + len(self.boxes) - len(first))
+            object.__setattr__(self, "boxes", tuple(first.values()))
 
     def to_text(self) -> str:
         """As the index keeps it; equal annotations give equal text."""
         rows = [[box.label, *box.sides, int(box.difficult), int(box.truncated)] for box in self.boxes]
-        return json.dumps([rows, self.size, self.in_shares], ensure_ascii=False)
+        copies = [self.copies] if self.copies else []
+        return json.dumps([rows, self.size, self.in_shares, *copies], ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> Annotation:
         """The inverse of to_text."""
-        rows, size, in_shares = json.loads(text)
+        rows, size, in_shares, *copies = json.loads(text)
         boxes = tuple(
             Box(label, xmin, ymin, xmax, ymax, bool(difficult), bool(truncated))
             for label, xmin, ymin, xmax, ymax, difficult, truncated in rows
         )
-        return cls(boxes, tuple(size) if size else None, in_shares)
+        return cls(boxes, tuple(size) if size else None, in_shares, *copies)
 
 
 class WrongPictureError(Exception):
@@ -101,12 +112,20 @@ class Placed:
     boxes: their sides are shares, 0 .. 1, xmin < xmax and ymin < ymax, also as float32.
     left_out: why, for each box that cannot be used. cut: how many reached beyond the picture.
     scaled: the annotated picture had another size.
+    copies: see Annotation.
+    beyond: boxes that reach far beyond the picture, those that lie outside among them.
+    fits: how many would be on the picture by each of components.ingest.readings.READINGS.
+    turn_unknown: EXIF turns the picture, and nothing tells whether that turns its boxes; they were not.
     """
 
     boxes: list[Box]
     left_out: list[str]
     cut: int
     scaled: bool
+    copies: int = 0
+    beyond: int = 0
+    fits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    turn_unknown: bool = False
 
 
 def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
@@ -119,6 +138,7 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
     size = annotation.size or upright
     turn = _TURNED.get(orientation)
     stored = upright[::-1] if turn else upright
+    turn_unknown = bool(annotation.boxes) and _turn_unknown(annotation.size, upright, orientation)
     # The very size first: a nearly square picture has about the same shape when it is turned.
     if size == upright or (size != stored and _same_shape(size, upright)):
         turn = None
@@ -130,9 +150,13 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
     across, down = (1.0, 1.0) if annotation.in_shares else size
     placed: list[Box] = []
     left_out: list[str] = []
-    cut = 0
+    cut = beyond = 0
+    fits: Counter[str] = Counter()
     for number, box in enumerate(annotation.boxes, start=1):
         name = f"box {number} of {len(annotation.boxes)} ({box.label})"
+        if reaches_beyond(box.sides, (across, down)):
+            beyond += 1
+        fits.update(fitting(box.sides, (across, down), size))
         problem = _problem(box)
         if problem:
             left_out.append(f"{name}: {problem}")
@@ -149,10 +173,23 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
         xmin, ymin, xmax, ymax = inside
         placed.append(dataclasses.replace(box, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax))
     own = upright if turn is None else stored
-    return Placed(placed, left_out, cut, size != own)
+    assert len(placed) + len(left_out) == len(annotation.boxes)
+    return Placed(placed, left_out, cut, size != own, annotation.copies, beyond, fits, turn_unknown)
 
 
 _NAMES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _turn_unknown(annotated: Size | None, upright: Size, orientation: int) -> bool:
+    """Return whether EXIF turns an image and its annotated size does not tell whether it turns the boxes."""
+    if orientation not in _TURNED:
+        return orientation in (2, 3, 4)
+    stored = upright[::-1]
+    if annotated is None or upright == stored:
+        return True
+    return annotated not in (upright, stored) and (
+        _same_shape(annotated, upright) and _same_shape(annotated, stored)
+    )
 
 
 def _problem(box: Box) -> str:
@@ -195,6 +232,7 @@ class BoxCounts:
     images: pictures that show a class, by class. boxes: boxes by class; both without classes that have none.
     most: the largest number of boxes of one picture. empty: pictures without a box.
     cut: boxes that reached beyond their picture. scaled: pictures of another size than was annotated.
+    copies, beyond, fits: boxes, as in Placed. turn_unknown: pictures, as in Placed.
     left_out: (path, reason) of every box that cannot be used.
     """
 
@@ -204,7 +242,16 @@ class BoxCounts:
     empty: int = 0
     cut: int = 0
     scaled: int = 0
+    copies: int = 0
+    beyond: int = 0
+    turn_unknown: int = 0
+    fits: dict[str, int] = dataclasses.field(default_factory=dict)
     left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def listed(self) -> int:
+        """All boxes that the annotations of the pictures list."""
+        return sum(self.boxes.values()) + len(self.left_out) + self.copies
 
     @classmethod
     def from_json(cls, read: dict[str, Any]) -> BoxCounts:
@@ -216,15 +263,16 @@ class BoxCounts:
         """All of them together."""
         whole = cls()
         for part in parts:
-            for mine, theirs in ((whole.images, part.images), (whole.boxes, part.boxes)):
-                for label, count in theirs.items():
-                    mine[label] = mine.get(label, 0) + count
             whole.most = max(whole.most, part.most)
-            whole.empty += part.empty
-            whole.cut += part.cut
-            whole.scaled += part.scaled
             whole.left_out += part.left_out
-        whole.images, whole.boxes = (dict(sorted(counts.items())) for counts in (whole.images, whole.boxes))
+            for name in ("empty", "cut", "scaled", "copies", "beyond", "turn_unknown"):
+                setattr(whole, name, getattr(whole, name) + getattr(part, name))
+            for name in ("images", "boxes", "fits"):
+                mine = getattr(whole, name)
+                for key, count in getattr(part, name).items():
+                    mine[key] = mine.get(key, 0) + count
+        for name in ("images", "boxes", "fits"):
+            setattr(whole, name, dict(sorted(getattr(whole, name).items())))
         return whole
 
     def add(self, path: str, placed: Placed) -> None:
@@ -238,4 +286,9 @@ class BoxCounts:
         self.empty += not labels
         self.cut += placed.cut
         self.scaled += placed.scaled
+        self.copies += placed.copies
+        self.beyond += placed.beyond
+        self.turn_unknown += placed.turn_unknown
+        for reading, count in placed.fits.items():
+            self.fits[reading] = self.fits.get(reading, 0) + count
         self.left_out += [(path, reason) for reason in placed.left_out]

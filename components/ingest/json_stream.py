@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.ingest.values import MOST_DIGITS
+
 _CHUNK_CHARS = 1 << 20
-# The annotation of a crowd takes some hundred kilobytes.
-_MOST_CHARS = 1 << 26
+# The annotation of a crowd takes some hundred kilobytes. In memory a value takes up to thirty times as much.
+_MOST_CHARS = 1 << 24
 _SPACE = " \t\r\n"
 
 
@@ -23,9 +25,13 @@ class JsonError(Exception):
 def read_object(file: Path) -> Iterator[tuple[str, Any]]:
     """(key, value) of a file's outermost object; of a list one pair for each of its elements.
 
-    An empty list gives nothing. Raises JsonError for a file that is no such JSON, or cut off.
+    An empty list gives nothing. NaN and Infinity, which Python writes, are read as float. Raises JsonError
+    for a file that is no such JSON, cut off, or cannot be read.
     """
-    reader = _Reader(file)
+    try:
+        reader = _Reader(file)
+    except OSError as error:
+        raise JsonError(f"cannot be read: {error.strerror}") from error
     try:
         reader.expect("{")
         if reader.accept("}"):
@@ -49,10 +55,24 @@ def read_object(file: Path) -> Iterator[tuple[str, Any]]:
         reader.expect("}")
         if reader.peek():
             raise reader.error("expected nothing after the object")
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise reader.error(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise reader.error("not UTF-8") from error
+    except RecursionError as error:
+        raise reader.error("lists or objects in each other, deeper than can be read") from error
+    except OSError as error:
+        raise reader.error(f"cannot be read: {error.strerror}") from error
     finally:
         reader.close()
+
+
+class _TooLongError(Exception):
+    """A number of more digits than anybody means."""
+
+
+def _int(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise _TooLongError(f"a number of {len(digits):,} digits")
+    return int(digits)
 
 
 class _Reader:
@@ -61,7 +81,7 @@ class _Reader:
         self._text = ""
         self._at = 0
         self._line = 1
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_int=_int)
 
     def close(self) -> None:
         self._file.close()
@@ -111,14 +131,21 @@ class _Reader:
                 value, end = self._decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError as caught:
                 error = caught
+            except _TooLongError as caught_too:
+                raise self.error(str(caught_too)) from caught_too
             # A number may go on where the text in hand ends.
             if error is None and end < len(self._text):
                 self._at = end
                 return value
             if len(self._text) - self._at > _MOST_CHARS:
                 raise self.error(f"a value of more than {_MOST_CHARS >> 20} MiB")
-            # Far from the end of what is in hand no more of it makes it right.
-            hopeless = error is not None and error.pos < len(self._text) - 64
+            # Far from the end of what is in hand no more of it makes it right; but the place of a text that
+            # does not end is where it begins.
+            hopeless = (
+                error is not None
+                and error.pos < len(self._text) - 64
+                and not error.msg.startswith("Unterminated string")
+            )
             if hopeless or not self._more():
                 if error is None:
                     self._at = end

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.errors import UsageError
+from components.ingest.readings import BOX_UNITS
 from schemas import features
 
 DEFAULT_SPLITS: Mapping[str, float] = {features.TRAIN: 0.8, features.EVAL: 0.1, features.TEST: 0.1}
@@ -43,7 +44,9 @@ class IngestOptions:
     max_pixels: pictures with more pixels (height x width, as the file's header says) are rejected before they
         are decoded. The bound is there because of decompression bombs: a few hundred kilobytes of PNG can
         unpack to gigabytes, which would end the worker, or the machine, instead of one picture.
-    label_map: a .pbtxt file that numbers the classes of boxes; see components.ingest.label_map.
+    label_map: a .pbtxt or .txt file that numbers the classes of boxes; see components.ingest.label_map.
+    box_units: what the boxes of annotations count in, `pixels` or `shares` of the image's width and height;
+        None for what their format asks for.
     force: start afresh: ignore what a former ingest left, and accept an OUTPUT that holds other files.
 
     Raises UsageError with the rule and the value that broke it.
@@ -57,6 +60,7 @@ class IngestOptions:
     max_reject_share: float = 0.01
     max_pixels: int = DEFAULT_MAX_PIXELS
     label_map: Path | None = None
+    box_units: str | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -82,8 +86,10 @@ class IngestOptions:
                 f"max_pixels must be between 1 and {PILLOW_MAX_PIXELS} (Pillow opens nothing larger), "
                 f"got {self.max_pixels}."
             )
+        if self.box_units is not None and self.box_units not in BOX_UNITS:
+            raise UsageError(f"box_units must be one of {', '.join(BOX_UNITS)}, got {self.box_units!r}")
         if self.label_map is not None and not self.label_map.is_file():
-            raise UsageError(f"label_map {self.label_map}: no such file; give a .pbtxt with the classes.")
+            raise UsageError(f"label_map {self.label_map}: no such file; give a .pbtxt or .txt with classes")
 
     def content_settings(self) -> dict[str, object]:
         """The options that decide what is published; workers and force do not."""
@@ -97,6 +103,8 @@ class IngestOptions:
         }
         if self.label_map is not None:
             settings["label_map_sha256"] = hashlib.sha256(self.label_map.read_bytes()).hexdigest()
+        if self.box_units is not None:
+            settings["box_units"] = self.box_units
         return settings
 
 

@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import DataRefusedError, UsageError
-from components.ingest.boxes import BoxCounts
+from components.ingest.boxes import Annotation, BoxCounts
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_atomically
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan
+from components.ingest.readings import READINGS
 from components.ingest.sources import SOURCES
 from schemas import features
 
 _REASONS_SHOWN = 5
+# Of the boxes that reach beyond their images this share is refused by itself, and less if all boxes would fit
+# as something else: of boxes that are misread about every second one stays on its image by chance.
+_MOST, _MANY = 0.5, 0.2
+# So many of the boxes must fit as something else: some are wrong in all data.
+_NEARLY_ALL = 0.98
+# Boxes whose numbers are within this are no pixels, and boxes with larger numbers are no shares.
+_LARGEST_SHARE, _LEAST_PIXELS = 1.02, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +64,52 @@ class Refusals:
         total = sum(boxes.boxes.values()) + left_out
         if left_out > self.options.max_reject_share * total:
             what = f"{left_out} of {total} boxes cannot be used ({left_out / total:.1%}, "
-            raise self._refused(index, what, boxes.left_out[:_REASONS_SHOWN], self._allow_more())
+            cause = self._likely_cause(boxes)
+            way_out = f"All boxes seem to be {cause}. " if cause else ""
+            raise self._refused(index, what, boxes.left_out[:_REASONS_SHOWN], way_out + self._allow_more())
+
+    def wrong_units(self, index: Index) -> None:
+        """Raises UsageError if most boxes are shares that were read as pixels, or the other way round."""
+        total = shares = pixels = 0
+        for (text,) in index.db.execute("SELECT boxes FROM items WHERE boxes IS NOT NULL"):
+            annotation = Annotation.from_text(text)
+            for box in annotation.boxes:
+                total += 1
+                low, high = min(box.sides), max(box.sides)
+                shares += not annotation.in_shares and low >= 0.0 and 0.0 < high <= _LARGEST_SHARE
+                pixels += annotation.in_shares and high > _LEAST_PIXELS
+        for count, are, expected, what in (
+            (shares, "shares", "pixels", "no number outside of 0 .. 1"),
+            (pixels, "pixels", "shares", f"numbers above {_LEAST_PIXELS:g}"),
+        ):
+            if count > _MOST * total:
+                raise UsageError(
+                    f"{self.input}: expected boxes in {expected}, got {count} of {total} boxes with {what}: "
+                    f"they seem to be {are}; --box-units {are} (in a recipe data.box_units: {are}) reads "
+                    "them as such"
+                )
+
+    def misread_boxes(self, boxes: BoxCounts) -> None:
+        """Raises DataRefusedError if many boxes reach beyond their images, with the likely cause."""
+        total = boxes.listed - boxes.copies
+        share = boxes.beyond / total if total else 0.0
+        cause = self._likely_cause(boxes)
+        if share > max(_MANY if cause else _MOST, self.options.max_reject_share):
+            cause = cause or (
+                "of other images than these, or of these in another size; compare some with their images"
+            )
+            raise DataRefusedError(
+                f"{self.input}: {boxes.beyond} of {total} boxes reach far beyond their images: they seem to "
+                f"be {cause}. No shards were published. {self._allow_more()}"
+            )
+
+    def _likely_cause(self, boxes: BoxCounts) -> str:
+        """What the boxes seem to be, as all of them would be on their images then; "" where nothing is."""
+        total = boxes.listed - boxes.copies
+        for name in SOURCES[self.source].misread:
+            if boxes.beyond and boxes.fits.get(name, 0) >= _NEARLY_ALL * total:
+                return READINGS[name].cause
+        return ""
 
     def no_boxes(self, plan: Plan) -> None:
         """Raises DataRefusedError for detection data without a single box."""

@@ -58,6 +58,17 @@ def _about_boxes(boxes: BoxCounts) -> list[str]:
         )
     if boxes.cut:
         found.append(f"{boxes.cut} boxes reached beyond their picture and were cut at its edge.")
+    if boxes.copies:
+        found.append(
+            f"{boxes.copies} of {boxes.listed} boxes repeat another box of their image, with the same "
+            "class and the same sides: they were dropped."
+        )
+    if boxes.turn_unknown:
+        found.append(
+            f"{boxes.turn_unknown} images with boxes are turned by EXIF, and nothing says whether their "
+            "boxes are of the image as it is seen or as the file holds it: they were read as seen. Compare "
+            "some of them with their images."
+        )
     if boxes.scaled:
         found.append(
             f"{boxes.scaled} pictures have another size than their annotations say, in the same shape: their "

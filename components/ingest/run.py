@@ -147,6 +147,7 @@ class _Run:
             _note_rejected(index, plan, shards)
             self._refusals.too_many(index)
             boxes = BoxCounts.total([shard.boxes for shard in shards.values() if shard.boxes is not None])
+            self._refusals.misread_boxes(boxes)
             self._refusals.too_many_boxes(index, boxes)
             return self._publish(index, plan, shards, boxes)
         finally:
@@ -181,9 +182,11 @@ class _Run:
             split_names=self.options.split_names,
             scratch=scratch,
             given_label_map=self.options.label_map,
+            box_units=self.options.box_units,
         )
         found = index.add(self.source.find(context))
         self.progress("find", found, found)
+        self._refusals.wrong_units(index)
         self._refusals.label_map_without_boxes(index)
 
     def _is_own_file(self) -> bool:

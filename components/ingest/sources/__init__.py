@@ -24,6 +24,7 @@ from pathlib import Path
 from components.errors import UsageError
 from components.ingest.index import Index, Item, Reject
 from components.ingest.label_map import LabelMap, find_label_map
+from components.ingest.readings import CORNERS, LENGTHS, SHARES, SWAPPED
 from components.ingest.splits import split_named
 from schemas import features
 
@@ -39,7 +40,7 @@ class SourceContext:
     split_names: see IngestOptions.
     scratch: a folder that lasts until the shards are published, for raw pixels that lie in no file as they
         are.
-    given_label_map: see IngestOptions.label_map.
+    given_label_map, box_units: see IngestOptions.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class SourceContext:
     split_names: Mapping[str, str]
     scratch: Path
     given_label_map: Path | None = None
+    box_units: str | None = None
 
     def label_map(self) -> LabelMap | None:
         """The label map that was given, else the only one that lies in INPUT, else None.
@@ -59,6 +61,10 @@ class SourceContext:
         if found is not None:
             self.index.set_class_names(found.class_names())
         return found
+
+    def in_shares(self, *, usual: bool) -> bool:
+        """Return whether boxes are shares of their images: what was said, else what is usual there."""
+        return usual if self.box_units is None else self.box_units == SHARES
 
     def split_named(self, name: str) -> str | None:
         """See components.ingest.splits.split_named."""
@@ -73,8 +79,9 @@ class SourceContext:
 class Source:
     """module: dotted name, imported when the source is used. suffixes: INPUT may be a file that ends so.
 
-    tasks: what its data can be for. beside: INPUT is a file that, in a folder of this name, tells of the
-        files beside that folder.
+    tasks: what its data can be for. misread: what its boxes may be written as instead, by
+        components.ingest.readings.READINGS. beside: INPUT is a file that, in a folder of this name,
+        tells of the files beside that folder.
 
     takes_names: INPUT may also be a data set's name. The module then has is_name(given), whether INPUT is
         one, and locate(name), the folder that is read for it; locate may download.
@@ -85,6 +92,7 @@ class Source:
     suffixes: tuple[str, ...] = ()
     takes_names: bool = False
     tasks: tuple[str, ...] = (features.CLASSIFICATION,)
+    misread: tuple[str, ...] = ()
     beside: str | None = None
 
     def root_of(self, file: Path) -> Path:
@@ -112,9 +120,15 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.coco",
         suffixes=(".json",),
         tasks=(features.DETECTION,),
+        misread=(CORNERS, SWAPPED),
         beside="annotations",
     ),
-    "csv": Source("components.ingest.sources.csv_file", suffixes=(".csv",), tasks=features.TASKS),
+    "csv": Source(
+        "components.ingest.sources.csv_file",
+        suffixes=(".csv",),
+        tasks=features.TASKS,
+        misread=(CORNERS, LENGTHS, SWAPPED),
+    ),
     "digits": Source("components.ingest.sources.digits", needs_input=False),
     "folder": Source("components.ingest.sources.folder"),
     "idx": Source("components.ingest.sources.idx"),
@@ -125,8 +139,9 @@ SOURCES: Mapping[str, Source] = {
             f".{name}{gz}" for name in ("tfrecord", "tfrecords", "tfrec", "record") for gz in ("", ".gz")
         ),
         tasks=features.TASKS,
+        misread=(LENGTHS, SWAPPED),
     ),
-    "voc": Source("components.ingest.sources.voc", tasks=(features.DETECTION,)),
+    "voc": Source("components.ingest.sources.voc", tasks=(features.DETECTION,), misread=(LENGTHS, SWAPPED)),
 }
 
 

@@ -8,8 +8,9 @@ image_id, a category_id and a bbox [x, y, width, height] in pixels; `categories`
 
 The categories that a box is of are the classes, in the order of their ids, numbered anew from 1. An
 annotation with `iscrowd` 1 stands for many objects in one box: it is kept and marked difficult, which the
-evaluation passes over, as COCO's own does. A picture without annotations is background. Segments are not
-read. Pictures that the JSON does not name are none of the data.
+evaluation passes over, as COCO's own does. A picture without annotations is background. Segments are read
+where there is no bbox: the box is the one round them. Pictures that the JSON does not name are none of the
+data.
 
 INPUT is the JSON file, then its name tells no split; or a folder: all its instances_*.json and
 *_annotations.coco.json, whose split is told by their names, else by their folders; or its only .json.
@@ -29,8 +30,10 @@ from components.ingest.index import Item, Reject
 from components.ingest.json_stream import JsonError, read_object
 from components.ingest.label_map import LabelMap
 from components.ingest.sources import SourceContext
-from components.ingest.sources.gather import Gathered, number
-from components.ingest.sources.lookup import Lookup, split_of_folders
+from components.ingest.sources.coco_segments import box_of_segments
+from components.ingest.sources.gather import Gathered, Names
+from components.ingest.sources.lookup import split_of_folders
+from components.ingest.values import brief, number, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Za-z]+")
@@ -50,7 +53,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         yield from _List(context, gathered, categories, file, at).read(label_map)
     if label_map is None:
         context.index.set_class_names(categories.used())
-    yield from gathered.inputs()
+    yield from gathered.inputs(in_shares=context.in_shares(usual=False))
 
 
 class _Categories:
@@ -94,7 +97,7 @@ class _List:
     ) -> None:
         self._gathered, self._categories = gathered, categories
         self._file, self._at = file, at
-        self._lookup = Lookup(context, file)
+        self._names = Names(context, file)
         # Where it is the only one it tells the folder of its pictures, and nothing else.
         self._folder_split = _split(context, file.relative_to(context.root).as_posix())
         self._split = None if context.input_file is not None else self._folder_split
@@ -132,37 +135,37 @@ class _List:
 
     def _add_picture(self, value: Any) -> None:
         where = f"{self._file.name}, image {_shown(value, 'id')}"
-        image_id, name = _whole(value, "id", where), value.get("file_name")
-        if not isinstance(name, str):
-            raise DataRefusedError(f"{where}: expected a file_name, found {name!r}. Correct the file.")
+        image_id, name = _whole(value, "id", where), _text(value, "file_name", where)
         if self._gathered.told(self._key(image_id)) is not None:
             raise DataRefusedError(f"{where}: its id is there twice. Correct the file.")
-        try:
-            size = number(value.get("width") or 0), number(value.get("height") or 0)
-        except ValueError:
-            size = 0.0, 0.0
-        found = self._lookup.find(name, self._folder_split)
-        told = size if min(size) > 0 else None
+        problem = ""
+        size = []
+        for side in ("width", "height"):
+            try:
+                size.append(number(value.get(side) or 0))
+            except ValueError as error:
+                problem = problem or f"{side}: {error} ({where})"
+        found = self._names.find(name, self._folder_split)
+        told = (size[0], size[1]) if not problem and min(size) > 0 else None
         self._gathered.add_picture(self._key(image_id), name, found, self._split, told, where)
+        if problem:
+            self._gathered.spoil(self._key(image_id), problem)
 
     def _add_box(self, value: Any, label_map: LabelMap | None) -> Iterator[Reject]:
         where = f"{self._file.name}, annotation {_shown(value, 'id')}"
         key = self._key(_whole(value, "image_id", where))
         if self._gathered.told(key) is None:
-            yield Reject(where, f"its image_id {value['image_id']} is none of the images")
+            yield Reject(where, f"its image_id {brief(value['image_id'])} is none of the images")
             return
         name = self._categories.name(_whole(value, "category_id", where), where)
         try:
-            bbox = value.get("bbox")
-            if not isinstance(bbox, list) or len(bbox) != 4:
-                raise ValueError(f"expected [x, y, width, height], found {str(bbox)[:40]}")
-            x, y, width, height = map(number, bbox)
+            x, y, width, height = _bbox(value)
+            crowd = bool(number(value.get("iscrowd") or 0))
         except ValueError as error:
-            self._gathered.spoil(key, f"bbox: {error} ({where})")
+            self._gathered.spoil(key, f"{error} ({where})")
             return
         if label_map is not None:
             name = label_map.named(name, where)
-        crowd = bool(value.get("iscrowd"))
         self._gathered.add_box(key, Box(name, x, y, x + width, y + height, difficult=crowd))
 
 
@@ -186,21 +189,50 @@ def _split(context: SourceContext, path: str) -> str | None:
     return next(filter(None, map(context.split_named, words)), None) or split_of_folders(context, path)
 
 
+def _bbox(value: dict[str, Any]) -> tuple[float, float, float, float]:
+    """The box of an annotation, else that of its segments. Raises ValueError, which says what is wrong."""
+    bbox = value.get("bbox")
+    if not bbox and value.get("segmentation"):
+        try:
+            return box_of_segments(value["segmentation"])
+        except ValueError as error:
+            raise ValueError(f"segmentation: {error}") from error
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise ValueError(f"bbox: expected [x, y, width, height], found {brief(bbox)}")
+    try:
+        x, y, width, height = map(number, bbox)
+    except ValueError as error:
+        raise ValueError(f"bbox: {error}") from error
+    return x, y, width, height
+
+
 def _whole(value: Any, key: str, where: str) -> int:
     found = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, int) or isinstance(found, bool):
+    try:
+        return whole(found)
+    except ValueError:
         raise DataRefusedError(
-            f"{where}: expected a whole number as {key}, found {found!r}. Correct the file."
-        )
-    return found
+            f"{where}: expected a whole number as {key}, found {brief(found)}. Correct the file."
+        ) from None
 
 
-def _name(value: Any, where: str) -> str:
-    name = value.get("name")
-    if not isinstance(name, str) or not label_of(name):
-        raise DataRefusedError(f"{where}: expected a name, found {name!r}. Correct the file.")
-    return label_of(name)
+def _text(value: dict[str, Any], key: str, where: str) -> str:
+    found = value.get(key)
+    try:
+        text = words(found)
+    except ValueError:
+        raise DataRefusedError(
+            f"{where}: expected a {key}, found {brief(found)}. Correct the file."
+        ) from None
+    return text
+
+
+def _name(value: dict[str, Any], where: str) -> str:
+    name = label_of(_text(value, "name", where))
+    if not name:
+        raise DataRefusedError(f"{where}: expected a name, found {brief(value['name'])}. Correct the file.")
+    return name
 
 
 def _shown(value: Any, key: str) -> str:
-    return str(value.get(key) if isinstance(value, dict) else value)[:40]
+    return brief(value.get(key) if isinstance(value, dict) else value).strip("'")

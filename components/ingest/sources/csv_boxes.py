@@ -14,36 +14,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.errors import UsageError
-from components.ingest.boxes import Box, Size
+from components.ingest.boxes import Box
 from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
+from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
 from components.ingest.sources.csv_file import BOX_COLUMNS, Row, Table
-from components.ingest.sources.gather import Gathered, number
-from components.ingest.sources.lookup import Lookup
+from components.ingest.sources.gather import Gathered, Names, is_guessed
+from components.ingest.values import number
 
 
 def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item | Reject]:
     """One item a picture that a row names, per split.
 
-    Raises UsageError where all boxes are shares instead of pixels, DataRefusedError for a class that the
-    label map does not have.
+    Raises DataRefusedError for a class that the label map does not have.
     """
     label_map = context.label_map()
     gathered = Gathered(context)
-    largest = 0.0
     for table in tables:
-        lookup = Lookup(context, table.path)
+        names = Names(context, table.path)
         for row in table.rows():
             name = row.cells[table.name_column]
             if not name:
                 yield Reject(row.where, f"no file name ({row.where})")
                 continue
-            found = lookup.find(name, row.split)
+            found = names.find(name, row.split)
             # The name where there is no file: each that is missing is told once.
             key = f"{row.split} {found if isinstance(found, str) else 'file'} "
             key += name if isinstance(found, str) else found.path
+            if is_guessed(name, found):
+                key += f" as {name}"
             size: Size | None
             box: Box | str | None
             try:
@@ -58,16 +58,10 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
             if isinstance(box, str):
                 gathered.spoil(key, f"{box} ({row.where})")
             elif box is not None:
-                largest = max(largest, *box.sides)
                 if label_map is not None:
                     box = Box(label_map.named(box.label, row.where), *box.sides, box.difficult, box.truncated)
                 gathered.add_box(key, box)
-    if 0.0 < largest <= 1.0:
-        raise UsageError(
-            f"{tables[0].path}: all its boxes lie within 0 .. 1, so they are shares of the pictures; "
-            f"expected {', '.join(BOX_COLUMNS)} in pixels. Multiply them by the pictures' width and height."
-        )
-    yield from gathered.inputs()
+    yield from gathered.inputs(in_shares=context.in_shares(usual=False))
 
 
 def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:

@@ -1,23 +1,75 @@
-"""Puts boxes that are listed one by one, in any order, together by picture; on disk, not in memory."""
+r"""Puts boxes that are listed one by one, in any order, together by picture; on disk, not in memory.
+
+Names in lists are looked up as components.ingest.sources.lookup does. If there is no such file, folders that
+are not in INPUT are passed over, from the left: C:\data\cats\1.png, or ../upload/3/1.png of an export, is
+the only 1.png, or the one in cats/. Two names that mean one file that way are ambiguous.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
-from components.ingest.boxes import Annotation, Box, Size
+from components.ingest.boxes import Annotation, Box
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
+from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
+from components.ingest.sources.lookup import Lookup
 
 _TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS pictures (
     id INTEGER PRIMARY KEY, key TEXT UNIQUE, path TEXT, file BLOB, size INTEGER, mtime INTEGER, split TEXT,
-    annotated TEXT, told_in TEXT, problem TEXT
+    annotated TEXT, told_in TEXT, problem TEXT, name TEXT, guessed INTEGER
 );
+CREATE INDEX IF NOT EXISTS temp.pictures_by_path ON pictures (path);
 CREATE TEMP TABLE IF NOT EXISTS picture_boxes (key TEXT, box TEXT);
 CREATE INDEX IF NOT EXISTS temp.boxes_by_picture ON picture_boxes (key);
 """
+
+
+class Names:
+    """Finds the files that the names in a list mean.
+
+    Args:
+        context: The source's.
+        table: The list.
+    """
+
+    def __init__(self, context: SourceContext, table: Path) -> None:
+        self._index = context.index
+        self._lookup = Lookup(context, table)
+
+    def find(self, name: str, split: str | None) -> FileEntry | str:
+        """Return the file, or why there is none."""
+        found = self._lookup.find(name, split)
+        parts = _parts(name)
+        while _is_missing(found) and len(parts) > 1 and parts[0].casefold() not in self._folders:
+            parts = parts[1:]
+            if ".." not in parts:
+                shorter = self._lookup.find("/".join(parts), split)
+                found = found if _is_missing(shorter) else shorter
+        return found
+
+    @functools.cached_property
+    def _folders(self) -> set[str]:
+        """The names of all folders in INPUT."""
+        return {folder.casefold() for entry in self._index.files() for folder in entry.path.split("/")[:-1]}
+
+
+def _is_missing(found: FileEntry | str) -> bool:
+    return isinstance(found, str) and not found.startswith("ambiguous")
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def is_guessed(name: str, found: FileEntry | str) -> bool:
+    """Return whether a name means a file that is called otherwise, by folders that were passed over."""
+    return isinstance(found, FileEntry) and not f"/{found.path}".endswith("/" + "/".join(_parts(name)))
 
 
 class Gathered:
@@ -44,10 +96,10 @@ class Gathered:
         entry = FileEntry(name, b"", 0, 0, found) if isinstance(found, str) else found
         problem = f"{entry.problem} ({told_in})" if entry.problem else None
         self._db.execute(
-            "INSERT INTO pictures (key, path, file, size, mtime, split, annotated, told_in, problem) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO pictures (key, path, file, size, mtime, split, annotated, told_in, problem, name, "
+            "guessed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (key, entry.path, self._context.absolute(entry.raw), entry.size_bytes, entry.mtime_ns, split,
-             json.dumps(size), told_in, problem),
+             json.dumps(size), told_in, problem, name, is_guessed(name, found)),
         )  # fmt: skip
 
     def spoil(self, key: str, problem: str) -> None:
@@ -59,8 +111,13 @@ class Gathered:
         values = [box.label, *box.sides, box.difficult, box.truncated]
         self._db.execute("INSERT INTO picture_boxes VALUES (?, ?)", (key, json.dumps(values)))
 
-    def inputs(self) -> Iterator[Item | Reject]:
+    def inputs(self, *, in_shares: bool = False) -> Iterator[Item | Reject]:
         """The pictures, in the order in which they were added, with their boxes in the order of theirs."""
+        self._db.execute(
+            "UPDATE pictures SET problem = 'ambiguous: it may be ' || name || ' and ' || other.called || "
+            "' of the list (' || told_in || ')' FROM (SELECT path AS there, name AS called FROM pictures) AS "
+            "other WHERE guessed AND problem IS NULL AND path = there AND name <> called"
+        )
         for key, path, file, size, mtime, split, annotated, problem in self._db.execute(
             "SELECT key, path, file, size, mtime, split, annotated, problem FROM pictures ORDER BY id"
         ):
@@ -74,21 +131,12 @@ class Gathered:
                 size_bytes=size,
                 mtime_ns=mtime,
                 split=split,
-                boxes=Annotation(tuple(Box(*json.loads(text)) for (text,) in boxes), _size_from(annotated)),
+                boxes=Annotation(
+                    tuple(Box(*json.loads(text)) for (text,) in boxes), _size_from(annotated), in_shares
+                ),
             )
 
 
 def _size_from(text: str) -> Size | None:
     read = json.loads(text)
     return None if read is None else (read[0], read[1])
-
-
-def number(value: object) -> float:
-    """A finite number. Raises ValueError that says what it is instead."""
-    try:
-        read = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        read = float("nan")
-    if not abs(read) < float("inf"):
-        raise ValueError(f"expected a number, got {str(value)[:40]!r}")
-    return read

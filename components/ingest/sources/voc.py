@@ -15,6 +15,7 @@ out. Otherwise the folders do, and a picture without an XML file is unlabelled: 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def _annotated(
     elif picture.problem:
         yield Reject(picture.path, picture.problem)
     else:
-        annotation = voc.annotation
+        annotation = dataclasses.replace(voc.annotation, in_shares=context.in_shares(usual=False))
         if label_map is not None:
             annotation = label_map.apply(annotation, f"{context.shown}: {entry.path}")
         for split in splits or (split_of_folders(context, picture.path),):
