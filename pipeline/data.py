@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.config import DataConfig
+from components.content import FileDigests
 from components.errors import DataRefusedError, UsageError
 from components.ingest import (
     IngestOptions,
@@ -23,7 +24,7 @@ from components.ingest.sources import source_named, tfds
 from components.ingest.tfrecord import read_records
 from components.spans import Span, find_span, is_pattern
 from pipeline.ingested_spans import ingested_as, remove_others
-from pipeline.shards import Found, look_into_shards
+from pipeline.shards import Found, check_shards, content_of, look_into_shards
 from schemas import features
 
 _NAMES_SHOWN = 5
@@ -49,6 +50,8 @@ class Examples:
         max_boxes: The largest number of boxes of one image; 0 for classification.
         span: Which span `folder` is, where the recipe's path has placeholders: a folder of those that
             `span.pattern` finds below `span.base`.
+        content: SHA-256 over the bytes of all shards.
+        records: Records by split, with and without a manifest.
     """
 
     folder: Path
@@ -58,6 +61,8 @@ class Examples:
     task: str = features.CLASSIFICATION
     max_boxes: int = 0
     span: Span | None = None
+    content: str = ""
+    records: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +208,7 @@ def describe(
     span: Span | None = None,
     *,
     shards: bool = True,
+    digests: FileDigests | None = None,
 ) -> Examples:
     """What a folder of contract data holds.
 
@@ -212,13 +218,16 @@ def describe(
         task: What it is to be used for.
         span: Which span it is, where it is one.
         shards: Whether they are there; where not, the manifest is all that is looked at.
+        digests: Remembers the digests of shards; computed anew where not given.
 
     Raises:
-        DataRefusedError: A split or a shard is missing, there is but one class to tell apart, a class has no
-            image to learn it or too few to judge it by, or labels and class names do not agree.
+        DataRefusedError: A split or a shard is missing, a shard is not the one that the manifest lists, there
+            is but one class to tell apart, a class has no image to learn it or too few to judge it by, or
+            labels and class names do not agree.
         UsageError: The data are for the other task.
     """
     split_sizes: dict[str, int] = {}
+    digests = digests or FileDigests()
     if is_manifest(folder):
         if shards and not published_completely(folder):
             raise DataRefusedError(
@@ -227,6 +236,9 @@ def describe(
             )
         manifest = read_manifest(folder)
         assert manifest is not None
+        if shards:
+            check_shards(folder, manifest, digests)
+        content = content_of({shard.name: shard.sha256 for shard in manifest.shards()})
         split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
         found = Found(
             manifest.task,
@@ -237,9 +249,13 @@ def describe(
                 for split, summary in manifest.splits.items()
             },
             manifest.max_boxes,
+            split_sizes,
         )
     else:
         found = look_into_shards(folder)
+        files = {path for pattern in found.patterns.values() for path in folder.glob(pattern)}
+        content = content_of({path.name: digests.of(path) for path in files if path.is_file()})
+    digests.save()
     if found.task != task:
         holds = "boxes" if found.task == features.DETECTION else "one class an image"
         raise UsageError(f"{folder}: it holds {holds}, and the recipe's task is {task}. {_OTHER_TASK[task]}")
@@ -262,7 +278,17 @@ def describe(
             "images in a folder for each class?"
         )
     _refuse_classes_without_images(folder, class_names, found.counts, config)
-    return Examples(folder, found.patterns, tuple(class_names), split_sizes, task, found.max_boxes, span)
+    return Examples(
+        folder,
+        found.patterns,
+        tuple(class_names),
+        split_sizes,
+        task,
+        found.max_boxes,
+        span,
+        content,
+        found.records,
+    )
 
 
 def _refuse_classes_without_images(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
-from tfx.components.example_gen.import_example_gen.component import ImportExampleGen
+from tfx.components.example_gen.import_example_gen.component import ImportExampleGen as TfxImportExampleGen
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.pusher.component import Pusher
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -28,7 +28,6 @@ from tfx.proto import (
     distribution_validator_pb2,
     example_gen_pb2,
     pusher_pb2,
-    range_config_pb2,
     trainer_pb2,
     transform_pb2,
 )
@@ -40,6 +39,7 @@ from components.data_gate import DataGate
 from components.detection.evaluator import Evaluator as DetectionEvaluator
 from components.distribution_validator import DistributionValidator
 from components.evaluator import eval_config
+from components.example_gen import CONTENT, ImportExampleGen
 from components.infra_validator import InfraValidator
 from components.models.user_code import builder_digest
 from components.pusher import AtomicPushExecutor
@@ -50,7 +50,7 @@ from components.tuner import tuner_fn
 from components.tuner.component import Tuner
 from pipeline.config import Recipe
 from pipeline.data import Examples
-from pipeline.digests import code_digest, warm_start_digest, weights_digest
+from pipeline.digests import CODE, add_code_digests, node_code_digest, warm_start_digest, weights_digest
 from pipeline.vertex_nodes import OnVertex, deployment, training_job
 from schemas import features
 
@@ -91,23 +91,8 @@ def create_pipeline(
         UsageError: A threshold names a metric that this data set does not have, or there are no weights where
             the training is to start from.
     """
-    # What of the code decides what is learned, beside that of every task.
-    of_task = ("detection",) if recipe.task == "detection" else ()
-    code_sha256 = code_digest(*of_task)
     # Bring in the records: the three splits that ingest made, of the span that was chosen.
-    span = examples.span
-    example_gen = ImportExampleGen(
-        input_base=vertex.config.data_root if vertex else span.base if span else str(examples.folder),
-        input_config=example_gen_pb2.Input(
-            splits=[
-                example_gen_pb2.Input.Split(
-                    name=split, pattern=os.path.join(span.pattern if span else "", examples.patterns[split])
-                )
-                for split in features.SPLITS
-            ]
-        ),
-        range_config=_that_span(span.number) if span else None,
-    )
+    example_gen = _example_gen(examples, vertex)
     # The curated schema, with the data set's class list as the label's domain.
     if vertex:
         text = Path(schema_file).read_text(encoding="utf-8")
@@ -151,7 +136,6 @@ def create_pipeline(
         disable_statistics=True,
         custom_config={
             "transform": recipe.transform.model_dump(),
-            "code_sha256": code_sha256,
             **({"max_boxes": max_boxes} if examples.task == features.DETECTION else {}),
         },
     )
@@ -163,17 +147,19 @@ def create_pipeline(
         "transform_graph": transform.outputs["transform_graph"],
         "schema": schema_gen.outputs["schema"],
     }
+    data_path = examples.span.path if examples.span else recipe.data.path
     training_config = {
         "transform": recipe.transform.model_dump(),
         "model": recipe.model.model_dump(),
         "training": recipe.training.model_dump(),
         "weights_sha256": weights_digest(recipe.model.weights),
         "builder_sha256": builder_digest(recipe.model),
-        "code_sha256": code_sha256,
+        # Checkpoints, too, are of one code; what a pushed model started from is told by it.
+        CODE: node_code_digest("Trainer", recipe.task),
         "checkpoints": os.path.join(root, CHECKPOINTS_FOLDER),
         "about": {
             "recipe": recipe.name,
-            "data": os.path.basename(span.path if span else recipe.data.path or recipe.data.source),
+            "data": os.path.basename(data_path or recipe.data.source),
         },
         **({} if vertex else warm_start_digest(recipe.training.warm_start, pushed_to)),
     }
@@ -205,7 +191,7 @@ def create_pipeline(
             custom_config={
                 **training_config,
                 "tuner": recipe.tuner.model_dump(),
-                "code_sha256": code_digest("tuner", *of_task),
+                CODE: node_code_digest("Tuner", recipe.task),
                 "checkpoints": os.path.join(root, SEARCHES_FOLDER),
             },
         )
@@ -263,35 +249,50 @@ def create_pipeline(
             ),
             custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
         )
+    components = [
+        example_gen,
+        schema_gen,
+        statistics_gen,
+        example_validator,
+        distribution_validator,
+        data_gate,
+        transform,
+        *([base_model] if base_model else []),
+        *([tuner] if tuner else []),
+        trainer,
+        resolver,
+        evaluator,
+        infra_validator,
+        pusher,
+    ]
+    add_code_digests(components, recipe.task)
     return pipeline.Pipeline(
         # Vertex takes no underscore.
         pipeline_name=recipe.name.replace("_", "-") if vertex else recipe.name,
         pipeline_root=root,
-        components=[
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            example_validator,
-            distribution_validator,
-            data_gate,
-            transform,
-            *([base_model] if base_model else []),
-            *([tuner] if tuner else []),
-            trainer,
-            resolver,
-            evaluator,
-            infra_validator,
-            pusher,
-        ],
+        components=components,
         enable_cache=True,
         beam_pipeline_args=list(BEAM_PIPELINE_ARGS),
     )
 
 
-def _that_span(number: int) -> range_config_pb2.RangeConfig:
-    """That span and no other: a newer one may arrive after the schema was made of this one's classes."""
-    return range_config_pb2.RangeConfig(
-        static_range=range_config_pb2.StaticRange(start_span_number=number, end_span_number=number)
+def _example_gen(examples: Examples, vertex: OnVertex | None) -> ImportExampleGen:
+    """Builds the node that reads the shards; on Vertex AI its driver is TFX's, in a container of its own."""
+    span = examples.span
+    splits = [
+        example_gen_pb2.Input.Split(name=split, pattern=examples.patterns[split]) for split in features.SPLITS
+    ]
+    config = example_gen_pb2.Input(splits=splits)
+    if vertex:
+        example_gen = TfxImportExampleGen(input_base=vertex.config.data_root, input_config=config)
+        example_gen.exec_properties[CONTENT] = examples.content
+        return example_gen
+    return ImportExampleGen(
+        content_sha256=examples.content,
+        span=span.number if span else None,
+        version=span.version if span else None,
+        input_base=str(examples.folder),
+        input_config=config,
     )
 
 

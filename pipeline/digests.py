@@ -1,30 +1,79 @@
-"""What decides a result beside inputs and parameters, for TFX's cache: weights, and the code itself."""
+"""What decides a node's result in addition to its inputs and options: code, libraries, weights.
+
+docs/decisions/010-cached-means-equal.md has the rule.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import components
+from components.code import code_digest
 from components.config import WarmStartConfig
+from components.content import file_sha256
 from components.errors import UsageError
 from components.trainer import weights_source
 
+# The execution property of every node that executes something, and the Trainer's custom_config, have it.
+CODE = "code_sha256"
+# By node id: the modules that run in the node, and the libraries that TFX runs there in addition to itself.
+_RUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ImportExampleGen": (("components.example_gen",), ("apache_beam",)),
+    "ImportSchemaGen": (("components.curated_schema",), ()),
+    "StatisticsGen": ((), ("apache_beam", "tensorflow_data_validation", "tfx_bsl")),
+    "ExampleValidator": ((), ("tensorflow_data_validation",)),
+    "DistributionValidator": (("components.distribution_validator",), ("tensorflow_data_validation",)),
+    "DataGate": (("components.data_gate",), ()),
+    "Transform": (("components.transform",), ("apache_beam", "tensorflow_transform", "tfx_bsl")),
+    "Tuner": (("components.tuner",), ()),
+    "Trainer": (("components.trainer",), ()),
+    "Evaluator": (("components.evaluator",), ("tensorflow_model_analysis", "tfx_bsl")),
+    "InfraValidator": (("components.infra_validator",), ()),
+    "Pusher": (("components.pusher",), ()),
+}
+_DETECTION = {"Evaluator": ("components.detection.evaluator",)}
+
+
+def node_code_digest(node_id: str, task: str, base: Path | None = None) -> str:
+    """Return the SHA-256 of the code and the libraries' versions that can change a node's result.
+
+    Args:
+        node_id: One of `pipeline.nodes.NODE_IDS`, or Tuner.
+        task: `classification` or `detection`.
+        base: Holds Mirante's packages; this installation's folder when not given.
+    """
+    modules, libraries = _RUNS[node_id]
+    if task == "detection":
+        modules += _DETECTION.get(node_id, ())
+    return code_digest(*modules, libraries=("tfx", "tensorflow", *libraries), base=base)
+
+
+def add_code_digests(nodes: Iterable[Any], task: str) -> None:
+    """Give every node of a pipeline its code's digest as an execution property.
+
+    TFX's cache looks at inputs and execution properties, and so does Vertex AI's: other code is another key.
+    A Resolver executes nothing, and is never cached.
+
+    Args:
+        nodes: TFX's components.
+        task: `classification` or `detection`.
+    """
+    for node in nodes:
+        if node.id in _RUNS:
+            node.exec_properties[CODE] = node_code_digest(node.id, task)
+
 
 def weights_digest(weights: str | None) -> str | None:
-    """SHA-256 of a weights file, so that another file under the same name trains again."""
+    """Return the SHA-256 of a weights file, so that another file under the same name trains again."""
     if weights is None or not Path(weights).is_file():
         return None
-    with open(weights, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(Path(weights))
 
 
 def warm_start_digest(warm_start: WarmStartConfig | None, push_destination: str) -> dict[str, str]:
-    """SHA-256 of the weights that a training starts from, for the same reason."""
+    """Return the SHA-256 of the weights that a training starts from, for the same reason."""
     if warm_start is None or warm_start.is_latest_blessed:
         return {}
     if os.path.normpath(warm_start.source) == os.path.normpath(push_destination):
@@ -33,16 +82,3 @@ def warm_start_digest(warm_start: WarmStartConfig | None, push_destination: str)
             "find another model there and train again. Take latest_blessed, or the folder of one version"
         )
     return {"warm_start_sha256": weights_source.digest(warm_start.source)}
-
-
-def code_digest(*more: str) -> str:
-    """SHA-256 of the code that makes pixels and models, and of more packages of `components`.
-
-    TFX's cache looks at inputs and parameters, not at code: without it a new release would go on with the old
-    graph.
-    """
-    floor = Path(components.__file__).parent
-    modules = [floor / "config.py", floor / "hyperparameters.py", floor / "transform.py"]
-    for package in ("models", "trainer", *more):
-        modules += sorted((floor / package).glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()

@@ -12,12 +12,16 @@ from typing import Any
 
 from rich.console import Console
 
+from components.content import FileDigests
 from components.errors import MiranteError, causes
 from pipeline import data
 from pipeline.best import write_best
 from pipeline.config import Recipe
 from pipeline.console import progress_bar
 from pipeline.ingested_spans import compare_classes, remove_others, served_classes
+
+# Below a run's root: the digests of the files that it reads, so that each is computed once.
+DIGESTS_FILE = "digests.json"
 
 
 @dataclasses.dataclass
@@ -52,7 +56,8 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
     if prepared.span is not None:
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
     _tell_of_data(prepared, console, time.monotonic() - began)
-    examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span)
+    digests = FileDigests(root / DIGESTS_FILE)
+    examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     _warn_of_boxes(recipe, examples, console)
     if examples.span is not None:
         served = served_classes(recipe.push_destination(str(root)))

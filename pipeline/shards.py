@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.content import FileDigests
 from components.errors import DataRefusedError
+from components.ingest import Manifest
 from components.ingest.example import parse_example
 from components.ingest.sources.tfrecord_boxes import task_of
+from components.ingest.staging import SHARD_NAME
 from components.ingest.tfrecord import read_records
 from schemas import features
 
@@ -36,6 +42,7 @@ class Found:
         class_names: In the order of their labels.
         counts: Images by split and class, in the order of the labels; of detection those that show it.
         max_boxes: The largest number of boxes of one image.
+        records: Records by split.
     """
 
     task: str
@@ -43,6 +50,34 @@ class Found:
     class_names: list[str]
     counts: dict[str, list[int]]
     max_boxes: int
+    records: dict[str, int]
+
+
+def content_of(shards: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a folder's shards, from the SHA-256 of each by its name."""
+    return hashlib.sha256(json.dumps(sorted(shards.items())).encode()).hexdigest()
+
+
+def check_shards(folder: Path, manifest: Manifest, digests: FileDigests) -> None:
+    """Compare a folder's shards with its manifest, byte for byte.
+
+    Raises:
+        DataRefusedError: A shard has other bytes, or the folder has shards that the manifest does not list.
+    """
+    listed = {shard.name: shard for shard in manifest.shards()}
+    for name, shard in listed.items():
+        if (found := digests.of(folder / name)) != shard.sha256:
+            raise DataRefusedError(
+                f"{folder / name}: expected SHA-256 {shard.sha256} ({features.MANIFEST}), got {found}: the "
+                "file is damaged, or was replaced without its manifest; copy the whole folder again, or "
+                "remove this file and ingest again"
+            )
+    more = sorted(name for name in os.listdir(folder) if SHARD_NAME.match(name) and name not in listed)
+    if more:
+        raise DataRefusedError(
+            f"{folder}: expected the {len(listed)} shards that {features.MANIFEST} lists, got also "
+            f"{', '.join(more[:3])}{', ...' if len(more) > 3 else ''}; move them out of this folder"
+        )
 
 
 def look_into_shards(folder: Path) -> Found:
@@ -54,6 +89,7 @@ def look_into_shards(folder: Path) -> Found:
     patterns: dict[str, str] = {}
     reader = _Reader()
     counted: dict[str, Counter[int]] = {}
+    records: dict[str, int] = {}
     for split, prefixes in SPLIT_PREFIXES.items():
         for prefix in prefixes:
             files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
@@ -62,6 +98,7 @@ def look_into_shards(folder: Path) -> Found:
                 counted[split] = Counter()
                 for path in files:
                     counted[split].update(reader.labels_in(path))
+                records[split] = reader.take_count()
     task = reader.task or features.CLASSIFICATION
     label, text = _LABELS[task]
     first = 1 if task == features.DETECTION else 0
@@ -73,7 +110,8 @@ def look_into_shards(folder: Path) -> Found:
             f"{sorted(names)[:10]}; correct the records, or ingest the images again"
         )
     counts = {split: [labels[label] for label in sorted(names)] for split, labels in counted.items()}
-    return Found(task, patterns, [names[label] for label in sorted(names)], counts, reader.max_boxes)
+    class_names = [names[label] for label in sorted(names)]
+    return Found(task, patterns, class_names, counts, reader.max_boxes, records)
 
 
 class _Reader:
@@ -89,11 +127,18 @@ class _Reader:
         self.task: str | None = None
         self.names: dict[int, str] = {}
         self.max_boxes = 0
+        self._records = 0
+
+    def take_count(self) -> int:
+        """Return how many records were read since the last call."""
+        count, self._records = self._records, 0
+        return count
 
     def labels_in(self, path: Path) -> Iterator[int]:
         """The labels of every record, each once a record."""
         for record in read_records(path):
             values = parse_example(record)
+            self._records += 1
             self.task = self.task or task_of(values)
             if self.task is None:
                 continue

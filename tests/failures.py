@@ -273,6 +273,21 @@ def missing_shard(here: Path) -> None:
     (here / "shards" / "train-00001-of-00002").unlink()
 
 
+def replaced_shard(here: Path) -> None:
+    photos(here)
+    ended = run("mirante ingest folder photos shards --shards 1", here)
+    assert ended.code == 0, ended.stderr
+    shard = here / "shards" / "test-00000-of-00001"
+    shard.write_bytes(bytes(shard.stat().st_size))
+
+
+def foreign_shard(here: Path) -> None:
+    photos(here)
+    ended = run("mirante ingest folder photos shards --shards 1", here)
+    assert ended.code == 0, ended.stderr
+    (here / "shards" / "train-00007-of-00009").touch()
+
+
 def foreign_files(here: Path) -> None:
     photos(here)
     (here / "data").mkdir()
@@ -388,6 +403,8 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "unknown label: a number out of range": label_out_of_range,
     "damaged TFRecords": damaged_shard,
     "a shard is missing": missing_shard,
+    "a shard was replaced": replaced_shard,
+    "a shard more than the manifest lists": foreign_shard,
     "damaged archive": damaged_archive,
     "IDX file cut off": cut_idx_file,
     "a CSV without a column of classes": csv_without_a_class,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from components.config import DataConfig
+from components.content import FileDigests
 from components.errors import DataRefusedError, UsageError
 from components.ingest import ingest
 from components.ingest.tfrecord import frame
@@ -25,6 +27,58 @@ def test_a_folder_with_a_manifest_is_described(tmp_path: Path) -> None:
     assert examples.patterns == {split: f"{split}-*-of-*" for split in ("train", "eval", "test")}
     assert sum(examples.split_sizes.values()) == 90
     assert Path(write_sample(examples, tmp_path)).read_bytes().startswith(b"\x89PNG")
+
+
+def ingested(folder: Path, labels: dict[str, str], output: str) -> Path:
+    """The contract data of 90 photos of three classes, whose folders mean other classes."""
+    for name, label in labels.items():
+        (folder / "photos" / name).rename(folder / "photos" / f"{label}.new")
+    for path in (folder / "photos").glob("*.new"):
+        path.rename(path.with_suffix(""))
+    ingest("folder", folder / "photos", folder / output)
+    return folder / output
+
+
+def test_equal_sizes_and_times_are_not_equal_content(tmp_path: Path) -> None:
+    failures.photos(tmp_path, classes=("cats", "dogs", "owls"))
+    first = ingested(tmp_path, {}, "data")
+    digests = FileDigests(tmp_path / "digests.json")
+    before = describe(first, DataConfig(), digests=digests)
+    assert describe(first, DataConfig(), digests=digests) == before
+    second = ingested(tmp_path, {"cats": "dogs", "dogs": "cats"}, "exchanged")
+    for path in first.iterdir():
+        other, status = second / path.name, path.stat()
+        if "-of-" in path.name:
+            assert other.stat().st_size == status.st_size
+        path.write_bytes(other.read_bytes())
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = describe(first, DataConfig(), digests=digests)
+    assert (after.class_names, after.records) == (before.class_names, before.records)
+    assert after.content != before.content
+    # Where it is does not matter.
+    assert describe(second, DataConfig()).content == after.content
+
+
+def test_shards_are_compared_with_the_manifest(tmp_path: Path) -> None:
+    ingest("folder", failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")
+    shard = tmp_path / "data" / "eval-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DataRefusedError, match=r"eval-00000-of-00001: expected SHA-256 .* damaged"):
+        describe(tmp_path / "data", DataConfig())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    describe(tmp_path / "data", DataConfig())
+    (tmp_path / "data" / "eval-00001-of-00002").touch()
+    with pytest.raises(DataRefusedError, match="got also eval-00001-of-00002; move them out"):
+        describe(tmp_path / "data", DataConfig())
+
+
+def test_records_are_counted_without_a_manifest(tmp_path: Path) -> None:
+    failures.shards(tmp_path)
+    examples = describe(tmp_path / "shards", DataConfig())
+    assert examples.records == {"train": 40, "eval": 40, "test": 40}
 
 
 def test_shards_without_a_manifest_are_described(tmp_path: Path) -> None:

@@ -354,10 +354,40 @@ def test_the_digest_follows_the_code(write: Write) -> None:
     assert first is not None
     assert len(first) == 64
     write("x = 1", "neighbour.py")
-    assert digest(name) == first  # no package: the file alone
-    write(PAIR + "\n# changed", "networks.py")
+    assert digest(name) == first  # not imported
+    write(PAIR + "\n# a remark", "networks.py")
+    assert digest(name) == first
+    write(PAIR + "\nchanged = True", "networks.py")
     assert digest(name) != first
     assert builder_digest(ModelConfig(name="lenet")) is None
+
+
+def test_the_digest_follows_imports_and_named_files(write: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    name = write("import json, blocks\nARCH = json.load(open(f'{HERE}/arch.json'))\nX = 'a/b.txt'\n")
+    write("from deep import x", "blocks.py")
+    write("x = 1", "deep.py")
+    (folder / "arch.json").write_text("{}")
+    (folder / "other.json").write_text("{}")
+    digests = [builder_digest(ModelConfig(name=name))]
+
+    def changed() -> bool:
+        digests.append(builder_digest(ModelConfig(name=name)))
+        return digests[-1] != digests[-2]
+
+    assert not changed()
+    # The names of files are written as texts; a part of a text is none.
+    write("import json, blocks\nARCH = json.load(open('arch.json'))\nX = 'a/b.txt'\n")
+    assert changed()
+    write("x = 2", "deep.py")
+    assert changed()
+    (folder / "arch.json").write_text("[]")
+    assert changed()
+    (folder / "other.json").write_text("[]")
+    assert not changed()
+    (folder / "a").mkdir()
+    (folder / "a" / "b.txt").write_text("1")
+    assert changed()
 
 
 def test_the_digest_covers_the_package(write: Write) -> None:
@@ -368,10 +398,11 @@ def test_the_digest_covers_the_package(write: Write) -> None:
         ("x = 1", "my_package/blocks.py"),
         ("x = 2", "my_package/blocks.py"),
         ("", "my_package/a/b.py"),
+        ("", "my_package/weights.txt"),
     ):
         write(code, file)
         digests.append(builder_digest(ModelConfig(name=name)))
-    assert len(set(digests)) == 4
+    assert len(set(digests)) == 5
     assert builder_digest(ModelConfig(name="my_package:build")) == digests[-1]
 
 

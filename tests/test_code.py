@@ -1,0 +1,156 @@
+"""The digest of the code that can change a result."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components import code
+from components.code import closure, code_digest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+SMALL = {
+    "components/__init__.py": "",
+    "components/a.py": '"""A."""\nfrom components.b import b\ndef f():\n    """Return 1."""\n    return 1\n',
+    "components/b.py": "import numpy\nfrom schemas import features\ndef two():\n    import components.c\n",
+    "components/c.py": "MODULE = 'components.d'\nCOMMAND = 'pipeline.cli'\n",
+    "components/d.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import components.e\n",
+    "components/e.py": "",
+    "components/f.py": "def of(name):\n    return f'components.kinds.{name}'\n",
+    "components/kinds/__init__.py": "import components.e\n",
+    "components/kinds/x.py": "",
+    "components/kinds/y.py": "",
+    "pipeline/cli.py": "",
+    "schemas/__init__.py": "",
+    "schemas/features.py": "A = 1\n",
+}
+
+
+def test_imports_are_followed_also_inside_functions_and_by_name(tmp_path: Path) -> None:
+    write(tmp_path, SMALL)
+    # E is for types' sake, and a command names a floor above.
+    names = ["components.a", "components.b", "components.c", "components.d", "schemas", "schemas.features"]
+    assert sorted(closure(["components.a"], tmp_path)) == names
+    assert sorted(closure(["components.f"], tmp_path)) == [
+        "components.f",
+        "components.kinds.x",
+        "components.kinds.y",
+    ]
+    with pytest.raises(ModuleNotFoundError, match=r"no module components\.none"):
+        closure(["components.none"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "is_same"),
+    [
+        ("components/a.py", "return 1", "return 2", False),
+        ("components/a.py", "return 1", "return  1  # one", True),
+        ("components/a.py", '"""Return 1."""', '"""Return the number one."""', True),
+        ("components/a.py", '"""A."""', "# A\n", True),
+        ("components/d.py", "import components.e", "import components.b", False),
+        ("components/e.py", "", "E = 1", True),
+        ("schemas/features.py", "A = 1", "A = 2", False),
+        ("schemas/features.py", "A = 1", "A = (\n    1\n)", True),
+        ("pipeline/cli.py", "", "A = 1", True),
+    ],
+)
+def test_what_is_executed_counts_and_words_do_not(
+    name: str, old: str, new: str, is_same: bool, tmp_path: Path
+) -> None:
+    write(tmp_path, SMALL)
+    before = code_digest("components.a", base=tmp_path)
+    text = SMALL[name].replace(old, new) if old else new
+    write(tmp_path, {name: text})
+    assert (code_digest("components.a", base=tmp_path) == before) == is_same
+
+
+def test_the_descriptions_of_options_do_not_count(tmp_path: Path) -> None:
+    write(tmp_path, {"components/a.py": "X = Field(1, ge=0, description='how many')\n"})
+    before = code_digest("components.a", base=tmp_path)
+    write(tmp_path, {"components/a.py": "X = Field(1, ge=0, description='the number of them')\n"})
+    assert code_digest("components.a", base=tmp_path) == before
+    write(tmp_path, {"components/a.py": "X = Field(2, ge=0, description='how many')\n"})
+    assert code_digest("components.a", base=tmp_path) != before
+
+
+def test_the_folder_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path / "one", SMALL)
+    write(tmp_path / "two", SMALL)
+    assert code_digest("components.a", base=tmp_path / "one") == code_digest(
+        "components.a", base=tmp_path / "two"
+    )
+
+
+def test_a_library_counts_where_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, SMALL)
+    before = {name: code_digest(f"components.{name}", base=tmp_path) for name in ("a", "c")}
+    listed = code_digest("components.c", base=tmp_path, libraries=["numpy"])
+    metadata = "Metadata-Version: 2.1\nName: numpy\nVersion: 99.0\n"
+    write(tmp_path, {"site/numpy-99.0.dist-info/METADATA": metadata})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert code.version_of("numpy") == "99.0"
+    assert code_digest("components.a", base=tmp_path) != before["a"]
+    assert code_digest("components.c", base=tmp_path) == before["c"]
+    assert code_digest("components.c", base=tmp_path, libraries=["numpy"]) != listed
+
+
+ALL = {
+    "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DistributionValidator",
+    "DataGate", "Transform", "Tuner", "Trainer", "Evaluator", "InfraValidator", "Pusher",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes"),
+    [
+        ("components/metrics.py", {"Evaluator"}),
+        ("components/data_gate.py", {"DataGate"}),
+        ("components/infra_probe.py", {"InfraValidator"}),
+        ("components/pusher.py", {"Pusher"}),
+        ("components/models/lenet.py", {"Trainer", "Tuner"}),
+        ("components/trainer/loop.py", {"Trainer", "Tuner"}),
+        ("components/tuner/search.py", {"Tuner"}),
+        ("components/example_gen.py", {"ImportExampleGen"}),
+        ("components/curated_schema.py", {"ImportSchemaGen"}),
+        # A node of the pipeline sees what was ingested, not the reader.
+        ("components/ingest/sources/folder.py", set()),
+        ("components/ingest/canonical.py", set()),
+        ("pipeline/definition.py", set()),
+        ("pipeline/views/page.py", set()),
+    ],
+)
+def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path: Path) -> None:
+    from pipeline.digests import node_code_digest
+
+    for package in code.PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def digests() -> dict[str, str]:
+        return {node: node_code_digest(node, "classification", tmp_path) for node in ALL}
+
+    before = digests()
+    assert before == {node: node_code_digest(node, "classification") for node in ALL}
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    (tmp_path / name).write_text(f"{text}\n# A remark.\n", encoding="utf-8")
+    assert digests() == before
+    (tmp_path / name).write_text(f"{text}\nADDED = 1\n", encoding="utf-8")
+    after = digests()
+    assert {node for node in ALL if after[node] != before[node]} == nodes
+
+
+def test_every_node_that_executes_has_its_code() -> None:
+    from pipeline.digests import _RUNS
+    from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
+
+    resolvers = {"Resolver", "BaseModelResolver"}
+    assert set(_RUNS) == {*NODE_IDS, *OPTIONAL_NODE_IDS} - resolvers == ALL

@@ -1,0 +1,58 @@
+"""Digests of files, and when they are computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from components import content
+from components.content import FileDigests, file_sha256
+
+
+def old(path: Path, secs: int = 3600) -> None:
+    """Give a file a time of change in the past; only the time of its entry is now."""
+    os.utime(path, (path.stat().st_atime - secs, path.stat().st_mtime - secs))
+
+
+def test_a_digest_is_remembered_with_the_file_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_SETTLED_SECS", -1.0)
+    path, memory = tmp_path / "a", tmp_path / "memory.json"
+    path.write_bytes(b"abc")
+    digests = FileDigests(memory)
+    assert digests.of(path) == hashlib.sha256(b"abc").hexdigest() == file_sha256(path)
+    digests.save()
+    # What is remembered is told, not computed: this one is a lie.
+    memory.write_text(memory.read_text().replace(file_sha256(path), "0" * 64))
+    assert FileDigests(memory).of(path) == "0" * 64
+    for change in (
+        lambda: path.write_bytes(b"abcd"),
+        lambda: old(path),
+        lambda: (tmp_path / "b").write_bytes(path.read_bytes()) and os.replace(tmp_path / "b", path),
+    ):
+        FileDigests(memory).of(path)
+        change()
+        digests = FileDigests(memory)
+        assert digests.of(path) == file_sha256(path)
+        digests.save()
+
+
+def test_a_file_of_just_now_is_not_trusted(tmp_path: Path) -> None:
+    path, memory = tmp_path / "a", tmp_path / "memory.json"
+    path.write_bytes(b"abc")
+    old(path)
+    digests = FileDigests(memory)
+    digests.of(path)
+    digests.save()
+    assert not memory.exists()
+
+
+def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    for text in ("", "[]", '{"x": 1}', "{"):
+        (tmp_path / "memory.json").write_text(text)
+        assert FileDigests(tmp_path / "memory.json").of(tmp_path / "a") == file_sha256(tmp_path / "a")
