@@ -9,7 +9,6 @@ import datetime
 import difflib
 import math
 import re
-import urllib.parse
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -24,11 +23,28 @@ from pydantic import (
 )
 
 from components import spans
+from components.redact import find_secret, redact
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-# Strict: else `epochs: yes` would be one epoch.
-Positive = Annotated[int, Field(ge=1, strict=True)]
-NotNegative = Annotated[int, Field(ge=0, strict=True)]
+
+def _number(value: Any) -> Any:
+    """Refuse what pydantic would take for a number and nobody means as one."""
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        raise ValueError(f"expected a number, got {str(value).lower()}")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
+# Strict: else `epochs: yes` would be one epoch. What TensorFlow and protocol buffers count in has 32 bits.
+Positive = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+NotNegative = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+# Of an image's side: larger ones no network takes, and no memory holds.
+Pixels = Annotated[int, Field(ge=1, le=16384, strict=True)]
+SpanNumber = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+# The numbers of float32, which trainings count in.
+Float = Annotated[Number, Field(ge=-3e38, le=3e38)]
+PositiveFloat = Annotated[Number, Field(gt=0.0, le=3e38)]
+NotNegativeFloat = Annotated[Number, Field(ge=0.0, le=3e38)]
 
 Strategy = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
 Normalization = Literal["none", "zero_one", "minus_one_one", "imagenet", "imagenet_caffe", "standardize"]
@@ -76,9 +92,9 @@ HYPERBAND_FACTOR = 3
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused."""
+    """Base of all settings: frozen, unknown keys refused, and what is no number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def _span_number(value: Any) -> Any:
@@ -101,7 +117,7 @@ class DataConfig(Settings):
         description="raw input, or a name for tfds; `--data` sets it; with {SPAN}, or {YYYY}, {MM} and {DD}, "
         "the newest of several folders (components.spans)",
     )
-    span: Annotated[NotNegative, BeforeValidator(_span_number)] | None = Field(
+    span: Annotated[SpanNumber, BeforeValidator(_span_number)] | None = Field(
         None, description="the span of such a path by its number, or by its date; the newest when null"
     )
     retired_classes: tuple[str, ...] = Field(
@@ -109,9 +125,9 @@ class DataConfig(Settings):
     )
     splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
     split_names: dict[str, Literal["train", "eval", "test"]] = {}
-    shards: Positive | None = None
-    workers: Positive | None = None
-    resize_px: Positive | None = None
+    shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = None
+    workers: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
+    resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
     max_reject_share: Share = 0.01
     min_test_images: NotNegative = Field(
         1,
@@ -162,8 +178,8 @@ class DataConfig(Settings):
 class TransformConfig(Settings):
     """What every image becomes: float32 [height_px, width_px, channels]."""
 
-    height_px: Positive = 224
-    width_px: Positive = 224
+    height_px: Pixels = 224
+    width_px: Pixels = 224
     channels: Literal[1, 3] = 3
     resize: Literal["bilinear", "pad"] = Field(
         "bilinear", description="bilinear fills the frame; pad keeps the aspect ratio and adds black"
@@ -179,7 +195,7 @@ class TransformConfig(Settings):
         return self
 
 
-Scale = Annotated[float, Field(gt=0.0, le=2.0)]
+Scale = Annotated[Number, Field(gt=0.0, le=2.0)]
 
 
 class DetectionConfig(Settings):
@@ -193,7 +209,7 @@ class DetectionConfig(Settings):
     scales: tuple[Scale, ...] | None = Field(
         None, description="of each feature map, the finest first, instead of min_scale and max_scale"
     )
-    aspect_ratios: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
+    aspect_ratios: tuple[PositiveFloat, ...] = Field(
         (1.0, 2.0, 0.5, 3.0, 1 / 3),
         description="width to height of the anchors; one more square lies between two maps' scales",
     )
@@ -211,10 +227,10 @@ class DetectionConfig(Settings):
         "focal", description="hard_negative: softmax over boxes and the worst of the background"
     )
     focal_alpha: Share = 0.25
-    focal_gamma: Annotated[float, Field(ge=0.0, le=5.0)] = 2.0
-    negatives_per_positive: Annotated[float, Field(gt=0.0)] = Field(3.0, description="for hard_negative")
+    focal_gamma: Annotated[Number, Field(ge=0.0, le=5.0)] = 2.0
+    negatives_per_positive: PositiveFloat = Field(3.0, description="for hard_negative")
     box_loss: Literal["smooth_l1", "giou"] = "smooth_l1"
-    box_weight: Annotated[float, Field(gt=0.0)] = Field(
+    box_weight: PositiveFloat = Field(
         1.0, description="how much the loss of boxes counts against that of classes"
     )
     min_score: Share = Field(0.01, description="what is served has this score at least")
@@ -251,10 +267,10 @@ class ModelConfig(Settings):
         "mobilenet_v2", description="a built-in network, or one's own as package.module:function"
     )
     weights: str | None = Field(None, description="a weights file, `imagenet` (Keras' download), or null")
-    alpha: Annotated[float, Field(gt=0.0)] | None = Field(
+    alpha: PositiveFloat | None = Field(
         None, description="width of (ssd_)mobilenet_v2; read from the weights file when unset"
     )
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     batch_norm: bool = Field(False, description="lenet with batch norm after each convolution")
     residual: bool = Field(False, description="lenet with a residual block after each pooling")
     options: dict[str, JsonValue] = Field(
@@ -316,7 +332,7 @@ class CropConfig(Settings):
     area: tuple[Share, Share] = Field(
         (1.0, 1.0), description="least and largest share of the image's area; [1, 1] cuts nothing"
     )
-    aspect: tuple[float, float] = Field(
+    aspect: tuple[Float, Float] = Field(
         (3 / 4, 4 / 3), description="least and largest width to height, as a share of the image's own"
     )
 
@@ -333,7 +349,7 @@ class ObjectCropConfig(Settings):
 
     chance: Share = Field(0.0, description="of each image; the others stay whole")
     area: tuple[Share, Share] = Field((0.3, 1.0), description="least and largest share of the image's area")
-    aspect: tuple[float, float] = Field(
+    aspect: tuple[Float, Float] = Field(
         (0.5, 2.0), description="least and largest width to height, as a share of the image's own"
     )
     min_overlap: tuple[Share, ...] = Field(
@@ -354,7 +370,7 @@ class ZoomOutConfig(Settings):
     """The image made smaller, in a larger empty frame."""
 
     chance: Share = Field(0.0, description="of each image; the others stay as large")
-    largest: Annotated[float, Field(ge=1.0, le=8.0)] = Field(
+    largest: Annotated[Number, Field(ge=1.0, le=8.0)] = Field(
         2.0, description="side of the frame, at most, by that of the image"
     )
 
@@ -372,20 +388,20 @@ class AugmentationConfig(Settings):
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
         "none", description="mirrored or not, by an even throw for each direction"
     )
-    translation: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+    translation: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="shifted by up to this share of height and width; what is uncovered is mirrored"
     )
     crop: CropConfig = CropConfig()
-    zoom: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+    zoom: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="shown larger or smaller by up to this share; what is uncovered is mirrored"
     )
-    rotation: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+    rotation: Annotated[Number, Field(ge=0.0, le=0.5)] = Field(
         0.0, description="turned by up to this share of a full circle, either way (0.5: any angle); mirrored"
     )
     brightness: Share = Field(0.0, description="lighter or darker by up to this share of the range")
     contrast: Share = Field(0.0, description="stronger or weaker by up to this share")
     saturation: Share = Field(0.0, description="colours stronger or weaker by up to this share")
-    hue: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+    hue: Annotated[Number, Field(ge=0.0, le=0.5)] = Field(
         0.0, description="colours turned by up to this share of the colour circle, either way"
     )
     rand_augment: RandAugmentConfig = RandAugmentConfig()
@@ -394,10 +410,10 @@ class AugmentationConfig(Settings):
     )
     zoom_out: ZoomOutConfig = Field(ZoomOutConfig(), description="for detection")
     object_crop: ObjectCropConfig = Field(ObjectCropConfig(), description="for detection")
-    mix_up: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+    mix_up: Annotated[Number, Field(ge=0.0, le=10.0)] = Field(
         0.0, description="alpha: images and labels blended with another of the batch; 0.2 is usual"
     )
-    cut_mix: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+    cut_mix: Annotated[Number, Field(ge=0.0, le=10.0)] = Field(
         0.0, description="alpha: a rectangle of another of the batch pasted in, labels by area; 1 is usual"
     )
 
@@ -425,7 +441,7 @@ class CheckpointConfig(Settings):
     """What is kept of a training that is going on, so that it can go on after it was killed."""
 
     steps: Positive = Field(500, description="one after so many steps, and one after each epoch")
-    min_secs: Annotated[float, Field(ge=0.0)] = Field(
+    min_secs: NotNegativeFloat = Field(
         10.0, description="none so soon after the last one, the end of a stage apart"
     )
     keep: Positive = 2
@@ -463,18 +479,17 @@ class MlflowConfig(Settings):
         uri = self.tracking_uri
         if uri is None:
             return self
+        # The message is shown and logged, so that the URI is not in it.
+        if secret := find_secret(uri):
+            raise ValueError(
+                f"tracking_uri: {secret} stands in it, and recipes are kept with every run: leave "
+                "tracking_uri out and set the environment variable MLFLOW_TRACKING_URI, or for a server "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
         if "://" not in uri and uri != "databricks":
             raise ValueError(
                 "tracking_uri: expected a server or a database, such as https://mlflow.example.org or "
-                f"sqlite:///mlflow.db, got {uri!r}"
-            )
-        parts = urllib.parse.urlsplit(uri)
-        if parts.password is not None:
-            # The message is shown and logged, so that the URI is not in it.
-            raise ValueError(
-                f"tracking_uri: a password for {parts.hostname} stands in it, and recipes are kept with "
-                "every run: leave tracking_uri out and set the environment variable MLFLOW_TRACKING_URI, or "
-                "for a server MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                f"sqlite:///mlflow.db, got {redact(uri)!r}"
             )
         return self
 
@@ -566,8 +581,8 @@ class TrainingConfig(Settings):
     global_batch_size: Positive | None = Field(None, description="of all replicas together; 32 when unset")
     per_replica_batch_size: Positive | None = Field(None, description="instead of global_batch_size")
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    fine_tune_learning_rate: Annotated[float, Field(gt=0.0)] = 1e-5
+    learning_rate: PositiveFloat = 1e-3
+    fine_tune_learning_rate: PositiveFloat = 1e-5
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
         "none", description="times the number of replicas, or its root; with per_replica_batch_size"
     )
@@ -575,8 +590,8 @@ class TrainingConfig(Settings):
     warmup_epochs: NotNegative = Field(
         0, description="first epochs of each stage, in which the rate rises from 0; all but one at most"
     )
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    weight_decay: NotNegativeFloat = 0.0
+    label_smoothing: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     patience_epochs: Positive | None = Field(
         None,
         description="a stage stops after this many epochs without a better eval loss of its own, and the "
@@ -625,8 +640,8 @@ class TrainingConfig(Settings):
 class SearchField(Settings):
     """What a search may give one field: a number between two others, or a value of a list."""
 
-    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    min: Float | None = None
+    max: Float | None = None
     scale: Literal["linear", "log"] = Field("linear", description="log: 1 to 10 as likely as 10 to 100")
     values: list[Any] | None = None
 
@@ -692,10 +707,10 @@ class TunerConfig(Settings):
 class EvaluationConfig(Settings):
     """What a model must reach on the test split before it is pushed."""
 
-    thresholds: dict[str, float] = Field(
+    thresholds: dict[str, Float] = Field(
         {}, description="bounds by metric of the task: a lower bound, for loss an upper bound"
     )
-    max_regression: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
+    max_regression: dict[str, NotNegativeFloat] = Field(
         {}, description="how much worse than the baseline a metric may be"
     )
     slice_by_class: bool = Field(

@@ -21,7 +21,6 @@ from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, K
 from pipeline.nodes import upstream
 from pipeline.object_store import parse_url
 
-_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
@@ -47,7 +46,6 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     root = pipeline_root(recipe)
     _check_paths(recipe)
-    _check_secrets(recipe)
     define = _pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler
@@ -115,25 +113,6 @@ def _check_paths(recipe: Recipe) -> None:
                 f"{key}: {path} is relative, and the tasks have no such folder: give it as they see it, e.g. "
                 f"{pipeline_root(recipe)}/{path}"
             )
-
-
-def _check_secrets(recipe: Recipe) -> None:
-    """Refuses addresses with a password in them: the package, and whoever sees it, would have it."""
-
-    def walk(key: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, below in value.items():
-                walk(f"{key}.{name}" if key else str(name), below)
-        elif isinstance(value, list | tuple):
-            for number, below in enumerate(value):
-                walk(f"{key}.{number}", below)
-        elif isinstance(value, str) and _WITH_PASSWORD.search(value):
-            raise UsageError(
-                f"{key}: an address with a password in it, which would stand in the package for all to read: "
-                "leave it out, and give the password as a variable by kubeflow.tasks.<node>.secrets"
-            )
-
-    walk("", recipe.model_dump())
 
 
 def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:

@@ -6,15 +6,13 @@ One line a field, `training.learning_rate: 0.001`. Imports no TensorFlow.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.errors import UsageError
 from components.hyperparameters import check_name, chosen, put
+from pipeline.recipe_yaml import RecipeYamlError, read_yaml, write_yaml
 
 BEST_FILE = "best_hyperparameters.yaml"
 
@@ -23,7 +21,7 @@ def write_best(artifact: str, folder: Path) -> None:
     """Writes what stands in the Tuner's output folder `artifact` to the run's folder."""
     (found,) = Path(artifact).iterdir()
     values = chosen(json.loads(found.read_text(encoding="utf-8")))
-    (folder / BEST_FILE).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    (folder / BEST_FILE).write_text(write_yaml(values), encoding="utf-8")
 
 
 def take_best(recipe: dict[str, Any], overridden: Sequence[str]) -> str:
@@ -45,8 +43,8 @@ def take_best(recipe: dict[str, Any], overridden: Sequence[str]) -> str:
     if not isinstance(given, str):
         return ""
     try:
-        values = yaml.safe_load(Path(os.path.expanduser(given)).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        values = read_yaml(Path(given).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecipeYamlError) as e:
         raise UsageError(
             f"hyperparameters: {given} cannot be read: {e}. Give a file like runs/<run id>/{BEST_FILE}"
         ) from e

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 from components.errors import UsageError
+from components.extras import install_command
 
-# What brings these is `mirante[kubeflow]`.
+# What brings these is the extra `kubeflow`.
 _LIBRARIES = ("kfp", "kfp_server_api", "kubernetes")
 
 
@@ -46,6 +47,7 @@ def import_kubeflow(module: str) -> ModuleType:
         if name not in _LIBRARIES and not name.startswith("kfp"):
             raise
         raise UsageError(
-            f"this command needs the package {name}, which is not installed here: pip install "
-            "'mirante[kubeflow]' (on Python 3.11 or newer: on 3.10 TFX and kfp want different protobufs)"
+            f"this command needs the package {name}, which is not installed here: "
+            f"{install_command('kubeflow')} (on Python 3.11 or newer: on 3.10 TFX and kfp want different "
+            "protobufs)"
         ) from e

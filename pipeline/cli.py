@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -13,9 +14,19 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import MiranteError, UsageError
+from components.redact import redact, redact_values
 from pipeline.cli_kubeflow import compile as compile_command
 from pipeline.cli_kubeflow import submit
 from pipeline.interrupts import interruptible
+from pipeline.output import (
+    end_output,
+    hold_standard_streams,
+    is_of_output,
+    quote,
+    say,
+    say_error,
+    worded_os_error,
+)
 
 INTERRUPTED = 130
 INTERRUPTED_SAID = "interrupted; the same command goes on from here"
@@ -25,22 +36,27 @@ class _Group(click.Group):
     """Ends every command with the exit codes that scripts depend on."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
+        hold_standard_streams()
         try:
             kwargs["standalone_mode"] = False
             with interruptible():
                 code = super().main(*args, **kwargs)
         except click.exceptions.Abort:
-            click.echo(f"mirante: {INTERRUPTED_SAID}", err=True)
+            say_error(INTERRUPTED_SAID)
             code = INTERRUPTED
         except click.ClickException as e:
-            e.show()
+            shown = io.StringIO()
+            e.show(shown)
+            say(redact(shown.getvalue()).rstrip())
             code = 2
         except MiranteError as e:
-            click.echo(f"mirante: {e}", err=True)
+            say_error(str(e))
             code = e.exit_code
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sys.exit(code if isinstance(code, int) else 0)
+        except OSError as e:
+            code = 1
+            if not is_of_output(e):
+                say_error(worded_os_error(e))
+        sys.exit(end_output(code if isinstance(code, int) else 0))
 
 
 def _command() -> str:
@@ -156,7 +172,7 @@ def ingest(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package
-    from components.disk_full import disk_full_error
+    from components.os_errors import explain_os_error
     from pipeline.console import make_console, progress_bar
 
     console = make_console(to_stderr=True)
@@ -180,7 +196,7 @@ def ingest(
     except UsageError:
         raise
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - scripts read it from the JSON
-        e = disk_full_error(raised, [output]) or raised
+        e = explain_os_error(raised, [output]) or raised
         code = _exit_code(e)
         rejects = Path(os.path.abspath(output)) / "rejects.csv"
         count = len(rejects.read_text(encoding="utf-8").splitlines()) - 1 if rejects.is_file() else 0
@@ -203,7 +219,7 @@ def ingest(
             if done.rejected:
                 click.echo(f"rejected files and why: {done.rejects_file}")
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(json.dumps(redact_values(result)))
     return code
 
 
@@ -246,9 +262,11 @@ def run(
     result, error = runner.run(loaded, root, console)
     if error is None:
         serving = os.path.relpath(Path(result.pushed_model or "").parent)
-        image = os.path.relpath(result.sample_image) if result.sample_image else "IMAGE..."
+        image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
         console.print(
-            f"\nAsk the model:  {_command()} predict {serving} {image}", soft_wrap=True, markup=False
+            f"\nAsk the model:  {quote(_command(), 'predict', serving)} {image}",
+            soft_wrap=True,
+            markup=False,
         )
     else:
         code = _exit_code(error)
@@ -256,7 +274,7 @@ def run(
         if code == 1 and not isinstance(error, MiranteError) and result.log:
             console.print(f"The whole story is in {result.log}", soft_wrap=True, markup=False)
     if as_json and code != UsageError.exit_code:
-        click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
+        click.echo(json.dumps(redact_values(dataclasses.asdict(result)), allow_nan=False))
     return code
 
 
@@ -280,13 +298,16 @@ def worker(root: str) -> int:
         os.environ["TF_CONFIG"], wait_secs = place
     from components.trainer.cluster import run_as_worker
     from components.trainer.strategy import cluster_tasks
+    from pipeline.console import RedactedFormatter
 
     if len(cluster_tasks()) < 2:
         raise UsageError(
             "mirante worker: TF_CONFIG names no cluster: expected JSON like {'cluster': {'worker': "
             "['host1:port', 'host2:port']}, 'task': {'type': 'worker', 'index': 1}}"
         )
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactedFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     run_as_worker(root, wait_secs)
     return 0
 
@@ -345,7 +366,7 @@ def predict(
             best = "  ".join(_told(item["predictions"], min_score))
             click.echo(f"{item['image']}: {best or 'nothing that scores enough (--min-score)'}")
     if as_json:
-        click.echo(json.dumps(answers))
+        click.echo(json.dumps(redact_values(answers)))
     return 1 if any("error" in item for item in answers) else 0
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from components.errors import MiranteError, UsageError
+from components.redact import redact_values
 from pipeline.checkout import import_kubeflow
+from pipeline.output import check_can_write, say_error
 
 _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
 _INTERRUPTED = 130
@@ -62,6 +64,7 @@ def compile(  # noqa: A001 - the command's name
     from pipeline.config import load_recipe
 
     loaded = load_recipe(recipe, overrides, data_path, elsewhere=True)
+    check_can_write(output, "-o")
     if target == "vertex":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import_kubeflow("vertex").compile_recipe(loaded, image, output)
@@ -125,9 +128,9 @@ def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any
     except MiranteError as e:
         code, submitted.error = e.exit_code, str(e)
     if submitted.error:
-        click.echo(f"mirante: {submitted.error}", err=True)
+        say_error(submitted.error)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(submitted)))
+        click.echo(json.dumps(redact_values(dataclasses.asdict(submitted))))
     return code
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from components.config import (
     HYPERBAND_FACTOR,
@@ -32,14 +29,16 @@ from components.errors import UsageError
 from components.hyperparameters import check_searched, put
 from components.models.user_code import check_builder
 from components.models.weights_file import check_weights
+from components.redact import redact
 from components.task_fit import check_fits_task
 from pipeline.best import take_best
 from pipeline.kubeflow_config import KubeflowConfig
+from pipeline.recipe_errors import join, lines_of, nearest, odd_values, place, secrets_in
+from pipeline.recipe_paths import PATHS, PATHS_HERE, check_paths_elsewhere, make_paths_absolute
+from pipeline.recipe_yaml import RecipeYamlError, read_yaml
 from pipeline.vertex_config import VertexConfig
 
 RECIPES = Path(__file__).with_name("recipes")
-# Words that stand where a path may stand.
-_NO_PATHS = {"model": ("imagenet",), "warm_start": (LATEST_BLESSED, "")}
 
 
 class Recipe(Settings):
@@ -174,7 +173,9 @@ class Recipe(Settings):
             try:
                 yield key, Recipe.model_validate({**put(self.model_dump(), values), "tuner": None})
             except ValidationError as e:
-                raise ValueError(f"{key}: {list(values.values())[-1]!r} cannot be: {_worded(e)}") from e
+                raise ValueError(
+                    f"{key}: {list(values.values())[-1]!r} cannot be: {'; '.join(lines_of(e, Recipe))}"
+                ) from e
 
 
 def recipe_names() -> list[str]:
@@ -193,7 +194,7 @@ def recipe_path(recipe: str) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
-    near = _nearest(recipe, recipe_names())
+    near = nearest(recipe, recipe_names())
     raise UsageError(
         f"no such recipe: {recipe!r}: neither a file nor one of {', '.join(recipe_names())}"
         + (f"; did you mean {near!r}?" if near else "")
@@ -219,41 +220,70 @@ def load_recipe(
     """
     path = recipe_path(recipe)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as e:
-        where = f"line {e.problem_mark.line + 1}: " if e.problem_mark else ""
-        raise UsageError(f"{path}: cannot be read as YAML: {where}{e.problem}; correct the line") from e
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecipeYamlError) as e:
         raise UsageError(f"{path}: cannot be read as YAML: {e}") from e
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values at the top, got {type(values).__name__}")
-    keys = [_apply_override(values, given) for given in overrides]
-    where = f"{path}{take_best(values, keys)}"
+    options = {_apply_override(values, given): "--set" for given in overrides}
     if data_path is not None:
         section = values["data"] = values.get("data") or {}
         if isinstance(section, dict):
             section["path"] = data_path
-    return resolve(values, where, elsewhere=elsewhere)
+        options["data.path"] = "--data"
+    folder = os.getcwd() if path.parent == RECIPES else os.path.abspath(path.parent)
+    try:
+        make_paths_absolute(values, folder, options, PATHS_HERE if elsewhere else PATHS)
+    except ValueError as e:
+        raise UsageError(place(str(path), options, str(e))) from e
+    where = f"{path}{take_best(values, list(options))}"
+    options.pop("hyperparameters", None)  # the file is named in its place
+    return resolve(values, where, elsewhere=elsewhere, options=options)
 
 
-def resolve(values: dict[str, Any], where: str, *, elsewhere: bool = False) -> Recipe:
+def resolve(
+    values: dict[str, Any],
+    where: str,
+    *,
+    elsewhere: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> Recipe:
     """A recipe of the values that a file would hold.
 
     Args:
         values: As YAML gives them; changed in place.
-        where: They come from; begins every message.
+        where: They come from; begins every message about what no option gave.
         elsewhere: As for `load_recipe`.
+        options: The option that gave a key, by key; begins the messages about it.
 
     Raises:
-        UsageError: As `load_recipe` does.
+        UsageError: As `load_recipe` does; no secret is in its message.
     """
-    if not elsewhere:
-        _make_paths_absolute(values)
+    options = options or {}
+
+    def refuse(lines: Iterable[str]) -> None:
+        if placed := [place(where, options, line) for line in lines]:
+            raise UsageError(join(placed, where))
+
+    refuse(odd_values(values))
     try:
+        if elsewhere:
+            check_paths_elsewhere(values)
+        else:
+            make_paths_absolute(values, os.getcwd(), options)
         resolved = Recipe.model_validate(values)
     except ValidationError as e:
-        raise UsageError(f"{where}: {_worded(e)}") from e
-    _check_names(resolved, where, elsewhere)
+        refuse(lines_of(e, Recipe))
+        raise
+    except ValueError as e:
+        raise UsageError(place(where, options, str(e))) from e
+    refuse(secrets_in(resolved.model_dump(by_alias=True)))
+    try:
+        if not elsewhere:
+            _check_machine(resolved)
+        _check_names(resolved)
+    except UsageError as e:
+        raise UsageError(place(where, options, str(e))) from e
     return resolved
 
 
@@ -274,12 +304,10 @@ def override(values: dict[str, Any], key: str, value: Any, said: str) -> None:
     target[last] = value
 
 
-def _check_names(recipe: Recipe, where: str, elsewhere: bool) -> None:
-    """Refuses what could not be run, before anything is done for it."""
+def _check_names(recipe: Recipe) -> None:
+    """Refuses names that nothing has."""
     from components.ingest import source_names
 
-    if not elsewhere:
-        _check_machine(recipe, where)
     names = [("data.source", recipe.data.source, source_names())]
     metrics = list(METRICS[recipe.task])
     names += [
@@ -291,31 +319,28 @@ def _check_names(recipe: Recipe, where: str, elsewhere: bool) -> None:
     for key, name, known in names:
         if known is metrics and of_task.get(name, recipe.task) != recipe.task:
             raise UsageError(
-                f"{where}: {key}: {name} is for task: {of_task[name]}, and this recipe's task is "
+                f"{key}: {name} is for task: {of_task[name]}, and this recipe's task is "
                 f"{recipe.task}. Known here: {', '.join(known)}"
             )
         if name not in known:
-            near = _nearest(name, known)
+            near = nearest(name, known)
             hint = f": did you mean {near!r}?" if near else "."
-            raise UsageError(f"{where}: {key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
+            raise UsageError(f"{key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
 
 
-def _check_machine(recipe: Recipe, where: str) -> None:
+def _check_machine(recipe: Recipe) -> None:
     """Refuses what cannot be run on this machine: files that are not here, packages that are missing."""
     from components.trainer.tracking.installed import check_installed
 
-    try:
-        check_weights(recipe.model)
-        check_installed(recipe.training.tracking)
-        _check_warm_start(recipe.training.warm_start)
-        check_builder(recipe.model)
-    except UsageError as e:
-        raise UsageError(f"{where}: {e}") from e
+    check_weights(recipe.model)
+    check_installed(recipe.training.tracking)
+    _check_warm_start(recipe.training.warm_start)
+    check_builder(recipe.model)
     for key, searched in recipe.searched():
         try:
             check_weights(searched.model)
         except UsageError as e:
-            raise UsageError(f"{where}: {key}: {e}") from e
+            raise UsageError(f"{key}: {e}") from e
 
 
 def _check_warm_start(config: WarmStartConfig | None) -> None:
@@ -334,91 +359,10 @@ def _apply_override(values: dict[str, Any], given: str) -> str:
     """Puts what `--set` gives into `values`; returns its key."""
     key, equals, text = given.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"--set {given}: expected key.sub=value, e.g. --set training.epochs=3")
+        raise UsageError(redact(f"--set {given}: expected key.sub=value, e.g. --set training.epochs=3"))
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise UsageError(f"--set {given}: the value cannot be read as YAML: {e}") from e
-    override(values, key, value, f"--set {given}")
+        value = read_yaml(text)
+    except RecipeYamlError as e:
+        raise UsageError(redact(f"--set {given[:200]}: the value cannot be read as YAML: {e}")) from e
+    override(values, key, value, f"--set {redact(given)}")
     return key.strip()
-
-
-def _make_paths_absolute(values: dict[str, Any]) -> None:
-    training = values.get("training")
-    warm_start = training.get("warm_start") if isinstance(training, dict) else None
-    for part, section, key in (
-        ("data", values.get("data"), "path"),
-        ("label_map", values.get("data"), "label_map"),
-        ("model", values.get("model"), "weights"),
-        ("push", values.get("push"), "destination"),
-        ("warm_start", warm_start, "from"),
-    ):
-        if not isinstance(section, dict):
-            continue
-        value = section.get(key)
-        if not isinstance(value, str) or value in _NO_PATHS.get(part, ()) or "://" in value:
-            continue
-        if part != "data" or not _is_data_name(section.get("source"), value):
-            section[key] = os.path.abspath(os.path.expanduser(value))
-    section = values
-    for part in ("training", "tracking", "mlflow"):
-        section = section.get(part)
-        if not isinstance(section, dict):
-            return
-    uri = section.get("tracking_uri")
-    # Three slashes, then a path: a fourth makes it an absolute one.
-    if isinstance(uri, str) and uri.startswith("sqlite:///"):
-        section["tracking_uri"] = f"sqlite:///{os.path.abspath(os.path.expanduser(uri[len('sqlite:///') :]))}"
-
-
-def _is_data_name(source: object, value: str) -> bool:
-    """Whether `data.path` is a name that the source knows, such as one of tensorflow_datasets."""
-    from components.ingest.sources import SOURCES
-
-    return isinstance(source, str) and source in SOURCES and SOURCES[source].is_name(value)
-
-
-def _nearest(word: str, words: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)), None)
-
-
-def _fields_at(location: tuple[Any, ...]) -> Mapping[str, Any]:
-    """The fields of the settings class at `location` in a recipe; empty where there is none."""
-    current: Any = Recipe
-    for part in location:
-        if get_origin(current) is dict:
-            current = get_args(current)[1]
-        elif str(part) in _fields_of(current):
-            current = _fields_of(current)[str(part)].annotation
-        else:
-            return {}
-        if get_origin(current) in (Union, UnionType):
-            current = next((kind for kind in get_args(current) if _fields_of(kind)), current)
-    return {field.alias or name: field for name, field in _fields_of(current).items()}
-
-
-def _fields_of(kind: Any) -> Mapping[str, Any]:
-    # On Python 3.10 `dict[str, float]` passes for a type, and then is none.
-    is_class = isinstance(kind, type) and get_origin(kind) is None
-    return kind.model_fields if is_class and issubclass(kind, BaseModel) else {}
-
-
-def _worded(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"] if part != "[key]")
-        if item["type"] == "extra_forbidden":
-            near = _nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
-            known = ", ".join(sorted(_fields_at(item["loc"][:-1])))
-            lines.append(
-                f"unknown key {key!r}"
-                + (f": did you mean {near!r}?" if near else "")
-                + f" Known here: {known}"
-            )
-        elif item["type"] == "missing":
-            lines.append(f"{key}: required, but not set")
-        elif item["type"] == "value_error":
-            lines.append(f"{key + '.' if key else ''}{item['msg'].removeprefix('Value error, ')}")
-        else:
-            lines.append(f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}")
-    return lines[0] if len(lines) == 1 else "\n" + "\n".join(f"  - {line}" for line in lines)

@@ -14,9 +14,14 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from components.redact import redact, redact_file
+
 
 def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console:
     """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone.
+
+    Secrets are taken out of what it shows. Where it cannot be written to, what is done goes on without it,
+    and the command ends with 1 (`lost_output`).
 
     Args:
         to_stderr: Standard error, then.
@@ -25,35 +30,73 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
     stream = sys.stderr if to_stderr else sys.stdout
     stream.flush()
     try:
-        file: IO[str] = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
+        file: IO[str] = os.fdopen(
+            os.dup(stream.fileno()), "w", encoding="utf-8", errors="backslashreplace", buffering=1
+        )
     except io.UnsupportedOperation:  # no file below it, as in a notebook
         file = stream
-    shown: Any = file if worded is str else _Worded(file, worded)
+    shown: Any = Redacted(file, worded)
     # Not a terminal: no wrapping, so that paths stay whole in a log.
     return Console(file=shown, highlight=False, soft_wrap=not file.isatty())
 
 
-class _Worded:
-    """A stream for text that is worded anew before it is written."""
+# What a stream could not take, by the first error of it.
+_lost: list[OSError] = []
 
-    def __init__(self, file: IO[str], worded: Callable[[str], str]):
+
+def lost_output() -> OSError | None:
+    """Return why something that was to be shown could not be; None where all was."""
+    return _lost[0] if _lost else None
+
+
+class Redacted:
+    """A stream for text, without its secrets and worded anew; it never fails.
+
+    Args:
+        file: Where it goes.
+        worded: Has the last word on each text.
+    """
+
+    def __init__(self, file: IO[str], worded: Callable[[str], str] = str):
         self._file = file
         self._worded = worded
 
     def write(self, text: str) -> int:
-        return self._file.write(self._worded(text))
+        """Write a text, or nothing where that is not possible."""
+        try:
+            self._file.write(self._worded(redact(text)))
+        except OSError as e:
+            _lost.append(e)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is held, or nothing where that is not possible."""
+        try:
+            self._file.flush()
+        except OSError as e:
+            _lost.append(e)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+class RedactedFormatter(logging.Formatter):
+    """Formats a record without its secrets, those in a traceback too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as a line, or several."""
+        return redact(super().format(record))
 
 
 @contextlib.contextmanager
 def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
     """Sends standard output and error of this process, C++ and children included, to `log_file`.
 
-    What is logged under `mirante` is shown on the console too.
+    What is logged under `mirante` is shown on the console too. Secrets are taken out of the file at the end,
+    and out of what a run that was killed left.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
+    _redact_logs(log_file.parent)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -63,7 +106,7 @@ def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
     os.close(target)
     root, own = logging.getLogger(), logging.getLogger("mirante")
     file_handler = logging.FileHandler(log_file)
-    file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file_handler.setFormatter(RedactedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     console_handler = ConsoleHandler(console)
     levels = root.level, own.level
     root.addHandler(file_handler)
@@ -83,6 +126,18 @@ def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
             _flush(stream, number)
             os.dup2(descriptor, number)
             os.close(descriptor)
+        _redact_logs(log_file.parent)
+
+
+def _redact_logs(folder: Path) -> None:
+    """Take the secrets out of all logs that are newer than the last time that this was done."""
+    mark = folder / ".redacted"
+    done = mark.stat().st_mtime_ns if mark.exists() else 0
+    for log in folder.glob("*.log"):
+        if log.stat().st_mtime_ns >= done:
+            redact_file(log)
+    with contextlib.suppress(OSError):  # the disk may be full
+        mark.touch()
 
 
 def _flush(stream: IO[str], descriptor: int) -> None:

@@ -7,10 +7,11 @@ import posixpath
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from components.config import NotNegative, Positive, Settings
+from components.config import NotNegative, Number, Positive, Settings
 from components.errors import UsageError
+from components.redact import is_secret
 from components.worker_pods.config import WorkerPodsConfig
 from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
 from pipeline.object_store import parse_url
@@ -25,12 +26,40 @@ _PORTS = {"mysql": 3306, "postgresql": 5432}
 _NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)?$"
-_SECRET_LIKE = re.compile(
-    r"(PASSWORD|PASSWD|_PWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)(_|$)", re.I
-)
+_CPU = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?)(?P<unit>m?)")
+_MEMORY = re.compile(r"(?P<number>\d{1,18}(\.\d{1,9})?)(?P<unit>([KMGTPE]i?)?)")
+_UNITS = {"": 1.0, "m": 1e-3} | {
+    f"{letter}{i}": float(base**power)
+    for power, letter in enumerate("KMGTPE", start=1)
+    for i, base in (("", 1000), ("i", 1024))
+}
+# What no node has, and what no task can do with.
+_MOST_CPU, _LEAST_CPU = 10_000.0, 0.001
+_MOST_BYTES, _LEAST_BYTES = float(2**50), float(2**24)
 
 # YAML reads `cpu: 2` as a number.
 Quantity = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
+
+
+def _cpu(value: str) -> str:
+    size = _size(_CPU, value)
+    if size is None or not _LEAST_CPU <= size <= _MOST_CPU:
+        raise ValueError(f"expected cores as 2, 0.5 or 500m, at least 1m and at most 10000, got {value}")
+    return value
+
+
+def _memory(value: str) -> str:
+    size = _size(_MEMORY, value)
+    if size is None or not _LEAST_BYTES <= size <= _MOST_BYTES:
+        raise ValueError(f"expected bytes as 8Gi or 512Mi, at least 16Mi and at most 1Pi, got {value}")
+    return value
+
+
+def _size(form: re.Pattern[str], value: str) -> float | None:
+    match = form.fullmatch(value)
+    return float(match["number"]) * _UNITS[match["unit"]] if match else None
+
+
 Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
 Variable = Annotated[str, Field(pattern=_VARIABLE)]
 
@@ -88,10 +117,10 @@ class TpuSliceConfig(Settings):
 class TaskConfig(Settings):
     """What a task asks of the cluster."""
 
-    cpu: Annotated[Quantity, Field(pattern=r"^\d+(\.\d+)?m?$")] | None = Field(
+    cpu: Annotated[Quantity, AfterValidator(_cpu)] | None = Field(
         None, description="cores, as 2 or 500m: requested, and the limit"
     )
-    memory: Annotated[Quantity, Field(pattern=r"^\d+(\.\d+)?([KMGTPE]i?)?$")] | None = Field(
+    memory: Annotated[Quantity, AfterValidator(_memory)] | None = Field(
         None, description="as 8Gi: requested, and the limit"
     )
     gpu: GpuConfig | None = None
@@ -100,7 +129,7 @@ class TaskConfig(Settings):
     tolerations: tuple[TolerationConfig, ...] = ()
     retries: NotNegative = Field(0, description="how often a task that failed is tried again")
     backoff_secs: Positive = Field(30, description="before the first time")
-    backoff_factor: Annotated[float, Field(ge=1.0)] = 2.0
+    backoff_factor: Annotated[Number, Field(ge=1.0, le=100.0)] = 2.0
     backoff_max_secs: Annotated[int, Field(ge=1, le=3600, strict=True)] = 3600
     timeout_secs: Positive | None = Field(None, description="a task that takes longer has failed")
     env: dict[Variable, str] = Field({}, description="environment variables, no secrets")
@@ -111,8 +140,7 @@ class TaskConfig(Settings):
         if self.gpu and self.tpu:
             raise ValueError("tpu: a task has GPUs or a TPU, got both: leave one out")
         for name, value in self.env.items():
-            # A path of a mounted file is none, such as that of GOOGLE_APPLICATION_CREDENTIALS.
-            if _SECRET_LIKE.search(name) and not value.startswith("/"):
+            if is_secret(name, value):
                 raise ValueError(
                     f"env.{name}: looks like a secret, and would stand in the compiled pipeline for all to "
                     f"read: give it by secrets, e.g. {{{name}: {{secret: NAME, key: KEY}}}}"

@@ -15,13 +15,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from components.disk_full import disk_full_error
 from components.errors import MiranteError, NotBlessedError, UsageError
+from components.os_errors import check_address_space, explain_os_error
+from components.redact import redact_values
 from pipeline import data
 from pipeline.config import Recipe
 from pipeline.console import quiet_libraries
@@ -29,6 +30,7 @@ from pipeline.execution import RunResult, prepare_data, run_nodes
 from pipeline.imports import without_collector
 from pipeline.metadata_store import sqlite_store
 from pipeline.nodes import node_ids
+from pipeline.recipe_yaml import write_yaml
 from schemas.curated import write_schema
 
 
@@ -104,12 +106,12 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
                 # An interrupt that came while C++ called back gets here as an error of the library's; that it
                 # came tells the timer that pipeline.cli sets.
                 secs_to_next, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-                error = KeyboardInterrupt() if secs_to_next else disk_full_error(e, written_to) or e
+                error = KeyboardInterrupt() if secs_to_next else explain_os_error(e, written_to) or e
             result.error = _said(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
-        error = error or disk_full_error(e, written_to) or e
+        error = error or explain_os_error(e, written_to) or e
         result.error = _said(error)
     return result, error
 
@@ -125,8 +127,9 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     folder = root / "runs" / result.run_id
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(
-        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+        write_yaml(redact_values(recipe.model_dump(mode="json"))), encoding="utf-8"
     )
+    check_address_space()
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
@@ -172,7 +175,7 @@ def _keep_result(root: Path, result: RunResult) -> None:
     temporary = folder / ".result.json"
     try:
         temporary.write_text(
-            json.dumps(dataclasses.asdict(result), indent=2, allow_nan=False), encoding="utf-8"
+            json.dumps(redact_values(dataclasses.asdict(result)), indent=2, allow_nan=False), encoding="utf-8"
         )
         temporary.replace(folder / "result.json")
     finally:

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import MiranteError, NotBlessedError, UsageError
+from components.os_errors import explain_os_error
+from components.redact import redact
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.imports import without_collector
 from pipeline.interrupts import interruptible
@@ -166,7 +168,7 @@ def ingest(
 
         about = {"span": str(examples.span)} if examples.span else {}
         seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
-        Path(view.path).write_text(mirror.shown(seen.html), encoding="utf-8")
+        Path(view.path).write_text(redact(mirror.shown(seen.html)), encoding="utf-8")
 
 
 def run_nodes(
@@ -229,7 +231,7 @@ def run_nodes(
         mirror.send(str(folder))  # what the Tuner found lies there too
         for name in names:
             seen = view_of(name, nodes.results[name].outputs, plan.class_names)
-            Path(views[name].path).write_text(mirror.shown(seen.html), encoding="utf-8")
+            Path(views[name].path).write_text(redact(mirror.shown(seen.html)), encoding="utf-8")
             for key, value in seen.metrics.items() if metrics is not None else ():
                 metrics.log_metric(key, value)
             if classification is not None and seen.confusion is not None:
@@ -257,7 +259,7 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
     # Before TensorFlow is loaded: its own chatter off, its quicker kernels on, as in `mirante run`.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    from pipeline.console import ConsoleHandler, make_console
+    from pipeline.console import ConsoleHandler, Redacted, make_console
 
     console = make_console(to_stderr=False, worded=mirror.shown)
     version = importlib.metadata.version("mirante")
@@ -266,6 +268,9 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
     own = logging.getLogger("mirante")
     own.setLevel(logging.INFO)
     handler = ConsoleHandler(console)
+    # What libraries print, and Python's tracebacks.
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Redacted(sys.stdout), Redacted(sys.stderr)  # type: ignore[assignment]
     own.addHandler(handler)
     own.propagate = False  # kfp's executor logs everything that reaches the root once more
     try:
@@ -278,10 +283,13 @@ def _told(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterato
         _fail(console, str(e), e.exit_code)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
         traceback.print_exc()
+        if explained := explain_os_error(e, [Path(pipeline_root)]):
+            _fail(console, f"{what}: {explained}", explained.exit_code)
         _fail(console, f"{what} failed: {type(e).__name__}: {e} (the whole story is above)", 1)
     else:
         console.print(f"{what}: done", markup=False, soft_wrap=True)
     finally:
+        sys.stdout, sys.stderr = streams
         own.removeHandler(handler)
         own.propagate = True
 

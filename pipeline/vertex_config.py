@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.config import Positive, Settings
+from components.config import Number, Positive, Settings
 from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
 
 # A folder of a bucket, or a bucket.
@@ -40,8 +40,8 @@ class AcceleratorConfig(Settings):
 class VertexTaskConfig(Settings):
     """What the task of a node asks for; Vertex finds a machine that has it."""
 
-    cpu: Annotated[float, Field(gt=0.0, le=416.0)] | None = Field(None, description="virtual CPUs")
-    memory_gb: Annotated[float, Field(gt=0.0, le=12000.0)] | None = Field(None, description="10^9 bytes")
+    cpu: Annotated[Number, Field(gt=0.0, le=416.0)] | None = Field(None, description="virtual CPUs")
+    memory_gb: Annotated[Number, Field(gt=0.0, le=12000.0)] | None = Field(None, description="10^9 bytes")
     accelerator: AcceleratorConfig | None = None
 
 

@@ -118,6 +118,10 @@ def broken_recipe(here: Path) -> None:
     (here / "mine.yaml").write_text("name: [mine\n")
 
 
+def a_key_twice(here: Path) -> None:
+    (here / "mine.yaml").write_text("name: mine\ntask: detection\nname: other\n")
+
+
 def text_file(here: Path) -> None:
     (here / "notes.txt").write_text("no archive\n")
 
@@ -384,6 +388,14 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "`--set` without a value": None,
     "unknown metric": None,
     "a metric of another task": None,
+    "a key that is there twice": a_key_twice,
+    "a number that is none": None,
+    "a number of no sense": None,
+    "a password in a recipe": None,
+    "a secret in a recipe's variables": None,
+    "a variable in a path that is not set": None,
+    "a task without cores": None,
+    "a package where no file can be": text_file,
     "shares that do not add up": None,
     "no recipe given": None,
     "unknown source": photos,

@@ -75,5 +75,5 @@ def test_what_is_not_installed_is_told_with_how_to_get_it(monkeypatch: pytest.Mo
         raise ModuleNotFoundError(f"No module named {'kfp.dsl'!r}", name="kfp.dsl")
 
     monkeypatch.setattr(checkout.importlib, "import_module", missing)
-    with pytest.raises(UsageError, match=r"needs the package kfp, .* pip install 'mirante\[kubeflow\]'"):
+    with pytest.raises(UsageError, match=r"needs the package kfp, .* pip install 'kfp>=2\.13' 'kfp-kub"):
         checkout.import_kubeflow("__init__")

@@ -177,9 +177,9 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     said = refusal(write_recipe(tmp_path), "training.epochs=0", "modell.name=lenet", "transform.width_px=-3")
     lines = said.splitlines()
     assert len(lines) == 4
-    assert lines[1].startswith("  - transform.width_px: ")
-    assert lines[2].startswith("  - training.epochs: ")
-    assert lines[3].startswith("  - unknown key 'modell': did you mean 'model'?")
+    assert lines[1].startswith("  - --set transform.width_px: ")
+    assert lines[2].startswith("  - --set training.epochs: ")
+    assert lines[3].startswith("  - --set modell.name: unknown key 'modell': did you mean 'model'?")
 
 
 # Scripts depend on these keys: a renamed one breaks them.
@@ -216,7 +216,7 @@ def test_a_weights_file_is_set_on_its_own(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"model\.weights: no such file"):
         load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
     weights.touch()
-    with pytest.raises(UsageError, match=r"\.yaml: model\.weights: .* cannot be read as an HDF5 file"):
+    with pytest.raises(UsageError, match=r"^--set model\.weights: .* cannot be read as an HDF5 file"):
         load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
     weights_file(weights, {"block_16_project": 160})
     recipe = load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
@@ -365,8 +365,8 @@ def test_colour_normalisations_need_colour(normalization: str) -> None:
 def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "work"
     (folder / "conf").mkdir(parents=True)
-    (folder / "w").mkdir()
-    weights_file(folder / "w" / "net.h5", {"block_16_project": 320})
+    (folder / "conf" / "w").mkdir()
+    weights_file(folder / "conf" / "w" / "net.h5", {"block_16_project": 320})
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     path = write_recipe(
@@ -377,9 +377,9 @@ def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         push={"destination": "~/models"},
     )
     recipe = load_recipe(os.path.relpath(path))
-    # From the folder where the command runs, not from the recipe's.
-    assert recipe.data.path == str(tmp_path / "photos")
-    assert recipe.model.weights == str(folder / "w/net.h5")
+    # From the recipe's folder, wherever the command runs.
+    assert recipe.data.path == str(folder / "photos")
+    assert recipe.model.weights == str(folder / "conf/w/net.h5")
     assert recipe.push.destination == str(tmp_path / "home/models")
 
 

@@ -126,12 +126,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, tracking: Any, expected: s
 
 @pytest.mark.parametrize("uri", ["https://me:s3cret@host/mlflow", "postgresql://me:s3cret@host:5432/runs"])
 def test_a_password_in_a_recipe_is_refused_and_not_shown(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(UsageError, match=r"a password for host stands in it.*MLFLOW_TRACKING_URI") as caught:
+    with pytest.raises(UsageError, match=r"a password stands in it.*MLFLOW_TRACKING_URI") as caught:
         load_recipe(write_recipe(tmp_path, {"mlflow": {"tracking_uri": uri}}))
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_database_is_looked_for_from_where_the_command_was_given(
+def test_a_database_is_looked_for_from_the_recipes_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -152,13 +152,14 @@ def test_a_database_is_looked_for_from_where_the_command_was_given(
         ({}, "loaded []"),
         (
             {"wandb": {}},
-            "training.tracking.wandb: wandb is not installed here: pip install 'mirante[wandb]', or set "
+            "training.tracking.wandb: wandb is not installed here: pip install 'wandb>=0.19', or set "
             "training.tracking.wandb=null",
         ),
         (
             {"mlflow": {}},
             "training.tracking.mlflow: mlflow, sqlalchemy, alembic is not installed here: "
-            "pip install 'mirante[mlflow]', or set training.tracking.mlflow=null",
+            "pip install 'alembic>=1.13' 'mlflow-skinny>=3' 'SQLAlchemy>=2', or set "
+            "training.tracking.mlflow=null",
         ),
     ],
 )

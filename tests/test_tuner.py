@@ -200,7 +200,7 @@ def test_values_of_a_file_come_before_the_recipe_and_after_set(tmp_path: Path) -
             "there is no field 'training.lerning_rate': did you mean 'training.learning",
         ),
         ("- 1", "expected lines like `training.learning_rate: 0.001`, got list"),
-        ("a: [", "cannot be read: while parsing"),
+        ("a: [", "cannot be read: line 1: expected the node"),
         ("model.dropout: 2", "digits.yaml with {file}: model.dropout: input should be less than 1, got 2"),
     ],
 )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.errors import DataRefusedError, MiranteError, UsageError
+from components.extras import install_command
 from components.ingest.files import displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
@@ -242,7 +243,7 @@ def _library() -> Any:
         import tensorflow_datasets
     except ImportError as error:
         raise UsageError(
-            f"The source tfds needs tensorflow_datasets ({error}): pip install mirante[tfds]."
+            f"The source tfds needs tensorflow_datasets ({error}): {install_command('tfds')}"
         ) from error
     return tensorflow_datasets
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from components.redact import redact
 from components.trainer.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -91,4 +92,4 @@ class Background:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {redact(text.splitlines()[0])[:300]}" if text else type(error).__name__

@@ -6,6 +6,7 @@ import importlib.util
 
 from components.config import TrackingConfig
 from components.errors import UsageError
+from components.extras import install_command
 
 # By setting: what is imported for it. MLflow keeps a local store by SQLAlchemy and Alembic, which
 # mlflow-skinny does not bring along.
@@ -25,7 +26,7 @@ def check_installed(config: TrackingConfig) -> None:
         if missing:
             raise UsageError(
                 f"training.tracking.{setting}: {', '.join(missing)} is not installed here: "
-                f"pip install 'mirante[{setting}]', or set training.tracking.{setting}=null"
+                f"{install_command(setting)}, or set training.tracking.{setting}=null"
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config import MlflowConfig
+from components.redact import check_address, redact
 from components.trainer.tracking import About
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class MlflowRun:
         self._metric, self._param = Metric, Param
         database = Path(folder, "mlflow.db").absolute()
         uri = config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+        check_address("MLFLOW_TRACKING_URI", uri)
         if uri.startswith("sqlite:///"):
             database = Path(uri[len("sqlite:///") :]).absolute()
             database.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ class MlflowRun:
         self._log_params({k: v for k, v in _flat(about.settings) if k not in run.data.params})
         # By name: the last step that there is a point of.
         self._last: dict[str, int] = {}
-        logger.info("MLflow: run %s of experiment %s in %s", self._run_id, config.experiment, _shown(uri))
+        logger.info("MLflow: run %s of experiment %s in %s", self._run_id, config.experiment, redact(uri))
 
     def _experiment(self, name: str, uri: str, database: Path) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -120,9 +122,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _shown(uri: str) -> str:
-    """The address without user and password, which the environment's may hold."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

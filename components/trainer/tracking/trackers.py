@@ -13,6 +13,7 @@ import numpy as np
 
 from components.config import MlflowConfig, TrackingConfig, TransformConfig, WandbConfig
 from components.errors import UsageError
+from components.redact import redact
 from components.trainer.pictures import grid
 from components.trainer.tracking import About, Tracker
 from components.trainer.tracking.background import Background
@@ -63,7 +64,9 @@ class Trackers:
             yield
         except Exception as e:  # noqa: BLE001 - whatever goes wrong there, the training goes on
             if what not in self._warned:
-                logger.warning("%s fails, the training goes on: %s: %s", what, type(e).__name__, e)
+                logger.warning(
+                    "%s fails, the training goes on: %s: %s", what, type(e).__name__, redact(str(e))
+                )
             self._warned.add(what)
 
     def _tell(self, call: Callable[[Tracker], None]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.config import WandbConfig
 from components.errors import MiranteError
+from components.redact import check_address, redact
 from components.trainer.tracking import About
 from components.trainer.tracking.background import CLOSE_SECS
 
@@ -36,7 +37,8 @@ def _reach(url: str) -> None:
         pass  # It answers.
     except OSError as e:
         raise MiranteError(
-            f"{url} cannot be reached ({e}): without a network take training.tracking.wandb.mode=offline"
+            f"{redact(url)} cannot be reached ({redact(str(e))}): without a network take "
+            "training.tracking.wandb.mode=offline"
         ) from e
 
 
@@ -61,7 +63,9 @@ class WandbRun:
             # without a connection keeps the process from ending.
             if wandb.api.api_key is None:
                 raise MiranteError("no key for W&B: set WANDB_API_KEY, or run `wandb login` once")
-            _reach(wandb.setup().settings.base_url)
+            base_url = wandb.setup().settings.base_url
+            check_address("WANDB_BASE_URL", base_url)
+            _reach(base_url)
         self._wandb = wandb
         os.makedirs(folder, exist_ok=True)
         self._run = wandb.init(
@@ -83,7 +87,7 @@ class WandbRun:
         )
         self._stages: set[str] = set()
         where = f"offline, {os.path.dirname(self._run.dir)}" if is_offline else self._run.url
-        logger.info("Weights & Biases: %s", where)
+        logger.info("Weights & Biases: %s", redact(str(where)))
 
     def _log(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
         if stage not in self._stages:

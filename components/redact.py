@@ -1,0 +1,208 @@
+"""Finds secrets in texts and takes them out: by name, by form and by value. No TensorFlow.
+
+A recipe that holds a secret is refused (`find_secret`), since recipes are kept with every run. All else that
+is written for people to read goes through `redact`: the console, logs, results, pages.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+MASK = "***"
+
+# Names of variables, of parameters in addresses, and of keys. In them a hyphen stands for an underscore.
+_SECRET_NAME = re.compile(
+    r"(PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS|_PWD|SECRETS?|TOKEN|CREDENTIALS?|(^|_)CREDS?|AUTH|AUTHORIZATION|"
+    r"(^|_)PAT|JWT|COOKIE|SIGNATURE|(^|_)SIG|(^|_)SAS|(^|_)DSN|CONN(ECTION)?_?STR(ING)?)(_|$)"
+    r"|KEYS?(_ID|_BASE64|_B64|_?\d+)?$",
+    re.I,
+)
+# They name a file or a socket, or something that everybody may know.
+_NAMES_A_PLACE = re.compile(
+    r"(_FILE|_PATH|_DIR|_SOCK|_SOCKET|^GOOGLE_APPLICATION_CREDENTIALS|PUBLIC_KEY|_TTL|_SECS|_TYPE)$", re.I
+)
+# Switches and small numbers under such a name are no secrets.
+_PLAIN_VALUE = re.compile(r"(true|false|yes|no|on|off|none|null|\d{1,3})?", re.I)
+# A name and its value, as in the query of an address, a connection string and an option.
+# The value is looked at and not passed over: there may be names in it again.
+_ASSIGNMENT = re.compile(
+    r"(?P<before>[?&]?)(?P<name>[A-Za-z][\w.-]*)(?:=|%3[Dd])['\"]?(?=(?P<value>[^\s&;,'\"<>)\]}]+))"
+)
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s'\"<>]+)")
+_BARE_USER_INFO = re.compile(
+    r"(?P<user>(?<![\w:/.+-])[\w.+-]+):(?P<password>[^\s'\"<>:/@][^\s'\"<>@]*)@(?!sha256:)(?=[A-Za-z0-9])"
+)
+# Keys that tell by themselves what they are.
+_KNOWN_FORM = re.compile(
+    r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|"
+    r"xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<=\bBearer )[\w.~+/=-]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
+)
+# Shorter values are words that stand anywhere.
+_LEAST_CHARS = 5
+# A user without a password that is as long as this is a token.
+_LEAST_CHARS_OF_A_TOKEN = 16
+# A recipe is refused for the value of a variable only where it cannot be a word.
+_LEAST_CHARS_IN_RECIPES = 8
+
+T = TypeVar("T")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a value under this name is taken for a secret."""
+    plain = name.replace("-", "_").replace(".", "_")
+    return bool(_SECRET_NAME.search(plain)) and not _NAMES_A_PLACE.search(plain)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether this value under this name is taken for a secret; switches and small numbers are not."""
+    return is_secret_name(name) and not _PLAIN_VALUE.fullmatch(value)
+
+
+def redact(text: str) -> str:
+    """Return a text with every secret in it replaced by three asterisks.
+
+    Secrets are what the environment holds under a secret's name, user and password of an address, parameters
+    of an address under a secret's name, and keys of a well-known form.
+    """
+    redacted, done = [], 0
+    for start, end in _spans(text, _known_values(_environment())):
+        redacted += [text[done:start], MASK]
+        done = end
+    return "".join([*redacted, text[done:]])
+
+
+def redact_values(value: T) -> T:
+    """Return a nested value of dicts and lists with `redact` done to every text in it."""
+    if isinstance(value, str):
+        return redact(value)  # type: ignore[return-value]
+    if isinstance(value, Mapping):
+        return {key: redact_values(item) for key, item in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list | tuple):
+        return type(value)(redact_values(item) for item in value)  # type: ignore[call-arg,return-value]
+    return value
+
+
+def redact_file(path: Path) -> None:
+    """Overwrite every secret in a file with as many asterisks; the file keeps its length.
+
+    For what libraries, C++ and other processes wrote to it without asking.
+    """
+    # Latin-1 has one character for each byte.
+    text = path.read_bytes().decode("latin-1")
+    known = [value.encode().decode("latin-1") for value in _known_values(_environment())]
+    if spans := _spans(text, known):
+        with path.open("r+b") as file:
+            for start, end in spans:
+                file.seek(start)
+                file.write(b"*" * (end - start))
+
+
+def find_secret(value: str) -> str | None:
+    """Return what kind of secret a text of a recipe holds, without telling it; None where there is none."""
+    for match in _ADDRESS.finditer(value):
+        scheme, rest = match["scheme"].lower(), match["rest"]
+        user, _, password = rest[: _user_info_length(rest)].partition(":")
+        if password or "/" in user:
+            return "a password"
+        if user and (scheme in ("http://", "https://") or len(user) >= _LEAST_CHARS_OF_A_TOKEN):
+            return "a user name, which may be a token"
+    for match in _ASSIGNMENT.finditer(value):
+        if _is_secret_assignment(match):
+            return f"a value for {match['name']}"
+    if _KNOWN_FORM.search(value):
+        return "a key"
+    for name, known in _named_secrets(os.environ):
+        if len(known) >= _LEAST_CHARS_IN_RECIPES and not known.isalpha() and known in value:
+            return f"the value of the environment variable {name}"
+    return None
+
+
+def check_address(name: str, address: str) -> None:
+    """Refuse an address whose password would be read as something else, and told in an error.
+
+    Raises:
+        ValueError: The password holds / # or ? as they are.
+    """
+    match = _ADDRESS.match(address)
+    if match and "@" not in _authority(match["rest"]) and _user_info_length(match["rest"]):
+        raise ValueError(f"{name}: a password with / # or ? in it; write them as %2F, %23 and %3F")
+
+
+def _authority(rest: str) -> str:
+    return re.split(r"[/?#]", rest, maxsplit=1)[0]
+
+
+def _user_info_length(rest: str) -> int:
+    """How many characters of an address, after ://, are user and password; all before the last @.
+
+    A host and its port, then a path with an @ in it, have neither. A port that is no number is a password.
+    """
+    authority = _authority(rest)
+    is_host = ":" not in authority or re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:]*)(:\d{0,5})?", authority)
+    return 0 if "@" not in authority and is_host else max(rest.rfind("@"), 0)
+
+
+def _spans(text: str, known: Iterable[str]) -> list[tuple[int, int]]:
+    """Return where secrets are in a text, in order, none overlapping another."""
+    found = [match.span() for value in known for match in re.finditer(re.escape(value), text)]
+    for match in _ADDRESS.finditer(text):
+        if length := _user_info_length(match["rest"]):
+            found.append((match.start("rest"), match.start("rest") + length))
+    found += [match.span("password") for match in _BARE_USER_INFO.finditer(text)]
+    found += [match.span("value") for match in _ASSIGNMENT.finditer(text) if _is_secret_assignment(match)]
+    found += [match.span() for match in _KNOWN_FORM.finditer(text)]
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _is_secret_assignment(match: re.Match[str]) -> bool:
+    name = match["name"].rpartition(".")[2]
+    if name.lower() in ("key", "keys", "auth") and not match["before"]:
+        return False  # an argument of some function
+    return is_secret(name, match["value"])
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    return tuple(os.environ.items())
+
+
+@functools.lru_cache(maxsize=4)
+def _known_values(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the secrets in the environment, as they are and with percent signs, the longest first."""
+    values = {
+        form
+        for _, value in _named_secrets(dict(environment))
+        for form in (value, urllib.parse.unquote(value), urllib.parse.quote(value, safe=""))
+        if len(form) >= _LEAST_CHARS
+    }
+    return tuple(sorted(values, key=len, reverse=True))
+
+
+def _named_secrets(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in environment.items():
+        value = value.strip()
+        is_path = value[:1] in ("/", "~") and os.path.exists(os.path.expanduser(value))
+        if is_secret(name, value) and not is_path:
+            yield name, value
+        for match in _ADDRESS.finditer(value):
+            user, _, password = match["rest"][: _user_info_length(match["rest"])].partition(":")
+            # A user without a password is a token, unless it is short.
+            if found := password or (user if len(user) >= _LEAST_CHARS_OF_A_TOKEN else ""):
+                yield name, found
+        if "://" in value or ";" in value:
+            for match in _ASSIGNMENT.finditer(value):
+                if _is_secret_assignment(match):
+                    yield name, match["value"]
