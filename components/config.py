@@ -124,7 +124,7 @@ class DataConfig(Settings):
         (), description="what the pushed model knows and a newer span need not have any more"
     )
     splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
-    split_names: dict[str, Literal["train", "eval", "test"]] = {}
+    split_names: dict[str, Literal["train", "eval", "test", "none"]] = {}
     shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = None
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
     resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None

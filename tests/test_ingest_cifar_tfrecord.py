@@ -110,6 +110,17 @@ def array_of(shape: tuple[int, ...]) -> bytes:
     return b"cnumpy\nndarray\n" + pickle.dumps((shape,), 0)[:-1] + b"R."
 
 
+# Instructions: an empty tuple, then 60 times a pair of what is there (PUT 0, GET 0, TUPLE2).
+NESTED = b")" + b"q\x00h\x00\x86" * 60
+
+
+def nested_as(key: bytes) -> bytes:
+    """A batch of two pictures of which this list holds what has no end."""
+    whole = pickle.dumps({name: value for name, value in batch([0, 1], 1).items() if name != key}, 2)
+    entry = b"U" + bytes([len(key)]) + key + b"]" + b"(" + NESTED + NESTED + b"e"
+    return whole[:-1] + entry + b"s."
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -118,13 +129,24 @@ def array_of(shape: tuple[int, ...]) -> bytes:
         (b"<!DOCTYPE html><html></html>", "a web page, not a pickle"),
         (pickle.dumps([1, 2]), "a pickled list, no batch of CIFAR"),
         (pickle.dumps({b"data": b"xyz", b"labels": []}), "'data' must be uint8"),
-        (pickle.dumps(batch([0, 1], 1) | {b"data": np.zeros((2, 3072), object)}), "'data' must be uint8"),
+        (
+            pickle.dumps(batch([0, 1], 1) | {b"data": np.zeros((2, 3072), object)}),
+            "an array of other values than numbers",
+        ),
         (pickle.dumps(batch([0, 1], 1) | {b"labels": [0]}), "2 pictures and 1 labels"),
         (pickle.dumps(batch([0, 3], 1)), "row 1: the label is 3, the meta file has 3 classes"),
         (pickle.dumps(batch([0, -1], 1)), "row 1: the label is -1"),
         # "put" into a slot of the memo: the unpickler written in C takes 32 GB for it.
         (b"\x80\x02}r\xff\xff\xff\x7f.", "'data' must be uint8"),
-        (array_of((1 << 40,)), "cut off or damaged, or no pickle"),
+        (array_of((1 << 40,)), "calls what is not there to be called; it was not run"),
+        # A key, a name and a label that are a tuple nested in itself 60 times: to hash it has no end.
+        (b"\x80\x02}" + NESTED + b"K\x01s.", "a dict with a key of the kind tuple"),
+        (nested_as(b"filenames"), "'filenames' must hold names"),
+        (nested_as(b"labels"), "row 0: the label is of the kind tuple"),
+        (b"\x80\x02\x8b\x00\x00\x00\x7f", r"no pickle \(instruction 0x8b\)"),
+        (b"\x80\x02\x8a\xff", "a number of 255 bytes"),
+        (b"I" + b"9" * 100_000 + b"\n.", "a number of 100000 letters"),
+        (b"\x80\x02" + b"K\x010" * 800_000 + b".", "a pickle of more than 1500000 instructions"),
         (b"\x80\x05\x8e" + struct.pack("<Q", 1 << 50) + b"x", "cut off or damaged, or no pickle"),
     ],
 )

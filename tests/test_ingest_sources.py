@@ -57,6 +57,11 @@ def rejects(output: Path) -> dict[str, str]:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
+def left_out(output: Path) -> dict[str, str]:
+    with (output / "left_out.csv").open(newline="", encoding="utf-8") as file:
+        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+
 def idx(*dimensions: int, data: bytes) -> bytes:
     return struct.pack(f">{1 + len(dimensions)}I", 0x800 + len(dimensions), *dimensions) + data
 
@@ -83,7 +88,7 @@ def test_the_names_of_the_sources() -> None:
 def test_folder_without_splits(tmp_path: Path) -> None:
     root = put(tmp_path / "in", "cats/1.png", "cats/2019/june/2.png", "train/3.png", "stray.png")
     put(root, ".hidden/x.png", "__MACOSX/cats/._1.png", "cats/Thumbs.db", "cats/.DS_Store")
-    (root / "cats" / "notes.txt").write_text("not a picture")
+    (root / "cats" / "notes").write_text("not a picture")
     (root / "cats" / "gone.png").symlink_to(root / "nothing")
     out = tmp_path / "out"
     assert found("folder", root, out, splits={"train": 1}) == {
@@ -93,7 +98,7 @@ def test_folder_without_splits(tmp_path: Path) -> None:
     }
     assert rejects(out) == {
         "cats/gone.png": "broken link",
-        "cats/notes.txt": "not an image file (JPEG, PNG, GIF, WebP, BMP, TIFF and PNM are read)",
+        "cats/notes": "not an image file (JPEG, PNG, GIF, WebP, BMP, TIFF and PNM are read)",
         "stray.png": "unlabelled: lies outside every class folder",
     }
 
@@ -119,9 +124,10 @@ def test_folder_with_splits_and_their_names(tmp_path: Path) -> None:
 def test_folder_wrapped_in_another_and_flat_split_folders(tmp_path: Path) -> None:
     root = put(tmp_path / "in", "PetImages/Cat/1.png", "PetImages/Dog/2.png", "readme.txt")
     assert {label for _, label in found("folder", root, tmp_path / "out").values()} == {"Cat", "Dog"}
-    assert list(rejects(tmp_path / "out")) == ["readme.txt"]
+    assert rejects(tmp_path / "out") == {}
+    assert left_out(tmp_path / "out") == {"readme.txt": "no image by its name: text"}
     flat = put(tmp_path / "flat", "train/1.png", "train/2.png")
-    with pytest.raises(DataRefusedError, match=r"2 of 2 inputs were rejected.*"):
+    with pytest.raises(DataRefusedError, match=r"its folders train are read as splits"):
         ingest("folder", flat, tmp_path / "out2", IngestOptions(workers=1))
 
 
@@ -159,7 +165,8 @@ def test_csv_looks_beside_then_below(tmp_path: Path) -> None:
         "3.png": "ambiguous: 2 files have this name, x/3.png and y/3.png among them (labels.csv line 4)",
         "x/4.png": "unlabelled: no class (labels.csv line 6)",
         "5.png": "no such file (labels.csv line 7)",
-        "../6.png": "the name leads out of the folder of its list (labels.csv line 8)",
+        "../6.png": "the name leads out of the folder of its list, and no file in that has this name "
+        "(labels.csv line 8)",
         "labels.csv line 10": "no file name (labels.csv line 10)",
     }
 
@@ -176,12 +183,12 @@ def test_two_csvs_beside_the_same_pictures(tmp_path: Path) -> None:
 def test_class_names_with_control_characters_are_rejected(tmp_path: Path) -> None:
     root = put(tmp_path / "in", "1.png", "2.png", "3.png")
     (root / "l.csv").write_text(
-        'filename,label\n1.png,"a\nb"\n2.png,ok\n3.png,"a\u2028b"\n', encoding="utf-8"
+        'filename,label\n1.png,"a\tb"\n2.png,ok\n3.png,"a\u2028b"\n', encoding="utf-8"
     )
     assert found("csv", root, tmp_path / "out", splits={"train": 1}) == {"2.png": ("train", "ok")}
     reasons = rejects(tmp_path / "out")
     assert list(reasons) == ["1.png", "3.png"]
-    assert reasons["1.png"].startswith(r"the class name 'a\nb' holds a control character")
+    assert reasons["1.png"].startswith(r"the class name 'a\tb' holds a control character")
     root = put(tmp_path / "folders", "cat\x07s/1.png", "dogs/2.png")
     assert list(found("folder", root, tmp_path / "out2")) == ["dogs/2.png"]
 
@@ -367,19 +374,19 @@ def test_archives_that_cannot_be_unpacked_are_refused(
         (gzip.BadGzipFile("CRC check failed"), r"damaged or cut off \(CRC"),
         (OSError("Invalid data stream"), r"damaged or cut off \(Invalid"),
     ):
-        monkeypatch.setattr(archive, "_members", lambda path, error=error: iter_failing(error))
+        monkeypatch.setattr(archive, "_members", lambda path, limit, error=error: iter_failing(error))
         with pytest.raises(DataRefusedError, match=expected):
             ingest("folder", sound, tmp_path / "out")
     monkeypatch.setattr(
-        archive, "_members", lambda path: iter_failing(OSError(errno.ENOSPC, "No space left"))
+        archive, "_members", lambda path, limit: iter_failing(OSError(errno.ENOSPC, "No space left"))
     )
     with pytest.raises(MiranteError, match="No space left") as caught:
         ingest("folder", sound, tmp_path / "out")
     assert not isinstance(caught.value, DataRefusedError)
 
 
-def iter_failing(error: OSError) -> Iterator[tuple[str, None]]:
-    yield "a", None
+def iter_failing(error: OSError) -> Iterator[tuple[str, int, None]]:
+    yield "a", 0, None
     raise error
 
 

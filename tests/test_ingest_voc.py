@@ -446,7 +446,10 @@ def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) ->
         tmp_path / "in", {"1.png": picture(), "1.xml": xml(CAT), "2.png": picture(), "2.xml": xml(DOG)}
     )
     result = ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
-    assert "1 pictures stand with several sets of boxes, identical to the byte." in result.warnings
+    assert (
+        "1 pictures stand with several sets of boxes, identical to the byte: 1.png = 2.png."
+        in result.warnings
+    )
 
 
 def test_input_that_is_of_another_kind(tmp_path: Path) -> None:

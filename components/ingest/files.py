@@ -6,12 +6,21 @@ import dataclasses
 import os
 import stat
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-# What operating systems and archivers leave behind. It is not data: it is neither read nor counted as
-# rejected.
-_LITTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db")
+from components.errors import DataRefusedError
+from components.ingest.left_out import litter_reason, no_image_reason
+
+# What a broken link leads to is known by its name alone: with one of these endings it is one image.
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico",
+)  # fmt: skip
+# Letters of some scripts are written with them.
+_JOINERS = ("\u200c", "\u200d")
+EMPTY_FOLDER = "an empty folder"
+LeftOutCallback = Callable[[str, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +45,21 @@ def displayed(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Return text on one line, control characters escaped: names may hold line breaks and terminal codes."""
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") and letter not in _JOINERS
+        else letter
+        for letter in text
+    )
+
+
+def composed(name: str) -> str:
+    """Return a name in the one form of Unicode (NFC) in which names are compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def label_of(name: str) -> str:
     """A class name in composed form (NFC): macOS spells accents in another way than other systems."""
     return unicodedata.normalize("NFC", name.strip())
@@ -48,19 +72,22 @@ def label_problem(label: str) -> str:
     return ""
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or was left by an operating system."""
-    return name.startswith(".") or name.lower() in _LITTER
-
-
-def walk(root: Path, without: Sequence[Path] = ()) -> Iterator[FileEntry]:
+def walk(
+    root: Path, without: Sequence[Path] = (), left_out: LeftOutCallback | None = None
+) -> Iterator[FileEntry]:
     """Every file below root, folder by folder in the order of names; links are followed, loops are not.
 
-    without: folders to leave out (OUTPUT, where that lies inside of INPUT); they need not exist.
+    Args:
+        root: The folder.
+        without: Folders to leave out (OUTPUT, where that lies inside of INPUT); they need not exist.
+        left_out: Is called with the path of what no source looks at, and the reason; folders end with "/".
+
+    Raises:
+        DataRefusedError: A folder, or a link that may lead to one, cannot be read.
     """
-    left_out = {_identity(os.fsencode(folder)) for folder in without if folder.exists()}
+    inner = {_identity(os.fsencode(folder)) for folder in without if folder.exists()}
     top = os.fsencode(root)
-    yield from _walk(top, b"", (_identity(top),), left_out)
+    yield from _walk(top, b"", (_identity(top),), inner, left_out or (lambda path, reason: None))
 
 
 def _identity(path: bytes) -> tuple[int, int]:
@@ -72,29 +99,48 @@ def _walk(
     folder: bytes,
     prefix: bytes,
     above: tuple[tuple[int, int], ...],
-    left_out: Collection[tuple[int, int]],
+    without: Collection[tuple[int, int]],
+    left_out: LeftOutCallback,
 ) -> Iterator[FileEntry]:
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
-    except PermissionError as error:
-        yield FileEntry(displayed(prefix), prefix, 0, 0, f"the folder cannot be read: {error.strerror}")
-        return
+    except OSError as error:
+        raise _unreadable(folder, f"the folder cannot be read: {error.strerror}") from error
+    if not entries and prefix:
+        left_out(displayed(prefix), EMPTY_FOLDER)
     for entry in entries:
         raw = prefix + entry.name
-        if is_litter(displayed(entry.name)):
+        path = displayed(raw)
+        litter = litter_reason(displayed(entry.name))
+        if litter:
+            left_out(f"{path}/" if entry.is_dir(follow_symlinks=False) else path, litter)
             continue
         try:
             status = entry.stat()
         except OSError as error:
-            reason = "broken link" if entry.is_symlink() else f"cannot be read: {error.strerror}"
-            yield FileEntry(displayed(raw), raw, 0, 0, reason)
+            why = "broken link" if entry.is_symlink() else f"cannot be read: {error.strerror}"
+            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and not _is_file_name(path)):
+                raise _unreadable(folder + b"/" + entry.name, why) from error
+            yield FileEntry(path, raw, 0, 0, why)
             continue
         if stat.S_ISDIR(status.st_mode):
-            identity = _identity(entry.path)
-            if identity not in above and identity not in left_out:
-                yield from _walk(entry.path, raw + b"/", (*above, identity), left_out)
+            identity = status.st_dev, status.st_ino
+            if identity not in above and identity not in without:
+                yield from _walk(entry.path, raw + b"/", (*above, identity), without, left_out)
         elif stat.S_ISREG(status.st_mode):
-            yield FileEntry(displayed(raw), raw, status.st_size, status.st_mtime_ns)
+            yield FileEntry(path, raw, status.st_size, status.st_mtime_ns)
         else:
-            yield FileEntry(displayed(raw), raw, 0, 0, "not a regular file")
+            yield FileEntry(path, raw, 0, 0, "not a regular file")
+
+
+def _is_file_name(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.lower().endswith(IMAGE_ENDINGS) or bool(no_image_reason(name))
+
+
+def _unreadable(path: bytes, why: str) -> DataRefusedError:
+    return DataRefusedError(
+        f"{printable(displayed(path))}: {why}: a folder that cannot be read may hold any number of images; "
+        "give the right to read it, mount what it leads to, or move it out of INPUT"
+    )

@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, MiranteError
 from components.ingest.boxes import Annotation
-from components.ingest.files import FileEntry, label_problem
+from components.ingest.files import FileEntry, composed, label_problem
 from schemas import features
 
 _SCHEMA = """
@@ -25,6 +25,9 @@ DROP TABLE IF EXISTS items;
 DROP TABLE IF EXISTS rejects;
 DROP TABLE IF EXISTS classes;
 DROP TABLE IF EXISTS used;
+DROP TABLE IF EXISTS left_out;
+DROP TABLE IF EXISTS warnings;
+DROP TABLE IF EXISTS looked_up;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
@@ -34,7 +37,14 @@ CREATE TABLE items (
 CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);
 CREATE TABLE classes (name TEXT PRIMARY KEY);
 CREATE TABLE used (path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE left_out (path TEXT, reason TEXT, is_input INTEGER);
+CREATE TABLE warnings (text TEXT PRIMARY KEY);
+CREATE TABLE looked_up (path TEXT, name TEXT, how TEXT, PRIMARY KEY (path, name)) WITHOUT ROWID;
 """
+
+
+# Of a class name that is a number.
+_MAX_DIGITS = 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +79,30 @@ class Reject:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """An input that is no image and is not meant to be one, and how that is seen; it is not rejected."""
+
+    path: str
+    reason: str
+
+
+Found = Item | Reject | LeftOut
+
+
 def _problem_of_labels(item: Item) -> str:
     """Why a class of the picture cannot be used; "" if all can."""
     if item.boxes is None:
         return label_problem(item.label)
     return next(filter(None, (label_problem(box.label) for box in item.boxes.boxes)), "")
+
+
+def sorted_classes(names: Iterable[str]) -> list[str]:
+    """Return class names in the order of their labels: by name, or by number where all are whole numbers."""
+    names = sorted(names)
+    if names and all(name.isascii() and name.isdigit() and len(name) <= _MAX_DIGITS for name in names):
+        return sorted(names, key=int)
+    return names
 
 
 def shape_text(shape: tuple[int, int, int] | None) -> str | None:
@@ -112,7 +141,7 @@ class Index:
             (
                 (
                     entry.path,
-                    entry.path.rpartition("/")[2],
+                    composed(entry.path.rpartition("/")[2]),
                     entry.raw,
                     entry.size_bytes,
                     entry.mtime_ns,
@@ -132,21 +161,37 @@ class Index:
             yield FileEntry(path, raw, size, mtime, problem)
 
     def files_named(self, name: str) -> list[FileEntry]:
-        """The files with this name, in whichever folders, sorted by path."""
+        """The files with this name, in whichever folders, sorted by path; in whichever form of Unicode."""
         rows = self.db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? ORDER BY path", (name,)
+            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? ORDER BY path",
+            (composed(name),),
         )
         return [FileEntry(*row) for row in rows]
+
+    def files_folded(self, name: str) -> list[FileEntry]:
+        """The files whose name is this, or is it without its ending, but for upper and lower case."""
+        self.db.create_function("fold", 1, str.casefold, deterministic=True)
+        self.db.execute("CREATE INDEX IF NOT EXISTS files_by_folded ON files (fold(name))")
+        key = composed(name).casefold()
+        rows = self.db.execute(
+            "SELECT path, raw, size, mtime, problem FROM files "
+            "WHERE fold(name) = ? OR (fold(name) > ? AND fold(name) < ?) ORDER BY path",
+            (key, f"{key}.", f"{key}/"),
+        )
+        entries = [FileEntry(*row) for row in rows]
+        names = [composed(entry.path.rpartition("/")[2]).casefold() for entry in entries]
+        return [e for e, own in zip(entries, names, strict=True) if key in (own, own.rpartition(".")[0])]
 
     def files_with_stem(self, stem: str) -> list[FileEntry]:
         """The files whose name without its ending is this, in whichever folders, sorted by path."""
         # "/" is the letter after ".": all names that begin with the stem and a dot.
+        stem = composed(stem)
         rows = self.db.execute(
             "SELECT path, raw, size, mtime, problem FROM files WHERE name > ? AND name < ? ORDER BY path",
             (f"{stem}.", f"{stem}/"),
         )
         entries = [FileEntry(*row) for row in rows]
-        return [one for one in entries if one.path.rpartition("/")[2].rpartition(".")[0] == stem]
+        return [one for one in entries if composed(one.path.rpartition("/")[2]).rpartition(".")[0] == stem]
 
     def set_origin(self, shown_input: str) -> None:
         """Says which INPUT it is about; what was remembered of another one is dropped."""
@@ -169,13 +214,15 @@ class Index:
         self.db.executemany("INSERT OR IGNORE INTO hashes VALUES (?, ?, ?, ?)", rows)
         self.db.commit()
 
-    def add(self, found: Iterable[Item | Reject]) -> int:
-        """Stores what a source found; returns how many inputs there are, rejected ones included."""
+    def add(self, found: Iterable[Found]) -> int:
+        """Stores what a source found; returns how many inputs there are, all that it gave."""
         count = 0
         for one in found:
             count += 1
             if isinstance(one, Reject):
                 self.reject(one.path, one.reason)
+            elif isinstance(one, LeftOut):
+                self.leave_out(one.path, one.reason, is_input=True)
             elif problem := _problem_of_labels(one):
                 self.reject(one.path, problem)
             else:
@@ -208,6 +255,12 @@ class Index:
         self.db.execute("DELETE FROM classes")
         self.db.executemany("INSERT INTO classes VALUES (?)", ((name,) for name in names))
 
+    def keep_order(self, former: list[str]) -> None:
+        """Keeps the order in which a former ingest had the same classes, where the data bring no list."""
+        listed = self.db.execute("SELECT 1 FROM classes LIMIT 1").fetchone()
+        if listed is None and former != self.class_names() and set(former) == set(self.class_names()):
+            self.set_class_names(former)
+
     def class_names(self) -> list[str]:
         """The classes, in the order of their labels."""
         listed = [name for (name,) in self.db.execute("SELECT name FROM classes ORDER BY rowid")]
@@ -221,7 +274,7 @@ class Index:
             )
         else:
             query = "SELECT DISTINCT label FROM items"
-        return sorted(name for (name,) in self.db.execute(query))
+        return sorted_classes(name for (name,) in self.db.execute(query))
 
     def task(self) -> str:
         """What the items are for, features.CLASSIFICATION or features.DETECTION; sources give one kind."""
@@ -239,6 +292,41 @@ class Index:
     def reject(self, path: str, reason: str, *, is_box: bool = False) -> None:
         """Notes an input that cannot be used: a picture, or a box of one that can."""
         self.db.execute("INSERT INTO rejects VALUES (?, ?, ?)", (path, reason, is_box))
+
+    def leave_out(self, path: str, reason: str, *, is_input: bool = False) -> None:
+        """Notes what is not read; is_input: the source counts it among its inputs."""
+        self.db.execute("INSERT INTO left_out VALUES (?, ?, ?)", (path, reason, is_input))
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """(path, reason) of what is not read, sorted."""
+        return list(self.db.execute("SELECT path, reason FROM left_out ORDER BY path, reason"))
+
+    def warn(self, text: str) -> None:
+        """Notes a sentence that the user is told at the end, once."""
+        self.db.execute("INSERT OR IGNORE INTO warnings VALUES (?)", (text,))
+
+    def warnings(self) -> list[str]:
+        """What `warn` was given, in its order."""
+        return [text for (text,) in self.db.execute("SELECT text FROM warnings ORDER BY rowid")]
+
+    def check_counts(self, listed: int) -> None:
+        """Raises MiranteError unless images, rejects and what is left out are what the input lists.
+
+        Args:
+            listed: How many images the input lists, whatever becomes of them.
+        """
+        query = (
+            "SELECT (SELECT count(*) FROM items WHERE rejected = 0), "
+            "(SELECT count(*) FROM rejects WHERE is_box = 0), "
+            "(SELECT count(*) FROM left_out WHERE is_input)"
+        )
+        images, rejected, left_out = self.db.execute(query).fetchone()
+        if images + rejected + left_out != listed:
+            raise MiranteError(
+                f"the counts do not add up: the input lists {listed}, and there are {images} images, "
+                f"{rejected} rejects and {left_out} left out. Nothing was published. That is a fault of "
+                "Mirante: report it with these numbers and the kind of the data"
+            )
 
     def drop_item(self, item_id: int, reason: str) -> None:
         """Takes an item that cannot be read out of the plan."""

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from schemas import features
 FORMAT_VERSION = 3
 INPUTS = "inputs.csv.gz"
 REJECTS = "rejects.csv"
+LEFT_OUT = "left_out.csv"
 
 # path, size in bytes, time of change in nanoseconds, hexadecimal SHA-256 ("" where it was not needed)
 InputRow = tuple[str, int, int, str]
@@ -79,6 +80,7 @@ class Manifest:
     cross_split_duplicates: different pictures that stand, identical to the byte, in two splits or more.
     input: absolute path of INPUT; "" for a source that brings its own data.
     task: "classification" or "detection". max_boxes: the largest number of boxes of one picture.
+    left_out: files and folders that were not read; left_out.csv has each.
     """
 
     version: int
@@ -93,6 +95,7 @@ class Manifest:
     input: str = ""
     task: str = features.CLASSIFICATION
     max_boxes: int = 0
+    left_out: int = 0
 
     def shards(self) -> Iterator[Shard]:
         """All shards of all splits."""
@@ -166,12 +169,21 @@ def write_manifest(output: Path, manifest: Manifest) -> None:
 
 
 def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
-    """rejects.csv: path,reason."""
+    """The bytes of rejects.csv and left_out.csv: path,reason."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "reason"))
     writer.writerows(rejects)
     return text.getvalue().encode("utf-8")
+
+
+def write_lists(output: Path, rejects: bytes, left_out: Sequence[tuple[str, str]]) -> None:
+    """Writes rejects.csv, and left_out.csv where there is anything to list in it."""
+    write_atomically(output / REJECTS, rejects)
+    if left_out:
+        write_atomically(output / LEFT_OUT, rejects_bytes(left_out))
+    else:
+        (output / LEFT_OUT).unlink(missing_ok=True)
 
 
 def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.errors import UsageError
 from components.ingest.readings import BOX_UNITS
+from components.ingest.splits import NO_SPLIT
 from schemas import features
 
 DEFAULT_SPLITS: Mapping[str, float] = {features.TRAIN: 0.8, features.EVAL: 0.1, features.TEST: 0.1}
@@ -23,6 +24,13 @@ DEFAULT_SPLITS: Mapping[str, float] = {features.TRAIN: 0.8, features.EVAL: 0.1, 
 # is 7.5 GB of pixels in a few hundred kilobytes. 100 million pixels (300 MB as RGB) lets through what the
 # largest cameras make in one shot and still fits beside the other workers.
 DEFAULT_MAX_PIXELS = 100_000_000
+
+# Option, the largest value, why.
+_LIMITS = (
+    ("shards", 99_999, "shard names have five digits"),
+    ("workers", 1024, "each is a process"),
+    ("resize_px", 65_535, "a JPEG's longest side"),
+)
 
 # Pillow refuses to open anything larger whatever is asked for: twice its own MAX_IMAGE_PIXELS.
 PILLOW_MAX_PIXELS = 178_956_970
@@ -35,7 +43,7 @@ class IngestOptions:
     splits: share of the pictures by split, each 0 .. 1, together 1. Splits that the data brings win over
         these (see components.ingest.splits).
     split_names: what the data's own split names mean, `{"validation": "test"}`; wins over
-        schemas.features.EVAL_SYNONYMS.
+        schemas.features.EVAL_SYNONYMS. "none": the name is no split's.
     shards: shards of every split; None means about 128 MiB of source bytes a shard, at least one.
     workers: worker processes; None means one for every core this process may use.
     resize_px: scale pictures down until their longest side is at most this; aspect ratio kept, never scaled
@@ -66,19 +74,15 @@ class IngestOptions:
     def __post_init__(self) -> None:
         _check_splits(self.splits)
         for name, split in self.split_names.items():
-            if split not in features.SPLITS:
+            if split not in (*features.SPLITS, NO_SPLIT):
                 raise UsageError(
                     f"split_names: {name!r} is to be read as {split!r}, expected one of "
-                    f"{', '.join(features.SPLITS)}{_nearest(split)}."
+                    f"{', '.join(features.SPLITS)}{_nearest(split)}, or {NO_SPLIT}: no split's name."
                 )
-        for name in ("shards", "workers", "resize_px"):
+        for name, most, why in _LIMITS:
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, got {value}.")
-        if self.shards is not None and self.shards > 99_999:
-            raise UsageError(
-                f"shards must be at most 99999 (shard names have five digits), got {self.shards}."
-            )
+            if value is not None and not 1 <= value <= most:
+                raise UsageError(f"{name}: expected a whole number from 1 to {most} ({why}), got {value}")
         if not 0 <= self.max_reject_share <= 1:
             raise UsageError(f"max_reject_share must be between 0 and 1, got {self.max_reject_share}.")
         if not 1 <= self.max_pixels <= PILLOW_MAX_PIXELS:
@@ -146,6 +150,7 @@ class IngestResult:
     splits: by split name, in the order of schemas.features.SPLITS; a split without a picture is left out.
     class_names: `image/class/label` is an index into it.
     rejected: inputs that could not be used; each has a row in rejects_file.
+    left_out: files and folders that are no images by their names; each has a row in left_out_file.
     unchanged: the inputs and options were those of the last ingest, nothing was done.
     """
 
@@ -156,3 +161,5 @@ class IngestResult:
     rejects_file: Path
     warnings: list[str]
     unchanged: bool
+    left_out: int
+    left_out_file: Path

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest.boxes import Annotation, BoxCounts
+from components.ingest.files import printable
 from components.ingest.index import Index
-from components.ingest.manifest import REJECTS, rejects_bytes, write_atomically
+from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan
 from components.ingest.readings import READINGS
@@ -24,6 +25,20 @@ _MOST, _MANY = 0.5, 0.2
 _NEARLY_ALL = 0.98
 # Boxes whose numbers are within this are no pixels, and boxes with larger numbers are no shares.
 _LARGEST_SHARE, _LEAST_PIXELS = 1.02, 2.0
+
+
+class TooManyRejectsError(DataRefusedError):
+    """Too few of the inputs can be used.
+
+    Attributes:
+        rejected: How many cannot.
+        rejects_file: The list of them.
+    """
+
+    def __init__(self, message: str, rejected: int, rejects_file: Path):
+        super().__init__(message)
+        self.rejected = rejected
+        self.rejects_file = rejects_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +61,18 @@ class Refusals:
         if accepted and rejected <= self.options.max_reject_share * total:
             return
         if not total:
-            write_atomically(self.output / REJECTS, rejects_bytes(()))
-            raise DataRefusedError(
-                f"{self.input}: no picture found for the source {self.source}. Is it the right folder? "
-                f"The sources are {', '.join(SOURCES)}."
+            write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
+            left_out = index.left_out()
+            reasons = "".join(
+                f"\n  {printable(path)}: {printable(reason)}" for path, reason in left_out[:_REASONS_SHOWN]
+            )
+            raise TooManyRejectsError(
+                f"{printable(str(self.input))}: no picture found for the source {self.source}. Is it the "
+                "right "
+                f"folder? The sources are {', '.join(SOURCES)}."
+                + (f"\n{len(left_out)} files and folders were left out:{reasons}" if left_out else ""),
+                0,
+                self.output / REJECTS,
             )
         if accepted:
             way_out = self._allow_more()
@@ -132,12 +155,15 @@ class Refusals:
         self, index: Index, what: str, reasons: Sequence[tuple[str, str]], way_out: str
     ) -> DataRefusedError:
         file = self.output / REJECTS
-        write_atomically(file, rejects_bytes(index.rejects()))
-        shown = "".join(f"\n  {path}: {reason}" for path, reason in reasons)
-        return DataRefusedError(
+        write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
+        shown = "".join(f"\n  {printable(path)}: {printable(reason)}" for path, reason in reasons)
+        return TooManyRejectsError(
             f"{what}allowed {self.options.max_reject_share:.1%}), no shards were published.{shown}\n"
-            f"All of them, with reasons, are in {file}. Correct or remove them and run the same command "
-            f"again. {way_out}"
+            f"All of them, with reasons, are in {printable(str(file))}. Correct or remove them and run the "
+            "same command "
+            f"again. {way_out}",
+            index.count_rejects(),
+            file,
         )
 
     def _allow_more(self) -> str:

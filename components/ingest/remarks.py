@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import collections
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from components.ingest.boxes import BoxCounts
-from components.ingest.manifest import Split
+from components.ingest.files import EMPTY_FOLDER, printable
+from components.ingest.index import Index
+from components.ingest.manifest import LEFT_OUT, Split
 from components.ingest.plan import Plan
+from components.ingest.sources import SourceContext
 from schemas import features
 
 _NAMES_SHOWN = 5
+_COPIES_LETTERS = 300
+_NUMBER = re.compile(r"\d+(\.0*)?$")
 
 
-def remarks(plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[str]:
+def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[str]:
     """One sentence for everything that is odd about the data; boxes: of all splits."""
-    found = []
+    found = [*index.warnings(), *_about_left_out(index)]
     if features.TRAIN not in splits:
         found.append(f"There is no {features.TRAIN} split: nothing can be trained on this data.")
     if len(plan.class_names) == 1 and plan.task == features.CLASSIFICATION:
@@ -28,25 +36,101 @@ def remarks(plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[s
     if plan.cross_split_duplicates:
         found.append(
             f"{plan.cross_split_duplicates} pictures stand in more than one split, identical to the byte: "
-            "what is "
-            "measured on them is too good."
+            f"what is measured on them is too good: {_copies(index, 'split')}."
         )
     if plan.label_conflicts:
-        how = "with several sets of boxes" if plan.task == features.DETECTION else "under more than one class"
-        found.append(f"{plan.label_conflicts} pictures stand {how}, identical to the byte.")
+        detection = plan.task == features.DETECTION
+        how = "with several sets of boxes" if detection else "under more than one class"
+        found.append(
+            f"{plan.label_conflicts} pictures stand {how}, identical to the byte: "
+            f"{_copies(index, 'boxes' if detection else 'label')}."
+        )
     if plan.copies.originals:
         found.append(
             f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
             "their names, x.rf.HASH.jpg): those of one original are carved out of train together."
         )
     found += _about_boxes(boxes)
+    found += _about_names(plan.class_names)
+    return found
+
+
+def note_unused_split_names(context: SourceContext) -> None:
+    """Warns about each key of split_names that nothing in the data is called."""
+    unused = context.unused_split_names()
+    if unused:
+        context.index.warn(
+            f"split_names: nothing in the data is called {_shown(unused)}; correct the name, or leave it out."
+        )
+
+
+def _about_left_out(index: Index) -> list[str]:
+    endings: collections.Counter[str] = collections.Counter()
+    empty: list[str] = []
+    for path, reason in index.left_out():
+        if reason.startswith("no image"):
+            name = path.rpartition("/")[2]
+            endings[os.path.splitext(name)[1].lower() or name] += 1
+        elif reason == EMPTY_FOLDER:
+            empty.append(path)
+    found = []
+    if endings:
+        kinds = ", ".join(
+            f"{printable(ending)} {count}" for ending, count in endings.most_common(_NAMES_SHOWN)
+        )
+        found.append(
+            f"{endings.total()} files are no images by their names and were left out ({kinds}); {LEFT_OUT} "
+            "lists them."
+        )
+    if empty:
+        found.append(f"{len(empty)} folders are empty: {_shown(empty)}.")
+    return found
+
+
+def _about_names(class_names: Sequence[str]) -> list[str]:
+    """Classes that may be one, and classes that may be several."""
+    found = []
     twins: dict[str, list[str]] = {}
-    for class_name in plan.class_names:
-        twins.setdefault(class_name.casefold(), []).append(class_name)
+    for class_name in class_names:
+        twins.setdefault(_plain(class_name), []).append(class_name)
     for same in twins.values():
         if len(same) > 1:
-            found.append(f"Classes whose names differ only in upper and lower case: {_shown(same)}.")
+            found.append(
+                "Classes whose names differ only in upper and lower case, spaces, or how a number is "
+                "written: "
+                f"{_shown(map(repr, same))}."
+            )
+    known = set(class_names)
+    several = [name for name in class_names if len(words := _words(name)) > 1 and known.issuperset(words)]
+    if several:
+        found.append(
+            f"{len(several)} class names are made of other classes' names ({_shown(map(repr, several))}): "
+            "are "
+            "these several labels of one image? Each combination is a class of its own here, and images of "
+            "several classes cannot be learned as such."
+        )
     return found
+
+
+def _plain(name: str) -> str:
+    """A class name without what may be there by accident: 'Cat', 'cat ' and 'c at', or '1' and '1.0'."""
+    plain = re.sub(r"[\s_]+", "", name.casefold())
+    return re.sub(r"^0+(?=\d)", "", re.sub(r"\.0*$", "", plain)) if _NUMBER.match(plain) else plain
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\s,;|+&]+", name) if word]
+
+
+def _copies(index: Index, column: str) -> str:
+    """The first copies of pictures that have several values in the column, with these values."""
+    shown = "path" if column == "boxes" else f"path || ' (' || {column} || ')'"
+    groups = index.db.execute(
+        f"SELECT group_concat({shown}, ' = ') FROM (SELECT hash, path, split, label, boxes FROM items ORDER "
+        "BY "
+        f"hash, path) GROUP BY hash HAVING min({column}) < max({column}) LIMIT {_NAMES_SHOWN}"
+    )
+    return "; ".join(printable(text)[:_COPIES_LETTERS] for (text,) in groups)
 
 
 def _about_boxes(boxes: BoxCounts) -> list[str]:
@@ -79,6 +163,7 @@ def _about_boxes(boxes: BoxCounts) -> list[str]:
     return found
 
 
-def _shown(names: list[str]) -> str:
+def _shown(names: Iterable[str]) -> str:
+    names = list(names)
     more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(printable, names[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")

@@ -19,6 +19,7 @@ from components.ingest.files import FileEntry, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import (
     FORMAT_VERSION,
+    LEFT_OUT,
     REJECTS,
     InputRow,
     Manifest,
@@ -27,16 +28,17 @@ from components.ingest.manifest import (
     read_inputs,
     read_manifest,
     rejects_bytes,
-    write_atomically,
     write_inputs,
+    write_lists,
     write_manifest,
 )
 from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.passes import Progress, hash_all, write_all
 from components.ingest.plan import Plan, make_plan
 from components.ingest.refusals import Refusals
-from components.ingest.remarks import remarks
+from components.ingest.remarks import note_unused_split_names, remarks
 from components.ingest.sources import Source, SourceContext, source_named
+from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
 from schemas import features
@@ -97,6 +99,8 @@ class _Run:
         self.progress = progress
         self.workers = options.workers or usable_cores()
         self._refusals = Refusals(source, self.input, output, options)
+        # How many images the input lists, known when they have been found.
+        self._listed = 0
 
     def result(self) -> IngestResult:
         was_killed = self.staging.exists()
@@ -131,6 +135,7 @@ class _Run:
                 self._refusals.too_many(index)
                 hash_all(index, pool, self.progress)
                 self._refusals.too_many(index)
+                index.keep_order(former.class_names if former is not None else [])
                 plan = make_plan(index, self.options)
                 self._refusals.no_boxes(plan)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
@@ -158,7 +163,7 @@ class _Run:
         self.progress("find", 0, 0)
         scratch = self.staging / "scratch"
         scratch.mkdir(exist_ok=True)
-        root = scratch
+        root, repeated = scratch, list[str]()
         index.set_origin(self.shown_input)
         if self.input is not None:
             if self.input.is_dir():
@@ -166,8 +171,10 @@ class _Run:
             elif self._is_own_file():
                 root = self.source.root_of(self.input)
             else:
-                root = unpack(self.input, self.staging / "unpacked")
-            index.add_files(walk(root, without=self.without))
+                root, repeated, litter = unpack(self.input, self.staging / "unpacked")
+                for path, reason in litter:
+                    index.leave_out(path, reason)
+            index.add_files(walk(root, self.without, index.leave_out))
             known = former is not None and former.input == self.shown_input
             index.remember_hashes(
                 (path, size, mtime, bytes.fromhex(sha256))
@@ -185,6 +192,13 @@ class _Run:
             box_units=self.options.box_units,
         )
         found = index.add(self.source.find(context))
+        conclude_lookups(index)
+        note_unused_split_names(context)
+        self._listed = sum(context.announced) if context.announced else found
+        for path in repeated:
+            index.reject(path, "the archive holds this name several times: the last one was read")
+        self._listed += len(repeated)
+        index.check_counts(self._listed)
         self.progress("find", found, found)
         self._refusals.wrong_units(index)
         self._refusals.label_map_without_boxes(index)
@@ -195,7 +209,8 @@ class _Run:
         )  # fmt: skip
 
     def _publish(self, index: Index, plan: Plan, shards: dict[str, Shard], boxes: BoxCounts) -> Manifest:
-        rejects = rejects_bytes(index.rejects())
+        index.check_counts(self._listed)
+        rejects, left_out = rejects_bytes(index.rejects()), index.left_out()
         splits = _splits(index, plan, shards)
         manifest = Manifest(
             version=FORMAT_VERSION,
@@ -206,10 +221,11 @@ class _Run:
             rejected=index.count_rejects(),
             rejects_sha256=hashlib.sha256(rejects).hexdigest(),
             cross_split_duplicates=plan.cross_split_duplicates,
-            warnings=remarks(plan, splits, boxes),
+            warnings=remarks(index, plan, splits, boxes),
             input=self.shown_input,
             task=plan.task,
             max_boxes=boxes.most,
+            left_out=len(left_out),
         )
         for shard in manifest.shards():
             assert shard.records == sum(s.records for s in plan.shards if s.name == shard.name) - len(
@@ -218,7 +234,7 @@ class _Run:
         staging_folder.publish_shards(
             self.staging, self.output, [shard for shard in plan.shards if shard.split in splits]
         )
-        write_atomically(self.output / REJECTS, rejects)
+        write_lists(self.output, rejects, left_out)
         write_inputs(self.output, self._input_rows(index))
         write_manifest(self.output, manifest)
         staging_folder.sync_folder(self.output)
@@ -258,7 +274,7 @@ class _Run:
         entries: Iterator[FileEntry] = iter(())
         if self.input is not None and self._has_many_inputs():
             root = self.input if self.input.is_dir() else self.source.root_of(self.input)
-            entries = walk(root, without=self.without)
+            entries = walk(root, self.without)
         else:
             entries = (FileEntry(path, b"", size, mtime) for path, size, mtime, _ in self._single_input())
         for entry, row in itertools.zip_longest(entries, read_inputs(self.output)):
@@ -278,6 +294,8 @@ class _Run:
             rejects_file=self.output / REJECTS,
             warnings=manifest.warnings,
             unchanged=unchanged,
+            left_out=manifest.left_out,
+            left_out_file=self.output / LEFT_OUT,
         )
 
 

@@ -30,17 +30,19 @@ _SYNONYMS: Mapping[str, str] = {
     "testing": features.TEST,
 }
 _HASH_RANGE = 2**64
+# In `split_names`: the name is no split's, though it looks like one.
+NO_SPLIT = "none"
 
 
 def split_named(name: str, split_names: Mapping[str, str]) -> str | None:
     """The split that the data calls name (case does not matter), None if name is no split's.
 
-    split_names wins over the usual names.
+    split_names wins over the usual names; NO_SPLIT there says that the name is no split's.
     """
     wanted = name.strip().lower()
     for own, split in split_names.items():
         if own.strip().lower() == wanted:
-            return split
+            return None if split == NO_SPLIT else split
     return _SYNONYMS.get(wanted)
 
 

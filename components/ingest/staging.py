@@ -14,14 +14,14 @@ from pathlib import Path
 
 from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest.boxes import BoxCounts
-from components.ingest.manifest import INPUTS, REJECTS, Shard, read_manifest
+from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest
 from components.ingest.plan import PlannedShard
 from components.ingest.work import PartResult
 from schemas import features
 
 STAGING = ".ingest"
 SHARD_NAME = re.compile(rf"^({'|'.join(features.SPLITS)})-\d{{5}}-of-\d{{5}}$")
-_OURS = (STAGING, REJECTS, INPUTS, features.MANIFEST)
+_OURS = (STAGING, REJECTS, LEFT_OUT, INPUTS, features.MANIFEST)
 _COPY_BYTES = 1 << 20
 
 

@@ -2,14 +2,16 @@
 
 The module has one function,
 
-    find(context: SourceContext) -> Iterator[Item | Reject]
+    find(context: SourceContext) -> Iterator[Item | Reject | LeftOut]
 
 which names every input picture once, without decoding any: an Item says in which file its bytes lie (a whole
 encoded file, or an encoded picture or raw uint8 pixels at an offset), its class or its boxes, and its split
-if the data brings one. What cannot be used is a Reject with the reason. Data with a list of classes gives it
-to `context.index`; names of boxes' classes go through `context.label_map()`. An input that makes no sense as
-a whole raises UsageError (not this kind of data) or DataRefusedError (damaged). Hashing, splitting, decoding
-and writing are not a source's business.
+if the data brings one. What cannot be used is a Reject with the reason, what is not meant to be an image a
+LeftOut. A source that knows how many inputs there are, by a header or by counting lines, says so by
+`context.announce`: ingest ends with an error where that many do not come out. Data with a list of classes
+gives it to `context.index`; names of boxes' classes go through `context.label_map()`. An input that makes no
+sense as a whole raises UsageError (not this kind of data) or DataRefusedError (damaged). Hashing, splitting,
+decoding and writing are not a source's business.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from components.errors import UsageError
-from components.ingest.index import Index, Item, Reject
+from components.ingest.index import Found, Index
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import CORNERS, LENGTHS, SHARES, SWAPPED
 from components.ingest.splits import split_named
@@ -41,6 +43,7 @@ class SourceContext:
     scratch: a folder that lasts until the shards are published, for raw pixels that lie in no file as they
         are.
     given_label_map, box_units: see IngestOptions.
+    announced: what `announce` was told. names_asked: what `split_named` was asked for, in lower case.
     """
 
     root: Path
@@ -51,6 +54,16 @@ class SourceContext:
     scratch: Path
     given_label_map: Path | None = None
     box_units: str | None = None
+    announced: list[int] = dataclasses.field(default_factory=list)
+    names_asked: set[str] = dataclasses.field(default_factory=set)
+
+    def announce(self, inputs: int) -> None:
+        """Says that the data list this many inputs (more, where it was called before)."""
+        self.announced.append(inputs)
+
+    def unused_split_names(self) -> list[str]:
+        """The keys of `split_names` that stand for nothing in the data."""
+        return [name for name in self.split_names if name.strip().lower() not in self.names_asked]
 
     def label_map(self) -> LabelMap | None:
         """The label map that was given, else the only one that lies in INPUT, else None.
@@ -68,6 +81,7 @@ class SourceContext:
 
     def split_named(self, name: str) -> str | None:
         """See components.ingest.splits.split_named."""
+        self.names_asked.add(name.strip().lower())
         return split_named(name, self.split_names)
 
     def absolute(self, raw: bytes) -> bytes:
@@ -99,9 +113,9 @@ class Source:
         """The folder whose files are looked at where INPUT is a file that the source reads itself."""
         return file.parent.parent if file.parent.name.lower() == self.beside else file.parent
 
-    def find(self, context: SourceContext) -> Iterator[Item | Reject]:
+    def find(self, context: SourceContext) -> Iterator[Found]:
         """See the module's docstring."""
-        find: Callable[[SourceContext], Iterator[Item | Reject]] = importlib.import_module(self.module).find
+        find: Callable[[SourceContext], Iterator[Found]] = importlib.import_module(self.module).find
         return find(context)
 
     def is_name(self, given: str) -> bool:

@@ -5,15 +5,12 @@ batches.meta; CIFAR-100 has train, test and meta, and its fine labels are the cl
 `data`, uint8 [N, 3072] (32 x 32 red values row by row, then green, then blue), `labels` or `fine_labels`, int
 [N], and `filenames`, str [N]; the meta file has `label_names` or `fine_label_names`.
 
-A pickle is a program. These are read by an unpickler that can call nothing but NumPy's way to an array, in a
-version of its own that builds a plain one.
+A pickle is a program: these are read by components.ingest.sources.cifar_pickle, which runs none.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +23,7 @@ from components.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
+from components.ingest.sources.cifar_pickle import load_plain
 from schemas import features
 
 _HEIGHT_PX = _WIDTH_PX = 32
@@ -52,6 +50,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     for number, entry in enumerate(batches):
         values, shown = _load(context, entry)
         pixels, labels, names = _batch(values, shown, len(class_names))
+        context.announce(len(pixels))
         images = pixels.reshape(-1, _CHANNELS, _HEIGHT_PX, _WIDTH_PX).transpose(0, 2, 3, 1)
         file = context.scratch / f"cifar-{number}.raw"
         file.write_bytes(images.tobytes())
@@ -109,6 +108,8 @@ def _class_names(context: SourceContext, meta: FileEntry) -> list[str]:
     names = values.get(key)
     if not isinstance(names, list) or not names:
         raise DataRefusedError(f"{shown}: no list {key!r} in it; it is no meta file of CIFAR. Get it again.")
+    if not all(isinstance(name, (bytes, str)) for name in names):
+        raise DataRefusedError(f"{shown}: {key!r} must hold names, and holds something else. Get it again.")
     return [label_of(_text(name)) for name in names]
 
 
@@ -124,23 +125,35 @@ def _batch(
             "Get it again."
         )
     labels = next((values[key] for key in _LABELS if key in values), None)
-    if not isinstance(labels, (list, np.ndarray)) or len(labels) != len(pixels):
-        many = len(labels) if isinstance(labels, (list, np.ndarray)) else "no"
+    if isinstance(labels, np.ndarray):
+        labels = labels.ravel().tolist() if labels.dtype.kind in "iu" else None
+    if not isinstance(labels, list) or len(labels) != len(pixels):
+        many = len(labels) if isinstance(labels, list) else "no"
         raise DataRefusedError(f"{shown}: {len(pixels)} pictures and {many} labels. Get it again.")
     labels = list(labels)
     for row, label in enumerate(labels):
         if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
+            # What it is may be nested so deeply that to print it takes for ever.
+            told = (
+                int(label) if isinstance(label, (int, np.integer)) else f"of the kind {type(label).__name__}"
+            )
             raise DataRefusedError(
-                f"{shown}, row {row}: the label is {label!r}, the meta file has {classes} classes. "
+                f"{shown}, row {row}: the label is {told}, the meta file has {classes} classes. "
                 "Get both from the same place."
             )
     names = values.get("filenames")
-    usable = isinstance(names, list) and len(names) == len(pixels)
-    return pixels, labels, [_text(name) for name in names] if usable and names else []
+    if not isinstance(names, list) or len(names) != len(pixels):
+        return pixels, labels, []
+    if not all(isinstance(name, (bytes, str)) for name in names):
+        raise DataRefusedError(
+            f"{shown}: 'filenames' must hold names, and holds something else. Get it again."
+        )
+    return pixels, labels, [_text(name) for name in names]
 
 
-def _text(value: object) -> str:
-    return displayed(value) if isinstance(value, bytes) else str(value)
+def _text(value: bytes | str) -> str:
+    """A name as text that can be written as UTF-8."""
+    return displayed(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass"))
 
 
 def _load(context: SourceContext, entry: FileEntry) -> tuple[dict[str, Any], str]:
@@ -156,51 +169,9 @@ def _load(context: SourceContext, entry: FileEntry) -> tuple[dict[str, Any], str
             f"{shown}: a web page, not a pickle: the download was answered with it. Get it again."
         )
     try:
-        values = _Unpickler(io.BytesIO(data), encoding="bytes").load()
+        values = load_plain(data)
     except DataRefusedError as error:
         raise DataRefusedError(f"{shown}: {error}") from error
-    except Exception as error:  # a broken program can fail in any way
-        raise DataRefusedError(
-            f"{shown}: cut off or damaged, or no pickle ({type(error).__name__}: {error}); get it again."
-        ) from error
     if not isinstance(values, dict):
         raise DataRefusedError(f"{shown}: a pickled {type(values).__name__}, no batch of CIFAR.")
-    return {_text(key): value for key, value in values.items()}, shown
-
-
-# Stands for the class: a pickle that calls it could have any amount of memory.
-_PLAIN_ARRAY = "numpy.ndarray"
-
-
-def _empty_array(subtype: object, shape: object, typecode: object) -> npt.NDArray[Any]:
-    """In place of NumPy's _reconstruct; what the array really is comes after it, with as many bytes."""
-    if subtype != _PLAIN_ARRAY:
-        raise DataRefusedError(f"it holds an array of the kind {subtype!r}")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """In place of codecs.encode, by which Python 3 pickles bytes for Python 2."""
-    if encoding != "latin1":
-        raise DataRefusedError(f"it holds text in the encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
-    ("numpy", "ndarray"): _PLAIN_ARRAY,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _encode,
-}
-
-
-# The one written in Python: the other can be made to take gigabytes of memory by a few bytes.
-class _Unpickler(pickle._Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Raises DataRefusedError for everything that CIFAR's files do not need."""
-        if (module, name) not in _ALLOWED:
-            raise DataRefusedError(
-                f"a pickle that wants to run {module}.{name}, which no CIFAR batch does. It was not run. "
-                "Do not use this file: get the official one."
-            )
-        return _ALLOWED[module, name]
+    return {_text(key): value for key, value in values.items() if isinstance(key, (bytes, str))}, shown

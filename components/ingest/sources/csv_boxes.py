@@ -47,7 +47,7 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
             size: Size | None
             box: Box | str | None
             try:
-                size, box = _read(table, row)
+                size, box = (None, row.problem) if row.problem else _read(table, row)
             except ValueError as error:
                 size, box = None, str(error)
             told = gathered.told(key)

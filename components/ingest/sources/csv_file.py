@@ -14,14 +14,14 @@ test_labels.csv.
 
 A name is looked up beside the CSV, then in the folders below it: `Image_1.jpg` finds `train/Image_1.jpg`. One
 that fits several files is a reject, so is one that fits none. Every row gives a record, also one that repeats
-another.
+another. A row is one line: a quote that is not closed in its line would swallow the rows after it, so such a
+list is refused. A row with more or fewer fields than the first line names is a reject.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,11 +45,17 @@ _LETTERS = re.compile(r"[A-Za-z]+")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of a CSV. cells: by column. where: file and line, for messages. split: None if it tells none."""
+    """A row of a CSV.
+
+    cells: by column. where: file and line, for messages. split: None if it tells none.
+    problem: why it cannot be read, "" if it can; cells are then empty but for the file's name, if that is
+        known.
+    """
 
     cells: dict[str, str]
     where: str
     split: str | None
+    problem: str = ""
 
 
 class Table:
@@ -61,10 +67,16 @@ class Table:
     def __init__(self, context: SourceContext, path: Path, split: str | None) -> None:
         self.path = path
         self._context, self._split = context, split
-        text = _text(path)
-        delimiter = max(_DELIMITERS, key=text.partition("\n")[0].count)
-        self._rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        self.header = [column.strip().lower() for column in next(self._rows, [])]
+        lines = re.split(r"\r\n|\r|\n", _text(path))
+        first = next((line for line in lines if line.strip()), "")
+        self._delimiter = max(_DELIMITERS, key=first.count)
+        self._rows = self._parse(lines)
+        header = [column.strip().lower() for column in next(self._rows, (0, []))[1]]
+        while header and not header[-1]:
+            header.pop()
+        self.header = header
+        # Counted without the parser, and checked against what it gives.
+        self.count = max(0, sum(not self._is_blank(line) for line in lines) - 1)
         self.name_column = self._column(FILE_COLUMNS, "the file's name")
         self.label_column = self._column(LABEL_COLUMNS, "the class")
         found = [column for column in BOX_COLUMNS if column in self.header]
@@ -76,27 +88,70 @@ class Table:
         self.has_boxes = bool(found)
 
     def rows(self) -> Iterator[Row]:
-        """All rows that are not empty."""
+        """All rows that are not empty, each of one line.
+
+        Raises:
+            UsageError: A split that is not known.
+            DataRefusedError: A line that is no CSV, or in which a quote opens and does not close.
+        """
         split_column = next((column for column in SPLIT_COLUMNS if column in self.header), None)
-        try:
-            for row in self._rows:
-                cells = [cell.strip() for cell in row]
-                if not any(cells):
-                    continue
-                cells += [""] * (len(self.header) - len(cells))
-                by_column = dict(zip(reversed(self.header), reversed(cells[: len(self.header)]), strict=True))
-                brought = by_column[split_column] if split_column is not None else ""
-                split = self._context.split_named(brought) if brought else self._split
-                if brought and split is None:
-                    raise UsageError(
-                        f"{self.path}, line {self._rows.line_num}: unknown split {brought!r}. Say which "
-                        f"one it is, e.g. --split-names {brought}=test."
-                    )
-                yield Row(by_column, f"{self.path.name} line {self._rows.line_num}", split)
-        except csv.Error as error:
-            raise DataRefusedError(
-                f"{self.path}, line {self._rows.line_num}: not valid CSV ({error}); correct that line."
-            ) from error
+        for line, read in self._rows:
+            cells = [cell.strip() for cell in read]
+            where = f"{self.path.name} line {line}"
+            if problem := self._problem(cells):
+                at = self.header.index(self.name_column)
+                name = cells[at] if at < len(cells) else ""
+                yield Row(dict.fromkeys(self.header, "") | {self.name_column: name}, where, None, problem)
+                continue
+            by_column = dict(zip(reversed(self.header), reversed(cells[: len(self.header)]), strict=True))
+            brought = by_column[split_column] if split_column is not None else ""
+            split = self._context.split_named(brought) if brought else self._split
+            if brought and split is None:
+                raise UsageError(
+                    f"{self.path}, line {line}: unknown split {brought[:80]!r}. Say which one it is, e.g. "
+                    f"--split-names {brought[:80]}=test."
+                )
+            yield Row(by_column, where, split)
+
+    def _parse(self, lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+        """(number of the line, its cells) of each line that is not empty."""
+        reader = csv.reader(lines, delimiter=self._delimiter, skipinitialspace=True, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if reader.line_num == line:
+                    raise DataRefusedError(
+                        f"{self.path}, line {line}: not valid CSV ({error}); correct that line."
+                    ) from error
+                raise self._open_quote(line) from error
+            if reader.line_num > line:
+                raise self._open_quote(line)
+            if not self._is_blank(lines[line - 1]):
+                yield line, cells
+
+    def _is_blank(self, line: str) -> bool:
+        return not line.translate({ord(letter): None for letter in f'"{self._delimiter}'}).strip()
+
+    def _open_quote(self, line: int) -> DataRefusedError:
+        return DataRefusedError(
+            f'{self.path}, line {line}: a quote (") opens in this line and does not close in it, so that the '
+            "rows after it would be lost. Close it, or take line breaks out of the field"
+        )
+
+    def _problem(self, cells: Sequence[str]) -> str:
+        expected = len(self.header)
+        if len(cells) > expected and any(cells[expected:]):
+            return (
+                f"{len(cells)} fields, and the first line names {expected} columns: put a field that holds "
+                f"{self._delimiter!r} in quotes"
+            )
+        if len(cells) < expected:
+            return f"{len(cells)} fields, and the first line names {expected} columns: add what is missing"
+        return ""
 
     def _column(self, names: Sequence[str], what: str) -> str:
         for name in names:
@@ -119,6 +174,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     if not with_boxes:
         for table in tables:
             lookup = Lookup(context, table.path)
+            context.announce(table.count)
             for row in table.rows():
                 yield _labelled(context, lookup, table, row)
     elif len(with_boxes) < len(tables):
@@ -135,6 +191,8 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 
 def _labelled(context: SourceContext, lookup: Lookup, table: Table, row: Row) -> Item | Reject:
     name, label = row.cells[table.name_column], row.cells[table.label_column]
+    if row.problem:
+        return Reject(name or row.where, f"{row.problem} ({row.where})")
     if not name:
         return Reject(row.where, f"no file name ({row.where})")
     found = lookup.find(name, row.split)

@@ -6,22 +6,46 @@
 
 The folders directly in INPUT are splits if all of them have a split's name (train, test, validation, ...), or
 if one that has holds folders itself; else they are classes. So a class may be called "train", next to "car"
-and "plane". A single folder around it all, as archives often have one, is stepped into.
+and "plane". A single folder around it all, as archives often have one, is stepped into. Notes, lists and
+other files that are no images by their names are left out.
 """
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 from collections.abc import Iterator
 
-from components.ingest.files import FileEntry, label_of
-from components.ingest.index import Item, Reject
+from components.errors import DataRefusedError
+from components.ingest.files import FileEntry, label_of, printable
+from components.ingest.index import Found, Item, LeftOut, Reject
+from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext
+from components.ingest.splits import NO_SPLIT
+
+_NAMES_SHOWN = 5
 
 
-def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a file; files outside every class folder are rejects."""
+@dataclasses.dataclass
+class _Top:
+    """A folder directly in INPUT: the names of its own folders, and whether it holds images itself."""
+
+    folders: set[str] = dataclasses.field(default_factory=set)
+    holds_images: bool = False
+
+
+def find(context: SourceContext) -> Iterator[Found]:
+    """One item a file; files outside every class folder are rejects.
+
+    Raises DataRefusedError where all there is are split folders without class folders in them.
+    """
     wrapper, splits = _layout(context)
+    files = 0
     for entry in context.index.files():
+        files += 1
+        if reason := no_image_reason(entry.path.rpartition("/")[2]):
+            yield LeftOut(entry.path, reason)
+            continue
         if entry.problem:
             yield Reject(entry.path, entry.problem)
             continue
@@ -45,24 +69,71 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             label=label_of(folders[0]),
             split=split,
         )
+    context.announce(files)
 
 
 def _layout(context: SourceContext) -> tuple[str, dict[str, str]]:
     """The prefix of the folder that wraps everything ("" or "name/"), and split folders: name -> split."""
     wrapper = ""
     while True:
-        tops: dict[str, bool] = {}  # folder -> whether it holds folders
+        tops: dict[str, _Top] = {}
         for entry in context.index.files():
             parts = _parts(entry, wrapper)
-            if len(parts) > 1:
-                tops[parts[0]] = tops.get(parts[0], False) or len(parts) > 2
+            if len(parts) > 1 and not no_image_reason(parts[-1]):
+                top = tops.setdefault(parts[0], _Top())
+                if len(parts) > 2:
+                    top.folders.add(parts[1])
+                else:
+                    top.holds_images = True
         splits = {name: split for name in tops if (split := context.split_named(name)) is not None}
-        if len(tops) == 1 and not splits and all(tops.values()):
+        if len(tops) == 1 and not splits and all(top.folders for top in tops.values()):
             wrapper += f"{next(iter(tops))}/"
-        elif len(splits) == len(tops) or any(tops[name] for name in splits):
+        elif splits and not any(tops[name].folders for name in splits):
+            if len(splits) < len(tops):
+                return wrapper, {}
+            raise _only_splits(context, splits)
+        elif splits:
             return wrapper, splits
         else:
+            _warn_about_folds(context, tops)
             return wrapper, {}
+
+
+def _only_splits(context: SourceContext, splits: dict[str, str]) -> DataRefusedError:
+    names = ", ".join(f"{name}={NO_SPLIT}" for name in splits)
+    return DataRefusedError(
+        f"{context.shown}: its folders {_shown(splits)} are read as splits, and expected are class folders "
+        "in "
+        f"them; there are none. If they are classes, say so: --split-names {names.replace(' ', '')} (in a "
+        f"recipe data.split_names: {{{names.replace('=', ': ')}}}). If they are splits, put the images of "
+        "each "
+        "class into a folder of its own, as in train/cats"
+    )
+
+
+def _warn_about_folds(context: SourceContext, tops: dict[str, _Top]) -> None:
+    """Warns where the class folders hold the same folders, as folds, cameras or years of the data do."""
+    if len(tops) < 2 or any(top.holds_images for top in tops.values()):
+        return
+    names = collections.Counter(name for top in tops.values() for name in top.folders)
+    repeated = sorted(name for name, count in names.items() if count > 1)
+    if len(repeated) < 2:
+        return
+    example = ",".join(f"{name}=train" for name in tops)
+    context.index.warn(
+        f"{_shown(tops)} are read as the classes, and each holds the folders {_shown(repeated)}, which then "
+        f"only sort their images. If {_shown(repeated)} are the classes, and {_shown(tops)} parts of the "
+        "data, "
+        f"say which split each of them is: --split-names {example} (or =eval, =test). If {_shown(tops)} are "
+        "the "
+        "classes, all is well."
+    )
+
+
+def _shown(names: dict[str, str] | dict[str, _Top] | list[str]) -> str:
+    shown = [printable(name) for name in names]
+    more = len(shown) - _NAMES_SHOWN
+    return ", ".join(shown[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _parts(entry: FileEntry, wrapper: str) -> list[str]:

@@ -21,8 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.errors import DataRefusedError, UsageError
+from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
+from components.ingest.options import DEFAULT_MAX_PIXELS
 from components.ingest.sources import SourceContext
 from schemas import features
 
@@ -64,6 +66,13 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 "labels: "
                 "they do not belong together, or one of them is another set's. Get both from the same place."
             )
+        if not 0 < height * width <= DEFAULT_MAX_PIXELS:
+            raise DataRefusedError(
+                f"{images_entry.path}: its header tells of pictures of {height} x {width} pixels, expected "
+                "1 to "
+                f"{DEFAULT_MAX_PIXELS} of them. It is damaged: download it again."
+            )
+        context.announce(count)
         classes = labels.file.read_bytes()[labels.offset :]
         # The usual names (t10k) do not say which split it is; the user's own --split-names may.
         split = context.split_named(part) or (features.TRAIN if part == "train" else features.TEST)
@@ -87,14 +96,18 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     found: dict[tuple[str, str], FileEntry] = {}
     sets: set[str] = set()
     for entry in context.index.files():
-        match = _NAME.match(entry.path.rpartition("/")[2])
+        folders, _, name = entry.path.rpartition("/")
+        match = _NAME.match(name)
         if match is None:
             continue
-        sets.add(entry.path[: len(entry.path) - len(entry.path.rpartition("/")[2])] + match["prefix"])
+        # Unpacked archives have a folder of the file's own name round it, as Kaggle's MNIST has.
+        above, _, folder = folders.rpartition("/")
+        around = _NAME.match(folder)
+        if around is not None and around["part"] == match["part"] and around["what"] == match["what"]:
+            folders = above
+        sets.add(f"{folders}/{match['prefix']}".lstrip("/"))
         key = match["part"], match["what"]
-        # torchvision keeps x and x.gz side by side: they are the same, and x need not be unpacked.
-        if key not in found or found[key].path.endswith(".gz"):
-            found[key] = entry
+        found[key] = _one_of(context, found[key], entry) if key in found else entry
     if not any(what == "images" for _, what in found):
         raise UsageError(
             f"{context.shown}: no IDX files in it. Expected names like train-images-idx3-ubyte.gz and "
@@ -103,8 +116,13 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     if len(sets) > 1:
         raise UsageError(
             f"{context.shown}: more than one IDX set in it ({', '.join(sorted(sets))}); put the one to read "
-            "into a "
-            "folder of its own."
+            "into a folder of its own."
+        )
+    if any("emnist" in entry.path.lower() for entry in found.values()):
+        context.index.warn(
+            "EMNIST's files hold their pictures on their sides (rows and columns exchanged), and they are "
+            "kept "
+            "so: a model that learns them has to be asked about such pictures."
         )
     pairs = {}
     for part, what in sorted(found):
@@ -117,6 +135,20 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
                 )
             pairs[part] = found[part, "images"], found[part, "labels"]
     return pairs
+
+
+def _one_of(context: SourceContext, one: FileEntry, other: FileEntry) -> FileEntry:
+    """Of two files for the same the one to read: x, not x.gz beside it (torchvision keeps both)."""
+    packed = one.path.endswith(".gz"), other.path.endswith(".gz")
+    if packed[0] != packed[1]:
+        return other if packed[0] else one
+    if one.size_bytes != other.size_bytes:
+        raise DataRefusedError(
+            f"{context.shown}: {one.path} ({one.size_bytes} bytes) and {other.path} ({other.size_bytes} "
+            "bytes) "
+            "are for the same, and differ; remove the one that is wrong"
+        )
+    return min(one, other, key=lambda entry: entry.path.count("/"))
 
 
 def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: str) -> _Unpacked:
@@ -146,6 +178,12 @@ def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: 
             counts, offset = _header(path, head, magic)
             # One byte more than the header tells is enough to see that it is wrong: no bomb is unpacked here.
             left = offset + _size(counts) + 1
+            if left > max(MIN_EXPANDED_BYTES, MAX_EXPANSION * entry.size_bytes):
+                raise DataRefusedError(
+                    f"{path}: its header tells of {left - 1} bytes, which {entry.size_bytes} bytes do not "
+                    "unpack "
+                    "to. It is damaged: download it again."
+                )
             data = head
             while data and left > 0:
                 out.write(data[:left])

@@ -1,0 +1,58 @@
+"""Headers of tar archives that take no more memory than names need.
+
+Python's tarfile reads an extended header (pax, GNU long names) whole, whatever size it tells: 3 MB of a
+`.tar.gz` can tell of 3 GiB. Sparse files have tables as long as they like. Neither is found in archives of
+images.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from typing import Any
+
+from components.errors import DataRefusedError
+
+# Linux' longest path has 4,096 bytes; a pax header may also hold access lists and the like.
+MAX_HEADER_BYTES = 1 << 20
+_EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+
+
+def bounded_headers(archive: str) -> type[tarfile.TarInfo]:
+    """Return the class of headers for one reading of an archive; archive: what messages call it."""
+
+    class Header(tarfile.TarInfo):
+        """Raises DataRefusedError for extended headers beyond MAX_HEADER_BYTES, and for sparse files."""
+
+        global_bytes = 0
+
+        @classmethod
+        def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
+            header = super().frombuf(buf, encoding, errors)
+            if header.type == tarfile.GNUTYPE_SPARSE:
+                raise _refused("a sparse file")
+            if header.type in _EXTENDED:
+                if header.type == tarfile.XGLTYPE:  # these add up
+                    Header.global_bytes += header.size
+                size = max(header.size, Header.global_bytes)
+                if size > MAX_HEADER_BYTES:
+                    raise _refused(f"a header of {size} bytes (at most {MAX_HEADER_BYTES} are read)")
+            if header.size < 0:
+                raise _refused(f"a member of {header.size} bytes")
+            return header
+
+        def _refuse_sparse(self, *arguments: Any) -> None:
+            raise _refused("a sparse file")
+
+        # What tarfile calls for a pax header that tells of a sparse file.
+        _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+    def _refused(what: str) -> DataRefusedError:
+        return DataRefusedError(
+            f"{archive}: it holds {what}, which archives of images do not; unpack it yourself and give the "
+            "folder."
+        )
+
+    return Header
