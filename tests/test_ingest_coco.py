@@ -262,7 +262,10 @@ def test_names_of_another_machine(tmp_path: Path) -> None:
     found = ingested("coco", root, tmp_path / "out")
     assert set(found) == {"images/1.png", "images/2.png", "images/cats/3.png"}
     assert rejects(tmp_path / "out") == [
-        ("dogs/3.png", "no such file (list.json, image 3)"),
+        (
+            "dogs/3.png",
+            "no such file; images/cats/3.png has its name and is in another folder (list.json, image 3)",
+        ),
         (
             "elsewhere/7.png",
             "ambiguous: 2 files have this name, images/7.png and images/dogs/7.png among them (list.json, "
