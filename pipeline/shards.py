@@ -11,15 +11,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from components.content import FileDigests
+from components.detection.records import PIXELS_HINT
 from components.errors import DataRefusedError
 from components.ingest import Manifest
-from components.ingest.example import parse_example
+from components.ingest.example import parse_example, type_problem
+from components.ingest.readings import LEAST_PIXELS
 from components.ingest.sources.tfrecord_boxes import task_of
 from components.ingest.staging import SHARD_NAME
 from components.ingest.tfrecord import read_records
 from schemas import features
 
+_CORRECT = "correct the records, or ingest the images again"
 # Splits are told apart by the beginning of their files' names.
 SPLIT_PREFIXES = {
     features.TRAIN: ("train",),
@@ -106,8 +111,12 @@ def look_into_shards(folder: Path) -> Found:
     if not names or sorted(names) != list(range(first, first + len(names))):
         what = "0 .. classes - 1" if first == 0 else "1 .. classes"
         raise DataRefusedError(
-            f"{folder}: {label} must be {what}, each with an {text}; found "
-            f"{sorted(names)[:10]}; correct the records, or ingest the images again"
+            f"{folder}: {label} must be {what}, each with an {text}; found {sorted(names)[:10]}; {_CORRECT}"
+        )
+    if reader.boxes_in_pixels * 2 > reader.boxes:
+        raise DataRefusedError(
+            f"{folder}: expected boxes in shares, 0 .. 1, got {reader.boxes_in_pixels} of {reader.boxes} "
+            f"boxes with numbers above {LEAST_PIXELS:g}: {PIXELS_HINT}"
         )
     counts = {split: [labels[label] for label in sorted(names)] for split, labels in counted.items()}
     class_names = [names[label] for label in sorted(names)]
@@ -121,12 +130,15 @@ class _Reader:
         task: What the first record that tells is for; None before.
         names: Class names by label.
         max_boxes: The largest number of boxes so far.
+        boxes, boxes_in_pixels: How many there are, and how many have numbers that no share has.
     """
 
     def __init__(self) -> None:
         self.task: str | None = None
         self.names: dict[int, str] = {}
         self.max_boxes = 0
+        self.boxes = 0
+        self.boxes_in_pixels = 0
         self._records = 0
 
     def take_count(self) -> int:
@@ -136,23 +148,39 @@ class _Reader:
 
     def labels_in(self, path: Path) -> Iterator[int]:
         """The labels of every record, each once a record."""
-        for record in read_records(path):
-            values = parse_example(record)
+        for number, record in enumerate(read_records(path)):
+            where = f"{path}, record {number}"
+            try:
+                values = parse_example(record)
+            except DecodeError as error:
+                raise DataRefusedError(f"{where}: not a tf.train.Example; {_CORRECT}") from error
+            if problem := type_problem(values):
+                raise DataRefusedError(f"{where}: {problem}; {_CORRECT}")
             self._records += 1
             self.task = self.task or task_of(values)
             if self.task is None:
                 continue
             label, text = _LABELS[self.task]
-            yield from self._labels(values, label, text, path)
+            if self.task == features.DETECTION:
+                self._count_boxes(values)
+            yield from self._labels(values, label, text, where)
 
-    def _labels(self, values: dict[str, list[Any]], label: str, text: str, path: Path) -> Iterator[int]:
+    def _count_boxes(self, values: dict[str, list[Any]]) -> None:
+        self.max_boxes = max(self.max_boxes, len(values.get(features.BOX_LABEL, [])))
+        for sides in zip(*(values.get(name, []) for name in features.BOX_SIDES), strict=False):
+            self.boxes += 1
+            self.boxes_in_pixels += max(sides) > LEAST_PIXELS
+
+    def _labels(self, values: dict[str, list[Any]], label: str, text: str, where: str) -> Iterator[int]:
         labels, texts = values.get(label, []), values.get(text, [])
-        self.max_boxes = max(self.max_boxes, len(labels) if self.task == features.DETECTION else 0)
         for number, name_bytes in zip(labels, texts, strict=False):
-            name = name_bytes.decode("utf-8")
+            try:
+                name = name_bytes.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataRefusedError(f"{where}: {text}: expected UTF-8, got {name_bytes!r:.40}") from error
             if self.names.setdefault(number, name) != name:
                 raise DataRefusedError(
-                    f"{path}: {label} {number} stands for both {self.names[number]!r} and {name!r}; "
-                    "correct the records, or ingest the images again"
+                    f"{where}: {label} {number} stands for both {self.names[number]!r} and {name!r}; "
+                    f"{_CORRECT}"
                 )
         yield from set(labels[: len(texts)])

@@ -48,6 +48,13 @@ BOX_TRUNCATED = "image/object/truncated"
 BOX_SIDES = (BOX_XMIN, BOX_YMIN, BOX_XMAX, BOX_YMAX)
 BOX_FLAGS = (BOX_DIFFICULT, BOX_TRUNCATED)
 
+# The type of every feature, as tf.train.Feature has it.
+TYPES = {
+    **dict.fromkeys((ENCODED, FORMAT, FILENAME, SHA256, LABEL_TEXT, BOX_TEXT), "bytes"),
+    **dict.fromkeys((HEIGHT, WIDTH, LABEL, BOX_LABEL, *BOX_FLAGS), "int64"),
+    **dict.fromkeys(BOX_SIDES, "float"),
+}
+
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 TASKS = (CLASSIFICATION, DETECTION)

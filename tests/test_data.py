@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,6 +18,8 @@ from components.ingest.tfrecord import frame
 from pipeline.config import load_recipe
 from pipeline.data import check_config, describe, write_sample
 from pipeline.execution import prepare_data
+from pipeline.shards import look_into_shards
+from schemas import features
 from tests import boxes, failures
 
 
@@ -180,3 +183,35 @@ def test_data_of_the_other_task_are_refused(tmp_path: Path) -> None:
     check_config(DataConfig(source="csv", path=str(tmp_path)), "detection")
     # What is contract data needs no source.
     check_config(DataConfig(path=str(tmp_path / "data")), "detection")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"image/object/class/label": [b"1"]},
+            r"train-00000-of-00001, record 0: image/object/class/label: expected int64, got bytes",
+        ),
+        ({"image/object/class/text": [7]}, r"record 0: image/object/class/text: expected bytes, got int64"),
+        (
+            {"image/object/class/text": [b"\xff"]},
+            r"record 0: image/object/class/text: expected UTF-8, got",
+        ),
+        ({"image/height": [b"20"]}, r"record 0: image/height: expected int64, got bytes"),
+        (
+            {name: [30.0] for name in features.BOX_SIDES},
+            r"expected boxes in shares, 0 .. 1, got 2 of 2 boxes with numbers above 2: are they pixels",
+        ),
+    ],
+)
+def test_records_of_another_type_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    records = [boxes.record((0.25, 0.25, 0.5, 0.75, "cat"), seed=seed, **changes) for seed in range(2)]
+    (tmp_path / "train-00000-of-00001").write_bytes(b"".join(map(frame, records)))
+    with pytest.raises(DataRefusedError, match=message):
+        look_into_shards(tmp_path)
+
+
+def test_what_is_no_example_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train-00000-of-00001").write_bytes(frame(b"no example"))
+    with pytest.raises(DataRefusedError, match=r"train-00000-of-00001, record 0: not a tf.train.Example"):
+        look_into_shards(tmp_path)

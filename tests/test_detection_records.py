@@ -26,6 +26,12 @@ XMIN = "image/object/bbox/xmin"
         ({"image/object/difficult": None, "image/object/truncated": None}, None),
         ({XMIN: [0.0, float("nan")]}, "box 2 of 2 is not within 0 .. 1: nan, 0, 1, 1"),
         ({XMIN: [-0.25, 0.0]}, "box 1 of 2 is not within 0 .. 1: -0.25, 0.25, 0.5, 0.75"),
+        (
+            {XMIN: [10.0, 0.0]},
+            "box 1 of 2 is not within 0 .. 1: 10, 0.25, 0.5, 0.75; are they pixels?",
+        ),
+        ({XMIN: [b"0", b"0"]}, f"{XMIN}: expected float, got bytes"),
+        ({"image/width": b"40"}, "image/width: expected int64, got bytes"),
         ({XMIN: [0.5, 0.0]}, "box 1 of 2 has no area or its sides are swapped: 0.5, 0.25, 0.5, 0.75"),
         ({XMIN: [0.0]}, f"image/object/bbox/ymin has 2 values, and {XMIN} has 1: one a box is expected"),
         ({"image/object/class/text": None}, "image/object/class/text has 0 values, and"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, ingest, read_manifest
 from components.ingest.example import serialize_example
 from components.ingest.tfrecord import frame
@@ -113,7 +113,7 @@ def test_records_that_cannot_be_used(tmp_path: Path) -> None:
         ("5.jpg", "its boxes are of a picture of 20 x 40 pixels, and it has 40 x "),
         ("6.jpg", "box 1 of 2 (cat): in the wrong order: xmin 0.25 is above xmax "),
         ("train.record#1", "image/object/bbox/xmax has 1 values, image/object/bbox/xmin ha"),
-        ("train.record#2", "image/object/bbox/xmin and the other sides must be finite floa"),
+        ("train.record#2", "image/object/bbox/xmin: expected a number, got nan"),
         ("train.record#3", "unlabelled: neither image/object/class/text nor image/object/c"),
         ("train.record#4", "no image/encoded"),
         ("train.record#8", "not a tf.train.Example"),
@@ -145,3 +145,59 @@ def test_records_of_the_contract_are_written_as_tests_write_them(tmp_path: Path)
     )
     ingest("voc", root, tmp_path / "out", IngestOptions(workers=1, splits={"train": 1}))
     assert (tmp_path / "out/train-00000-of-00001").read_bytes() == frame(record(CAT, DOG, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image/width": b"40"}, "image/width: expected int64, got bytes"),
+        ({"image/object/class/text": [1]}, "image/object/class/text: expected bytes, got int64"),
+        (
+            {"image/object/class/label": [b"1"], "image/object/class/text": None},
+            "image/object/class/label: expected int64, got bytes",
+        ),
+        ({"image/object/difficult": [0.0]}, "image/object/difficult: expected int64, got float"),
+        ({"image/object/group_of": [b"0"]}, "image/object/group_of: expected int64, got bytes"),
+        ({"image/object/bbox/ymax": [b"0.5"]}, "image/object/bbox/ymax: expected float, got bytes"),
+        (
+            {"image/object/bbox/xmin": [10]},
+            "image/object/bbox/xmin: expected float, got int64; whole numbers may be pixels, which "
+            "--box-units pixels reads",
+        ),
+        ({"image/encoded": [1]}, "image/encoded: expected bytes, got int64"),
+        ({"image/filename": [2.0]}, "image/filename: expected bytes, got float"),
+    ],
+)
+def test_features_of_another_type(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    write(tmp_path / "in/train.record", [lean(1, seed=0), lean(1, seed=1, **changes)])
+    assert list(ingested("tfrecord", tmp_path / "in", tmp_path / "out")) == ["0.jpg"]
+    assert rejects(tmp_path / "out") == [("train.record#1", reason)]
+    # What nobody reads may be anything.
+    other = {"image/source_id": [1], "image/key/sha256": [2], "image/format": [3.0]}
+    write(tmp_path / "other/train.record", [lean(1, seed=0, **other)])
+    assert list(ingested("tfrecord", tmp_path / "other", tmp_path / "out2")) == ["0.jpg"]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_boxes_in_pixels(tmp_path: Path, whole: bool) -> None:
+    kind: Any = int if whole else float
+    sides = {"xmin": kind(0), "ymin": kind(0), "xmax": kind(20), "ymax": kind(15)}
+    changes = {f"image/object/bbox/{name}": [side] for name, side in sides.items()}
+    write(tmp_path / "in/train.record", [lean(1, seed=seed, **changes) for seed in range(4)])
+    if whole:
+        message = r"image/object/bbox/xmin: expected float, got int64; whole numbers may be pixels"
+        with pytest.raises(DataRefusedError, match=message):
+            ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+    else:
+        message = r"expected boxes in shares, got 4 of 4 boxes with numbers above 2: they seem to be pixels"
+        with pytest.raises(UsageError, match=message):
+            ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+    found = ingested("tfrecord", tmp_path / "in", tmp_path / "out", box_units="pixels")
+    assert [one.boxes for one in found.values()] == [[("cat", 0.0, 0.0, 0.5, 0.75)]] * 4
+
+
+def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "in/train.record", [lean(1)])
+    (tmp_path / "in/val.record").symlink_to("/proc/self/mem")  # can be opened, and not read
+    with pytest.raises(DataRefusedError, match=r"val.record: cannot be read: Input/output error"):
+        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))

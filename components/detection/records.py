@@ -10,12 +10,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from components.ingest.example import type_problem
+from components.ingest.readings import LEAST_PIXELS
 from schemas import features
 
 # Upper bounds of a box's share of its image, by which boxes are counted.
 AREA_BOUNDS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 # COCO's small and medium objects have up to so many pixels: https://cocodataset.org/#detection-eval
 SMALL_PX, MEDIUM_PX = 32**2, 96**2
+
+PIXELS_HINT = "are they pixels? `mirante ingest tfrecord DATA OUTPUT --box-units pixels` makes shares of them"
 
 Values = Mapping[str, list[Any]]
 
@@ -25,6 +29,8 @@ def box_problem(values: Values) -> str | None:
 
     values: The record's features, as `components.ingest.example.parse_example` gives them.
     """
+    if problem := type_problem(values):
+        return problem
     sides = [values.get(name, []) for name in features.BOX_SIDES]
     count = len(sides[0])
     for name in (*features.BOX_SIDES, features.BOX_LABEL, features.BOX_TEXT, *features.BOX_FLAGS):
@@ -34,7 +40,8 @@ def box_problem(values: Values) -> str | None:
     for at, (xmin, ymin, xmax, ymax) in enumerate(zip(*sides, strict=True), start=1):
         name = f"box {at} of {count}"
         if not all(math.isfinite(side) and 0.0 <= side <= 1.0 for side in (xmin, ymin, xmax, ymax)):
-            return f"{name} is not within 0 .. 1: {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}"
+            hint = f"; {PIXELS_HINT}" if max(xmin, ymin, xmax, ymax) > LEAST_PIXELS else ""
+            return f"{name} is not within 0 .. 1: {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}{hint}"
         if not (xmin < xmax and ymin < ymax):
             return f"{name} has no area or its sides are swapped: {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}"
     return None

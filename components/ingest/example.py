@@ -14,10 +14,13 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from schemas import features as features_contract
+
 FeatureValue = bytes | int | Sequence[bytes] | Sequence[int] | Sequence[float]
 
 _PACKAGE = "mirante"
 _FIELD = descriptor_pb2.FieldDescriptorProto
+_TYPES = {bytes: "bytes", int: "int64", float: "float"}
 
 
 def serialize_example(values: Mapping[str, FeatureValue]) -> bytes:
@@ -52,6 +55,23 @@ def parse_example(serialized: bytes) -> dict[str, list[Any]]:
         kind = feature.WhichOneof("kind")
         values[name] = list(getattr(feature, kind).value) if kind else []
     return values
+
+
+def type_problem(
+    values: Mapping[str, Sequence[Any]], types: Mapping[str, str] = features_contract.TYPES
+) -> str | None:
+    """Return which feature is of another type than expected, and both types; None where none is.
+
+    Args:
+        values: As parse_example gives them; a feature without a value has no type.
+        types: `bytes`, `int64` or `float` by the names of the features that are looked at.
+    """
+    for name, expected in types.items():
+        if entries := values.get(name):
+            found = _TYPES[type(entries[0])]
+            if found != expected:
+                return f"{name}: expected {expected}, got {found}"
+    return None
 
 
 @functools.lru_cache(maxsize=1)

@@ -16,6 +16,9 @@ Size = tuple[float, float]
 # What IngestOptions.box_units may be.
 SHARES = "shares"
 BOX_UNITS = ("pixels", SHARES)
+# A box whose numbers are within 0 and this is not in pixels, and one with larger numbers than these is not in
+# shares.
+LARGEST_SHARE, LEAST_PIXELS = 1.02, 2.0
 # Boxes often end a pixel or two beyond the edge, and that means nothing.
 _TOLERANCE = 0.02
 

@@ -13,7 +13,7 @@ from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan
-from components.ingest.readings import READINGS
+from components.ingest.readings import LARGEST_SHARE, LEAST_PIXELS, READINGS
 from components.ingest.sources import SOURCES
 from schemas import features
 
@@ -23,8 +23,6 @@ _REASONS_SHOWN = 5
 _MOST, _MANY = 0.5, 0.2
 # So many of the boxes must fit as something else: some are wrong in all data.
 _NEARLY_ALL = 0.98
-# Boxes whose numbers are within this are no pixels, and boxes with larger numbers are no shares.
-_LARGEST_SHARE, _LEAST_PIXELS = 1.02, 2.0
 
 
 class TooManyRejectsError(DataRefusedError):
@@ -99,11 +97,11 @@ class Refusals:
             for box in annotation.boxes:
                 total += 1
                 low, high = min(box.sides), max(box.sides)
-                shares += not annotation.in_shares and low >= 0.0 and 0.0 < high <= _LARGEST_SHARE
-                pixels += annotation.in_shares and high > _LEAST_PIXELS
+                shares += not annotation.in_shares and low >= 0.0 and 0.0 < high <= LARGEST_SHARE
+                pixels += annotation.in_shares and high > LEAST_PIXELS
         for count, are, expected, what in (
             (shares, "shares", "pixels", "no number outside of 0 .. 1"),
-            (pixels, "pixels", "shares", f"numbers above {_LEAST_PIXELS:g}"),
+            (pixels, "pixels", "shares", f"numbers above {LEAST_PIXELS:g}"),
         ):
             if count > _MOST * total:
                 raise UsageError(

@@ -82,6 +82,10 @@ def records_in(file: BinaryIO, name: str) -> Iterator[bytes]:
             footer = file.read(_FOOTER_BYTES)
         except GZIP_ERRORS as error:
             raise DataRefusedError(f"{where}: cut off or damaged ({error}); get the file again.") from error
+        except OSError as error:
+            raise DataRefusedError(
+                f"{where}: cannot be read: {error.strerror}; get the file again"
+            ) from error
         if len(data) < length or len(footer) < _FOOTER_BYTES:
             raise DataRefusedError(
                 f"{where}: expected {length} bytes, the file ends before; get the file again."

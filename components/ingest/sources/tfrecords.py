@@ -19,7 +19,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ from google.protobuf.message import DecodeError
 from components.errors import DataRefusedError, UsageError
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.boxes import Annotation
-from components.ingest.example import parse_example
+from components.ingest.example import parse_example, type_problem
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.label_map import LabelMap
-from components.ingest.sources import SourceContext
-from components.ingest.sources.tfrecord_boxes import annotation_of, task_of
+from components.ingest.sources import SourceContext, tfrecord_boxes
+from components.ingest.sources.tfrecord_boxes import task_of
 from components.ingest.tfrecord import (
     DATA_OFFSET_BYTES,
     GZIP_ERRORS,
@@ -46,6 +46,10 @@ from schemas import features
 _LETTERS = re.compile(r"[A-Za-z]+")
 _GZIP_MAGIC = b"\x1f\x8b"
 _COPY_BYTES = 1 << 20
+_LABEL_TYPES = {
+    name: features.TYPES[name]
+    for name in (features.ENCODED, features.FILENAME, features.LABEL, features.LABEL_TEXT)
+}
 # What is found beside TFRecords and is none: it is neither read nor counted as rejected.
 _SIDECARS = (".json", ".txt", ".csv", ".csv.gz", ".pbtxt", ".md", ".yaml", ".xml")
 
@@ -148,8 +152,15 @@ def _entries(context: SourceContext) -> Iterator[FileEntry]:
 def _readable(context: SourceContext, entry: FileEntry, number: int) -> Path | None:
     """The file, unpacked into the scratch folder if it is gzipped; None if it holds no records."""
     path = Path(os.fsdecode(context.absolute(entry.raw)))
-    with path.open("rb") as file:
-        head = file.read(64)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        # One reject would stand for nobody knows how many records.
+        raise DataRefusedError(
+            f"{context.shown}: {entry.path}: cannot be read: {error.strerror}; give yourself access, or "
+            "remove it"
+        ) from error
     if begins_like_records(head) or not head:
         return path
     if not head.startswith(_GZIP_MAGIC):
@@ -188,7 +199,7 @@ def _reader(context: SourceContext, record: bytes) -> _Labels | _Boxes | None:
     except DecodeError:
         return None
     if task == features.DETECTION:
-        return _Boxes(context.label_map())
+        return _Boxes(context.label_map(), in_shares=context.in_shares(usual=True))
     return None if task is None else _Labels()
 
 
@@ -199,44 +210,52 @@ class _Labels:
         self.classes = _Classes(features.LABEL, features.LABEL_TEXT)
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
-        values = _picture(record, where)
+        values = _picture(record, where, _LABEL_TYPES)
         if isinstance(values, Reject):
             return values
-        text = label_of(displayed(_one(values, features.LABEL_TEXT, bytes) or b""))
-        name = self.classes.name(_one(values, features.LABEL, int), text, where)
+        for feature in (features.LABEL, features.LABEL_TEXT):
+            if len(values.get(feature, [])) > 1:
+                return Reject(where, f"{feature}: expected one value, got {len(values[feature])}")
+        text = label_of(displayed(_one(values, features.LABEL_TEXT) or b""))
+        name = self.classes.name(_one(values, features.LABEL), text, where)
         return name if isinstance(name, Reject) else (*_told(values, where), name, None)
 
 
 class _Boxes:
     """Reads records with boxes."""
 
-    def __init__(self, label_map: LabelMap | None) -> None:
+    def __init__(self, label_map: LabelMap | None, *, in_shares: bool) -> None:
+        self._in_shares = in_shares
         self.classes = _Classes(features.BOX_LABEL, features.BOX_TEXT)
         self._label_map = label_map
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
-        values = _picture(record, where)
+        values = _picture(record, where, tfrecord_boxes.TYPES)
         if isinstance(values, Reject):
             return values
-        boxes = annotation_of(values, where, self._label_map, self.classes.name)
+        boxes = tfrecord_boxes.annotation_of(
+            values, where, self._label_map, self.classes.name, in_shares=self._in_shares
+        )
         return boxes if isinstance(boxes, Reject) else (*_told(values, where), "", boxes)
 
 
-def _picture(record: bytes, where: str) -> dict[str, list[Any]] | Reject:
-    """The features of a record that has a picture."""
+def _picture(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, list[Any]] | Reject:
+    """The features of a record that has a picture and whose features have these types."""
     try:
         values = parse_example(record)
     except DecodeError:
         return Reject(where, "not a tf.train.Example")
-    return values if _one(values, features.ENCODED, bytes) else Reject(where, f"no {features.ENCODED}")
+    if problem := type_problem(values, types):
+        return Reject(where, problem)
+    return values if _one(values, features.ENCODED) else Reject(where, f"no {features.ENCODED}")
 
 
 def _told(values: dict[str, list[Any]], where: str) -> tuple[str, bytes]:
-    name = displayed(_one(values, features.FILENAME, bytes) or b"") or where
-    return name, _one(values, features.ENCODED, bytes)
+    name = displayed(_one(values, features.FILENAME) or b"") or where
+    return name, _one(values, features.ENCODED)
 
 
-def _one(values: dict[str, list[Any]], feature: str, kind: type) -> Any:
-    """The feature's only value, None if it has none, several or ones of another kind."""
+def _one(values: dict[str, list[Any]], feature: str) -> Any:
+    """The feature's only value, None if it has none or several."""
     entries = values.get(feature, [])
-    return entries[0] if len(entries) == 1 and isinstance(entries[0], kind) else None
+    return entries[0] if len(entries) == 1 else None
