@@ -28,6 +28,7 @@ from pipeline.imports import without_collector
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
 from pipeline.mirror import Mirror
+from pipeline.root_lease import RootLease
 from schemas import features
 
 _INTERMEDIATE = "pipeline.pb"
@@ -81,7 +82,7 @@ def ingest(
         SystemExit: The task failed; the last line of its log says why.
     """
     mirror = Mirror(os.environ)
-    with _told(INGEST, run_id, pipeline_root, mirror) as console:
+    with _told(INGEST, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
         from pipeline import data, metadata_store
         from pipeline.config import override, resolve
         from pipeline.execution import prepare_data
@@ -120,7 +121,8 @@ def ingest(
             ) from e
         _write(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
         mirror.send(str(folder))
-        metadata_store.require_store(kubeflow.metadata, root, os.environ)
+        connection = metadata_store.require_store(kubeflow.metadata, root, os.environ)
+        held.enter_context(RootLease(connection, pipeline_root, run_id, INGEST).held())
         weights = take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
@@ -193,7 +195,8 @@ def run_nodes(
         SystemExit: The task failed; the last line of its log says why.
     """
     mirror = Mirror(os.environ)
-    with _told(", ".join(names), run_id, pipeline_root, mirror) as console:
+    what = ", ".join(names)
+    with _told(what, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
         with without_collector():
             from tfx.proto.orchestration import pipeline_pb2
 
@@ -220,6 +223,8 @@ def run_nodes(
             raise UsageError(f"there is no planned run in {folder}: {hint}") from e
         config = MetadataConfig.model_validate(plan.metadata)
         store = metadata_store.require_store(config, root, os.environ)
+        lease = RootLease(store, pipeline_root, run_id, what)
+        held.enter_context(lease.held(ends_run=intermediate.nodes[-1].pipeline_node.node_info.id in names))
         if plan.workers is not None:
             request_workers(WorkerPodsConfig.model_validate(plan.workers))
         reads = {node: [mirror.local(path) for path in paths] for node, paths in plan.reads.items()}

@@ -18,6 +18,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import task
 from pipeline.config import load_recipe
 from pipeline.metadata_store import sqlite_store
+from pipeline.root_lease import RootLease
 from tests import failures
 
 RUN = "run-1"
@@ -77,16 +78,14 @@ def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
         for node in planned.nodes
         if node.pipeline_node.node_info.id == "ImportExampleGen"
     )
-    given = {name: value.field_value.string_value for name, value in parameters.items()}
-    assert given["input_base"] == str(root / "data")
-    splits = json.loads(given["input_config"])["splits"]
-    assert splits[0] == {"name": "train", "pattern": "span-{SPAN}/train-*-of-*"}
-    assert json.loads(given["range_config"])["static_range"] == {
-        "start_span_number": 20783,
-        "end_span_number": 20783,
-    }
+    given = {name: value.field_value for name, value in parameters.items()}
+    assert given["input_base"].string_value == str(root / "data" / "span-20783")
+    splits = json.loads(given["input_config"].string_value)["splits"]
+    assert splits[0] == {"name": "train", "pattern": "train-*-of-*"}
+    assert given["span"].int_value == 20783
     page = (tmp_path / "views" / "ingest.html").read_text(encoding="utf-8")
     assert "span 20783 (2026-11-26)" in page
+    end(root)
     # The run's form asks for one that is there; the recipe is kept as it was asked for.
     ingest(root, {"data.path": path}, {"data.source": "folder", "data.span": "2026-11-25"}, "run-2")
     recipe = json.loads((root / "runs" / "run-2" / "recipe.json").read_text())
@@ -175,6 +174,12 @@ def test_data_that_is_refused_ends_the_first_task_with_its_reason(
     assert "Correct or remove them and run the same command again" in said
 
 
+def end(root: Path, run_id: str = RUN) -> None:
+    """Ends a run as its last task does: the root is free for another one."""
+    with RootLease(sqlite_store(root), str(root), run_id, "Pusher").held(ends_run=True):
+        pass
+
+
 def run(root: Path, *names: str, run_id: str = RUN) -> None:
     views = {name: html(root.parent / "views" / f"{name}.html") for name in names}
     task.run_nodes(list(names), str(root), run_id, views)
@@ -193,6 +198,7 @@ def test_a_node_runs_in_a_task_and_is_cached_in_the_next_run(
     names = ("ImportExampleGen", "ImportSchemaGen")
     for run_id, status in ((RUN, "completed"), ("run-2", "cached")):
         if run_id != RUN:
+            end(planned)
             ingest(planned, {"training.epochs": 2, "data.path": ""}, {}, run_id)
         capfd.readouterr()
         run(planned, *names, run_id=run_id)
@@ -201,7 +207,19 @@ def test_a_node_runs_in_a_task_and_is_cached_in_the_next_run(
         assert f"ImportExampleGen, ImportSchemaGen  run {run_id} in" in said[0]
         assert dict(OUTCOMES.findall(log)) == dict.fromkeys(names, status)
         assert said[-1] == "ImportExampleGen, ImportSchemaGen: done"
+    end(planned, "run-2")
     assert (planned.parent / "views" / "ImportSchemaGen.html").stat().st_size > 100
+
+
+def test_another_run_on_the_same_root_is_refused_while_one_is_under_way(
+    planned: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(planned, "ImportExampleGen")
+    with pytest.raises(SystemExit) as ended:
+        ingest(planned, {"data.path": ""}, {}, "run-3")
+    assert ended.value.code == 1
+    said = capfd.readouterr().out.strip().splitlines()[-1]
+    assert said.startswith(f"mirante: {planned} is in use by run run-1 (task ImportExampleGen on ")
 
 
 def test_a_task_that_had_succeeded_executes_nothing_when_it_is_tried_again(planned: Path) -> None:
