@@ -11,6 +11,8 @@ from pathlib import Path
 from components.errors import MiranteError, causes
 
 _SAID = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+# With more than this free, a file system is not full any more.
+_ROOM_BYTES, _ROOM_SHARE = 32 * 2**20, 0.2
 
 
 def disk_full_error(error: BaseException, folders: Iterable[Path]) -> MiranteError | None:
@@ -24,12 +26,28 @@ def disk_full_error(error: BaseException, folders: Iterable[Path]) -> MiranteErr
         return None
     places = [_existing(folder) for folder in folders]
     place = min(places, key=lambda place: shutil.disk_usage(place).free)
-    usage = shutil.disk_usage(place)
+    where = f"{_mount_point(place)}, the file system of {place}"
+    again = "run the same command again: what is finished is kept, and it goes on from here"
+    if any(isinstance(cause, OSError) and cause.errno == errno.EDQUOT for cause in causes(error)):
+        return MiranteError(
+            f"too little space on {where}: your quota is used up (`quota` shows it). Remove files of yours "
+            f"there, or ask for more, and {again}"
+        )
+    usage, files = shutil.disk_usage(place), os.statvfs(place)
     free, total = (f"{size / 2**20:,.1f}" for size in (usage.free, usage.total))
+    if files.f_files and not files.f_favail:
+        return MiranteError(
+            f"too many files on {where}: none of its {files.f_files:,} inodes is free (`df -i` shows them), "
+            f"and {free} of {total} MiB are. Remove files there and {again}"
+        )
+    if usage.free > max(_ROOM_BYTES, usage.total * _ROOM_SHARE):
+        return MiranteError(
+            f"too little space on {where}: it was full when it was written to. Now {free} of {total} MiB are "
+            f"free: if that is enough, {again}"
+        )
     return MiranteError(
-        f"too little space on {_mount_point(place)}, the file system of {place}: {free} of {total} MiB are "
-        "free, and more was needed. Make room there and run the same command again: what is finished is "
-        "kept, and it goes on from here"
+        f"too little space on {where}: {free} of {total} MiB are free, and more was needed. Make room there "
+        f"and {again}"
     )
 
 

@@ -32,6 +32,9 @@ _BY_NUMBER = {
     errno.EMFILE: "too many files are open at a time: raise the limit (ulimit -n 4096)",
     errno.ENFILE: "too many files are open on this machine: end other programs, or raise fs.file-max",
     errno.ENOMEM: "memory is short: end other programs, or take a machine with more",
+}
+# The same, of a path that a command was given. Within a run they are nobody's but ours.
+_BY_NUMBER_OF_ARGUMENTS = {
     errno.ENAMETOOLONG: "the name is too long: give a shorter one",
     errno.ENOTDIR: "a part of the path is a file: give another folder",
     errno.EISDIR: "it is a folder: give the name of a file",
@@ -45,6 +48,8 @@ _BY_WORDS = {
         "another program has the metadata store open, or its file system has no locks: wait for that program "
         "(`fuser {store}` names it), or give a --root on a local disk"
     ),
+    "disk image is malformed": "the metadata store is damaged: run the same command again, which takes the "
+    "copy of the last run back",
     "disk I/O error": "the disk of the metadata store fails: look into the system's log (dmesg)",
     "attempt to write a readonly database": "the metadata store cannot be written: change its owner or mode",
     "unable to open database file": "the metadata store cannot be opened: is its folder yours to write to?",
@@ -55,8 +60,8 @@ _BY_WORDS = {
     "No locks available": _BY_NUMBER[errno.ENOLCK],
     "Cannot allocate memory": _BY_NUMBER[errno.ENOMEM],
 }
-# TensorFlow and TFX map this much before they do anything.
-LEAST_ADDRESS_SPACE_BYTES = 8 * 2**30
+# The digits recipe maps 3.1 GiB on two cores, more with every core.
+LEAST_ADDRESS_SPACE_BYTES = 4 * 2**30
 
 
 def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteError | None:
@@ -64,22 +69,24 @@ def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteEr
 
     Args:
         error: What was raised; what it was raised from is looked at too.
-        folders: Where was written to; they need not exist.
+        folders: Where was written to; they need not exist. None where a command's own files are meant.
     """
     folders = list(folders)
-    if full := disk_full_error(error, folders):
+    if folders and (full := disk_full_error(error, folders)):
         return full
-    found = [cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in _BY_NUMBER]
-    for cause in found:
+    if isinstance(error, MiranteError):
+        return None  # says what to do
+    remedies = _BY_NUMBER if folders else {**_BY_NUMBER, **_BY_NUMBER_OF_ARGUMENTS}
+    for cause in causes(error):
+        if not isinstance(cause, OSError) or cause.errno not in remedies:
+            continue
         if cause.filename is not None or not folders:
             where = os.fsdecode(cause.filename) if isinstance(cause.filename, str | bytes) else "a file"
         else:
             where = str(folders[0])
         what = cause.strerror or os.strerror(cause.errno or 0)
-        return MiranteError(f"{where}: {what}: {_BY_NUMBER[cause.errno or 0]}")
+        return MiranteError(f"{where}: {what}: {remedies[cause.errno or 0]}")
     for other in causes(error):
-        if isinstance(other, MiranteError):
-            return None
         for words, remedy in _BY_WORDS.items():
             if words in str(other):
                 where = str(folders[0]) if folders else "a file"

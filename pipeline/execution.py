@@ -14,6 +14,7 @@ from rich.console import Console
 
 from components.content import FileDigests
 from components.errors import MiranteError, causes
+from components.os_errors import explain_os_error
 from pipeline import data
 from pipeline.best import write_best
 from pipeline.config import Recipe
@@ -142,7 +143,7 @@ def run_nodes(
         else:
             refusals += _take_in(node_id, outcome.outputs, result, class_names)
     if failed:
-        _raise_for(*failed, log=result.log)
+        _raise_for(*failed, result)
     return refusals
 
 
@@ -194,7 +195,7 @@ def _take_in(
     return []
 
 
-def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
+def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:
     """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
     traceback.print_exception(type(error), error, error.__traceback__)  # to the log
     for cause in causes(error):
@@ -203,6 +204,8 @@ def _raise_for(node_id: str, error: BaseException, log: str | None) -> None:
     for cause in causes(error):
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
+    more = f"\nThe whole story is in {result.log}" if result.log else " (the whole story is above)"
+    if explained := explain_os_error(error, [Path(result.root)]):
+        raise MiranteError(f"{node_id}: {explained}{more}") from error
     last = traceback.format_exception_only(type(error), error)[-1].strip()
-    more = f"\nThe whole story is in {log}" if log else " (the whole story is above)"
     raise MiranteError(f"{node_id} failed: {last}{more}") from error

@@ -28,6 +28,7 @@ from pipeline.config import Recipe
 from pipeline.console import quiet_libraries
 from pipeline.execution import RunResult, prepare_data, run_nodes
 from pipeline.imports import without_collector
+from pipeline.metadata_copy import keep_copy, repair_store
 from pipeline.metadata_store import sqlite_store
 from pipeline.nodes import node_ids
 from pipeline.recipe_yaml import write_yaml
@@ -109,6 +110,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
                 error = KeyboardInterrupt() if secs_to_next else explain_os_error(e, written_to) or e
             result.error = _said(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
+            keep_copy(root)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
         error = error or explain_os_error(e, written_to) or e
@@ -130,6 +132,8 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         write_yaml(redact_values(recipe.model_dump(mode="json"))), encoding="utf-8"
     )
     check_address_space()
+    if repaired := repair_store(root):
+        console.print(f"  warning     {repaired}", soft_wrap=True, markup=False)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):

@@ -353,6 +353,11 @@ def root_is_a_file(here: Path) -> None:
     (here / "here").write_text("a file\n")
 
 
+def damaged_store(here: Path) -> None:
+    (here / "root").mkdir()
+    (here / "root" / "metadata.sqlite").write_text("not a database " * 100)
+
+
 def a_model_and_no_picture(here: Path) -> None:
     damaged_model(here)
     text_file(here)
@@ -442,6 +447,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a network for another task": None,
     "augmentation that boxes do not go along with": None,
     "root is a file": root_is_a_file,
+    "a damaged metadata store": damaged_store,
     "no model": None,
     "predict: no picture": a_model_and_no_picture,
     "predict: no folder for drawings": a_model_and_no_picture,

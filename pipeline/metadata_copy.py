@@ -1,0 +1,101 @@
+"""The copy of a root's metadata store: made at the end of each run, taken back when the store is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+from components.errors import MiranteError
+from pipeline.metadata_store import METADATA_FILE
+
+COPY_FILE = "metadata.copy.sqlite"
+DAMAGED_FILE = "metadata.damaged.sqlite"
+# What another process does with the store takes less.
+_BUSY_SECS = 20.0
+
+
+def repair_store(root: Path) -> str | None:
+    """Look at the metadata store of a root, and take its copy back where it is damaged.
+
+    Args:
+        root: Of a pipeline; this process alone uses it.
+
+    Returns:
+        What was found and done, for people; None where the store is whole, or there is none.
+
+    Raises:
+        MiranteError: It is damaged and there is no copy; says how to start anew.
+    """
+    store, copy = root / METADATA_FILE, root / COPY_FILE
+    if not store.is_file():
+        return None
+    problem = _problem(store)
+    if problem is None and not (_is_empty(store) and copy.is_file()):
+        return None
+    problem = problem or "it is empty"
+    if not copy.is_file() or _problem(copy) is not None:
+        raise MiranteError(
+            f"{store}: the metadata store is damaged ({problem}), and there is no whole copy of it. To start "
+            f"anew, move it away and run the same command again: mv {store} {root / DAMAGED_FILE}. All nodes "
+            f"then run again; pushed models stay where they are"
+        )
+    shutil.copyfile(store, root / DAMAGED_FILE)
+    temporary = root / f".{METADATA_FILE}"
+    shutil.copyfile(copy, temporary)
+    _pass_over_numbers(temporary, root)
+    # A journal of the damaged one would be played back into the copy.
+    Path(f"{store}-journal").unlink(missing_ok=True)
+    temporary.replace(store)
+    return (
+        f"{store} is damaged ({problem}): the copy that the last run made was taken back, what it does not "
+        f"know runs again; the damaged file is {DAMAGED_FILE}"
+    )
+
+
+def keep_copy(root: Path) -> None:
+    """Copy the metadata store of a root, if it is whole; the copy of before stays where that fails."""
+    store, temporary = root / METADATA_FILE, root / f".{COPY_FILE}"
+    if not store.is_file() or _problem(store) is not None or _is_empty(store):
+        return
+    try:
+        # The disk may be full.
+        with contextlib.suppress(sqlite3.Error, OSError):
+            source, target = _open(store), sqlite3.connect(temporary)
+            with contextlib.closing(source), contextlib.closing(target):
+                source.backup(target)
+            temporary.replace(root / COPY_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open(store: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECS)
+
+
+def _problem(store: Path) -> str | None:
+    """Return what SQLite finds wrong with a file; None where nothing is."""
+    try:
+        with contextlib.closing(_open(store)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        raise  # locked, or not ours to read
+    except sqlite3.DatabaseError as e:
+        return str(e)
+    return None if found == "ok" else " ".join(str(found).split())
+
+
+def _is_empty(store: Path) -> bool:
+    with contextlib.closing(_open(store)) as connection:
+        return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def _pass_over_numbers(store: Path, root: Path) -> None:
+    """Have new executions take numbers that no folder has: of some the copy does not know."""
+    numbers = [int(path.name) for path in root.glob("*/*/*") if path.name.isascii() and path.name.isdigit()]
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute(
+            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'Execution'",
+            (max(numbers, default=0),),
+        )

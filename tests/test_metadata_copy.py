@@ -1,0 +1,91 @@
+"""A metadata store that is damaged: found, and taken back from the copy of the last run."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from components.errors import MiranteError
+from pipeline.metadata_copy import COPY_FILE, DAMAGED_FILE, keep_copy, repair_store
+from pipeline.metadata_store import METADATA_FILE
+
+
+def make_store(root: Path, executions: int = 400) -> Path:
+    """A store with ML Metadata's way of numbering, of several pages."""
+    store = root / METADATA_FILE
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("CREATE TABLE Execution (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)")
+        connection.executemany("INSERT INTO Execution (name) VALUES (?)", [("x" * 100,)] * executions)
+    return store
+
+
+def count(store: Path) -> int:
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        (number,) = connection.execute("SELECT count(*) FROM Execution").fetchone()
+    return int(number)
+
+
+def next_number(store: Path) -> int:
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        return int(connection.execute("INSERT INTO Execution (name) VALUES ('y')").lastrowid or 0)
+
+
+def test_a_whole_store_is_left_alone(tmp_path: Path) -> None:
+    assert repair_store(tmp_path) is None  # there is none yet
+    store = make_store(tmp_path)
+    before = store.read_bytes()
+    keep_copy(tmp_path)
+    assert repair_store(tmp_path) is None
+    assert store.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([COPY_FILE, METADATA_FILE])
+    assert count(tmp_path / COPY_FILE) == 400
+
+
+@pytest.mark.parametrize("damage", [20_000, 100, 0])
+def test_a_cut_store_is_taken_back(damage: int, tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    keep_copy(tmp_path)
+    # Of a run after the copy, which the copy does not know.
+    (tmp_path / "Trainer" / "model" / "450").mkdir(parents=True)
+    with store.open("r+b") as file:
+        file.truncate(damage)
+    told = repair_store(tmp_path)
+    assert told is not None
+    assert told.startswith(f"{store} is damaged (")
+    assert DAMAGED_FILE in told
+    assert count(store) == 400
+    assert next_number(store) == 451
+    assert (tmp_path / DAMAGED_FILE).stat().st_size == damage
+    assert repair_store(tmp_path) is None
+
+
+def test_a_store_with_a_page_overwritten_is_found(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    keep_copy(tmp_path)
+    with store.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * 4096)
+    assert repair_store(tmp_path) is not None
+    assert count(store) == 400
+
+
+def test_without_a_copy_it_says_how_to_start_anew(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    with store.open("r+b") as file:
+        file.truncate(20_000)
+    with pytest.raises(MiranteError, match=r"the metadata store is damaged .* there is no whole") as caught:
+        repair_store(tmp_path)
+    assert f"mv {store} {tmp_path / DAMAGED_FILE}" in str(caught.value)
+    assert store.stat().st_size == 20_000
+
+
+def test_a_damaged_store_is_not_copied(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    keep_copy(tmp_path)
+    with store.open("r+b") as file:
+        file.truncate(20_000)
+    keep_copy(tmp_path)
+    assert count(tmp_path / COPY_FILE) == 400
