@@ -111,7 +111,9 @@ def _span_number(value: Any) -> Any:
 class DataConfig(Settings):
     """Where the examples come from, and when they are refused."""
 
-    source: str = Field("folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord or voc")
+    source: str = Field(
+        "folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord, voc or yolo"
+    )
     path: str | None = Field(
         None,
         description="raw input, or a name for tfds; `--data` sets it; with {SPAN}, or {YYYY}, {MM} and {DD}, "

@@ -165,7 +165,7 @@ def ingest(
 
     SOURCE is the format of INPUT: idx (MNIST family), cifar (python batches), folder (class folders), csv
     (filename,label), tfrecord (the contract's features), tfds (tensorflow_datasets), digits (scikit-learn's;
-    INPUT is then -). With boxes: voc (Pascal VOC XML), coco (JSON), csv
+    INPUT is then -). With boxes: voc (Pascal VOC XML), coco (JSON), yolo (data.yaml and labels/*.txt), csv
     (filename,width,height,class,xmin,ymin,xmax,ymax), tfrecord (the Object Detection API's). INPUT is a
     folder, a .zip or a .tar(.gz), the CSV, JSON or TFRecord file itself, or for tfds a name such as
     oxford_iiit_pet:4.0.0.

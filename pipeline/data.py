@@ -32,7 +32,7 @@ _NAMES_SHOWN = 5
 _OTHER_TASK = {
     features.CLASSIFICATION: "Take a recipe with task: detection, or data of one class an image",
     features.DETECTION: "Take a recipe with task: classification, or data with boxes (data.source: voc, "
-    "coco, csv or tfrecord)",
+    "coco, yolo, csv or tfrecord)",
 }
 
 

@@ -79,7 +79,7 @@ def mnist(root: Path, prefix: str = "", images: int = 3, pack: bool = True) -> P
 
 def test_the_names_of_the_sources() -> None:
     assert source_names() == [
-        "cifar", "coco", "csv", "digits", "folder", "idx", "tfds", "tfrecord", "voc",
+        "cifar", "coco", "csv", "digits", "folder", "idx", "tfds", "tfrecord", "voc", "yolo",
     ]  # fmt: skip
     with pytest.raises(UsageError, match=r"did you mean 'folder'"):
         ingest("foldr", Path(), Path("nowhere"))

@@ -285,6 +285,10 @@ class Index:
         """Notes that an annotation has told what the file is; False if another one has done so before."""
         return self.db.execute("INSERT OR IGNORE INTO used VALUES (?)", (path,)).rowcount == 1
 
+    def count_used(self) -> int:
+        """How many files `use` was told of."""
+        return int(self.db.execute("SELECT count(*) FROM used").fetchone()[0])
+
     def is_used(self, path: str) -> bool:
         """Whether `use` was told of the file."""
         return self.db.execute("SELECT 1 FROM used WHERE path = ?", (path,)).fetchone() is not None

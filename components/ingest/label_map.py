@@ -5,7 +5,8 @@ The Object Detection API's text form of StringIntLabelMap, usually a file `label
     item { id: 1 name: 'n02123045' display_name: 'cat' }
 
 https://github.com/tensorflow/models/blob/master/research/object_detection/protos/string_int_label_map.proto
-A class is called by its display name where it has one; in the data it may be called by either.
+A class is called by its display name where it has one; in the data it may be called by either. A .txt or
+.names file is a list of classes instead, one a line, numbered from 1.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from typing import Any
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest.boxes import Annotation
-from components.ingest.files import label_of
+from components.ingest.files import label_of, label_problem
 
 SUFFIX = ".pbtxt"
+_LIST_SUFFIXES = (".txt", ".names")
+# Open Images has 600 classes, in 60 KB.
+_MAX_BYTES = 16 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +69,22 @@ class LabelMap:
 
 def read_label_map(file: Path) -> LabelMap:
     """Reads a label map. Raises UsageError, with the line where there is one, for anything else."""
+    if file.suffix.lower() in _LIST_SUFFIXES:
+        listed = read_class_list(file)
+        return LabelMap(file, dict(enumerate(listed, start=1)), {name: name for name in listed})
     from google.protobuf import text_format
 
     how = "Expected items like: item { id: 1 name: 'cat' }"
     try:
-        parsed = text_format.Parse(file.read_text(encoding="utf-8"), _message_class()())
+        parsed = text_format.Parse(_text(file, how), _message_class()())
     except text_format.ParseError as error:
         line = error.GetLine()
         where = f", line {line}" if line else ""
         # The parser says the line before it says what is wrong.
         what = re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")
         raise UsageError(f"label map {file}{where}: {what}. {how}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"label map {file}: cannot be read: {error}. {how}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"label map {file}: its text has what no label map has ({error}). {how}") from error
     names: dict[int, str] = {}
     by_text: dict[str, str] = {}
     for at, item in enumerate(parsed.item, start=1):
@@ -97,6 +104,41 @@ def read_label_map(file: Path) -> LabelMap:
     if not names:
         raise UsageError(f"label map {file}: it has no items. {how}")
     return LabelMap(file, dict(sorted(names.items())), by_text)
+
+
+def read_class_list(file: Path) -> list[str]:
+    """Return the classes of a file that has one in each line; empty lines count for nothing.
+
+    Raises:
+        UsageError: It cannot be read, is empty, or has a name twice or one that cannot be used.
+    """
+    how = "Expected the name of a class in each line"
+    names: dict[str, int] = {}
+    for at, line in enumerate(_text(file, how).splitlines(), start=1):
+        if name := label_of(line):
+            if problem := label_problem(name):
+                raise UsageError(f"list of classes {file}, line {at}: {problem}")
+            if name in names:
+                raise UsageError(
+                    f"list of classes {file}, line {at}: {name!r} is in line {names[name]} already. {how}"
+                )
+            names[name] = at
+    if not names:
+        raise UsageError(f"list of classes {file}: it is empty. {how}")
+    return list(names)
+
+
+def _text(file: Path, how: str) -> str:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise UsageError(f"{file}: larger than {_MAX_BYTES >> 20} MiB, as no list of classes is. {how}")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}. {how}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: cannot be read: not UTF-8. {how}") from error
 
 
 def find_label_map(given: Path | None, root: Path, paths: Iterable[str]) -> LabelMap | None:

@@ -49,6 +49,7 @@ _KINDS: Mapping[str, str] = {
     "a checksum": ".md5 .sha1 .sha256 .sig .asc",
     "video": ".mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .wmv .3gp",
     "sound": ".mp3 .wav .m4a .ogg .flac .aac",
+    "a cache": ".cache",
     "unfinished": ".part .crdownload .tmp .bak",
 }
 NO_IMAGES: Mapping[str, str] = {

@@ -26,7 +26,7 @@ from pathlib import Path
 from components.errors import UsageError
 from components.ingest.index import Found, Index
 from components.ingest.label_map import LabelMap, find_label_map
-from components.ingest.readings import CORNERS, LENGTHS, SHARES, SWAPPED
+from components.ingest.readings import CENTRES, CORNERS, LENGTHS, SHARES, SWAPPED, UPPER_LEFT
 from components.ingest.splits import split_named
 from schemas import features
 
@@ -156,6 +156,12 @@ SOURCES: Mapping[str, Source] = {
         misread=(LENGTHS, SWAPPED),
     ),
     "voc": Source("components.ingest.sources.voc", tasks=(features.DETECTION,), misread=(LENGTHS, SWAPPED)),
+    "yolo": Source(
+        "components.ingest.sources.yolo",
+        suffixes=(".yaml", ".yml"),
+        tasks=(features.DETECTION,),
+        misread=(CENTRES, UPPER_LEFT),
+    ),
 }
 
 

@@ -16,11 +16,12 @@ import collections
 import dataclasses
 from collections.abc import Iterator
 
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, label_of, printable
 from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext
+from components.ingest.sources.yolo import looks_like_yolo
 from components.ingest.splits import NO_SPLIT
 
 _NAMES_SHOWN = 5
@@ -37,8 +38,16 @@ class _Top:
 def find(context: SourceContext) -> Iterator[Found]:
     """One item a file; files outside every class folder are rejects.
 
-    Raises DataRefusedError where all there is are split folders without class folders in them.
+    Raises UsageError for data in the layout of YOLO, and DataRefusedError where all there is are split
+    folders without class folders in them.
     """
+    if looks_like_yolo(context.index):
+        raise UsageError(
+            f"{context.shown}: expected class folders, got the layout of YOLO (images/, and labels/ with a "
+            "text for each image); read it with the source yolo: mirante ingest yolo INPUT "
+            "OUTPUT (in a recipe "
+            "data.source: yolo)"
+        )
     wrapper, splits = _layout(context)
     files = 0
     for entry in context.index.files():
