@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UsageError
+from components.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, ingest, read_manifest
 from tests.boxes import ingested, picture, put, rejects
 
@@ -127,3 +127,64 @@ def test_tables_that_are_of_another_kind(tmp_path: Path, tables: dict[str, str],
     with pytest.raises(UsageError, match=message):
         ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "box"),
+    [
+        ("filename,x1,y1,x2,y2,class", "1.png,10,5,20,15,cat"),
+        ("filename,x_min,y_min,x_max,y_max,label", "1.png,10,5,20,15,cat"),
+        ("filename,left,top,right,bottom,label", "1.png,10,5,20,15,cat"),
+        ("filename,x,y,w,h,class", "1.png,10,5,10,10,cat"),
+        ("class,image,X,Y,Width,Height", "cat,1.png,10,5,10,10"),
+        ("label,bbox_x,bbox_y,bbox_width,bbox_height,image_name,width,height", "cat,10,5,10,10,1.png,40,20"),
+        # keras-retinanet's: no line names the columns.
+        ("2.png,,,,,", "1.png,10,5,20,15,cat"),
+        ("2.png,10,5,20,15,dog", "1.png,10,5,20,15,cat"),
+        ("/home/me/set/2.png,10,5,20,15,dog", "/home/me/set/1.png,10,5,20,15,cat"),
+    ],
+)
+def test_boxes_in_other_columns(tmp_path: Path, header: str, box: str) -> None:
+    root = put(tmp_path / "in", {"boxes.csv": f"{header}\n{box}\n", "1.png": picture(1), "2.png": picture(2)})
+    found = ingested("csv", root, tmp_path / "out")
+    assert found["1.png"].boxes == [CAT_SHARES]
+    if "2.png" in header:
+        assert found["2.png"].boxes == ([] if header.endswith(",") else [("dog", 0.25, 0.25, 0.5, 0.75)])
+    else:
+        assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("filename,label,x1,y1", "the columns x1, y1 mean detection, which needs x1, y1, x2, y2"),
+        ("filename,label,x_min", "the columns x_min mean detection, which needs x_min, y_min, x_max, y_max"),
+        ("filename,label,bbox", "expected a box in four columns, .* got the column bbox; write its numbers"),
+        ("filename,label,region_shape_attributes", "got the column region_shape_attributes"),
+    ],
+)
+def test_half_a_box_is_no_label(tmp_path: Path, header: str, message: str) -> None:
+    root = put(tmp_path / "in", {"a.csv": f"{header}\n1.png,cat,3,4\n", "1.png": picture()})
+    with pytest.raises(UsageError, match=message):
+        ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))
+
+
+def test_columns_that_only_look_like_boxes(tmp_path: Path) -> None:
+    rows = "".join(f"{n}.png,{'cat' if n % 2 else 'dog'},1,2\n" for n in range(4))
+    root = put(tmp_path / "in", {"a.csv": "filename,label,x1,x2\n" + rows})
+    put(root, {f"{n}.png": picture(n) for n in range(4)})
+    ingest("csv", root, tmp_path / "out", IngestOptions(workers=1, max_reject_share=1.0))
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.task == "classification"
+
+
+def test_lengths_in_place_of_corners(tmp_path: Path) -> None:
+    rows = "".join(f"{n}.png,40,20,cat,{20 + n},{8 + n},10,6\n" for n in range(6))
+    root = put(tmp_path / "in", {"a.csv": HEADER + rows, **{f"{n}.png": picture(n) for n in range(6)}})
+    with pytest.raises(
+        DataRefusedError,
+        match=r"All boxes seem to be x, y, width, height "
+        r"where xmin, ymin, xmax",
+    ):
+        ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))

@@ -128,7 +128,7 @@ class Refusals:
         """What the boxes seem to be, as all of them would be on their images then; "" where nothing is."""
         total = boxes.listed - boxes.copies
         for name in SOURCES[self.source].misread:
-            if boxes.beyond and boxes.fits.get(name, 0) >= _NEARLY_ALL * total:
+            if boxes.beyond + len(boxes.left_out) and boxes.fits.get(name, 0) >= _NEARLY_ALL * total:
                 return READINGS[name].cause
         return ""
 

@@ -4,10 +4,14 @@
     cat.12.jpg,300,224,cat,38,19,241,191
     meadow.jpg,640,480,,,,,
 
-Boxes are in pixels, fractions allowed, of a picture of width x height (both may be missing, or 0). A row
-without class and box is a picture on which there is nothing. `difficult` and `truncated` (0 or 1) may be
-columns, too. Rows of one picture need not stand together. A picture that one of its rows spoils is rejected:
-what that row should have told would else count as background.
+    path/cat.12.jpg,38,19,241,191,cat        keras-retinanet's, without names of columns
+
+Four columns are a box, by its corners or by its upper left corner and lengths:
+components.ingest.sources.box_columns has their names. Boxes are in pixels, fractions allowed, of a picture of
+width x height (both may be missing, or 0). A row without class and box is a picture on which there is
+nothing. `difficult` and `truncated` (0 or 1) may be columns, too. Rows of one picture need not stand
+together. A picture that one of its rows spoils is rejected: what that row should have told would else count
+as background.
 """  # noqa: D415 - it goes on with an example
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
-from components.ingest.sources.csv_file import BOX_COLUMNS, Row, Table
+from components.ingest.sources.csv_file import Row, Table
 from components.ingest.sources.gather import Gathered, Names, is_guessed
 from components.ingest.values import number
 
@@ -33,7 +37,9 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
     gathered = Gathered(context)
     for table in tables:
         names = Names(context, table.path)
+        rows = 0
         for row in table.rows():
+            rows += 1
             name = row.cells[table.name_column]
             if not name:
                 yield Reject(row.where, f"no file name ({row.where})")
@@ -61,14 +67,19 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
                 if label_map is not None:
                     box = Box(label_map.named(box.label, row.where), *box.sides, box.difficult, box.truncated)
                 gathered.add_box(key, box)
+        assert rows == table.count
     yield from gathered.inputs(in_shares=context.in_shares(usual=False))
 
 
 def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
     """The annotated size and the box of a row. Raises ValueError, which says what is wrong with it."""
     cells = row.cells
-    sides = {column: cells[column] for column in BOX_COLUMNS}
-    size = (_or_0(cells, "width"), _or_0(cells, "height"))
+    columns = table.box
+    assert columns is not None
+    sides = {column: cells[column] for column in columns.names}
+    size = (0.0, 0.0)
+    if not {"width", "height"} & set(columns.names):
+        size = (_or_0(cells, "width"), _or_0(cells, "height"))
     told = size if min(size) > 0 else None
     label = label_of(cells[table.label_column])
     if not label and not any(sides.values()):
@@ -82,8 +93,7 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         except ValueError as error:
             raise ValueError(f"{column}: {error}") from None
     difficult, truncated = (_or_0(cells, column) != 0 for column in ("difficult", "truncated"))
-    xmin, ymin, xmax, ymax = values
-    return told, Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
+    return told, Box(label, *columns.sides(values), difficult, truncated)
 
 
 def _or_0(cells: dict[str, str], column: str) -> float:

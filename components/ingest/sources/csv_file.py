@@ -7,7 +7,8 @@ Columns, in any order and case; of several that would do, the first named here c
     the file   filename, file_name, file, filepath, filepaths, file_path, path, image, image_path, image_name,
     img the class  label, labels, class, class_name, category, target
     the split  split, set, subset, partition, data set          (optional)
-    the box    xmin, ymin, xmax, ymax: all of them mean detection, see components.ingest.sources.csv_boxes
+    the box    xmin, ymin, xmax, ymax, or others of components.ingest.sources.box_columns: they mean
+               detection, see components.ingest.sources.csv_boxes
 
 Several CSV files are read together if the name of each begins with another split's: train_labels.csv,
 test_labels.csv.
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +32,7 @@ from components.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
+from components.ingest.sources.box_columns import HEADERLESS, find_box_columns, is_headerless
 from components.ingest.sources.lookup import Lookup
 
 FILE_COLUMNS = (
@@ -38,7 +41,6 @@ FILE_COLUMNS = (
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data set")
-BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 _DELIMITERS = ",;\t|"
 _LETTERS = re.compile(r"[A-Za-z]+")
 
@@ -70,22 +72,21 @@ class Table:
         lines = re.split(r"\r\n|\r|\n", _text(path))
         first = next((line for line in lines if line.strip()), "")
         self._delimiter = max(_DELIMITERS, key=first.count)
-        self._rows = self._parse(lines)
-        header = [column.strip().lower() for column in next(self._rows, (0, []))[1]]
+        self._rows: Iterator[tuple[int, list[str]]] = self._parse(lines)
+        first_row = next(self._rows, (0, []))
+        header = [column.strip().lower() for column in first_row[1]]
+        headerless = is_headerless(header)
+        if headerless:
+            header = list(HEADERLESS)
+            self._rows = itertools.chain([first_row], self._rows)
         while header and not header[-1]:
             header.pop()
         self.header = header
         # Counted without the parser, and checked against what it gives.
-        self.count = max(0, sum(not self._is_blank(line) for line in lines) - 1)
+        self.count = max(0, sum(not self._is_blank(line) for line in lines) - (not headerless))
         self.name_column = self._column(FILE_COLUMNS, "the file's name")
         self.label_column = self._column(LABEL_COLUMNS, "the class")
-        found = [column for column in BOX_COLUMNS if column in self.header]
-        if found and len(found) < len(BOX_COLUMNS):
-            raise UsageError(
-                f"{path}: the columns {', '.join(found)} mean detection, which needs "
-                f"{', '.join(BOX_COLUMNS)}, in pixels."
-            )
-        self.has_boxes = bool(found)
+        self.box = find_box_columns(path, header)
 
     def rows(self) -> Iterator[Row]:
         """All rows that are not empty, each of one line.
@@ -170,7 +171,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     Raises UsageError for a CSV that is not of this kind, DataRefusedError for one that is broken.
     """
     tables = [Table(context, path, split) for path, split in _tables(context)]
-    with_boxes = [table for table in tables if table.has_boxes]
+    with_boxes = [table for table in tables if table.box is not None]
     if not with_boxes:
         for table in tables:
             lookup = Lookup(context, table.path)
@@ -178,10 +179,11 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             for row in table.rows():
                 yield _labelled(context, lookup, table, row)
     elif len(with_boxes) < len(tables):
-        one, other = with_boxes[0], next(table for table in tables if not table.has_boxes)
+        one, other = with_boxes[0], next(table for table in tables if table.box is None)
+        columns = ", ".join(one.box.names) if one.box is not None else ""
         raise UsageError(
-            f"{context.shown}: {one.path.name} has boxes ({', '.join(BOX_COLUMNS)}) and {other.path.name} "
-            "has not; give the one to read as INPUT."
+            f"{context.shown}: {one.path.name} has boxes ({columns}) and {other.path.name} has not; "
+            "give the one to read as INPUT."
         )
     else:
         from components.ingest.sources.csv_boxes import find_boxes
