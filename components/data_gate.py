@@ -5,15 +5,12 @@ reads what they wrote, decodes every image besides, looks at boxes, and raises.
 """
 
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
-import functools
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.component.experimental.annotations import (
     BeamComponentParameter,
@@ -30,9 +27,8 @@ from tfx.utils import io_utils
 from components.detection.records import BoxFacts, Values, box_problem
 from components.detection.samples import MOST_IMAGES, picture_of, place_of
 from components.errors import DataRefusedError
+from components.image_problems import Problem, image_problems
 from components.ingest.example import parse_example
-from components.ingest.whole import RejectedImage, check_whole
-from components.transform import decode
 from schemas import features
 
 REPORT = "report.json"
@@ -42,8 +38,6 @@ MAX_NAMED = 10
 # Records decoded at once.
 BATCH = 64
 
-# File name, and what is wrong.
-Problem = tuple[str, str]
 # Images, bad images, the first of these by name.
 Count = tuple[int, int, list[Problem]]
 
@@ -68,57 +62,6 @@ def read_anomalies(folder: str) -> list[str]:
             if anomalies.HasField("dataset_anomaly_info"):
                 sentences.append(f"split {split}: {anomalies.dataset_anomaly_info.description}")
     return sentences
-
-
-def _plain(message: str) -> str:
-    """TensorFlow's message without its names of nodes and devices."""
-    return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*", "", message.splitlines()[0])
-
-
-def image_problem(record: bytes) -> Problem | None:
-    """None for a serialized example whose image decodes, else its file name and what is wrong."""
-    feature = tf.train.Example.FromString(record).features.feature
-    name = b"".join(feature[features.FILENAME].bytes_list.value).decode(errors="replace") or "(unnamed)"
-    values = feature[features.ENCODED].bytes_list.value
-    if not values or not values[0]:
-        return name, "image/encoded is missing"
-    try:
-        # What is missing of an image, TensorFlow fills with grey.
-        check_whole(values[0])
-        # As Transform decodes it; whatever else TensorFlow could read would fail there.
-        decode(tf.constant(values[0]), channels=3)
-    except RejectedImage as e:
-        return name, f"image/encoded cannot be decoded as JPEG or PNG: {e.reason}"
-    except tf.errors.InvalidArgumentError as e:
-        return name, f"image/encoded cannot be decoded as JPEG or PNG: {_plain(e.message)}"
-    return None
-
-
-@functools.cache
-def _decode_batch() -> Callable[[tf.Tensor], tf.Tensor]:
-    """A graph that decodes the images of serialized examples, string [N]; raises at the first bad one."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def sizes(records: tf.Tensor) -> tf.Tensor:
-        parsed = tf.io.parse_example(records, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
-        return tf.map_fn(
-            lambda encoded: tf.size(decode(encoded, channels=3)),
-            parsed[features.ENCODED],
-            fn_output_signature=tf.int32,
-        )
-
-    return sizes
-
-
-def image_problems(records: Sequence[bytes]) -> list[Problem | None]:
-    """`image_problem` of each record. A batch without problems, which most are, is decoded by one graph."""
-    try:
-        for record in records:
-            check_whole(b"".join(parse_example(record).get(features.ENCODED, [])))
-        _decode_batch()(tf.constant(list(records), tf.string))
-    except (RejectedImage, tf.errors.InvalidArgumentError):
-        return [image_problem(record) for record in records]
-    return [None] * len(records)
 
 
 class _Problems(beam.CombineFn):  # type: ignore[misc]

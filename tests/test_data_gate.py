@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from components.data_gate import image_problem, image_problems
 from components.detection.samples import MOST_IMAGES, picture_of, place_of
 from components.errors import DataRefusedError
+from components.image_problems import image_problem, image_problems
 from components.ingest.tfrecord import frame
 from pipeline.config import load_recipe
 from pipeline.data import Examples
@@ -27,6 +28,12 @@ def half_a_jpeg() -> bytes:
     """Half of the data, and yet an end: TensorFlow fills the rest with grey."""
     whole = encode(noise(0, 64, 64), "JPEG")
     return whole[: len(whole) // 2] + b"\xff\xd9"
+
+
+def turned_jpeg() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(noise(0, 8, 8), "JPEG", exif=exif)
 
 
 def run_to_gate(folder: Path, root: Path, task: str = "classification") -> Any:
@@ -221,6 +228,12 @@ def test_drift_by_chance_is_allowed_for() -> None:
         ({"image__encoded": b"<html>not found</html>"}, "cannot be decoded"),
         ({"image__encoded": records.png(0, 1)[:-40]}, "cannot be decoded"),
         ({"image__encoded": half_a_jpeg()}, "premature end of data segment"),
+        (
+            {"image__encoded": turned_jpeg()},
+            "looks different to a served model; run `mirante ingest tfrecord`",
+        ),
+        ({"image__encoded": encode(noise(0, 8, 8, 4))}, "looks different to a served model"),
+        ({"image__encoded": encode(noise(0, 8, 8), "GIF")}, "expected a JPEG or PNG, got another format"),
     ],
 )
 def test_image_problem(changes: dict[str, Any], reason: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,10 +11,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from components.ingest.canonical import canonical_bytes
 from components.trainer.classification import Classification
 from components.trainer.input import SplitInput
-from tests.tiny import CLASS_NAMES, Exported, Tiny
+from components.transform import IMAGE
+from schemas import features
+from tests.tiny import CLASS_NAMES, Exported, Tiny, encode, noise
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -123,6 +128,39 @@ def test_examples_need_nothing_but_the_image(
     bare = signature(examples=tf.constant([example.SerializeToString()]))
     whole = signature(examples=tf.constant(make_tiny(3).records[:1]))
     np.testing.assert_array_equal(bare["probabilities"], whole["probabilities"])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_files_as_they_are_give_the_pixels_and_answers_of_their_stored_form(
+    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    files = [
+        encode(noise(0, 20, 30), "JPEG", exif=exif),
+        encode(noise(1, 20, 30, 1), "PNG", exif=exif),
+        encode(noise(2, 20, 30, 4), "PNG"),  # red, green, blue, alpha
+        encode(noise(3, 20, 30, 2), "PNG"),  # grey, alpha
+        make_tiny(channels).encoded[0],
+    ]
+    stored = [canonical_bytes(file).encoded for file in files]
+    assert [before == after for before, after in zip(files, stored, strict=True)] == [False] * 4 + [True]
+    served = loaded[channels].transform(tf.constant(files)).numpy()
+    # What Transform makes of what ingest stored, which is what training sees.
+    layer = make_tiny(channels).tft_output.transform_features_layer()
+    trained = layer({features.ENCODED: tf.constant([[image] for image in stored])})[IMAGE].numpy()
+    assert served.tobytes() == trained.tobytes()
+    signature = loaded[channels].signatures["serving_default"]
+    as_they_are, as_stored = (signature(image_bytes=tf.constant(images)) for images in (files, stored))
+    assert probabilities(as_they_are).tobytes() == probabilities(as_stored).tobytes()
+
+
+def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: dict[int, tf.Module]) -> None:
+    buffer = io.BytesIO()
+    Image.new("CMYK", (8, 8)).save(buffer, "JPEG")
+    for file, got in ((encode(noise(0, 8, 8), "GIF"), "another format"), (buffer.getvalue(), "CMYK")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"got {got}; convert it to an RGB JPEG or"):
+            loaded[1].signatures["serving_default"](image_bytes=tf.constant([file]))
 
 
 def test_an_image_that_is_none_is_an_error(loaded: dict[int, tf.Module]) -> None:

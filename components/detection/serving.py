@@ -1,6 +1,6 @@
 """What a pushed detector answers, under both of its signatures (components/trainer/export.py).
 
-    boxes         float32 [N, 100, 4]  (xmin, ymin, xmax, ymax) as shares of the image as it was given
+    boxes         float32 [N, 100, 4]  (xmin, ymin, xmax, ymax) as shares of the upright image
     scores        float32 [N, 100]     descending
     class_labels  int64   [N, 100]     1 and up, 0 where there is no more box
     class_names   string  [N, 100]     "" where there is no more box
@@ -31,9 +31,9 @@ class DetectionModule(ServingModule):
         self._task = task
         self._with_background = tf.constant(["", *task.class_names])
 
-    def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best boxes of each image, string [N]."""
-        transformed = self.transformed(image_bytes)
+    def predict(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best boxes of each canonical image, string [N]."""
+        transformed = self.transformed(encoded)
         outputs = self.model(transformed[IMAGE], training=False)
         found = self._task.predict(outputs, transformed.get(FRAME))
         return {

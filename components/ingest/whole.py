@@ -78,10 +78,8 @@ def _is_damage(problem: str) -> bool:
 
 def _decoding_problem(encoded: bytes) -> str | None:
     """Return libjpeg's first warning, or its error; None if it has nothing to say."""
-    try:
-        import simplejpeg
-    except ImportError:  # an installation from an older lock file: Pillow judges
-        return "simplejpeg is not installed"
+    import simplejpeg
+
     try:
         colorspace = simplejpeg.decode_jpeg_header(encoded, strict=False)[2]
         simplejpeg.decode_jpeg(

@@ -4,8 +4,10 @@
     serving_tf_examples   examples     string [N]  serialized tf.train.Example of the data contract
 
 Both give `probabilities` float32 [N, classes] and `labels` string [N, classes], the class names in the order
-of the probabilities; what those of a detector give is in components/detection/serving.py. The function
-`transform` (image_bytes to pixels) is kept beside them, so that what the network sees can be looked at.
+of the probabilities; what those of a detector give is in components/detection/serving.py. `serving_default`
+brings images into canonical form (components/canonical_graph.py), which those of examples have. The functions
+`canonical` (image_bytes to what the Transform graph is given) and `transform` (to pixels) are kept too: they
+show what the network sees.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.canonical_graph import canonical
 from components.trainer.checkpoints import unique_paths
 from components.transform import IMAGE
 from schemas import features
@@ -46,22 +49,28 @@ class ServingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """String [N] to float32 [N, H, W, C]: exactly the pixels that training saw."""
-        return self.transformed(image_bytes)[IMAGE]
+        return self.transformed(self.canonical(image_bytes))[IMAGE]
 
-    def transformed(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the Transform graph makes of encoded images, string [N], alone."""
-        return dict(self.transform_layer({features.ENCODED: tf.reshape(image_bytes, (-1, 1))}))
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def canonical(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """String [N], encoded images, to string [N]: as ingest stores them, pixel by pixel."""
+        return canonical(image_bytes)
 
-    def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What both signatures give for encoded images, string [N]."""
-        probabilities = tf.nn.softmax(self.model(self.transform(image_bytes), training=False))
-        labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(image_bytes)[0], axis=0)
+    def transformed(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the Transform graph makes of canonical images, string [N], alone."""
+        return dict(self.transform_layer({features.ENCODED: tf.reshape(encoded, (-1, 1))}))
+
+    def predict(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What both signatures give for canonical images, string [N]."""
+        pixels = self.transformed(encoded)[IMAGE]
+        probabilities = tf.nn.softmax(self.model(pixels, training=False))
+        labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(encoded)[0], axis=0)
         return {"probabilities": probabilities, "labels": labels}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [N], encoded images."""
-        return self.predict(image_bytes)
+        return self.predict(self.canonical(image_bytes))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
