@@ -7,7 +7,7 @@ FAST := -m "not slow and not real_data and not services"
 LONG := $(patsubst %,tests/test_%.py,kubeflow_run vertex_run cluster failures run_digits tuner resume warm_start \
 	run_real_data)
 LONG_FIRST := --no-loadscope-reorder $(LONG) $(filter-out $(LONG),$(wildcard tests/test_*.py))
-PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py
+PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py mirante_command.py
 # Test processes, each with a TensorFlow of its own: some 2 GiB.
 PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PYTEST := $(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile

@@ -162,11 +162,31 @@ def read_stamp() -> dict[str, str]:
     return stamp if is_usable else {}
 
 
+def environment() -> dict[str, str]:
+    """Returns the environment without a venv that happens to be active."""
+    ignored = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in ignored}
+
+
 def call(*command: str | Path) -> None:
     """Runs a command in the checkout, unmoved by a venv that happens to be active."""
-    ignored = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
-    environment = {name: value for name, value in os.environ.items() if name not in ignored}
-    subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=True)
+    subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), check=True)
+
+
+def call_telling(*command: str | Path) -> None:
+    """Runs a command like `call` and prints what it does, without its list of packages.
+
+    A slow machine is at it for minutes.
+    """
+    words = [str(part) for part in command]
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            if not line.startswith((" + ", " - ", " ~ ", "Using Python")):
+                print(f"  {line.strip()}", flush=True)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
 
 
 def make_venv(python: Python) -> None:
@@ -191,7 +211,7 @@ def install(stack: Stack) -> None:
     uv = VENV / "bin/uv"
     target: list[str | Path] = ["--python", VENV / "bin/python", "--no-build-isolation"]
     # Compiled now, once, instead of in the first run, whose start it would make several times as long.
-    call(uv, "pip", "sync", *target, "--require-hashes", "--compile-bytecode", "--quiet", stack.lock)
+    call_telling(uv, "pip", "sync", *target, "--require-hashes", "--compile-bytecode", stack.lock)
     call(uv, "pip", "install", *target, "--no-deps", "--quiet", "--editable", ROOT)
 
 
@@ -219,7 +239,8 @@ def set_up(wanted_stack: str, wanted_python: str) -> None:
         return
     check_compiler(stack)
     print(f"mirante: {stack} ({why}) on Python {python.version_text} ({python.executable})", flush=True)
-    print("mirante: installing; a minute or two the first time", flush=True)
+    packages = sum(line[:1].isalnum() for line in stack.lock.read_text(encoding="utf-8").splitlines())
+    print(f"mirante: installing about {packages} packages; a minute or two the first time", flush=True)
     started = time.monotonic()
     STAMP.unlink(missing_ok=True)
     # Only the lists of packages changed: the venv itself can stay.

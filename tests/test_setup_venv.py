@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -119,3 +120,13 @@ def test_this_python_is_seen_as_it_is(setup_venv: ModuleType) -> None:
     # The interpreter behind the venv, so that the venv can be removed and made anew with it.
     assert not Path(found.executable).is_relative_to(ROOT / ".venv")
     assert setup_venv.inspect_python("no-such-python") is None
+
+
+def test_what_is_done_is_told_without_the_list_of_packages(
+    setup_venv: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "echo Resolved 3 packages in 1ms; echo Downloading x >&2; echo ' + numpy==1'; exit $0"
+    setup_venv.call_telling("sh", "-c", script, "0")
+    assert sorted(capsys.readouterr().out.splitlines()) == ["  Downloading x", "  Resolved 3 packages in 1ms"]
+    with pytest.raises(subprocess.CalledProcessError, match="status 3"):
+        setup_venv.call_telling("sh", "-c", script, "3")

@@ -136,12 +136,19 @@ def _write_atomically(path: str, text: str) -> None:
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
+# Like `-m`, but for the folder that the command runs in, which may hold another package `components`.
+_CHILD = (
+    "import runpy, sys; sys.path[:] = [entry for entry in sys.path if entry]; "
+    "runpy.run_module('components.trainer.cluster', run_name='__main__', alter_sys=True)"
+)
+
+
 class _Process:
     """A fresh process that trains; what it logs is logged here. To be closed, which ends it."""
 
     def __init__(self, path: str):
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "components.trainer.cluster", path],
+            [sys.executable, "-c", _CHILD, path],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
