@@ -28,7 +28,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
-	bench-node-start bench-plain-tfx clean
+	bench-node-start bench-plain-tfx bench-guard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -115,6 +115,9 @@ bench: setup ## Measure throughput
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/cpu_kernels.py
+
+bench-guard: setup ## Many trainings: the guard stops all sick ones and no healthy one
+	$(BIN)/python benchmarks/guard.py
 
 bench-detector: setup ## Milliseconds of one photo by a pushed detector, and of its parts
 	$(BIN)/python benchmarks/detector.py

@@ -453,7 +453,8 @@ class GuardConfig(Settings):
     """When training is stopped because it learns nothing."""
 
     steps: Positive | None = Field(
-        500, description="so many steps no better than guessing stop it; null looks at numbers alone (NaN)"
+        500,
+        description="steps before a training can be stopped, at least a fifth of a stage; null: only by NaN",
     )
 
 

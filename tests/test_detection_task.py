@@ -182,7 +182,9 @@ def test_a_detector_that_learns_nothing_is_stopped() -> None:
     losses = {"class_loss": 0.9, "box_loss": 0.7}
     for number in range(1, 20):
         guard.step(number, 1.6, losses, 1.0, 8)
-    with pytest.raises(NotLearningError, match=r"no better than guessing for 20 steps .* gives 1.5000"):
+    with pytest.raises(
+        NotLearningError, match=r"no better than guessing for 10 steps \(up to step 20\): .* gives 1.5000"
+    ):
         guard.step(20, 1.6, losses, 1.0, 8)
 
 
@@ -192,15 +194,30 @@ def test_a_detector_that_learns_is_left_alone() -> None:
         guard.step(number, 3.0 * 0.97**number, {"class_loss": 0.0, "box_loss": 0.0}, 1.0, 8)
 
 
-def test_a_detector_that_finds_nothing_is_stopped() -> None:
-    guard = DetectionGuard(GuardConfig(steps=20), 1.5)
+@pytest.mark.parametrize(("boxes", "stops"), [(19, False), (20, True)])
+def test_a_detector_that_finds_nothing_is_stopped(boxes: int, stops: bool) -> None:
+    guard = DetectionGuard(GuardConfig(steps=20), 1.5, num_eval_boxes=boxes)
+    train = {"loss": 1.0}
     nothing = Evaluation(1.0, {"map_50": 0.0}, {}, np.empty(0), {})
-    guard.epoch(10, {}, nothing, 30)
+    guard.epoch(10, train, nothing, 30)
     something = Evaluation(1.0, {"map_50": 0.1}, {}, np.empty(0), {})
-    guard.epoch(30, {}, something, 30)
-    guard.epoch(40, {}, nothing, 30)
-    with pytest.raises(NotLearningError, match="not one box of the 30 eval images has been found in 2"):
-        guard.epoch(50, {}, nothing, 30)
+    guard.epoch(30, train, something, 30)
+    guard.epoch(40, train, nothing, 30)
+    if not stops:  # too few to be sure
+        guard.epoch(50, train, nothing, 30)
+        return
+    with pytest.raises(
+        NotLearningError, match="not one of the 20 boxes of the 30 eval images has been found"
+    ):
+        guard.epoch(50, train, nothing, 30)
+
+
+def test_a_detector_whose_loss_falls_is_waited_for() -> None:
+    guard = DetectionGuard(GuardConfig(steps=20), 1.5, num_eval_boxes=100)
+    for number in range(1, 41):
+        guard.step(number, 3.0 - 0.04 * number, {"class_loss": 0.0, "box_loss": 0.0}, 1.0, 8)
+    for step in (40, 50):
+        guard.epoch(step, {"loss": 1.5}, Evaluation(1.0, {"map_50": 0.0}, {}, np.empty(0), {}), 30)
 
 
 # --- what is shown

@@ -20,6 +20,7 @@ from components.detection.nms import best_boxes
 from components.detection.ssd import anchors_of
 from components.errors import DataRefusedError
 from components.trainer.augment import Augment
+from components.trainer.guard import Pace
 from components.trainer.levels import Levels
 from components.trainer.task import Array, Evaluation, Mark
 from components.transform import BOXES, FRAME, IMAGE, LABELS, boxes_and_labels, frames
@@ -161,7 +162,9 @@ class Detection:
         """See components/detection/augment.py."""
         return augmenter(config, seed, levels)
 
-    def guard(self, config: GuardConfig, train_labels: Array, eval_labels: Array) -> DetectionGuard:
+    def guard(
+        self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None
+    ) -> DetectionGuard:
         """Measured against the best answer that does not look.
 
         Raises:
@@ -169,7 +172,10 @@ class Detection:
         """
         if not self.config.train_on_difficult:
             self._refuse_difficult_classes(train_labels[..., 4])
-        return DetectionGuard(config, self._guessing_loss(train_labels[:_GUESSED_IMAGES]))
+        # Images from all over the split, which may be sorted.
+        places = np.linspace(0, len(train_labels) - 1, min(len(train_labels), _GUESSED_IMAGES)).astype(int)
+        num_eval_boxes = int((eval_labels[..., 4] > 0).sum())
+        return DetectionGuard(config, self._guessing_loss(train_labels[places]), pace, num_eval_boxes)
 
     def _refuse_difficult_classes(self, labels: Array) -> None:
         only = sorted({*np.unique(-labels[labels < 0])} - {*np.unique(labels)})

@@ -13,7 +13,8 @@ step.py         what is done to one batch
 checkpoints.py  what is kept, so that a killed training goes on
 warm_start.py   weights that it starts from, which weights_source.py finds and reads;
                 object_detection_api.py: names of others' checkpoints
-guard.py        stops what learns nothing
+guard.py        stops what learns nothing; classification_guard.py, and components/detection/guard.py
+evidence.py     what is certain of a mean, and of a share of right answers
 tracking/       who is told of the course: TensorBoard, Weights & Biases, MLflow
 cluster.py      one training in several processes
 job.py          one training as data; runs it

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from components.config import AugmentationConfig, GuardConfig
 from components.trainer.augment import Augment, augmenter
-from components.trainer.guard import ClassificationGuard, Guessing
+from components.trainer.classification_guard import ClassificationGuard, Guessing
+from components.trainer.guard import Pace
 from components.trainer.levels import Levels
 from components.trainer.optimizer import class_of, cross_entropy
 from components.trainer.task import Array, Evaluation, Mark
@@ -75,14 +76,18 @@ class Classification:
         """See components/trainer/augment.py."""
         return augmenter(config, seed, len(self.class_names), levels)
 
-    def guard(self, config: GuardConfig, train_labels: Array, eval_labels: Array) -> ClassificationGuard:
-        """Measured against who always guesses."""
+    def guard(
+        self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None
+    ) -> ClassificationGuard:
+        """See components/trainer/classification_guard.py."""
         count = len(self.class_names)
         return ClassificationGuard(
             config,
             Guessing.on(train_labels, count, self._smoothing),
             Guessing.on(eval_labels, count, self._smoothing),
             self.class_names,
+            pace,
+            len(train_labels),
         )
 
     def show(self, label: Array) -> tuple[str, list[Mark]]:

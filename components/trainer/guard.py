@@ -1,13 +1,15 @@
 """The guard: stops a training that learns nothing, and says what was seen and what the likely causes are.
 
-What learning nothing means is measured against who always guesses: the loss of a network that gives every
-image the classes' shares, and the share of the largest class.
+It stops when the numbers prove it (components/trainer/evidence.py), and only warns when they do not: that a
+network has learned something is not proved wrong by too few images. docs/training.md tells the rules;
+`make bench-guard` tries them on trainings of both kinds.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,20 +18,29 @@ import numpy as np
 
 from components.config import GuardConfig
 from components.errors import MiranteError
+from components.trainer.evidence import Mean
 
 if TYPE_CHECKING:
     from components.trainer.task import Evaluation
 
-# Standard deviations that separate luck from knowledge.
-_SIGMAS = 3.0
-# A loss within 1 % of guessing is that of guessing.
-_LOSS_SHARE = 0.99
-# The first tenth of the steps that are waited for tells where it began.
-_FIRST_PART = 10
-# Below this share of guessing something has been learned, here or before.
-_LEARNED_SHARE = 0.5
+logger = logging.getLogger("mirante.trainer")
+
+# What has this share of the loss of guessing, or more, is as bad.
+_AS_BAD = 0.95
+# Larger losses, in those of guessing, count as this: a few of them say nothing about the others.
+_LARGEST = 3.0
+# This share of a stage is waited for, at least.
+_WAITED_SHARE = 1 / 5
+# The most steps that are remembered.
+_REMEMBERED = 20_000
 # Evaluations in a row that must look alike before they count.
-_EVALUATIONS = 2
+EVALUATIONS = 2
+# Gradients may be 0 where the loss is below this share of guessing: all is learned.
+_ALL_LEARNED = 0.01
+# Steps in a row with gradients of 0.
+_ZERO_GRADIENTS = 20
+# Weights that changed by less, as a share, are those that the training began with.
+_UNCHANGED = 1e-5
 # Below this deviation between images no pixel differs.
 _CONSTANT = 1e-6
 
@@ -39,29 +50,19 @@ class NotLearningError(MiranteError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Guessing:
-    """What can be had without looking at an image.
+class Pace:
+    """How a stage goes on, as far as it is known before.
 
     Attributes:
-        loss: Cross-entropy of giving every image the classes' shares.
-        accuracy: Share of the largest class.
+        total_steps: Its steps.
+        warmup_steps: Those in which the rate rises.
+        settle_steps: Until the statistics of batch norms are those of the weights; evaluations say nothing
+            before.
     """
 
-    loss: float
-    accuracy: float
-
-    @staticmethod
-    def on(labels: np.ndarray[Any, Any], num_classes: int, label_smoothing: float) -> Guessing:
-        """Of labels int [N]."""
-        shares = np.bincount(labels, minlength=num_classes) / len(labels)
-        smoothed = shares * (1 - label_smoothing) + label_smoothing / num_classes
-        positive = smoothed[smoothed > 0]
-        return Guessing(float(-(positive * np.log(positive)).sum()), float(shares.max()))
-
-    def is_no_better(self, accuracy: float, examples: int) -> bool:
-        """Whether so good an accuracy over so many examples may be luck."""
-        sigma = math.sqrt(self.accuracy * (1 - self.accuracy) / examples)
-        return accuracy <= self.accuracy + _SIGMAS * sigma
+    total_steps: int = 0
+    warmup_steps: int = 0
+    settle_steps: int = 0
 
 
 class Guard:
@@ -70,20 +71,35 @@ class Guard:
     Args:
         config: The recipe's `training.guard`.
         guessing_loss: The loss of a network that gives every image the same answer, the best there is.
+        pace: How the stage goes on.
     """
 
-    def __init__(self, config: GuardConfig, guessing_loss: float):
+    def __init__(self, config: GuardConfig, guessing_loss: float, pace: Pace | None = None):
         self._steps = config.steps
+        self._pace = pace or Pace()
         self._guessing_loss = guessing_loss
         # Loss, metrics and size of the last steps.
         self._recent: collections.deque[tuple[float, Mapping[str, float], int]] = collections.deque(
-            maxlen=config.steps
+            maxlen=max(_REMEMBERED, config.steps or 0)
         )
-        self._first_losses: list[float] = []
+        self._first_step = 0
         self._zero_gradients = 0
+        self._no_numbers = 0
+        self._warned: set[str] = set()
+
+    @property
+    def _wait(self) -> int:
+        """Steps before nothing is judged."""
+        waited = (self._steps or 0) + self._pace.warmup_steps
+        return max(waited, math.ceil(_WAITED_SHARE * self._pace.total_steps))
+
+    @property
+    def _wait_for_evaluations(self) -> int:
+        """Steps before no evaluation is judged."""
+        return max(self._wait, self._pace.settle_steps)
 
     def check_inputs(self, images: np.ndarray[Any, Any]) -> None:
-        """Looks at some of what goes into the network: images [N, ...].
+        """Look at some of what goes into the network: images [N, ...].
 
         Raises:
             NotLearningError: There is nothing in them to learn from.
@@ -98,14 +114,14 @@ class Guard:
             raise NotLearningError(
                 f"the first {len(images)} images are all alike after Transform (every value is that of the "
                 f"first image, {images.min():.3g} to {images.max():.3g}). Likely causes: the files are "
-                "copies of one picture, an export wrote blank pictures, or transform.channels drops what "
+                "copies of one image, an export wrote blank images, or transform.channels drops what "
                 "differs"
             )
 
     def step(
         self, number: int, loss: float, metrics: Mapping[str, float], gradient_norm: float, size: int
     ) -> None:
-        """Looks at one step: mean loss and metrics of its `size` examples, norm of all gradients.
+        """Look at one step: mean loss and metrics of its `size` examples, norm of all gradients.
 
         Raises:
             NotLearningError: With a diagnosis.
@@ -114,52 +130,134 @@ class Guard:
             raise NotLearningError(self._not_finite(number, loss, gradient_norm))
         if self._steps is None:
             return
-        self._zero_gradients = self._zero_gradients + 1 if gradient_norm == 0 else 0
-        if self._zero_gradients >= min(self._steps, 20):
-            raise NotLearningError(
-                f"all gradients have been 0 for {self._zero_gradients} steps (step {number}, loss "
-                f"{loss:.4f}): nothing can change any more. Likely causes: ReLUs that died by too high a "
-                "training.learning_rate, all layers frozen, pixels far outside of the range that the network "
-                "expects (transform.normalization)"
-            )
+        self._first_step = self._first_step or number
         self._recent.append((loss, metrics, size))
-        if number == len(self._first_losses) + 1 <= max(1, self._steps // _FIRST_PART):
-            self._first_losses.append(loss)
-        if len(self._recent) == self._steps and number % max(1, self._steps // 4) == 0:
+        self._check_gradients(number, gradient_norm)
+        if number >= self._wait and number % max(1, self._steps // 4) == 0:
             self._check_recent(number)
 
-    def _check_recent(self, number: int) -> None:
-        """Looks at the last `guard.steps` steps."""
-        loss = float(np.mean([loss for loss, _, _ in self._recent]))
-        sizes = [size for _, _, size in self._recent]
-        metrics = {
-            name: float(np.average([values[name] for _, values, _ in self._recent], weights=sizes))
-            for name in self._recent[0][1]
-        }
-        if loss >= _LOSS_SHARE * self._guessing_loss:
-            self._check_guessing(number, loss, metrics, sum(sizes))
-        began = float(np.mean(self._first_losses)) if self._first_losses else math.inf
-        if loss >= max(_LOSS_SHARE * began, _LEARNED_SHARE * self._guessing_loss):
-            known = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            raise NotLearningError(
-                f"loss does not move: {began:.4f} in the first {len(self._first_losses)} steps, {loss:.4f} "
-                f"in the {len(sizes)} up to step {number} ({known}). Likely causes: "
-                "training.learning_rate is far too low, or too high; the layers that would have to learn are "
-                "frozen. training.guard.steps sets how long to wait"
-            )
+    def epoch(
+        self,
+        step: int,
+        train: Mapping[str, float],
+        evaluation: Evaluation,
+        size: int,
+        *,
+        change: float = math.inf,
+        is_last: bool = False,
+    ) -> None:
+        """Look at the evaluation of `size` examples after a step, and at the metrics of the epoch before.
 
-    def _check_guessing(self, number: int, loss: float, metrics: Mapping[str, float], examples: int) -> None:
-        """The last steps' loss, over so many examples, is that of guessing: raises if nothing is known."""
-
-    def epoch(self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int) -> None:
-        """Looks at the evaluation of `size` examples after a step, and at the metrics of the epoch before.
+        Args:
+            step: The number of the last step.
+            train: `loss` and the task's metrics, means of the epoch.
+            evaluation: What came out.
+            size: Its examples.
+            change: Of the weights since this process began to train them, as a share of what they were.
+            is_last: Whether the training ends with it.
 
         Raises:
             NotLearningError: With a diagnosis.
         """
+        self._no_numbers = 0 if math.isfinite(evaluation.loss) else self._no_numbers + 1
+        if self._no_numbers >= EVALUATIONS:
+            raise NotLearningError(
+                f"eval loss is {evaluation.loss} in {self._no_numbers} evaluations (step {step}), though the "
+                "train loss is a number. Likely causes: batch norm statistics that overflowed by too high a "
+                "training.learning_rate; pixels of eval images far outside of those of train images; in "
+                "mixed_float16 an overflow: try mixed_bfloat16"
+            )
+        if self._steps is None or self._no_numbers:
+            return
+        if step >= self._wait and self._first_step == 1 and change < _UNCHANGED:
+            raise NotLearningError(
+                f"the weights are those that the training began with: after {step} steps they have changed "
+                f"by {change:.1g} of what they were (train loss {train['loss']:.4f}). Likely causes: "
+                "training.learning_rate (or fine_tune_learning_rate) is far too low; the layers that would "
+                "have to learn are frozen"
+            )
+        if is_last and step >= self._steps:
+            self._check_recent(step, is_last=True)
+        self._check_evaluation(step, train, evaluation, size, is_last=is_last)
+
+    def _check_gradients(self, number: int, norm: float) -> None:
+        self._zero_gradients = self._zero_gradients + 1 if norm == 0 else 0
+        if self._zero_gradients < min(self._steps or 1, _ZERO_GRADIENTS):
+            return
+        loss = float(np.mean([loss for loss, _, _ in list(self._recent)[-self._zero_gradients :]]))
+        if loss < _ALL_LEARNED * self._guessing_loss:
+            return
+        raise NotLearningError(
+            f"all gradients have been 0 for {self._zero_gradients} steps (step {number}, loss "
+            f"{loss:.4f}): nothing can change any more. Likely causes: ReLUs that died by too high a "
+            "training.learning_rate, all layers frozen, pixels far outside of the range that the network "
+            "expects (transform.normalization)"
+        )
+
+    def _check_recent(self, number: int, *, is_last: bool = False) -> None:
+        """Look at the last steps, at more and more of them until they prove something."""
+        seen = list(self._recent)
+        if self._steps is None or len(seen) < self._steps:
+            return
+        size, loss = max(1, self._steps // 2), math.inf
+        while 2 * size <= max(len(seen), self._steps):
+            recent, former = seen[-size:], seen[-2 * size : -size]
+            mean = self._mean_loss(recent)
+            loss = mean.value
+            examples = sum(size for _, _, size in recent)
+            metrics = {
+                name: float(np.average([m[name] for _, m, _ in recent], weights=[n for _, _, n in recent]))
+                for name in recent[0][1]
+            }
+            knows = self._knows(metrics, examples)
+            if knows or mean.high < self._guessing_loss:
+                return
+            is_bad = mean.low >= _AS_BAD * self._guessing_loss
+            is_falling = bool(former) and mean.is_below(self._mean_loss(former))
+            if is_bad and knows is False and (is_last or not is_falling):
+                known = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items())
+                raise NotLearningError(
+                    f"no better than guessing for {size} steps (up to step {number}): loss {loss:.4f} "
+                    f"({known}), {self._guessing()}. training.guard.steps sets how long to wait"
+                )
+            size *= 2
+        self._warn(
+            "guessing",
+            f"up to step {number} the loss, {loss:.4f}, is not below that of guessing, "
+            f"{self._guessing_loss:.4f}; the training goes on, since it may still learn",
+        )
+
+    def _mean_loss(self, steps: Sequence[tuple[float, Mapping[str, float], int]]) -> Mean:
+        return Mean.of([loss for loss, _, _ in steps], _LARGEST * self._guessing_loss)
+
+    def _is_falling(self) -> bool:
+        """Return whether the loss of the last steps is below that of as many before."""
+        seen = list(self._recent)
+        size = min(len(seen) // 2, max(1, (self._steps or 2) // 2))
+        return size > 0 and self._mean_loss(seen[-size:]).is_below(self._mean_loss(seen[-2 * size : -size]))
+
+    def _knows(self, metrics: Mapping[str, float], examples: int) -> bool | None:
+        """Return whether metrics, means over the examples, prove knowledge: True or False; else None."""
+        raise NotImplementedError
+
+    def _guessing(self) -> str:
+        """Say what guessing gives, and the likely causes of being no better."""
+        raise NotImplementedError
+
+    def _check_evaluation(
+        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
+    ) -> None:
+        """Look at what an evaluation says of this task; see `epoch`."""
+        raise NotImplementedError
+
+    def _warn(self, about: str, message: str) -> None:
+        """Log what may or may not be a fault, once in a stage."""
+        if about not in self._warned:
+            self._warned.add(about)
+            logger.warning("guard: %s", message)
 
     def _not_finite(self, number: int, loss: float, gradient_norm: float) -> str:
-        before = [seen for seen, _, _ in self._recent][-5:]
+        before = [seen for seen, _, _ in list(self._recent)[-5:]]
         course = ", ".join(f"{value:.4g}" for value in before) or "none, it is the first"
         return (
             f"loss is {loss} at step {number} (steps before: {course}; gradient norm {gradient_norm:.3g}). "
@@ -167,75 +265,3 @@ class Guard:
             "training.warmup_epochs; pixels far outside of the range that the network expects "
             "(transform.normalization); in mixed_float16 an overflow: try mixed_bfloat16"
         )
-
-
-class ClassificationGuard(Guard):
-    """Knows of classes and accuracy too.
-
-    Args:
-        config: The recipe's `training.guard`.
-        train: Guessing on what is trained on.
-        evaluation: Guessing on what it is evaluated by.
-        class_names: For messages.
-    """
-
-    def __init__(
-        self, config: GuardConfig, train: Guessing, evaluation: Guessing, class_names: Sequence[str]
-    ):
-        super().__init__(config, train.loss)
-        self._train, self._evaluation = train, evaluation
-        self._class_names = class_names
-        self._one_class: list[int] = []
-        self._memorised = 0
-
-    def _check_guessing(self, number: int, loss: float, metrics: Mapping[str, float], examples: int) -> None:
-        if not self._train.is_no_better(metrics["accuracy"], examples):
-            return
-        raise NotLearningError(
-            f"no better than guessing for {len(self._recent)} steps (up to step {number}): loss {loss:.4f}, "
-            f"always guessing gives {self._train.loss:.4f}; accuracy {metrics['accuracy']:.4f}, always "
-            f"naming the most frequent class gives {self._train.accuracy:.4f}. Likely causes: "
-            "training.learning_rate is too high (or far too low); labels have nothing to do with the "
-            "images (a CSV in another order than the files, shuffled labels); images lost what matters "
-            "in transform (height_px, width_px, normalization). training.guard.steps sets how long to "
-            "wait"
-        )
-
-    def epoch(self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int) -> None:
-        """Looks for one class that all are taken for, and for what is learned by heart.
-
-        Raises:
-            NotLearningError: With a diagnosis.
-        """
-        if self._steps is None:
-            return
-        train_accuracy, eval_accuracy = train["accuracy"], evaluation.metrics["accuracy"]
-        given = np.flatnonzero(evaluation.totals["predicted"])
-        one_class = len(given) == 1 and self._evaluation.accuracy < 1
-        self._one_class = [*self._one_class, int(given[0])] if one_class else []
-        memorised = (
-            train_accuracy >= self._train.accuracy + 0.5 * (1 - self._train.accuracy)
-            and self._train.accuracy < 0.9
-            and self._evaluation.is_no_better(eval_accuracy, size)
-        )
-        self._memorised = self._memorised + 1 if memorised else 0
-        if step < self._steps:
-            return
-        if len(self._one_class) >= _EVALUATIONS:
-            name = self._class_names[self._one_class[-1]]
-            raise NotLearningError(
-                f"every one of the {size:,} eval images has been taken for {name!r} in "
-                f"{len(self._one_class)} evaluations (step {step}, train accuracy {train_accuracy:.4f}). "
-                "Likely causes: training.learning_rate is too high; one class is far more frequent than the "
-                "others; batch norm statistics that do not fit (too few steps or too small a batch); eval "
-                "images that are unlike the train images"
-            )
-        if self._memorised >= _EVALUATIONS:
-            raise NotLearningError(
-                f"train accuracy is {train_accuracy:.4f}, and on the {size:,} eval images it is "
-                f"{eval_accuracy:.4f}, no better than guessing ({self._evaluation.accuracy:.4f}), in "
-                f"{self._memorised} evaluations (step {step}): the network learns the train images by heart "
-                "and nothing that holds for others. Likely causes: labels have nothing to do with the images "
-                "(a CSV in another order than the files, shuffled labels); far too few images; eval labels "
-                "that mean something else than train labels"
-            )

@@ -16,9 +16,18 @@ import tensorflow as tf
 from components.config import TrainingConfig
 from components.trainer.augment import Augment
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.guard import Pace
 from components.trainer.input import Examples, training_batches
 from components.trainer.optimizer import make_optimizer
-from components.trainer.step import batch_size_for, build_average, build_evaluate, build_step, steps_of
+from components.trainer.step import (
+    Change,
+    batch_size_for,
+    build_average,
+    build_evaluate,
+    build_step,
+    settle_steps,
+    steps_of,
+)
 from components.trainer.strategy import Place
 from components.trainer.task import Evaluation, Task
 from components.trainer.tracking.trackers import Trackers
@@ -118,7 +127,13 @@ class Loop:
         self._saved_at = time.monotonic()
         # False while weights and state are not of the same moment.
         self._may_be_saved = True
-        self._guard = task.guard(config.guard, stage.train.labels, stage.evaluation.labels)
+        pace = Pace(
+            steps_of(stage.train.num_examples, stage.epochs, self._batch_size),
+            stage.warmup_steps,
+            settle_steps(stage.model),
+        )
+        self._guard = task.guard(config.guard, stage.train.labels, stage.evaluation.labels, pace)
+        self._change = Change(stage.model.trainable_variables)
         self._pending: list[dict[str, tf.Tensor]] = []
         self._train_step = build_step(
             stage.model, task, self._optimizer, self._step, config, place, self._batch_size
@@ -211,7 +226,7 @@ class Loop:
             loss, norm = float(result["loss"]), float(result["gradient_norm"])
             sums = {name: float(result[name]) for name in self._task.metrics}
             metrics = {name: value / self._batch_size for name, value in sums.items()}
-            self._guard.step(number, loss, metrics, norm, self._batch_size)
+            self._guard.step(number, float(result["task_loss"]), metrics, norm, self._batch_size)
             for name, value in {"loss": loss * self._batch_size, **sums}.items():
                 state.sums[name] = state.sums.get(name, 0.0) + value
             state.seen += self._batch_size
@@ -266,11 +281,18 @@ class Loop:
             else "",
         )
         self._tracker.scalars(stage.name, self._done_steps, {f"epoch/{k}": v for k, v in values.items()})
-        self._guard.epoch(self._done_steps, trained, evaluation, stage.evaluation.num_examples)
         state.sums, state.seen = {}, 0
         if self._config.patience_epochs:
             self._keep_the_best(state, evaluation.loss, self._config.patience_epochs)
         state.done = state.done or state.epoch >= stage.epochs
+        self._guard.epoch(
+            self._done_steps,
+            trained,
+            evaluation,
+            stage.evaluation.num_examples,
+            change=self._change.share(),
+            is_last=state.done and stage.is_last,
+        )
         self._may_be_saved = False
         restored = state.done and state.best_loss is not None and state.best_epoch < state.epoch
         if restored:

@@ -107,6 +107,39 @@ def build_average(model: keras.Model, place: Place) -> Callable[[], None]:
     return tf.function(lambda: place.strategy.run(replica_average))
 
 
+def settle_steps(model: keras.Model) -> int:
+    """Return how many steps it takes until batch norms' statistics are those of the weights, all but 1 %."""
+    momenta = [
+        layer.momentum
+        for layer in model._flatten_layers()  # networks within networks too
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.momentum < 1
+    ]
+    return math.ceil(math.log(0.01) / math.log(max(momenta))) if momenta and max(momenta) > 0 else 0
+
+
+class Change:
+    """How far weights have come from where they were, by some of each variable.
+
+    Args:
+        variables: What is trained.
+    """
+
+    _OF_EACH = 1000
+
+    def __init__(self, variables: list[keras.Variable]):
+        self._variables = variables
+        self._began = self._some()
+
+    def share(self) -> float:
+        """Return the length of the way, as a share of the length that the weights had."""
+        length = float(np.linalg.norm(self._began))
+        return float(np.linalg.norm(self._some() - self._began)) / length if length else math.inf
+
+    def _some(self) -> np.ndarray[Any, Any]:
+        parts = [tf.reshape(v.value, [-1])[: self._OF_EACH].numpy() for v in self._variables]
+        return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
+
+
 def compiles_with_xla(config: TrainingConfig) -> bool:
     """Whether the step of one replica is compiled: as `training.jit_compile` says, else not on CPUs.
 
@@ -135,7 +168,8 @@ def build_evaluate(
         images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         outputs = model(images, training=False)
-        counted = {**task.measure(labels, outputs), **task.counts(outputs)}
+        measured = task.measure(labels, outputs)
+        counted = {**measured, "loss_squares": tf.square(measured["loss"]), **task.counts(outputs)}
         sums = {
             name: tf.reduce_sum(values * tf.reshape(weights, [-1] + [1] * (values.shape.rank - 1)), axis=0)
             for name, values in counted.items()
@@ -164,11 +198,15 @@ def build_evaluate(
                     part.numpy() for part in strategy.experimental_local_results(values)
                 )
         count = examples.num_examples
-        means = {name: float(totals.pop(name)) / count for name in ("loss", *task.metrics)}
+        means = {name: float(totals.pop(name)) / count for name in ("loss", "loss_squares", *task.metrics)}
+        loss = means.pop("loss")
+        variance = max(0.0, means.pop("loss_squares") - loss**2)
         predicted = {name: np.concatenate(parts)[is_counted] for name, parts in predictions.items()}
         seen = rows.reshape(-1)[is_counted]
         # One of several processes knows of its own share alone.
         judged = task.judge(examples.labels[seen], predicted) if place.num_workers == 1 else {}
-        return Evaluation(means.pop("loss"), {**means, **judged}, totals, seen, predicted)
+        return Evaluation(
+            loss, {**means, **judged}, totals, seen, predicted, math.sqrt(variance / max(1, count - 1))
+        )
 
     return evaluate

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from components.config import AugmentationConfig, GuardConfig
 from components.trainer.augment import Augment
-from components.trainer.guard import Guard
+from components.trainer.guard import Guard, Pace
 from components.trainer.levels import Levels
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Evaluation:
         totals: Sums over the examples of what the task's `counts` gives.
         rows: The examples that this process evaluated, int64 [N]; all of them, unless it is one of several.
         predictions: What the task's `predict` gives for each of them, [N, ...] by name.
+        loss_error: Standard error of `loss`, by how much it differs between examples.
     """
 
     loss: float
@@ -46,6 +47,7 @@ class Evaluation:
     totals: dict[str, Array]
     rows: Array
     predictions: dict[str, Array]
+    loss_error: float = 0.0
 
 
 class Task(Protocol):
@@ -93,7 +95,9 @@ class Task(Protocol):
         """What varies training batches; None where nothing does."""
         ...
 
-    def guard(self, config: GuardConfig, train_labels: Array, eval_labels: Array) -> Guard:
+    def guard(
+        self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None
+    ) -> Guard:
         """What stops a training that learns nothing."""
         ...
 
