@@ -200,8 +200,8 @@ def test_warnings_about_classes(tmp_path: Path) -> None:
     (tmp_path / "in" / "test" / "Cats").mkdir(parents=True)
     (tmp_path / "in" / "test" / "Cats" / "1.jpg").write_bytes(jpeg(99))
     result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
-    assert "1 of 4 classes have no picture in train: Cats." in result.warnings
-    assert "3 of 4 classes have no picture in test: cats, dogs, mice." in result.warnings
+    assert "1 of 4 classes have no image in train: Cats." in result.warnings
+    assert "3 of 4 classes have no image in test: cats, dogs, mice." in result.warnings
     assert (
         "Classes whose names differ only in upper and lower case, spaces, or how a number is written: "
         "'Cats', 'cats'." in result.warnings

@@ -55,7 +55,7 @@ def test_a_picture_that_was_scaled_since() -> None:
 @pytest.mark.parametrize("size", [(200, 100), (100, 100), (100, 300), (480, 640)])
 def test_an_annotation_of_another_picture(size: tuple[int, int]) -> None:
     with pytest.raises(
-        WrongPictureError, match=f"a picture of {size[0]} x {size[1]} pixels, and it has 100 x"
+        WrongPictureError, match=f"an image of {size[0]} x {size[1]} pixels, and it has 100 x"
     ):
         on((100, 200), size=size)
 
@@ -118,9 +118,9 @@ def test_boxes_beyond_the_picture_are_cut_and_what_is_empty_is_left_out() -> Non
     assert [sides(box) for box in placed.boxes] == [(0, 0, 0.5, 0.25), (0, 0, 1, 1), (0.9, 0.95, 1, 1)]
     assert placed.cut == 2
     assert placed.left_out == [
-        "box 4 of 8 (dog): nothing of it is on the picture: xmin 100, ymin 0, xmax 140, ymax 50, of "
+        "box 4 of 8 (dog): nothing of it is on the image: xmin 100, ymin 0, xmax 140, ymax 50, of "
         "100 x 200 pixels",
-        "box 5 of 8 (dog): nothing of it is on the picture: xmin -5, ymin 0, xmax 0, ymax 50, of "
+        "box 5 of 8 (dog): nothing of it is on the image: xmin -5, ymin 0, xmax 0, ymax 50, of "
         "100 x 200 pixels",
         "box 6 of 8 (dog): empty: xmin and xmax are both 10",
         "box 7 of 8 (dog): in the wrong order: ymin 50 is above ymax 40",

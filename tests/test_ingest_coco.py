@@ -132,8 +132,8 @@ def test_odd_annotations(tmp_path: Path) -> None:
     said = rejects(tmp_path / "out")
     assert [(path, reason[:45]) for path, reason in said] == [
         ("1.png", "box 2 of 3 (cat): empty: xmin and xmax are bo"),
-        ("1.png", "box 3 of 3 (cat): nothing of it is on the pic"),
-        ("4.png", "its boxes are of a picture of 20 x 40 pixels,"),
+        ("1.png", "box 3 of 3 (cat): nothing of it is on the ima"),
+        ("4.png", "its boxes are of an image of 20 x 40 pixels, "),
         ("5.png", "bbox: expected [x, y, width, height], found ["),
         ("6.png", "no such file (list.json, image 6)"),
         ("list.json, annotation 8", "its image_id 77 is none of the images"),
@@ -174,7 +174,7 @@ def test_odd_annotations(tmp_path: Path) -> None:
             DataRefusedError,
             r"'a': it is there twice",
         ),
-        (coco([image(1, "1.png")], []), DataRefusedError, r"none of its pictures has a box"),
+        (coco([image(1, "1.png")], []), DataRefusedError, r"none of its images has a box"),
     ],
 )
 def test_lists_that_cannot_be_used(

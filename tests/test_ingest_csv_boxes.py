@@ -92,7 +92,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
         ("5.png", "xmax: expected a number, got '' (l.csv line 10)"),
         (
             "6.png",
-            "its boxes are of a picture of 20 x 40 pixels, and it has 40 x 20: it is not the picture that "
+            "its boxes are of an image of 20 x 40 pixels, and it has 40 x 20: it is not the image that "
             "was annotated",
         ),
         ("7.png", "box 1 of 1 (cat): in the wrong order: xmin 20 is above xmax 10"),

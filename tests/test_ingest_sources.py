@@ -415,7 +415,7 @@ def test_an_input_that_makes_no_sense(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a file"):
         ingest("digits", None, file)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataRefusedError, match="no picture found"):
+    with pytest.raises(DataRefusedError, match="no image found"):
         ingest("folder", tmp_path / "empty", tmp_path / "out")
 
 

@@ -110,7 +110,7 @@ def test_records_that_cannot_be_used(tmp_path: Path) -> None:
         "7.jpg": [CAT_SHARES],
     }
     assert [(path, reason[:62]) for path, reason in rejects(tmp_path / "out")] == [
-        ("5.jpg", "its boxes are of a picture of 20 x 40 pixels, and it has 40 x "),
+        ("5.jpg", "its boxes are of an image of 20 x 40 pixels, and it has 40 x 2"),
         ("6.jpg", "box 1 of 2 (cat): in the wrong order: xmin 0.25 is above xmax "),
         ("train.record#1", "image/object/bbox/xmax has 1 values, image/object/bbox/xmin ha"),
         ("train.record#2", "image/object/bbox/xmin: expected a number, got nan"),

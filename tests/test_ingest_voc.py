@@ -55,7 +55,7 @@ def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
     assert manifest.splits["train"].images == 2
     assert manifest.splits["train"].class_counts == {"cat": 1, "dog": 1}
     assert manifest.splits["test"].box_counts == {"cat": 1, "dog": 0}
-    assert "1 pictures have no box: they are kept, as background." in manifest.warnings
+    assert "1 image without a box: kept, as background." in manifest.warnings
 
 
 def test_the_flags_of_a_box(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
         "train/images/1.png": ("train", [DOG_SHARES]),
         "test/images/5.png": ("test", [CAT_SHARES]),
     }
-    assert rejects(tmp_path / "out") == [("train/labels/5.xml", "there is no picture 5.*")]
+    assert rejects(tmp_path / "out") == [("train/labels/5.xml", "there is no image 5.*")]
 
 
 def test_names_of_pictures(tmp_path: Path) -> None:
@@ -185,13 +185,13 @@ def test_names_of_pictures(tmp_path: Path) -> None:
     assert rejects(out) == [
         (
             "again/called so.xml",
-            "its picture, called so.png, has the boxes of another .xml file already",
+            "its image, called so.png, has the boxes of another .xml file already",
         ),
         ("alone.png", unlabelled),
         ("either.bmp", unlabelled),
         ("either.png", unlabelled),
-        ("either.xml", "ambiguous: 2 files may be its picture, either.bmp and either.png among them"),
-        ("missing.xml", "there is no picture missing.* and no gone.png"),
+        ("either.xml", "ambiguous: 2 files may be its image, either.bmp and either.png among them"),
+        ("missing.xml", "there is no image missing.* and no gone.png"),
         ("two.png", unlabelled),
     ]
 
@@ -256,13 +256,13 @@ def test_boxes_that_cannot_be_used_are_listed_and_limited(tmp_path: Path) -> Non
     found = ingested("voc", root, out)
     assert found["1.png"].boxes == [CAT_SHARES, ("cat", 0.75, 0.75, 1.0, 1.0)]
     assert found["2.png"].boxes == [("cat", 0.125, 0.125, 0.25, 0.375)]
-    outside = "nothing of it is on the picture: xmin 40, ymin 0, xmax 60, ymax 20, of 40 x 20 pixels"
+    outside = "nothing of it is on the image: xmin 40, ymin 0, xmax 60, ymax 20, of 40 x 20 pixels"
     assert rejects(out) == [
         ("1.png", f"box 3 of 4 (dog): {outside}"),
         ("1.png", "box 4 of 4 (dog): empty: xmin and xmax are both 10"),
         (
             "3.png",
-            "its boxes are of a picture of 20 x 40 pixels, and it has 40 x 20: it is not the picture that "
+            "its boxes are of an image of 20 x 40 pixels, and it has 40 x 20: it is not the image that "
             "was annotated",
         ),
     ]
@@ -270,10 +270,9 @@ def test_boxes_that_cannot_be_used_are_listed_and_limited(tmp_path: Path) -> Non
     assert manifest is not None
     assert manifest.rejected == 3
     assert manifest.warnings[-3:] == [
-        "2 boxes were left out, and what they show counts as background: the list of rejects has each.",
-        "1 boxes reached beyond their picture and were cut at its edge.",
-        "1 pictures have another size than their annotations say, in the same shape: their boxes were scaled "
-        "with them.",
+        "2 boxes were left out, and what is in there counts as background: the list of rejects has each.",
+        "1 box reached beyond the edge of the image and ended there.",
+        "1 image of another size than annotated, in the same shape: the boxes were scaled too.",
     ]
     (root / "3.xml").write_text(xml(CAT))
     with pytest.raises(
@@ -301,7 +300,7 @@ OTHER_FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + xml(CAT)
             "it has a document type or entities, which",
         ),
         ('<?xml version="1.0" encoding="no-such"?>' + xml(CAT), "not well-formed XML: unknown encoding"),
-        (xml(CAT) + " " * MAX_BYTES, "larger than 4 MiB, which no annotation of one picture is"),
+        (xml(CAT) + " " * MAX_BYTES, "larger than 4 MiB, which no annotation of one image is"),
         (xml((1, 2, "x", 4, "cat")), "object 1 (cat): xmax: expected a number, got 'x'"),
         (xml(CAT, (1, 2, "nan", 4, "cat")), "object 2 (cat): xmax: expected a number, got 'nan'"),
         (xml((1, 2, "", 4, "cat")), "object 1 (cat) has no xmax"),
@@ -455,11 +454,11 @@ def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) ->
 def test_input_that_is_of_another_kind(tmp_path: Path) -> None:
     root = put(tmp_path / "in", {"cats/1.png": picture()})
     with pytest.raises(
-        UsageError, match=r"no \.xml file in it. The source voc reads pictures with a Pascal VOC"
+        UsageError, match=r"no \.xml file in it. The source voc reads images with a Pascal VOC"
     ):
         ingest("voc", root, tmp_path / "out")
     put(root, {"cats/1.xml": xml()})
-    with pytest.raises(DataRefusedError, match="none of its pictures has a box"):
+    with pytest.raises(DataRefusedError, match="none of its images has a box"):
         ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
 
 
@@ -507,8 +506,8 @@ def test_each_object_twice(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.warnings == [
-        "6 of 12 boxes repeat another box of their image, with the same class and the same sides: "
-        "they were dropped."
+        "6 boxes of 12 repeated another box of the same image, with the same class and the same sides: "
+        "each copy was dropped."
     ]
 
 
@@ -546,8 +545,8 @@ def test_a_turn_that_nothing_decides_is_reported(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert [one for one in manifest.warnings if "EXIF" in one] == [
-        "2 images with boxes are turned by EXIF, and nothing says whether their boxes are of the image as it "
-        "is seen or as the file holds it: they were read as seen. Compare some of them with their images."
+        "2 images with boxes turned by EXIF, and nothing says whether the boxes are of the image as it is "
+        "seen or as the file holds it: read as seen; compare some with their images."
     ]
 
 

@@ -94,7 +94,7 @@ def test_what_it_does_not_name_is_refused(tmp_path: Path) -> None:
 def test_it_is_of_no_use_without_boxes(tmp_path: Path) -> None:
     given = written(tmp_path, MAP)
     root = put(tmp_path / "in", {"cats/1.png": picture()})
-    with pytest.raises(UsageError, match=r"it numbers the classes of boxes, and .* has one class a picture"):
+    with pytest.raises(UsageError, match=r"it numbers the classes of boxes, and .* has one class an image"):
         ingest("folder", root, tmp_path / "out", IngestOptions(workers=1, label_map=given))
     with pytest.raises(UsageError, match=r"label_map .*gone.pbtxt: no such file"):
         IngestOptions(label_map=tmp_path / "gone.pbtxt")

@@ -144,8 +144,8 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
         turn = None
     elif turn is None or not _same_shape(size, stored):
         raise WrongPictureError(
-            f"its boxes are of a picture of {size[0]:g} x {size[1]:g} pixels, and it has "
-            f"{upright[0]:g} x {upright[1]:g}: it is not the picture that was annotated"
+            f"its boxes are of an image of {size[0]:g} x {size[1]:g} pixels, and it has "
+            f"{upright[0]:g} x {upright[1]:g}: it is not the image that was annotated"
         )
     across, down = (1.0, 1.0) if annotation.in_shares else size
     placed: list[Box] = []
@@ -166,7 +166,7 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
             sides = _sorted(turn(*sides[:2]), turn(*sides[2:]))
         inside = _inside(sides)
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
-            left_out.append(f"{name}: nothing of it is on the picture: {_shown(box)}, of {_size(size)}")
+            left_out.append(f"{name}: nothing of it is on the image: {_shown(box)}, of {_size(size)}")
             continue
         # Not by a rounding error.
         cut += any(abs(a - b) > 1e-6 for a, b in zip(sides, inside, strict=True))

@@ -65,7 +65,7 @@ class Refusals:
                 f"\n  {printable(path)}: {printable(reason)}" for path, reason in left_out[:_REASONS_SHOWN]
             )
             raise TooManyRejectsError(
-                f"{printable(str(self.input))}: no picture found for the source {self.source}. Is it the "
+                f"{printable(str(self.input))}: no image found for the source {self.source}. Is it the "
                 "right "
                 f"folder? The sources are {', '.join(SOURCES)}."
                 + (f"\n{len(left_out)} files and folders were left out:{reasons}" if left_out else ""),
@@ -136,7 +136,7 @@ class Refusals:
         """Raises DataRefusedError for detection data without a single box."""
         if not plan.class_names:
             raise DataRefusedError(
-                f"{self.input}: none of its pictures has a box, so there is nothing to learn. Is it the "
+                f"{self.input}: none of its images has a box, so there is nothing to learn. Is it the "
                 "right folder?"
             )
 
@@ -146,7 +146,7 @@ class Refusals:
         if self.options.label_map is not None and found and index.task() != features.DETECTION:
             raise UsageError(
                 f"label_map {self.options.label_map}: it numbers the classes of boxes, and {self.input} has "
-                "one class a picture: leave it out."
+                "one class an image: leave it out."
             )
 
     def _refused(

@@ -31,7 +31,7 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
         empty = [class_name for class_name, images in split.class_counts.items() if not images]
         if empty:
             found.append(
-                f"{len(empty)} of {len(plan.class_names)} classes have no picture in {name}: {_shown(empty)}."
+                f"{len(empty)} of {len(plan.class_names)} classes have no image in {name}: {_shown(empty)}."
             )
     if plan.cross_split_duplicates:
         found.append(
@@ -134,33 +134,40 @@ def _copies(index: Index, column: str) -> str:
 
 
 def _about_boxes(boxes: BoxCounts) -> list[str]:
-    found = []
-    if boxes.left_out:
-        found.append(
-            f"{len(boxes.left_out)} boxes were left out, and what they show counts as background: the list "
-            "of rejects has each."
-        )
-    if boxes.cut:
-        found.append(f"{boxes.cut} boxes reached beyond their picture and were cut at its edge.")
-    if boxes.copies:
-        found.append(
-            f"{boxes.copies} of {boxes.listed} boxes repeat another box of their image, with the same "
-            "class and the same sides: they were dropped."
-        )
-    if boxes.turn_unknown:
-        found.append(
-            f"{boxes.turn_unknown} images with boxes are turned by EXIF, and nothing says whether their "
-            "boxes are of the image as it is seen or as the file holds it: they were read as seen. Compare "
-            "some of them with their images."
-        )
-    if boxes.scaled:
-        found.append(
-            f"{boxes.scaled} pictures have another size than their annotations say, in the same shape: their "
-            "boxes were scaled with them."
-        )
-    if boxes.empty:
-        found.append(f"{boxes.empty} pictures have no box: they are kept, as background.")
-    return found
+    """Return a sentence for each kind of box that is not as it was listed, or not sure to be right."""
+    told = (
+        (
+            boxes.left_out and _count(len(boxes.left_out), "box was", "boxes were"),
+            "left out, and what is in there counts as background: the list of rejects has each",
+        ),
+        (
+            boxes.cut and _count(boxes.cut, "box", "boxes"),
+            "reached beyond the edge of the image and ended there",
+        ),
+        (
+            boxes.copies and _count(boxes.copies, "box", "boxes"),
+            f"of {boxes.listed} repeated another box of the same image, with the same class and the same "
+            "sides: each copy was dropped",
+        ),
+        (
+            boxes.turn_unknown and _count(boxes.turn_unknown, "image", "images"),
+            "with boxes turned by EXIF, and nothing says whether the boxes are of the image as it is seen or "
+            "as the file holds it: read as seen; compare some with their images",
+        ),
+        (
+            boxes.scaled and _count(boxes.scaled, "image", "images"),
+            "of another size than annotated, in the same shape: the boxes were scaled too",
+        ),
+        (
+            boxes.empty and _count(boxes.empty, "image", "images"),
+            "without a box: kept, as background",
+        ),
+    )
+    return [f"{count} {what}." for count, what in told if count]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _shown(names: Iterable[str]) -> str:

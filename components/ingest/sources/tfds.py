@@ -36,7 +36,7 @@ _FEATURES_FILE = "features.json"
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.+-]+)?(:[\d*]+\.[\d*]+\.[\d*]+)?")
 # What its data sets call the picture's own file name; the first that is there counts.
 _FILE_NAME_FEATURES = ("image/filename", "image/file_name", "file_name", "filename", "image_name")
-_READS = "The source tfds reads data sets with one picture and one class in every example"
+_READS = "The source tfds reads data sets with one image and one class in every example"
 
 
 class _Features(NamedTuple):
@@ -140,7 +140,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 def _left_out(builder: Any, split: str) -> Reject:
     return Reject(
         f"{builder.info.name}/{split}",
-        f"all {builder.info.splits[split].num_examples:,} pictures of this split: it is none of "
+        f"all {builder.info.splits[split].num_examples:,} images of this split: it is none of "
         f"{', '.join(contract.SPLITS)} by its name; --split-names {split}=train (in a recipe "
         "data.split_names) takes them in",
     )
@@ -210,7 +210,7 @@ def _features(tfds: Any, builder: Any) -> _Features:
     ]
     file_names = [name for name in _FILE_NAME_FEATURES if isinstance(known.get(name), tfds.features.Text)]
     return _Features(
-        _only(builder, known, "picture (an Image of uint8 or uint16)", images, picture),
+        _only(builder, known, "image (an Image of uint8 or uint16)", images, picture),
         _only(builder, known, "class (a ClassLabel)", labels, label),
         file_names[0] if file_names else None,
     )

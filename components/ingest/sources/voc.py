@@ -51,7 +51,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             yield from _annotated(context, sets, label_map, entry)
     if not annotations:
         raise UsageError(
-            f"{context.shown}: no .xml file in it. The source voc reads pictures with a Pascal VOC XML each, "
+            f"{context.shown}: no .xml file in it. The source voc reads images with a Pascal VOC XML each, "
             "beside them or in a folder Annotations."
         )
     for entry in context.index.files():
@@ -79,7 +79,7 @@ def _annotated(
             problem = str(error)
     picture = _picture(context, entry.path, voc.filename if voc is not None else "")
     if isinstance(picture, FileEntry) and not context.index.use(picture.path):
-        picture = f"its picture, {picture.path}, has the boxes of another .xml file already"
+        picture = f"its image, {picture.path}, has the boxes of another .xml file already"
     if isinstance(picture, str):
         yield Reject(entry.path, problem or picture)
     elif voc is None:
@@ -128,11 +128,11 @@ def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str
                 return next(iter(pictures.values()))
             if pictures:
                 one, other, *_ = pictures
-                return f"ambiguous: {len(pictures)} files may be its picture, {one} and {other} among them"
+                return f"ambiguous: {len(pictures)} files may be its image, {one} and {other} among them"
         if only_itself:
             only_itself = False
         elif above == "/":
-            return f"there is no picture {stem}.*" + (f" and no {called}" if called else "")
+            return f"there is no image {stem}.*" + (f" and no {called}" if called else "")
         else:
             above = above[: above.rindex("/", 0, -1) + 1]
 

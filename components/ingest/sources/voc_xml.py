@@ -49,7 +49,7 @@ def read_voc(path: Path) -> VocFile:
     except OSError as error:
         raise VocError(f"cannot be read: {error.strerror}") from error
     if len(content) > MAX_BYTES:
-        raise VocError(f"larger than {MAX_BYTES >> 20} MiB, which no annotation of one picture is")
+        raise VocError(f"larger than {MAX_BYTES >> 20} MiB, which no annotation of one image is")
     try:
         root = defusedxml.ElementTree.fromstring(content, forbid_dtd=True)
     except DefusedXmlException as error:
