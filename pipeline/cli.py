@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -102,13 +103,34 @@ def recipes() -> None:
         click.echo(f"{name:{width}}{first.removeprefix('#').strip()}")
 
 
+class _Share(click.FloatRange):
+    """A number from 0 to 1; what is no number passes every comparison, and so click's."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number that a word stands for."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number from 0 to 1", param, ctx)
+        return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number
+
+
 def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
     pairs = {}
     for item in values.split(","):
         key, equals, value = item.partition("=")
         try:
-            if not equals:
-                raise ValueError("no =")
+            if not equals or key.strip() in pairs:
+                raise ValueError("no =, or a name that is there already")
             pairs[key.strip()] = convert(value.strip())
         except ValueError as e:
             raise UsageError(f"{what} {values}: expected name=value,name=value, got {item!r}") from e
@@ -123,11 +145,11 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
     "--splits", default="train=0.8,eval=0.1,test=0.1", show_default=True, help="Share of each split."
 )
 @click.option("--split-names", default=None, help="What the data's splits are, e.g. validation=test.")
-@click.option("--shards", type=click.IntRange(min=1), help="Shards per split; by size when not given.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores when not given.")
+@click.option("--shards", type=click.IntRange(1, 99999), help="Shards per split; by size when not given.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes; all cores when not given.")
 @click.option(
     "--max-reject-share",
-    type=click.FloatRange(0, 1),
+    type=_Share(),
     default=0.01,
     show_default=True,
     help="More rejected inputs than this share publish nothing and exit with 3.",
@@ -143,7 +165,7 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
     type=click.Choice(["pixels", "shares"]),
     help="What boxes count in; by the format when not given. Shares are of the image's width and height.",
 )
-@click.option("--resize", "resize_px", type=click.IntRange(min=1), metavar="PX", help="Longest side at most.")
+@click.option("--resize", "resize_px", type=click.IntRange(1, 65535), metavar="PX", help="Longest side.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def ingest(
@@ -180,7 +202,7 @@ def ingest(
     code = 0
     try:
         options = ingest_package.IngestOptions(
-            splits=_pairs(splits, "--splits", float),
+            splits=_pairs(splits, "--splits", _share),
             split_names=_pairs(split_names, "--split-names", str) if split_names else {},
             shards=shards,
             workers=workers,
@@ -229,7 +251,7 @@ def ingest(
 @click.option("--root", type=click.Path(path_type=Path), help="Pipeline root.  [default: runs/<recipe>]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
 @click.option(
-    "--gpu", "num_gpus", type=click.IntRange(min=1), metavar="N", help="Same as --set training.num_gpus=N."
+    "--gpu", "num_gpus", type=click.IntRange(1, 1024), metavar="N", help="Same as --set training.num_gpus=N."
 )
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def run(
@@ -246,12 +268,14 @@ def run(
     results; a run that was killed goes on where it was.
     """
     from pipeline.config import load_recipe
-    from pipeline.data import check_config
+    from pipeline.data import check_config, check_effect
 
     if num_gpus:
         overrides = (*overrides, f"training.num_gpus={num_gpus}")
     loaded = load_recipe(recipe, overrides, data_path)
-    check_config(loaded.data, loaded.task)  # before the root is touched
+    # Before the root is touched.
+    check_config(loaded.data, loaded.task)
+    check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
     root = Path(os.path.abspath(root or Path("runs") / loaded.name))
 
     from pipeline import run as runner
@@ -330,7 +354,7 @@ def _told(predictions: list[dict[str, Any]], min_score: float | None) -> list[st
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--min-score",
-    type=float,
+    type=_Share(),
     help="Leave out what scores less.  [default: 0; of boxes 0.01, of drawn ones 0.3]",
 )
 @click.option(

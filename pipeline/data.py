@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from components.config import DataConfig
@@ -130,6 +130,28 @@ def check_config(config: DataConfig, task: str = features.CLASSIFICATION) -> Non
         )
     if not _is_name(config) and _ready(config) is None:
         check_input(config.source, Path(config.path) if config.path is not None else None)
+
+
+def check_effect(config: DataConfig, given: Iterable[str]) -> None:
+    """Refuses settings of an ingest for data that is ingested already.
+
+    Args:
+        config: The recipe's `data` part.
+        given: Keys that the command line gave, such as `data.splits.test`.
+
+    Raises:
+        UsageError: One of them would change nothing.
+    """
+    of_ingest = {field.name for field in dataclasses.fields(IngestOptions)}
+    config, _ = _at_span(config)
+    ready = _ready(config)
+    for key in given:
+        part, *names = key.split(".")
+        if part == "data" and names and names[0] in of_ingest and ready is not None:
+            raise UsageError(
+                f"--set {key}: it has no effect, {ready} is ingested already: leave it out, or give "
+                "`mirante ingest` its option and the images"
+            )
 
 
 def _at_span(config: DataConfig) -> tuple[DataConfig, Span | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
@@ -36,9 +37,10 @@ def repair_store(root: Path) -> str | None:
         return None
     problem = problem or "it is empty"
     if not copy.is_file() or _problem(copy) is not None:
+        move = shlex.join(["mv", str(store), str(root / DAMAGED_FILE)])
         raise MiranteError(
             f"{store}: the metadata store is damaged ({problem}), and there is no whole copy of it. To start "
-            f"anew, move it away and run the same command again: mv {store} {root / DAMAGED_FILE}. All nodes "
+            f"anew, move it away and run the same command again: {move}. All nodes "
             f"then run again; pushed models stay where they are"
         )
     shutil.copyfile(store, root / DAMAGED_FILE)

@@ -405,6 +405,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "no recipe given": None,
     "unknown source": photos,
     "no data given": None,
+    "a setting of an ingest for ingested data": shards,
     "no such path": None,
     "data that is no folder and no archive": text_file,
     "photos for a recipe of IDX files": photos,

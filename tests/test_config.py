@@ -468,3 +468,94 @@ def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
 def test_names_that_nothing_has_are_refused_with_the_nearest(override: str, said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         load_recipe("digits", [override])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"training": {"learning_rate": float("nan")}}, "expected a finite number, got .nan"),
+        ({"evaluation": {"thresholds": {"accuracy": float("inf")}}}, "a finite number, got .inf"),
+        ({"training": {"epochs": 10**12}}, "training.epochs: input should be less than 2147483648"),
+        (
+            {"training": {"learning_rate": 1e300}},
+            "training.learning_rate: input should be less than or",
+        ),
+        ({"training": {"learning_rate": True}}, "training.learning_rate: expected a number, got true"),
+        ({"training": {"learning_rate": "1_000"}}, "training.learning_rate: expected a number, got 1_000"),
+        (
+            {"transform": {"height_px": 100_000}},
+            "transform.height_px: input should be less than or",
+        ),
+        ({"data": {"shards": 10**6}}, "data.shards: input should be less than or equal to 99999"),
+        ({"data": {"path": "a\x01b"}}, "the character 0x1 is not allowed"),
+        ({"kubeflow": {"defaults": {"cpu": 0}}}, "kubeflow.defaults.cpu: expected cores as 2, 0.5 or 500m"),
+        ({"kubeflow": {"defaults": {"cpu": "-1"}}}, "kubeflow.defaults.cpu: expected cores"),
+        ({"kubeflow": {"defaults": {"cpu": "0m"}}}, "kubeflow.defaults.cpu: expected cores"),
+        ({"kubeflow": {"defaults": {"memory": 0}}}, "kubeflow.defaults.memory: expected bytes as 8Gi"),
+        ({"kubeflow": {"defaults": {"memory": "8"}}}, "at least 16Mi and at most 1Pi, got 8"),
+        (
+            {"kubeflow": {"tasks": {"Trainer": {"memory": "9999Ei"}}}},
+            "Trainer.memory: expected",
+        ),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_with_key_or_line(
+    tmp_path: Path, values: dict[str, Any], said: str
+) -> None:
+    assert said in refusal(write_recipe(tmp_path, {**SMALLEST, **values}))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "evaluation.thresholds.accuracy=.nan",
+            "--set evaluation.thresholds.accuracy=.nan: the value",
+        ),
+        ("evaluation.thresholds.accuracy=.inf", "expected a finite number, got .inf"),
+        ("training.epochs=1:30", "--set training.epochs: input should be a valid integer, got '1:30'"),
+        ("data.span=2026-02-30", "--set data.span: input should be a valid integer, got '2026-02-30'"),
+        ("training={epochs: many}", "--set training.epochs: input should be a valid integer"),
+        ("training.warmup_epochs=10", "--set training.warmup_epochs: must be less than epochs"),
+        ("training.epochs=" + "9" * 5000, "expected a number of at most 25 digits, got 5,000"),
+        ("name=\udcff", "the character 0xdcff is not allowed"),
+        ("model.options={when: 2026-01-01}", "--set model.options: these are for a network of your own"),
+    ],
+)
+def test_a_wrong_value_of_set_names_it(tmp_path: Path, override: str, said: str) -> None:
+    assert said in refusal(write_recipe(tmp_path), override)
+
+
+def test_an_option_that_another_key_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, transform={"normalization": "zero_one"})
+    assert refusal(path, "model.weights=imagenet").startswith(
+        f"{path} with --set model.weights: transform.normalization: the pretrained weights of mobilenet_v2"
+    )
+
+
+def test_a_path_of_data_names_its_option(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--data: data\.path: expected characters that can be written"):
+        load_recipe(write_recipe(tmp_path), [], "photos\udcff")
+
+
+def test_tilde_and_variables_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("BELT", "belt 7")
+    path = write_recipe(tmp_path / "conf", data={"path": "${BELT}/photos"}, push={"destination": "~/${BELT}"})
+    recipe = load_recipe(path)
+    assert recipe.data.path == str(tmp_path / "conf" / "belt 7" / "photos")
+    assert recipe.push.destination == "/home/me/belt 7"
+    # What the command line gives counts from where the command runs.
+    given = load_recipe(path, ["push.destination=out"], "photos")
+    assert (given.data.path, given.push.destination) == (str(tmp_path / "photos"), str(tmp_path / "out"))
+    section = load_recipe(path, ["push={destination: out}"])
+    assert section.push.destination == str(tmp_path / "out")
+    assert refusal(path, "push.destination=${NO_SUCH}/x").startswith(
+        "--set push.destination: the environment variable NO_SUCH of ${NO_SUCH}/x is not set: set it"
+    )
+    monkeypatch.setenv("MY_TOKEN", "hunter2-4711")
+    assert "${MY_TOKEN} is a secret" in refusal(path, "push.destination=${MY_TOKEN}/x")
+    with pytest.raises(UsageError, match=r"push\.destination: ~ and \$\{\.\.\.\} are this machine's"):
+        load_recipe(path, ["data.path=/x"], elsewhere=True)
