@@ -17,7 +17,8 @@ from tfx.dsl.compiler import constants
 from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable import execution_publish_utils, launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
 
 from pipeline.mirror import Mirror
 from pipeline.node_files import NodeFiles
@@ -61,6 +62,25 @@ class _Launcher(launcher.Launcher):
     """TFX's launcher, which has the files of a node here while it executes."""
 
     files: NodeFiles
+    anew: bool
+
+    def _register_or_reuse_execution(
+        self, metadata_handle: Any, contexts: Any, input_artifacts: Any = None, exec_properties: Any = None
+    ) -> Any:
+        """Takes the node's last execution in this run, as TFX does, unless the node is to run anew.
+
+        An execution that was put away keeps its outputs in ML Metadata: taken again, it had two of each.
+        """
+        found = execution_lib.get_executions_associated_with_all_contexts(metadata_handle, contexts)
+        if found and not self.anew:
+            return max(found, key=lambda execution: execution.id)
+        return execution_publish_utils.register_execution(
+            metadata_handle,
+            execution_type=self._pipeline_node.node_info.type,
+            contexts=contexts,
+            input_artifacts=input_artifacts,
+            exec_properties=exec_properties,
+        )
 
     def _run_executor(self, execution_info: Any) -> Any:
         inputs, outputs = (
@@ -165,9 +185,18 @@ class NodeRunner:
         return self.results[node_id]
 
     def _forget(self, node_id: str) -> None:
-        """Has a node's executions in this run count as failed: TFX leaves a node alone that has succeeded."""
+        """Has a node's executions in this run count as failed, and what they gave as gone.
+
+        TFX leaves a node alone that has succeeded, and hands on the outputs of all its executions in a run,
+        whatever became of them. Runs before this one have read these outputs; no later one shall.
+        """
         with metadata.Metadata(self._connection) as handle:
             executions = self._executions(handle.store, [node_id])
+            outputs = [artifact for e in executions for _, artifact in _all_outputs(handle.store, e.id)]
+            for artifact in outputs:
+                artifact.state = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
+            if outputs:
+                handle.store.put_artifacts(outputs)
             for execution in executions:
                 execution.last_known_state = metadata_store_pb2.Execution.FAILED
             if executions:
@@ -191,6 +220,7 @@ class NodeRunner:
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
             )
             node_launcher.files = self._files
+            node_launcher.anew = not use_cache
             info = node_launcher.launch()
         except Exception as e:  # noqa: BLE001 - whatever a component raises is its result
             return NodeResult(FAILED, time.monotonic() - began, error=e)
@@ -207,10 +237,11 @@ class NodeRunner:
             cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
             if node.node_info.type.name == _RESOLVER:
                 cached = self._resolved_as_before(node, store, execution)
-            outputs = {
-                key: Output(artifact.uri, _properties(artifact))
-                for key, artifact in _outputs(store, execution.id).items()
-            }
+            found = _all_outputs(store, execution.id)
+            outputs = {key: Output(artifact.uri, _properties(artifact)) for key, artifact in found}
+        if cached and len(found) > len(outputs):
+            # By releases that took an execution twice; whatever reads this node would fail for ever.
+            return self.run(node_id, use_cache=False)
         try:
             self._files.after({key: output.uri for key, output in outputs.items()})
         except Exception as e:  # noqa: BLE001 - as above
@@ -241,6 +272,11 @@ def _node_context(node: Any) -> str:
 
 
 def _outputs(store: Any, execution_id: int) -> dict[str, Any]:
+    return dict(_all_outputs(store, execution_id))
+
+
+def _all_outputs(store: Any, execution_id: int) -> list[tuple[str, Any]]:
+    """The output artifacts of an execution by channel name."""
     events = [
         event
         for event in store.get_events_by_execution_ids([execution_id])
@@ -250,7 +286,7 @@ def _outputs(store: Any, execution_id: int) -> dict[str, Any]:
         artifact.id: artifact
         for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
     }
-    return {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
+    return [(event.path.steps[0].key, artifacts[event.artifact_id]) for event in events]
 
 
 def _properties(artifact: Any) -> dict[str, Any]:

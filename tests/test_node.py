@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
@@ -13,6 +14,7 @@ from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner
 
+LIVE = metadata_store_pb2.Artifact.LIVE
 RUNNING, FAILED, COMPLETE, CACHED = (
     metadata_store_pb2.Execution.State.Value(name) for name in ("RUNNING", "FAILED", "COMPLETE", "CACHED")
 )
@@ -54,3 +56,63 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
     again = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
     assert again.run("ImportSchemaGen").status == "cached"
     assert max(store.get_executions(), key=lambda execution: execution.id).last_known_state == CACHED
+
+
+def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp_path: Path) -> None:
+    """What reads a node gets all that it gave in a run, so that two would fail it for ever."""
+    from pipeline.metadata_store import sqlite_store
+
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    store = MetadataStore(sqlite_store(tmp_path))
+
+    def live_in(run: str) -> list[str]:
+        context = store.get_context_by_type_and_name("pipeline_run", run)
+        return [
+            artifact.uri for artifact in store.get_artifacts_by_context(context.id) if artifact.state == LIVE
+        ]
+
+    def runner(run: str) -> Any:
+        return node_runner(load_recipe("digits"), examples, schema_file, tmp_path, run)
+
+    first = runner("first").run("ImportSchemaGen")
+    for number in range(2):
+        again = runner(f"again-{number}")
+        assert again.run("ImportSchemaGen").status == "cached"
+        anew = again.run("ImportSchemaGen", use_cache=False)
+        assert anew.status == "completed"
+        uri = anew.outputs["schema"].uri
+        assert uri != first.outputs["schema"].uri
+        assert live_in(f"again-{number}") == [uri]
+        # Later runs take what it gave then.
+        later = runner(f"later-{number}")
+        cached = later.run("ImportSchemaGen")
+        assert (cached.status, cached.outputs["schema"].uri) == ("cached", uri)
+        assert live_in(f"later-{number}") == [uri]
+        # Tried again in the same run, as a task is.
+        assert again.run("ImportSchemaGen").outputs["schema"].uri == uri
+
+
+def test_outputs_that_an_older_release_doubled_are_made_anew(tmp_path: Path) -> None:
+    from pipeline.metadata_store import sqlite_store
+
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    runner = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
+    runner.run("ImportSchemaGen")
+    store = MetadataStore(sqlite_store(tmp_path))
+    (schema,) = store.get_artifacts_by_type("Schema")
+    (event,) = store.get_events_by_artifact_ids([schema.id])
+    other = metadata_store_pb2.Artifact(type_id=schema.type_id, uri=schema.uri, state=LIVE)
+    (event.artifact_id,) = store.put_artifacts([other])
+    event.ClearField("milliseconds_since_epoch")
+    store.put_events([event])
+
+    again = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
+    assert again.run("ImportSchemaGen").status == "completed"
+    third = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "third")
+    assert third.run("ImportSchemaGen").status == "cached"
