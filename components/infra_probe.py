@@ -4,8 +4,9 @@ Run as a program, with TensorFlow alone and nothing of Mirante or TFX imported:
 
     python infra_probe.py MODEL_DIR RECORDS    RECORDS: a TFRecord file of tf.train.Example
 
-The last line on standard output is a JSON object: `problems` (sentences; empty when all is well),
-`load_secs`, and by signature the median seconds of a request with one image.
+The first line on standard output, `READY`, comes when TensorFlow is imported. The last one is a JSON object:
+`problems` (sentences; empty when all is well), `load_secs`, and by signature the median seconds of a request
+with one image.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from typing import Any
 
 REQUESTS = 5
+READY = "ready"
 
 
 # What a classifier gives, and what a detector does: the first two of each are compared between signatures.
@@ -90,6 +92,7 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
+    print(READY, flush=True)
     serialized = [record.numpy() for record in tf.data.TFRecordDataset(records_file)]
     encoded = [
         tf.train.Example.FromString(record).features.feature["image/encoded"].bytes_list.value[0]

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components import infra_validator
-from components.errors import DataRefusedError
+from components import infra_probe, infra_validator
+from components.errors import DataRefusedError, MiranteError
 from components.infra_probe import probe
 from components.infra_validator import InfraValidator
 from tests.tiny import CLASS_NAMES, Exported, Tiny, write_split
@@ -105,7 +105,7 @@ def verdicts(
     records = make_tiny(3).records
 
     def run(name: str) -> tuple[int, dict[str, Any]]:
-        return run_component(folder / name, models[name], records, images=4, time_limit_secs=LIMIT_SECS)
+        return run_component(folder / name, models[name], records, images=4, time_limit_secs=0)
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(models, pool.map(run, models), strict=True))
@@ -140,6 +140,44 @@ def test_a_model_that_takes_too_long_is_refused(
         "problems": ["the model did not load and answer within 1 s (infra_validation.time_limit_secs)"]
     }
     assert blessed == 0
+
+
+class Slow:
+    """A probe that takes so long to start and to load, instead of TensorFlow's."""
+
+    READY = infra_probe.READY
+
+    def __init__(self, folder: Path, start_secs: float, load_secs: float):
+        self.__file__ = str(folder / "probe.py")
+        (folder / "probe.py").write_text(
+            f"import time; time.sleep({start_secs}); print({self.READY!r}, flush=True)\n"
+            f"time.sleep({load_secs}); print('{{\"problems\": []}}')\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("load_secs", "problems"),
+    [
+        # Twenty times half a second and more, and not the two seconds that a quick start would give.
+        (4.0, []),
+        (60.0, ["the model did not load and answer within"]),
+    ],
+)
+def test_the_time_limit_follows_the_machine(
+    load_secs: float, problems: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra_validator, "_LEAST_SECS", 2)
+    monkeypatch.setattr(infra_validator, "_STARTS", 20 if not problems else 1)
+    monkeypatch.setattr(infra_validator, "infra_probe", Slow(tmp_path, 0.5, load_secs))
+    told = infra_validator.validate("model", "records")["problems"]
+    assert [sentence[: len(problem)] for sentence, problem in zip(told, problems, strict=True)] == problems
+
+
+def test_a_process_that_does_not_start_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infra_validator, "_START_SECS", 1)
+    monkeypatch.setattr(infra_validator, "infra_probe", Slow(tmp_path, 60.0, 0.0))
+    with pytest.raises(MiranteError, match="did not start within 1 s; is the machine overloaded"):
+        infra_validator.validate("model", "records")
 
 
 def test_there_must_be_test_examples(tmp_path: Path, export: Callable[[int], Exported]) -> None:
