@@ -68,7 +68,7 @@ def measure(root: Path) -> None:
 
     (recipe_file,) = sorted(root.glob("runs/*/recipe.yaml"))[-1:]
     config = load_recipe(str(recipe_file)).model
-    (pushed,) = sorted((root / "serving").iterdir())[-1:]
+    (pushed,) = sorted((root / "serving").glob("[0-9]*"))[-1:]
     served = tf.saved_model.load(str(pushed))
     (network,) = sorted(root.glob("Trainer/model_run/*/model.keras"))[-1:]
     model = keras.models.load_model(network)

@@ -14,6 +14,12 @@ def mount() -> str:
     return os.path.join(os.environ.get(FOLDER_VARIABLE) or "/", "gcs", "")
 
 
+def is_remote(path: str) -> bool:
+    """Whether a path is an object's address, such as gs://bucket/file."""
+    return "://" in path
+
+
 def is_in_bucket(path: str) -> bool:
-    """Whether a path is an object's, by its address or below the mount: nothing there can be renamed."""
-    return "://" in path or path.startswith(mount())
+    """Whether a path is an object's, by its address, its mount or its copy: nothing there can be renamed."""
+    base = os.environ.get(FOLDER_VARIABLE) or "/"
+    return is_remote(path) or path.startswith(tuple(os.path.join(base, kind, "") for kind in ("gcs", "s3")))

@@ -123,7 +123,8 @@ class DataConfig(Settings):
         None, description="the span of such a path by its number, or by its date; the newest when null"
     )
     retired_classes: tuple[str, ...] = Field(
-        (), description="what the pushed model knows and a newer span need not have any more"
+        (),
+        description="what the served model knows and the next one need not; * for all, and for another task",
     )
     splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
     split_names: dict[str, Literal["train", "eval", "test", "none"]] = {}
@@ -727,7 +728,11 @@ class InfraValidationConfig(Settings):
     """What a model must do in a fresh process before it is pushed."""
 
     images: Positive = Field(8, description="real images sent through every signature")
-    time_limit_secs: Positive = Field(120, description="for loading and answering together")
+    time_limit_secs: Positive | None = Field(
+        None,
+        description="for starting, loading and answering together; null follows the machine: loading and "
+        "answering may take 20 times as long as TensorFlow took to start, and two minutes at least",
+    )
 
 
 class PushConfig(Settings):

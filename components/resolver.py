@@ -1,102 +1,223 @@
-"""Resolvers: the model that a candidate is compared with, and the one that a training starts from."""
+"""Resolvers: the model that a candidate is compared with, and the one that a training starts from.
+
+Both are the model that is served: the highest version in the push destination that Mirante pushed. A model
+that Evaluator blessed and that was not pushed, since InfraValidator refused it or since it was taken back, is
+neither.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
-from tfx.types import artifact, standard_component_specs
+from tfx.types import artifact, artifact_utils, standard_artifacts, standard_component_specs
+from tfx.version import __version__ as tfx_version
 
-from components.trainer.export import ASSETS_EXTRA, LABELS_FILE, TASK_FILE
-from schemas import features
+from components import serving_folder
+from components.baseline import import_folder, link_served, model_folder, why_incomparable
+from components.serving_folder import ServedModel
 
 CANDIDATE = "candidate"
 MODEL = "model"
 MODEL_BLESSING = "model_blessing"
+_Artifacts = list[artifact.Artifact]
 
 
-def _beside(model: artifact.Artifact, name: str) -> str | None:
-    path = os.path.join(model.uri, "Format-Serving", ASSETS_EXTRA, name)
-    if not fileio.exists(path):
+class _Served:
+    """The models that are served, as artifacts.
+
+    Args:
+        store: ML Metadata.
+        push_destination: The folder that versions are pushed to.
+        imports: The folder for models that are served and that no artifact under this root is.
+        models: All models under this root.
+    """
+
+    def __init__(self, store: Any, push_destination: str, imports: str, models: Iterable[artifact.Artifact]):
+        self._store = store
+        self._push_destination = push_destination
+        self._imports = imports
+        self._by_id = {model.id: model for model in models}
+
+    def models(self) -> list[tuple[ServedModel, artifact.Artifact]]:
+        """All that are served, and whole, the highest version first; each with its artifact."""
+        found = []
+        for served in serving_folder.served_models(self._push_destination):
+            model = self._artifact_of(served)
+            if model is None and serving_folder.damage(self._push_destination, served.version) is None:
+                model = self._import(served)
+            if model is not None:
+                found.append((served, model))
+        if not found and (last := self._pushed_last()) is not None:
+            path = model_folder(last.uri)
+            class_names = serving_folder.class_names_of(path) or ()
+            found.append((ServedModel(0, path, serving_folder.task_of(path), class_names), last))
+        return found
+
+    def model(self, artifact_id: int) -> artifact.Artifact | None:
+        """The model of that id, if its files are there."""
+        model = self._by_id.get(artifact_id)
+        if model is None:
+            model = next(iter(self._from_store(self._store.get_artifacts_by_id([artifact_id]))), None)
+        return model if model is not None and fileio.exists(model_folder(model.uri)) else None
+
+    def _artifact_of(self, served: ServedModel) -> artifact.Artifact | None:
+        for number in sorted(self._by_id, reverse=True):
+            if serving_folder.same_fingerprint(model_folder(self._by_id[number].uri), served.path):
+                return self._by_id[number]
         return None
-    with fileio.open(path) as file:
-        return str(file.read())
+
+    def _import(self, served: ServedModel) -> artifact.Artifact:
+        """Make an artifact of a served model: by a link, or where there are none by a copy."""
+        uri = import_folder(self._imports, served)
+        link_served(uri, served.path)
+        if known := self._from_store(self._store.get_artifacts_by_uri(uri)):
+            return known[-1]
+        made = standard_artifacts.Model()
+        made.uri = uri
+        made.name = os.path.basename(uri)
+        made.set_string_custom_property("tfx_version", tfx_version)
+        made.set_string_custom_property("pushed_version", str(served.version))
+        made.mlmd_artifact.state = metadata_store_pb2.Artifact.LIVE
+        made.mlmd_artifact.type_id = self._store.put_artifact_type(made.artifact_type)
+        (number,) = self._store.put_artifacts([made.mlmd_artifact])
+        return self._from_store(self._store.get_artifacts_by_id([number]))[-1]
+
+    def _from_store(self, found: Iterable[metadata_store_pb2.Artifact]) -> _Artifacts:
+        live = [item for item in found if item.state == metadata_store_pb2.Artifact.LIVE]
+        if not live:
+            return []
+        kind = self._store.get_artifact_type(standard_artifacts.Model.TYPE_NAME)
+        return artifact_utils.deserialize_artifacts(kind, sorted(live, key=lambda item: int(item.id)))
+
+    def _pushed_last(self) -> artifact.Artifact | None:
+        """The model that was pushed last, where the folder it was pushed to is gone with all its records."""
+        if serving_folder.versions(self._push_destination) or serving_folder.records(self._push_destination):
+            return None
+        pushes = self._store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
+        for push in sorted(pushes, key=lambda item: int(item.id), reverse=True):
+            place = push.custom_properties["pushed_destination"].string_value
+            if push.custom_properties["pushed"].int_value == 1 and (
+                os.path.dirname(place) == os.path.normpath(self._push_destination)
+            ):
+                for execution in _makers(self._store, push.id):
+                    for number in _inputs(self._store, execution.id).get(MODEL, []):
+                        if number in self._by_id and (model := self.model(number)) is not None:
+                            return model
+        return None
 
 
-def _answers(model: artifact.Artifact) -> tuple[str, str | None]:
-    """What a model is asked: its task and its classes, as they are written beside it."""
-    # Before there were detectors no model said what it is for.
-    return (_beside(model, TASK_FILE) or features.CLASSIFICATION).strip(), _beside(model, LABELS_FILE)
+def _makers(store: Any, artifact_id: int) -> list[metadata_store_pb2.Execution]:
+    """The executions that gave an artifact, the latest first."""
+    made = {
+        event.execution_id
+        for event in store.get_events_by_artifact_ids([artifact_id])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    }
+    return sorted(store.get_executions_by_id(list(made)), key=lambda item: int(item.id), reverse=True)
 
 
-def _blessed_last(
-    models: Iterable[artifact.Artifact],
-    blessings: Iterable[artifact.Artifact],
-    fits: Callable[[artifact.Artifact], bool],
-) -> tuple[list[artifact.Artifact], list[artifact.Artifact]]:
-    """The model that fits and was blessed last, and that blessing; both empty where there is none."""
-    by_id = {model.id: model for model in models}
-    for blessing in sorted(blessings, key=lambda a: a.id, reverse=True):
-        model = by_id.get(blessing.get_int_custom_property("current_model_id"))
-        if model is not None and blessing.get_int_custom_property("blessed") == 1 and fits(model):
-            return [model], [blessing]
-    return [], []
+def _inputs(store: Any, execution_id: int) -> dict[str, list[int]]:
+    """The ids of an execution's input artifacts by channel name."""
+    found: dict[str, list[int]] = {}
+    for event in store.get_events_by_execution_ids([execution_id]):
+        if event.type == metadata_store_pb2.Event.INPUT and event.path.steps:
+            found.setdefault(event.path.steps[0].key, []).append(event.artifact_id)
+    return found
+
+
+def _last_blessing(
+    blessings: Iterable[artifact.Artifact], model: artifact.Artifact
+) -> artifact.Artifact | None:
+    """The blessing that a model was given last."""
+    of_model = [
+        blessing
+        for blessing in blessings
+        if blessing.get_int_custom_property("current_model_id") == model.id
+        and blessing.get_int_custom_property("blessed") == 1
+    ]
+    return max(of_model, key=lambda item: int(item.id), default=None)
 
 
 class BaselineStrategy(resolver.ResolverStrategy):
-    """The model that was blessed last, other than the candidate, for the candidate's task and classes.
+    """The model that is served, where it is for the candidate's task and classes.
 
     TFX's LatestBlessedModelStrategy gives the candidate itself once it was blessed, so that an identical
-    second run compares the model with itself and pushes it again. A model of another task or class list
-    cannot be compared at all; it is passed over.
+    second run compares the model with itself and pushes it again. Here a candidate that is served already
+    gets the baseline that it was blessed against, so that its evaluation is in the cache.
+
+    Args:
+        push_destination: The folder that versions are pushed to.
+        imports: The folder for models that are served and that no artifact under this root is.
     """
 
-    def resolve_artifacts(
-        self, store: object, input_dict: dict[str, list[artifact.Artifact]]
-    ) -> dict[str, list[artifact.Artifact]]:
+    def __init__(self, push_destination: str, imports: str):
+        self._push_destination = push_destination
+        self._imports = imports
+
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, _Artifacts]) -> dict[str, _Artifacts]:
         """Resolves `model` and `model_blessing`, both empty where there is no baseline.
 
         `candidate` is handed on: TFX fails to resolve a node's inputs when a strategy leaves a key out.
 
         Args:
-            store: ML Metadata; not asked.
+            store: ML Metadata.
             input_dict: `candidate`, exactly one model; `model` and `model_blessing`, all there are.
         """
         candidates = input_dict.get(CANDIDATE, [])
         if not candidates:
             return {CANDIDATE: [], MODEL: [], MODEL_BLESSING: []}
-        candidate = candidates[0]
-        answers = _answers(candidate)
-        model, blessing = _blessed_last(
-            input_dict.get(MODEL, []),
-            input_dict.get(MODEL_BLESSING, []),
-            lambda other: other.id != candidate.id and _answers(other) == answers,
-        )
-        return {CANDIDATE: candidates, MODEL: model, MODEL_BLESSING: blessing}
+        blessings = input_dict.get(MODEL_BLESSING, [])
+        served = _Served(store, self._push_destination, self._imports, input_dict.get(MODEL, []))
+        model = self._baseline(served, candidates[0], blessings)
+        blessing = None if model is None else _last_blessing(blessings, model)
+        return {
+            CANDIDATE: candidates,
+            MODEL: [] if model is None else [model],
+            MODEL_BLESSING: [] if blessing is None else [blessing],
+        }
+
+    def _baseline(
+        self, served: _Served, candidate: artifact.Artifact, blessings: _Artifacts
+    ) -> artifact.Artifact | None:
+        models = served.models()
+        if models and models[0][1].id == candidate.id:
+            blessing = _last_blessing(blessings, candidate)
+            if blessing is not None:
+                return served.model(blessing.get_int_custom_property("baseline_model_id"))
+        path = model_folder(candidate.uri)
+        class_names = serving_folder.class_names_of(path) or ()
+        for other, model in models:
+            if model.id != candidate.id:
+                comparable = why_incomparable(other, serving_folder.task_of(path), class_names) is None
+                return model if comparable else None
+        return None
 
 
 class BaseModelStrategy(resolver.ResolverStrategy):
-    """The model that was blessed last, other than those that this very training has made before.
+    """The model that is served; for a training that made that one itself, the model that it started from.
 
     A training that starts from the latest model makes the next latest one. With TFX's
     LatestBlessedModelStrategy an identical second run would start from its own result and train again, and so
     on without end. Here it is given the model that the first run started from, and finds its result in the
-    cache. With other data or settings the training is another, and starts from what was blessed last.
+    cache. With other data or settings the training is another, and starts from what is served.
 
     Args:
         custom_config: The Trainer's, as it stands in ML Metadata.
+        push_destination: The folder that versions are pushed to.
+        imports: The folder for models that are served and that no artifact under this root is.
     """
 
-    def __init__(self, custom_config: str):
+    def __init__(self, custom_config: str, push_destination: str, imports: str):
         self._custom_config = custom_config
+        self._push_destination = push_destination
+        self._imports = imports
 
-    def resolve_artifacts(
-        self, store: Any, input_dict: dict[str, list[artifact.Artifact]]
-    ) -> dict[str, list[artifact.Artifact]]:
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, _Artifacts]) -> dict[str, _Artifacts]:
         """Resolves `model` and `model_blessing`, both empty where there is no model to start from.
 
         Args:
@@ -109,27 +230,38 @@ class BaseModelStrategy(resolver.ResolverStrategy):
             for key, items in input_dict.items()
             if key not in (MODEL, MODEL_BLESSING)
         }
-        model, blessing = _blessed_last(
-            input_dict.get(MODEL, []),
-            input_dict.get(MODEL_BLESSING, []),
-            lambda other: not self._made(store, other, given),
-        )
-        return {**input_dict, MODEL: model, MODEL_BLESSING: blessing}
+        served = _Served(store, self._push_destination, self._imports, input_dict.get(MODEL, []))
+        model = self._base_model(store, served, given)
+        blessing = None if model is None else _last_blessing(input_dict.get(MODEL_BLESSING, []), model)
+        return {
+            **input_dict,
+            MODEL: [] if model is None else [model],
+            MODEL_BLESSING: [] if blessing is None else [blessing],
+        }
 
-    def _made(self, store: Any, model: artifact.Artifact, given: dict[str, list[int]]) -> bool:
-        """Whether a Trainer of this custom_config made the model of the given inputs."""
-        made = [
-            event.execution_id
-            for event in store.get_events_by_artifact_ids([model.id])
-            if event.type == metadata_store_pb2.Event.OUTPUT
-        ]
-        for execution in store.get_executions_by_id(made):
+    def _base_model(
+        self, store: Any, served: _Served, given: Mapping[str, list[int]]
+    ) -> artifact.Artifact | None:
+        for _, model in served.models():
+            inputs = self._made_of(store, model, given)
+            if inputs is None:
+                return model
+            if "base_model" not in inputs:
+                return None
+            (started_from,) = inputs["base_model"]
+            if (base := served.model(started_from)) is not None:
+                return base
+        return None
+
+    def _made_of(
+        self, store: Any, model: artifact.Artifact, given: Mapping[str, list[int]]
+    ) -> dict[str, list[int]] | None:
+        """The inputs of the Trainer with this custom_config that made the model of `given`, if one did."""
+        for execution in _makers(store, model.id):
             config = execution.custom_properties[standard_component_specs.CUSTOM_CONFIG_KEY]
-            inputs: dict[str, list[int]] = {key: [] for key in given}
-            for event in store.get_events_by_execution_ids([execution.id]):
-                key = event.path.steps[0].key if event.path.steps else ""
-                if event.type == metadata_store_pb2.Event.INPUT and key in inputs:
-                    inputs[key].append(event.artifact_id)
-            if config.string_value == self._custom_config and inputs == given:
-                return True
-        return False
+            inputs = _inputs(store, execution.id)
+            if config.string_value == self._custom_config and all(
+                inputs.get(key, []) == ids for key, ids in given.items()
+            ):
+                return inputs
+        return None

@@ -34,6 +34,7 @@ from tfx.proto import (
 from tfx.types import Channel, standard_artifacts
 from tfx.utils import json_utils
 
+from components.baseline import imports_folder
 from components.curated_schema import CuratedSchema
 from components.data_gate import DataGate
 from components.detection.evaluator import Evaluator as DetectionEvaluator
@@ -163,12 +164,14 @@ def create_pipeline(
         },
         **({} if vertex else warm_start_digest(recipe.training.warm_start, pushed_to)),
     }
-    # The model to start from, where the recipe says: the latest blessed one that this training did not make.
+    # Where the served model is found, and what stands for it if no artifact does.
+    served = {"push_destination": pushed_to, "imports": imports_folder(root)}
+    # The model to start from, where the recipe says: the served one, unless this training made it.
     base_model = None
     if recipe.training.warm_start and recipe.training.warm_start.is_latest_blessed:
         not_its_own: dict[str, Any] = {
             "strategy_class": BaseModelStrategy,
-            "config": {"custom_config": json_utils.dumps(training_config)},
+            "config": {"custom_config": json_utils.dumps(training_config), **served},
             **trained_on,
         }
         base_model = Resolver(
@@ -208,8 +211,12 @@ def create_pipeline(
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=training_config,
     )
-    # The latest blessed model other than this one, to compare with.
-    other_than_candidate = {"strategy_class": BaselineStrategy, "candidate": trainer.outputs["model"]}
+    # The served model, to compare with.
+    other_than_candidate: dict[str, Any] = {
+        "strategy_class": BaselineStrategy,
+        "config": served,
+        "candidate": trainer.outputs["model"],
+    }
     resolver = Resolver(
         **({"strategy_class": LatestBlessedModelStrategy} if vertex else other_than_candidate),
         model=Channel(type=standard_artifacts.Model),
@@ -229,7 +236,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         examples=example_gen.outputs["examples"],
         images=recipe.infra_validation.images,
-        time_limit_secs=recipe.infra_validation.time_limit_secs,
+        time_limit_secs=recipe.infra_validation.time_limit_secs or 0,
     )
     # Hand it over to TF Serving, if both blessed it.
     blessed: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
+from components import serving_folder
+from components.baseline import check_replaces, describe_baseline
 from components.content import FileDigests
 from components.errors import MiranteError, causes
 from components.os_errors import explain_os_error
@@ -19,7 +22,7 @@ from pipeline import data
 from pipeline.best import write_best
 from pipeline.config import Recipe
 from pipeline.console import progress_bar
-from pipeline.ingested_spans import compare_classes, remove_others, served_classes
+from pipeline.ingested_spans import remove_others
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
 DIGESTS_FILE = "digests.json"
@@ -38,6 +41,7 @@ class RunResult:
     blessed: bool | None = None
     infra_blessed: bool | None = None
     pushed_model: str | None = None
+    baseline: dict[str, Any] | None = None
     per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
     sample_image: str | None = None
     span: int | None = None
@@ -60,12 +64,15 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
     digests = FileDigests(root / DIGESTS_FILE)
     examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     _warn_of_boxes(recipe, examples, console)
+    what = recipe.data.path or f"source {recipe.data.source}"
     if examples.span is not None:
-        served = served_classes(recipe.push_destination(str(root)))
-        what = f"{examples.span} of {recipe.data.path}"
-        warning = compare_classes(what, examples.class_names, served, recipe.data.retired_classes)
-        if warning:
-            console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+        what = f"{examples.span} of {what}"
+    served = next(iter(serving_folder.served_models(recipe.push_destination(str(root)))), None)
+    retired = recipe.data.retired_classes
+    warning = check_replaces(what, examples.task, examples.class_names, served, retired)
+    if warning:
+        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+    if examples.span is not None:
         remove_others(root / "data", examples.folder)
     return examples
 
@@ -105,6 +112,7 @@ def run_nodes(
     result: RunResult,
     console: Console,
     class_names: Sequence[str],
+    push_destination: str,
     only: Iterable[str] | None = None,
 ) -> list[str]:
     """Runs all nodes, or some, into `result`.
@@ -114,6 +122,7 @@ def run_nodes(
         result: Gets what becomes of every node, and what they find out.
         console: Is told of each.
         class_names: All classes, in the order of their labels.
+        push_destination: The folder that versions are pushed to.
         only: The nodes to run; those that they depend on have run.
 
     Returns:
@@ -134,49 +143,78 @@ def run_nodes(
         label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
         with console.status(f"{label.strip()} running"):
             outcome = nodes.run(node_id)
-            if outcome.status == CACHED and _is_outdated(node_id, outcome.outputs):
+            reason = _outdated(node_id, outcome.outputs) if outcome.status == CACHED else None
+            if reason is not None:
+                console.print(f"  {node_id}: {reason}", soft_wrap=True, markup=False)
                 outcome = nodes.run(node_id, use_cache=False)
         result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
         if outcome.status == FAILED:
             failed = node_id, outcome.error
         else:
-            refusals += _take_in(node_id, outcome.outputs, result, class_names)
+            refusals += _take_in(node_id, outcome.outputs, result, class_names, push_destination)
+            if node_id == "Resolver" and result.baseline is not None:
+                console.print(
+                    f"    baseline {format_baseline(result.baseline)}", soft_wrap=True, markup=False
+                )
     if failed:
         _raise_for(*failed, result)
     return refusals
 
 
-def _is_outdated(node_id: str, outputs: dict[str, Any]) -> bool:
-    """Whether what a node gave at equal inputs does not hold any more.
+def _outdated(node_id: str, outputs: dict[str, Any]) -> str | None:
+    """Say why what a node gave at equal inputs does not hold any more; None where it does.
 
     A model that did not answer in time may do so now that the machine is less busy. A model that was pushed
-    may have been superseded or removed since.
+    may have been damaged, superseded or removed since.
     """
-    from components.pusher import highest_version
-
-    if node_id == "InfraValidator":
-        return bool(outputs["blessing"].properties.get("blessed") != 1)
+    if node_id == "InfraValidator" and outputs["blessing"].properties.get("blessed") != 1:
+        return "the model was refused before, and is asked again"
     if node_id != "Pusher":
-        return False
+        return None
     properties = outputs["pushed_model"].properties
+    if serving_folder.TAKEN_BACK in properties:
+        return "the model was taken back before; whether it still is, is looked up"
     if properties.get("pushed") != 1:
-        return False
-    path = Path(properties["pushed_destination"])
-    return highest_version(str(path.parent)) != int(path.name)
+        return None
+    folder, name = os.path.split(properties["pushed_destination"])
+    version, highest = int(name), serving_folder.highest_version(folder)
+    if highest == version:
+        problem = serving_folder.damage(folder, version)
+        if problem is not None:
+            return f"{folder}/{name} is damaged: {problem}: the model is pushed anew"
+        recorded = serving_folder.read_record(folder, version) is not None
+        return None if recorded else f"{folder}/{name} has no record yet of what was pushed"
+    if version in serving_folder.versions(folder):
+        return f"version {highest} of another model is served: this model is pushed again, above it"
+    if serving_folder.read_record(folder, version) is None:
+        return f"{folder}/{name} is gone, and so is the record of it: the model is pushed anew"
+    return f"{folder}/{name} is gone: whether it was taken back, is looked up"
 
 
 def _take_in(
-    node_id: str, outputs: dict[str, Any], result: RunResult, class_names: Sequence[str]
+    node_id: str,
+    outputs: dict[str, Any],
+    result: RunResult,
+    class_names: Sequence[str],
+    push_destination: str,
 ) -> list[str]:
     """Takes over what a node's outputs say of the model, be they new or cached; returns why it is refused."""
     if node_id == "Tuner":
         write_best(outputs["best_hyperparameters"].uri, Path(result.root) / "runs" / result.run_id)
+    elif node_id == "Resolver":
+        model = outputs.get("model")
+        found = describe_baseline(
+            push_destination, outputs["candidate"].uri, model.uri if model else None, class_names
+        )
+        result.baseline = {**dataclasses.asdict(found), "metrics": {}}
     elif node_id == "Evaluator":
         from components.evaluator import read_evaluation
 
         evaluation = read_evaluation(outputs["evaluation"].uri)
         result.metrics = evaluation.metrics
+        if result.baseline is not None:
+            result.baseline["metrics"] = evaluation.baseline
         result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
         result.blessed = outputs["blessing"].properties.get("blessed") == 1
         if not result.blessed:
@@ -192,7 +230,25 @@ def _take_in(
     elif node_id == "Pusher":
         properties = outputs["pushed_model"].properties
         result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
+        if serving_folder.TAKEN_BACK in properties:
+            return [_taken_back(push_destination, int(properties[serving_folder.TAKEN_BACK]))]
     return []
+
+
+def format_baseline(baseline: dict[str, Any]) -> str:
+    """Return one line about `RunResult.baseline`: which version, or why there is none."""
+    if baseline["model"] is None:
+        return str(baseline["note"])
+    version = "a former model" if baseline["version"] is None else f"version {baseline['version']}"
+    return f"{version} ({baseline['note'] or baseline['model']})"
+
+
+def _taken_back(folder: str, version: int) -> str:
+    return (
+        f"nothing was pushed: this model was version {version} in {folder}, and that version was removed, so "
+        "that the model stays back; to push it again, remove "
+        f"{serving_folder.record_path(folder, version)} and run the same command"
+    )
 
 
 def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from components import files, serving_folder
+from components.baseline import imports_folder, link_served
 from components.errors import MiranteError
+from components.serving_folder import (
+    FINGERPRINT_FILE,
+    LABELS_FILE,
+    MODEL_FILE,
+    RECORDS,
+    TASK_FILE,
+    version_number,
+    versions,
+)
 from pipeline.mirror import Mirror
 
 # Below the pipeline root, what a node leaves there while it works, for its next attempt.
+RESOLVERS = ("Resolver", "BaseModelResolver")
 WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
-# What a model is asked: its task and its classes (components/trainer/export.py).
-_BESIDE_MODELS = "*/assets.extra/*.txt"
-_SAVED_MODEL = "saved_model.pb"
-# Of a pushed version, which model it is and what it knows.
-_TELLING = ("fingerprint.pb", "assets.extra/labels.txt", _SAVED_MODEL)
+# Which model it is, and what it is asked: its task and its classes (components/trainer/export.py).
+_BESIDE_MODELS = ("*/assets.extra/*.txt", f"*/{FINGERPRINT_FILE}")
+# The same of a pushed version, and that it is whole.
+_TELLING = (FINGERPRINT_FILE, LABELS_FILE, TASK_FILE, MODEL_FILE)
 # Of an artifact without files, such as the Pusher's: a bucket has no folders, only files.
 _EMPTY = "EMPTY"
 # No page and no result shows what is in these.
@@ -44,8 +57,10 @@ class NodeFiles:
         self._make_folders(node_id)
         if node_id == "ImportExampleGen":  # sizes and times of the shards
             self._fetch(self._reads.get(node_id, ()))
-        elif node_id == "Resolver":
-            self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=_BESIDE_MODELS)
+        elif node_id in RESOLVERS:
+            for only in _BESIDE_MODELS:
+                self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=only)
+            fetch_versions(self._mirror, self._push_destination)
         elif node_id == "Pusher":
             fetch_versions(self._mirror, self._push_destination)
 
@@ -59,6 +74,8 @@ class NodeFiles:
             outputs: Likewise; sent when the body has ended well.
         """
         self._fetch([*inputs, *self._reads.get(node_id, ())])
+        for path in inputs:
+            self._fetch_served(path)
         with contextlib.ExitStack() as stack:
             if node_id in WORKING_FOLDERS:
                 folder = os.path.join(self._root, WORKING_FOLDERS[node_id])
@@ -90,6 +107,14 @@ class NodeFiles:
         for path in paths:
             self._mirror.fetch(path)
 
+    def _fetch_served(self, uri: str) -> None:
+        """Fetches the served model that an artifact stands for, which a Resolver made in another task."""
+        folder, name = os.path.split(uri)
+        if folder == imports_folder(self._root) and self._mirror.copies(uri):
+            path = os.path.join(self._push_destination, name.split("-")[1])
+            self._mirror.fetch(path)
+            link_served(uri, path)
+
     def _make_folders(self, node_id: str) -> None:
         """Makes the folder of each artifact that the bucket has of a node: TFX's cache gives no other."""
         folder = os.path.join(self._root, node_id)
@@ -101,13 +126,38 @@ class NodeFiles:
 
 
 def fetch_versions(mirror: Mirror, push_destination: str) -> None:
-    """Makes the folder of each version there is, and fetches what tells which model the highest one is.
+    """Makes the folder of each version, and fetches the records and what tells which models they are.
 
     One without its saved_model.pb is no version: whoever was sending it was killed.
     """
-    folders = (name.removesuffix(f"/{_SAVED_MODEL}") for name in mirror.names(push_destination))
-    versions = [int(name) for name in folders if name.isdigit()]
-    for version in versions:
-        Path(push_destination, str(version)).mkdir(parents=True, exist_ok=True)
-    for name in _TELLING if versions else ():
-        mirror.fetch(os.path.join(push_destination, str(max(versions)), name))
+    if not mirror.copies(push_destination):
+        return
+    names = mirror.names(push_destination)
+    folders = {name.partition("/")[0] for name in names if name.endswith(f"/{MODEL_FILE}")}
+    there = {number: folder for folder in folders if (number := version_number(folder)) is not None}
+    for path in versions(push_destination).values():
+        if os.path.basename(path) not in there.values():
+            shutil.rmtree(path)  # removed in the bucket, or never whole there
+    for record in Path(push_destination, RECORDS).glob("*.json"):
+        if f"{RECORDS}/{record.name}" not in names:
+            record.unlink()
+    mirror.fetch(os.path.join(push_destination, RECORDS))
+    for folder in there.values():
+        Path(push_destination, folder).mkdir(parents=True, exist_ok=True)
+        for name in _TELLING:
+            mirror.fetch(os.path.join(push_destination, folder, name))
+
+
+def check_can_push(mirror: Mirror, push_destination: str) -> None:
+    """Writes a small file where versions will go, on a volume or in a bucket, and removes it.
+
+    Raises:
+        UsageError, MiranteError: It cannot be written.
+    """
+    serving_folder.check_can_push(push_destination)
+    if mirror.copies(push_destination):
+        probe = Path(push_destination, RECORDS, f"{uuid.uuid4().hex}.txt")
+        files.write_text(str(probe), "mirante")
+        mirror.send(str(probe))
+        mirror.remove(str(probe))
+        probe.unlink()

@@ -9,10 +9,12 @@ from typing import Any
 
 from PIL import Image
 
+from components import serving_folder
 from components.detection.draw import Box, colour_of, draw_boxes, file_names, save
 from components.errors import UsageError
 from components.ingest.canonical import CanonicalImage, canonical_bytes
 from components.ingest.whole import RejectedImage
+from components.serving_folder import MODEL_FILE
 from pipeline.imports import without_collector
 
 # Images in one request: enough to fill a CPU, little enough to keep decoded pixels small.
@@ -33,7 +35,7 @@ def saved_model_folder(model: str) -> Path:
     if (folder / "saved_model.pb").is_file():
         return folder
     versions = (
-        [path for path in folder.iterdir() if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+        [Path(path) for path in serving_folder.versions(model).values() if Path(path, MODEL_FILE).is_file()]
         if folder.is_dir()
         else []
     )
@@ -42,7 +44,7 @@ def saved_model_folder(model: str) -> Path:
             f"{model}: no model there: expected a SavedModel, or a folder of numbered versions such as a "
             "run's serving/ folder"
         )
-    return max(versions, key=lambda path: int(path.name))
+    return versions[0]
 
 
 def predict(

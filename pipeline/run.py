@@ -19,14 +19,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.buckets import is_remote
 from components.disk_full import disk_full_error
 from components.errors import MiranteError, NotBlessedError, UsageError
 from components.os_errors import check_address_space, explain_os_error
 from components.redact import redact_values
+from components.serving_folder import check_can_push
 from pipeline import data
 from pipeline.config import Recipe
 from pipeline.console import quiet_libraries
-from pipeline.execution import RunResult, prepare_data, run_nodes
+from pipeline.execution import RunResult, format_baseline, prepare_data, run_nodes
 from pipeline.imports import without_collector
 from pipeline.metadata_copy import keep_copy, repair_store
 from pipeline.metadata_store import sqlite_store
@@ -136,6 +138,9 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         console.print(f"  warning     {repaired}", soft_wrap=True, markup=False)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
+    pushed_to = recipe.push_destination(str(root))
+    if not is_remote(pushed_to):
+        check_can_push(pushed_to)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
         examples = prepare_data(recipe, root, console)
         result.span = examples.span.number if examples.span else None
@@ -146,10 +151,12 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
             from pipeline.definition import compile_pipeline
             from pipeline.node import NodeRunner
 
+        if is_remote(pushed_to):
+            check_can_push(pushed_to)
         intermediate = compile_pipeline(recipe, examples, str(schema_file), str(root))
         nodes = NodeRunner(intermediate, sqlite_store(root), result.run_id)
         nodes.clear_unfinished()
-        refusals = run_nodes(nodes, result, console, examples.class_names)
+        refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
         result.sample_image = data.write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:
@@ -161,8 +168,12 @@ def _summarize(result: RunResult, console: Console) -> None:
     if not executed:
         console.print("  nothing changed: every node's result was kept from an earlier run")
     table = Table(show_header=False, box=None, padding=(0, 2))
+    baseline = result.baseline or {"model": None, "note": "not reached", "metrics": {}}
     for name, value in result.metrics.items():
-        table.add_row(f"test {name}", f"{value:.4f}")
+        before = baseline["metrics"].get(name)
+        compared = "" if before is None else f"  (baseline {before:.4f})"
+        table.add_row(f"test {name}", f"{value:.4f}{compared}")
+    table.add_row("baseline", escape(format_baseline(baseline)))
     table.add_row("blessed", _yes_or_no(result.blessed))
     table.add_row("infra blessed", _yes_or_no(result.infra_blessed))
     table.add_row("pushed model", escape(result.pushed_model or "none"))

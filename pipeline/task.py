@@ -86,7 +86,7 @@ def ingest(
         from pipeline import data, metadata_store
         from pipeline.config import override, resolve
         from pipeline.execution import prepare_data
-        from pipeline.node_files import fetch_versions
+        from pipeline.node_files import check_can_push, fetch_versions
         from pipeline.nodes import node_ids
         from pipeline.task_inputs import fetch_raw, leave_ingested, take_weights
         from schemas.curated import write_schema
@@ -132,8 +132,9 @@ def ingest(
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
         ingested = data.ingest_folder(resolved.data, Path(root))
         mirror.fetch(str(ingested), unless_missing=features.MANIFEST)
-        # What is served tells the classes that a new span must have.
         pushed_to = resolved.push_destination(root)
+        check_can_push(mirror, pushed_to)
+        # What is served tells the classes that the data must have.
         fetch_versions(mirror, pushed_to)
         examples = prepare_data(resolved, Path(root), console)
         if examples.folder == ingested:
@@ -228,11 +229,12 @@ def run_nodes(
         if plan.workers is not None:
             request_workers(WorkerPodsConfig.model_validate(plan.workers))
         reads = {node: [mirror.local(path) for path in paths] for node, paths in plan.reads.items()}
-        files = NodeFiles(mirror, root, reads, mirror.local(plan.push_destination))
+        pushed_to = mirror.local(plan.push_destination)
+        files = NodeFiles(mirror, root, reads, pushed_to)
         nodes = NodeRunner(intermediate, store, run_id, files)
         nodes.clear_unfinished(only=names)
         result = RunResult(plan.recipe, run_id, root)
-        refusals = run_in_turn(nodes, result, console, plan.class_names, only=names)
+        refusals = run_in_turn(nodes, result, console, plan.class_names, pushed_to, only=names)
         mirror.send(str(folder))  # what the Tuner found lies there too
         for name in names:
             seen = view_of(name, nodes.results[name].outputs, plan.class_names)
@@ -243,14 +245,15 @@ def run_nodes(
                 classification.log_confusion_matrix(list(seen.confusion.class_names), seen.confusion.counts)
             if classification is not None and seen.roc is not None:
                 classification.log_roc_curve(seen.roc.fpr, seen.roc.tpr, seen.roc.thresholds)
-        for refusal in refusals:
+        for refusal in refusals if "Pusher" not in names else ():
             console.print(f"  {refusal}", markup=False, soft_wrap=True)
         for name, value in result.metrics.items():
             console.print(f"  test {name:18} {value:.4f}", markup=False)
         if "Pusher" in names:
             if not result.pushed_model:
                 raise NotBlessedError(
-                    "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
+                    "\n".join(refusals)
+                    or "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
                 )
             console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
 

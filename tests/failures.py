@@ -313,9 +313,31 @@ def spans(*others: str) -> Callable[[Path], None]:
 
 def a_span_without_owls(here: Path) -> None:
     spans()(here)
-    labels = here / "runs" / "folder" / "serving" / "17" / "assets.extra" / "labels.txt"
-    labels.parent.mkdir(parents=True)
-    labels.write_text("cats\ndogs\nowls\n")
+    serve(here / "runs" / "folder" / "serving", "cats", "dogs", "owls")
+
+
+def a_class_that_has_gone(here: Path) -> None:
+    photos(here)
+    serve(here / "runs" / "folder" / "serving", "cats", "dogs", "owls")
+
+
+def other_data(here: Path) -> None:
+    photos(here, classes=("monarchs", "swallowtails"))
+    serve(here / "runs" / "folder" / "serving", "cats", "dogs")
+
+
+def a_detector_that_is_served(here: Path) -> None:
+    photos(here)
+    serve(here / "runs" / "folder" / "serving", "cats", "dogs", task="detection")
+
+
+def serve(folder: Path, *classes: str, task: str = "classification") -> None:
+    """What tells of a served model which classes it knows, and for which task."""
+    extra = folder / "17" / "assets.extra"
+    extra.mkdir(parents=True)
+    (extra / "labels.txt").write_text("".join(f"{name}\n" for name in classes))
+    (extra / "task.txt").write_text(f"{task}\n")
+    (folder / "17" / "saved_model.pb").touch()
 
 
 def no_label_and_no_picture(here: Path) -> None:
@@ -440,6 +462,10 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a span that is not there": spans(),
     "a folder that is no span": spans("span-3.part"),
     "a span without a class of the pushed model": a_span_without_owls,
+    "a class of the served model that has gone": a_class_that_has_gone,
+    "other data for a root that serves a model": other_data,
+    "a served model of another task": a_detector_that_is_served,
+    "a destination that cannot be written": photos,
     "a network of one's own that is not there": None,
     "no such weights file": photos,
     "weights file is no HDF5": no_hdf5,

@@ -75,7 +75,7 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -
     assert time.monotonic() - lost < 60
     assert "was lost" in chief.text
     assert "training goes on from its last checkpoint" in chief.text
-    assert not list((tmp_path / "root").glob("serving/*"))
+    assert not list((tmp_path / "root").glob("serving/[0-9]*"))
 
     chief, worker = start(tmp_path)
     assert chief.process.wait(timeout=300) == 0, chief.text[-3000:]
@@ -85,7 +85,7 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -
     assert result["metrics"]["accuracy"] > 0.95
     assert "multi_worker (chosen by auto), 2 CPUs on 2 machines" in chief.text
     # The chief alone writes.
-    assert len(list((tmp_path / "root" / "serving").iterdir())) == 1
+    assert len(list((tmp_path / "root" / "serving").glob("[0-9]*"))) == 1
     assert not (tmp_path / "root" / "cluster.json").exists()
 
 

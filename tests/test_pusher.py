@@ -1,20 +1,29 @@
-"""Pusher: a version appears whole or not at all, and one blessing gives one version."""
+"""Pusher: a version appears whole or not at all, one blessing gives one version, removed ones stay back."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import filecmp
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
-from components.pusher import AtomicPushExecutor, push
+from components import serving_folder
+from components.errors import MiranteError
+from components.pusher import AtomicPushExecutor, TakenBackError, push
 from tests.tiny import Exported
 
 pytest_plugins = ["tests.fixtures"]
@@ -46,50 +55,85 @@ def is_copy(folder: Path, model: Path) -> bool:
     return files(folder) == names and filecmp.cmpfiles(folder, model, names, shallow=False)[0] == names
 
 
+def names(base: Path) -> list[str]:
+    """What is in a push destination beside the records."""
+    return sorted(path.name for path in base.iterdir() if path.name != "pushes")
+
+
 def test_a_model_is_pushed_whole(tmp_path: Path, model: Path) -> None:
     base = tmp_path / "not yet there" / "serving"
     path = push(str(model), str(base), BLESSED_AT)
     assert path == str(base / "1700000000")
     assert is_copy(Path(path), model)
-    assert [entry.name for entry in base.iterdir()] == ["1700000000"]
+    assert names(base) == ["1700000000"]
+
+
+def test_a_push_is_recorded(tmp_path: Path, model: Path) -> None:
+    push(str(model), str(tmp_path), BLESSED_AT)
+    content = json.loads((tmp_path / "pushes" / "1700000000.json").read_text())
+    assert content["version"] == BLESSED_AT
+    assert sorted(content["files"]) == files(model)
+    data = content["files"]["assets.extra/labels.txt"]
+    assert data["bytes"] == len("bird\ncat\ndog\n")
+    # printf 'bird\ncat\ndog\n' | sha256sum
+    assert data["sha256"] == "0e400cbf0a12179f11f768ecdbfc0f9d7120fd15c830b72556de502b3f427206"
 
 
 def test_a_version_appears_by_a_rename(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[str], bool]] = []
-    rename = fileio.rename
+    rename = Path.rename
 
-    def watched(source: str, target: str, *args: object) -> None:
+    def watched(source: Path, target: object) -> Path:
         # TF Serving takes any folder whose name is a number.
         seen.append(
-            ([path.name for path in tmp_path.iterdir() if path.name.isdigit()], is_copy(Path(source), model))
+            ([path.name for path in tmp_path.iterdir() if path.name.isdigit()], is_copy(source, model))
         )
         assert target == str(tmp_path / "1700000000")
-        rename(source, target, *args)
+        return rename(source, str(target))
 
-    monkeypatch.setattr(fileio, "rename", watched)
+    monkeypatch.setattr(Path, "rename", watched)
     push(str(model), str(tmp_path), BLESSED_AT)
     # At the moment of the only rename: no version yet, and everything copied.
     assert seen == [([], True)]
 
 
-def test_what_a_killed_push_leaves_is_replaced(
+def test_what_a_killed_push_leaves_is_replaced_and_nobody_elses(tmp_path: Path, model: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from components import pusher\n"
+        "pusher._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "pusher.push(sys.argv[1], sys.argv[2], 1700000000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(model), str(tmp_path)], check=False)
+    assert done.returncode == -9
+    (left,) = names(tmp_path)
+    assert left.startswith(".1700000000.")
+    assert left.endswith(".incomplete")
+    # Killed earlier: half of a file, and something of another model.
+    (tmp_path / left / "saved_model.pb").write_bytes(b"half")
+    (tmp_path / left / "foreign").write_text("not of this model")
+    others = tmp_path / ".1700000000.0123456789ab-0123456789ab.incomplete"
+    others.mkdir()
+    path = Path(push(str(model), str(tmp_path), BLESSED_AT))
+    assert names(tmp_path) == [others.name, "1700000000"]
+    assert is_copy(path, model)
+
+
+def test_what_is_read_back_must_be_what_was_copied(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> None:
-        raise Killed
+    copy_dir = io_utils.copy_dir
 
-    with monkeypatch.context() as patch:
-        patch.setattr(fileio, "rename", killed)
-        with pytest.raises(Killed):
-            push(str(model), str(tmp_path), BLESSED_AT)
-    (left,) = tmp_path.iterdir()
-    assert left.name == ".1700000000.incomplete"
-    # Killed earlier: half of a file, and something of another model.
-    (left / "saved_model.pb").write_bytes(b"half")
-    (left / "foreign").write_text("not of this model")
-    path = Path(push(str(model), str(tmp_path), BLESSED_AT))
-    assert [entry.name for entry in tmp_path.iterdir()] == ["1700000000"]
-    assert is_copy(path, model)
+    def cut(source: str, target: str, *args: object) -> None:
+        copy_dir(source, target, *args)
+        os.truncate(os.path.join(target, "saved_model.pb"), 100)
+
+    monkeypatch.setattr(io_utils, "copy_dir", cut)
+    with pytest.raises(
+        MiranteError, match=r"saved_model.pb has 100 bytes, and [\d,]+ were pushed, read back"
+    ):
+        push(str(model), str(tmp_path), BLESSED_AT)
+    assert names(tmp_path) == []
 
 
 def test_the_same_model_at_the_same_version_is_not_copied_again(tmp_path: Path, model: Path) -> None:
@@ -97,7 +141,13 @@ def test_the_same_model_at_the_same_version_is_not_copied_again(tmp_path: Path, 
     before = {name: (first / name).stat().st_ino for name in files(first)}
     assert push(str(model), str(tmp_path), BLESSED_AT) == str(first)
     assert {name: (first / name).stat().st_ino for name in files(first)} == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["1700000000"]
+    assert names(tmp_path) == ["1700000000"]
+
+
+def test_a_version_of_an_older_release_is_recorded_when_it_is_met(tmp_path: Path, model: Path) -> None:
+    shutil.copytree(model, tmp_path / "1700000000")
+    assert push(str(model), str(tmp_path), BLESSED_AT) == str(tmp_path / "1700000000")
+    assert serving_folder.read_record(str(tmp_path), BLESSED_AT) is not None
 
 
 def test_another_model_at_the_same_version_takes_the_next_free(
@@ -109,23 +159,127 @@ def test_another_model_at_the_same_version_takes_the_next_free(
     assert is_copy(Path(second), other)
     # And finds itself there again.
     assert push(str(other), str(tmp_path), BLESSED_AT) == second
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(names(tmp_path)) == 2
 
 
 def test_what_is_served_already_is_not_pushed_again(tmp_path: Path, model: Path) -> None:
     first = push(str(model), str(tmp_path), BLESSED_AT)
     assert push(str(model), str(tmp_path), BLESSED_AT + 60) == first
-    assert [entry.name for entry in tmp_path.iterdir()] == ["1700000000"]
+    assert names(tmp_path) == ["1700000000"]
 
 
-def test_going_back_to_an_older_model_makes_it_the_highest_version(
-    tmp_path: Path, model: Path, other: Path
+def test_going_back_to_an_older_model_makes_it_the_highest_version_and_says_so(
+    tmp_path: Path, model: Path, other: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     push(str(model), str(tmp_path), BLESSED_AT)
     push(str(other), str(tmp_path), BLESSED_AT + 60)
+    caplog.set_level("INFO", "mirante")
     again = push(str(model), str(tmp_path), BLESSED_AT)
     assert Path(again).name == "1700000061"
     assert is_copy(Path(again), model)
+    assert "version 1700000061 holds the same model as version 1700000000" in caplog.messages
+
+
+def test_versions_increase_when_the_clock_goes_back(tmp_path: Path, model: Path, other: Path) -> None:
+    push(str(model), str(tmp_path), BLESSED_AT)
+    assert Path(push(str(other), str(tmp_path), BLESSED_AT - 3 * 86400)).name == "1700000001"
+    # Also above a version that was removed: a server may still have it in its memory.
+    shutil.rmtree(tmp_path / "1700000001")
+    shutil.rmtree(tmp_path / "1700000000")
+    (tmp_path / "pushes" / "1700000000.json").unlink()
+    assert Path(push(str(model), str(tmp_path), BLESSED_AT - 3 * 86400)).name == "1700000002"
+
+
+def test_names_that_are_no_ascii_numbers_are_no_versions(tmp_path: Path, model: Path) -> None:
+    for name in ("²", "٣", "12a", "-5", "1" * 20, "9" * 19):
+        (tmp_path / name).mkdir()
+    (tmp_path / "007").mkdir()
+    assert serving_folder.versions(str(tmp_path)) == {7: str(tmp_path / "007")}
+    assert push(str(model), str(tmp_path), 5) == str(tmp_path / "8")
+
+
+def test_a_version_that_was_removed_stays_back(tmp_path: Path, model: Path, other: Path) -> None:
+    push(str(other), str(tmp_path), BLESSED_AT)
+    bad = Path(push(str(model), str(tmp_path), BLESSED_AT + 60))
+    shutil.rmtree(bad)
+    for _ in range(2):
+        with pytest.raises(TakenBackError) as raised:
+            push(str(model), str(tmp_path), BLESSED_AT + 60)
+        assert raised.value.version == BLESSED_AT + 60
+    assert names(tmp_path) == ["1700000000"]
+    # Another model is not held up, nor has it the number that was taken back.
+    assert push(str(other), str(tmp_path), BLESSED_AT + 60) == str(tmp_path / "1700000000")
+    # The record's removal is the way to push it again.
+    (tmp_path / "pushes" / "1700000060.json").unlink()
+    assert Path(push(str(model), str(tmp_path), BLESSED_AT + 60)) == bad
+
+
+def test_a_folder_that_was_removed_whole_is_a_new_one(tmp_path: Path, model: Path) -> None:
+    base = tmp_path / "serving"
+    push(str(model), str(base), BLESSED_AT)
+    shutil.rmtree(base)
+    assert push(str(model), str(base), BLESSED_AT) == str(base / "1700000000")
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_version_is_found_and_the_model_pushed_anew(
+    tmp_path: Path, model: Path, cut: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Path(push(str(model), str(tmp_path), BLESSED_AT))
+    assert serving_folder.damage(str(tmp_path), BLESSED_AT) is None
+    (data,) = first.glob("variables/variables.data*")
+    if cut:
+        os.truncate(data, 100)
+    else:
+        content = bytearray(data.read_bytes())
+        content[200] ^= 1
+        data.write_bytes(content)
+    problem = serving_folder.damage(str(tmp_path), BLESSED_AT)
+    assert problem is not None
+    assert problem.startswith(f"variables/{data.name} has {'100 bytes' if cut else 'other content'}")
+    again = Path(push(str(model), str(tmp_path), BLESSED_AT))
+    assert again.name == "1700000001"
+    assert is_copy(again, model)
+    assert any(f"{first} is damaged: {problem}" in message for message in caplog.messages)
+    assert push(str(model), str(tmp_path), BLESSED_AT) == str(again)
+
+
+def push_often(model: str, base: str, begin: Any, queue: Any) -> None:
+    begin.wait()
+    queue.put((model, [push(model, base, BLESSED_AT + turn) for turn in range(5)]))
+
+
+def test_side_by_side_pushes_are_whole(tmp_path: Path, model: Path, other: Path) -> None:
+    """Four processes push two models at once, twenty times; each version that is told is whole."""
+    base = tmp_path / "serving"
+    # Paths of their own, as those of four roots.
+    made = [str(shutil.copytree((model, other)[n % 2], tmp_path / f"model-{n}")) for n in range(4)]
+    context = multiprocessing.get_context("fork")  # TFX is imported already
+    begin, queue = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=push_often, args=(path, str(base), begin, queue)) for path in made]
+    for process in processes:
+        process.start()
+    told = dict(queue.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    for source, paths in told.items():
+        for path in paths:
+            assert is_copy(Path(path), Path(source))
+            assert serving_folder.damage(str(base), int(Path(path).name)) is None
+    assert sorted({path for paths in told.values() for path in paths}) == [
+        str(base / name) for name in names(base)
+    ]
+
+
+def test_a_push_waits_for_the_lock(tmp_path: Path, model: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with serving_folder.locked(str(tmp_path)):
+            pushed = pool.submit(push, str(model), str(tmp_path), BLESSED_AT)
+            time.sleep(0.3)
+            assert not pushed.done()
+            assert names(tmp_path) == []
+        assert pushed.result(timeout=60) == str(tmp_path / "1700000000")
 
 
 def test_in_a_bucket_nothing_is_renamed_and_the_models_file_comes_last(
@@ -146,7 +300,7 @@ def test_in_a_bucket_nothing_is_renamed_and_the_models_file_comes_last(
                 raise Killed
         copy_file(source, target, *args)
 
-    monkeypatch.setattr(fileio, "rename", refused)
+    monkeypatch.setattr(os, "rename", refused)
     monkeypatch.setattr(io_utils, "copy_file", watched)
     with pytest.raises(Killed):
         push(str(model), str(base), BLESSED_AT)
@@ -205,7 +359,7 @@ def test_the_executor_pushes_what_is_blessed(tmp_path: Path, model: Path) -> Non
         assert pushed.get_int_custom_property("pushed") == 1
         assert pushed.get_string_custom_property("pushed_destination") == str(tmp_path / "serving/1700000000")
         assert pushed.get_string_custom_property("pushed_version") == "1700000000"
-    assert [entry.name for entry in (tmp_path / "serving").iterdir()] == ["1700000000"]
+    assert names(tmp_path / "serving") == ["1700000000"]
     assert is_copy(tmp_path / "serving" / "1700000000", model)
 
 
@@ -223,3 +377,12 @@ def test_the_executor_pushes_nothing_else(
     pushed = run_executor(tmp_path, model, model_blessed, infra_blessed)
     assert pushed.get_int_custom_property("pushed") == 0
     assert not (tmp_path / "serving").exists()
+
+
+def test_the_executor_marks_what_was_taken_back(tmp_path: Path, model: Path) -> None:
+    run_executor(tmp_path, model)
+    shutil.rmtree(tmp_path / "serving" / "1700000000")
+    pushed = run_executor(tmp_path, model)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property("taken_back_version") == "1700000000"
+    assert names(tmp_path / "serving") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from ml_metadata.metadata_store import MetadataStore
 
+from pipeline.metadata_store import sqlite_store
 from pipeline.nodes import NODE_IDS
 from tests.pages import write_pages
 
@@ -28,6 +31,11 @@ def mirante(*arguments: str) -> tuple[int, Any, str]:
     done = subprocess.run([str(MIRANTE), *arguments], capture_output=True, text=True, check=False)
     last = done.stdout.splitlines()[-1] if done.stdout.strip() else ""
     return done.returncode, json.loads(last) if last[:1] in ("{", "[") else None, done.stderr
+
+
+def versions(root: Path) -> list[Path]:
+    """The folders of all versions that were pushed."""
+    return sorted((root / "serving").glob("[0-9]*"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,8 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert pushed.parent == root / "serving"
     assert pushed.name.isdigit()
     assert (pushed / "saved_model.pb").is_file()
-    assert [path.name for path in pushed.parent.iterdir()] == [pushed.name]
+    assert versions(root) == [pushed]
+    assert result["baseline"]["note"] == f"none: first model, nothing is served in {pushed.parent}"
     assert (pushed / "assets.extra" / "labels.txt").read_text().split() == list("0123456789")
     assert set(result["per_class"]) == set("0123456789")
     assert Path(result["sample_image"]).parent == root
@@ -107,13 +116,22 @@ def test_an_identical_run_executes_nothing_and_pushes_nothing(
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
     assert result["metrics"] == first[1]["metrics"]
     assert result["pushed_model"] == first[1]["pushed_model"]
-    assert len(list((root / "serving").iterdir())) == 1
+    assert len(versions(root)) == 1
     assert "nothing changed" in said
 
 
-def test_a_pushed_model_that_was_removed_is_pushed_again(first: tuple[int, Any, str], root: Path) -> None:
+def test_a_pushed_model_that_was_removed_stays_back_until_its_record_is_removed(
+    first: tuple[int, Any, str], root: Path
+) -> None:
     pushed = Path(first[1]["pushed_model"])
     shutil.rmtree(pushed)
+    record = root / "serving" / "pushes" / f"{pushed.name}.json"
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 4, said
+    assert result["pushed_model"] is None
+    assert f"this model was version {pushed.name} in {pushed.parent}, and that version was removed" in said
+    assert f"to push it again, remove {record} and run the same command" in said
+    record.unlink()
     code, result, said = mirante("run", "digits", "--root", str(root), "--json")
     assert code == 0, said
     statuses = {name: outcome["status"] for name, outcome in result["components"].items()}
@@ -121,6 +139,28 @@ def test_a_pushed_model_that_was_removed_is_pushed_again(first: tuple[int, Any, 
     assert set(statuses.values()) == {"cached"}
     assert Path(result["pushed_model"]).name == pushed.name
     assert (pushed / "saved_model.pb").is_file()
+
+
+def test_what_was_refused_or_is_damaged_is_tried_again(first: tuple[int, Any, str], root: Path) -> None:
+    """An InfraValidator that timed out on a busy machine, and a pushed model that was cut off since."""
+    pushed = Path(first[1]["pushed_model"])
+    store = MetadataStore(sqlite_store(root))
+    (blessing,) = store.get_artifacts_by_type("InfraBlessing")
+    blessing.custom_properties["blessed"].int_value = 0
+    store.put_artifacts([blessing])
+    (data,) = pushed.glob("variables/variables.data*")
+    os.truncate(data, 100)
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
+    assert executed == ["InfraValidator", "Pusher"]
+    assert f"{pushed} is damaged: variables/{data.name} has 100 bytes, and " in said
+    assert Path(result["pushed_model"]).name == str(int(pushed.name) + 1)
+    assert mirante("predict", str(root / "serving"), result["sample_image"])[0] == 0
+    # As in the first place: nothing is done again.
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
 
 
 def test_a_missed_threshold_reruns_the_evaluator_alone_and_exits_4(
@@ -135,10 +175,12 @@ def test_a_missed_threshold_reruns_the_evaluator_alone_and_exits_4(
     assert result["blessed"] is False
     assert result["pushed_model"] is None
     assert f"accuracy is {result['metrics']['accuracy']:.4f}, must be at least 0.9999" in said
-    assert len(list((root / "serving").iterdir())) == 1
+    assert len(versions(root)) == 2
 
 
-def test_a_worse_model_is_held_against_the_blessed_one(first: tuple[int, Any, str], root: Path) -> None:
+def test_a_worse_model_is_held_against_the_served_one(first: tuple[int, Any, str], root: Path) -> None:
+    # Its artifact is gone, as where a backup was restored; the model that is served is not.
+    shutil.rmtree(root / "Trainer" / "model")
     code, result, said = mirante(
         "run",
         "digits",
@@ -156,7 +198,10 @@ def test_a_worse_model_is_held_against_the_blessed_one(first: tuple[int, Any, st
     executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
     assert executed == ["Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"]
     assert "against the baseline, allowed is -0.0200" in said
-    assert len(list((root / "serving").iterdir())) == 1
+    assert len(versions(root)) == 2
+    assert result["baseline"]["model"] == str(max(versions(root)))
+    assert result["baseline"]["metrics"]["accuracy"] == pytest.approx(first[1]["metrics"]["accuracy"])
+    assert f"(baseline {first[1]['metrics']['accuracy']:.4f})" in said
 
 
 def test_the_pushed_model_answers(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
@@ -184,7 +229,7 @@ def test_the_pushed_model_answers(first: tuple[int, Any, str], root: Path, tmp_p
         scores = [prediction["score"] for prediction in answer.get("predictions", [])]
         assert scores == sorted(scores, reverse=True)
         assert not scores or sum(scores) == pytest.approx(1.0, abs=1e-4)
-    code, _, said = mirante("predict", first[1]["pushed_model"], images[0])
+    code, _, said = mirante("predict", str(versions(root)[-1]), images[0])
     assert code == 0, said
 
 

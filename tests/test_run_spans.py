@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from components.serving_folder import versions
+
 pytestmark = pytest.mark.slow
 
 # All runs in one process, which imports TFX once.
@@ -101,7 +103,12 @@ def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
 
     pushed = [run["pushed_model"] for run in (first, second, third)]
     assert pushed[0] == pushed[1] != pushed[2]
-    assert len(list((root / "serving").iterdir())) == 2
+    assert len(versions(str(root / "serving"))) == 2
+    assert first["baseline"]["note"].startswith("none: first model, nothing is served in ")
+    assert second["baseline"]["note"] == f"none: first model, served as version {Path(pushed[0]).name}"
+    assert third["baseline"]["model"] == pushed[0]
+    assert set(third["baseline"]["metrics"]) == set(third["metrics"])
+    assert f"baseline version {Path(pushed[0]).name} ({pushed[0]})" in third["said"]
     assert [path.name for path in (root / "data").iterdir()] == ["span-2"]
 
     # The lineage: which span was read, which model was the baseline, and which one was gone on with.

@@ -26,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import MiranteError, UsageError
+from components.serving_folder import version_number
 from components.trainer.checkpoints import by_path
 from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
 from components.trainer.object_detection_api import keras_names
@@ -77,7 +78,7 @@ def locate(path: str) -> str:
         raise UsageError(f"{_KEY}: {path} is a file of no known kind; give {_KINDS}")
     names = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
     # A folder of versions, or a model as the pipeline keeps it.
-    versions = sorted((name for name in names if name.isdigit()), key=int)
+    versions = sorted((name for name in names if version_number(name) is not None), key=int)
     for folder in (path, *(os.path.join(path, name) for name in (*versions[-1:], "Format-Serving"))):
         if tf.io.gfile.exists(os.path.join(folder, "saved_model.pb")):
             return os.path.join(folder, "variables", "variables")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.views import files
+from components import files
 from pipeline.views.data import place_of
 from pipeline.views.page import Cell, Page, table
 from pipeline.views.records import MOST_CLASSES

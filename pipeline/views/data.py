@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.views import files
+from components import files
 from pipeline.views.charts import COLOURS
 from pipeline.views.page import Cell, Html, Page, bar, escape, location, table
 from pipeline.views.records import MOST_CLASSES, look, of_a_class, show_images

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.views import boxes, files
+from components import files
+from pipeline.views import boxes
 from pipeline.views.charts import COLOURS, Curve, line_chart
 from pipeline.views.page import Cell, Html, Measure, Page, escape, table
 from pipeline.views.records import MOST_CLASSES

@@ -11,8 +11,8 @@ import os
 import struct
 from typing import Any
 
+from components import files
 from components.errors import DataRefusedError
-from pipeline.views import files
 
 # Of TensorFlow's types: a scalar float32 and float64.
 _FORMATS = {1: ("<f", "float_val"), 2: ("<d", "double_val")}

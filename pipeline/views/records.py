@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
-from pipeline.views import files
+from components import files
 from pipeline.views.page import Html, Page, table
 from schemas import features
 

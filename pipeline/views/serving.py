@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.views import files
+from components import files
+from components.serving_folder import TAKEN_BACK
 from pipeline.views.data import only
 from pipeline.views.page import Page, location, table
 
@@ -52,6 +53,11 @@ def pusher(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
             )
         )
         page.note("TF Serving serves the highest version in that folder.")
+    elif TAKEN_BACK in properties:
+        page.text(
+            f"This very model was pushed before, as version {properties[TAKEN_BACK]}, and that version was "
+            "removed since. The model stays back until that version's record in the folder pushes is removed."
+        )
     else:
         page.text(
             "The model was not blessed by the Evaluator, or not by the InfraValidator; their pages give the "

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.views import boxes, files
+from components import files
+from pipeline.views import boxes
 from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
 from pipeline.views.data import counts_by_class, only, place_of
 from pipeline.views.page import Cell, Page, table

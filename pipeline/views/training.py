@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.views import files
+from components import files
 from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
 from pipeline.views.data import only
 from pipeline.views.events import Stage, read_stages
