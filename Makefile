@@ -28,7 +28,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
-	bench-node-start bench-plain-tfx bench-guard clean
+	bench-node-start bench-plain-tfx bench-guard bench-evaluator clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -128,6 +128,9 @@ bench-node-start: setup ## How soon a Kubeflow task is at work, against importin
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
 	$(BIN)/python benchmarks/plain_tfx.py mnist
 	$(BIN)/python benchmarks/plain_tfx.py cats_vs_dogs --epochs 2  # the plain side takes minutes an epoch
+
+bench-evaluator: setup ## Evaluator with all metrics against TFX's own with one
+	$(BIN)/python benchmarks/evaluator.py
 
 clean: ## Remove .venv, runs and caches
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

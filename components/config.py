@@ -82,7 +82,15 @@ _BUILDER = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<function>[^\
 # What Evaluator measures on the test split, and `evaluation.thresholds` bounds, by task; see
 # components.evaluator.
 METRICS: dict[str, tuple[str, ...]] = {
-    "classification": ("accuracy", "loss", "auc", "top_5_accuracy"),
+    "classification": (
+        "accuracy",
+        "loss",
+        "auc",
+        "top_5_accuracy",
+        "balanced_accuracy",
+        "min_class_recall",
+        *(f"{mean}_{name}" for mean in ("macro", "weighted") for name in ("precision", "recall", "f1")),
+    ),
     "detection": ("map", "map_50", "map_75"),
 }
 
@@ -717,10 +725,15 @@ class EvaluationConfig(Settings):
     max_regression: dict[str, NotNegativeFloat] = Field(
         {}, description="how much worse than the baseline a metric may be"
     )
+    refuse_trivial: bool = Field(
+        True,
+        description="refuse a model that is clearly no better than one class for every image, and a "
+        "detector that finds nothing (docs/evaluation.md)",
+    )
     slice_by_class: bool = Field(
         False,
-        description="the overall metrics by true class too, up to 50 classes; ten take about twice as long. "
-        "Not for detection, which has metrics by class anyway",
+        description="the overall metrics by true class too, up to 50 classes; not for detection, which has "
+        "metrics by class anyway",
     )
 
 

@@ -1,17 +1,27 @@
-"""Evaluator: what TFMA measures on the test split, the bounds it sets, and how its results are read.
+"""Evaluator: what TFMA measures on the test split, and how its results are read.
 
-Metric names, as `evaluation.thresholds` and the results use them, of classification:
+Metric names, as `evaluation.thresholds` and the results use them, of classification (components.metrics says
+how each is counted):
 
-    accuracy         share of images whose most probable class is right
-    loss             mean cross-entropy, nats
-    auc              area under the ROC curve, one class against the rest, mean over the classes that occur
-    top_5_accuracy   share of images whose class is among the five most probable (from six classes up)
+    accuracy            share of images whose most probable class is right
+    loss                mean cross-entropy, nats
+    auc                 area under the ROC curve, one class against the rest, mean over the classes that occur
+    top_5_accuracy      share of images whose class is among the five most probable (from six classes up)
+    balanced_accuracy   mean recall of the classes
+    min_class_recall    the lowest recall of a class
+    macro_precision, macro_recall, macro_f1
+                        means over the classes
+    weighted_precision, weighted_recall, weighted_f1
+                        means over the classes, weighted by their images
+    majority_accuracy   accuracy of always the most frequent class; reported, not to be bound
 
-Per class there are precision, recall and f1 of the most probable class. With `slice_by_class` there are
-also the overall ones by slice of true class; each slice counts every metric anew (MNIST: 74 s instead of 42).
+Per class there are precision, recall, f1 and auc. With `slice_by_class` there are also the overall ones by
+slice of true class.
 
 Of detection there are those of components.detection.coco_eval, overall and by class; `map`, `map_50` and
 `map_75` can be bound.
+
+Bounds are components.gate's.
 """
 
 from __future__ import annotations
@@ -25,16 +35,15 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components import gate
 from components.config import METRICS, EvaluationConfig
 from components.detection.tfma_metric import CocoMetrics
 from components.errors import UsageError
-from components.metrics import ROC, MeanAuc
+from components.tfma_metric import CONFUSION_MATRIX, ROC, ClassificationMetrics
 from schemas import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-CONFUSION_MATRIX = "confusion_matrix"
-LOWER_IS_BETTER = ("loss",)
 # Slicing by class costs classes x classes; beyond so many, the per-class metrics must do.
 MAX_SLICED_CLASSES = 50
 
@@ -42,6 +51,7 @@ MAX_SLICED_CLASSES = 50
 # Of the results, in the order in which they are told.
 REPORTED = (
     *METRICS["classification"],
+    "majority_accuracy",
     *METRICS["detection"],
     "map_small",
     "map_medium",
@@ -51,50 +61,31 @@ REPORTED = (
     "ar_100",
 )
 PER_CLASS = {
-    "classification": ("precision", "recall", "f1"),
+    "classification": ("precision", "recall", "f1", "auc"),
     "detection": ("map", "map_50", "map_75", "ar_100"),
 }
+_OF_ANY_CLASS = tuple(name for names in PER_CLASS.values() for name in names)
 
 
 def metric_names(num_classes: int, task: str = "classification") -> tuple[str, ...]:
     """The overall metrics of a data set with so many classes that can be bound."""
-    names = METRICS[task]
-    return names[:-1] if task == "classification" and num_classes <= 5 else names
-
-
-def _thresholds(name: str, config: EvaluationConfig) -> list[config_pb2.PerSliceMetricThreshold]:
-    """The bounds of a metric on the whole split; a plain `threshold` would bind every class's slice too."""
-    if name not in config.thresholds and name not in config.max_regression:
-        return []
-    threshold = config_pb2.MetricThreshold()
-    lower_is_better = name in LOWER_IS_BETTER
-    if name in config.thresholds:
-        bound = {"upper_bound" if lower_is_better else "lower_bound": {"value": config.thresholds[name]}}
-        threshold.value_threshold.CopyFrom(config_pb2.GenericValueThreshold(**bound))
-    if name in config.max_regression:
-        allowed = config.max_regression[name]
-        threshold.change_threshold.CopyFrom(
-            config_pb2.GenericChangeThreshold(
-                direction=(
-                    config_pb2.MetricDirection.LOWER_IS_BETTER
-                    if lower_is_better
-                    else config_pb2.MetricDirection.HIGHER_IS_BETTER
-                ),
-                absolute={"value": allowed if lower_is_better else -allowed},
-            )
-        )
-    return [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
+    return tuple(name for name in METRICS[task] if name != "top_5_accuracy" or num_classes > 5)
 
 
 def eval_config(
-    config: EvaluationConfig, class_names: Sequence[str], task: str = "classification"
+    config: EvaluationConfig,
+    class_names: Sequence[str],
+    task: str = "classification",
+    expected_examples: int | None = None,
 ) -> config_pb2.EvalConfig:
-    """TFMA's configuration: metrics, thresholds, slices, through `serving_tf_examples`.
+    """Builds TFMA's configuration: one metric, its bounds, slices, through `serving_tf_examples`.
 
     Args:
         config: The recipe's `evaluation` part.
         class_names: All classes, in the order of their labels.
         task: The recipe's.
+        expected_examples: Images of the test split, None where that is not known; the evaluation of another
+            number of images fails.
 
     Raises:
         UsageError: A threshold is set on a metric that this data set does not have.
@@ -107,80 +98,38 @@ def eval_config(
                 f"evaluation.{key}.{unknown[0]}: no such metric with {len(class_names)} classes; "
                 f"there are {', '.join(known)}"
             )
-    if task == "detection":
-        return _detection_config(config, class_names)
-    return _classification_config(config, len(class_names))
-
-
-def _model_specs(**keys: str) -> list[config_pb2.ModelSpec]:
-    # Both need a name, and TFMA takes the baseline's away again where there is none.
-    return [
-        config_pb2.ModelSpec(
-            name=name, signature_name="serving_tf_examples", is_baseline=name == BASELINE, **keys
-        )
-        for name in (CANDIDATE, BASELINE)
-    ]
-
-
-def _detection_config(config: EvaluationConfig, class_names: Sequence[str]) -> config_pb2.EvalConfig:
-    # One metric gives many values: their bounds stand in the spec by name, not in the metric. Neither labels
-    # nor predictions have a key: the metric takes them from the record and from all outputs.
+    kind: Any = CocoMetrics
+    options: dict[str, Any] = {"class_names": list(class_names)}
+    # A detector has no keys: its metric takes labels from the record, and predictions from all outputs.
+    keys: dict[str, str] = {}
+    slices = [config_pb2.SlicingSpec()]
+    if task == features.CLASSIFICATION:
+        kind, options = ClassificationMetrics, {"num_classes": len(class_names)}
+        keys = {"label_key": features.LABEL, "prediction_key": "probabilities"}
+        if config.slice_by_class and len(class_names) <= MAX_SLICED_CLASSES:
+            slices.append(config_pb2.SlicingSpec(feature_keys=[features.LABEL_TEXT]))
     metric = config_pb2.MetricConfig(
-        class_name=CocoMetrics.__name__,
-        module=CocoMetrics.__module__,
-        config=json.dumps({"class_names": list(class_names)}),
+        class_name=kind.__name__,
+        module=kind.__module__,
+        config=json.dumps({**options, "expected_examples": expected_examples}),
     )
-    thresholds = {
-        name: config_pb2.PerSliceMetricThresholds(thresholds=bounds)
-        for name in METRICS["detection"]
-        if (bounds := _thresholds(name, config))
-    }
+    # One metric gives many values: their bounds stand in the spec by name, not in the metric.
+    bounds = {name: gate.threshold(name, config) for name in (*known, gate.BEATS_TRIVIAL)}
     return config_pb2.EvalConfig(
-        model_specs=_model_specs(),
-        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric], per_slice_thresholds=thresholds)],
-        slicing_specs=[config_pb2.SlicingSpec()],
-    )
-
-
-def _classification_config(config: EvaluationConfig, num_classes: int) -> config_pb2.EvalConfig:
-    def metric(class_name: str, name: str, module: str = "", **options: Any) -> config_pb2.MetricConfig:
-        options["name"] = name
-        return config_pb2.MetricConfig(
-            class_name=class_name,
-            module=module,
-            config=json.dumps(options),
-            per_slice_thresholds=_thresholds(name, config),
-        )
-
-    overall = [
-        metric("SparseCategoricalAccuracy", "accuracy"),
-        metric("SparseCategoricalCrossentropy", "loss"),
-        metric("MultiClassConfusionMatrixPlot", CONFUSION_MATRIX),
-        metric("ExampleCount", "example_count"),
-        metric("MeanAuc", "auc", module=MeanAuc.__module__),
-    ]
-    if num_classes > 5:
-        overall.append(metric("SparseTopKCategoricalAccuracy", "top_5_accuracy", k=5))
-    classes = list(range(num_classes))
-    sliced = config.slice_by_class and num_classes <= MAX_SLICED_CLASSES
-    return config_pb2.EvalConfig(
-        model_specs=_model_specs(label_key=features.LABEL, prediction_key="probabilities"),
+        # Both need a name, and TFMA takes the baseline's away again where there is none.
+        model_specs=[
+            config_pb2.ModelSpec(
+                name=name, signature_name="serving_tf_examples", is_baseline=name == BASELINE, **keys
+            )
+            for name in (CANDIDATE, BASELINE)
+        ],
         metrics_specs=[
-            config_pb2.MetricsSpec(metrics=overall),
             config_pb2.MetricsSpec(
-                # top_k=1: a class counts as predicted where it is the most probable one.
-                metrics=[
-                    metric("Precision", "precision", top_k=1),
-                    metric("Recall", "recall", top_k=1),
-                    metric("F1Score", "f1", top_k=1),
-                ],
-                binarize=config_pb2.BinarizationOptions(class_ids={"values": classes}),
-            ),
+                metrics=[metric],
+                per_slice_thresholds={name: bound for name, bound in bounds.items() if bound is not None},
+            )
         ],
-        slicing_specs=[
-            config_pb2.SlicingSpec(),
-            *([config_pb2.SlicingSpec(feature_keys=[features.LABEL_TEXT])] if sliced else []),
-        ],
+        slicing_specs=slices,
     )
 
 
@@ -190,11 +139,13 @@ class Evaluation:
 
     Attributes:
         metrics: Overall value by metric name; without those that there was nothing to measure on.
-        per_class: By class index, 0 for the first of the schema's: precision, recall, f1; of detection map,
-            map_50, map_75, ar_100; None where nothing was there to divide by.
+        per_class: By class index, 0 for the first of the schema's: precision, recall, f1, auc; of detection
+            map, map_50, map_75, ar_100; None where nothing was there to divide by.
         blessed: Whether every threshold was met.
         failures: One sentence for every threshold that was missed.
         baseline: Overall value of the baseline by metric name; empty where there is none.
+        warnings: One sentence for everything else to be known before the model is trusted.
+        example_count: Images that were judged.
     """
 
     metrics: dict[str, float]
@@ -202,6 +153,8 @@ class Evaluation:
     blessed: bool
     failures: list[str]
     baseline: dict[str, float] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    example_count: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +165,7 @@ class Plots:
         confusion: Images by class index: the true one, and the most probable one (-1: no probability was a
             number). Pairs that do not occur are left out.
         roc: Share of false positives, share of true positives, and the least probability that counts as
-            positive, which falls from point to point; see `components.metrics.roc_matrices`. Empty where it
+            positive, which falls from point to point; see `components.metrics.Tally.roc`. Empty where it
             was not computed, or the images are all of one class.
     """
 
@@ -226,7 +179,7 @@ def _number(value: Any) -> float | None:
 
 def read_evaluation(folder: str) -> Evaluation:
     """Reads the `evaluation` artifact that Evaluator wrote to `folder`."""
-    metrics: dict[str, float] = {}
+    overall: dict[str, float] = {}
     baseline: dict[str, float] = {}
     per_class: dict[int, dict[str, float | None]] = {}
     for by_slice in tfma.load_metrics(folder):
@@ -237,22 +190,24 @@ def read_evaluation(folder: str) -> Evaluation:
             key = item.key
             if number is None or key.is_diff:
                 continue
-            if key.model_name == BASELINE:
-                if key.name in REPORTED and not key.HasField("sub_key") and not math.isnan(number):
-                    baseline[key.name] = number
-            elif key.HasField("sub_key") and key.sub_key.HasField("class_id"):
-                class_id = key.sub_key.class_id.value
-                if any(key.name in names for names in PER_CLASS.values()):
-                    per_class.setdefault(class_id, {})[key.name] = None if math.isnan(number) else number
-            elif key.name in REPORTED and not math.isnan(number):
-                metrics[key.name] = number  # there is no area with one class alone
+            is_number = not math.isnan(number)  # there is no area with one class alone
+            if key.HasField("sub_key"):
+                if key.model_name != BASELINE and key.name in _OF_ANY_CLASS:
+                    of_class = per_class.setdefault(key.sub_key.class_id.value, {})
+                    of_class[key.name] = number if is_number else None
+            elif is_number:
+                (baseline if key.model_name == BASELINE else overall)[key.name] = number
+    metrics = {name: overall[name] for name in REPORTED if name in overall}
+    task = features.CLASSIFICATION if "accuracy" in metrics else features.DETECTION
     validation = tfma.load_validation_result(folder)
     return Evaluation(
-        {name: metrics[name] for name in REPORTED if name in metrics},
+        metrics,
         dict(sorted(per_class.items())),
         validation.validation_ok,
-        _failures(validation),
+        _failures(validation, task, metrics),
         {name: baseline[name] for name in REPORTED if name in baseline},
+        list(gate.warnings(task, overall)),
+        int(overall.get("example_count", 0)),
     )
 
 
@@ -279,23 +234,19 @@ def read_plots(folder: str) -> Plots:
     return Plots(confusion, roc)
 
 
-def _failures(validation: Any) -> list[str]:
-    sentences = []
-    for by_slice in validation.metric_validations_per_slice:
-        for failure in by_slice.failures:
-            name, value = failure.metric_key.name, _number(failure.metric_value)
-            shown = "missing" if value is None or math.isnan(value) else f"{value:.4f}"
-            if failure.metric_key.is_diff:
-                allowed = failure.metric_threshold.change_threshold.absolute.value
-                sentences.append(f"{name} changed by {shown} against the baseline, allowed is {allowed:+.4f}")
-            else:
-                bounds = failure.metric_threshold.value_threshold
-                bound = (
-                    f"at most {bounds.upper_bound.value:.4f}"
-                    if bounds.HasField("upper_bound")
-                    else f"at least {bounds.lower_bound.value:.4f}"
-                )
-                sentences.append(f"{name} is {shown}, must be {bound}")
+def _failures(validation: Any, task: str, metrics: dict[str, float]) -> list[str]:
+    sentences = [
+        gate.failure_sentence(
+            failure.metric_key.name,
+            _number(failure.metric_value),
+            failure.metric_key.is_diff,
+            failure.metric_threshold,
+            task,
+            metrics,
+        )
+        for by_slice in validation.metric_validations_per_slice
+        for failure in by_slice.failures
+    ]
     if not validation.validation_ok and not sentences:
         sentences.append("no threshold could be checked: is the test split empty?")
     return sentences

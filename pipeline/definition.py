@@ -40,6 +40,7 @@ from components.data_gate import DataGate
 from components.detection.evaluator import Evaluator as DetectionEvaluator
 from components.distribution_validator import DistributionValidator
 from components.evaluator import eval_config
+from components.evaluator_batches import custom_extractors
 from components.example_gen import CONTENT, ImportExampleGen
 from components.infra_validator import InfraValidator
 from components.models.user_code import builder_digest
@@ -228,8 +229,15 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(recipe.evaluation, examples.class_names, recipe.task),
+        eval_config=eval_config(
+            recipe.evaluation,
+            examples.class_names,
+            recipe.task,
+            expected_examples=examples.split_sizes.get(features.TEST),
+        ),
         example_splits=[features.TEST],
+        # Of classification: whole batches at once. A detector's images are judged one by one.
+        module_path=None if recipe.task == features.DETECTION else custom_extractors.__module__,
     )
     # Load the model as a server does, and ask it.
     infra_validator = InfraValidator(

@@ -38,6 +38,7 @@ class RunResult:
     wall_seconds: float = 0.0
     components: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    test_images: int | None = None
     blessed: bool | None = None
     infra_blessed: bool | None = None
     pushed_model: str | None = None
@@ -47,6 +48,7 @@ class RunResult:
     span: int | None = None
     log: str | None = None
     error: str | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
@@ -152,11 +154,14 @@ def run_nodes(
         if outcome.status == FAILED:
             failed = node_id, outcome.error
         else:
+            known = len(result.warnings)
             refusals += _take_in(node_id, outcome.outputs, result, class_names, push_destination)
             if node_id == "Resolver" and result.baseline is not None:
                 console.print(
                     f"    baseline {format_baseline(result.baseline)}", soft_wrap=True, markup=False
                 )
+            for warning in result.warnings[known:]:
+                console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
     if failed:
         _raise_for(*failed, result)
     return refusals
@@ -215,6 +220,8 @@ def _take_in(
         result.metrics = evaluation.metrics
         if result.baseline is not None:
             result.baseline["metrics"] = evaluation.baseline
+        result.test_images = evaluation.example_count
+        result.warnings += evaluation.warnings
         result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
         result.blessed = outputs["blessing"].properties.get("blessed") == 1
         if not result.blessed:

@@ -169,6 +169,8 @@ def _summarize(result: RunResult, console: Console) -> None:
         console.print("  nothing changed: every node's result was kept from an earlier run")
     table = Table(show_header=False, box=None, padding=(0, 2))
     baseline = result.baseline or {"model": None, "note": "not reached", "metrics": {}}
+    if result.test_images is not None:
+        table.add_row("test images", f"{result.test_images:,}")
     for name, value in result.metrics.items():
         before = baseline["metrics"].get(name)
         compared = "" if before is None else f"  (baseline {before:.4f})"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -191,47 +192,121 @@ def test_what_is_no_number_is_refused() -> None:
         judge(detections([(LEFT, CAT)], [(LEFT, CAT, math.nan)]))
 
 
-def test_as_pycocotools_gives_it_from_its_own_files() -> None:
-    """Without difficult objects: through COCO's JSON structures, images numbered, the usual way."""
+NAMES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "ar_1", "ar_10", "ar_100")
+
+
+def by_pycocotools(
+    objects: Sequence[tuple[int, int, Sequence[float]]],
+    found: Sequence[tuple[int, int, Sequence[float], float]],
+    images: int,
+    labels: Sequence[int],
+) -> list[float]:
+    """What COCO's own code says of its JSON structures, the usual way.
+
+    Args:
+        objects: Image from 1, label, box (x, y, width, height) in pixels.
+        found: The same, and the score.
+        images: How many there are.
+        labels: Those that count.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    images = [
-        dataclasses.replace(each, difficult=np.zeros(len(each.labels), bool))
-        for each in random_detections(1, 30, 3)
+    annotations = [
+        {
+            "id": n,
+            "image_id": image,
+            "category_id": label,
+            "bbox": list(box),
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
+        for n, (image, label, box) in enumerate(objects, start=1)
     ]
-    annotations, results = [], []
-    for number, image in enumerate(images, start=1):
-        for box, label in zip(in_pixels(image.boxes, 300, 400), image.labels, strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": int(label),
-                    "bbox": box.tolist(),
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                }
-            )
-        found = zip(in_pixels(image.found_boxes, 300, 400), image.found_labels, image.scores, strict=True)
-        results += [
-            {"image_id": number, "category_id": int(label), "bbox": box.tolist(), "score": float(score)}
-            for box, label, score in found
-        ]
+    results = [
+        {"image_id": image, "category_id": label, "bbox": list(box), "score": score}
+        for image, label, box, score in found
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {
-            "images": [{"id": n, "height": 300, "width": 400} for n in range(1, len(images) + 1)],
+            "images": [{"id": n} for n in range(1, images + 1)],
             "annotations": annotations,
-            "categories": [{"id": label} for label in (1, 2, 3)],
+            "categories": [{"id": label} for label in labels],
         }
         truth.createIndex()
         usual = COCOeval(truth, truth.loadRes(results), "bbox")
         usual.evaluate()
         usual.accumulate()
         usual.summarize()
-    ours = evaluate(images, 3).metrics
-    names = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large", "ar_1", "ar_10", "ar_100"]
-    expected = [math.nan if value < 0 else value for value in usual.stats[:9]]
-    assert [ours[name] for name in names] == pytest.approx(expected, nan_ok=True, abs=1e-12)
-    assert 0.1 < ours["map"] < 0.9
+    return [math.nan if value < 0 else float(value) for value in usual.stats[:9]]
+
+
+def test_as_pycocotools_gives_it_from_its_own_files() -> None:
+    images = [
+        dataclasses.replace(each, difficult=np.zeros(len(each.labels), bool))
+        for each in random_detections(1, 30, 3)
+    ]
+    objects, found = [], []
+    for number, image in enumerate(images, start=1):
+        boxes = in_pixels(image.boxes, 300, 400).tolist()
+        objects += [(number, int(label), box) for box, label in zip(boxes, image.labels, strict=True)]
+        boxes = in_pixels(image.found_boxes, 300, 400).tolist()
+        found += [
+            (number, int(label), box, float(score))
+            for box, label, score in zip(boxes, image.found_labels, image.scores, strict=True)
+        ]
+    ours = evaluate(images, 3)
+    expected = by_pycocotools(objects, found, len(images), [1, 2, 3])
+    assert [ours.metrics[name] for name in NAMES] == pytest.approx(expected, nan_ok=True, abs=1e-12)
+    assert 0.1 < ours.metrics["map"] < 0.9
+    # Of each class alone: as if there were no other.
+    for label in (1, 2, 3):
+        alone = by_pycocotools(
+            [each for each in objects if each[1] == label],
+            [each for each in found if each[1] == label],
+            len(images),
+            [label],
+        )
+        assert ours.per_class[label - 1] == pytest.approx(
+            {"map": alone[0], "map_50": alone[1], "map_75": alone[2], "ar_100": alone[8]}, abs=1e-12
+        )
+
+
+@pytest.mark.parametrize(("height", "width"), [(427, 640), (375, 500), (800, 1333), (3024, 4032)])
+@pytest.mark.parametrize("step", [1.0, 0.01])
+def test_boxes_of_whole_and_of_hundredth_pixels_are_judged_as_pycocotools_judges_the_pixels(
+    height: int, width: int, step: float
+) -> None:
+    random = np.random.default_rng(height)
+    sides = (16.0, 32.0, 32.0 + step, 64.0, 96.0, 96.0 + step, 150.0)
+    images, objects, found = [], [], []
+    for number in range(1, 31):
+        there, answered = [], []
+        for _ in range(6):
+            wide, high = random.choice(sides, 2) if random.random() < 0.3 else (random.choice(sides),) * 2
+            x, y = (round(random.integers(0, int((end - 151) / step)) * step, 2) for end in (width, height))
+            label = int(random.integers(1, 3))
+            there.append(((x, y, round(x + wide, 2), round(y + high, 2)), label))
+            objects.append((number, label, [x, y, wide, high]))
+            # Found as it is, half as wide (an IoU of 0.5 exactly), or not at all.
+            of_width = random.choice([0.0, 0.5, 1.0, 1.0])
+            if of_width:
+                score = round(float(random.random()), 2)
+                narrow = round(wide * of_width, 2)
+                answered.append(((x, y, round(x + narrow, 2), round(y + high, 2)), label, score))
+                found.append((number, label, [x, y, narrow, high], float(np.float32(score))))
+        images.append(detections(there, answered, height=height, width=width))
+    ours = evaluate(images, 2).metrics
+    expected = by_pycocotools(objects, found, 30, [1, 2])
+    assert [ours[name] for name in NAMES] == pytest.approx(expected, nan_ok=True, abs=1e-12)
+    assert 0.0 < ours["map_small"] < 1.0
+
+
+def test_32_by_32_px_are_small_and_medium_and_96_by_96_px_medium_and_large() -> None:
+    for side, names in ((32.0, ("map_small", "map_medium")), (96.0, ("map_medium", "map_large"))):
+        boxes = [((x, 41.0, x + side, 41.0 + side), CAT) for x in (7.0, 211.0, 513.0)]
+        image = detections(boxes, [(box, label, 0.9) for box, label in boxes], height=427, width=640)
+        metrics = judge(image, classes=1).metrics
+        assert [metrics[name] for name in names] == [1.0, 1.0]
+        assert sum(not math.isnan(metrics[f"map_{area}"]) for area in ("small", "medium", "large")) == 2

@@ -451,7 +451,8 @@ def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
     classification = write_recipe(tmp_path)
     assert refusal(classification, "evaluation.thresholds.map_50=0.5").endswith(
         "evaluation.thresholds: map_50 is for task: detection, and this recipe's task is classification. "
-        "Known here: accuracy, loss, auc, top_5_accuracy"
+        "Known here: accuracy, loss, auc, top_5_accuracy, balanced_accuracy, min_class_recall, "
+        "macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall, weighted_f1"
     )
 
 

@@ -50,6 +50,7 @@ def run(
     images: Sequence[Detections],
     config: EvaluationConfig,
     baseline: Sequence[Detections] | None = None,
+    expected_examples: int | None = None,
 ) -> tuple[Path, standard_artifacts.ModelBlessing]:
     """The evaluation's folder and the blessing."""
     pictures = [encode(noise(i, image.height, image.width)) for i, image in enumerate(images[:5])]
@@ -76,7 +77,9 @@ def run(
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(eval_config(config, CLASS_NAMES, "detection")),
+            "eval_config": proto_utils.proto_to_json(
+                eval_config(config, CLASS_NAMES, "detection", expected_examples)
+            ),
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
         },
@@ -149,8 +152,8 @@ def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) 
     assert blessing.get_int_custom_property("blessed") == 0
     assert not read.blessed
     assert sorted(read.failures) == [
-        "map is 0.5000, must be at least 0.6000",
-        "map_75 changed by -0.5000 against the baseline, allowed is -0.2000",
+        "map is 0.5000, must be at least 0.6",
+        "map_75 changed by -0.5000 against the baseline, allowed is -0.2",
     ]
     assert read.metrics["map"] == pytest.approx(0.5)  # the candidate's
     metrics = json.loads((folder / "detection" / "metrics.json").read_text())
@@ -163,7 +166,25 @@ def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:
     read = read_evaluation(str(folder))
     assert not read.blessed
     assert read.metrics == {}
-    assert read.failures == ["map is missing, must be at least 0.0000"]
+    assert read.failures == ["map is missing, must be at least 0"]
+
+
+def test_a_detector_that_finds_nothing_is_refused(tmp_path: Path) -> None:
+    images = [detections([(LEFT, 1), (RIGHT, 2)], [(RIGHT, 1, 0.9)], name=f"{n:05}.jpg") for n in range(4)]
+    folder, blessing = run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.0}), expected_examples=4)
+    assert blessing.get_int_custom_property("blessed") == 0
+    read = read_evaluation(str(folder))
+    assert read.example_count == 4
+    assert read.failures == [
+        "not better than one that finds nothing: map_50 is 0.0000 "
+        "(evaluation.refuse_trivial: false lets it pass)"
+    ]
+
+
+def test_an_image_that_is_lost_fails_the_evaluation(tmp_path: Path) -> None:
+    images = [detections([(LEFT, 1)], [(LEFT, 1, 0.9)], name="00000.jpg")]
+    with pytest.raises(Exception, match="expected 2 examples, as its manifest has it, got 1"):
+        run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.1}), expected_examples=2)
 
 
 def test_the_component_is_called_as_tfx_calls_it() -> None:

@@ -197,7 +197,7 @@ def test_a_worse_model_is_held_against_the_served_one(first: tuple[int, Any, str
     assert code == 4, said
     executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
     assert executed == ["Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"]
-    assert "against the baseline, allowed is -0.0200" in said
+    assert "against the baseline, allowed is -0.02" in said
     assert len(versions(root)) == 2
     assert result["baseline"]["model"] == str(max(versions(root)))
     assert result["baseline"]["metrics"]["accuracy"] == pytest.approx(first[1]["metrics"]["accuracy"])

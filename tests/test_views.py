@@ -452,6 +452,11 @@ def write_evaluation(folder: Path, *, blessed: bool = True) -> dict[str, Output]
         item = metrics.metric_keys_and_values.add()
         item.key.name, item.key.model_name = "accuracy", model
         item.value.double_value.value = accuracy
+    # Of the candidate, and not shown among the metrics; the others only in words.
+    for name, value in (("example_count", 8.0), ("beats_trivial", 0.5)):
+        item = metrics.metric_keys_and_values.add()
+        item.key.name, item.key.model_name = name, "candidate"
+        item.value.double_value.value = value
     for class_id, recall in ((0, 0.8), (1, 2 / 3)):
         item = metrics.metric_keys_and_values.add()
         item.key.name, item.key.model_name = "recall", "candidate"
@@ -497,11 +502,13 @@ def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) 
     words = text_of(page)
     assert "blessed Every threshold was met." in words
     assert "accuracy 0.7500 at least 0.9 0.5000 +0.2500" in words
-    assert "cat 5 – 0.8000 – dog 3 – 0.6667 –" in words
+    assert "cat 5 – 0.8000 – – dog 3 – 0.6667 – –" in words
     assert "cat dog cat 4 1 dog 1 2 Rows are true" in words
     assert 'title="dog taken for cat: 33.3%"' in page.html
     assert "cat dog 1 dog cat 1" in words
     assert page.metrics == {"accuracy": 0.75}
+    assert "8 images. " in words
+    assert "Warning: the test split (8 images) is too small to tell whether the model is better than" in words
     assert page.confusion is not None
     assert page.confusion.class_names == ("cat", "dog")
     assert page.confusion.counts == [[4, 1], [1, 2]]
@@ -515,7 +522,7 @@ def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) 
 
 def test_a_model_that_is_not_blessed_is_told_why(tmp_path: Path) -> None:
     page = view("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation", blessed=False))
-    assert "not blessed accuracy is 0.7500, must be at least 0.9000" in text_of(page)
+    assert "not blessed accuracy is 0.7500, must be at least 0.9" in text_of(page)
 
 
 def test_with_many_classes_the_most_frequent_confusions_stand_for_the_table(tmp_path: Path) -> None:

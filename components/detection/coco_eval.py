@@ -94,9 +94,27 @@ class CocoResult:
 
 
 def in_pixels(boxes: Array, height: int, width: int) -> Array:
-    """Boxes as shares [N, 4] to float64 [N, 4] (x, y, width, height) in pixels, as pycocotools has them."""
+    """Converts boxes from shares to pixels, to as many decimals as float32 shares can tell.
+
+    A share of float32 is off by up to 2^-25, so that 32 px of 640 come back as 32.0000005, and 32 x 32 px as
+    more than 1024. Rounded to the decimals that are sure (4 for 640 px), they are what they were.
+
+    Args:
+        boxes: [N, 4] (xmin, ymin, xmax, ymax), as shares.
+        height: Of the image, pixels; 1 for boxes that are to stay shares.
+        width: The same.
+
+    Returns:
+        float64 [N, 4] (x, y, width, height) in pixels, as pycocotools has them.
+    """
     corners = np.asarray(boxes, np.float64).reshape(-1, 4) * (width, height, width, height)
-    return np.concatenate([corners[:, :2], np.maximum(corners[:, 2:] - corners[:, :2], 0.0)], axis=1)
+    pixels = np.empty_like(corners)
+    for axis, size in enumerate((width, height)):
+        decimals = int(-np.log10(size * 2.0**-24))
+        low, high = np.round(corners[:, axis], decimals), np.round(corners[:, axis + 2], decimals)
+        pixels[:, axis] = low
+        pixels[:, axis + 2] = np.round(np.maximum(high - low, 0.0), decimals)
+    return pixels
 
 
 def iou(found: Array, truth: Array) -> Array:

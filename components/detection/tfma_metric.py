@@ -17,6 +17,8 @@ import tensorflow_model_analysis as tfma
 from components.detection import stored
 from components.detection.coco_eval import Detections, evaluate
 from components.errors import DataRefusedError, UsageError
+from components.gate import BEATS_TRIVIAL, empty_verdict
+from components.tfma_metric import check_example_count
 from schemas import features
 
 # Beside the numbers: what they were made of, a value of bytes, of the candidate alone.
@@ -99,8 +101,9 @@ class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
 class _Gather(beam.CombineFn):  # type: ignore[misc]
     """Gathers all `Detections` and has them judged."""
 
-    def __init__(self, model_name: str, class_names: Sequence[str], keep: bool):
+    def __init__(self, model_name: str, class_names: Sequence[str], expected: int | None, keep: bool):
         self._model_name = model_name
+        self._expected = expected
         self._class_names = list(class_names)
         self._keep = keep
 
@@ -124,25 +127,28 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
     def extract_output(self, accumulator: list[Detections]) -> dict[tfma.metrics.MetricKey, float | bytes]:
         # Beam promises no order, and boxes of equal scores are judged in the order of their images.
         images = sorted(accumulator, key=lambda each: each.name)
+        check_example_count(len(images), self._expected)
         result = evaluate(images, len(self._class_names))
         values: dict[Any, float | bytes] = {self._key(name): value for name, value in result.metrics.items()}
         for class_id, of_class in enumerate(result.per_class):
             values |= {self._key(name, class_id): value for name, value in of_class.items()}
         values[self._key(IMAGES)] = float(len(images))
+        objects = sum(int((~image.difficult).sum()) for image in images)
+        values[self._key(BEATS_TRIVIAL)] = empty_verdict(objects, result.metrics["map_50"] > 0)
         if self._keep:
             values[self._key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
         return values
 
 
 def _computations(
-    name: str, class_names: Sequence[str], eval_config: Any, model_name: str
+    name: str, class_names: Sequence[str], expected_examples: int | None, eval_config: Any, model_name: str
 ) -> list[tfma.metrics.MetricComputation]:
     baselines = [spec.name for spec in eval_config.model_specs if spec.is_baseline]
     return [
         tfma.metrics.MetricComputation(
             keys=[],  # there are many, and the preprocessor's name tells the computations apart
             preprocessors=[_ToDetections(name, model_name)],
-            combiner=_Gather(model_name, class_names, keep=model_name not in baselines),
+            combiner=_Gather(model_name, class_names, expected_examples, keep=model_name not in baselines),
         )
     ]
 
@@ -151,11 +157,18 @@ class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
     """`components.detection.coco_eval.evaluate` of what `serving_tf_examples` answers.
 
     Gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is the
-    label - 1, the number of images as `example_count`, and of the candidate `detections`: what was judged, as
-    `components.detection.stored` reads it.
+    label - 1, the number of images as `example_count`, `beats_trivial` of components.gate, and of the
+    candidate `detections`: what was judged, as `components.detection.stored` reads it.
+
+    Args:
+        class_names: All classes, in the order of their labels.
+        expected_examples: How many images the split has; None where that is not known.
     """
 
-    def __init__(self, class_names: Sequence[str], name: str = "coco"):
+    def __init__(self, class_names: Sequence[str], expected_examples: int | None = None, name: str = "coco"):
         super().__init__(
-            tfma.metrics.merge_per_key_computations(_computations), name=name, class_names=list(class_names)
+            tfma.metrics.merge_per_key_computations(_computations),
+            name=name,
+            class_names=list(class_names),
+            expected_examples=expected_examples,
         )

@@ -38,6 +38,8 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         page.sentences(found.failures)
     elif found.blessed:
         page.text("Every threshold was met.")
+    for warning in found.warnings:
+        page.text(f"Warning: {warning}.")
     with page.part("Metrics on the test split"):
         bounds = _bounds(folder)
         rows: list[list[Cell]] = []
@@ -52,6 +54,8 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         page.add(
             table(["metric", "model", "bound", *(["baseline", "change"] if found.baseline else [])], rows)
         )
+        if found.example_count:
+            page.note(f"{found.example_count:,} images.")
         if not found.baseline:
             page.note("There was no baseline to compare with.")
     if boxes.is_detection(folder):
@@ -116,9 +120,9 @@ def _show_classes(
     for index in indices:
         values = per_class[index]
         counted = images.get(index, 0) if plots.confusion else None
-        measures = [_shaded(values.get(key)) for key in ("precision", "recall", "f1")]
+        measures = [_shaded(values.get(key)) for key in ("precision", "recall", "f1", "auc")]
         rows.append([_name(class_names, index), counted, *measures])
-    page.add(table(["class", "test images", "precision", "recall", "f1"], rows))
+    page.add(table(["class", "test images", "precision", "recall", "f1", "auc"], rows))
 
 
 def _shaded(share: float | None) -> Cell:

@@ -1,0 +1,140 @@
+"""Counts of probabilities, as fine as the memory for them allows. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+MOST, MOST_PER_CLASS = 2**20, 2**12
+# Probabilities that are sorted at once, and the most that wait to be.
+CHUNK = 2**20
+
+# The bits of float32 0.5; a probability above it is told by the bits of its difference to 1.
+_HALF = 0x3F000000
+_HIGHEST = 2 * _HALF + 2
+_LEVEL_BITS = 32
+_LEVEL_MASK = 2**_LEVEL_BITS - 1
+
+
+def levels_of(probabilities: Array) -> Array:
+    """Returns the rank of each probability among all float32 ones from 0 to 1.
+
+    Neighbouring levels are as close to each other at 1 as at 0, on a scale of logarithms, as on a logit's:
+    float32 itself resolves 1e-30, but above 0.5 only steps of 6e-8.
+
+    Args:
+        probabilities: Any shape; values outside 0 .. 1 are cut to it.
+
+    Returns:
+        int64 of the same shape, 1 for 0.0 to `_HIGHEST` - 1 for 1.0; for a nan anything.
+    """
+    values = np.clip(np.asarray(probabilities, np.float32), 0.0, 1.0) + np.float32(0.0)  # no -0.0
+    is_low = values <= 0.5
+    bits = np.where(is_low, values, np.float32(1.0) - values).astype(np.float32).view(np.int32)
+    return np.where(is_low, bits, 2 * _HALF - bits).astype(np.int64) + 1
+
+
+def probabilities_of(levels: Array) -> Array:
+    """Returns the probability of each level, float64; the inverse of `levels_of`."""
+    ranks = np.clip(np.asarray(levels, np.int64) - 1, 0, 2 * _HALF)
+    low = np.minimum(ranks, 2 * _HALF - ranks).astype(np.int32).view(np.float32).astype(np.float64)
+    return np.where(ranks <= _HALF, low, 1.0 - low)
+
+
+class Levels:
+    """Counts how often each class has each probability, on images of the class and on others.
+
+    Where there are more different ones than can be kept, levels lose their last bit, all at once, until there
+    are not. So what is kept depends on what was taken in, but not on its order.
+
+    Args:
+        num_classes: Of the model.
+        most: Different probabilities of classes that are kept apart, 16 bytes each; `MOST`, and at least
+            `MOST_PER_CLASS` a class, when None.
+    """
+
+    def __init__(self, num_classes: int, most: int | None = None):
+        self.shift = 0  # bits that levels have lost
+        self._most = most or max(MOST, MOST_PER_CLASS * num_classes)
+        # A key holds class, whether the image is of that class, and the level, from high bits to low.
+        self._keys = self._counts = np.zeros(0, np.int64)
+        self._waiting: list[tuple[Array, Array]] = []
+
+    def add(self, labels: Array, probabilities: Array, are_numbers: Array) -> None:
+        """Takes in labels int [N], probabilities float [N, classes], and which rows count, bool [N].
+
+        A row that does not count is ranked wrongly in every pair.
+        """
+        classes = np.arange(probabilities.shape[1])
+        is_own = labels[:, None] == classes
+        levels = levels_of(probabilities)
+        levels[~are_numbers] = np.where(is_own[~are_numbers], 0, _HIGHEST)
+        keys = np.sort((((classes * 2 + is_own) << _LEVEL_BITS) | (levels >> self.shift)).ravel())
+        self._wait(*_summed(keys, np.ones(keys.size, np.int64)))
+
+    def merge(self, other: Levels) -> None:
+        """Takes in what another one of the same classes counted."""
+        other.compact()
+        shift = max(self.shift, other.shift)
+        self._coarsen(shift - self.shift)
+        self._wait(_without_low_bits(other._keys, shift - other.shift), other._counts)
+
+    def _wait(self, keys: Array, counts: Array) -> None:
+        self._waiting.append((keys, counts))
+        if sum(each.size for each, _ in self._waiting) > max(CHUNK, self._most):
+            self.compact()
+
+    def _coarsen(self, bits: int) -> None:
+        self._sort_in()
+        self.shift += bits
+        self._keys, self._counts = _summed(_without_low_bits(self._keys, bits), self._counts)
+
+    def _sort_in(self) -> None:
+        if self._waiting:
+            keys = np.concatenate([self._keys, *(each for each, _ in self._waiting)])
+            counts = np.concatenate([self._counts, *(each for _, each in self._waiting)])
+            order = np.argsort(keys, kind="stable")  # which merges what is sorted already
+            self._keys, self._counts = _summed(keys[order], counts[order])
+            self._waiting = []
+
+    def compact(self) -> None:
+        """Brings what waits into its place, and keeps no more than it may."""
+        self._sort_in()
+        while self._keys.size > self._most:
+            self._coarsen(1)
+
+    def split(self, label: int | None = None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Returns levels, ascending, and their counts, on images of the class and on others.
+
+        Args:
+            label: The class; all of them together when None.
+        """
+        self.compact()
+        if label is None:
+            keys, counts = self._keys, self._counts
+        else:
+            first, last = np.searchsorted(self._keys, [label << 33, (label + 1) << 33])
+            keys, counts = self._keys[first:last], self._counts[first:last]
+        is_own = (keys >> _LEVEL_BITS) & 1 == 1
+        sides = []
+        for side in (is_own, ~is_own):
+            levels = keys[side] & _LEVEL_MASK
+            order = np.argsort(levels, kind="stable")
+            sides.append(_summed(levels[order], counts[side][order]))
+        return sides[0], sides[1]
+
+
+def _without_low_bits(keys: Array, bits: int) -> Array:
+    return (keys & ~_LEVEL_MASK) | ((keys & _LEVEL_MASK) >> bits)
+
+
+def _summed(keys: Array, counts: Array) -> tuple[Array, Array]:
+    """Returns sorted keys without repetition, and the sums of their counts."""
+    if not keys.size:
+        return keys, counts
+    begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[begins], np.add.reduceat(counts, begins)
