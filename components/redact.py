@@ -29,14 +29,17 @@ _NAMES_A_PLACE = re.compile(
 )
 # Switches and small numbers under such a name are no secrets.
 _PLAIN_VALUE = re.compile(r"(true|false|yes|no|on|off|none|null|\d{1,3})?", re.I)
+# All are bounded, so that a line of megabytes takes no longer than its length. What comes after a name, or after
+# ://, is looked at and not passed over: there may be more of them in it.
 # A name and its value, as in the query of an address, a connection string and an option.
-# The value is looked at and not passed over: there may be names in it again.
 _ASSIGNMENT = re.compile(
-    r"(?P<before>[?&]?)(?P<name>[A-Za-z][\w.-]*)(?:=|%3[Dd])['\"]?(?=(?P<value>[^\s&;,'\"<>)\]}]+))"
+    r"(?P<before>[?&]|(?<![\w.-]))(?P<name>\w[\w.-]{0,200})(?:=|%3[Dd])['\"]?"
+    r"(?=(?P<value>[^\s&;,'\"<>)\]}]{1,4000}))"
 )
-_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s'\"<>]+)")
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)(?=(?P<rest>[^\s'\"<>]{1,4000}))")
 _BARE_USER_INFO = re.compile(
-    r"(?P<user>(?<![\w:/.+-])[\w.+-]+):(?P<password>[^\s'\"<>:/@][^\s'\"<>@]*)@(?!sha256:)(?=[A-Za-z0-9])"
+    r"(?P<user>(?<![\w:/.+-])[\w.+-]{1,200}):(?P<password>[^\s'\"<>:/@][^\s'\"<>@]{0,200})@(?!sha256:)"
+    r"(?=[A-Za-z0-9])"
 )
 # Keys that tell by themselves what they are.
 _KNOWN_FORM = re.compile(
