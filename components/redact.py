@@ -29,8 +29,8 @@ _NAMES_A_PLACE = re.compile(
 )
 # Switches and small numbers under such a name are no secrets.
 _PLAIN_VALUE = re.compile(r"(true|false|yes|no|on|off|none|null|\d{1,3})?", re.I)
-# All are bounded, so that a line of megabytes takes no longer than its length. What comes after a name, or after
-# ://, is looked at and not passed over: there may be more of them in it.
+# All are bounded, so that a line of megabytes takes no longer than its length. What comes after a name, or
+# after ://, is looked at and not passed over: there may be more of them in it.
 # A name and its value, as in the query of an address, a connection string and an option.
 _ASSIGNMENT = re.compile(
     r"(?P<before>[?&]|(?<![\w.-]))(?P<name>\w[\w.-]{0,200})(?:=|%3[Dd])['\"]?"
