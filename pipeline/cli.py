@@ -336,20 +336,7 @@ def worker(root: str) -> int:
     return 0
 
 
-def _told(predictions: list[dict[str, Any]], min_score: float | None) -> list[str]:
-    """The three most probable classes, or all boxes that would be drawn."""
-    from pipeline.predict import MIN_DRAWN_SCORE
-
-    least = MIN_DRAWN_SCORE if min_score is None else min_score
-    return [
-        f"{each['label']} {each['score']:.4f}"
-        + (f" at {', '.join(f'{value:.0f}' for value in each['box'])}" if "box" in each else "")
-        for number, each in enumerate(predictions)
-        if (each["score"] >= least if "box" in each else number < 3)
-    ]
-
-
-@main.command(epilog=_example("mirante predict runs/digits/serving photo.jpg other.png --json"))
+@main.command(epilog=_example("mirante predict runs/digits photo.jpg photos/ --json"))
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
@@ -363,35 +350,58 @@ def _told(predictions: list[dict[str, Any]], min_score: float | None) -> list[st
     type=click.Path(path_type=Path),
     help="Draw the boxes of a detector: one picture an image, in place of those of an earlier call.",
 )
+@click.option(
+    "--csv",
+    "csv_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the answers as a table, a row per prediction.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the answers as JSON.")
 def predict(
-    model: str, images: tuple[str, ...], min_score: float | None, draw: Path | None, as_json: bool
+    model: str,
+    images: tuple[str, ...],
+    min_score: float | None,
+    draw: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
 ) -> int:
     """Ask a pushed model what is on images, and a detector where.
 
-    MODEL is a pushed model or the folder of its versions. A file that is no usable image is answered with an
-    error, the others all the same, and the exit code is 1. Boxes are xmin, ymin, xmax, ymax in pixels of the
-    upright image.
+    MODEL is a pushed model, the folder of its versions, or a run's root. IMAGE is a file or a folder of them.
+    A file that is no usable image is answered with an error, the others all the same, and the exit code is 1.
+    Boxes are xmin, ymin, xmax, ymax in pixels of the upright image. The model is asked with the files as they
+    are, as a client would; where it refuses one, with a PNG of it, which is said.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from components.ingest.files import displayed, printable
+    from pipeline.answers import as_lines, write_csv
     from pipeline.predict import predict as answer
 
+    if csv_file is not None and not csv_file.absolute().parent.is_dir():
+        raise UsageError(f"--csv {csv_file}: expected a file in a folder that is there")
     try:
         answers = answer(model, images, min_score, draw)
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
         reason = f"the model could not be asked: {str(e) or type(e).__name__}"
-        answers = [{"image": image, "error": reason} for image in images]
+        answers = [{"image": displayed(os.fsencode(image)), "error": reason} for image in images]
+    failed = any("error" in item for item in answers)
     for item in answers:
         if "error" in item:
-            click.echo(f"{item['image']}: {item['error']}", err=True)
+            click.echo(printable(f"{item['image']}: {item['error']}"), err=True)
         elif not as_json:
-            best = "  ".join(_told(item["predictions"], min_score))
-            click.echo(f"{item['image']}: {best or 'nothing that scores enough (--min-score)'}")
+            click.echo(as_lines(item, min_score))
+    if csv_file is not None:
+        try:
+            write_csv(answers, csv_file)
+        except OSError as e:
+            click.echo(printable(f"--csv {csv_file}: cannot be written: {e.strerror or e}"), err=True)
+            failed = True
     if as_json:
         click.echo(json.dumps(redact_values(answers)))
-    return 1 if any("error" in item for item in answers) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -383,6 +384,7 @@ def damaged_store(here: Path) -> None:
 def a_model_and_no_picture(here: Path) -> None:
     damaged_model(here)
     text_file(here)
+    os.mkfifo(here / "queue")
 
 
 def damaged_model(here: Path) -> None:
@@ -477,6 +479,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a damaged metadata store": damaged_store,
     "no model": None,
     "predict: no picture": a_model_and_no_picture,
+    "predict: a pipe": a_model_and_no_picture,
     "predict: no folder for drawings": a_model_and_no_picture,
     "predict: no such file": a_model_and_no_picture,
     "submit: no package": no_package,

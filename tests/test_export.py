@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from components.ingest.canonical import canonical_bytes
 from components.trainer.classification import Classification
 from components.trainer.input import SplitInput
 from components.transform import IMAGE
+from pipeline.predict import predict
 from schemas import features
 from tests.tiny import CLASS_NAMES, Exported, Tiny, encode, noise
 
@@ -153,6 +155,33 @@ def test_files_as_they_are_give_the_pixels_and_answers_of_their_stored_form(
     signature = loaded[channels].signatures["serving_default"]
     as_they_are, as_stored = (signature(image_bytes=tf.constant(images)) for images in (files, stored))
     assert probabilities(as_they_are).tobytes() == probabilities(as_stored).tobytes()
+
+
+def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
+    export: Callable[[int], Exported], loaded: dict[int, tf.Module], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = {
+        "turned.jpg": encode(noise(0, 20, 30), "JPEG", exif=exif),
+        "alpha.png": encode(noise(2, 20, 30, 4), "PNG"),
+        "a.gif": encode(noise(3, 20, 30, 1), "GIF"),
+        "half.jpg": encode(noise(0, 64, 64), "JPEG")[:2000] + b"\xff\xd9",
+    }
+    for name, file in files.items():
+        (tmp_path / name).write_bytes(file)
+    gif, *others = predict(str(export(3).folder), [str(tmp_path / name) for name in ("a.gif", *files)])
+    assert gif["converted"] == "expected a JPEG or PNG, got another format"
+    turned, alpha, again, half = others
+    assert "converted" not in turned
+    assert again == gif
+    assert half["error"].startswith("truncated or damaged JPEG: Corrupt JPEG data")
+    signature = loaded[3].signatures["serving_default"]
+    stored = canonical_bytes(files["a.gif"]).encoded
+    for answer, sent in ((turned, files["turned.jpg"]), (alpha, files["alpha.png"]), (gif, stored)):
+        asked = probabilities(signature(image_bytes=tf.constant([sent])))[0]
+        found = {each["label"]: each["score"] for each in answer["predictions"]}
+        np.testing.assert_allclose([found[name] for name in CLASS_NAMES], asked, rtol=1e-5)
 
 
 def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: dict[int, tf.Module]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -94,6 +95,13 @@ def decompression_bomb(root: Path) -> tuple[str, Path]:
     return "folder", root
 
 
+def huge_file(root: Path) -> tuple[str, Path]:
+    put(root, "cats/1.png", "dogs/2.png")
+    (root / "cats" / "huge.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    os.truncate(root / "cats" / "huge.jpg", 20 << 30)
+    return "folder", root
+
+
 def csv_with_unknown_files(root: Path) -> tuple[str, Path]:
     names = [f"{number}.png" for number in range(400)]
     put(root, *names)
@@ -110,6 +118,7 @@ def csv_with_unknown_files(root: Path) -> tuple[str, Path]:
         (pickle_that_runs_code, "data_batch_1: a pickle that wants to run posix.system"),
         (zip_that_climbs, "its member '../it-ran' would land outside the folder"),
         (decompression_bomb, "cats/bomb.png: more than 100"),
+        (huge_file, "cats/huge.jpg: file too large: expected at most 1 GiB, got 21,474,836,480 bytes"),
         (csv_with_unknown_files, "5 of 405 inputs were rejected (1.2%, allowed 1.0%)"),
     ],
 )

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +21,13 @@ from PIL import Image
 
 from components.detection.draw import colour_of
 from components.errors import UsageError
+from pipeline.asked import saved_model_folder
 from pipeline.cli import main
 from pipeline.predict import predict
 from tests.detections import detections, save_detector
+from tests.test_hostile_inputs import bomb
 
+MIRANTE = Path(sys.executable).with_name("mirante")
 CLASS_NAMES = ("cat", "dog")
 # In pixels of a picture of 400 x 200: the two left quarters, the lower right one, and a doubtful one.
 FOUND = [
@@ -143,6 +154,131 @@ def test_a_classifier_draws_nothing(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match=r"tells what is on an image, not where: leave out --draw"):
         predict(str(tmp_path / "model"), [image], draw=tmp_path / "drawn")
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda path: os.mkfifo(path), "not a regular file: expected an image file, got a pipe"),
+        (
+            lambda path: path.symlink_to("/dev/zero"),
+            "not a regular file: expected an image file, got a device",
+        ),
+        (
+            lambda path: path.symlink_to("/dev/full"),
+            "not a regular file: expected an image file, got a device",
+        ),
+        (lambda path: sparse(path, b"\0" * 16), "not an image file"),
+        (
+            lambda path: sparse(path, b"\xff\xd8\xff\xe0"),
+            "file too large: expected at most 1 GiB, got 21,474,8",
+        ),
+        (lambda path: path.write_bytes(b""), "empty file"),
+        (lambda path: path.mkdir(), "a folder without an image"),
+        (lambda path: path.write_bytes(bomb()), "more than 100000000 pixels"),
+    ],
+    ids=["pipe", "endless", "full", "huge", "huge JPEG", "empty", "folder", "bomb"],
+)
+def test_what_is_no_image_file_is_told_at_once_and_the_others_are_answered(
+    detector: str, tmp_path: Path, make: Callable[[Path], object], error: str
+) -> None:
+    odd, good = tmp_path / "odd.jpg", picture(tmp_path / "good.png", 400, 200)
+    make(odd)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+    first, second = predict(detector, [str(odd), good])
+    assert error in first["error"]
+    assert "predictions" not in first
+    assert len(second["predictions"]) == 3
+    assert time.monotonic() - began < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
+
+
+def sparse(path: Path, head: bytes) -> None:
+    """20 GiB that take no room."""
+    path.write_bytes(head)
+    os.truncate(path, 20 << 30)
+
+
+def test_folders_are_looked_through_in_the_order_of_names(detector: str, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "b").mkdir(parents=True)
+    for name in ("b/2.png", "b/10.jpg", "a.png", ".hidden.png"):
+        picture(tmp_path / "photos" / name, 40, 20)
+    (tmp_path / "photos" / "README.txt").write_text("notes")
+    (tmp_path / "photos" / "c.jpg").write_text("no picture")
+    last = picture(tmp_path / "last.png", 40, 20)
+    answers = predict(detector, [str(tmp_path / "photos"), last])
+    photos = str(tmp_path / "photos")
+    names = ["a.png", "b/10.jpg", "b/2.png", "c.jpg"]
+    assert [answer["image"] for answer in answers] == [*(f"{photos}/{name}" for name in names), last]
+    assert [("error" in answer) for answer in answers] == [False, False, False, True, False]
+
+
+def test_names_that_are_no_text_are_escaped(detector: str, tmp_path: Path) -> None:
+    names = [b"caf\xe9.png", b"\x1b]0;title\x07.png", b"line\nbreak.png"]
+    paths = [os.path.join(os.fsencode(tmp_path), name) for name in names]
+    for path in paths:
+        picture(Path(os.fsdecode(path)), 400, 200)
+    command = [str(MIRANTE), "predict", detector, *paths, b"no\x1b[31msuch.png", "--json", "--csv", "out.csv"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert ended.returncode == 1
+    answers = json.loads(ended.stdout.decode("utf-8").splitlines()[-1])
+    assert [Path(answer["image"]).name for answer in answers] == [
+        "caf\\xe9.png",
+        "\x1b]0;title\x07.png",
+        "line\nbreak.png",
+        "no\x1b[31msuch.png",
+    ]
+    assert ended.stdout.isascii()
+    assert b"no\\x1b[31msuch.png: cannot be read: No such file or directory\n" in ended.stderr
+    assert b"\x1b" not in ended.stderr
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["image"]).name for row in rows[::3]] == [
+        "caf\\xe9.png",
+        "\\x1b]0;title\\x07.png",
+        "line\\nbreak.png",
+        "no\\x1b[31msuch.png",
+    ]
+    assert [rows[0][key] for key in ("label", "xmin", "ymin", "xmax", "ymax", "error")] == [
+        "cat", "0.0", "0.0", "100.0", "200.0", "",
+    ]  # fmt: skip
+    assert rows[-1]["error"].startswith("cannot be read")
+    told = subprocess.run(command[:-3], cwd=tmp_path, capture_output=True, check=False)
+    assert told.stdout.count(b"\n") == 3
+    assert b"\x1b" not in told.stdout
+
+
+def test_a_csv_that_cannot_be_written_is_told(detector: str, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", 400, 200)
+    nowhere = CliRunner().invoke(main, ["predict", detector, image, "--csv", str(tmp_path / "no" / "x.csv")])
+    assert nowhere.exit_code == 2
+    assert "expected a file in a folder that is there" in nowhere.stderr
+    full = CliRunner().invoke(main, ["predict", detector, image, "--csv", str(tmp_path / ("x" * 300))])
+    assert full.exit_code == 1
+    assert "cannot be written: File name too long" in full.stderr
+    assert "cat 0.9000" in full.stdout  # the answers are there all the same
+
+
+def test_which_model_is_asked(detector: str, tmp_path: Path) -> None:
+    root = tmp_path / "runs" / "pets"
+    shutil.copytree(Path(detector) / "7", root / "serving" / "7")
+    assert saved_model_folder(str(root)) == root / "serving" / "7"
+    for name in ("10", "\u00b2", "\u0663", "11.incomplete", "12"):  # a superscript, an Arabic digit
+        shutil.copytree(Path(detector) / "7", root / "serving" / name)
+    (root / "serving" / "12" / "saved_model.pb").unlink()
+    assert saved_model_folder(str(root)) == root / "serving" / "10"
+    assert saved_model_folder(str(root / "serving")) == root / "serving" / "10"
+    assert saved_model_folder(str(root / "serving" / "7")) == root / "serving" / "7"
+    # A root whose runs push elsewhere.
+    other = tmp_path / "runs" / "other"
+    for run, pushed in (("1", "gone/3"), ("2", "pets/serving/7"), ("3", None)):
+        (other / "runs" / run).mkdir(parents=True)
+        told = pushed and str(tmp_path / "runs" / pushed)
+        (other / "runs" / run / "result.json").write_text(json.dumps({"pushed_model": told}))
+    assert saved_model_folder(str(other)) == root / "serving" / "10"
+    with pytest.raises(UsageError, match=r"nothing.*: no model there: .* or a run's root"):
+        saved_model_folder(str(tmp_path / "nothing"))
 
 
 def test_the_command(detector: str, tmp_path: Path) -> None:

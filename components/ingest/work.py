@@ -76,13 +76,17 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
     that cannot be read or is no image has None and the reason.
     """
     from components.ingest.canonical import sniff
+    from components.ingest.image_file import read_image_file
     from components.ingest.whole import RejectedImage
 
     answers: list[tuple[int, bytes | None, str]] = []
     for key, file, offset, size, shape in tasks:
         report(0)
         try:
-            data = _read(file, offset, size)
+            if offset is None and shape is None:
+                data = read_image_file(file)
+            else:
+                data = _read(file, offset, size)
             if shape is None:
                 sniff(data)
         except OSError as error:
