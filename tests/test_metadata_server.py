@@ -17,7 +17,7 @@ from pipeline.config import load_recipe
 from pipeline.kubeflow_config import MetadataConfig
 from pipeline.metadata_store import require_store
 from tests.servers import LIMITED, SERVERS, free_port
-from tests.test_task import COMPLETE, OUTCOMES, html
+from tests.test_task import COMPLETE, OUTCOMES, end, html
 
 pytestmark = pytest.mark.services
 
@@ -90,6 +90,7 @@ def test_two_nodes_at_once_write_to_one_server(
         task.ingest(recipe, {"data.path": ""}, {}, str(root), run_id, html(tmp_path / "ingest.html"))
         for names in STEPS[server.type]:
             assert at_once(root, run_id, *names) == dict.fromkeys(names, status)
+        end(root, run_id, require_store(server, str(root), ENVIRONMENT))
 
     store = MetadataStore(require_store(server, str(root), ENVIRONMENT))
     states = [execution.last_known_state for execution in store.get_executions()]

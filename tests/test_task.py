@@ -174,9 +174,9 @@ def test_data_that_is_refused_ends_the_first_task_with_its_reason(
     assert "Correct or remove them and run the same command again" in said
 
 
-def end(root: Path, run_id: str = RUN) -> None:
+def end(root: Path, run_id: str = RUN, store: Any = None) -> None:
     """Ends a run as its last task does: the root is free for another one."""
-    with RootLease(sqlite_store(root), str(root), run_id, "Pusher").held(ends_run=True):
+    with RootLease(store or sqlite_store(root), str(root), run_id, "Pusher").held(ends_run=True):
         pass
 
 
