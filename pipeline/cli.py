@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import MiranteError, UsageError
+from components.printable import printable_lines
 from components.redact import redact, redact_values
 from pipeline.cli_kubeflow import compile as compile_command
 from pipeline.cli_kubeflow import submit
@@ -220,19 +221,25 @@ def ingest(
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - scripts read it from the JSON
         e = explain_os_error(raised, [output]) or raised
         code = _exit_code(e)
-        rejects = Path(os.path.abspath(output)) / "rejects.csv"
-        count = len(rejects.read_text(encoding="utf-8").splitlines()) - 1 if rejects.is_file() else 0
         error = INTERRUPTED_SAID if isinstance(e, KeyboardInterrupt) else str(e) or type(e).__name__
-        result = {"splits": {}, "rejected": count, "rejects_file": str(rejects), "error": error}
-        console.print(f"mirante: {error}", markup=False, soft_wrap=True)
+        # Of this call alone: OUTPUT may hold the list of an earlier one.
+        rejects = getattr(e, "rejects_file", None)
+        result = {
+            "splits": {},
+            "rejected": getattr(e, "rejected", None),
+            "rejects_file": None if rejects is None else str(rejects),
+            "error": error,
+        }
+        console.print(f"mirante: {printable_lines(error)}", markup=False, soft_wrap=True)
     else:
         result = {
             "splits": {name: dataclasses.asdict(summary) for name, summary in done.splits.items()},
             "rejected": done.rejected,
             "rejects_file": str(done.rejects_file),
+            "left_out": done.left_out,
         }
         for warning in done.warnings:
-            console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+            console.print(f"warning: {printable_lines(warning)}", markup=False, soft_wrap=True)
         if not as_json:
             what = "unchanged, nothing to do" if done.unchanged else "ingested"
             click.echo(f"{output}: {what}; {len(done.class_names)} classes, {done.rejected} rejected")
@@ -240,6 +247,8 @@ def ingest(
                 click.echo(f"  {name:6}{summary.images:10,} images in {summary.shards} shards")
             if done.rejected:
                 click.echo(f"rejected files and why: {done.rejects_file}")
+            if done.left_out:
+                click.echo(f"left out, {done.left_out} files and folders: {done.left_out_file}")
     if as_json:
         click.echo(json.dumps(redact_values(result)))
     return code
@@ -294,7 +303,7 @@ def run(
         )
     else:
         code = _exit_code(error)
-        console.print(f"\nmirante: {result.error}", soft_wrap=True, markup=False)
+        console.print(f"\nmirante: {printable_lines(str(result.error))}", soft_wrap=True, markup=False)
         if code == 1 and not isinstance(error, MiranteError) and result.log:
             console.print(f"The whole story is in {result.log}", soft_wrap=True, markup=False)
     if as_json and code != UsageError.exit_code:

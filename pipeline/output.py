@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from components.errors import UsageError
+from components.printable import printable_lines
 from components.redact import redact
 
 # Of this command: the streams that the caller has closed, and why output was lost, once that is said.
@@ -40,9 +41,9 @@ def say_error(message: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write a text to standard error; nothing where that cannot be written."""
+    """Write a text to standard error, control characters escaped; nothing where it cannot be written."""
     with contextlib.suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(printable_lines(text), err=True)
 
 
 def quote(*words: str) -> str:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
 import os
+import subprocess
 import tarfile
 import tempfile
 import unicodedata
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.errors import DataRefusedError, MiranteError
+from components.disk_full import disk_full_error
+from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
 from components.ingest.files import walk
 from components.ingest.index import Index, sorted_classes
 from components.ingest.left_out import litter_reason, no_image_reason
+from components.ingest.workers import WorkerPool
+from tests.test_hostile_inputs import MIRANTE
 from tests.test_ingest_sources import (
     LENIENT,
     found,
@@ -467,3 +473,93 @@ def test_headers_of_a_tar_that_are_larger_than_names_are_refused(tmp_path: Path)
             ingest("folder", path, tmp_path / "out")
     names = {f"a/{'long name ' * 20}{number}.png": png(number) for number in range(3)}
     assert len(found("folder", make_archive(tmp_path / "sound.tar.gz", names), tmp_path / "out2")) == 3
+
+
+# --- where it is written to, and what is said
+
+
+def mirante(*arguments: object) -> tuple[int, dict[str, Any], str]:
+    """Exit code, result and standard error of `mirante ingest ... --json`."""
+    done = subprocess.run(
+        [MIRANTE, "ingest", *map(str, arguments), "--json"], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}, done.stderr
+
+
+def test_a_failure_tells_of_no_earlier_run(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", "a/1.png", "b/2.png", "c.png")
+    out = tmp_path / "out"
+    code, result, _ = mirante("folder", root, out, "--max-reject-share", "1")
+    assert (code, result["rejected"]) == (0, 1)
+    (root / "d").symlink_to(tmp_path / "nothing")
+    code, result, _ = mirante("folder", root, out, "--max-reject-share", "1")
+    assert (code, result["rejected"], result["rejects_file"]) == (3, None, None)
+    (root / "d").unlink()
+    put(root, "e.png")
+    code, result, _ = mirante("folder", root, out)
+    assert (code, result["rejected"], result["rejects_file"]) == (3, 2, str(out / "rejects.csv"))
+
+
+def test_names_with_control_characters_are_shown_escaped_and_counted_once(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
+    (root / "a" / "x\ny\n\x1b[31mz.png").write_text("no picture")
+    code, result, said = mirante("folder", root, tmp_path / "out", "--max-reject-share", "0")
+    assert (code, result["rejected"]) == (3, 1)
+    assert r"a/x\ny\n\x1b[31mz.png: not an image file" in said
+    assert "\x1b" not in said
+    assert list(rejects(tmp_path / "out")) == ["a/x\ny\n\x1b[31mz.png"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_shards_are_never_written_among_the_inputs(tmp_path: Path, force: bool) -> None:
+    root = put(tmp_path / "in", "a/1.png", "b/2.png", "b/3.png")
+    (root / "list.csv").write_text("filename,label\na/1.png,a\n")
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    before = sorted(root.rglob("*"))
+    for source, given, output in (
+        ("folder", root, root), ("folder", link, root), ("folder", root, link), ("folder", root, root / "b"),
+        ("csv", root / "list.csv", root),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=r"OUTPUT .*(is the folder that is read|no ingest has put)"):
+            strict(source, given, output, force=force)
+    assert sorted(root.rglob("*")) == before
+    inside = strict("folder", root, root / "out", force=force)  # holds nothing else
+    assert inside.splits["train"].images == 3
+    assert strict("folder", root, root / "out", force=force).splits["train"].images == 3
+
+
+def test_an_output_without_permission_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    code, result, said = mirante("digits", "-", file / "out")
+    assert (code, result["rejected"], result["rejects_file"]) == (1, None, None)
+    assert f"mirante: {file}" in said
+    assert "a part of the path is a file: give another folder" in said
+    code, _, said = mirante("digits", "-", "/proc/mirante")  # nobody can make a folder there
+    assert code == 1
+    assert len(said.splitlines()) == 1
+    assert "/proc/mirante" in said
+
+
+def test_what_a_full_disk_was_short_of_is_measured_where_it_is_noticed(tmp_path: Path) -> None:
+    first = disk_full_error(OSError(errno.ENOSPC, "No space left on device"), [tmp_path])
+    assert first is not None
+    wrapped = MiranteError("a worker failed")
+    wrapped.__cause__ = first
+    assert disk_full_error(wrapped, [Path("/")]) is first
+
+
+def test_a_worker_that_the_system_refuses_says_what_and_where(tmp_path: Path) -> None:
+    with (
+        WorkerPool(1) as pool,
+        pytest.raises(MiranteError, match=r"nowhere/x: No such file or"),
+    ):
+        list(
+            pool.map("tests.test_ingest_reading:read_nothing", [("key", (str(tmp_path / "nowhere" / "x"),))])
+        )
+
+
+def read_nothing(path: str, report: object) -> bytes:
+    return Path(path).read_bytes()

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from components.errors import DataRefusedError
 from components.ingest.left_out import litter_reason, no_image_reason
+from components.printable import printable
 
 # What a broken link leads to is known by its name alone: with one of these endings it is one image.
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff",
     ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico",
 )  # fmt: skip
-# Letters of some scripts are written with them.
-_JOINERS = ("\u200c", "\u200d")
 EMPTY_FOLDER = "an empty folder"
 LeftOutCallback = Callable[[str, str], None]
 
@@ -43,16 +42,6 @@ class FileEntry:
 def displayed(raw: bytes) -> str:
     """A file name's bytes as text that can be written as UTF-8."""
     return raw.decode("utf-8", "backslashreplace")
-
-
-def printable(text: str) -> str:
-    """Return text on one line, control characters escaped: names may hold line breaks and terminal codes."""
-    return "".join(
-        letter.encode("unicode_escape").decode()
-        if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") and letter not in _JOINERS
-        else letter
-        for letter in text
-    )
 
 
 def composed(name: str) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from components.errors import DataRefusedError, UsageError
 from components.ingest.boxes import Annotation, BoxCounts
-from components.ingest.files import printable
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan
 from components.ingest.readings import LARGEST_SHARE, LEAST_PIXELS, READINGS
 from components.ingest.sources import SOURCES
+from components.printable import printable
 from schemas import features
 
 _REASONS_SHOWN = 5

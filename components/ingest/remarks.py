@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from components.ingest.boxes import BoxCounts
-from components.ingest.files import EMPTY_FOLDER, printable
+from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Split
 from components.ingest.plan import Plan
 from components.ingest.sources import SourceContext
+from components.printable import printable
 from schemas import features
 
 _NAMES_SHOWN = 5

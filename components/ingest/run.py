@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.errors import DataRefusedError, UsageError
+from components.disk_full import disk_full_error
+from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import staging as staging_folder
 from components.ingest.archive import is_archive, unpack
 from components.ingest.boxes import BoxCounts
@@ -41,6 +43,8 @@ from components.ingest.sources import Source, SourceContext, source_named
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
+from components.os_errors import explain_os_error
+from components.printable import printable
 from schemas import features
 
 
@@ -71,7 +75,25 @@ def ingest(
     options = options or IngestOptions()
     output = output.absolute()
     run = _Run(source, input_path, output, options, progress or (lambda phase, done, total: None), exclude)
-    return run.result()
+    try:
+        return run.result()
+    except (OSError, sqlite3.Error) as error:
+        raise _explain(error, output) or error from error
+
+
+def _explain(error: Exception, output: Path) -> MiranteError | None:
+    """What the system, or the index in its file, refused; None for what no user can do anything about."""
+    if isinstance(error, OSError):
+        return explain_os_error(error, [output])
+    if full := disk_full_error(error, [output]):
+        return full
+    return MiranteError(
+        f"{output / staging_folder.STAGING / 'index.sqlite'}: {error}: expected a file system with locks "
+        "and room "
+        "for it, without a limit of file sizes (ulimit -f); give another OUTPUT, or look into the system's "
+        "log "
+        "(dmesg)"
+    )
 
 
 class _Run:
@@ -92,6 +114,7 @@ class _Run:
         staging_folder.check_output(output, force=options.force)
         self.input = check_input(source, input_path)
         self.shown_input = "" if self.input is None else displayed(os.fsencode(self.input))
+        staging_folder.check_apart(self._root(), output)
         self.output = output
         self.without = (output, *exclude)
         self.staging = output / staging_folder.STAGING
@@ -166,10 +189,9 @@ class _Run:
         root, repeated = scratch, list[str]()
         index.set_origin(self.shown_input)
         if self.input is not None:
-            if self.input.is_dir():
-                root = self.input
-            elif self._is_own_file():
-                root = self.source.root_of(self.input)
+            read = self._root()
+            if read is not None:
+                root = read
             else:
                 root, repeated, litter = unpack(self.input, self.staging / "unpacked")
                 for path, reason in litter:
@@ -191,7 +213,11 @@ class _Run:
             given_label_map=self.options.label_map,
             box_units=self.options.box_units,
         )
-        found = index.add(self.source.find(context))
+        try:
+            found = index.add(self.source.find(context))
+        except (UsageError, DataRefusedError) as error:
+            error.args = (printable(str(error)),)  # it names files
+            raise
         conclude_lookups(index)
         note_unused_split_names(context)
         self._listed = sum(context.announced) if context.announced else found
@@ -202,6 +228,12 @@ class _Run:
         self.progress("find", found, found)
         self._refusals.wrong_units(index)
         self._refusals.label_map_without_boxes(index)
+
+    def _root(self) -> Path | None:
+        """The folder that is read, None for an archive and for a source that brings its own data."""
+        if self.input is None or self.input.is_dir():
+            return self.input
+        return self.source.root_of(self.input) if self._is_own_file() else None
 
     def _is_own_file(self) -> bool:
         return self.input is not None and self.input.is_file() and self.input.name.lower().endswith(

@@ -42,6 +42,34 @@ def check_output(output: Path, *, force: bool) -> None:
         )
 
 
+def check_apart(root: Path | None, output: Path) -> None:
+    """Raises UsageError if shards would be written among the inputs, or the inputs are removed with them.
+
+    Args:
+        root: The folder that is read; None for an archive.
+        output: OUTPUT. Inside of root it may be where an ingest has put everything that is in it.
+    """
+    if root is None:
+        return
+    read, written = (Path(os.path.realpath(path)) for path in (root, output))
+    if read == written:
+        raise UsageError(
+            f"OUTPUT {output} is the folder that is read: shards would be written among the images. Give "
+            "another OUTPUT"
+        )
+    if read.is_relative_to(written / STAGING):
+        raise UsageError(f"INPUT {root} is where an ingest does its work, and is removed with it. Move it")
+    if read in written.parents and written.is_dir():
+        foreign = sorted(n for n in os.listdir(written) if n not in _OURS and not SHARD_NAME.match(n))
+        if foreign:
+            raise UsageError(
+                f"OUTPUT {output} is inside of INPUT {root} and holds files that no ingest has put there "
+                f"({', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}), which would be left out "
+                "of the "
+                "data. Give another OUTPUT"
+            )
+
+
 @contextlib.contextmanager
 def locked(staging: Path) -> Iterator[None]:
     """Makes the folder and holds its lock; raises MiranteError if another process has it."""

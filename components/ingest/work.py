@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from components.errors import MiranteError
 from components.ingest.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
 from components.ingest.index import shape_from, shape_text
+from components.os_errors import explain_os_error
+from components.printable import printable
 from schemas import features
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
+
+# What is wrong with the machine, and so with all files.
+_NOT_THE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 # The file with many pictures that was read last, and its descriptor.
 _open_file: dict[bytes, int] = {}
@@ -90,6 +96,8 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
             if shape is None:
                 sniff(data)
         except OSError as error:
+            if error.errno in _NOT_THE_FILES:
+                raise
             answers.append((key, None, f"cannot be read: {error.strerror}"))
         except RejectedImage as error:
             answers.append((key, None, error.reason))
@@ -101,8 +109,17 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
 def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     """Writes the records as TFRecord; every picture is decoded, see components.ingest.canonical.
 
-    Raises SourceChangedError if a file is not what it was when it was hashed.
+    Raises SourceChangedError if a file is not what it was when it was hashed, MiranteError if the system does
+    not let it be read or written.
     """
+    try:
+        return _write_part(task, report)
+    except OSError as error:
+        # Here, and not where it ends up: how much is free is measured now.
+        raise explain_os_error(error, [Path(task.target).parent]) or error from error
+
+
+def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     from components.ingest.canonical import canonical_bytes, canonical_pixels
     from components.ingest.example import serialize_example
     from components.ingest.tfrecord import frame
@@ -119,8 +136,8 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
             report(0)
             try:
                 data = _read(file, offset, length)
-            except OSError as error:
-                raise _changed(path, str(error)) from error
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise _changed(path, str(error.strerror)) from error
             if _source_sha256(data, shape_words) != expected:
                 raise _changed(path, "its content is not what it was")
             shape = shape_from(shape_words)
@@ -222,5 +239,5 @@ def _source_sha256(data: bytes, shape: str | None) -> bytes:
 
 def _changed(path: str, why: str) -> SourceChangedError:
     return SourceChangedError(
-        f"{path} changed while it was being ingested ({why}). Run the same command again."
+        f"{printable(path)} changed while it was being ingested ({why}). Run the same command again."
     )

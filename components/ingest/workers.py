@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from components.errors import MiranteError
+from components.os_errors import explain_os_error
 
 # glibc hands a picture's buffers back to the kernel when they are freed, and gets them anew, page by page,
 # for the next one: a quarter of the time for small pictures. This much a worker keeps; glibc allows no more.
@@ -177,6 +178,9 @@ def serve(descriptor: int, parent_pid: int) -> None:
             answer = "done", getattr(importlib.import_module(module), name)(*arguments, report)
         except MiranteError as error:
             answer = "error", error
+        except (OSError, MemoryError) as error:
+            explained = explain_os_error(error, [])
+            answer = "error", explained or MiranteError(f"A worker process failed: {error}")
         except Exception as error:  # noqa: BLE001 - told to the parent, which ends with it
             what = f"{type(error).__name__}: {error}"
             answer = "error", MiranteError(f"A worker process failed: {what}\n{traceback.format_exc()}")
