@@ -35,6 +35,8 @@ class NotBlessedError(MiranteError):
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, what it was raised from, what that was raised from, and so on."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # an error may be its own cause
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__

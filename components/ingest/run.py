@@ -78,13 +78,16 @@ def ingest(
     try:
         return run.result()
     except (OSError, sqlite3.Error) as error:
-        raise _explain(error, output) or error from error
+        if explained := _explain(error, output):
+            raise explained from error
+        raise
 
 
 def _explain(error: Exception, output: Path) -> MiranteError | None:
     """What the system, or the index in its file, refused; None for what no user can do anything about."""
     if isinstance(error, OSError):
-        return explain_os_error(error, [output])
+        # Without a folder: what is wrong with a path that was given, as OUTPUT is.
+        return explain_os_error(error, [output]) or explain_os_error(error, [])
     if full := disk_full_error(error, [output]):
         return full
     return MiranteError(

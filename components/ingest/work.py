@@ -116,7 +116,9 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
         return _write_part(task, report)
     except OSError as error:
         # Here, and not where it ends up: how much is free is measured now.
-        raise explain_os_error(error, [Path(task.target).parent]) or error from error
+        if explained := explain_os_error(error, [Path(task.target).parent]):
+            raise explained from error
+        raise
 
 
 def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
