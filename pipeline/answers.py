@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.ingest.files import printable
+from components.printable import printable
 from pipeline.predict import MIN_DRAWN_SCORE
 
 COLUMNS = ("image", "label", "score", "xmin", "ymin", "xmax", "ymax", "error")

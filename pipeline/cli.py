@@ -383,7 +383,8 @@ def predict(
     are, as a client would; where it refuses one, with a PNG of it, which is said.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from components.ingest.files import displayed, printable
+    from components.ingest.files import displayed
+    from components.printable import printable
     from pipeline.answers import as_lines, write_csv
     from pipeline.predict import predict as answer
 
