@@ -10,8 +10,9 @@ from pathlib import Path
 
 from components import serving_folder
 from components.errors import DataRefusedError, UsageError
-from components.ingest.files import displayed, printable, walk
+from components.ingest.files import displayed, walk
 from components.ingest.left_out import no_image_reason
+from components.printable import printable
 from components.serving_folder import MODEL_FILE
 
 
