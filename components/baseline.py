@@ -124,7 +124,7 @@ def describe_baseline(
         baseline_uri: The artifact that the Resolver gave, None where it gave none.
         class_names: All classes, in the order of their labels.
     """
-    served = serving_folder.served_models(push_destination)
+    served = serving_folder.find_served_models(push_destination)
     candidate = model_folder(candidate_uri)
     if baseline_uri is not None:
         folder = model_folder(baseline_uri)

@@ -84,9 +84,9 @@ def push(model_path: str, base_directory: str, version: int) -> str:
         TakenBackError: The model was pushed there before, and somebody removed that version.
         MiranteError: What was copied is not what was read back.
     """
-    wanted = serving_folder.measure(model_path)
-    with serving_folder.locked(base_directory):
-        there = serving_folder.versions(base_directory)
+    wanted = serving_folder.measure_files(model_path)
+    with serving_folder.hold_lock(base_directory):
+        there = serving_folder.list_versions(base_directory)
         for highest, path in list(there.items())[:1]:
             problem = _difference(model_path, path, wanted)
             if problem is None:
@@ -95,8 +95,8 @@ def push(model_path: str, base_directory: str, version: int) -> str:
                 return path
             if serving_folder.same_fingerprint(model_path, path):
                 _logger.warning("%s is damaged: %s: the model is pushed as a new version", path, problem)
-        recorded = serving_folder.records(base_directory)
-        taken_back = serving_folder.taken_back(base_directory, wanted)
+        recorded = serving_folder.read_records(base_directory)
+        taken_back = serving_folder.find_taken_back(base_directory, wanted)
         if taken_back is not None:
             raise TakenBackError(taken_back)
         # A server may still have a version in its memory that was removed.
@@ -117,7 +117,7 @@ def _difference(model_path: str, path: str, wanted: Mapping[str, FileSum]) -> st
     if is_in_bucket(path):
         # A task has only those files of it that tell which model it is.
         return None if serving_folder.same_fingerprint(model_path, path) else "it is another model"
-    return serving_folder.difference(wanted, serving_folder.measure(path))
+    return serving_folder.find_difference(wanted, serving_folder.measure_files(path))
 
 
 def _copy(model_path: str, base_directory: str, version: int, wanted: Mapping[str, FileSum]) -> str:
@@ -155,7 +155,7 @@ def _copy(model_path: str, base_directory: str, version: int, wanted: Mapping[st
 
 
 def _read_back(path: str, wanted: Mapping[str, FileSum]) -> None:
-    problem = serving_folder.difference(wanted, serving_folder.measure(path))
+    problem = serving_folder.find_difference(wanted, serving_folder.measure_files(path))
     if problem is not None:
         raise MiranteError(
             f"{path}: {problem}, read back after it was copied; is the disk or the network sound? Run again"

@@ -46,9 +46,9 @@ class _Served:
     def models(self) -> list[tuple[ServedModel, artifact.Artifact]]:
         """All that are served, and whole, the highest version first; each with its artifact."""
         found = []
-        for served in serving_folder.served_models(self._push_destination):
+        for served in serving_folder.find_served_models(self._push_destination):
             model = self._artifact_of(served)
-            if model is None and serving_folder.damage(self._push_destination, served.version) is None:
+            if model is None and serving_folder.find_damage(self._push_destination, served.version) is None:
                 model = self._import(served)
             if model is not None:
                 found.append((served, model))
@@ -96,7 +96,9 @@ class _Served:
 
     def _pushed_last(self) -> artifact.Artifact | None:
         """The model that was pushed last, where the folder it was pushed to is gone with all its records."""
-        if serving_folder.versions(self._push_destination) or serving_folder.records(self._push_destination):
+        if serving_folder.list_versions(self._push_destination) or serving_folder.read_records(
+            self._push_destination
+        ):
             return None
         pushes = self._store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
         for push in sorted(pushes, key=lambda item: int(item.id), reverse=True):

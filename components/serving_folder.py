@@ -97,7 +97,7 @@ def version_number(name: str) -> int | None:
     return int(name)
 
 
-def versions(folder: str) -> dict[int, str]:
+def list_versions(folder: str) -> dict[int, str]:
     """Return the path of each version in a folder, the highest version first; none without the folder."""
     found = {version_number(name): name for name in files.names_in(folder)}
     numbers = sorted((number for number in found if number is not None), reverse=True)
@@ -106,16 +106,16 @@ def versions(folder: str) -> dict[int, str]:
 
 def highest_version(folder: str) -> int | None:
     """Return the version that TF Serving serves, None where there is none."""
-    return next(iter(versions(folder)), None)
+    return next(iter(list_versions(folder)), None)
 
 
-def served_models(folder: str) -> list[ServedModel]:
+def find_served_models(folder: str) -> list[ServedModel]:
     """Return the models of Mirante's in a folder, the one that is served first.
 
     What else has a number for a name is left out: a model without its labels is not one of Mirante's, and a
     folder without `saved_model.pb` is a push into a bucket that was killed.
     """
-    return [model for number, path in versions(folder).items() if (model := _model_at(number, path))]
+    return [model for number, path in list_versions(folder).items() if (model := _model_at(number, path))]
 
 
 def _model_at(version: int, path: str) -> ServedModel | None:
@@ -144,7 +144,7 @@ def same_fingerprint(model_path: str, other_path: str) -> bool:
     return files.exists(ours) and files.exists(theirs) and files.read_bytes(ours) == files.read_bytes(theirs)
 
 
-def measure(folder: str) -> dict[str, FileSum]:
+def measure_files(folder: str) -> dict[str, FileSum]:
     """Read all files below a folder and return their sizes and digests, by their path in it."""
     measured = {}
     for path in files.below(folder):
@@ -163,7 +163,7 @@ def model_digest(measured: Mapping[str, FileSum]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def difference(wanted: Mapping[str, FileSum], found: Mapping[str, FileSum]) -> str | None:
+def find_difference(wanted: Mapping[str, FileSum], found: Mapping[str, FileSum]) -> str | None:
     """Describe the first file that differs between what was pushed and what is there, if one does."""
     for name, sums in sorted(wanted.items()):
         if name not in found:
@@ -175,17 +175,17 @@ def difference(wanted: Mapping[str, FileSum], found: Mapping[str, FileSum]) -> s
     return None
 
 
-def damage(folder: str, version: int) -> str | None:
+def find_damage(folder: str, version: int) -> str | None:
     """Describe what differs between a version and the record of its push; None where nothing does.
 
     A version without a record is taken as whole, and so is one in a bucket, which keeps checksums itself and
     of which a task has a few files only.
     """
     record = read_record(folder, version)
-    path = versions(folder).get(version)
+    path = list_versions(folder).get(version)
     if record is None or path is None or is_in_bucket(folder):
         return None
-    return difference(record.files, measure(path))
+    return find_difference(record.files, measure_files(path))
 
 
 def record_path(folder: str, version: int) -> str:
@@ -207,7 +207,7 @@ def read_record(folder: str, version: int) -> Record | None:
         return None
 
 
-def records(folder: str) -> dict[int, Record]:
+def read_records(folder: str) -> dict[int, Record]:
     """Return all records in a folder, the highest version first."""
     numbers = [
         number
@@ -228,18 +228,18 @@ def write_record(folder: str, version: int, measured: Mapping[str, FileSum]) -> 
     files.write_text(record_path(folder, version), json.dumps(content, indent=1))
 
 
-def taken_back(folder: str, measured: Mapping[str, FileSum]) -> int | None:
+def find_taken_back(folder: str, measured: Mapping[str, FileSum]) -> int | None:
     """Return the version that a model was pushed as last, if that version was removed since.
 
     A folder that was removed with its records is a new one: nothing in it was taken back.
     """
     digest = model_digest(measured)
-    last = next((number for number, record in records(folder).items() if record.digest == digest), None)
-    return None if last is None or last in versions(folder) else last
+    last = next((number for number, record in read_records(folder).items() if record.digest == digest), None)
+    return None if last is None or last in list_versions(folder) else last
 
 
 @contextlib.contextmanager
-def locked(folder: str) -> Iterator[None]:
+def hold_lock(folder: str) -> Iterator[None]:
     """Hold the lock of a push destination, which is made if it is not there; waits for other holders.
 
     The lock goes with the process, however it ends. A bucket has no lock.

@@ -77,7 +77,7 @@ def _versions(folder: Path) -> list[Path]:
     """Return the SavedModels with a number for a name, the highest first."""
     if not folder.is_dir():
         return []
-    paths = map(Path, serving_folder.versions(str(folder)).values())
+    paths = map(Path, serving_folder.list_versions(str(folder)).values())
     return [path for path in paths if (path / MODEL_FILE).is_file()]
 
 

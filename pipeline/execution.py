@@ -69,7 +69,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
     what = recipe.data.path or f"source {recipe.data.source}"
     if examples.span is not None:
         what = f"{examples.span} of {what}"
-    served = next(iter(serving_folder.served_models(recipe.push_destination(str(root)))), None)
+    served = next(iter(serving_folder.find_served_models(recipe.push_destination(str(root)))), None)
     retired = recipe.data.retired_classes
     warning = check_replaces(what, examples.task, examples.class_names, served, retired)
     if warning:
@@ -145,7 +145,7 @@ def run_nodes(
         label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
         with console.status(f"{label.strip()} running"):
             outcome = nodes.run(node_id)
-            reason = _outdated(node_id, outcome.outputs) if outcome.status == CACHED else None
+            reason = _explain_outdated(node_id, outcome.outputs) if outcome.status == CACHED else None
             if reason is not None:
                 console.print(f"  {node_id}: {reason}", soft_wrap=True, markup=False)
                 outcome = nodes.run(node_id, use_cache=False)
@@ -167,7 +167,7 @@ def run_nodes(
     return refusals
 
 
-def _outdated(node_id: str, outputs: dict[str, Any]) -> str | None:
+def _explain_outdated(node_id: str, outputs: dict[str, Any]) -> str | None:
     """Say why what a node gave at equal inputs does not hold any more; None where it does.
 
     A model that did not answer in time may do so now that the machine is less busy. A model that was pushed
@@ -185,12 +185,12 @@ def _outdated(node_id: str, outputs: dict[str, Any]) -> str | None:
     folder, name = os.path.split(properties["pushed_destination"])
     version, highest = int(name), serving_folder.highest_version(folder)
     if highest == version:
-        problem = serving_folder.damage(folder, version)
+        problem = serving_folder.find_damage(folder, version)
         if problem is not None:
-            return f"{folder}/{name} is damaged: {problem}: the model is pushed anew"
+            return f"{folder}/{name} is not what was pushed any more"
         recorded = serving_folder.read_record(folder, version) is not None
         return None if recorded else f"{folder}/{name} has no record yet of what was pushed"
-    if version in serving_folder.versions(folder):
+    if version in serving_folder.list_versions(folder):
         return f"version {highest} of another model is served: this model is pushed again, above it"
     if serving_folder.read_record(folder, version) is None:
         return f"{folder}/{name} is gone, and so is the record of it: the model is pushed anew"

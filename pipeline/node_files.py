@@ -18,8 +18,8 @@ from components.serving_folder import (
     MODEL_FILE,
     RECORDS,
     TASK_FILE,
+    list_versions,
     version_number,
-    versions,
 )
 from pipeline.mirror import Mirror
 
@@ -51,6 +51,7 @@ class NodeFiles:
         self._root = root
         self._reads = reads
         self._push_destination = push_destination
+        self._taken: set[int | None] = set()
 
     def before(self, node_id: str) -> None:
         """Fetches what is looked at to tell whether a node has to execute."""
@@ -63,6 +64,7 @@ class NodeFiles:
             fetch_versions(self._mirror, self._push_destination)
         elif node_id == "Pusher":
             fetch_versions(self._mirror, self._push_destination)
+            self._taken = self._numbers_taken()
 
     @contextlib.contextmanager
     def executing(self, node_id: str, inputs: Sequence[str], outputs: Sequence[str]) -> Iterator[None]:
@@ -93,7 +95,7 @@ class NodeFiles:
                     self._mirror.remove(path)
             raise
         if node_id == "Pusher":
-            self._mirror.send(self._push_destination)
+            self._send_version()
 
     def after(self, outputs: Mapping[str, str]) -> None:
         """Fetches what a person sees of a node's outputs; those of one that has just executed are here."""
@@ -106,6 +108,21 @@ class NodeFiles:
     def _fetch(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._mirror.fetch(path)
+
+    def _numbers_taken(self) -> set[int | None]:
+        """The versions that the bucket has, or has a part of."""
+        names = self._mirror.names(self._push_destination)
+        return {version_number(name.partition("/")[0]) for name in names}
+
+    def _send_version(self) -> None:
+        """Sends what was pushed; a bucket has no lock, so another run may have taken the same number."""
+        new = self._numbers_taken() - self._taken
+        for version in new.intersection(list_versions(self._push_destination)):
+            raise MiranteError(
+                f"{self._push_destination}: another run pushed version {version} at the same time: run this "
+                "one again"
+            )
+        self._mirror.send(self._push_destination)
 
     def _fetch_served(self, uri: str) -> None:
         """Fetches the served model that an artifact stands for, which a Resolver made in another task."""
@@ -135,7 +152,7 @@ def fetch_versions(mirror: Mirror, push_destination: str) -> None:
     names = mirror.names(push_destination)
     folders = {name.partition("/")[0] for name in names if name.endswith(f"/{MODEL_FILE}")}
     there = {number: folder for folder in folders if (number := version_number(folder)) is not None}
-    for path in versions(push_destination).values():
+    for path in list_versions(push_destination).values():
         if os.path.basename(path) not in there.values():
             shutil.rmtree(path)  # removed in the bucket, or never whole there
     for record in Path(push_destination, RECORDS).glob("*.json"):

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.buckets import is_remote
 from components.disk_full import disk_full_error
 from components.errors import MiranteError, NotBlessedError, UsageError
 from components.os_errors import check_address_space, explain_os_error
@@ -139,9 +138,8 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     pushed_to = recipe.push_destination(str(root))
-    if not is_remote(pushed_to):
-        check_can_push(pushed_to)
     with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
+        check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
         result.span = examples.span.number if examples.span else None
         console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
@@ -151,8 +149,6 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
             from pipeline.definition import compile_pipeline
             from pipeline.node import NodeRunner
 
-        if is_remote(pushed_to):
-            check_can_push(pushed_to)
         intermediate = compile_pipeline(recipe, examples, str(schema_file), str(root))
         nodes = NodeRunner(intermediate, sqlite_store(root), result.run_id)
         nodes.clear_unfinished()

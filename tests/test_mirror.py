@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,14 +15,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from components import serving_folder
+from components.baseline import import_folder, imports_folder
 from components.config import DataConfig
 from components.errors import MiranteError, UsageError
-from components.pusher import push
+from components.pusher import TakenBackError, push
 from pipeline import mirror as mirror_module
 from pipeline import object_store, task
 from pipeline.config import load_recipe
 from pipeline.mirror import FOLDER_VARIABLE, Mirror
-from pipeline.node_files import NodeFiles
+from pipeline.node_files import NodeFiles, check_can_push
 from pipeline.task_inputs import fetch_raw, take_weights
 from tests import failures, object_stores
 from tests.object_stores import BUCKET, STRANGER
@@ -135,9 +138,14 @@ def killed_while_it_sends(
 
 
 def test_a_version_that_was_half_sent_is_none(
-    url: str, pod: Callable[[str], Mirror], store: tuple[str, dict[str, str]], tmp_path: Path
+    url: str,
+    pod: Callable[[str], Mirror],
+    store: tuple[str, dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = pod("first"), pod("second")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "second"))
     folder = first.local(url)
     write(folder, saved_model_pb="whole", variables__variables_index="i")
     os.rename(f"{folder}/saved.model.pb", f"{folder}/saved_model.pb")
@@ -162,7 +170,90 @@ def test_a_version_that_was_half_sent_is_none(
     (tmp_path / "model" / "saved_model.pb").write_text("whole")
     assert push(str(tmp_path / "model"), there, version=2) == f"{there}/1"
     second.fetch(there)
-    assert sorted(read(there)) == ["1/fingerprint.pb", "1/saved_model.pb", "1/variables/variables.index"]
+    assert sorted(read(there)) == [
+        "1/fingerprint.pb",
+        "1/saved_model.pb",
+        "1/variables/variables.index",
+        "pushes/1.json",
+    ]
+
+
+def model(folder: Path, fingerprint: str) -> str:
+    """What tells a SavedModel of Mirante's from others, and its weights."""
+    write(folder, fingerprint_pb=fingerprint, assets_extra="", variables__variables_index="i")
+    (folder / "assets.extra").unlink()
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "labels.txt").write_text("cat\ndog\n")
+    (folder / "saved_model.pb").write_text("graph")
+    return str(folder)
+
+
+def test_versions_of_a_bucket_are_recorded_compared_with_and_taken_back(
+    url: str, pod: Callable[[str], Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = model(tmp_path / "model", "f")
+
+    def pushes(name: str, version: int) -> tuple[Mirror, str]:
+        """A task of the Pusher, in a pod of its own."""
+        mirror = pod(name)
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / name))
+        there = mirror.local(f"{url}/serving")
+        files = NodeFiles(mirror, mirror.local(f"{url}/root"), {}, there)
+        files.before("Pusher")
+        with files.executing("Pusher", [], []):
+            push(made, there, version)
+        return mirror, there
+
+    first, there = pushes("first", 17)
+    assert {"17/saved_model.pb", "pushes/17.json"} <= set(first.names(there))
+    second, there = pushes("second", 18)
+    assert "18/saved_model.pb" not in second.names(there)
+
+    # A task of the Resolver sees it, and that of the Evaluator has all of it.
+    files = NodeFiles(second, second.local(f"{url}/root"), {}, there)
+    files.before("Resolver")
+    (served,) = serving_folder.find_served_models(there)
+    assert (served.version, served.class_names) == (17, ("cat", "dog"))
+    third = pod("third")
+    files = NodeFiles(third, third.local(f"{url}/root"), {}, third.local(f"{url}/serving"))
+    uri = import_folder(imports_folder(third.local(f"{url}/root")), served)
+    with files.executing("Evaluator", [uri], []):
+        assert read(f"{uri}/Format-Serving") == read(made)
+
+    # Removed in the bucket: nothing of it is left here, but the record, so that it stays back.
+    second.remove(f"{there}/17")
+    with pytest.raises(TakenBackError):
+        pushes("second", 18)
+    assert not os.path.exists(f"{there}/17")
+    second.remove(f"{there}/pushes/17.json")
+    second, there = pushes("second", 17)
+    assert "17/saved_model.pb" in second.names(there)
+
+    check_can_push(second, there)
+    assert sorted({name.partition("/")[0] for name in second.names(there)}) == ["17", "pushes"]
+    assert [name for name in second.names(there) if name.startswith("pushes")] == ["pushes/17.json"]
+
+
+def test_two_pushes_of_one_version_to_a_bucket_are_noticed(
+    url: str, pod: Callable[[str], Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    for name in ("first", "second"):
+        mirror = pod(name)
+        files = NodeFiles(mirror, mirror.local(f"{url}/root"), {}, mirror.local(f"{url}/serving"))
+        files.before("Pusher")
+        started.append((name, mirror, files))
+    for name, mirror, files in started:
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / name))
+        there = mirror.local(f"{url}/serving")
+        expected = (
+            contextlib.nullcontext()
+            if name == "first"
+            else pytest.raises(MiranteError, match="another run pushed version 17 at the same time")
+        )
+        with expected, files.executing("Pusher", [], []):
+            push(model(tmp_path / f"model-{name}", name), there, 17)
+    assert Path(started[0][1].local(f"{url}/serving"), "17", "fingerprint.pb").read_text() == "first"
 
 
 def test_data_that_was_half_replaced_is_not_taken(

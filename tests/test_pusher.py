@@ -194,7 +194,7 @@ def test_names_that_are_no_ascii_numbers_are_no_versions(tmp_path: Path, model: 
     for name in ("²", "٣", "12a", "-5", "1" * 20, "9" * 19):
         (tmp_path / name).mkdir()
     (tmp_path / "007").mkdir()
-    assert serving_folder.versions(str(tmp_path)) == {7: str(tmp_path / "007")}
+    assert serving_folder.list_versions(str(tmp_path)) == {7: str(tmp_path / "007")}
     assert push(str(model), str(tmp_path), 5) == str(tmp_path / "8")
 
 
@@ -226,7 +226,7 @@ def test_a_damaged_version_is_found_and_the_model_pushed_anew(
     tmp_path: Path, model: Path, cut: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = Path(push(str(model), str(tmp_path), BLESSED_AT))
-    assert serving_folder.damage(str(tmp_path), BLESSED_AT) is None
+    assert serving_folder.find_damage(str(tmp_path), BLESSED_AT) is None
     (data,) = first.glob("variables/variables.data*")
     if cut:
         os.truncate(data, 100)
@@ -234,7 +234,7 @@ def test_a_damaged_version_is_found_and_the_model_pushed_anew(
         content = bytearray(data.read_bytes())
         content[200] ^= 1
         data.write_bytes(content)
-    problem = serving_folder.damage(str(tmp_path), BLESSED_AT)
+    problem = serving_folder.find_damage(str(tmp_path), BLESSED_AT)
     assert problem is not None
     assert problem.startswith(f"variables/{data.name} has {'100 bytes' if cut else 'other content'}")
     again = Path(push(str(model), str(tmp_path), BLESSED_AT))
@@ -266,7 +266,7 @@ def test_side_by_side_pushes_are_whole(tmp_path: Path, model: Path, other: Path)
     for source, paths in told.items():
         for path in paths:
             assert is_copy(Path(path), Path(source))
-            assert serving_folder.damage(str(base), int(Path(path).name)) is None
+            assert serving_folder.find_damage(str(base), int(Path(path).name)) is None
     assert sorted({path for paths in told.values() for path in paths}) == [
         str(base / name) for name in names(base)
     ]
@@ -274,7 +274,7 @@ def test_side_by_side_pushes_are_whole(tmp_path: Path, model: Path, other: Path)
 
 def test_a_push_waits_for_the_lock(tmp_path: Path, model: Path) -> None:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        with serving_folder.locked(str(tmp_path)):
+        with serving_folder.hold_lock(str(tmp_path)):
             pushed = pool.submit(push, str(model), str(tmp_path), BLESSED_AT)
             time.sleep(0.3)
             assert not pushed.done()

@@ -68,7 +68,7 @@ class Store:
         """Pushes a model, and returns the version's folder."""
         target = self.serving / str(version)
         shutil.copytree(self.folder(model_id) / "Format-Serving", target)
-        serving_folder.write_record(str(self.serving), version, serving_folder.measure(str(target)))
+        serving_folder.write_record(str(self.serving), version, serving_folder.measure_files(str(target)))
         pushed = standard_artifacts.PushedModel()
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_string_custom_property("pushed_destination", str(target))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.serving_folder import versions
+from components.serving_folder import list_versions
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
 
     pushed = [run["pushed_model"] for run in (first, second, third)]
     assert pushed[0] == pushed[1] != pushed[2]
-    assert len(versions(str(root / "serving"))) == 2
+    assert len(list_versions(str(root / "serving"))) == 2
     assert first["baseline"]["note"].startswith("none: first model, nothing is served in ")
     assert second["baseline"]["note"] == f"none: first model, served as version {Path(pushed[0]).name}"
     assert third["baseline"]["model"] == pushed[0]
