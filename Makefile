@@ -132,5 +132,5 @@ bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of
 bench-evaluator: setup ## Evaluator with all metrics against TFX's own with one
 	$(BIN)/python benchmarks/evaluator.py
 
-clean: ## Remove .venv, runs and caches
-	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+clean: ## Remove .venv and caches; what was trained (runs/) stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

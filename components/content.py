@@ -27,6 +27,12 @@ def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+def stamp_number(status: os.stat_result) -> int:
+    """Return `stamp` as one number from 0 to 2^56 - 1, by which two states of a file are told apart."""
+    digest = hashlib.blake2b(repr(stamp(status)).encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big")
+
+
 class FileDigests:
     """SHA-256 of files that are remembered together with their stamps.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from components.config import DataConfig
-from components.content import FileDigests
+from components.content import FileDigests, file_sha256
 from components.errors import DataRefusedError, UsageError
 from components.ingest import (
     IngestOptions,
@@ -20,8 +22,11 @@ from components.ingest import (
     read_manifest,
 )
 from components.ingest.example import parse_example
+from components.ingest.files import displayed
 from components.ingest.sources import source_named, tfds
+from components.ingest.staging import STAGING
 from components.ingest.tfrecord import read_records
+from components.owned import is_marked, mark, note, root_facts, root_id
 from components.spans import Span, find_span, is_pattern
 from pipeline.ingested_spans import ingested_as, remove_others
 from pipeline.shards import Found, check_shards, content_of, look_into_shards
@@ -214,13 +219,35 @@ def prepare(
     folder = _ingest_folder(span, root)
     if ready := _ready(config):
         return Prepared(ready, None, span)
-    if span is None:
-        remove_others(folder, None)
-    else:
-        span = ingested_as(span, root / "data")
     path = Path(config.path) if config.path is not None else None
     options = ingest_options(config)
+    owner = root_id(root)
+    if span is None:
+        remove_others(folder, None, owner)
+    else:
+        span = ingested_as(span, root / "data")
+    _take_over(folder, config.source, path, owner)
     return Prepared(folder, ingest(config.source, path, folder, options, progress, exclude=[root]), span)
+
+
+def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None:
+    """Mark the folder that is about to be ingested to, unless somebody else's data are there.
+
+    Raises:
+        UsageError: They are.
+    """
+    others = set(os.listdir(folder)) - {STAGING} if folder.is_dir() else set()
+    if others and not is_marked(folder, owner):
+        manifest = read_manifest(folder) if is_manifest(folder) else None
+        given = check_input(source, path)
+        shown = "" if given is None else displayed(os.fsencode(given))
+        # A root of a Mirante that wrote no marks has data of the same input.
+        if manifest is None or (manifest.source, manifest.input) != (source, shown):
+            raise UsageError(
+                f"{folder}: expected what a run of this root has ingested, got files that none has put there "
+                f"({', '.join(sorted(others)[:3])}{', ...' if len(others) > 3 else ''}); give another --root"
+            )
+    mark(folder, owner)
 
 
 def describe(
@@ -346,6 +373,12 @@ def write_sample(examples: Examples, root: Path) -> str:
     """Writes the first image of the test split to `root/sample.png` (or .jpeg), for the user to try."""
     shards = sorted(examples.folder.glob(examples.patterns[features.TEST]))
     values = parse_example(next(itertools.chain.from_iterable(map(read_records, shards))))
+    encoded = values[features.ENCODED][0]
+    digest = hashlib.sha256(encoded).hexdigest()
     path = root / f"sample.{values[features.FORMAT][0].decode()}"
-    path.write_bytes(values[features.ENCODED][0])
+    if path.exists() and file_sha256(path) not in (digest, root_facts(root).get("sample_sha256")):
+        # Somebody else's.
+        path = path.with_stem(f"sample-{digest[:8]}")
+    path.write_bytes(encoded)
+    note(root, sample_sha256=digest)
     return str(path)

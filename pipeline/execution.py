@@ -18,6 +18,7 @@ from components.baseline import check_replaces, describe_baseline
 from components.content import FileDigests
 from components.errors import MiranteError, causes
 from components.os_errors import explain_os_error
+from components.owned import root_id
 from pipeline import data
 from pipeline.best import write_best
 from pipeline.config import Recipe
@@ -75,7 +76,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
     if warning:
         console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
     if examples.span is not None:
-        remove_others(root / "data", examples.folder)
+        remove_others(root / "data", examples.folder, root_id(root))
     return examples
 
 

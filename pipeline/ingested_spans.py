@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from components.owned import is_marked
 from components.spans import Span
 
 _PATTERN, _VERSION = "span-{SPAN}", "-version-{VERSION}"
@@ -19,11 +20,17 @@ def ingested_as(span: Span, folder: Path) -> Span:
     return dataclasses.replace(span, base=str(folder), pattern=pattern)
 
 
-def remove_others(folder: Path, kept: Path | None) -> None:
-    """Removes the ingested spans but one: the disk would fill up, and they can be made again."""
+def remove_others(folder: Path, kept: Path | None, owner: str) -> None:
+    """Remove the ingested spans but one: the disk would fill up, and they can be made again.
+
+    Args:
+        folder: Where a root's spans are.
+        kept: The one to keep.
+        owner: The root's id; what does not have its mark was put there by somebody else, and stays.
+    """
     if folder.is_dir():
         for path in folder.iterdir():
-            if path != kept and is_ingested_span(path.name):
+            if path != kept and is_ingested_span(path.name) and is_marked(path, owner):
                 shutil.rmtree(path)
 
 

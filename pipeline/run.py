@@ -22,6 +22,7 @@ from rich.table import Table
 from components.disk_full import disk_full_error
 from components.errors import MiranteError, NotBlessedError, UsageError
 from components.os_errors import check_address_space, explain_os_error
+from components.owned import is_marked, mark, root_id
 from components.redact import redact_values
 from components.serving_folder import check_can_push
 from pipeline import data
@@ -64,14 +65,21 @@ def _sole_user_of(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Temporary files, of children too, go to `folder`, emptied before and removed after.
+def _temporary_files_below(root: Path) -> Iterator[None]:
+    """Temporary files, of children too, go to a folder of their own, which is removed after.
 
     Libraries remove theirs when the process ends by itself; this one may be killed, and TensorFlow alone
-    leaves dozens of files in /tmp then.
+    leaves dozens of files in /tmp then. What it leaves is removed by the next run.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    owner = root_id(root)
+    for path in root.glob(".tmp*"):
+        if is_marked(path, owner):
+            shutil.rmtree(path, ignore_errors=True)
+    # Short where it can be: sockets have addresses of 108 bytes.
+    folder = root / ".tmp"
+    if folder.exists():  # somebody else's
+        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=root))
+    mark(folder, owner)
     former = tempfile.tempdir, os.environ.get("TMPDIR")
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
@@ -138,7 +146,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     pushed_to = recipe.push_destination(str(root))
-    with quiet_libraries(log, console), _temporary_files_in(root / ".tmp"):
+    with quiet_libraries(log, console), _temporary_files_below(root):
         check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
         result.span = examples.span.number if examples.span else None

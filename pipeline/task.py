@@ -22,6 +22,7 @@ from typing import Any
 
 from components.errors import MiranteError, NotBlessedError, UsageError
 from components.os_errors import explain_os_error
+from components.owned import MARK, root_id
 from components.redact import redact
 from components.worker_pods.config import WorkerPodsConfig, request_workers
 from pipeline.imports import without_collector
@@ -129,6 +130,9 @@ def ingest(
         # Another span may arrive any time: from here on it is this one.
         resolved = resolved.model_copy(update={"data": data.at_newest_span(resolved.data)})
         data.check_config(resolved.data, resolved.task)
+        mirror.fetch(str(Path(root) / MARK))
+        root_id(Path(root))
+        mirror.send(str(Path(root) / MARK))
         # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
         ingested = data.ingest_folder(resolved.data, Path(root))
         mirror.fetch(str(ingested), unless_missing=features.MANIFEST)

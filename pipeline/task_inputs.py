@@ -9,6 +9,7 @@ from typing import Any
 from components.config import DataConfig
 from components.errors import UsageError
 from components.ingest.sources import source_named
+from components.owned import MARK, is_marked, root_id
 from components.spans import find_span, is_pattern, parted
 from pipeline.ingested_spans import is_ingested_span
 from pipeline.mirror import Mirror
@@ -87,4 +88,6 @@ def leave_ingested(mirror: Mirror, folder: Path, root: Path) -> None:
     data = root / "data"
     for name in {name.partition("/")[0] for name in mirror.names(str(data))}:
         if is_ingested_span(name) and data / name != folder:
-            mirror.remove(str(data / name))
+            mirror.fetch(str(data / name / MARK))
+            if is_marked(data / name, root_id(root)):
+                mirror.remove(str(data / name))

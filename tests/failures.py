@@ -286,6 +286,17 @@ def replaced_shard(here: Path) -> None:
     shard.write_bytes(bytes(shard.stat().st_size))
 
 
+def others_data(here: Path) -> None:
+    photos(here)
+    (here / "data" / "span-1").mkdir(parents=True)
+
+
+def others_shards(here: Path) -> None:
+    photos(here)
+    (here / "data").mkdir()
+    (here / "data" / "train-00007-of-00009").touch()
+
+
 def foreign_shard(here: Path) -> None:
     photos(here)
     ended = run("mirante ingest folder photos shards --shards 1", here)
@@ -447,6 +458,8 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a shard is missing": missing_shard,
     "a shard was replaced": replaced_shard,
     "a shard more than the manifest lists": foreign_shard,
+    "the root holds other data": others_data,
+    "output holds other shards": others_shards,
     "damaged archive": damaged_archive,
     "IDX file cut off": cut_idx_file,
     "a CSV without a column of classes": csv_without_a_class,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,28 @@ def test_the_trainings_beside_it_are_bounded(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"former-{number}").mkdir()
         (tmp_path / f"former-{number}" / "checkpoint").write_text("")
+        Checkpoints(str(tmp_path / f"former-{number}"), 2).remove_others()
     Checkpoints(str(tmp_path / "now"), 2).remove_others()
-    assert len(list(tmp_path.iterdir())) == OTHER_TRAININGS
+    assert len(list(tmp_path.iterdir())) == OTHER_TRAININGS + 1
     Checkpoints(str(tmp_path / "former-none" / "now"), 2).remove_others()  # nothing there yet
+
+
+def test_only_folders_of_trainings_are_removed(tmp_path: Path) -> None:
+    """A user's own checkpoints, and copies of a training's, may be in a folder of this name."""
+    for number in range(5):
+        (tmp_path / f"mine-{number}").mkdir()
+        (tmp_path / f"mine-{number}" / "checkpoint").write_text("")
+    for number in range(4):
+        Checkpoints(str(tmp_path / f"former-{number}"), 2).remove_others()
+    shutil.copytree(tmp_path / "former-3", tmp_path / "kept")
+    Checkpoints(str(tmp_path / "now"), 2).remove_others()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {name for name in left if "former" not in name} == {
+        "now",
+        "kept",
+        *(f"mine-{n}" for n in range(5)),
+    }
+    assert len(left) == 7 + OTHER_TRAININGS
 
 
 def test_variables_of_one_path_are_told_apart() -> None:

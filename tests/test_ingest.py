@@ -22,7 +22,7 @@ from PIL import Image
 from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import IngestOptions, ingest, is_manifest, published_completely, read_manifest
 from components.ingest.example import parse_example
-from components.ingest.manifest import read_inputs
+from components.ingest.manifest import read_inputs, write_inputs
 from components.ingest.splits import split_named, splitter
 from components.ingest.tfrecord import read_records
 
@@ -327,6 +327,47 @@ def same_names_sizes_and_times(root: Path, other: Path) -> None:
         os.utime(copy, ns=(was, was))
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_files_that_change_places_are_seen(is_folder: bool, tmp_path: Path) -> None:
+    """BMPs of one size and one time: after the exchange only ctime and inode are others."""
+    cats, dogs, kept, out = (tmp_path / name for name in ("in/cats", "in/dogs", "kept", "out"))
+    for number in range(12):
+        path = (cats, dogs)[number % 2] / f"{number // 2}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        os.utime(path, ns=(10**18, 10**18))
+    options = IngestOptions(splits={"train": 1.0})
+    ingest("folder", tmp_path / "in", out, options)
+    assert ingest("folder", tmp_path / "in", out, options).unchanged
+    for cat, dog in [(cats, dogs)] if is_folder else zip(cats.iterdir(), dogs.iterdir(), strict=True):
+        cat.rename(kept)
+        dog.rename(cat)
+        kept.rename(dog)
+    before = {r["image/key/sha256"][0]: r["image/class/text"][0] for r in records(out)}
+    assert not ingest("folder", tmp_path / "in", out, options).unchanged
+    other = {b"cats": b"dogs", b"dogs": b"cats"}
+    after = {r["image/key/sha256"][0]: r["image/class/text"][0] for r in records(out)}
+    assert after == {key: other[label] for key, label in before.items()}
+
+
+def test_what_other_code_ingested_is_read_again_and_told(tmp_path: Path) -> None:
+    root, out = make_folder(tmp_path / "in", images=30), tmp_path / "out"
+    ingest("folder", root, out, IngestOptions())
+    made = files(out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    for code in ("0" * 64, None):
+        manifest["code"] = code
+        text = json.dumps({key: value for key, value in manifest.items() if value is not None})
+        (out / "manifest.json").write_text(text)
+        result = ingest("folder", root, out, IngestOptions())
+        assert not result.unchanged
+        assert [text for text in result.warnings if "by other code" in text] == result.warnings
+        assert files(out) == made
+        again = ingest("folder", root, out, IngestOptions())
+        assert (again.unchanged, again.warnings) == (True, [])
+
+
 def test_another_input_is_not_taken_for_the_former_one(tmp_path: Path) -> None:
     root, other, out = make_folder(tmp_path / "in", images=30), tmp_path / "other", tmp_path / "out"
     same_names_sizes_and_times(root, other)
@@ -364,7 +405,8 @@ def test_a_killed_ingest_of_another_input_lends_no_hashes(
 def test_files_that_changed_unseen_do_not_block_it_for_ever(tmp_path: Path) -> None:
     root, out = make_folder(tmp_path / "in", images=30), tmp_path / "out"
     ingest("folder", root, out, IngestOptions(max_reject_share=1))
-    same_names_sizes_and_times(root, root)
+    # As on a file system whose inodes and times tell nothing.
+    write_inputs(out, [(path, size, stamp, "0" * 64) for path, size, stamp, _ in read_inputs(out)])
     options = IngestOptions(max_reject_share=1, shards=2)
     with pytest.raises(MiranteError, match="changed while it was being ingested"):
         ingest("folder", root, out, options)
@@ -491,9 +533,15 @@ def test_an_output_with_other_files_is_refused_unless_forced(tmp_path: Path) -> 
     (out / "train-00007-of-00008").write_text("not of this data")
     with pytest.raises(UsageError, match=r"thesis\.doc, train-00007-of-00008.*--force"):
         ingest("folder", root, out)
+    # It would be read as data, and is not ours to remove.
+    with pytest.raises(UsageError, match="holds train-00007-of-00008, named like shards"):
+        ingest("folder", root, out, IngestOptions(force=True))
+    (out / "train-00007-of-00008").rename(out / "mine")
     ingest("folder", root, out, IngestOptions(force=True))
     assert (out / "thesis.doc").read_text() == "mine"
-    assert "train-00007-of-00008" not in shards(out)
+    assert (out / "mine").read_text() == "not of this data"
+    ingest("folder", root, out, IngestOptions(force=True, shards=3))
+    assert {name[-5:] for name in shards(out)} == {"00003"}
 
 
 def test_resizing_and_json(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_contract_data_are_read_where_they_lie(tmp_path: Path) -> None:
     examples, _ = prepared(tmp_path / "root", f"{tmp_path}/data/{{SPAN}}/v{{VERSION}}")
     assert examples.folder == tmp_path / "data" / "2" / "v2"
     assert examples.span == Span(str(tmp_path / "data"), "{SPAN}/v{VERSION}", 2, 2)
-    assert not (tmp_path / "root").exists()
+    assert not (tmp_path / "root" / "data").exists()
 
 
 def test_versions_of_raw_data_have_their_own_folders(tmp_path: Path) -> None:

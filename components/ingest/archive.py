@@ -21,6 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
+from components.content import stamp_number
 from components.errors import DataRefusedError, MiranteError
 from components.ingest.left_out import litter_reason
 from components.ingest.tar_headers import bounded_headers
@@ -72,7 +73,7 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
         MiranteError: There is no room.
     """
     status = archive.stat()
-    identity = [ascii(str(archive)), status.st_size, status.st_mtime_ns]
+    identity = [ascii(str(archive)), stamp_number(status)]
     done = folder / "unpacked.json"
     root = folder / "files"
     if done.exists():

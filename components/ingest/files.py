@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from components.content import stamp_number
 from components.errors import DataRefusedError
 from components.ingest.left_out import litter_reason, no_image_reason
 from components.printable import printable
@@ -28,14 +29,15 @@ class FileEntry:
 
     path: relative to the root, "/" between folders, valid UTF-8 (other bytes are written in hexadecimal).
     raw: the same as the file system has it.
-    size_bytes, mtime_ns: of the file, links followed.
+    size_bytes: of the file, links followed. stamp: see components.content.stamp_number; tells two states of a
+    file apart, also where another file of equal size and time was moved to its place.
     problem: why it cannot be read ("broken link", "not a regular file"), else "".
     """
 
     path: str
     raw: bytes
     size_bytes: int
-    mtime_ns: int
+    stamp: int
     problem: str = ""
 
 
@@ -118,7 +120,7 @@ def _walk(
             if identity not in above and identity not in without:
                 yield from _walk(entry.path, raw + b"/", (*above, identity), without, left_out)
         elif stat.S_ISREG(status.st_mode):
-            yield FileEntry(path, raw, status.st_size, status.st_mtime_ns)
+            yield FileEntry(path, raw, status.st_size, stamp_number(status))
         else:
             yield FileEntry(path, raw, 0, 0, "not a regular file")
 

@@ -66,7 +66,7 @@ class Item:
     label: str = ""
     split: str | None = None
     boxes: Annotation | None = None
-    mtime_ns: int = 0
+    stamp: int = 0
     offset: int | None = None
     shape: tuple[int, int, int] | None = None
 
@@ -144,7 +144,7 @@ class Index:
                     composed(entry.path.rpartition("/")[2]),
                     entry.raw,
                     entry.size_bytes,
-                    entry.mtime_ns,
+                    entry.stamp,
                     entry.problem,
                 )
                 for entry in entries
@@ -229,7 +229,7 @@ class Index:
                 self.db.execute(
                     "INSERT INTO items (path, file, offset, size, mtime, shape, label, boxes, brought) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (one.path, one.file, one.offset, one.size_bytes, one.mtime_ns, shape_text(one.shape),
+                    (one.path, one.file, one.offset, one.size_bytes, one.stamp, shape_text(one.shape),
                      one.label, None if one.boxes is None else one.boxes.to_text(), one.split),
                 )  # fmt: skip
         self.db.execute(

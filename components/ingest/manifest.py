@@ -27,7 +27,7 @@ INPUTS = "inputs.csv.gz"
 REJECTS = "rejects.csv"
 LEFT_OUT = "left_out.csv"
 
-# path, size in bytes, time of change in nanoseconds, hexadecimal SHA-256 ("" where it was not needed)
+# path, size in bytes, stamp (see components.ingest.files), hexadecimal SHA-256 ("" where it was not needed)
 InputRow = tuple[str, int, int, str]
 
 
@@ -81,6 +81,7 @@ class Manifest:
     input: absolute path of INPUT; "" for a source that brings its own data.
     task: "classification" or "detection". max_boxes: the largest number of boxes of one picture.
     left_out: files and folders that were not read; left_out.csv has each.
+    code: components.ingest.plan.reader_code() of the ingest; "" where none was written yet.
     """
 
     version: int
@@ -96,6 +97,7 @@ class Manifest:
     task: str = features.CLASSIFICATION
     max_boxes: int = 0
     left_out: int = 0
+    code: str = ""
 
     def shards(self) -> Iterator[Shard]:
         """All shards of all splits."""
@@ -196,7 +198,7 @@ def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
             io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
         ):
             writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(("path", "size", "mtime_ns", "sha256"))
+            writer.writerow(("path", "size", "stamp", "sha256"))
             writer.writerows(rows)
         raw.flush()
         os.fsync(raw.fileno())
@@ -209,8 +211,8 @@ def read_inputs(output: Path) -> Iterator[InputRow]:
         with gzip.open(output / INPUTS, "rt", encoding="utf-8", newline="") as text:
             rows = csv.reader(text)
             next(rows, None)
-            for path, size, mtime_ns, sha256 in rows:
-                yield path, int(size), int(mtime_ns), sha256
+            for path, size, stamp, sha256 in rows:
+                yield path, int(size), int(stamp), sha256
     except (OSError, EOFError, ValueError, zlib.error):
         return  # it only saves work: whoever reads it sees that rows are missing and does the work again
 

@@ -7,10 +7,12 @@ fingerprint is over everything that decides its bytes: equal fingerprints, equal
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
 
+from components.code import code_digest
 from components.ingest.carve import Copies, assign_splits
 from components.ingest.index import Index
 from components.ingest.manifest import FORMAT_VERSION
@@ -50,6 +52,12 @@ class Plan:
     copies: Copies
 
 
+@functools.cache
+def reader_code() -> str:
+    """Return the digest of the code that ingests and the libraries that decode."""
+    return code_digest("components.ingest.run")
+
+
 def make_plan(index: Index, options: IngestOptions) -> Plan:
     """Writes split and shard of every item into the index; every item has its hash already."""
     db = index.db
@@ -78,7 +86,7 @@ def _planned_shards(
     index: Index, options: IngestOptions, counts: dict[str, int], task: str, class_names: list[str]
 ) -> list[PlannedShard]:
     label_index = {name: number for number, name in enumerate(class_names)}
-    decisive: list[object] = [FORMAT_VERSION, options.resize_px, options.max_pixels]
+    decisive: list[object] = [FORMAT_VERSION, reader_code(), options.resize_px, options.max_pixels]
     if task == features.DETECTION:
         decisive.append(class_names)
     settings = json.dumps(decisive).encode()

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from components.content import stamp_number
 from components.disk_full import disk_full_error
 from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import staging as staging_folder
@@ -36,7 +37,7 @@ from components.ingest.manifest import (
 )
 from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.passes import Progress, hash_all, write_all
-from components.ingest.plan import Plan, make_plan
+from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.refusals import Refusals
 from components.ingest.remarks import note_unused_split_names, remarks
 from components.ingest.sources import Source, SourceContext, source_named
@@ -46,6 +47,8 @@ from components.ingest.workers import WorkerPool, usable_cores
 from components.os_errors import explain_os_error
 from components.printable import printable
 from schemas import features
+
+_OTHER_CODE = "the data were ingested by other code than this Mirante's: all of them were read again"
 
 
 def ingest(
@@ -146,7 +149,10 @@ class _Run:
         finally:
             if not existed and self.output.is_dir() and not os.listdir(self.output):
                 self.output.rmdir()
-        return self._answer(manifest, unchanged=False)
+        answer = self._answer(manifest, unchanged=False)
+        if former is not None and former.code != manifest.code:
+            answer.warnings.append(_OTHER_CODE)
+        return answer
 
     def _make(self, former: Manifest | None, *, was_killed: bool) -> Manifest:
         if self.options.force:
@@ -249,6 +255,7 @@ class _Run:
         splits = _splits(index, plan, shards)
         manifest = Manifest(
             version=FORMAT_VERSION,
+            code=reader_code(),
             source=self.source_name,
             options=self.options.content_settings(),
             class_names=plan.class_names,
@@ -291,11 +298,11 @@ class _Run:
     def _single_input(self) -> Iterator[InputRow]:
         if self.input is not None:
             status = self.input.stat()
-            yield self.input.name, status.st_size, status.st_mtime_ns, ""
+            yield self.input.name, status.st_size, stamp_number(status), ""
 
     def _is_unchanged(self, former: Manifest) -> bool:
         """Whether the published shards were made from these inputs and options; looks at no content."""
-        if (former.version, former.source) != (FORMAT_VERSION, self.source_name):
+        if (former.version, former.code, former.source) != (FORMAT_VERSION, reader_code(), self.source_name):
             return False
         if former.input != self.shown_input:
             return False
@@ -313,7 +320,7 @@ class _Run:
         else:
             entries = (FileEntry(path, b"", size, mtime) for path, size, mtime, _ in self._single_input())
         for entry, row in itertools.zip_longest(entries, read_inputs(self.output)):
-            if entry is None or row is None or (entry.path, entry.size_bytes, entry.mtime_ns) != row[:3]:
+            if entry is None or row is None or (entry.path, entry.size_bytes, entry.stamp) != row[:3]:
                 return False
         return True
 
@@ -327,7 +334,7 @@ class _Run:
             class_names=manifest.class_names,
             rejected=manifest.rejected,
             rejects_file=self.output / REJECTS,
-            warnings=manifest.warnings,
+            warnings=list(manifest.warnings),
             unchanged=unchanged,
             left_out=manifest.left_out,
             left_out_file=self.output / LEFT_OUT,

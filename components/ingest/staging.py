@@ -14,31 +14,41 @@ from pathlib import Path
 
 from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest.boxes import BoxCounts
-from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest
+from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest, write_atomically
 from components.ingest.plan import PlannedShard
 from components.ingest.work import PartResult
+from components.owned import MARK
 from schemas import features
 
 STAGING = ".ingest"
 SHARD_NAME = re.compile(rf"^({'|'.join(features.SPLITS)})-\d{{5}}-of-\d{{5}}$")
-_OURS = (STAGING, REJECTS, LEFT_OUT, INPUTS, features.MANIFEST)
+_OURS = (STAGING, REJECTS, LEFT_OUT, INPUTS, features.MANIFEST, MARK)
+# In the staging folder: the names of the shards that are being moved to their places.
+_PUBLISHING = "publishing.json"
 _COPY_BYTES = 1 << 20
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Raises UsageError if output is a file, or holds what no ingest has put there."""
+    """Raises UsageError if output is a file, or holds what no ingest has put there.
+
+    With force it may hold other files, but none that are named like shards: they would be read as data.
+    """
     if not output.exists():
         return
     if not output.is_dir():
         raise UsageError(f"OUTPUT {output} is a file, expected a folder or nothing yet.")
+    if force and (foreign := sorted(_shards_in(output) - published_shards(output))):
+        raise UsageError(
+            f"OUTPUT {output} holds {', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}, named "
+            "like shards, and no ingest has put them there. Move them, or give another folder."
+        )
     if force or (output / features.MANIFEST).exists() or (output / STAGING).exists():
         return
     foreign = sorted(name for name in os.listdir(output) if name not in _OURS)
     if foreign:
         raise UsageError(
             f"OUTPUT {output} holds files that no ingest has put there ({', '.join(foreign[:3])}"
-            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write beside them "
-            "(files named like shards are then replaced)."
+            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write beside them."
         )
 
 
@@ -182,15 +192,36 @@ def published_completely(folder: Path) -> bool:
 
 def publish_shards(staging: Path, output: Path, planned: list[PlannedShard]) -> None:
     """Moves staged shards to their place and removes shards of a former ingest that the plan has not."""
+    former = published_shards(output)
+    names = {shard.name for shard in planned}
+    write_atomically(staging / _PUBLISHING, json.dumps(sorted(former | names)).encode())
     for shard in planned:
         staged = staged_path(staging, shard)
         if staged.exists():
             os.replace(staged, output / shard.name)
-    names = {shard.name for shard in planned}
-    for name in os.listdir(output):
-        if SHARD_NAME.match(name) and name not in names:
-            (output / name).unlink()
+    for name in former - names:
+        (output / name).unlink(missing_ok=True)
     sync_folder(output)
+
+
+def published_shards(output: Path) -> set[str]:
+    """The shards in the folder that ingests have put there: those that the manifest or the staging lists.
+
+    With a manifest that is damaged, all that are named like shards.
+    """
+    try:
+        manifest = read_manifest(output)
+    except DataRefusedError:
+        return _shards_in(output)
+    listed = {shard.name for shard in manifest.shards()} if manifest is not None else set()
+    publishing = output / STAGING / _PUBLISHING
+    if publishing.is_file():
+        listed |= set(json.loads(publishing.read_text(encoding="utf-8")))
+    return listed & _shards_in(output)
+
+
+def _shards_in(folder: Path) -> set[str]:
+    return {name for name in os.listdir(folder) if SHARD_NAME.match(name)}
 
 
 def sync_folder(folder: Path) -> None:

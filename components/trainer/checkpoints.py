@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from components.models import refresh_constants
+from components.owned import MARK, is_mark, mark_text
 
 # Trainings whose checkpoints are kept beside the one that is going on.
 OTHER_TRAININGS = 2
@@ -114,14 +115,18 @@ class Checkpoints:
             _remove(best)
 
     def remove_others(self) -> None:
-        """Removes the checkpoints of other trainings beside this one, the latest few apart."""
+        """Removes the checkpoints of other trainings beside this one, the latest few apart.
+
+        Marks its own folder: what has no mark is not known to be a training's, and stays.
+        """
         if not self._is_chief:
             return
         parent, own = os.path.split(self.folder.rstrip("/"))
-        if not tf.io.gfile.exists(parent):
-            return
+        tf.io.gfile.makedirs(self.folder)
+        with tf.io.gfile.GFile(os.path.join(self.folder, MARK), "w") as file:
+            file.write(mark_text(own))
         names = {name.rstrip("/") for name in tf.io.gfile.listdir(parent)} - {own}
-        folders = [os.path.join(parent, name) for name in names]
+        folders = [os.path.join(parent, name) for name in names if _is_marked(parent, name)]
         folders.sort(key=lambda folder: -tf.io.gfile.stat(folder).mtime_nsec)
         for folder in folders[OTHER_TRAININGS:]:
             _remove(folder)
@@ -169,6 +174,14 @@ class Saver:
         latest = tf.train.latest_checkpoint(self._folder)
         self._checkpoint.restore(latest).assert_consumed()
         return self._state.values
+
+
+def _is_marked(parent: str, name: str) -> bool:
+    path = os.path.join(parent, name, MARK)
+    if not tf.io.gfile.exists(path):
+        return False
+    with tf.io.gfile.GFile(path) as file:
+        return is_mark(file.read(), name)
 
 
 def _remove(path: str) -> None:

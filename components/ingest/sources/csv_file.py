@@ -208,7 +208,7 @@ def _labelled(context: SourceContext, lookup: Lookup, table: Table, row: Row) ->
         path=found.path,
         file=context.absolute(found.raw),
         size_bytes=found.size_bytes,
-        mtime_ns=found.mtime_ns,
+        stamp=found.stamp,
         label=label_of(label),
         split=row.split,
     )

@@ -75,7 +75,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             path=entry.path,
             file=context.absolute(entry.raw),
             size_bytes=entry.size_bytes,
-            mtime_ns=entry.mtime_ns,
+            stamp=entry.stamp,
             label=label_of(folders[0]),
             split=split,
         )

@@ -98,7 +98,7 @@ class Gathered:
         self._db.execute(
             "INSERT INTO pictures (key, path, file, size, mtime, split, annotated, told_in, problem, name, "
             "guessed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (key, entry.path, self._context.absolute(entry.raw), entry.size_bytes, entry.mtime_ns, split,
+            (key, entry.path, self._context.absolute(entry.raw), entry.size_bytes, entry.stamp, split,
              json.dumps(size), told_in, problem, name, is_guessed(name, found)),
         )  # fmt: skip
 
@@ -129,7 +129,7 @@ class Gathered:
                 path=path,
                 file=file,
                 size_bytes=size,
-                mtime_ns=mtime,
+                stamp=mtime,
                 split=split,
                 boxes=Annotation(
                     tuple(Box(*json.loads(text)) for (text,) in boxes), _size_from(annotated), in_shares

@@ -95,7 +95,7 @@ def _annotated(
                 path=picture.path,
                 file=context.absolute(picture.raw),
                 size_bytes=picture.size_bytes,
-                mtime_ns=picture.mtime_ns,
+                stamp=picture.stamp,
                 split=split,
                 boxes=annotation,
             )

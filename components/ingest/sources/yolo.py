@@ -88,7 +88,7 @@ def find(context: SourceContext) -> Iterator[Found]:
                 path=entry.path,
                 file=context.absolute(entry.raw),
                 size_bytes=entry.size_bytes,
-                mtime_ns=entry.mtime_ns,
+                stamp=entry.stamp,
                 split=split or split_of_folders(context, entry.path),
                 boxes=found,
             )
