@@ -45,6 +45,15 @@ def test_problems_of_boxes(changes: dict[str, Any], problem: str | None) -> None
     assert box_problem(parse_example(record())) is None
 
 
+def test_boxes_of_exactly_32_and_96_px_are_counted_as_the_smaller_size() -> None:
+    facts = BoxFacts()
+    size = {"image/width": 640, "image/height": 427}
+    for x, side in ((7, 32), (211, 32), (7, 96), (513, 96), (7, 97)):
+        box = (x / 640, 41 / 427, (x + side) / 640, (41 + side) / 427, "cat")
+        facts.add(parse_example(record(box, **size)))
+    assert facts.sizes == {"small": 2, "medium": 2, "large": 1}
+
+
 def test_facts_add_up_in_any_order() -> None:
     large = {"image/width": 400, "image/height": 300}
     records = [

@@ -35,6 +35,7 @@ import numpy.typing as npt
 from pycocotools import mask
 from pycocotools.cocoeval import COCOeval
 
+from components.detection.records import sure_decimals
 from components.errors import DataRefusedError, MiranteError
 
 IOUS = np.linspace(0.5, 0.95, 10)
@@ -94,10 +95,7 @@ class CocoResult:
 
 
 def in_pixels(boxes: Array, height: int, width: int) -> Array:
-    """Converts boxes from shares to pixels, to as many decimals as float32 shares can tell.
-
-    A share of float32 is off by up to 2^-25, so that 32 px of 640 come back as 32.0000005, and 32 x 32 px as
-    more than 1024. Rounded to the decimals that are sure (4 for 640 px), they are what they were.
+    """Converts boxes from shares to pixels, rounded to the decimals that shares can tell (`sure_decimals`).
 
     Args:
         boxes: [N, 4] (xmin, ymin, xmax, ymax), as shares.
@@ -110,7 +108,7 @@ def in_pixels(boxes: Array, height: int, width: int) -> Array:
     corners = np.asarray(boxes, np.float64).reshape(-1, 4) * (width, height, width, height)
     pixels = np.empty_like(corners)
     for axis, size in enumerate((width, height)):
-        decimals = int(-np.log10(size * 2.0**-24))
+        decimals = sure_decimals(size)
         low, high = np.round(corners[:, axis], decimals), np.round(corners[:, axis + 2], decimals)
         pixels[:, axis] = low
         pixels[:, axis + 2] = np.round(np.maximum(high - low, 0.0), decimals)

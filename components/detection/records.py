@@ -24,6 +24,15 @@ PIXELS_HINT = "are they pixels? `mirante ingest tfrecord DATA OUTPUT --box-units
 Values = Mapping[str, list[Any]]
 
 
+def sure_decimals(size_px: int) -> int:
+    """Returns the decimals of a pixel that shares of float32 can tell, of an image so many pixels wide.
+
+    A share is off by up to 2^-25, so that 32 px of 640 come back as 32.0000005, and a box of 32 x 32 px as
+    more than 1024 square pixels. Rounded to this many decimals (4 for 640 px), sides are what they were.
+    """
+    return int(-math.log10(size_px * 2.0**-24))
+
+
 def box_problem(values: Values) -> str | None:
     """The first thing that is wrong with a record's boxes; None where nothing is.
 
@@ -75,7 +84,12 @@ class BoxFacts:
         for xmin, ymin, xmax, ymax in sides:
             area = (xmax - xmin) * (ymax - ymin)
             _count(self.areas, f"{next(bound for bound in AREA_BOUNDS if area <= bound or bound == 1.0):g}")
-            pixels = area * width * height
+            sides_px = (
+                round(round(high * size, decimals) - round(low * size, decimals), decimals)
+                for low, high, size in ((xmin, xmax, width), (ymin, ymax, height))
+                for decimals in (sure_decimals(max(size, 1)),)
+            )
+            pixels = math.prod(sides_px)
             _count(
                 self.sizes, "small" if pixels <= SMALL_PX else "medium" if pixels <= MEDIUM_PX else "large"
             )
