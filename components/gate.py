@@ -28,7 +28,9 @@ LOWER_IS_BETTER = ("loss",)
 ROUNDING = 1e-12
 # One-sided 99 % of the normal distribution.
 _SURE = 2.326
-# So many objects are all missed by a detector that finds every second one in less than 1 of 100 test splits.
+# A model that finds four of five images misses this many in less than 1 of 100 test splits.
+_ENOUGH_OTHERS = 3
+# A detector that finds every second object misses this many in less than 1 of 100 test splits.
 _ENOUGH_OBJECTS = 7
 _NAMES = {
     "classification": "one that gives the same class for every image",
@@ -42,9 +44,10 @@ def constant_verdict(counts: Sequence[tuple[int, int, int]]) -> float:
     The mean recall of K classes is 1 / K for any constant answer, and on average for any answers that have
     nothing to do with the images. The verdict is YES where the model's is above that by more than the same
     answers, given to the images in random order, reach in one of 100 cases (by the exact mean and variance
-    over all orders). Otherwise it is NO where the images suffice to say that the model is less than half way
-    from 1 / K to 1: where even the upper end of the one-sided 99 % confidence interval, with the largest
-    variance that it can have, lies below. Otherwise it is UNKNOWN.
+    over all orders). Otherwise it is NO in two cases: where the answer is the same for every image, and at
+    least `_ENOUGH_OTHERS` images are of other classes; and where the images suffice to say that the model is
+    less than half way from 1 / K to 1, since even the upper end of the one-sided 99 % confidence interval,
+    with the largest variance that it can have, lies below. Otherwise it is UNKNOWN.
 
     Args:
         counts: Images, predicted, rightly predicted of each class.
@@ -65,6 +68,9 @@ def constant_verdict(counts: Sequence[tuple[int, int, int]]) -> float:
     above = recall - expected
     if above > 1e-9 and above >= _SURE * math.sqrt(max(variance, 0.0)):
         return YES
+    if sum(predicted > 0 for _, predicted, _ in counts) <= 1:
+        others = total - sum(images for images, predicted, _ in counts if predicted)
+        return NO if others >= _ENOUGH_OTHERS else UNKNOWN
     margin = _SURE * 0.5 * math.sqrt(sum(1 / images for images, _, _ in present)) / classes
     return NO if recall + margin < (1 / classes + 1) / 2 else UNKNOWN
 

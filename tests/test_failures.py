@@ -34,6 +34,7 @@ ARRANGED = {
     "several machines, and no cluster",
     "a training that diverges",
     "a training that learns nothing",
+    "a model that gives one class for every image",
     "records without a label or a picture",
     "predict: damaged model",
 }
@@ -209,6 +210,25 @@ def test_trainings_that_fail(here: Path) -> None:
         130,
         "mirante: interrupted; the same command goes on from here",
     )
+
+    # A network that does not look: Evaluator's bounds are met, and it is not blessed.
+    (here / "blind.py").write_text(
+        "import keras\n"
+        "def build(config, shape, classes):\n"
+        "    layers = keras.layers\n"
+        "    hidden = [layers.Rescaling(0.0), layers.Flatten(), layers.Dense(classes)]\n"
+        "    return keras.Sequential([keras.Input(shape), *hidden])\n"
+    )
+    what = "a model that gives one class for every image"
+    done = subprocess.run(
+        arguments(rows()[what].command),
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(here)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    check(what, Ended(done.returncode, done.stdout, done.stderr), here)
 
 
 @pytest.mark.slow

@@ -167,8 +167,10 @@ def verdict(labels: Any, predicted: Any, classes: int) -> float:
         ((150, 150), 0, NO),
         ((20, 20), 0, NO),
         ((5,) * 12, 3, NO),
-        ((295, 5), 0, UNKNOWN),  # a model that finds half of the five misses all in 3 of 100 splits
-        ((3, 3), 0, UNKNOWN),
+        ((297, 3), 0, NO),
+        ((3, 3), 0, NO),
+        ((298, 2), 0, UNKNOWN),  # a model that finds four of five misses both in 4 of 100 splits
+        ((4, 2), 0, UNKNOWN),
         ((6, 0), 0, UNKNOWN),  # one class alone: nothing to tell apart
         ((1, 1), 0, UNKNOWN),
     ],
@@ -194,6 +196,16 @@ def test_always_the_same_class_is_refused_where_the_images_suffice(
 def test_always_right_is_never_refused(images: tuple[int, ...], expected: float) -> None:
     labels = np.repeat(np.arange(len(images)), images)
     assert verdict(labels, labels, len(images)) == expected
+
+
+@pytest.mark.parametrize(("images", "expected"), [((285, 15), NO), ((295, 5), UNKNOWN)])
+def test_nearly_always_the_same_class_is_refused_where_the_images_suffice(
+    images: tuple[int, int], expected: float
+) -> None:
+    labels = np.repeat([0, 1], images)
+    predicted = np.zeros_like(labels)
+    predicted[:3] = 1  # three false alarms, and no image of the rare class is found
+    assert verdict(labels, predicted, 2) == expected
 
 
 def test_a_useful_model_of_a_rare_class_passes_though_the_most_frequent_class_has_more_right() -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ml_metadata.metadata_store import MetadataStore
 
+from components.config import METRICS
 from pipeline.metadata_store import sqlite_store
 from pipeline.nodes import NODE_IDS
 from tests.pages import write_pages
@@ -55,7 +56,10 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert result["root"] == str(root)
     assert tuple(result["components"]) == NODE_IDS
     assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
-    assert set(result["metrics"]) == {"accuracy", "loss", "auc", "top_5_accuracy"}
+    assert set(result["metrics"]) == {*METRICS["classification"], "majority_accuracy"}
+    assert all(f"test {name}" in said for name in result["metrics"])
+    assert (result["test_images"], result["warnings"]) == (354, [])
+    assert set(result["per_class"]["0"]) == {"precision", "recall", "f1", "auc"}
     assert result["metrics"]["accuracy"] >= 0.97
     assert result["metrics"]["auc"] > 0.99
     assert result["blessed"] is True
