@@ -26,7 +26,7 @@ DOCKER ?= docker
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-services test-real-data golden lint check format lock image \
+.PHONY: help setup demo test test-slow test-services test-real-data fuzz golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator clean
 
@@ -52,6 +52,9 @@ test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-se
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)
+
+fuzz: setup ## Readers on tens of thousands of damaged inputs each; FUZZ="csv zip --inputs 5000 --seed 3" for some
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
 	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \

@@ -37,7 +37,9 @@ def read_image_file(path: bytes | str) -> bytes:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         head = file.read(_HEAD_BYTES) or b""
         sniff(head)
-        data = head + (file.read(MAX_FILE_BYTES + 1 - len(head)) if status.st_size <= MAX_FILE_BYTES else b"")
+        # As much as it has: to read at most a GiB takes a GiB, however small the file is.
+        more_bytes = status.st_size + 1 - len(head) if status.st_size <= MAX_FILE_BYTES else 0
+        data = head + file.read(more_bytes)
     if max(status.st_size, len(data)) > MAX_FILE_BYTES:
         raise RejectedImage(
             f"file too large: expected at most {MAX_FILE_BYTES >> 30} GiB, got {status.st_size:,} bytes"

@@ -1,0 +1,342 @@
+"""The readers, each a row: a sound input, how it is changed, and how it is read.
+
+Another reader is a row in TARGETS: the files of a small sound input, how a random generator changes them, and
+a function that reads the folder they are written to. `of_source` makes it for a source of `mirante ingest`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+import os
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from components.ingest import IngestOptions, ingest, run
+from components.ingest.example import serialize_example
+from components.ingest.tfrecord import frame
+from tests.fuzz.mutate import TOKENS, change, change_text
+from tests.test_ingest_sources import idx
+
+Files = dict[str, bytes]
+Change = Callable[[Random, Files], Files]
+Read = Callable[[Path, Path], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        files: A sound input: content by path.
+        read: Reads the folder with the changed files; its second argument is a folder for what it writes.
+        change: Returns changed files; `any_file` where nothing is known of the format.
+    """
+
+    files: Files
+    read: Read
+    change: Change
+
+
+class _Inline:
+    """A pool of workers without processes: thousands of inputs take too long with them."""
+
+    def __init__(self, workers: int) -> None:
+        pass
+
+    def __enter__(self) -> _Inline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, function: str, tasks: Any, progress: Any = None) -> Any:
+        import importlib
+
+        module, _, name = function.partition(":")
+        for key, arguments in tasks:
+            yield key, getattr(importlib.import_module(module), name)(*arguments, lambda count: None)
+
+
+def of_source(source: str, given: str = "", **options: Any) -> Read:
+    """Return what ingests a folder, or a file in it, with this source, and adds up the counts."""
+
+    def read(folder: Path, output: Path) -> None:
+        with (
+            mock.patch.object(run, "WorkerPool", _Inline),
+            mock.patch.object(os, "fsync", return_value=None),
+        ):
+            given_files = {name: folder / value for name, value in options.items()}
+            result = ingest(
+                source,
+                folder / given,
+                output,
+                IngestOptions(workers=1, max_reject_share=1.0, max_pixels=1_000_000, **given_files),
+            )
+        manifest = json.loads((output / "manifest.json").read_text())
+        images = sum(split.images for split in result.splits.values())
+        assert images == sum(shard["records"] for s in manifest["splits"].values() for shard in s["shards"])
+
+    return read
+
+
+def any_file(random: Random, files: Files) -> Files:
+    """Changes one of the files."""
+    path = random.choice(sorted(files))
+    return {**files, path: change(random, files[path])}
+
+
+def only(*paths: str, text: bool = False, head_bytes: int | None = None) -> Change:
+    """Return what changes one of these files; text: as text, every other time."""
+
+    def change_one(random: Random, files: Files) -> Files:
+        path = random.choice(paths)
+        if text and random.random() < 0.7:
+            return {**files, path: change_text(random, files[path].decode("utf-8", "replace")).encode()}
+        return {**files, path: change(random, files[path], head_bytes=head_bytes)}
+
+    return change_one
+
+
+def image(kind: str, mode: str = "RGB", size: tuple[int, int] = (9, 7), **options: Any) -> bytes:
+    """A picture with some pixels in it."""
+    pixels = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(size[1], size[0], 3)
+    out = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(out, kind, **options)
+    return out.getvalue()
+
+
+PNG = image("PNG")
+_CLASSES = {
+    "a/1.png": PNG,
+    "a/2.jpg": image("JPEG"),
+    "b/3.png": image("PNG", "L"),
+    "b/4.gif": image("GIF", "P"),
+}
+
+
+def _zip(method: int) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        for path, data in _CLASSES.items():
+            file.writestr(zipfile.ZipInfo(path), data, method)
+    return out.getvalue()
+
+
+def _tar(mode: str, form: int = tarfile.PAX_FORMAT) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode, format=form) as file:  # type: ignore[call-overload]
+        for path, data in {**_CLASSES, f"b/{'long' * 40}\u00e9.png": PNG}.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _packed_tar(random: Random, files: Files) -> Files:
+    """Changes the archive, or what is packed in it."""
+    data = files["in.tar.gz"]
+    if random.random() < 0.3:
+        return {"in.tar.gz": change(random, data)}
+    return {"in.tar.gz": gzip.compress(change(random, gzip.decompress(data)), 1)}
+
+
+def _idx() -> Files:
+    pixels = bytes(range(4 * 6))
+    return {
+        f"{part}-{what}-ubyte": data
+        for part in ("train", "t10k")
+        for what, data in (
+            ("images-idx3", idx(4, 2, 3, data=pixels)), ("labels-idx1", idx(4, data=bytes([0, 1, 2, 1]))),
+        )
+    }  # fmt: skip
+
+
+def _packed_idx(random: Random, files: Files) -> Files:
+    path = random.choice(sorted(files))
+    data = gzip.decompress(files[path])
+    packed = gzip.compress(change(random, data, head_bytes=20), 1)
+    return {**files, path: packed if random.random() < 0.7 else change(random, packed)}
+
+
+def _cifar() -> Files:
+    pixels = np.zeros((3, 3072), np.uint8)
+    batch = {b"data": pixels, b"labels": [0, 1, 1], b"filenames": [b"a.png", b"b.png", b"c.png"]}
+    files = {f"data_batch_{protocol}": pickle.dumps(batch, protocol) for protocol in (0, 1, 2, 4)}
+    files["batches.meta"] = pickle.dumps({b"label_names": [b"cat", b"dog"]}, 2)
+    return files
+
+
+_CSV = 'filename,label,split\na/1.png,cat,train\na/2.jpg,dog,test\n3.png,"Cat, black",\nb/4.gif,dog,eval\n'
+_CSV_BOXES = (
+    "filename,width,height,class,xmin,ymin,xmax,ymax\n3.png,9,7,cat,1,1,5,5\na/1.png,9,7,dog,0,0,3,3\n"
+)
+
+
+def _odd_rows(random: Random, files: Files) -> Files:
+    """Changes the list, or makes one of odd cells."""
+    if random.random() < 0.5:
+        return only("list.csv", text=True)(random, files)
+    header, *rows = files["list.csv"].decode().splitlines()
+    cells = [*TOKENS, *(cell for row in rows for cell in row.split(","))]
+    lines = [
+        header,
+        *(",".join(random.choices(cells, k=random.randrange(1, 6))) for _ in range(random.randrange(8))),
+    ]
+    end = random.choice(("\n", "\r\n", "\r", "\n\n"))
+    return {**files, "list.csv": end.join(lines).encode("utf-8", "replace")}
+
+
+def _odd_names(random: Random, files: Files) -> Files:
+    """Class folders and files of odd names, some with a line break, some that are no UTF-8."""
+    parts = [token.replace("/", "").replace("\0", "")[:80] for token in TOKENS]
+    parts = [part for part in parts if part not in ("", ".", "..")]
+    names = [
+        *parts,
+        "train",
+        "test",
+        "a",
+        "b",
+        "fold1",
+        "@eaDir",
+        "Thumbs.db",
+        "README",
+        "x.txt",
+        "x\udcff",
+        ".x",
+    ]
+    made: Files = {}
+    for _ in range(random.randrange(1, 9)):
+        folders = random.choices(names, k=random.randrange(0, 4))
+        path = "/".join([*folders, random.choice([*names, "1.png", "2.png"])])
+        above = ["/".join(path.split("/")[:at]) for at in range(1, len(path.split("/")))]
+        if (
+            path not in made
+            and not any(one in made for one in above)
+            and not any(one.startswith(f"{path}/") for one in made)
+        ):
+            made[path] = random.choice((PNG, PNG, b"", b"note", change(random, PNG)))
+    return made
+
+
+_VOC = (
+    b"<annotation><filename>1.png</filename><size><width>9</width><height>7</height><depth>3</depth></size>"
+    b"<object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>6</ymax></bndbox>"
+    b"<difficult>0</difficult></object></annotation>"
+)
+_MAP = b"item {\n  id: 1\n  name: 'cat'\n}\nitem {\n  id: 2\n  name: \"dog\"\n  display_name: 'Dog'\n}\n"
+_COCO = {
+    "images": [{"id": n, "file_name": f"{n}.png", "width": 9, "height": 7} for n in (1, 2)],
+    "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 4, 4], "iscrowd": 0, "area": 16},
+        {"id": 2, "image_id": 2, "category_id": 7, "bbox": [0.5, 1, 4, 4], "iscrowd": 1,
+         "segmentation": [[1, 1, 5, 1, 5, 5]]},
+    ],
+}  # fmt: skip
+
+
+def _records() -> bytes:
+    common = {"image/encoded": PNG, "image/filename": b"1.png", "image/format": b"png"}
+    boxes = {
+        f"image/object/bbox/{side}": [0.1 + at / 10]
+        for at, side in enumerate(("xmin", "ymin", "xmax", "ymax"))
+    }
+    return b"".join(
+        frame(serialize_example({**common, **values}))
+        for values in (
+            {"image/class/label": 1, "image/class/text": b"cat"},
+            {**boxes, "image/object/class/text": [b"cat"], "image/object/class/label": [1]},
+        )
+    )
+
+
+def _framed(random: Random, files: Files) -> Files:
+    """Changes a record and gives it right checksums, or the file as it is."""
+    path, data = next(iter(files.items()))
+    if random.random() < 0.3:
+        return {path: change(random, data)}
+    length = int.from_bytes(data[:8], "little")
+    return {path: frame(change(random, data[12 : 12 + length])) + data[12 + length + 4 :]}
+
+
+def _recipe(folder: Path, output: Path) -> None:
+    from pipeline.config import load_recipe
+
+    load_recipe(str(folder / "mine.yaml"), (), None)
+
+
+_IMAGES = {
+    "a/1.png": PNG, "a/2.jpg": image("JPEG"), "a/3.jpg": image("JPEG", "CMYK"), "a/4.gif": image("GIF", "P"),
+    "a/5.bmp": image("BMP"), "a/6.webp": image("WEBP"), "a/7.tif": image("TIFF"), "a/8.ppm": image("PPM"),
+    "a/9.png": image("PNG", "P"), "a/10.tif": image("TIFF", compression="tiff_lzw"),
+    "a/11.jpg": image("JPEG", progressive=True), "a/12.png": image("PNG", "RGBA"),
+}  # fmt: skip
+
+
+def _one_image(random: Random, files: Files) -> Files:
+    path = random.choice(sorted(files))
+    head_bytes = random.choice((64, 200, None))
+    return {"b/sound.png": PNG, path: change(random, files[path], head_bytes=head_bytes)}
+
+
+TARGETS: dict[str, Target] = {
+    "idx": Target(_idx(), of_source("idx"), any_file),
+    "idx.gz": Target(
+        {f"{path}.gz": gzip.compress(data) for path, data in _idx().items()}, of_source("idx"), _packed_idx
+    ),
+    "cifar": Target(_cifar(), of_source("cifar"), any_file),
+    "csv": Target(
+        {**_CLASSES, "3.png": PNG, "list.csv": _CSV.encode()}, of_source("csv", "list.csv"), _odd_rows
+    ),
+    "folder": Target({}, of_source("folder"), _odd_names),
+    "images": Target(_IMAGES, of_source("folder"), _one_image),
+    "zip": Target({"in.zip": _zip(zipfile.ZIP_DEFLATED)}, of_source("folder", "in.zip"), any_file),
+    "zip stored": Target({"in.zip": _zip(zipfile.ZIP_STORED)}, of_source("folder", "in.zip"), any_file),
+    "tar": Target({"in.tar": _tar("w")}, of_source("folder", "in.tar"), any_file),
+    "tar gnu": Target({"in.tar": _tar("w", tarfile.GNU_FORMAT)}, of_source("folder", "in.tar"), any_file),
+    "tar.gz": Target({"in.tar.gz": _tar("w:gz")}, of_source("folder", "in.tar.gz"), _packed_tar),
+    "label map": Target(
+        {"1.png": PNG, "1.xml": _VOC, "map.pbtxt": _MAP}, of_source("voc", label_map="map.pbtxt"),
+        only("map.pbtxt", text=True),
+    ),
+    "voc": Target({"1.png": PNG, "1.xml": _VOC}, of_source("voc"), only("1.xml", text=True)),
+    "coco": Target(
+        {"1.png": PNG, "2.png": image("PNG", "L"), "list.json": json.dumps(_COCO, indent=1).encode()},
+        of_source("coco", "list.json"), only("list.json", text=True),
+    ),
+    "csv boxes": Target(
+        {**_CLASSES, "3.png": PNG, "list.csv": _CSV_BOXES.encode()}, of_source("csv", "list.csv"), _odd_rows
+    ),
+    "yolo": Target(
+        {
+            "data.yaml": b"train: images/train\nval: images/val\nnc: 2\nnames: [cat, dog]\n",
+            "images/train/1.png": PNG,
+            "images/val/2.png": PNG,
+            "labels/train/1.txt": b"0 0.5 0.5 0.4 0.4\n1 0.2 0.2 0.1 0.1\n",
+            "labels/val/2.txt": b"1 0.5 0.5 0.4 0.4\n",
+        },
+        of_source("yolo"),
+        only("data.yaml", "labels/train/1.txt", text=True),
+    ),
+    "tfrecord": Target({"train.tfrecord": _records()}, of_source("tfrecord"), _framed),
+}  # fmt: skip
+
+
+def recipe_target() -> Target:
+    """The reader of recipes; made when it is wanted, since it loads what checks them."""
+    from pipeline.config import RECIPES
+
+    text = (RECIPES / "digits.yaml").read_bytes()
+    return Target({"mine.yaml": text}, _recipe, only("mine.yaml", text=True))

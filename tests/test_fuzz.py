@@ -1,0 +1,50 @@
+"""The readers on changed inputs: a few of each here, tens of thousands by `make fuzz`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.ingest import source_names
+from tests.fuzz.mutate import change
+from tests.fuzz.seeds import TARGETS, recipe_target
+from tests.fuzz.try_inputs import Tried, write_files
+
+READERS = [*TARGETS, "recipe"]
+INPUTS = 200
+
+
+@pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "folder"])
+def test_the_inputs_are_sound_before_they_are_changed(reader: str, tmp_path: Path) -> None:
+    target = recipe_target() if reader == "recipe" else TARGETS[reader]
+    write_files(tmp_path / "in", target.files)
+    target.read(tmp_path / "in", tmp_path / "out")
+
+
+def test_every_source_that_reads_files_is_there() -> None:
+    missing = set(source_names()) - {reader.split()[0] for reader in READERS}
+    # tfds reads what a library has prepared.
+    assert missing == {"digits", "tfds"}
+
+
+def test_the_same_number_gives_the_same_input() -> None:
+    from random import Random
+
+    data = bytes(range(100))
+    assert [change(Random(7), data) for _ in range(2)] == [change(Random(7), data)] * 2
+    assert len({change(Random(seed), data) for seed in range(50)}) > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_take_or_refuse_whatever_they_are_given(reader: str) -> None:
+    command = [sys.executable, "-m", "tests.fuzz", reader, "--inputs", str(INPUTS), "--seed", "7", "--child"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    tried = Tried.from_json(json.loads(done.stdout.splitlines()[-1]))
+    assert tried.inputs == INPUTS
+    assert not tried.findings, str(tried)
