@@ -63,7 +63,7 @@ def compile(  # noqa: A001 - the command's name
     """
     from pipeline.config import load_recipe
 
-    loaded = load_recipe(recipe, overrides, data_path, elsewhere=True)
+    loaded = load_recipe(recipe, overrides, data_path, elsewhere=True, data_here=target == "vertex")
     check_can_write(output, "-o")
     if target == "vertex":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -202,7 +202,12 @@ def recipe_path(recipe: str) -> Path:
 
 
 def load_recipe(
-    recipe: str, overrides: Iterable[str] = (), data_path: str | None = None, *, elsewhere: bool = False
+    recipe: str,
+    overrides: Iterable[str] = (),
+    data_path: str | None = None,
+    *,
+    elsewhere: bool = False,
+    data_here: bool = False,
 ) -> Recipe:
     """Loads, overrides and validates a recipe.
 
@@ -211,6 +216,7 @@ def load_recipe(
         overrides: `key.sub=value`, the value read as YAML.
         data_path: What `--data` says; replaces `data.path`.
         elsewhere: The recipe is for another machine: paths are that one's, and not looked at here.
+        data_here: All but `data.path`, then.
 
     Returns:
         The recipe, with every path in it absolute.
@@ -233,7 +239,8 @@ def load_recipe(
         options["data.path"] = "--data"
     folder = os.getcwd() if path.parent == RECIPES else os.path.abspath(path.parent)
     try:
-        make_paths_absolute(values, folder, options, PATHS_HERE if elsewhere else PATHS)
+        here = (*PATHS_HERE, "data.path") if data_here else PATHS_HERE
+        make_paths_absolute(values, folder, options, here if elsewhere else PATHS)
     except ValueError as e:
         raise UsageError(place(str(path), options, str(e))) from e
     where = f"{path}{take_best(values, list(options))}"
@@ -364,5 +371,5 @@ def _apply_override(values: dict[str, Any], given: str) -> str:
         value = read_yaml(text)
     except RecipeYamlError as e:
         raise UsageError(redact(f"--set {given[:200]}: the value cannot be read as YAML: {e}")) from e
-    override(values, key, value, f"--set {redact(given)}")
+    override(values, key, value, f"--set {redact(given[:200])}")
     return key.strip()

@@ -14,7 +14,7 @@ from components.redact import find_secret, is_secret, redact
 from pipeline.recipe_yaml import UNWRITABLE
 
 _LINES = 20
-_VALUE_CHARS = 200
+_VALUE_CHARS, _LINE_CHARS = 200, 1500
 _OPTIONS_NAMED = 3
 # What users may put any names into.
 _FREE = ("model.options.",)
@@ -64,7 +64,7 @@ def join(lines: list[str], where: str) -> str:
 
 def lines_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return a line for everything that pydantic found, each beginning with its key, without secrets."""
-    return [redact(line) for line in _lines_of(error, model)]
+    return [redact(line)[:_LINE_CHARS] for line in _lines_of(error, model)]
 
 
 def _lines_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:

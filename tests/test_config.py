@@ -558,5 +558,8 @@ def test_tilde_and_variables_in_paths(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     monkeypatch.setenv("MY_TOKEN", "hunter2-4711")
     assert "${MY_TOKEN} is a secret" in refusal(path, "push.destination=${MY_TOKEN}/x")
+    monkeypatch.setenv("BELT", "belt")
+    for_vertex = load_recipe(path, ["push.destination=gs://b/x"], elsewhere=True, data_here=True)
+    assert for_vertex.data.path == str(tmp_path / "conf" / "belt" / "photos")
     with pytest.raises(UsageError, match=r"push\.destination: ~ and \$\{\.\.\.\} are this machine's"):
         load_recipe(path, ["data.path=/x"], elsewhere=True)
