@@ -553,7 +553,7 @@ class WarmStartConfig(Settings):
 
     @property
     def is_latest_blessed(self) -> bool:
-        """Whether the source is the model of this pipeline that was blessed last."""
+        """Whether the source is the model that this pipeline serves."""
         return self.source == LATEST_BLESSED
 
     @property

@@ -252,9 +252,9 @@ def resolver(page: Page, outputs: Mapping[str, Output], class_names: Sequence[st
     _show_found(
         page,
         outputs,
-        "The model is compared with the one that was blessed last, other than itself:",
-        "There is no baseline: no other model with these classes was blessed under this root. The model is "
-        "held against the thresholds alone.",
+        "The model is compared with the one that is served:",
+        "There is no baseline: nothing else is served, or the served model knows other classes or is for "
+        "another task, as the log says. The thresholds alone decide.",
     )
 
 
@@ -263,8 +263,8 @@ def base_model_resolver(page: Page, outputs: Mapping[str, Output], class_names: 
     _show_found(
         page,
         outputs,
-        "The training starts from the model that was blessed last:",
-        "No model is blessed yet: the training starts as model.weights says.",
+        "The training starts from the model that is served:",
+        "No model is served yet: the training starts as model.weights says.",
     )
 
 
