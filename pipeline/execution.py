@@ -43,6 +43,7 @@ class RunResult:
     blessed: bool | None = None
     infra_blessed: bool | None = None
     pushed_model: str | None = None
+    taken_back: int | None = None
     baseline: dict[str, Any] | None = None
     per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
     sample_image: str | None = None
@@ -239,7 +240,8 @@ def _take_in(
         properties = outputs["pushed_model"].properties
         result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
         if serving_folder.TAKEN_BACK in properties:
-            return [_taken_back(push_destination, int(properties[serving_folder.TAKEN_BACK]))]
+            result.taken_back = int(properties[serving_folder.TAKEN_BACK])
+            return [_explain_taken_back(push_destination, result.taken_back)]
     return []
 
 
@@ -251,7 +253,7 @@ def format_baseline(baseline: dict[str, Any]) -> str:
     return f"{version} ({baseline['note'] or baseline['model']})"
 
 
-def _taken_back(folder: str, version: int) -> str:
+def _explain_taken_back(folder: str, version: int) -> str:
     return (
         f"nothing was pushed: this model was version {version} in {folder}, and that version was removed, so "
         "that the model stays back; to push it again, remove "

@@ -249,15 +249,16 @@ def run_nodes(
                 classification.log_confusion_matrix(list(seen.confusion.class_names), seen.confusion.counts)
             if classification is not None and seen.roc is not None:
                 classification.log_roc_curve(seen.roc.fpr, seen.roc.tpr, seen.roc.thresholds)
-        for refusal in refusals if "Pusher" not in names else ():
+        for refusal in refusals:
             console.print(f"  {refusal}", markup=False, soft_wrap=True)
         for name, value in result.metrics.items():
             console.print(f"  test {name:18} {value:.4f}", markup=False)
         if "Pusher" in names:
             if not result.pushed_model:
                 raise NotBlessedError(
-                    "\n".join(refusals)
-                    or "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
+                    "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
+                    if result.taken_back is None
+                    else "nothing was pushed: it was taken back, see above"
                 )
             console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
 
