@@ -264,7 +264,7 @@ def test_supervised_keys_tell_which_of_several(tmp_path: Path) -> None:
     packed.seek(0)
     examples = {"train": [example(1, **more)]}
     folder = prepare(tmp_path / "tfds", "mute_pets", examples, features, supervised=None)
-    with pytest.raises(UsageError, match=r"is the picture .* several \(image, mask\), and .* label: Class"):
+    with pytest.raises(UsageError, match=r"is the image .* several \(image, mask\), and .* label: Class"):
         run(folder, tmp_path / "out2")
 
 
@@ -272,7 +272,7 @@ def test_supervised_keys_tell_which_of_several(tmp_path: Path) -> None:
     ("name", "features", "made", "said"),
     [
         ("no_class", {"image": PLAIN["image"]}, lambda n: {"image": io.BytesIO(picture(n))}, "is the class"),
-        ("no_image", {"label": PLAIN["label"]}, lambda n: {"label": n % 2}, "is the picture"),
+        ("no_image", {"label": PLAIN["label"]}, lambda n: {"label": n % 2}, "is the image"),
         (
             "boxes",
             {"image": PLAIN["image"], "labels": tfds.features.Sequence(PLAIN["label"])},
@@ -360,7 +360,7 @@ def test_a_damaged_set_is_refused(cut: int | None, shapes: Path, tmp_path: Path)
 
 def test_without_the_library(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(UsageError, match=r"pip install mirante\[tfds\]"):
+    with pytest.raises(UsageError, match=r"pip install 'tensorflow-datasets"):
         run("shapes", tmp_path / "out")
 
 
