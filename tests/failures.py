@@ -214,6 +214,24 @@ def boxes_outside(here: Path) -> None:
     (here / "boxes" / "7.xml").write_text(boxes.xml((40, 2, 50, 18, "dog"), (3, 2, 9, 18, "dog")))
 
 
+def boxes_in_shares(here: Path) -> None:
+    _boxes(here, (0.25, 0.25, 0.5, 0.75, "cat"))
+
+
+def boxes_swapped(here: Path) -> None:
+    # On images of 40 x 20 pixels.
+    _boxes(here, (2, 24, 9, 38, "cat"))
+
+
+def _boxes(here: Path, box: boxes.Box) -> None:
+    for number in range(4):
+        boxes.put(here / "boxes", {f"{number}.png": boxes.picture(number), f"{number}.xml": boxes.xml(box)})
+
+
+def yolo_layout(here: Path) -> None:
+    boxes.put(here / "photos", {"images/1.png": boxes.picture(), "labels/1.txt": "0 0.5 0.5 0.1 0.1"})
+
+
 def cut_coco_file(here: Path) -> None:
     (here / "coco").mkdir()
     (here / "coco" / "instances.json").write_text('{"images": [\n  {"id": 1, "file_name": "1.png"},\n  {"id"')
@@ -469,6 +487,9 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a label map that cannot be read": label_map("item {\n  id: 1\n  nam: 'cat'\n}\n"),
     "a class that the label map does not have": label_map("item { id: 1 name: 'cat' }"),
     "too many boxes that cannot be used": boxes_outside,
+    "boxes in shares where pixels are expected": boxes_in_shares,
+    "boxes with x and y swapped": boxes_swapped,
+    "the layout of YOLO as class folders": yolo_layout,
     "COCO file cut off": cut_coco_file,
     "a CSV with half a box": csv_with_half_a_box,
     "output holds other files": foreign_files,

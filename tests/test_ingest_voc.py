@@ -550,6 +550,16 @@ def test_a_turn_that_nothing_decides_is_reported(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("flag", "difficult"),
+    [("1", 1), ("1.0", 1), ("true", 1), ("0", 0), ("0.0", 0), ("Unspecified", 0), ("", 0)],
+)
+def test_flags_in_another_dress(tmp_path: Path, flag: str, difficult: int) -> None:
+    marked = xml(CAT, more=f"<difficult>{flag}</difficult>")
+    root = put(tmp_path / "in", {"1.png": picture(), "1.xml": marked})
+    assert ingested("voc", root, tmp_path / "out")["1.png"].difficult == [difficult]
+
+
 @pytest.mark.parametrize("side", ["nan", "inf", "True", "1_0", "9" * 400, "1e300"])
 def test_sides_that_are_no_numbers(tmp_path: Path, side: str) -> None:
     bad = xml((side, 5, 20, 15, "cat"))  # type: ignore[arg-type]

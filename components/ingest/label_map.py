@@ -82,6 +82,8 @@ def read_label_map(file: Path) -> LabelMap:
         where = f", line {line}" if line else ""
         # The parser says the line before it says what is wrong.
         what = re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")
+        if "codec" in what:
+            what = "a backslash in quotes that stands for nothing"
         raise UsageError(f"label map {file}{where}: {what}. {how}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"label map {file}: its text has what no label map has ({error}). {how}") from error

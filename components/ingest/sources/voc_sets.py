@@ -47,8 +47,9 @@ class ImageSets:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise DataRefusedError(
-                f"{self._context.shown}: {entry.path}: cannot be read as a list of names: {error}; correct "
+                f"{self._context.shown}: {entry.path}: cannot be read as a list of names: {why}; correct "
                 "or remove it."
             ) from error
         for line in lines:

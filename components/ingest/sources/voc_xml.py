@@ -83,12 +83,17 @@ def _box(element: Any, at: int) -> Box:
             sides.append(number(text))
         except ValueError as error:
             raise VocError(f"{where}: {side}: {error}" if text else f"{where} has no {side}") from error
-    # Tools write 0, and some false or Unspecified.
-    difficult, truncated = (
-        _text(element, flag).lower() in ("1", "true") for flag in ("difficult", "truncated")
-    )
+    difficult, truncated = (_is_set(_text(element, flag)) for flag in ("difficult", "truncated"))
     xmin, ymin, xmax, ymax = sides
     return Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
+
+
+def _is_set(flag: str) -> bool:
+    """Return whether a flag is set: tools write 0, 1, 1.0, and some true, false or Unspecified."""
+    try:
+        return number(flag) != 0
+    except ValueError:
+        return flag.lower() == "true"
 
 
 def _text(element: Any, path: str) -> str:
