@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from components.errors import MiranteError, UsageError
-from components.redact import redact_values
+from components.redact import redact, redact_values
 from pipeline.checkout import import_kubeflow
 from pipeline.output import check_can_write, say_error
 
@@ -116,7 +115,10 @@ def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any
         raise UsageError(f"--ca-cert {ca_cert}: no such file")
     wanted = kubeflow_submit.Submission(**options, token=_read_token(token), follow=follow is not False)
     submitted = kubeflow_submit.Submitted()
-    say = functools.partial(click.echo, err=as_json)
+
+    def say(text: str) -> None:
+        click.echo(redact(text), err=as_json)
+
     code = 0
     try:
         kubeflow_submit.submit(wanted, submitted, say)

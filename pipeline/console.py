@@ -159,7 +159,8 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows a record."""
-        self._console.print(f"    {record.getMessage()}", markup=False)
+        # Before a terminal's width breaks a secret in two.
+        self._console.print(f"    {redact(record.getMessage())}", markup=False)
 
 
 @contextlib.contextmanager

@@ -59,16 +59,14 @@ def repair_store(root: Path) -> str | None:
 def keep_copy(root: Path) -> None:
     """Copy the metadata store of a root, if it is whole; the copy of before stays where that fails."""
     store, temporary = root / METADATA_FILE, root / f".{COPY_FILE}"
-    if not store.is_file() or _problem(store) is not None or _is_empty(store):
-        return
-    try:
-        # The disk may be full.
-        with contextlib.suppress(sqlite3.Error, OSError):
+    # The disk may be full, or somebody may have the store open: the next run makes another copy.
+    with contextlib.suppress(sqlite3.Error, OSError):
+        if store.is_file() and _problem(store) is None and not _is_empty(store):
             source, target = _open(store), sqlite3.connect(temporary)
             with contextlib.closing(source), contextlib.closing(target):
                 source.backup(target)
             temporary.replace(root / COPY_FILE)
-    finally:
+    with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import MiranteError
+from components.os_errors import explain_os_error
+from pipeline import metadata_copy
 from pipeline.metadata_copy import COPY_FILE, DAMAGED_FILE, keep_copy, repair_store
 from pipeline.metadata_store import METADATA_FILE
 
@@ -89,3 +91,20 @@ def test_a_damaged_store_is_not_copied(tmp_path: Path) -> None:
         file.truncate(20_000)
     keep_copy(tmp_path)
     assert count(tmp_path / COPY_FILE) == 400
+
+
+def test_a_store_that_is_locked_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata_copy, "_BUSY_SECS", 0.1)
+    store = make_store(tmp_path)
+    keep_copy(tmp_path)
+    before = (tmp_path / COPY_FILE).read_bytes()
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        keep_copy(tmp_path)
+        with pytest.raises(sqlite3.OperationalError, match="database is locked") as caught:
+            repair_store(tmp_path)
+        explained = explain_os_error(caught.value, [tmp_path])
+        other.execute("ROLLBACK")
+    assert (tmp_path / COPY_FILE).read_bytes() == before
+    assert "another program has the metadata store open" in str(explained)
+    assert f"`fuser {store}`" in str(explained)

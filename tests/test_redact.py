@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from components.errors import UsageError
 from components.redact import check_address, find_secret, is_secret, redact, redact_file, redact_values
 from pipeline.config import load_recipe
-from pipeline.console import Redacted, RedactedFormatter
+from pipeline.console import ConsoleHandler, Redacted, RedactedFormatter
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +154,13 @@ def test_logs_and_tracebacks_are_without_secrets(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as file:
         Redacted(file, str.upper).write("a correct-horse")
     assert (tmp_path / "out").read_text() == "A ***"
+
+
+def test_a_narrow_terminal_breaks_no_secret_in_two(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as file:
+        handler = ConsoleHandler(Console(file=Redacted(file), width=20, force_terminal=False))  # type: ignore[arg-type]
+        handler.emit(logging.LogRecord("x", logging.WARNING, "", 0, "password correct-horse", (), None))
+    assert (tmp_path / "out").read_text().split() == ["password", "***"]
 
 
 RECIPE = "name: flowers\nevaluation: {thresholds: {accuracy: 0.9}}\n"
