@@ -67,6 +67,16 @@ BUILT_IN_MODELS: tuple[BuiltInModel, ...] = get_args(BuiltInModel)
 # Networks that have a width.
 _WITH_ALPHA = ("mobilenet_v2", "ssd_mobilenet_v2")
 
+# The least height and width that each network takes, in pixels.
+SMALLEST_PX: dict[str, int] = {
+    "lenet": 16,
+    "cifar_resnet": 2,
+    "mobilenet_v2": 32,
+    "ssd_mobilenet_v2": 64,
+    "vgg16": 32,
+    **dict.fromkeys(EFFICIENTNETS, 32),
+}
+
 # What the published ImageNet weights of each model were trained on. Feeding them anything else trains
 # without an error and never gets good, so a recipe that does is refused.
 PRETRAINED_NORMALIZATION: dict[str, Normalization] = {
@@ -335,6 +345,26 @@ class ModelConfig(Settings):
                 f"knows none; got {', '.join(sorted(self.options))}"
             )
         return self
+
+
+def check_input(model: ModelConfig, height_px: int, width_px: int, channels: int) -> None:
+    """Refuse images that a built-in network cannot take.
+
+    Raises:
+        ValueError: It names the key of `transform`.
+    """
+    least = SMALLEST_PX.get(model.name, 1)
+    if min(height_px, width_px) < least:
+        key = "height_px" if height_px < least else "width_px"
+        raise ValueError(
+            f"transform.{key}: {model.name} needs images of at least {least} x {least} px, got {height_px} x "
+            f"{width_px}; raise transform.height_px and transform.width_px, or take another model.name"
+        )
+    if model.weights is not None and channels != 3 and model.builder is None:
+        raise ValueError(
+            f"transform.channels: the pretrained weights of {model.name} are for 3, got {channels}; gray "
+            "images become images of 3 channels too"
+        )
 
 
 class CropConfig(Settings):

@@ -276,6 +276,7 @@ def run(
     RECIPE is a built-in name (`mirante recipes`) or a YAML file. Nodes whose inputs did not change keep their
     results; a run that was killed goes on where it was.
     """
+    from components.models.published import check_download
     from pipeline.config import load_recipe
     from pipeline.data import check_config, check_effect
 
@@ -286,6 +287,8 @@ def run(
     check_config(loaded.data, loaded.task)
     check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
     root = Path(os.path.abspath(root or Path("runs") / loaded.name))
+    if not (root / "Trainer").exists():  # else there may be nothing to train, and no network needed
+        check_download(loaded.model, loaded.transform)
 
     from pipeline import run as runner
     from pipeline.console import make_console

@@ -24,6 +24,7 @@ from components.config import (
     TransformConfig,
     TunerConfig,
     WarmStartConfig,
+    check_input,
 )
 from components.errors import UsageError
 from components.hyperparameters import check_searched, put
@@ -79,6 +80,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
+        check_input(self.model, self.transform.height_px, self.transform.width_px, self.transform.channels)
         wanted = PRETRAINED_NORMALIZATION.get(self.model.name)
         if wanted == "none" and self.transform.normalization != "none":
             raise ValueError(

@@ -141,6 +141,11 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ("training.epochs=2.5", "training.epochs: input should be a valid integer"),
         ("training.seed=-1", "training.seed: input should be greater than or equal to 0, got -1"),
         ("training.label_smoothing=1", "training.label_smoothing: input should be less than 1, got 1"),
+        (
+            "transform.height_px=20",
+            "transform.height_px: mobilenet_v2 needs images of at least 32 x 32 px, got 20 x 224; raise "
+            "transform.height_px and transform.width_px, or take another model.name",
+        ),
         ("training.warmup_epochs=10", "training.warmup_epochs: must be less than epochs, got 10 and 10"),
         (
             "model.name=mobilenet_v3",

@@ -84,7 +84,7 @@ def test_statistics_follow_weights_that_begin_at_random() -> None:
 
 
 def test_an_image_that_is_too_small() -> None:
-    with pytest.raises(MiranteError, match="needs images of at least 64 px, got 63 x 96"):
+    with pytest.raises(MiranteError, match="needs images of at least 64 x 64 px, got 63 x 96"):
         network((63, 96, 3))
 
 

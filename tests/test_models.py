@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import PRETRAINED_NORMALIZATION, ModelConfig
+from components.config import BUILT_IN_MODELS, PRETRAINED_NORMALIZATION, SMALLEST_PX, ModelConfig
 from components.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
 from components.models.pretrained import pooled_backbone
@@ -27,6 +27,8 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "vgg16": ({}, (32, 32, 3)),
     "efficientnet_b0": ({}, (32, 32, 3)),
 }
+
+MODELS_PAGE = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 def build(
@@ -207,10 +209,24 @@ def test_the_seed_decides_the_weights() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-def test_lenet_says_that_the_image_is_too_small() -> None:
-    said = refusal((15, 28, 1), name="lenet")
-    assert said.startswith("model.name: lenet needs images of at least 16 px, got 15 x 28: raise transform.")
-    assert build("lenet", (16, 16, 1)).output_shape == (None, 10)
+@pytest.mark.parametrize("name", ["lenet", "cifar_resnet", "mobilenet_v2", "vgg16", "efficientnet_b0"])
+def test_the_least_size_is_known(name: str) -> None:
+    options, _ = NETWORKS[name]
+    least = SMALLEST_PX[name]
+    for channels in (1, 3):
+        assert build(name, (least, least, channels), **options).output_shape == (None, 10)
+    said = refusal((least + 1, least - 1, 3), name=name)
+    assert said == (
+        f"transform.width_px: {name} needs images of at least {least} x {least} px, got {least + 1} x "
+        f"{least - 1}; raise transform.height_px and transform.width_px, or take another model.name"
+    )
+    assert f"| `{name}` |" in MODELS_PAGE
+    row = MODELS_PAGE.partition(f"| `{name}` |")[2].partition("\n")[0]
+    assert row.split(" | ")[1].strip() == str(least)
+
+
+def test_every_network_has_a_least_size() -> None:
+    assert set(SMALLEST_PX) == set(BUILT_IN_MODELS)
 
 
 @pytest.mark.parametrize(
@@ -228,12 +244,6 @@ def test_logits_are_float32_in_mixed_precision(name: str, policy: str) -> None:
     # More digits than 16 bits hold.
     rounded = tf.cast(tf.cast(logits, policy.removeprefix("mixed_")), tf.float32)
     assert np.abs(logits - rounded).max() > 0
-
-
-def test_vgg16_says_that_the_image_is_too_small() -> None:
-    said = refusal((31, 32, 3), name="vgg16")
-    assert said.startswith("model.name: vgg16 cannot be built at (31, 32, 3): ")
-    assert "at least 32x32" in said
 
 
 # --- weights

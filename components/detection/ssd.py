@@ -21,7 +21,6 @@ import numpy as np
 from components.config import DetectionConfig, ModelConfig
 from components.detection.anchors import make_anchors, shapes
 from components.detection.losses import num_logits
-from components.errors import MiranteError
 from components.models import BACKBONE, CLASS_PREDICTOR, HEAD
 from components.models.batch_norm import BatchNormalization
 from components.models.mobilenet_v2 import width_of
@@ -33,7 +32,6 @@ MAPS = ("block_13_expand_relu", "out_relu")
 _EXTRA_FILTERS = (512, 256, 256, 128)
 # What each anchor says at the beginning: there is nothing here.
 _PRIOR = 0.01
-SMALLEST_PX = 64
 # Of batch norms' statistics. Keras' own, 0.99 and in MobileNetV2 0.999, take hundreds and thousands of steps
 # to follow the weights.
 _MOMENTUM = 0.9
@@ -47,14 +45,8 @@ def build(
     `logits` is `num_classes` with focal loss and one more, for background, with hard-negative mining.
 
     Raises:
-        MiranteError: The image is too small.
         UsageError: See `components.models.pretrained.application`.
     """
-    if min(input_shape[:2]) < SMALLEST_PX:
-        raise MiranteError(
-            f"model.name: {config.name} needs images of at least {SMALLEST_PX} px, got {input_shape[0]} x "
-            f"{input_shape[1]}: raise transform.height_px and transform.width_px"
-        )
     alpha = width_of(config)
     whole = application(keras.applications.MobileNetV2, config, input_shape, alpha=alpha)
     if config.weights is None:

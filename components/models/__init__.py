@@ -14,7 +14,8 @@ import importlib
 import re
 from typing import TYPE_CHECKING
 
-from components.config import EFFICIENTNETS, ModelConfig
+from components.config import EFFICIENTNETS, ModelConfig, check_input
+from components.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -34,11 +35,16 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
         num_classes: Length of the logits.
 
     Raises:
-        MiranteError: The weights cannot be had or do not fit, the input is too small for the network, or the
-            user's own function cannot be had or does not return a network.
+        UsageError: The images are too small for the network, or have other channels than its weights.
+        MiranteError: The weights cannot be had or do not fit, or the user's own function cannot be had or
+            does not return a network.
     """
     import keras
 
+    try:
+        check_input(config, *input_shape)
+    except ValueError as e:
+        raise UsageError(str(e)) from e
     module = importlib.import_module(_module_of(config))
     inputs = keras.Input(input_shape, name="image")
     outputs = inputs

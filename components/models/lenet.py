@@ -12,11 +12,8 @@ from __future__ import annotations
 import keras
 
 from components.config import ModelConfig
-from components.errors import MiranteError
 from components.models import BACKBONE, HEAD
 from components.models.batch_norm import BatchNormalization
-
-SMALLEST_PX = 16
 
 
 def _convolution(
@@ -48,11 +45,6 @@ def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
     """Backbone `[N, H, W, C]` to `[N, D]`, head `[N, D]` to logits; about 0.1 M parameters at 28 px."""
-    if min(input_shape[:2]) < SMALLEST_PX:
-        raise MiranteError(
-            f"model.name: lenet needs images of at least {SMALLEST_PX} px, got {input_shape[0]} x "
-            f"{input_shape[1]}: raise transform.height_px and transform.width_px"
-        )
     layers = keras.layers
     inputs = keras.Input(input_shape)
     x = inputs
