@@ -26,6 +26,7 @@ from PIL import Image
 from components.ingest import IngestOptions, ingest, run
 from components.ingest.example import serialize_example
 from components.ingest.tfrecord import frame
+from tests.fuzz.annotations import odd_features, odd_values
 from tests.fuzz.mutate import TOKENS, change, change_text
 from tests.test_ingest_sources import idx
 
@@ -235,6 +236,7 @@ _VOC = (
     b"<object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>6</ymax></bndbox>"
     b"<difficult>0</difficult></object></annotation>"
 )
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
 _MAP = b"item {\n  id: 1\n  name: 'cat'\n}\nitem {\n  id: 2\n  name: \"dog\"\n  display_name: 'Dog'\n}\n"
 _COCO = {
     "images": [{"id": n, "file_name": f"{n}.png", "width": 9, "height": 7} for n in (1, 2)],
@@ -249,10 +251,7 @@ _COCO = {
 
 def _records() -> bytes:
     common = {"image/encoded": PNG, "image/filename": b"1.png", "image/format": b"png"}
-    boxes = {
-        f"image/object/bbox/{side}": [0.1 + at / 10]
-        for at, side in enumerate(("xmin", "ymin", "xmax", "ymax"))
-    }
+    boxes = {f"image/object/bbox/{side}": [0.1 + at / 10] for at, side in enumerate(_SIDES)}
     return b"".join(
         frame(serialize_example({**common, **values}))
         for values in (
@@ -260,6 +259,22 @@ def _records() -> bytes:
             {**boxes, "image/object/class/text": [b"cat"], "image/object/class/label": [1]},
         )
     )
+
+
+def _box_records() -> bytes:
+    box = {f"image/object/bbox/{side}": [at] for side, at in zip(_SIDES, (0.1, 0.1, 0.5, 0.6), strict=True)}
+    flags = ("difficult", "truncated", "is_crowd", "group_of")
+    values = {
+        "image/encoded": PNG,
+        "image/filename": b"1.png",
+        "image/height": 7,
+        "image/width": 9,
+        **box,
+        "image/object/class/text": [b"cat"],
+        "image/object/class/label": [1],
+        **{f"image/object/{flag}": [0] for flag in flags},
+    }
+    return b"".join(frame(serialize_example(one)) for one in (values, {**values, "image/filename": b"2.png"}))
 
 
 def _framed(random: Random, files: Files) -> Files:
@@ -331,6 +346,23 @@ TARGETS: dict[str, Target] = {
         only("data.yaml", "labels/train/1.txt", text=True),
     ),
     "tfrecord": Target({"train.tfrecord": _records()}, of_source("tfrecord"), _framed),
+    "tfrecord boxes": Target({"train.tfrecord": _box_records()}, of_source("tfrecord"), odd_features),
+    "coco values": Target(
+        {"1.png": PNG, "2.png": image("PNG", "L"), "list.json": json.dumps(_COCO).encode()},
+        of_source("coco", "list.json"), odd_values,
+    ),
+    "csv headerless": Target(
+        {**_CLASSES, "3.png": PNG, "list.csv": b"3.png,1,1,5,5,cat\na/1.png,,,,,\nb/3.png,0,0,3,3,dog\n"},
+        of_source("csv", "list.csv"), only("list.csv", text=True),
+    ),
+    "yolo lists": Target(
+        {
+            "data.yaml": b"train: train.txt\nval: valid.txt\n", "train.txt": b"data/1.png\n",
+            "valid.txt": b"data/2.png\n", "classes.txt": b"cat\ndog\n", "data/1.png": PNG, "data/2.png": PNG,
+            "data/1.txt": b"0 0.5 0.5 0.4 0.4\n", "data/2.txt": b"1 0.1 0.1 0.4 0.1 0.4 0.4\n",
+        },
+        of_source("yolo"), only("data.yaml", "train.txt", "classes.txt", "data/2.txt", text=True),
+    ),
 }  # fmt: skip
 
 
