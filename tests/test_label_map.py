@@ -98,3 +98,42 @@ def test_it_is_of_no_use_without_boxes(tmp_path: Path) -> None:
         ingest("folder", root, tmp_path / "out", IngestOptions(workers=1, label_map=given))
     with pytest.raises(UsageError, match=r"label_map .*gone.pbtxt: no such file"):
         IngestOptions(label_map=tmp_path / "gone.pbtxt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"list of classes .*a.txt: it is empty. Expected the name of a class in each line"),
+        (b"cat\ndog\ncat\n", r"a.txt, line 3: 'cat' is in line 1 already"),
+        (b"cat\n\x00\x01\n", r"a.txt, line 2: the class name .* holds a control character"),
+        (b"\xff\xfec\x00a\x00", r"a.txt: cannot be read: not UTF-8"),
+        (b"x" * (17 << 20), r"a.txt: larger than 16 MiB, as no list of classes is"),
+    ],
+)
+def test_lists_of_classes_that_cannot_be_used(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_label_map(put(tmp_path, {"a.txt": content}) / "a.txt")
+
+
+def test_a_list_of_classes_is_a_label_map(tmp_path: Path) -> None:
+    file = put(tmp_path, {"a.txt": "\ufeffcat\n\n  caf\u00e9 \n"}) / "a.txt"
+    assert read_label_map(file).names == {1: "cat", 2: "caf\u00e9"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"\x00" * 100,
+        b"item { id: 1 name: 'a\\x' }",
+        b"item { id: 99999999999999999999 name: 'a' }",
+        b"item {" * 5000,
+        b"item { id: 1 name: '\\377' }",
+        b"item { id: -1 name: 'a' }",
+    ],
+)
+def test_damaged_maps_give_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UsageError, match=r"map.pbtxt") as raised:
+        read_label_map(put(tmp_path, {"map.pbtxt": content}) / "map.pbtxt")
+    assert "codec" not in str(raised.value)
+    assert "Expected items like" in str(raised.value)

@@ -95,7 +95,7 @@ class _List:
         file: Path,
         at: int,
     ) -> None:
-        self._gathered, self._categories = gathered, categories
+        self._context, self._gathered, self._categories = context, gathered, categories
         self._file, self._at = file, at
         self._names = Names(context, file)
         # Where it is the only one it tells the folder of its pictures, and nothing else.
@@ -108,8 +108,10 @@ class _List:
         In two passes, since annotations may stand before what they refer to.
         """
         lists = set()
+        images = 0
         for key, value in self._pairs():
             lists.add(key)
+            images += key == "images"
             if key == "categories":
                 where = f"{self._file}, category {_shown(value, 'name')}"
                 self._categories.add(_whole(value, "id", where), _name(value, where), where)
@@ -120,6 +122,7 @@ class _List:
                 f"{self._file}: no COCO annotations: expected lists images, annotations and categories, "
                 f"found {', '.join(sorted(lists)[:10]) or 'nothing'}."
             )
+        self._context.announce(images)
         for key, value in self._pairs():
             if key == "annotations":
                 yield from self._add_box(value, label_map)
@@ -155,6 +158,7 @@ class _List:
         where = f"{self._file.name}, annotation {_shown(value, 'id')}"
         key = self._key(_whole(value, "image_id", where))
         if self._gathered.told(key) is None:
+            self._context.announce(1)
             yield Reject(where, f"its image_id {brief(value['image_id'])} is none of the images")
             return
         name = self._categories.name(_whole(value, "category_id", where), where)
