@@ -184,9 +184,9 @@ def test_a_turned_square_does_not_tell() -> None:
 @pytest.mark.parametrize(
     ("sides", "beyond", "fits"),
     [
-        # On an image of 40 x 20; at most 2 % beyond is none.
-        ((30, 10, 40.5, 15), 0, {"swapped": 0}),
-        ((30, 10, 41, 15), 1, {"swapped": 0}),
+        # On an image of 40 x 20; two pixels beyond are none.
+        ((30, 10, 42, 15), 0, {"swapped": 0}),
+        ((30, 10, 42.5, 15), 1, {"swapped": 0}),
         # [20, 5, 30, 15] as corners, read as x, y, width, height.
         ((20, 5, 50, 20), 1, {"corners": 1, "swapped": 0}),
         # [30, 10, 10, 5] as lengths, read as corners.
@@ -201,6 +201,12 @@ def test_what_else_numbers_may_mean(
     placed = place(Annotation((Box("cat", *sides),)), (40, 20), 1)
     assert placed.beyond == beyond
     assert {name: placed.fits.get(name, 0) for name in fits} == fits
+
+
+def test_how_far_beyond_is_none_goes_with_the_image() -> None:
+    box = Annotation((Box("cat", 0, 0, 1015, 10),), None)
+    assert place(box, (1000, 1000), 1).beyond == 0
+    assert place(box, (990, 1000), 1).beyond == 1
 
 
 def test_counts_add_up() -> None:

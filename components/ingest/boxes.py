@@ -154,7 +154,7 @@ def place(annotation: Annotation, upright: Size, orientation: int) -> Placed:
     fits: Counter[str] = Counter()
     for number, box in enumerate(annotation.boxes, start=1):
         name = f"box {number} of {len(annotation.boxes)} ({box.label})"
-        if reaches_beyond(box.sides, (across, down)):
+        if reaches_beyond(box.sides, (across, down), size):
             beyond += 1
         fits.update(fitting(box.sides, (across, down), size))
         problem = _problem(box)

@@ -20,7 +20,7 @@ BOX_UNITS = ("pixels", SHARES)
 # shares.
 LARGEST_SHARE, LEAST_PIXELS = 1.02, 2.0
 # Boxes often end a pixel or two beyond the edge, and that means nothing.
-_TOLERANCE = 0.02
+_TOLERANCE, _TOLERANCE_PX = 0.02, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,15 +75,18 @@ READINGS: Mapping[str, Reading] = {
 }  # fmt: skip
 
 
-def reaches_beyond(sides: Sides, whole: Size) -> bool:
-    """Return whether a box reaches beyond the image by more than 2 % of the image's side.
+def reaches_beyond(sides: Sides, whole: Size, size_px: Size) -> bool:
+    """Return whether a box reaches beyond the image by more than 2 % of the image's side, and 2 pixels.
 
     Args:
         sides: The box, in the unit of `whole`.
-        whole: (width, height) of the image; (1, 1) for shares.
+        whole: (width, height) of the image in that unit; (1, 1) for shares.
+        size_px: The same in pixels.
     """
     xmin, ymin, xmax, ymax = sides
-    across, down = (side * _TOLERANCE for side in whole)
+    across, down = (
+        side * max(_TOLERANCE, _TOLERANCE_PX / px) for side, px in zip(whole, size_px, strict=True)
+    )
     return (
         min(xmin, xmax) < -across
         or min(ymin, ymax) < -down
@@ -102,5 +105,5 @@ def fitting(sides: Sides, whole: Size, size_px: Size) -> Iterator[str]:
     """
     for name, reading in READINGS.items():
         box = reading.sides(sides, size_px)
-        if box[0] < box[2] and box[1] < box[3] and not reaches_beyond(box, whole):
+        if box[0] < box[2] and box[1] < box[3] and not reaches_beyond(box, whole, size_px):
             yield name
