@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.component.experimental.annotations import (
     BeamComponentParameter,
     InputArtifact,
@@ -26,12 +26,15 @@ from tfx.utils import io_utils
 
 from components.detection.records import BoxFacts, Values, box_problem
 from components.detection.samples import MOST_IMAGES, picture_of, place_of
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, MiranteError
 from components.image_problems import Problem, image_problems
 from components.ingest.example import parse_example
+from components.records import files_in
 from schemas import features
 
 REPORT = "report.json"
+# TFX's name.
+STATISTICS_FILE = "FeatureStats.pb"
 PICTURE = "boxes.png"
 # Examples named per split; the count is always whole.
 MAX_NAMED = 10
@@ -49,7 +52,7 @@ def read_anomalies(folder: str) -> list[str]:
         if not split_folder.startswith("Split"):
             continue
         split = split_folder.removeprefix("SplitPair-").removeprefix("Split-").replace("_", " against ")
-        for path in fileio.glob(os.path.join(folder, split_folder, "*")):
+        for path in files_in(os.path.join(folder, split_folder)):
             anomalies = anomalies_pb2.Anomalies()
             with fileio.open(path, "rb") as file:
                 anomalies.ParseFromString(file.read())
@@ -166,6 +169,15 @@ def _read_json(path: str) -> Any:
         return json.loads(file.read())
 
 
+def _num_examples(statistics: standard_artifacts.ExampleStatistics, split: str) -> int:
+    """Return how many examples StatisticsGen has counted in a split."""
+    path = os.path.join(artifact_utils.get_split_uri([statistics], split), STATISTICS_FILE)
+    parsed = statistics_pb2.DatasetFeatureStatisticsList()
+    with fileio.open(path, "rb") as file:
+        parsed.ParseFromString(file.read())
+    return int(parsed.datasets[0].num_examples)
+
+
 def _worded(feature: str, split: str, bad: int, named: Sequence[Sequence[str]]) -> list[str]:
     """A line for each problem that is named, and one for the others."""
     lines = [f"{feature} in split {split}: {name}: {reason}" for name, reason in named]
@@ -179,9 +191,11 @@ def DataGate(  # noqa: N802 - components are named like classes
     examples: InputArtifact[standard_artifacts.Examples],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     drift: InputArtifact[standard_artifacts.ExampleAnomalies],
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
     blessing: OutputArtifact[simple_artifacts.Statistics],
     check_images: Parameter[int],
     task: Parameter[str] = features.CLASSIFICATION,
+    expected_records: Parameter[str] = "{}",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Raises DataRefusedError, naming feature, split and anomaly, or writes its report.
@@ -191,7 +205,9 @@ def DataGate(  # noqa: N802 - components are named like classes
     type is one of TFX's: no other can be compiled for Vertex AI.
 
     `anomalies` come from ExampleValidator, `drift` from DistributionValidator; `check_images` 0 skips the
-    decoding of every image. Boxes, where the `task` is detection, are always looked at.
+    decoding of every image. Boxes, where the `task` is detection, are always looked at. `expected_records` is
+    JSON of the records of each split that were ingested; StatisticsGen's `statistics`, and the records where
+    they are read, must be as many.
     """
     problems = read_anomalies(anomalies.uri)
     problems += [f"{line} (data.max_label_drift sets the bound)" for line in read_anomalies(drift.uri)]
@@ -230,15 +246,28 @@ def DataGate(  # noqa: N802 - components are named like classes
                         | "Choose" >> beam.CombineGlobally(_Chosen())
                         | "Draw" >> beam.Map(_write_picture, os.path.join(blessing.uri, PICTURE))
                     )
+    counted: list[tuple[str, str, int]] = []
     for split in splits:
         if check_images:
             images, bad, named = _read_json(os.path.join(results, split))
             report["images"][split] = images
             problems += _worded("image/encoded", split, bad, named)
+            counted.append((split, "ImportExampleGen", images))
+        counted.append((split, "StatisticsGen", _num_examples(statistics, split)))
         if has_boxes:
             found = _read_json(os.path.join(results, f"{split}-boxes"))
             report["boxes"][split] = found["facts"]
             problems += _worded("image/object", split, found["bad"], found["named"])
+    expected = json.loads(expected_records)
+    missed = [one for one in counted if one[0] in expected and one[2] != expected[one[0]]]
+    if missed:
+        raise MiranteError(
+            "; ".join(
+                f"split {split}: expected {expected[split]:,} records, as ingested, got {count:,} from {node}"
+                for split, node, count in missed
+            )
+            + "; records were lost or added between the nodes: run again with --no-cache"
+        )
     if problems:
         found = "\n".join(f"  - {line}" for line in problems)
         raise DataRefusedError(

@@ -24,7 +24,7 @@ from tfx.utils import io_utils, path_utils
 
 from components import infra_probe
 from components.errors import DataRefusedError, MiranteError
-from components.records import record_dataset
+from components.records import files_in, record_dataset
 from schemas import features
 
 REPORT = "report.json"
@@ -36,7 +36,7 @@ _START_SECS = 1800
 
 def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) -> None:
     folder = artifact_utils.get_split_uri([examples], features.TEST)
-    dataset = record_dataset(tf.io.gfile.glob(io_utils.all_files_pattern(folder)))
+    dataset = record_dataset(files_in(folder))
     records = [record.numpy() for record in dataset.take(count)]
     if not records:
         raise DataRefusedError("the test split has no examples to send to the model")

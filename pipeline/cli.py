@@ -262,6 +262,7 @@ def ingest(
 @click.option(
     "--gpu", "num_gpus", type=click.IntRange(1, 1024), metavar="N", help="Same as --set training.num_gpus=N."
 )
+@click.option("--no-cache", is_flag=True, help="Execute every node. Same as --set use_cache=false.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def run(
     recipe: str,
@@ -269,6 +270,7 @@ def run(
     root: Path | None,
     overrides: tuple[str, ...],
     num_gpus: int | None,
+    no_cache: bool,
     as_json: bool,
 ) -> int:
     """Run a recipe: ingest, validate, train, evaluate, push.
@@ -280,6 +282,8 @@ def run(
     from pipeline.config import load_recipe
     from pipeline.data import check_config, check_effect
 
+    if no_cache:
+        overrides = (*overrides, "use_cache=false")
     if num_gpus:
         overrides = (*overrides, f"training.num_gpus={num_gpus}")
     loaded = load_recipe(recipe, overrides, data_path)

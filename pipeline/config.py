@@ -57,6 +57,7 @@ class Recipe(Settings):
     )
     evaluation: EvaluationConfig
     infra_validation: InfraValidationConfig = InfraValidationConfig()
+    use_cache: bool = Field(True, description="whether nodes keep equal results; false: every node executes")
     push: PushConfig = PushConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     vertex: VertexConfig | None = Field(None, description="for `mirante compile --target vertex`")

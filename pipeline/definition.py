@@ -5,6 +5,7 @@ Runners decide where the nodes run; nothing here does.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable
@@ -121,6 +122,8 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         anomalies=example_validator.outputs["anomalies"],
         drift=distribution_validator.outputs["anomalies"],
+        statistics=statistics_gen.outputs["statistics"],
+        expected_records=json.dumps(examples.records, sort_keys=True),
         check_images=int(recipe.data.check_images),
         task=examples.task,
     )
@@ -286,7 +289,7 @@ def create_pipeline(
         pipeline_name=recipe.name.replace("_", "-") if vertex else recipe.name,
         pipeline_root=root,
         components=components,
-        enable_cache=True,
+        enable_cache=recipe.use_cache,
         beam_pipeline_args=list(BEAM_PIPELINE_ARGS),
     )
 

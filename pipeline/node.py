@@ -139,19 +139,20 @@ class NodeRunner:
                 for execution in (store.get_executions() if only is None else self._executions(store, only))
                 if execution.last_known_state in _UNFINISHED
             ]
-            patterns = (
-                [] if only is not None else [".system/driver_execution/*", ".system/stateful_working_dir/*"]
-            )
-            for execution in killed:
-                patterns += [f"*/{execution.id}", f".system/*/{execution.id}"]
             # The files first: whoever is killed here finds the executions again.
             for node_id in self._nodes if only is None else only:
-                for pattern in patterns:
-                    for path in fileio.glob(os.path.join(self._root, node_id, pattern)):
-                        fileio.rmtree(path)
-                for key in self._nodes[node_id].outputs.outputs:
-                    for execution in killed:
-                        self._files.remove(os.path.join(self._root, node_id, key, str(execution.id)))
+                node = os.path.join(self._root, node_id)
+                system = os.path.join(node, ".system")
+                places = [os.path.join(node, key) for key in self._nodes[node_id].outputs.outputs]
+                left = [os.path.join(system, kind) for kind in _listed(system)]
+                for execution in killed:
+                    for place in (*places, *left):
+                        _remove(os.path.join(place, str(execution.id)))
+                    for place in places:
+                        self._files.remove(os.path.join(place, str(execution.id)))
+                for kind in ("driver_execution", "stateful_working_dir") if only is None else ():
+                    for name in _listed(os.path.join(system, kind)):
+                        _remove(os.path.join(system, kind, name))
             for execution in killed:
                 execution.last_known_state = metadata_store_pb2.Execution.FAILED
             if killed:
@@ -173,6 +174,8 @@ class NodeRunner:
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
         """Runs a node whose upstream nodes have run. Never raises for what the node does.
+
+        Where the pipeline was compiled without a cache, every node executes.
 
         Args:
             node_id: The node.
@@ -208,7 +211,7 @@ class NodeRunner:
         # equal data and settings give an equal model.
         random.seed(_BEAM_SEED)
         node = self._nodes[node_id]
-        node.execution_options.caching_options.enable_cache = use_cache
+        node.execution_options.caching_options.enable_cache &= use_cache
         try:
             self._files.before(node_id)
             node_launcher = _Launcher(
@@ -263,6 +266,16 @@ class NodeRunner:
         return {key: artifact.id for key, artifact in _outputs(store, max(former)).items()} == {
             key: artifact.id for key, artifact in _outputs(store, execution.id).items()
         }
+
+
+def _listed(folder: str) -> list[str]:
+    """Return what is in a folder; nothing where there is none. A path is never taken for a pattern."""
+    return [name.rstrip("/") for name in fileio.listdir(folder)] if fileio.isdir(folder) else []
+
+
+def _remove(path: str) -> None:
+    if fileio.isdir(path):
+        fileio.rmtree(path)
 
 
 def _node_context(node: Any) -> str:

@@ -34,7 +34,7 @@ _UPSTREAM = {
     "StatisticsGen": ("ImportExampleGen", "ImportSchemaGen"),
     "DistributionValidator": ("StatisticsGen",),
     "ExampleValidator": ("ImportSchemaGen", "StatisticsGen"),
-    "DataGate": ("ImportExampleGen", "DistributionValidator", "ExampleValidator"),
+    "DataGate": ("ImportExampleGen", "StatisticsGen", "DistributionValidator", "ExampleValidator"),
     "Transform": ("ImportExampleGen", "ImportSchemaGen", "DataGate"),
     "BaseModelResolver": ("ImportExampleGen", "ImportSchemaGen", "Transform"),
     "Tuner": ("ImportExampleGen", "ImportSchemaGen", "Transform", "BaseModelResolver"),

@@ -32,7 +32,9 @@ from pipeline.execution import RunResult, format_baseline, prepare_data, run_nod
 from pipeline.imports import without_collector
 from pipeline.metadata_copy import keep_copy, repair_store
 from pipeline.metadata_store import sqlite_store
+from pipeline.moved_root import follow_move
 from pipeline.nodes import node_ids
+from pipeline.plain_paths import plain_path
 from pipeline.recipe_yaml import write_yaml
 from schemas.curated import write_schema
 
@@ -146,19 +148,25 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     pushed_to = recipe.push_destination(str(root))
-    with quiet_libraries(log, console), _temporary_files_below(root):
+    plain_root = plain_path(root)
+    if moved := follow_move(plain_root):
+        console.print(f"  warning     {moved}", soft_wrap=True, markup=False)
+    with quiet_libraries(log, console), _temporary_files_below(plain_root):
         check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
         result.span = examples.span.number if examples.span else None
         console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
-        schema_file = write_schema(examples.class_names, root / "schema", examples.task)
+        schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
         with console.status("loading TFX"), without_collector():
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
             from pipeline.definition import compile_pipeline
             from pipeline.node import NodeRunner
 
-        intermediate = compile_pipeline(recipe, examples, str(schema_file), str(root))
-        nodes = NodeRunner(intermediate, sqlite_store(root), result.run_id)
+        # Models are pushed to where the user sees them.
+        recipe = recipe.model_copy(update={"push": recipe.push.model_copy(update={"destination": pushed_to})})
+        read = dataclasses.replace(examples, folder=plain_path(examples.folder))
+        intermediate = compile_pipeline(recipe, read, str(schema_file), str(plain_root))
+        nodes = NodeRunner(intermediate, sqlite_store(plain_root), result.run_id)
         nodes.clear_unfinished()
         refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
         result.sample_image = data.write_sample(examples, root)

@@ -29,6 +29,7 @@ from pipeline.imports import without_collector
 from pipeline.interrupts import interruptible
 from pipeline.kubeflow_config import INGEST, MetadataConfig
 from pipeline.mirror import Mirror
+from pipeline.plain_paths import is_plain
 from pipeline.root_lease import RootLease
 from schemas import features
 
@@ -143,6 +144,12 @@ def ingest(
         examples = prepare_data(resolved, Path(root), console)
         if examples.folder == ingested:
             leave_ingested(mirror, ingested, Path(root))
+        for key, path in (("pipeline_root", root), ("data_root", str(examples.folder))):
+            if not is_plain(path):
+                raise UsageError(
+                    f"{key}: {path}: expected a path without *, ?, [, ] and \\, which TFX reads as patterns; "
+                    "rename the folder"
+                )
         schema_file = write_schema(examples.class_names, Path(root) / "schema", examples.task)
         mirror.send(str(schema_file))
         console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from components.detection.samples import MOST_IMAGES, picture_of, place_of
-from components.errors import DataRefusedError
+from components.errors import DataRefusedError, MiranteError
 from components.image_problems import image_problem, image_problems
 from components.ingest.tfrecord import frame
 from pipeline.config import load_recipe
@@ -36,20 +36,36 @@ def turned_jpeg() -> bytes:
     return encode(noise(0, 8, 8), "JPEG", exif=exif)
 
 
-def run_to_gate(folder: Path, root: Path, task: str = "classification") -> Any:
+def run_to_gate(
+    folder: Path, root: Path, task: str = "classification", counts: dict[str, int] | None = None
+) -> Any:
     """Runs the nodes up to DataGate over `folder` and returns DataGate's result."""
     from pipeline.node import FAILED
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
     class_names = boxes.CLASSES if task == "detection" else records.CLASSES
     schema_file = write_schema(class_names, root / "schema", task)
-    examples = Examples(folder, patterns, class_names, task=task)
+    examples = Examples(folder, patterns, class_names, task=task, records=counts or {})
     runner = node_runner(load_recipe("digits"), examples, schema_file, root)
     for node_id in UP_TO_GATE:
         result = runner.run(node_id)
         if node_id != "DataGate":
             assert result.status != FAILED, (node_id, result.error)
     return result
+
+
+def test_records_that_were_lost_are_noticed(tmp_path: Path) -> None:
+    splits = {"train": (60, 0), "eval": (30, 100), "test": (30, 200)}
+    shards = {split: records.balanced(count, first) for split, (count, first) in splits.items()}
+    folder = records.write_shards(tmp_path / "data", shards)
+    result = run_to_gate(folder, tmp_path / "root", counts={"train": 60, "eval": 31, "test": 30})
+    assert isinstance(result.error, MiranteError)
+    assert str(result.error).startswith(
+        "split eval: expected 31 records, as ingested, got 30 from ImportExampleGen; "
+        "split eval: expected 31 records, as ingested, got 30 from StatisticsGen; records were lost"
+    )
+    whole = run_to_gate(folder, tmp_path / "root", counts={"train": 60, "eval": 30, "test": 30})
+    assert whole.error is None
 
 
 def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import load_recipe
 from pipeline.data import Examples
+from pipeline.metadata_store import METADATA_FILE
+from pipeline.moved_root import BEFORE_MOVE_FILE, follow_move
 from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner
@@ -21,8 +23,6 @@ RUNNING, FAILED, COMPLETE, CACHED = (
 
 
 def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
-    from pipeline.metadata_store import METADATA_FILE
-
     examples = Examples(
         tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
     )
@@ -116,3 +116,62 @@ def test_outputs_that_an_older_release_doubled_are_made_anew(tmp_path: Path) -> 
     assert again.run("ImportSchemaGen").status == "completed"
     third = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "third")
     assert third.run("ImportSchemaGen").status == "cached"
+
+
+def test_a_root_like_a_pattern_leaves_its_neighbours_alone(tmp_path: Path) -> None:
+    root, neighbour = tmp_path / "run[1]", tmp_path / "run1"
+    root.mkdir()
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, root / "schema")
+    runner = node_runner(load_recipe("digits"), examples, schema_file, root, "first")
+    assert runner.run("ImportSchemaGen").status == "completed"
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(root / METADATA_FILE)
+    store = MetadataStore(config)
+    (done,) = store.get_executions()
+    (killed_id,) = store.put_executions(
+        [metadata_store_pb2.Execution(type_id=done.type_id, last_known_state=RUNNING)]
+    )
+    for folder in (root, neighbour):
+        (folder / "ImportSchemaGen" / "schema" / str(killed_id)).mkdir(parents=True)
+        (folder / "ImportSchemaGen" / ".system" / "stateful_working_dir" / "a").mkdir(parents=True)
+    runner.clear_unfinished()
+    assert not (root / "ImportSchemaGen" / "schema" / str(killed_id)).exists()
+    assert (neighbour / "ImportSchemaGen" / "schema" / str(killed_id)).exists()
+    assert (neighbour / "ImportSchemaGen" / ".system" / "stateful_working_dir" / "a").exists()
+
+
+def test_without_the_cache_every_node_executes(tmp_path: Path) -> None:
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    for number, (overrides, status) in enumerate(
+        [((), "completed"), ((), "cached"), (("use_cache=false",), "completed"), ((), "cached")]
+    ):
+        recipe = load_recipe("digits", overrides)
+        runner = node_runner(recipe, examples, schema_file, tmp_path, str(number))
+        assert runner.run("ImportSchemaGen").status == status
+
+
+def test_a_moved_root_keeps_what_it_knows(tmp_path: Path) -> None:
+    former, root = tmp_path / "former", tmp_path / "now[2]"
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, former / "schema")
+    node_runner(load_recipe("digits"), examples, schema_file, former, "first").run("ImportSchemaGen")
+    assert follow_move(former) is None
+    former.rename(root)
+    assert (follow_move(root) or "").startswith(f"this root was at {former}: ")
+    assert follow_move(root) is None
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(root / METADATA_FILE)
+    (schema,) = MetadataStore(config).get_artifacts()
+    assert Path(schema.uri).parent == root / "ImportSchemaGen" / "schema"
+    assert Path(schema.uri).is_dir()
+    config.sqlite.filename_uri = str(root / BEFORE_MOVE_FILE)
+    (schema,) = MetadataStore(config).get_artifacts()
+    assert Path(schema.uri).parent == former / "ImportSchemaGen" / "schema"

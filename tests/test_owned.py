@@ -160,3 +160,28 @@ def test_an_image_of_the_same_name_stays(tmp_path: Path) -> None:
     (tmp_path / "sample.png").write_bytes(b"older")
     note(tmp_path, sample_sha256=hashlib.sha256(b"older").hexdigest())
     assert write_sample(examples, tmp_path) == str(tmp_path / "sample.png")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_found_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
+    from components.records import files_in
+
+    folder = tmp_path / name
+    for other in (folder, tmp_path / "run1"):
+        (other / "below").mkdir(parents=True)
+        (other / "b").touch()
+        (other / "a").touch()
+    assert files_in(str(folder)) == [f"{folder}/a", f"{folder}/b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_finished_checkpoints_are_removed_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
+    from components.trainer.checkpoints import Checkpoints
+
+    for folder in (tmp_path / name, tmp_path / "run1"):
+        folder.mkdir()
+        for file in ("ckpt-1.index", "ckpt-1.data-00000-of-00001", "mine"):
+            (folder / file).touch()
+    Checkpoints(str(tmp_path / name), keep=1).finish()
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["mine"]
+    assert len(list((tmp_path / "run1").iterdir())) == 3

@@ -24,7 +24,7 @@ from components.detection import stored
 from components.detection.coco_eval import Detections
 from components.detection.report import write_report
 from components.detection.tfma_metric import DETECTIONS, ground_truth
-from components.records import record_dataset
+from components.records import files_in, record_dataset
 from schemas import features
 
 REPORT_FOLDER = "detection"
@@ -45,7 +45,7 @@ class ReportingExecutor(executor.Executor):
             file
             for split in splits
             for folder in artifact_utils.get_split_uris(examples, split)
-            for file in tf.io.gfile.glob(io_utils.all_files_pattern(folder))
+            for file in files_in(folder)
         ]
         found = judged(evaluation)
         if found is None:

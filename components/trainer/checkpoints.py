@@ -107,7 +107,7 @@ class Checkpoints:
         if not self._is_chief:
             return
         latest = tf.train.latest_checkpoint(self.folder)
-        for name in tf.io.gfile.glob(os.path.join(self.folder, "ckpt-*")):
+        for name in _starting(self.folder, "ckpt-"):
             if latest is None or not os.path.basename(name).startswith(f"{os.path.basename(latest)}."):
                 _remove(name)
         best = os.path.join(self.folder, "best")
@@ -164,8 +164,8 @@ class Saver:
             self._manager.save(number)
         except BaseException:
             # A full disk, or an interrupt: half a checkpoint only takes room. The former one is whole.
-            for rest in (".*", "_temp*"):
-                for name in tf.io.gfile.glob(os.path.join(self._manager.directory, f"ckpt-{number}{rest}")):
+            for rest in (".", "_temp"):
+                for name in _starting(self._manager.directory, f"ckpt-{number}{rest}"):
                     _remove(name)
             raise
 
@@ -174,6 +174,12 @@ class Saver:
         latest = tf.train.latest_checkpoint(self._folder)
         self._checkpoint.restore(latest).assert_consumed()
         return self._state.values
+
+
+def _starting(folder: str, start: str) -> list[str]:
+    """Return the paths in a folder whose names start so; the folder's own is not taken for a pattern."""
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    return [os.path.join(folder, name.rstrip("/")) for name in names if name.startswith(start)]
 
 
 def _is_marked(parent: str, name: str) -> bool:
