@@ -96,6 +96,12 @@ def test_it_is_of_no_use_without_boxes(tmp_path: Path) -> None:
     root = put(tmp_path / "in", {"cats/1.png": picture()})
     with pytest.raises(UsageError, match=r"it numbers the classes of boxes, and .* has one class an image"):
         ingest("folder", root, tmp_path / "out", IngestOptions(workers=1, label_map=given))
+    with pytest.raises(
+        UsageError, match=r"box_units pixels: it says what boxes count in, and .* has one cla"
+    ):
+        ingest("folder", root, tmp_path / "out", IngestOptions(workers=1, box_units="pixels"))
+    with pytest.raises(UsageError, match=r"box_units must be one of pixels, shares, got 'inches'"):
+        IngestOptions(box_units="inches")
     with pytest.raises(UsageError, match=r"label_map .*gone.pbtxt: no such file"):
         IngestOptions(label_map=tmp_path / "gone.pbtxt")
 

@@ -140,14 +140,19 @@ class Refusals:
                 "right folder?"
             )
 
-    def label_map_without_boxes(self, index: Index) -> None:
-        """Raises UsageError for a label map that was given for pictures with one class each."""
+    def options_without_boxes(self, index: Index) -> None:
+        """Raises UsageError for an option about boxes that was given for images with one class each."""
         (found,) = index.db.execute("SELECT count(*) FROM items").fetchone()
-        if self.options.label_map is not None and found and index.task() != features.DETECTION:
-            raise UsageError(
-                f"label_map {self.options.label_map}: it numbers the classes of boxes, and {self.input} has "
-                "one class an image: leave it out."
-            )
+        if not found or index.task() == features.DETECTION:
+            return
+        for name, value, what in (
+            ("label_map", self.options.label_map, "it numbers the classes of boxes"),
+            ("box_units", self.options.box_units, "it says what boxes count in"),
+        ):
+            if value is not None:
+                raise UsageError(
+                    f"{name} {value}: {what}, and {self.input} has one class an image: leave it out."
+                )
 
     def _refused(
         self, index: Index, what: str, reasons: Sequence[tuple[str, str]], way_out: str

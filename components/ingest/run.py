@@ -236,7 +236,7 @@ class _Run:
         index.check_counts(self._listed)
         self.progress("find", found, found)
         self._refusals.wrong_units(index)
-        self._refusals.label_map_without_boxes(index)
+        self._refusals.options_without_boxes(index)
 
     def _root(self) -> Path | None:
         """The folder that is read, None for an archive and for a source that brings its own data."""
