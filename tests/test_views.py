@@ -443,15 +443,15 @@ def test_the_baseline_is_named_or_missing(tmp_path: Path) -> None:
 # --- evaluation
 
 
-def write_evaluation(folder: Path, *, blessed: bool = True) -> dict[str, Output]:
+def write_evaluation(folder: Path, *, blessed: bool = True, accuracy: float = 0.75) -> dict[str, Output]:
     """As TFMA leaves it: two classes, six images right, one dog taken for a cat, one cat for a dog."""
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
 
     metrics = metrics_for_slice_pb2.MetricsForSlice(slice_key={})
-    for model, accuracy in (("candidate", 0.75), ("baseline", 0.5)):
+    for model, value in (("candidate", accuracy), ("baseline", 0.5)):
         item = metrics.metric_keys_and_values.add()
         item.key.name, item.key.model_name = "accuracy", model
-        item.value.double_value.value = accuracy
+        item.value.double_value.value = value
     # Of the candidate, and not shown among the metrics; the others only in words.
     for name, value in (("example_count", 8.0), ("beats_trivial", 0.5)):
         item = metrics.metric_keys_and_values.add()
@@ -523,6 +523,13 @@ def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) 
 def test_a_model_that_is_not_blessed_is_told_why(tmp_path: Path) -> None:
     page = view("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation", blessed=False))
     assert "not blessed accuracy is 0.7500, must be at least 0.9" in text_of(page)
+
+
+def test_a_value_is_shown_with_the_digits_that_tell_it_from_its_bound(tmp_path: Path) -> None:
+    outputs = write_evaluation(tmp_path / "evaluation", accuracy=0.89996)
+    assert "accuracy 0.89996 at least 0.9 0.5000 +0.4000" in text_of(
+        view("Evaluator", ("cat", "dog"), **outputs)
+    )
 
 
 def test_with_many_classes_the_most_frequent_confusions_stand_for_the_table(tmp_path: Path) -> None:

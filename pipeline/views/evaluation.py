@@ -44,7 +44,8 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         bounds = _bounds(folder)
         rows: list[list[Cell]] = []
         for name, value in found.metrics.items():
-            row: list[Cell] = [name, Measure(value), bounds.get(name, "")]
+            words, limits = bounds.get(name, ("", []))
+            row: list[Cell] = [name, _beside(value, limits), words]
             if name in found.baseline:
                 baseline = found.baseline[name]
                 row += [Measure(baseline), f"{value - baseline:+.4f}"]
@@ -72,31 +73,44 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         _show_classes(page, found.per_class, plots, class_names)
 
 
-def _bounds(folder: str) -> dict[str, str]:
-    """What every metric was held against, from the configuration that TFMA keeps."""
+def _beside(value: float, limits: Sequence[float]) -> Cell:
+    """A value with as many digits as it takes to be on its side of its bounds."""
+    from components.gate import distinct
+
+    longest = max((distinct(value, limit) for limit in limits), key=len, default="")
+    return longest if len(longest) > len(f"{value:.4f}") else Measure(value)
+
+
+def _bounds(folder: str) -> dict[str, tuple[str, list[float]]]:
+    """What every metric was held against, from the configuration that TFMA keeps: in words, and values."""
     path = os.path.join(folder, "eval_config.json")
     if not files.exists(path):
         return {}
-    words: dict[str, str] = {}
+    found: dict[str, tuple[str, list[float]]] = {}
     for specs in json.loads(files.read_text(path))["evalConfig"]["metricsSpecs"]:
         for metric in specs["metrics"]:
-            if held := _bound(metric.get("perSliceThresholds", [])):
-                words[json.loads(metric["config"])["name"]] = held
+            if held := metric.get("perSliceThresholds"):
+                found[json.loads(metric["config"])["name"]] = _bound(held)
         # Of a metric that gives many values they stand beside it.
         for name, thresholds in specs.get("perSliceThresholds", {}).items():
-            words[name] = _bound(thresholds["thresholds"])
-    return words
+            found[name] = _bound(thresholds["thresholds"])
+    return found
 
 
-def _bound(thresholds: Sequence[Mapping[str, Any]]) -> str:
-    parts = []
+def _bound(thresholds: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
+    from components.gate import shortest
+
+    parts, limits = [], []
     for threshold in (item["threshold"] for item in thresholds):
         value = threshold.get("valueThreshold", {})
-        parts += [f"at least {value['lowerBound']:g}"] if "lowerBound" in value else []
-        parts += [f"at most {value['upperBound']:g}"] if "upperBound" in value else []
+        for key, words in (("lowerBound", "at least"), ("upperBound", "at most")):
+            if key in value:
+                parts.append(f"{words} {shortest(value[key])}")
+                limits.append(float(value[key]))
         if "changeThreshold" in threshold:
-            parts.append(f"change {threshold['changeThreshold'].get('absolute', 0):+g} at worst")
-    return ", ".join(parts)
+            allowed = threshold["changeThreshold"].get("absolute", 0.0)
+            parts.append(f"change {'+' if allowed > 0 else ''}{shortest(allowed)} at worst")
+    return ", ".join(parts), limits
 
 
 def _name(class_names: Sequence[str], index: int) -> str:
