@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from components.config import ModelConfig
 from components.errors import MiranteError
@@ -50,6 +51,11 @@ def application(
                 f"{input_shape[0]} x {input_shape[1]} x {input_shape[2]}: {e}"
             ) from e
         raise MiranteError(f"model.name: {config.name} cannot be built at {input_shape}: {e}") from e
+    if weights is not None and not all(np.isfinite(value).all() for value in backbone.get_weights()):
+        raise MiranteError(
+            f"model.weights: {weights} holds values that are no numbers (NaN or infinite), so it is damaged: "
+            "download it again"
+        )
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone.layers):
         backbone = fused(backbone)
     return backbone

@@ -6,9 +6,13 @@ Imports no Keras: a wrong file is refused before anything is done for the run.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from components.config import EFFICIENTNETS, ModelConfig
 from components.errors import UsageError
+
+if TYPE_CHECKING:
+    import h5py
 
 # Filters of the last projection, `block_16_project`: 320 x alpha rounded to a multiple of 8, which tells the
 # published widths apart.
@@ -33,6 +37,8 @@ _OWN_LAYER: dict[str, str] = {
 }
 _MOBILENETS = ("mobilenet_v2", "ssd_mobilenet_v2")
 _FOREIGN_LAYER = "block5_conv4"
+# Deflate packs no more into a byte.
+_LARGEST_RATIO = 1032
 _TOP_LAYERS = ("predictions", "Logits", "fc1", "fc2")
 
 
@@ -116,22 +122,50 @@ def _efficientnet_of(shapes: dict[str, list[tuple[int, ...]]]) -> str:
 
 
 def _shapes_by_layer(weights_file: str) -> dict[str, list[tuple[int, ...]]]:
-    """The shapes of all tensors below each group of the file, by the group's own name."""
+    """Return the shapes of all tensors below each group of the file, by the group's own name."""
     import h5py
 
     shapes: dict[str, list[tuple[int, ...]]] = {}
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            for group in set(name.split("/")[:-1]):
-                shapes.setdefault(group, []).append(tuple(item.shape))
-
     try:
         with h5py.File(weights_file) as file:
-            file.visititems(visit)
-    except OSError as e:
+            for name, shape in dataset_shapes(file).items():
+                for group in set(name.split("/")[:-1]):
+                    shapes.setdefault(group, []).append(shape)
+    # A damaged file makes h5py raise nearly anything.
+    except Exception as e:
         raise UsageError(
-            f"model.weights: {weights_file} cannot be read as an HDF5 file: {e}. Give a Keras .h5 file; "
-            "download it again if it should be one"
+            f"model.weights: {weights_file} cannot be read as an HDF5 file: {_first_line(e)}. Give a Keras "
+            ".h5 file; download it again if it should be one"
         ) from e
     return shapes
+
+
+def dataset_shapes(file: h5py.Group) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a file's arrays of numbers by their paths; no value is read.
+
+    Raises:
+        ValueError: An array cannot be read, or claims more than the file holds.
+        Exception: What h5py raises for a damaged file.
+    """
+    import h5py
+
+    file_bytes = os.path.getsize(file.file.filename)
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: object) -> None:
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub" or item.shape is None:
+            return
+        if item.is_virtual or item.external:
+            raise ValueError(f"{name} lies in another file")
+        stored = min(item.id.get_storage_size(), file_bytes)
+        if item.nbytes > stored * (_LARGEST_RATIO if item.chunks else 1):
+            raise ValueError(f"{name} is of shape {tuple(item.shape)}, and the file is too small to hold it")
+        shapes[name] = tuple(int(size) for size in item.shape)
+
+    file.visititems(visit)
+    return shapes
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -11,13 +11,14 @@ the keys `weights/<path>/.ATTRIBUTES/VARIABLE_VALUE`, in which "/" is written as
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import h5py
@@ -26,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import MiranteError, UsageError
+from components.models.weights_file import dataset_shapes
 from components.serving_folder import version_number
 from components.trainer.checkpoints import by_path
 from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
@@ -37,6 +39,8 @@ _HDF5 = (".h5", ".hdf5")
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OURS = "weights/"
 _WEIGHTS_IN_KERAS = "model.weights.h5"
+# More than a small network's names take.
+_SPARE_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +86,8 @@ def locate(path: str) -> str:
     for folder in (path, *(os.path.join(path, name) for name in (*versions[-1:], "Format-Serving"))):
         if tf.io.gfile.exists(os.path.join(folder, "saved_model.pb")):
             return os.path.join(folder, "variables", "variables")
-    latest = tf.train.latest_checkpoint(path)
+    with _named(path):
+        latest = tf.train.latest_checkpoint(path)
     if latest is None:
         raise UsageError(
             f"{_KEY}: there are no weights in {path}: neither saved_model.pb, nor folders of versions with "
@@ -121,26 +126,73 @@ def open_source(path: str, model: keras.Model) -> Source:
         MiranteError: It is broken.
     """
     found = locate(path)
+    with _named(found):
+        if found.endswith((".keras", *_HDF5)):
+            source = _hdf5(found, model)
+        else:
+            source = _checkpoint(found)
+    return dataclasses.replace(source, read=lambda name: _checked(source, name))
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Give every error of reading a damaged file the file's name."""
     try:
-        if not found.endswith((".keras", *_HDF5)):
-            return _checkpoint(found)
-        with tempfile.TemporaryDirectory() as folder:
-            local = os.path.join(folder, os.path.basename(found))
-            # Keras and HDF5 read local files alone.
-            tf.io.gfile.copy(found, local)
-            if found.endswith(".keras"):
-                # Loading the model would run what is in it, and give its variables other paths.
-                with zipfile.ZipFile(local) as archive:
-                    local = archive.extract(_WEIGHTS_IN_KERAS, folder)
-            with h5py.File(local) as file:
-                named = "layer_names" in file.attrs or "model_weights" in file
-                values = _named_hdf5(file) if named else _numbered_hdf5(file, model, folder)
-            return Source.of(found, values)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, tf.errors.OpError) as e:
+        yield
+    except MiranteError:
+        raise
+    # h5py, zipfile and TensorFlow raise nearly anything.
+    except Exception as e:
         raise MiranteError(
-            f"{_KEY}: {found} cannot be read: {str(e).strip()[:500]}. Is it whole? Copy it again, or give "
-            f"{_KINDS}"
+            f"{_KEY}: {path} cannot be read: {str(e).strip()[:500] or type(e).__name__}. Is it whole? Copy "
+            f"it again, or give {_KINDS}"
         ) from e
+
+
+def _checked(source: Source, name: str) -> np.ndarray[Any, Any]:
+    """Return a value that is of its shape, and a number everywhere."""
+    with _named(source.path):
+        value = np.asarray(source.read(name))
+        if value.shape != source.shapes[name]:
+            raise ValueError(f"{name} is of shape {value.shape}, not {source.shapes[name]}")
+        # bfloat16 is of no kind that NumPy knows.
+        if value.dtype.kind not in "fiubV" or not np.isfinite(value.astype(np.float32)).all():
+            raise ValueError(f"{name} holds values that are no numbers")
+        return value
+
+
+def _hdf5(path: str, model: keras.Model) -> Source:
+    """Of a file of Keras'; what is asked for alone is read."""
+    folder = tempfile.TemporaryDirectory()
+    # Its object, which `read` keeps, removes it when nobody reads any more.
+    local = os.path.join(folder.name, "source")
+    # Keras and HDF5 read local files alone.
+    tf.io.gfile.copy(path, local)
+    if path.endswith(".keras"):
+        # Loading the model would run what is in it, and give its variables other paths.
+        with zipfile.ZipFile(local) as archive:
+            _check_size(archive.getinfo(_WEIGHTS_IN_KERAS), model)
+            local = archive.extract(_WEIGHTS_IN_KERAS, folder.name)
+    with h5py.File(local) as file:
+        shapes = dataset_shapes(file)
+        is_named = "layer_names" in file.attrs or "model_weights" in file
+        key_of = _named_hdf5(shapes) if is_named else _numbered_hdf5(shapes, model, folder.name)
+
+    def read(name: str) -> np.ndarray[Any, Any]:
+        with h5py.File(os.path.join(folder.name, os.path.relpath(local, folder.name))) as file:
+            value: np.ndarray[Any, Any] = file[key_of[name]][()]
+            return value
+
+    return Source(path, {name: shapes[key] for name, key in key_of.items()}, read)
+
+
+def _check_size(weights: zipfile.ZipInfo, model: keras.Model) -> None:
+    """Refuse to unpack what is far larger than weights and an optimiser's state could be."""
+    needed = sum(int(np.prod(variable.shape)) for variable in model.variables) * 4
+    if weights.file_size > _SPARE_BYTES + 16 * needed:
+        raise ValueError(
+            f"{weights.filename} in it would be {weights.file_size:,} bytes, and the network takes {needed:,}"
+        )
 
 
 def _checkpoint(prefix: str) -> Source:
@@ -166,13 +218,14 @@ def _unescaped(name: str) -> str:
     return re.sub(r"\.([.S])", lambda match: {".": ".", "S": "/"}[match[1]], name)
 
 
-def _named_hdf5(file: h5py.File) -> dict[str, np.ndarray[Any, Any]]:
+def _named_hdf5(keys: Iterable[str]) -> dict[str, str]:
     """The layout of Keras 2, which Keras 3 reads and writes too: layer, then the variable's path."""
-    values = _datasets(file.get("model_weights", file))
-    return {key.partition("/")[2].removesuffix(":0"): value for key, value in values.items()}
+    of_model = [key for key in keys if key.startswith("model_weights/")] or list(keys)
+    inside = {key.removeprefix("model_weights/"): key for key in of_model}
+    return {path.partition("/")[2].removesuffix(":0"): key for path, key in inside.items()}
 
 
-def _numbered_hdf5(file: h5py.File, model: keras.Model, folder: str) -> dict[str, np.ndarray[Any, Any]]:
+def _numbered_hdf5(keys: Iterable[str], model: keras.Model, folder: str) -> dict[str, str]:
     """Keras 3's own layout, which numbers layers by their class, and variables by their place in the layer.
 
     Which variable stands where is seen from what a network like `model` writes whose variables hold their
@@ -185,16 +238,6 @@ def _numbered_hdf5(file: h5py.File, model: keras.Model, folder: str) -> dict[str
     twin.save_weights(written)
     names = list(by_path(model.variables))
     with h5py.File(written) as numbers:
-        name_of = {key: names[int(value.flat[0])] for key, value in _datasets(numbers).items()}
-    return {name_of.get(key, key): value for key, value in _datasets(file).items()}
-
-
-def _datasets(file: h5py.Group) -> dict[str, np.ndarray[Any, Any]]:
-    values: dict[str, np.ndarray[Any, Any]] = {}
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            values[name] = item[()]
-
-    file.visititems(visit)
-    return values
+        name_of = {key: names[int(numbers[key][()].flat[0])] for key in dataset_shapes(numbers)}
+    os.remove(written)
+    return {name_of.get(key, key): key for key in keys}

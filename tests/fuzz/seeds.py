@@ -20,12 +20,15 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+import h5py
 import numpy as np
 from PIL import Image
 
+from components.config import ModelConfig
 from components.ingest import IngestOptions, ingest, run
 from components.ingest.example import serialize_example
 from components.ingest.tfrecord import frame
+from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
 from tests.fuzz.mutate import TOKENS, change, change_text
 from tests.test_ingest_sources import idx
@@ -306,6 +309,18 @@ def _one_image(random: Random, files: Files) -> Files:
     return {"b/sound.png": PNG, path: change(random, files[path], head_bytes=head_bytes)}
 
 
+def _weights() -> bytes:
+    """Return an HDF5 file with the layer that a MobileNetV2 of width 1.0 is known by."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset("block_16_project/block_16_project/kernel:0", data=np.zeros((1, 1, 8, 320), "f4"))
+    return buffer.getvalue()
+
+
+def _check_weights(folder: Path, output: Path) -> None:
+    check_weights(ModelConfig(name="mobilenet_v2", weights=str(folder / "w.h5")))
+
+
 TARGETS: dict[str, Target] = {
     "idx": Target(_idx(), of_source("idx"), any_file),
     "idx.gz": Target(
@@ -346,6 +361,7 @@ TARGETS: dict[str, Target] = {
         only("data.yaml", "labels/train/1.txt", text=True),
     ),
     "tfrecord": Target({"train.tfrecord": _records()}, of_source("tfrecord"), _framed),
+    "weights": Target({"w.h5": _weights()}, _check_weights, any_file),
     "tfrecord boxes": Target({"train.tfrecord": _box_records()}, of_source("tfrecord"), odd_features),
     "coco values": Target(
         {"1.png": PNG, "2.png": image("PNG", "L"), "list.json": json.dumps(_COCO).encode()},
