@@ -175,6 +175,22 @@ def test_early_stopping_goes_on_counting(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+def test_other_kernels_than_before_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = Stop(monkeypatch)
+    for onednn, told in (("1", False), ("1", False), ("0", True), ("0", False)):
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+        stop.at(2, after=False)
+        caplog.clear()
+        with caplog.at_level("WARNING", "mirante.trainer"), pytest.raises(KeyboardInterrupt):
+            outcome(tmp_path, pretrained=False)
+        assert ("goes on with other kernels" in caplog.text) == told
+        if told:
+            assert "TF_ENABLE_ONEDNN_OPTS 1" in caplog.text
+            assert "TF_ENABLE_ONEDNN_OPTS 0" in caplog.text
+
+
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 

@@ -28,7 +28,7 @@ from components.trainer.step import (
     settle_steps,
     steps_of,
 )
-from components.trainer.strategy import Place
+from components.trainer.strategy import Place, kernels
 from components.trainer.task import Evaluation, Task
 from components.trainer.tracking.trackers import Trackers
 
@@ -88,6 +88,8 @@ class _State:
     # The least of the training, whose weights are kept: after which epoch of this stage, 0 for a former one.
     best_loss: float | None = None
     best_epoch: int = 0
+    # What computes; see `kernels`.
+    kernels: str = ""
 
 
 class Loop:
@@ -151,6 +153,14 @@ class Loop:
             NotLearningError: It learns nothing.
         """
         former = self._checkpoints.state()
+        if former and former.get("kernels", "") not in ("", kernels()):
+            logger.warning(
+                "%s goes on with other kernels (%s) than the training began with (%s): it does not end as an "
+                "undisturbed one does, bit for bit",
+                self._stage.name,
+                kernels(),
+                former["kernels"],
+            )
         if former and former["stage"] == self._stage.name:
             self._state = _State(**self._saver.restore())
             self._done_steps = int(self._step.numpy())
@@ -243,7 +253,7 @@ class Loop:
             return
         self._read()
         self._average()
-        self._saver.save(dataclasses.asdict(self._state))
+        self._saver.save({**dataclasses.asdict(self._state), "kernels": kernels()})
         self._saved_at = time.monotonic()
 
     def _end_epoch(

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import logging
 import os
+import platform
 from typing import Any
 
 import tensorflow as tf
@@ -122,6 +123,24 @@ def checked_batch_size(config: TrainingConfig, num_replicas: int) -> int:
             f"give a multiple of {num_replicas}, or training.per_replica_batch_size"
         )
     return size
+
+
+def kernels() -> str:
+    """Say what computes here: two machines that say the same give the same numbers, bit for bit."""
+    devices = [
+        tf.config.experimental.get_device_details(device).get("device_name", device.name)
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    one_dnn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset")
+    processor = names[0] if names else platform.machine()
+    return ", ".join(
+        [f"TensorFlow {tf.__version__}", f"TF_ENABLE_ONEDNN_OPTS {one_dnn}", processor, *devices]
+    )
 
 
 def _devices(place: Place) -> str:
