@@ -19,7 +19,7 @@ _MAX_DEPTH = 30
 _MAX_NODES = 20_000
 _MAX_DIGITS = 25
 # Neither YAML, JSON nor a file in UTF-8 holds them.
-UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 class RecipeYamlError(ValueError):

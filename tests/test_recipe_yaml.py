@@ -65,6 +65,7 @@ ALIASES = "\n".join(
         ("- " * 40 + "1", "line 1: more than 30 lists and mappings within each other"),
         ('\n\na: "b\\0"', "line 3: the character 0x0 is not allowed"),
         ('a: "\\ud800"', "line 1: the character 0xd800 is not allowed"),
+        ('a: "\\x85"', "line 1: the character 0x85 is not allowed"),
         ("a: 1\nb: \x00", "line 2: the character 0x0 is not allowed"),
         ("a: &x [*x]", "line 1: an alias (*) stands within what it is an alias of"),
         (ALIASES, "line 5: more than 20,000 values, aliases (*) written out"),
