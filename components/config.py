@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from components import spans
+from components.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.redact import find_secret, redact
 
 
@@ -149,6 +150,9 @@ class DataConfig(Settings):
     shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = None
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
     resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
+    max_pixels: Annotated[int, Field(ge=1, le=PILLOW_MAX_PIXELS, strict=True)] = Field(
+        DEFAULT_MAX_PIXELS, description="images with more are rejected, before they are decoded"
+    )
     max_reject_share: Share = 0.01
     min_test_images: NotNegative = Field(
         1,

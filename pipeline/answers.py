@@ -17,7 +17,7 @@ COLUMNS = ("image", "label", "score", "xmin", "ymin", "xmax", "ymax", "error")
 def as_lines(answer: dict[str, Any], min_score: float | None) -> str:
     """Return the three most probable classes, or all boxes that would be drawn, on one line.
 
-    A second line says why the image had to be converted, if it had.
+    Further lines say why the image had to be converted, and what makes the answer doubtful.
     """
     least = MIN_DRAWN_SCORE if min_score is None else min_score
     best = "  ".join(
@@ -26,10 +26,12 @@ def as_lines(answer: dict[str, Any], min_score: float | None) -> str:
         for number, each in enumerate(answer["predictions"])
         if (each["score"] >= least if "box" in each else number < 3)
     )
-    line = printable(f"{answer['image']}: {best or 'nothing that scores enough (--min-score)'}")
-    if "converted" not in answer:
-        return line
-    return f"{line}\n  asked with a PNG of it, since the model refuses the file: {answer['converted']}"
+    lines = [printable(f"{answer['image']}: {best or 'nothing that scores enough (--min-score)'}")]
+    if "converted" in answer:
+        lines.append(f"  asked with a PNG of it, since the model refuses the file: {answer['converted']}")
+    if "warning" in answer:
+        lines.append(f"  warning: {answer['warning']}")
+    return "\n".join(lines)
 
 
 def write_csv(answers: Sequence[dict[str, Any]], path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import MiranteError, UsageError
+from components.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.printable import printable_lines
 from components.redact import redact, redact_values
 from pipeline.cli_kubeflow import compile as compile_command
@@ -166,6 +167,13 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
     type=click.Choice(["pixels", "shares"]),
     help="What boxes count in; by the format when not given. Shares are of the image's width and height.",
 )
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1, PILLOW_MAX_PIXELS),
+    default=DEFAULT_MAX_PIXELS,
+    show_default=True,
+    help="Images with more are rejected; a JPEG with --resize is read scaled instead.",
+)
 @click.option("--resize", "resize_px", type=click.IntRange(1, 65535), metavar="PX", help="Longest side.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
@@ -180,6 +188,7 @@ def ingest(
     max_reject_share: float,
     label_map: Path | None,
     box_units: str | None,
+    max_pixels: int,
     resize_px: int | None,
     force: bool,
     as_json: bool,
@@ -207,6 +216,7 @@ def ingest(
             split_names=_pairs(split_names, "--split-names", str) if split_names else {},
             shards=shards,
             workers=workers,
+            max_pixels=max_pixels,
             resize_px=resize_px,
             max_reject_share=max_reject_share,
             label_map=label_map,
@@ -373,6 +383,13 @@ def worker(root: str) -> int:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the answers as a table, a row per prediction.",
 )
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1, PILLOW_MAX_PIXELS),
+    default=DEFAULT_MAX_PIXELS,
+    show_default=True,
+    help="Images with more are answered with an error.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the answers as JSON.")
 def predict(
     model: str,
@@ -380,6 +397,7 @@ def predict(
     min_score: float | None,
     draw: Path | None,
     csv_file: Path | None,
+    max_pixels: int,
     as_json: bool,
 ) -> int:
     """Ask a pushed model what is on images, and a detector where.
@@ -398,7 +416,7 @@ def predict(
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise UsageError(f"--csv {csv_file}: expected a file in a folder that is there")
     try:
-        answers = answer(model, images, min_score, draw)
+        answers = answer(model, images, min_score, draw, max_pixels=max_pixels)
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged

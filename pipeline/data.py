@@ -112,6 +112,7 @@ def ingest_options(config: DataConfig) -> IngestOptions:
         workers=config.workers,
         resize_px=config.resize_px,
         max_reject_share=config.max_reject_share,
+        max_pixels=config.max_pixels,
         label_map=None if config.label_map is None else Path(config.label_map),
         box_units=config.box_units,
     )

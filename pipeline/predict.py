@@ -12,10 +12,10 @@ from PIL import Image
 
 from components.detection.draw import Box, colour_of, draw_boxes, file_names, save
 from components.errors import UsageError
-from components.ingest.canonical import CanonicalImage, canonical_bytes
+from components.ingest.canonical import LOW_RANGE, CanonicalImage, canonical_bytes
 from components.ingest.image_file import read_image_file
-from components.ingest.options import DEFAULT_MAX_PIXELS
 from components.ingest.whole import RejectedImage
+from components.limits import DEFAULT_MAX_PIXELS
 from pipeline.asked import AskedImage, asked_images, saved_model_folder
 from pipeline.imports import without_collector
 
@@ -53,7 +53,8 @@ def predict(
         usable image `{"image": path, "error": why}`. A detector's predictions also have `"box": [xmin,
         ymin, xmax, ymax]` in pixels of the upright image, and with `draw` there is `"drawn"`, the picture's
         path, or an error that says why there is none. The model is asked with the file's own bytes; where it
-        refuses them and is asked with a PNG instead, `"converted"` says why.
+        refuses them and is asked with a PNG instead, `"converted"` says why. `"warning"` tells what makes
+        the answer doubtful.
 
     Raises:
         UsageError: `model` is no model, or not one of Mirante's, or `draw` is no folder, or there is nothing
@@ -80,6 +81,8 @@ def predict(
             answer = answers[index]
             if converted:
                 answer["converted"] = converted
+            if image.low_range:
+                answer["warning"] = LOW_RANGE
             if not served.detects:
                 answer["predictions"] = _classes(outputs, min_score or 0.0)
                 continue

@@ -61,6 +61,31 @@ def inodes(output: Path) -> dict[str, tuple[int, int]]:
     return {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in shards(output).items()}
 
 
+def test_images_of_few_of_their_16_bits_are_counted(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=6)
+    for number in range(3):
+        values = np.full((4, 4), 4095 if number < 2 else 65535, np.uint16)
+        Image.fromarray(values).save(root / "cats" / f"x-ray{number}.png")
+    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}, shards=2))
+    (warning,) = [text for text in result.warnings if "16 bits" in text]
+    assert warning.startswith("2 images have 16 bits per channel and no value above a quarter of the range")
+    assert warning.endswith("(the first: cats/x-ray0.png).")
+    # What was published is not looked at again, and the warning is not forgotten.
+    (root / "dogs" / "0001.jpg").write_bytes(jpeg(77))
+    again = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}, shards=2))
+    assert warning in again.warnings
+
+
+def test_how_large_an_image_may_be_is_an_option(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=6)
+    Image.new("L", (30, 20)).save(root / "cats" / "large.png")
+    options = IngestOptions(splits={"train": 1.0}, max_pixels=599, max_reject_share=0.5)
+    assert ingest("folder", root, tmp_path / "out", options).rejected == 1
+    assert "30 x 20 pixels, more than max_pixels = 599" in (tmp_path / "out/rejects.csv").read_text()
+    options = dataclasses.replace(options, max_pixels=600)
+    assert ingest("folder", root, tmp_path / "out", options).rejected == 0
+
+
 def test_a_record_follows_the_contract(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=6)
     result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}))

@@ -130,6 +130,23 @@ def test_sixteen_bits_give_the_upper_eight(image_format: str) -> None:
     assert image.channels == 1
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_values_of_12_or_14_bits_in_16_are_told(image_format: str) -> None:
+    for most, is_low in ((4095, True), (16383, True), (16384, False), (65535, False), (0, False)):
+        values = np.array([[0, most // 2], [most // 3, most]], np.uint16)
+        assert canonical_bytes(encoded(Image.fromarray(values), image_format)).low_range is is_low
+    # Of 8 bits nothing is said, however dark.
+    assert not canonical_bytes(encoded(Image.new("RGBA", (2, 2), (1, 1, 1, 255)), image_format)).low_range
+
+
+def test_values_of_12_bits_in_a_colour_png_are_told() -> None:
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    for upper, is_low in ((15, True), (200, False)):
+        row = b"\x00" + bytes([1, 17, 2, 255, upper, 1])
+        data = png((b"IHDR", header), (b"IDAT", zlib.compress(row)), (b"IEND", b""))
+        assert canonical_bytes(data).low_range is is_low
+
+
 def test_sixteen_bit_rgb_png_is_rewritten() -> None:
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
     row = b"\x00" + bytes([200, 17, 100, 255, 0, 1])
@@ -217,6 +234,41 @@ def test_a_bomb_is_rejected_by_its_header_alone() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB; the pixels are 7.5 GB
     assert "more than max_pixels = 53" in rejection(encoded(gradient(), "PNG"), max_pixels=53)
     assert canonical_bytes(encoded(gradient(), "PNG"), max_pixels=54).width == 9
+
+
+def test_a_jpeg_above_the_bound_is_read_scaled_where_it_is_resized() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene = gradient(30, 60).resize((960, 480), Image.Resampling.BICUBIC)
+    data = encoded(scene, "JPEG", quality=95)
+    whole = canonical_bytes(data, resize_px=60)
+    assert (whole.width, whole.height, whole.full_size) == (60, 30, (960, 480))
+    assert (
+        "960 x 480 pixels, more than max_pixels = 100000: scale it down, or give --max-pixels"
+        in rejection(data, max_pixels=100_000)
+    )
+    small = canonical_bytes(data, max_pixels=100_000, resize_px=60)
+    assert (small.format, small.width, small.height, small.full_size) == ("jpeg", 60, 30, (960, 480))
+    assert np.abs(pixels(small).astype(int) - pixels(whole)).mean() < 8
+    # An eighth of 960 is what was asked for: nothing is left to scale, and the file's own bytes are not kept.
+    exact = canonical_bytes(data, max_pixels=100_000, resize_px=120)
+    assert (exact.width, exact.height) == (120, 60)
+    assert len(exact.encoded) < len(data)
+    turned = canonical_bytes(encoded(scene, "JPEG", exif=exif), max_pixels=100_000, resize_px=60)
+    assert (turned.width, turned.height, turned.full_size, turned.orientation) == (30, 60, (480, 960), 6)
+    # A half is still too much for the bound, and a quarter less than what was asked for.
+    assert "more than max_pixels" in rejection(data, max_pixels=100_000, resize_px=400)
+    assert "more than max_pixels" in rejection(encoded(scene, "PNG"), max_pixels=100_000, resize_px=60)
+
+
+def test_avif_is_read_and_turned() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = canonical_bytes(encoded(gradient(6, 10), "AVIF", quality=100, exif=exif))
+    assert (image.format, image.width, image.height) == ("png", 6, 10)
+    assert canonical_bytes(encoded(gradient(6, 10).convert("RGBA"), "AVIF")).channels == 3
+    whole = encoded(gradient(60, 80), "AVIF")
+    assert rejection(whole[: len(whole) // 2])
 
 
 @pytest.mark.real_data

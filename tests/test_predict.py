@@ -175,7 +175,7 @@ def test_a_classifier_draws_nothing(tmp_path: Path) -> None:
         ),
         (lambda path: path.write_bytes(b""), "empty file"),
         (lambda path: path.mkdir(), "a folder without an image"),
-        (lambda path: path.write_bytes(bomb()), "more than 100000000 pixels"),
+        (lambda path: path.write_bytes(bomb()), "more than 178956970 pixels"),
     ],
     ids=["pipe", "endless", "full", "huge", "huge JPEG", "empty", "folder", "bomb"],
 )
@@ -247,6 +247,20 @@ def test_names_that_are_no_text_are_escaped(detector: str, tmp_path: Path) -> No
     told = subprocess.run(command[:-3], cwd=tmp_path, capture_output=True, check=False)
     assert told.stdout.count(b"\n") == 3
     assert b"\x1b" not in told.stdout
+
+
+def test_what_makes_an_answer_doubtful_is_told(detector: str, tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 40), 4095, np.uint16)).save(tmp_path / "thermal.png")
+    told = CliRunner().invoke(main, ["predict", detector, str(tmp_path / "thermal.png")])
+    assert told.exit_code == 0
+    assert "\n  warning: 16 bits per channel and no value above a quarter of the range" in told.stdout
+
+
+def test_how_large_an_image_may_be_is_an_option(detector: str, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", 400, 200)
+    told = CliRunner().invoke(main, ["predict", detector, image, "--max-pixels", "79999"])
+    assert told.exit_code == 1
+    assert "400 x 200 pixels, more than max_pixels = 79999" in told.stderr
 
 
 def test_a_csv_that_cannot_be_written_is_told(detector: str, tmp_path: Path) -> None:

@@ -7,54 +7,50 @@ rewritten, once, as an 8-bit PNG with 1 (grey) or 3 (red, green, blue) channels:
     CMYK, YCCK                       RGB; inverted where the JPEG has Adobe's marker
     palette                          RGB
     alpha, transparent colour        laid on white
-    GIF, APNG, animated WebP         the first frame
-    16 bits a channel                the upper 8 bits, as libpng's png_set_strip_16 and TensorFlow do
+    GIF, APNG, animated WebP         the first frame (AVIF too)
+    16 bits a channel                the upper 8 bits, as libpng's png_set_strip_16 and TensorFlow do;
+                                     `low_range` tells where no value is above a quarter of the range
     1, 2 or 4 bits a channel         8 bits, full range
     JPEG with arithmetic coding      RGB or grey
 
 Colour profiles are ignored, as TensorFlow ignores them. A broken EXIF block, or an orientation that is none,
 says nothing and is ignored. A file that does not decode to its end is rejected.
 
-Readers: JPEG, PNG, GIF, WebP, BMP, TIFF, PNM. They are few on purpose: every further decoder is one more that
-foreign bytes reach.
+Which formats are read is said in components/ingest/kinds.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import warnings
 from typing import TYPE_CHECKING
 
-from components.ingest.options import DEFAULT_MAX_PIXELS
+from components.ingest.kinds import sniff
 from components.ingest.whole import (
-    PNG_MAGIC,
     RejectedImage,
     check_jpeg,
     inspect_png,
     is_plain_jpeg,
     undecodable,
 )
+from components.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
+# Of images with `low_range`.
+LOW_RANGE = (
+    "16 bits per channel and no value above a quarter of the range: the upper 8 bits, which are kept, are "
+    "nearly black; scale 10, 12 or 14 bits to 16 first, both what is trained on and what is asked"
+)
 JPEG = "jpeg"
 PNG = "png"
 
-_MAGICS = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (PNG_MAGIC, "PNG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-)
-# Pillow's plugin that reads PNM is called PPM.
-_PNM_MAGICS = tuple(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \t\r\n")
-
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS = 258
+_PNG_BITS_AT = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +59,7 @@ class CanonicalImage:
 
     full_size: (width, height) before it was scaled down, upright. orientation: EXIF's, 1 .. 8, by which the
         source was turned.
+    low_range: the source has 16 bits a channel, and values of at most 14: its pixels are nearly black.
     """
 
     encoded: bytes
@@ -72,23 +69,7 @@ class CanonicalImage:
     channels: int
     full_size: tuple[int, int]
     orientation: int = 1
-
-
-def sniff(encoded: bytes) -> str:
-    """The image format (Pillow's name of it) that the first bytes tell.
-
-    Raises RejectedImage for an empty file and for anything that is not one of the formats read here.
-    """
-    if not encoded:
-        raise RejectedImage("empty file")
-    for magic, kind in _MAGICS:
-        if encoded.startswith(magic):
-            return kind
-    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
-        return "WEBP"
-    if encoded.startswith(_PNM_MAGICS):
-        return "PPM"
-    raise RejectedImage("not an image file (JPEG, PNG, GIF, WebP, BMP, TIFF and PNM are read)")
+    low_range: bool = False
 
 
 def canonical_bytes(
@@ -98,7 +79,8 @@ def canonical_bytes(
 
     max_pixels: a picture that has more, by its header, is rejected before any of it is decoded.
     resize_px: scale down until the longest side is at most this; a JPEG then becomes a JPEG of quality 95,
-        anything else a PNG.
+        anything else a PNG. A JPEG of more than max_pixels is then decoded at a half, quarter or eighth of
+        its size, if that is not less than resize_px.
 
     Raises RejectedImage with the reason: no image, cut off, damaged, too large, no defined 8-bit form.
     """
@@ -112,15 +94,22 @@ def canonical_bytes(
         try:
             image: PillowImage.Image = Image.open(io.BytesIO(encoded), formats=(kind,))
         except Image.DecompressionBombError as error:
-            raise RejectedImage(f"more than {max_pixels} pixels: {error}") from error
+            raise RejectedImage(f"more than {PILLOW_MAX_PIXELS} pixels: {error}") from error
         except UnidentifiedImageError as error:
             raise RejectedImage(
                 f"{kind} with a damaged header, or of a variant that cannot be read"
             ) from error
         except Exception as error:
             raise RejectedImage(undecodable(kind, error)) from error
-        if image.width * image.height > max_pixels:
-            raise RejectedImage(f"{image.width} x {image.height} pixels, more than max_pixels = {max_pixels}")
+        full_size, is_scaled = image.size, False
+        if math.prod(image.size) > max_pixels and kind == "JPEG" and resize_px is not None:
+            # libjpeg's own scaling. Smaller images never come here: their records stay what they are.
+            is_scaled = image.draft(None, _size_within(image.size, resize_px)) is not None
+        if math.prod(image.size) > max_pixels:
+            raise RejectedImage(
+                f"{full_size[0]} x {full_size[1]} pixels, more than max_pixels = {max_pixels}: scale it "
+                "down, or give --max-pixels (in a recipe data.max_pixels)"
+            )
         # Decoders raise nearly anything on damaged files (OSError, SyntaxError, struct.error, IndexError,
         # ...): all of it means that this picture cannot be read, none of it that the program is wrong.
         try:
@@ -132,18 +121,24 @@ def canonical_bytes(
                 image.load()
                 plain = is_plain_png and "transparency" not in image.info
             orientation = _orientation(image)
-            fits = resize_px is None or max(image.size) <= resize_px
+            fits = resize_px is None or max(full_size) <= resize_px
             if plain and fits and orientation == 1 and image.mode in ("L", "RGB"):
                 return _describe(image, encoded, JPEG if kind == "JPEG" else PNG)
             image.load()
-            upright = _upright(_to_grey_or_rgb(image), orientation)
+            eight_bits = _to_grey_or_rgb(image)
+            low_range = _has_16_bits(image, encoded) and _is_nearly_black(eight_bits, image)
+            upright = _upright(eight_bits, orientation)
         except RejectedImage:
             raise
         except Exception as error:
             raise RejectedImage(undecodable(kind, error)) from error
     scaled = _scaled_down(upright, resize_px)
-    made = _encode(scaled, as_jpeg=kind == "JPEG" and scaled is not upright)
-    return dataclasses.replace(made, full_size=upright.size, orientation=orientation)
+    if not is_scaled:
+        full_size = upright.size
+    elif orientation >= 5:
+        full_size = full_size[::-1]
+    made = _encode(scaled, as_jpeg=kind == "JPEG" and scaled.size != full_size)
+    return dataclasses.replace(made, full_size=full_size, orientation=orientation, low_range=low_range)
 
 
 def canonical_pixels(
@@ -174,11 +169,30 @@ def _encode(image: PillowImage.Image, *, as_jpeg: bool) -> CanonicalImage:
 def _scaled_down(image: PillowImage.Image, longest_px: int | None) -> PillowImage.Image:
     from PIL import Image
 
-    longest = max(image.size)
-    if longest_px is None or longest <= longest_px:
+    if longest_px is None or max(image.size) <= longest_px:
         return image
-    width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    return image.resize(_size_within(image.size, longest_px), Image.Resampling.LANCZOS)
+
+
+def _size_within(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+    """Return width and height scaled down, in the same shape, until the longest is `longest_px`."""
+    width, height = (max(1, round(side * longest_px / max(size))) for side in size)
+    return width, height
+
+
+def _has_16_bits(image: PillowImage.Image, encoded: bytes) -> bool:
+    if image.mode.startswith("I;16"):
+        return True
+    if image.format == "TIFF":
+        return 16 in image.tag_v2.get(_TIFF_BITS, ())  # type: ignore[attr-defined]
+    return image.format == "PNG" and encoded[_PNG_BITS_AT] == 16
+
+
+def _is_nearly_black(eight_bits: PillowImage.Image, image: PillowImage.Image) -> bool:
+    """Whether 16 bits hold values of at most 14, as X-ray, thermal and microscope cameras have them."""
+    is_black = image.mode.startswith("I;16") and not any(image.tobytes())
+    above = (count for level, count in enumerate(eight_bits.histogram()) if level % 256 >= 64)
+    return not is_black and not any(above)
 
 
 def _orientation(image: PillowImage.Image) -> int:

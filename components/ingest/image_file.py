@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import stat
 
-from components.ingest.canonical import sniff
+from components.ingest.kinds import HEAD_BYTES, sniff
 from components.ingest.whole import RejectedImage
 
 # No image that max_pixels lets through is larger: 179 million pixels of red, green and blue are half of it.
 MAX_FILE_BYTES = 1 << 30
-_HEAD_BYTES = 16
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -35,7 +34,7 @@ def read_image_file(path: bytes | str) -> bytes:
         raise RejectedImage("empty file")
     # Without waiting, should it have become a pipe meanwhile.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        head = file.read(_HEAD_BYTES) or b""
+        head = file.read(HEAD_BYTES) or b""
         sniff(head)
         # As much as it has: to read at most a GiB takes a GiB, however small the file is.
         more_bytes = status.st_size + 1 - len(head) if status.st_size <= MAX_FILE_BYTES else 0

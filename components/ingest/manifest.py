@@ -39,6 +39,7 @@ class Shard:
     fingerprint: of what was planned to go in; equal fingerprints give equal files.
     rejected: (path, reason, SHA-256 of the source) of inputs that were planned and then did not decode.
     boxes: what was counted of its boxes; None in data of one class a picture.
+    low_range: how many images are nearly black since their 16 bits hold values of 14, and the first's path.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Shard:
     fingerprint: str
     rejected: tuple[tuple[str, ...], ...] = ()
     boxes: BoxCounts | None = None
+    low_range: tuple[int, str] = (0, "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +150,7 @@ def _read_shard(read: dict[str, Any]) -> Shard:
         **{
             **read,
             "rejected": tuple(map(tuple, read["rejected"])),
+            "low_range": tuple(read.get("low_range", (0, ""))),
             "boxes": None if boxes is None else BoxCounts.from_json(boxes),
         }
     )

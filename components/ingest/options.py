@@ -16,14 +16,11 @@ from pathlib import Path
 from components.errors import UsageError
 from components.ingest.readings import BOX_UNITS
 from components.ingest.splits import NO_SPLIT
+from components.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from schemas import features
 
 DEFAULT_SPLITS: Mapping[str, float] = {features.TRAIN: 0.8, features.EVAL: 0.1, features.TEST: 0.1}
 
-# A decompression bomb is a small file that unpacks to a picture which fills the memory: a 50,000 x 50,000 PNG
-# is 7.5 GB of pixels in a few hundred kilobytes. 100 million pixels (300 MB as RGB) lets through what the
-# largest cameras make in one shot and still fits beside the other workers.
-DEFAULT_MAX_PIXELS = 100_000_000
 
 # Option, the largest value, why.
 _LIMITS = (
@@ -31,9 +28,6 @@ _LIMITS = (
     ("workers", 1024, "each is a process"),
     ("resize_px", 65_535, "a JPEG's longest side"),
 )
-
-# Pillow refuses to open anything larger whatever is asked for: twice its own MAX_IMAGE_PIXELS.
-PILLOW_MAX_PIXELS = 178_956_970
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from components.ingest.manifest import Shard
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
-from components.ingest.work import HashTask, PartResult, PartTask, finish
+from components.ingest.work import HashTask, PartResult, PartTask, finish, merge_low_ranges
 from components.ingest.workers import WorkerPool
 
 Progress = Callable[[str, int, int], None]
@@ -153,6 +153,7 @@ def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResu
         os.fsync(out.fileno())
     counted = [BoxCounts.from_json(part.boxes) for part in parts.values() if part and part.boxes is not None]
     boxes = dataclasses.asdict(BoxCounts.total(counted)) if counted else None
-    whole = PartResult(records, size, digest.hexdigest(), rejected, boxes)
+    low_range = merge_low_ranges(part.low_range for part in parts.values() if part)
+    whole = PartResult(records, size, digest.hexdigest(), rejected, boxes, low_range)
     finish(temporary, target, whole)
     return whole

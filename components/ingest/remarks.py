@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from components.ingest.boxes import BoxCounts
+from components.ingest.canonical import LOW_RANGE
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
-from components.ingest.manifest import LEFT_OUT, Split
+from components.ingest.manifest import LEFT_OUT, Shard, Split
 from components.ingest.plan import Plan
 from components.ingest.sources import SourceContext
+from components.ingest.work import merge_low_ranges
 from components.printable import printable
 from schemas import features
 
@@ -54,6 +56,14 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     found += _about_boxes(boxes)
     found += _about_names(plan.class_names)
     return found
+
+
+def about_low_range(shards: Iterable[Shard]) -> list[str]:
+    """Return a sentence about images whose 16 bits hold fewer, if there are any."""
+    count, first = merge_low_ranges(shard.low_range for shard in shards)
+    if not count:
+        return []
+    return [f"{_count(count, 'image has', 'images have')} {LOW_RANGE} (the first: {printable(first)})."]
 
 
 def note_unused_split_names(context: SourceContext) -> None:

@@ -39,7 +39,7 @@ from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.passes import Progress, hash_all, write_all
 from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.refusals import Refusals
-from components.ingest.remarks import note_unused_split_names, remarks
+from components.ingest.remarks import about_low_range, note_unused_split_names, remarks
 from components.ingest.sources import Source, SourceContext, source_named
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.work import SourceChangedError
@@ -263,7 +263,7 @@ class _Run:
             rejected=index.count_rejects(),
             rejects_sha256=hashlib.sha256(rejects).hexdigest(),
             cross_split_duplicates=plan.cross_split_duplicates,
-            warnings=remarks(index, plan, splits, boxes),
+            warnings=[*remarks(index, plan, splits, boxes), *about_low_range(shards.values())],
             input=self.shown_input,
             task=plan.task,
             max_boxes=boxes.most,

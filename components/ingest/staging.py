@@ -156,6 +156,7 @@ def shard_written(planned: PlannedShard, result: PartResult) -> Shard:
         planned.fingerprint,
         tuple(map(tuple, result.rejected)),
         None if result.boxes is None else BoxCounts.from_json(result.boxes),
+        (result.low_range[0], result.low_range[1]),
     )
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ class SourceChangedError(MiranteError):
     """A file is not what it was when it was hashed."""
 
 
+# How many images, and the path of the first.
+LowRange = tuple[int, str]
 HashTask = tuple[int, bytes, int | None, int, str | None]
 
 
@@ -66,6 +68,7 @@ class PartResult:
 
     rejected: (path, reason, SHA-256 of the source) of pictures that could not be used.
     boxes: what was counted of boxes, as BoxCounts; None where the records have a class each.
+    low_range: how many images are nearly black since their 16 bits hold values of 14, and the first's path.
     """
 
     records: int
@@ -73,6 +76,13 @@ class PartResult:
     sha256: str
     rejected: list[tuple[str, ...]]
     boxes: dict[str, Any] | None = None
+    low_range: LowRange = (0, "")
+
+
+def merge_low_ranges(parts: Iterable[LowRange]) -> LowRange:
+    """Return how many images there are in all parts, and of the first paths the least."""
+    parts = list(parts)
+    return sum(count for count, _ in parts), min((first for count, first in parts if count), default="")
 
 
 def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
@@ -81,8 +91,8 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
     Of an encoded picture it is that of the file's bytes, of raw pixels that of their shape and bytes. A file
     that cannot be read or is no image has None and the reason.
     """
-    from components.ingest.canonical import sniff
     from components.ingest.image_file import read_image_file
+    from components.ingest.kinds import sniff
     from components.ingest.whole import RejectedImage
 
     answers: list[tuple[int, bytes | None, str]] = []
@@ -132,6 +142,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     counts = BoxCounts() if task.task == features.DETECTION else None
     digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
     rejected: list[tuple[str, ...]] = []
+    low_range: LowRange = (0, "")
     temporary = Path(f"{task.target}.{os.getpid()}.tmp")
     with temporary.open("wb") as out:
         for path, file, offset, length, shape_words, label, boxes, expected in _planned(task):
@@ -175,6 +186,8 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                     }
                 )
             )
+            if image.low_range:
+                low_range = merge_low_ranges([low_range, (1, path)])
             out.write(record)
             digest.update(record)
             size += len(record)
@@ -183,7 +196,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
         os.fsync(out.fileno())
     report(since_report)
     counted = None if counts is None else dataclasses.asdict(BoxCounts.total([counts]))
-    result = PartResult(records, size, digest.hexdigest(), rejected, counted)
+    result = PartResult(records, size, digest.hexdigest(), rejected, counted, low_range)
     finish(temporary, Path(task.target), result)
     return result
 

@@ -24,8 +24,8 @@ from components.errors import DataRefusedError, UsageError
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
-from components.ingest.options import DEFAULT_MAX_PIXELS
 from components.ingest.sources import SourceContext
+from components.limits import DEFAULT_MAX_PIXELS
 from schemas import features
 
 _NAME = re.compile(
