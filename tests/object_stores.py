@@ -21,7 +21,7 @@ from typing import Any
 
 START_SECS = 60
 BUCKET = "mirante-test"
-OWNER = {"AWS_ACCESS_KEY_ID": "mirante", "AWS_SECRET_ACCESS_KEY": "quite-secret"}
+OWNER = {"AWS_ACCESS_KEY_ID": "owner-of-the-store", "AWS_SECRET_ACCESS_KEY": "quite-secret"}
 # May not do anything in the bucket.
 STRANGER = {"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": "secret-too"}
 
