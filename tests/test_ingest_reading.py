@@ -411,7 +411,7 @@ def test_idx_headers_of_pictures_without_an_end_are_refused(tmp_path: Path) -> N
     root = mnist(tmp_path / "in", pack=False)
     for part in ("train", "t10k"):
         (root / f"{part}-images-idx3-ubyte").write_bytes(idx(3, 0, 2, data=b""))
-    with pytest.raises(DataRefusedError, match=r"its header tells of pictures of 0 x 2 pixels"):
+    with pytest.raises(DataRefusedError, match=r"its header tells of images of 0 x 2 pixels"):
         strict("idx", root, tmp_path / "out")
     many = gzip.compress(idx(1 << 31, 1, 1, data=bytes(1000)))
     (root / "t10k-images-idx3-ubyte").unlink()

@@ -144,7 +144,7 @@ def _unpack_members(
 
 def _too_much(archive: Path, limit: int, size_bytes: int) -> DataRefusedError:
     return DataRefusedError(
-        f"{archive}: unpacks to more than {limit} bytes from {size_bytes}, which pictures do not. If it is "
+        f"{archive}: unpacks to more than {limit} bytes from {size_bytes}, which images do not. If it is "
         "sound, unpack it yourself and give the folder."
     )
 

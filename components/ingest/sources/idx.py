@@ -68,7 +68,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             )
         if not 0 < height * width <= DEFAULT_MAX_PIXELS:
             raise DataRefusedError(
-                f"{images_entry.path}: its header tells of pictures of {height} x {width} pixels, expected "
+                f"{images_entry.path}: its header tells of images of {height} x {width} pixels, expected "
                 "1 to "
                 f"{DEFAULT_MAX_PIXELS} of them. It is damaged: download it again."
             )
@@ -120,9 +120,9 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
         )
     if any("emnist" in entry.path.lower() for entry in found.values()):
         context.index.warn(
-            "EMNIST's files hold their pictures on their sides (rows and columns exchanged), and they are "
+            "EMNIST's files hold their images on their sides (rows and columns exchanged), and they are "
             "kept "
-            "so: a model that learns them has to be asked about such pictures."
+            "so: a model that learns them has to be asked about such images."
         )
     pairs = {}
     for part, what in sorted(found):
