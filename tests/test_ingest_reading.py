@@ -25,6 +25,8 @@ from components.ingest.files import walk
 from components.ingest.index import Index, sorted_classes
 from components.ingest.left_out import litter_reason, no_image_reason
 from components.ingest.workers import WorkerPool
+from tests.fuzz.seeds import TARGETS
+from tests.fuzz.try_inputs import write_files
 from tests.test_hostile_inputs import MIRANTE
 from tests.test_ingest_sources import (
     LENIENT,
@@ -563,3 +565,13 @@ def test_a_worker_that_the_system_refuses_says_what_and_where(tmp_path: Path) ->
 
 def read_nothing(path: str, report: object) -> bytes:
     return Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("source", ["voc", "tfrecord"])
+def test_notes_beside_boxes_and_records_are_left_out(tmp_path: Path, source: str) -> None:
+    files = TARGETS[source].files
+    write_files(tmp_path / "in", {**files, "README": b"x", "a.zip": b"x", "classes.json": b"{}"})
+    out = tmp_path / "out"
+    ingest(source, tmp_path / "in", out, IngestOptions(**LENIENT))
+    assert sorted(left_out(out)) == ["README", "a.zip", "classes.json"]
+    assert not set(rejects(out)) & set(left_out(out))

@@ -30,8 +30,9 @@ from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.boxes import Annotation
 from components.ingest.example import parse_example, type_problem
 from components.ingest.files import FileEntry, displayed, label_of
-from components.ingest.index import Item, Reject
+from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
+from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext, tfrecord_boxes
 from components.ingest.sources.tfrecord_boxes import task_of
 from components.ingest.tfrecord import (
@@ -50,11 +51,11 @@ _LABEL_TYPES = {
     name: features.TYPES[name]
     for name in (features.ENCODED, features.FILENAME, features.LABEL, features.LABEL_TEXT)
 }
-# What is found beside TFRecords and is none: it is neither read nor counted as rejected.
-_SIDECARS = (".json", ".txt", ".csv", ".csv.gz", ".pbtxt", ".md", ".yaml", ".xml")
+# What should be TFRecord by its name: it is rejected where it is not. Notes beside them are left out.
+_ENDINGS = (".tfrecord", ".tfrecords", ".tfrec", ".record")
 
 
-def find(context: SourceContext) -> Iterator[Item | Reject]:
+def find(context: SourceContext) -> Iterator[Found]:
     """One item a record, in the order of files and records; records without a picture or class are rejects.
 
     Raises UsageError if INPUT holds no TFRecord file, DataRefusedError for a damaged one, or for labels and
@@ -68,7 +69,8 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             continue
         file = _readable(context, entry, files)
         if file is None:
-            yield Reject(entry.path, "not a TFRecord file")
+            reason = _note_reason(entry.path.rpartition("/")[2].lower())
+            yield LeftOut(entry.path, reason) if reason else Reject(entry.path, "not a TFRecord file")
             continue
         files += 1
         split = _split(context, entry.path)
@@ -145,8 +147,14 @@ def _entries(context: SourceContext) -> Iterator[FileEntry]:
         if context.input_file is not None:
             if entry.path == context.input_file.relative_to(context.root).as_posix():
                 yield entry
-        elif not entry.path.lower().endswith(_SIDECARS):
+        else:
             yield entry
+
+
+def _note_reason(name: str) -> str:
+    """Why a file is no TFRecord by its name, "" if it may be one: labels.csv.gz is none."""
+    name = name.removesuffix(".gz")
+    return "" if name.endswith(_ENDINGS) else no_image_reason(name)
 
 
 def _readable(context: SourceContext, entry: FileEntry, number: int) -> Path | None:

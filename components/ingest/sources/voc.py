@@ -22,21 +22,22 @@ from pathlib import Path
 
 from components.errors import UsageError
 from components.ingest.files import FileEntry
-from components.ingest.index import Item, Reject
+from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
+from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext
 from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.voc_sets import ImageSets
 from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
 
 _XML = ".xml"
-# What lies beside pictures and annotations and is neither: not read, not counted.
-_SIDECARS = (".txt", ".csv", ".pbtxt", ".json", ".md", ".yaml", ".yml", ".html", ".pdf", ".m", ".mat")
+# What is no image and is read nevertheless: annotations, label maps, lists of splits.
+_READ, _LISTS = (_XML, ".pbtxt"), "imagesets"
 # Of the challenges' other tasks: pictures of a picture's segments.
 _MASKS = ("segmentationclass", "segmentationobject")
 
 
-def find(context: SourceContext) -> Iterator[Item | Reject]:
+def find(context: SourceContext) -> Iterator[Found]:
     """One item an XML file and split; XML files and pictures that have no other half are rejects.
 
     Raises UsageError if INPUT holds no XML file, DataRefusedError for a class that the label map does not
@@ -55,8 +56,13 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             "beside them or in a folder Annotations."
         )
     for entry in context.index.files():
-        name = entry.path.lower()
-        if name.endswith((_XML, *_SIDECARS)) or any(part in _MASKS for part in name.split("/")):
+        path = entry.path.lower()
+        *folders, name = path.split("/")
+        if reason := no_image_reason(name):
+            if not name.endswith(_READ) and _LISTS not in folders:
+                yield LeftOut(entry.path, reason)
+            continue
+        if any(folder in _MASKS for folder in folders):
             continue
         if not context.index.is_used(entry.path) and not sets.cover(entry.path):
             yield Reject(entry.path, entry.problem or "unlabelled: no .xml file belongs to it")
@@ -139,8 +145,8 @@ def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str
 
 def _may_be_picture(context: SourceContext, entry: FileEntry, xml: str, split: str | None) -> bool:
     """Not what is no picture, belongs to an XML file of its own, or is of another split."""
-    lower = entry.path.lower()
-    if lower.endswith((_XML, *_SIDECARS)) or any(part in _MASKS for part in lower.split("/")):
+    *folders, name = entry.path.lower().split("/")
+    if no_image_reason(name) or any(folder in _MASKS for folder in folders):
         return False
     stem = entry.path.rpartition(".")[0]
     if stem == xml[: -len(_XML)]:
