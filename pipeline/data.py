@@ -206,7 +206,11 @@ def _ingest_folder(span: Span | None, root: Path) -> Path:
 
 
 def prepare(
-    config: DataConfig, root: Path, progress: Callable[[str, int, int], None] | None = None
+    config: DataConfig,
+    root: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+    *,
+    trust_times: bool = False,
 ) -> Prepared:
     """The folder of contract data, ingested to `root/data` first where `config.path` is raw.
 
@@ -221,7 +225,7 @@ def prepare(
     if ready := _ready(config):
         return Prepared(ready, None, span)
     path = Path(config.path) if config.path is not None else None
-    options = ingest_options(config)
+    options = dataclasses.replace(ingest_options(config), trust_times=trust_times)
     owner = root_id(root)
     if span is None:
         remove_others(folder, None, owner)
@@ -248,7 +252,8 @@ def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None
                 f"{folder}: expected what a run of this root has ingested, got files that none has put there "
                 f"({', '.join(sorted(others)[:3])}{', ...' if len(others) > 3 else ''}); give another --root"
             )
-    mark(folder, owner)
+    if not is_marked(folder, owner):
+        mark(folder, owner)
 
 
 def describe(

@@ -53,7 +53,7 @@ class RunResult:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
 
-def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
+def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: bool = False) -> data.Examples:
     """Ingests what the recipe reads, where it is raw, tells how much there is, and looks at it.
 
     Raises:
@@ -61,7 +61,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console) -> data.Examples:
     """
     began = time.monotonic()
     with progress_bar(console) as progress:
-        prepared = data.prepare(recipe.data, root, progress)
+        prepared = data.prepare(recipe.data, root, progress, trust_times=trust_times)
     if prepared.span is not None:
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
     _tell_of_data(prepared, console, time.monotonic() - began)

@@ -141,7 +141,9 @@ def ingest(
         check_can_push(mirror, pushed_to)
         # What is served tells the classes that the data must have.
         fetch_versions(mirror, pushed_to)
-        examples = prepare_data(resolved, Path(root), console)
+        # Copies of a bucket's objects are new files in each pod, and have the objects' times.
+        copied = mirror.copies(resolved.data.path or "")
+        examples = prepare_data(resolved, Path(root), console, trust_times=copied)
         if examples.folder == ingested:
             leave_ingested(mirror, ingested, Path(root))
         for key, path in (("pipeline_root", root), ("data_root", str(examples.folder))):

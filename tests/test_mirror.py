@@ -384,7 +384,8 @@ def test_each_run_takes_the_newest_span_of_a_bucket(
         recipe = load_recipe("folder", ["model.weights=null", "training.fine_tune_epochs=0"], elsewhere=True)
         overrides = {"data.path": f"{url}/photos/span-{{SPAN}}"}
         values = recipe.model_dump()
-        values["kubeflow"]["metadata"]["path"] = str(tmp_path / "metadata.sqlite")
+        # A store each: in one, the root would be in use by the run before, which has not ended.
+        values["kubeflow"]["metadata"]["path"] = str(tmp_path / f"{run}.sqlite")
         page = tmp_path / f"{run}.html"
         task.ingest(json.dumps(values), {}, overrides, f"{url}/root", run, SimpleNamespace(path=str(page)))
         photos = pod("disk").local(f"{url}/photos")

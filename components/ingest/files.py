@@ -21,6 +21,7 @@ IMAGE_ENDINGS = (
 )  # fmt: skip
 EMPTY_FOLDER = "an empty folder"
 LeftOutCallback = Callable[[str, str], None]
+StampFunction = Callable[[os.stat_result], int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,10 @@ def label_problem(label: str) -> str:
 
 
 def walk(
-    root: Path, without: Sequence[Path] = (), left_out: LeftOutCallback | None = None
+    root: Path,
+    without: Sequence[Path] = (),
+    left_out: LeftOutCallback | None = None,
+    stamp_of: StampFunction = stamp_number,
 ) -> Iterator[FileEntry]:
     """Every file below root, folder by folder in the order of names; links are followed, loops are not.
 
@@ -72,13 +76,14 @@ def walk(
         root: The folder.
         without: Folders to leave out (OUTPUT, where that lies inside of INPUT); they need not exist.
         left_out: Is called with the path of what no source looks at, and the reason; folders end with "/".
+        stamp_of: Gives a file's stamp.
 
     Raises:
         DataRefusedError: A folder, or a link that may lead to one, cannot be read.
     """
     inner = {_identity(os.fsencode(folder)) for folder in without if folder.exists()}
     top = os.fsencode(root)
-    yield from _walk(top, b"", (_identity(top),), inner, left_out or (lambda path, reason: None))
+    yield from _walk(top, b"", (_identity(top),), inner, left_out or (lambda path, reason: None), stamp_of)
 
 
 def _identity(path: bytes) -> tuple[int, int]:
@@ -92,6 +97,7 @@ def _walk(
     above: tuple[tuple[int, int], ...],
     without: Collection[tuple[int, int]],
     left_out: LeftOutCallback,
+    stamp_of: StampFunction,
 ) -> Iterator[FileEntry]:
     try:
         with os.scandir(folder) as scan:
@@ -118,9 +124,9 @@ def _walk(
         if stat.S_ISDIR(status.st_mode):
             identity = status.st_dev, status.st_ino
             if identity not in above and identity not in without:
-                yield from _walk(entry.path, raw + b"/", (*above, identity), without, left_out)
+                yield from _walk(entry.path, raw + b"/", (*above, identity), without, left_out, stamp_of)
         elif stat.S_ISREG(status.st_mode):
-            yield FileEntry(path, raw, status.st_size, stamp_number(status))
+            yield FileEntry(path, raw, status.st_size, stamp_of(status))
         else:
             yield FileEntry(path, raw, 0, 0, "not a regular file")
 

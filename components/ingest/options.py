@@ -50,6 +50,8 @@ class IngestOptions:
     box_units: what the boxes of annotations count in, `pixels` or `shares` of the image's width and height;
         None for what their format asks for.
     force: start afresh: ignore what a former ingest left, and accept an OUTPUT that holds other files.
+    trust_times: whether a file's size and time tell that it is the same, as of copies that keep the times of
+        objects in a bucket; else inode and time of the entry must be the same, too.
 
     Raises UsageError with the rule and the value that broke it.
     """
@@ -64,6 +66,7 @@ class IngestOptions:
     label_map: Path | None = None
     box_units: str | None = None
     force: bool = False
+    trust_times: bool = False
 
     def __post_init__(self) -> None:
         _check_splits(self.splits)

@@ -18,7 +18,7 @@ from components.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import staging as staging_folder
 from components.ingest.archive import is_archive, unpack
 from components.ingest.boxes import BoxCounts
-from components.ingest.files import FileEntry, displayed, walk
+from components.ingest.files import FileEntry, StampFunction, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import (
     FORMAT_VERSION,
@@ -123,6 +123,9 @@ class _Run:
         staging_folder.check_apart(self._root(), output)
         self.output = output
         self.without = (output, *exclude)
+        self.stamp_of: StampFunction = (
+            (lambda status: status.st_mtime_ns) if options.trust_times else stamp_number
+        )
         self.staging = output / staging_folder.STAGING
         self.options = options
         self.progress = progress
@@ -205,7 +208,7 @@ class _Run:
                 root, repeated, litter = unpack(self.input, self.staging / "unpacked")
                 for path, reason in litter:
                     index.leave_out(path, reason)
-            index.add_files(walk(root, self.without, index.leave_out))
+            index.add_files(walk(root, self.without, index.leave_out, self.stamp_of))
             known = former is not None and former.input == self.shown_input
             index.remember_hashes(
                 (path, size, mtime, bytes.fromhex(sha256))
@@ -298,7 +301,7 @@ class _Run:
     def _single_input(self) -> Iterator[InputRow]:
         if self.input is not None:
             status = self.input.stat()
-            yield self.input.name, status.st_size, stamp_number(status), ""
+            yield self.input.name, status.st_size, self.stamp_of(status), ""
 
     def _is_unchanged(self, former: Manifest) -> bool:
         """Whether the published shards were made from these inputs and options; looks at no content."""
@@ -316,7 +319,7 @@ class _Run:
         entries: Iterator[FileEntry] = iter(())
         if self.input is not None and self._has_many_inputs():
             root = self.input if self.input.is_dir() else self.source.root_of(self.input)
-            entries = walk(root, self.without)
+            entries = walk(root, self.without, stamp_of=self.stamp_of)
         else:
             entries = (FileEntry(path, b"", size, mtime) for path, size, mtime, _ in self._single_input())
         for entry, row in itertools.zip_longest(entries, read_inputs(self.output)):
