@@ -116,10 +116,15 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
     module = task.serving(answering(task, in_frame, 2), tft_output)
     save_module(module, str(tmp_path / "1"))
     (tmp_path / "photo.jpg").write_bytes(shown.encoded)
-    (answer,) = predict(str(tmp_path), [str(tmp_path / "photo.jpg")], 0.5)
-    (prediction,) = answer["predictions"]
-    assert prediction["label"] == "square"
-    assert prediction["box"] == pytest.approx([50.0, 20.0, 150.0, 70.0], abs=0.02)
+    # A phone's photo that lies on its side: boxes are of the upright one, and the graph turns it.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.jpg", exif=exif)
+    for answer in predict(str(tmp_path), [str(tmp_path / name) for name in ("photo.jpg", "lying.jpg")], 0.5):
+        assert "converted" not in answer
+        (prediction,) = answer["predictions"]
+        assert prediction["label"] == "square"
+        assert prediction["box"] == pytest.approx([50.0, 20.0, 150.0, 70.0], abs=0.02)
     # And the Evaluator, which asks by the record, finds it right.
     served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_tf_examples"]
     outputs = {name: value.numpy() for name, value in served(examples=tf.constant(both[:1])).items()}
