@@ -16,7 +16,8 @@ SETTINGS = ("--set", "training.epochs=1", "--set", "evaluation.thresholds={accur
 
 
 @pytest.mark.slow
-def test_a_run_below_names_like_patterns(tmp_path: Path) -> None:
+def test_a_run_below_names_like_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     here = tmp_path / "a [é]*"
     here.mkdir()
     data = here / "-d{x}?[1] %23#"
