@@ -147,7 +147,11 @@ def run_nodes(
         label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
         with console.status(f"{label.strip()} running"):
             outcome = nodes.run(node_id)
-            reason = _explain_outdated(node_id, outcome.outputs) if outcome.status == CACHED else None
+            reason = None
+            if outcome.damage is not None:
+                reason = f"{outcome.damage}; it runs again"
+            elif outcome.status == CACHED:
+                reason = _explain_outdated(node_id, outcome.outputs)
             if reason is not None:
                 console.print(f"  {node_id}: {reason}", soft_wrap=True, markup=False)
                 outcome = nodes.run(node_id, use_cache=False)

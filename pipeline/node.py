@@ -9,7 +9,7 @@ import dataclasses
 import os
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -22,6 +22,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 
 from pipeline.mirror import Mirror
 from pipeline.node_files import NodeFiles
+from pipeline.output_files import FILES, find_damage, measure_outputs
 
 COMPLETED = "completed"
 CACHED = "cached"
@@ -50,12 +51,14 @@ class NodeResult:
         seconds: Wall time of driver, executor and publisher together.
         outputs: The output artifacts by channel name, also when they come from the cache.
         error: What a failed node raised.
+        damage: Which file of a cached output is not what was written; None where all are.
     """
 
     status: str
     seconds: float
     outputs: dict[str, Output] = dataclasses.field(default_factory=dict)
     error: BaseException | None = None
+    damage: str | None = None
 
 
 class _Launcher(launcher.Launcher):
@@ -241,6 +244,13 @@ class NodeRunner:
             if node.node_info.type.name == _RESOLVER:
                 cached = self._resolved_as_before(node, store, execution)
             found = _all_outputs(store, execution.id)
+            damage = None
+            # A bucket keeps checksums itself, and a task has copies of a few of its files only.
+            if node.node_info.type.name != _RESOLVER and not self._files.are_copies:
+                if cached:
+                    damage = _find_damage(artifact for _, artifact in found)
+                else:
+                    _record(store, [artifact for _, artifact in found])
             outputs = {key: Output(artifact.uri, _properties(artifact)) for key, artifact in found}
         if cached and len(found) > len(outputs):
             # By releases that took an execution twice; whatever reads this node would fail for ever.
@@ -249,7 +259,8 @@ class NodeRunner:
             self._files.after({key: output.uri for key, output in outputs.items()})
         except Exception as e:  # noqa: BLE001 - as above
             return NodeResult(FAILED, time.monotonic() - began, error=e)
-        return NodeResult(CACHED if cached else COMPLETED, time.monotonic() - began, outputs)
+        seconds = time.monotonic() - began
+        return NodeResult(CACHED if cached else COMPLETED, seconds, outputs, damage=damage)
 
     @staticmethod
     def _resolved_as_before(node: Any, store: Any, execution: Any) -> bool:
@@ -302,9 +313,27 @@ def _all_outputs(store: Any, execution_id: int) -> list[tuple[str, Any]]:
     return [(event.path.steps[0].key, artifacts[event.artifact_id]) for event in events]
 
 
+def _record(store: Any, artifacts: Sequence[Any]) -> None:
+    """Writes down what the files of new outputs are."""
+    for artifact in artifacts:
+        artifact.custom_properties[FILES].string_value = measure_outputs(artifact.uri)
+    if artifacts:
+        store.put_artifacts(artifacts)
+
+
+def _find_damage(artifacts: Iterable[Any]) -> str | None:
+    """Describes a file of cached outputs that is not what was written; None if there is none."""
+    for artifact in artifacts:
+        if FILES in artifact.custom_properties:
+            damage = find_damage(artifact.uri, artifact.custom_properties[FILES].string_value)
+            if damage is not None:
+                return damage
+    return None
+
+
 def _properties(artifact: Any) -> dict[str, Any]:
     return {
         key: getattr(value, value.WhichOneof("value"))
         for key, value in artifact.custom_properties.items()
-        if value.WhichOneof("value")
+        if key != FILES and value.WhichOneof("value")
     }

@@ -53,6 +53,11 @@ class NodeFiles:
         self._push_destination = push_destination
         self._taken: set[int | None] = set()
 
+    @property
+    def are_copies(self) -> bool:
+        """Whether the pipeline root is in a bucket."""
+        return self._mirror.copies(self._root)
+
     def before(self, node_id: str) -> None:
         """Fetches what is looked at to tell whether a node has to execute."""
         self._make_folders(node_id)

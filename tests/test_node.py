@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from rich.console import Console
 
 from pipeline.config import load_recipe
 from pipeline.data import Examples
+from pipeline.execution import RunResult, run_nodes
 from pipeline.metadata_store import METADATA_FILE
 from pipeline.moved_root import BEFORE_MOVE_FILE, follow_move
 from schemas.curated import write_schema
@@ -175,3 +181,44 @@ def test_a_moved_root_keeps_what_it_knows(tmp_path: Path) -> None:
     config.sqlite.filename_uri = str(root / BEFORE_MOVE_FILE)
     (schema,) = MetadataStore(config).get_artifacts()
     assert Path(schema.uri).parent == former / "ImportSchemaGen" / "schema"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.write_bytes(b""), r"schema.pbtxt has 0 bytes, and [0-9,]+ were written"),
+        (lambda path: path.unlink(), r"schema.pbtxt is missing"),
+        (lambda path: flip_first_byte(path), r"schema.pbtxt has other content than what was written"),
+    ],
+)
+def test_a_damaged_output_is_found_and_made_anew(
+    tmp_path: Path, damage: Callable[[Path], object], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+
+    def run(name: str) -> tuple[str, Path]:
+        nodes = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, name)
+        result = RunResult("digits", name, str(tmp_path))
+        run_nodes(nodes, result, Console(width=500), [], str(tmp_path / "serving"), only=["ImportSchemaGen"])
+        uri = Path(nodes.results["ImportSchemaGen"].outputs["schema"].uri)
+        return result.components["ImportSchemaGen"]["status"], uri / "schema.pbtxt"
+
+    status, path = run("first")
+    whole = path.read_bytes()
+    os.utime(path)  # as a copy of the root has it
+    assert run("second") == ("cached", path)
+    damage(path)
+    capfd.readouterr()
+    status, anew = run("third")
+    assert re.search(rf"ImportSchemaGen: .*{said}; it runs again", capfd.readouterr().out)
+    assert (status, anew.read_bytes()) == ("completed", whole)
+    assert anew != path
+    assert run("fourth") == ("cached", anew)
+
+
+def flip_first_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
