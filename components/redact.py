@@ -20,7 +20,7 @@ MASK = "***"
 _SECRET_NAME = re.compile(
     r"(PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS|_PWD|SECRETS?|TOKEN|CREDENTIALS?|(^|_)CREDS?|AUTH|AUTHORIZATION|"
     r"(^|_)PAT|JWT|COOKIE|SIGNATURE|(^|_)SIG|(^|_)SAS|(^|_)DSN|CONN(ECTION)?_?STR(ING)?)(_|$)"
-    r"|KEYS?(_ID|_BASE64|_B64|_?\d+)?$",
+    r"|KEYS?(_BASE64|_B64|_?\d+)?$",
     re.I,
 )
 # They name a file or a socket, or something that everybody may know.
@@ -48,8 +48,9 @@ _KNOWN_FORM = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<=\bBearer )[\w.~+/=-]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
 )
-# Shorter values are words that stand anywhere.
+# Shorter values are part of any text, and so are words.
 _LEAST_CHARS = 5
+_LEAST_LETTERS = 12
 # A user without a password that is as long as this is a token.
 _LEAST_CHARS_OF_A_TOKEN = 16
 # A recipe is refused for the value of a variable only where it cannot be a word.
@@ -76,7 +77,7 @@ def redact(text: str) -> str:
     of an address under a secret's name, and keys of a well-known form.
     """
     redacted, done = [], 0
-    for start, end in _spans(text, _known_values(_environment())):
+    for start, end in _spans(text, _known_patterns(_environment())):
         redacted += [text[done:start], MASK]
         done = end
     return "".join([*redacted, text[done:]])
@@ -100,7 +101,7 @@ def redact_file(path: Path) -> None:
     """
     # Latin-1 has one character for each byte.
     text = path.read_bytes().decode("latin-1")
-    known = [value.encode().decode("latin-1") for value in _known_values(_environment())]
+    known = _known_patterns(_environment(), "latin-1")
     if spans := _spans(text, known):
         with path.open("r+b") as file:
             for start, end in spans:
@@ -153,9 +154,9 @@ def _user_info_length(rest: str) -> int:
     return 0 if "@" not in authority and is_host else max(rest.rfind("@"), 0)
 
 
-def _spans(text: str, known: Iterable[str]) -> list[tuple[int, int]]:
+def _spans(text: str, known: Iterable[re.Pattern[str]]) -> list[tuple[int, int]]:
     """Return where secrets are in a text, in order, none overlapping another."""
-    found = [match.span() for value in known for match in re.finditer(re.escape(value), text)]
+    found = [match.span() for pattern in known for match in pattern.finditer(text)]
     for match in _ADDRESS.finditer(text):
         if length := _user_info_length(match["rest"]):
             found.append((match.start("rest"), match.start("rest") + length))
@@ -183,15 +184,32 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 
 @functools.lru_cache(maxsize=4)
-def _known_values(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """Return the secrets in the environment, as they are and with percent signs, the longest first."""
+def _known_patterns(
+    environment: tuple[tuple[str, str], ...], encoding: str = "utf-8"
+) -> tuple[re.Pattern[str], ...]:
+    """Return what finds the secrets of the environment, as they are and with percent signs, longest first.
+
+    Args:
+        environment: Names and values.
+        encoding: How the bytes of the text were read.
+    """
     values = {
-        form
+        form.encode().decode(encoding)
         for _, value in _named_secrets(dict(environment))
         for form in (value, urllib.parse.unquote(value), urllib.parse.quote(value, safe=""))
-        if len(form) >= _LEAST_CHARS
+        if _can_be_told_from_text(form)
     }
-    return tuple(sorted(values, key=len, reverse=True))
+    return tuple(re.compile(_pattern(value)) for value in sorted(values, key=len, reverse=True))
+
+
+def _can_be_told_from_text(value: str) -> bool:
+    """Whether a value, wherever it is, is the secret: short ones and words such as `mirante` may not be."""
+    return len(value) >= (_LEAST_LETTERS if value.isalpha() else _LEAST_CHARS)
+
+
+def _pattern(value: str) -> str:
+    # A number is not looked for within another one.
+    return rf"(?<!\d)(?<!\d[.,]){value}(?!\d|[.,]\d)" if re.fullmatch(r"\d+", value) else re.escape(value)
 
 
 def _named_secrets(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.redact import redact, redact_file
+from pipeline.output import note_lost
 
 
 def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console:
     """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone.
 
     Secrets are taken out of what it shows. Where it cannot be written to, what is done goes on without it,
-    and the command ends with 1 (`lost_output`).
+    and the command ends with 1 (`pipeline.output.note_lost`).
 
     Args:
         to_stderr: Standard error, then.
@@ -38,15 +39,6 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
     shown: Any = Redacted(file, worded)
     # Not a terminal: no wrapping, so that paths stay whole in a log.
     return Console(file=shown, highlight=False, soft_wrap=not file.isatty())
-
-
-# What a stream could not take, by the first error of it.
-_lost: list[OSError] = []
-
-
-def lost_output() -> OSError | None:
-    """Return why something that was to be shown could not be; None where all was."""
-    return _lost[0] if _lost else None
 
 
 class Redacted:
@@ -66,7 +58,7 @@ class Redacted:
         try:
             self._file.write(self._worded(redact(text)))
         except OSError as e:
-            _lost.append(e)
+            note_lost(e)
         return len(text)
 
     def flush(self) -> None:
@@ -74,7 +66,7 @@ class Redacted:
         try:
             self._file.flush()
         except OSError as e:
-            _lost.append(e)
+            note_lost(e)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -93,10 +85,10 @@ def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
     """Sends standard output and error of this process, C++ and children included, to `log_file`.
 
     What is logged under `mirante` is shown on the console too. Secrets are taken out of the file at the end,
-    and out of what a run that was killed left.
+    and out of what a run of the same root that was killed left.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    _redact_logs(log_file.parent)
+    _redact_left_logs(log_file.parent)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -126,18 +118,27 @@ def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
             _flush(stream, number)
             os.dup2(descriptor, number)
             os.close(descriptor)
-        _redact_logs(log_file.parent)
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed it
+            redact_file(log_file)
+        with contextlib.suppress(OSError):  # the disk may be full
+            (log_file.parent / _REDACTED).touch()
 
 
-def _redact_logs(folder: Path) -> None:
-    """Take the secrets out of all logs that are newer than the last time that this was done."""
-    mark = folder / ".redacted"
+# When the logs of a folder were last without secrets.
+_REDACTED = ".redacted"
+
+
+def _redact_left_logs(folder: Path) -> None:
+    """Take the secrets out of the logs of runs that came to no end: those that are newer than the last end.
+
+    A root may be the user's own folder, with other logs: only what has a folder below `runs/` is a run's.
+    """
+    mark = folder / _REDACTED
     done = mark.stat().st_mtime_ns if mark.exists() else 0
     for log in folder.glob("*.log"):
-        if log.stat().st_mtime_ns >= done:
+        is_of_run = not log.is_symlink() and (folder.parent / "runs" / log.stem / "recipe.yaml").is_file()
+        if is_of_run and log.stat().st_mtime_ns >= done:
             redact_file(log)
-    with contextlib.suppress(OSError):  # the disk may be full
-        mark.touch()
 
 
 def _flush(stream: IO[str], descriptor: int) -> None:

@@ -18,12 +18,15 @@ from components.redact import redact
 # Of this command: the streams that the caller has closed, and why output was lost, once that is said.
 _was_closed: list[str] = []
 _said: list[str] = []
+# What a console (`pipeline.console`) could not be written for.
+_lost: list[OSError] = []
 
 
 def hold_standard_streams() -> None:
     """Open what the caller has closed (`>&-`), so that no file of ours gets the number of standard output."""
     _was_closed.clear()
     _said.clear()
+    _lost.clear()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -33,6 +36,11 @@ def hold_standard_streams() -> None:
                 _was_closed.append(name)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+
+
+def note_lost(error: OSError) -> None:
+    """Have the command end with 1, for something that was to be shown could not be."""
+    _lost.append(error)
 
 
 def say_error(message: str) -> None:
@@ -103,10 +111,7 @@ def end_output(code: int) -> int:
             # Python would try again when it ends, and complain.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if "pipeline.console" in sys.modules:
-        from pipeline.console import lost_output
-
-        lost = lost or lost_output()
+    lost = lost or next(iter(_lost), None)
     if lost is not None and lost.errno != errno.EPIPE:
         _say_lost(lost.strerror or str(lost))
     elif "stdout" in _was_closed:

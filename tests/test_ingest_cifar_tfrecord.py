@@ -380,7 +380,7 @@ def test_every_source_reads_archives(tmp_path: Path, source: str, kind: str) -> 
 
 
 def test_the_sources_that_read_folders_are_all_tried_with_archives() -> None:
-    own_tests = {"coco", "tfds", "voc"}
+    own_tests = {"coco", "tfds", "voc", "yolo"}
     assert set(INPUTS) == set(source_names()) - {"digits"} - own_tests
 
 

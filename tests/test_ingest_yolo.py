@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -317,3 +319,27 @@ def test_class_folders_say_that_it_is_yolo(tmp_path: Path) -> None:
     files = {"train/images/1.png": picture(1), "train/labels/1.txt": CAT, "data.yaml": NAMES}
     with pytest.raises(UsageError, match=r"got the layout of YOLO .* mirante ingest yolo INPUT OUTPUT"):
         ingest("folder", put(tmp_path / "in", files), tmp_path / "out", IngestOptions(workers=1))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_archives(tmp_path: Path, kind: str) -> None:
+    files = {
+        "data.yaml": "train: ../train/images\nval: ../valid/images\n" + NAMES,
+        "train/images/1.png": picture(1),
+        "train/labels/1.txt": f"{CAT}\n{DOG}\n",
+        "valid/images/1.png": picture(2),
+    }
+    folder = put(tmp_path / "in", files)
+    archive = tmp_path / f"in.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in files:
+                packed.write(folder / name, f"pets/{name}")
+    else:
+        with tarfile.open(archive, "w:gz") as tar:
+            for name in files:
+                tar.add(folder / name, f"pets/{name}")
+    assert boxes_of(ingested("yolo", archive, tmp_path / "out", max_reject_share=0.0)) == {
+        "pets/train/images/1.png": ("train", [CAT_SHARES, DOG_SHARES]),
+        "pets/valid/images/1.png": ("eval", []),
+    }

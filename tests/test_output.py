@@ -12,7 +12,7 @@ import pytest
 
 from components.errors import UsageError
 from pipeline.console import Redacted
-from pipeline.output import check_can_write, quote
+from pipeline.output import check_can_write, end_output, hold_standard_streams, quote
 from tests.failures import MIRANTE, put
 
 FULL = "standard output cannot be written: No space left on device"
@@ -63,6 +63,9 @@ def test_a_stream_that_cannot_be_written_holds_nothing_up() -> None:
         assert stream.write("text\n") == 5
         stream.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert end_output(0) == 1
+    hold_standard_streams()  # as the next command of this process does
+    assert end_output(0) == 0
 
 
 def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

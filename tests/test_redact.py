@@ -12,7 +12,7 @@ from rich.console import Console
 from components.errors import UsageError
 from components.redact import check_address, find_secret, is_secret, redact, redact_file, redact_values
 from pipeline.config import load_recipe
-from pipeline.console import ConsoleHandler, Redacted, RedactedFormatter
+from pipeline.console import ConsoleHandler, Redacted, RedactedFormatter, make_console, quiet_libraries
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,7 @@ def test_names_of_secrets(name: str) -> None:
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "SSH_AUTH_SOCK",
         "PUBLIC_KEY",
+        "AWS_ACCESS_KEY_ID",
         "AUTHOR",
         "COMPASS",
         "KEYBOARD",
@@ -120,6 +121,39 @@ def test_secrets_are_taken_out(text: str, shown: str) -> None:
 def test_other_texts_stay(text: str) -> None:
     assert redact(text) == text
     assert find_secret(text) is None
+
+
+def test_words_and_numbers_of_other_things_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mirante-admin")
+    monkeypatch.setenv("DB_PASS", "mirante")
+    monkeypatch.setenv("SORT_KEY", "12345")
+    text = "mirante: 112345 images, 12345.5 images/s, 12,345 of mirante-admin"
+    assert redact(text) == text
+    assert redact("PIN 12345, DB_PASS=mirante, https://me:mirante@host/x") == (
+        "PIN ***, DB_PASS=***, https://***@host/x"
+    )
+    monkeypatch.setenv("MAIL_PASSWORD", "abcdabcdabcd")  # twelve letters are no word
+    assert redact("x.abcdabcdabcd.y") == "x.***.y"
+    monkeypatch.setenv("MAIL_PASSWORD", "pässwört-1")
+    (tmp_path / "x.log").write_text("no pässwört-1 here")
+    redact_file(tmp_path / "x.log")
+    assert (tmp_path / "x.log").read_text() == "no ************ here"
+
+
+def test_only_logs_of_runs_are_redacted(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in ("killed.log", "of-the-user.log"):
+        (logs / name).write_text("a correct-horse\n")
+    (tmp_path / "runs" / "killed").mkdir(parents=True)
+    (tmp_path / "runs" / "killed" / "recipe.yaml").write_text("")
+    with quiet_libraries(logs / "now.log", make_console(to_stderr=True)):
+        logging.getLogger("x").warning("a correct-horse")
+        with (logs / "now.log").open("a") as file:
+            file.write("and a correct-horse of C++\n")
+    assert (logs / "killed.log").read_text() == "a *************\n"
+    assert (logs / "of-the-user.log").read_text() == "a correct-horse\n"
+    assert "correct-horse" not in (logs / "now.log").read_text()
 
 
 @pytest.mark.parametrize("part", ["a", "a:b,", "a=b", "key=", "x://", "eyJ", "a.b-", "https://h/a@", "?"])
