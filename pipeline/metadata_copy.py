@@ -71,7 +71,8 @@ def keep_copy(root: Path) -> None:
 
 
 def _open(store: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECS)
+    # Not read-only: what a killed process had begun to write is rolled back when the store is read.
+    return sqlite3.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECS)
 
 
 def _problem(store: Path) -> str | None:

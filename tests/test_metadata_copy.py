@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,30 @@ def test_a_damaged_store_is_not_copied(tmp_path: Path) -> None:
         file.truncate(20_000)
     keep_copy(tmp_path)
     assert count(tmp_path / COPY_FILE) == 400
+
+
+# Of more pages than the cache holds, so that some are in the file before the transaction ends.
+KILLED_WITHIN_A_TRANSACTION = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size=2")
+db.execute("BEGIN")
+db.execute("UPDATE Execution SET name = name || name")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_had_begun_to_write_is_rolled_back(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    keep_copy(tmp_path)
+    before = store.read_bytes()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WITHIN_A_TRANSACTION, store], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert store.read_bytes() != before
+    assert Path(f"{store}-journal").stat().st_size > 0
+    assert repair_store(tmp_path) is None
+    assert store.read_bytes() == before
+    assert not (tmp_path / DAMAGED_FILE).exists()
 
 
 def test_a_store_that_is_locked_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
