@@ -7,6 +7,7 @@ neither.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,12 +20,14 @@ from tfx.version import __version__ as tfx_version
 
 from components import serving_folder
 from components.baseline import import_folder, link_served, model_folder, why_incomparable
+from components.output_files import FILES, find_damage
 from components.serving_folder import ServedModel
 
 CANDIDATE = "candidate"
 MODEL = "model"
 MODEL_BLESSING = "model_blessing"
 _Artifacts = list[artifact.Artifact]
+_logger = logging.getLogger("mirante.resolver")
 
 
 class _Served:
@@ -59,16 +62,19 @@ class _Served:
         return found
 
     def model(self, artifact_id: int) -> artifact.Artifact | None:
-        """The model of that id, if its files are there."""
+        """The model of that id, if its files are there, and whole."""
         model = self._by_id.get(artifact_id)
         if model is None:
             model = next(iter(self._from_store(self._store.get_artifacts_by_id([artifact_id]))), None)
-        return model if model is not None and fileio.exists(model_folder(model.uri)) else None
+        if model is None or not fileio.exists(model_folder(model.uri)) or not _is_whole(model):
+            return None
+        return model
 
     def _artifact_of(self, served: ServedModel) -> artifact.Artifact | None:
         for number in sorted(self._by_id, reverse=True):
-            if serving_folder.same_fingerprint(model_folder(self._by_id[number].uri), served.path):
-                return self._by_id[number]
+            model = self._by_id[number]
+            if serving_folder.same_fingerprint(model_folder(model.uri), served.path) and _is_whole(model):
+                return model
         return None
 
     def _import(self, served: ServedModel) -> artifact.Artifact:
@@ -111,6 +117,16 @@ class _Served:
                         if number in self._by_id and (model := self.model(number)) is not None:
                             return model
         return None
+
+
+def _is_whole(model: artifact.Artifact) -> bool:
+    """Whether the files of a model are what was written, as far as that was recorded."""
+    if not model.has_custom_property(FILES):
+        return True
+    damage = find_damage(model.uri, model.get_string_custom_property(FILES))
+    if damage is not None:
+        _logger.warning("%s: this model is not taken", damage)
+    return damage is None
 
 
 def _makers(store: Any, artifact_id: int) -> list[metadata_store_pb2.Execution]:

@@ -29,7 +29,13 @@ from components.ingest.tfrecord import read_records
 from components.owned import is_marked, mark, note, root_facts, root_id
 from components.spans import Span, find_span, is_pattern
 from pipeline.ingested_spans import ingested_as, remove_others
-from pipeline.shards import Found, check_shards, content_of, look_into_shards
+from pipeline.shards import (
+    Found,
+    check_shards,
+    content_of,
+    look_into_shards,
+    remove_shards_of_no_manifest,
+)
 from schemas import features
 
 _NAMES_SHOWN = 5
@@ -232,6 +238,7 @@ def prepare(
     else:
         span = ingested_as(span, root / "data")
     _take_over(folder, config.source, path, owner)
+    remove_shards_of_no_manifest(folder)
     return Prepared(folder, ingest(config.source, path, folder, options, progress, exclude=[root]), span)
 
 

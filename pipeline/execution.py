@@ -24,6 +24,7 @@ from pipeline.best import write_best
 from pipeline.config import Recipe
 from pipeline.console import progress_bar
 from pipeline.ingested_spans import remove_others
+from pipeline.shards import remove_damaged_shards
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
 DIGESTS_FILE = "digests.json"
@@ -60,12 +61,20 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
         UsageError, DataRefusedError: From ingest, or what it gave cannot be trained on.
     """
     began = time.monotonic()
+    digests = FileDigests(root / DIGESTS_FILE)
     with progress_bar(console) as progress:
         prepared = data.prepare(recipe.data, root, progress, trust_times=trust_times)
+        if prepared.ingested is not None and (damaged := remove_damaged_shards(prepared.folder, digests)):
+            console.print(
+                f"  warning     {prepared.folder}: damaged since they were written, and made anew: "
+                f"{', '.join(damaged)}",
+                soft_wrap=True,
+                markup=False,
+            )
+            prepared = data.prepare(recipe.data, root, progress, trust_times=trust_times)
     if prepared.span is not None:
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
     _tell_of_data(prepared, console, time.monotonic() - began)
-    digests = FileDigests(root / DIGESTS_FILE)
     examples = data.describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     _warn_of_boxes(recipe, examples, console)
     what = recipe.data.path or f"source {recipe.data.source}"

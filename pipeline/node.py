@@ -20,9 +20,9 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import execution_publish_utils, launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
+from components.output_files import FILES, find_damage, measure_outputs
 from pipeline.mirror import Mirror
 from pipeline.node_files import NodeFiles
-from pipeline.output_files import FILES, find_damage, measure_outputs
 
 COMPLETED = "completed"
 CACHED = "cached"

@@ -16,11 +16,11 @@ from google.protobuf.message import DecodeError
 from components.content import FileDigests
 from components.detection.records import PIXELS_HINT
 from components.errors import DataRefusedError
-from components.ingest import Manifest
+from components.ingest import Manifest, read_manifest
 from components.ingest.example import parse_example, type_problem
 from components.ingest.readings import LEAST_PIXELS
 from components.ingest.sources.tfrecord_boxes import task_of
-from components.ingest.staging import SHARD_NAME
+from components.ingest.staging import SHARD_NAME, STAGING
 from components.ingest.tfrecord import read_records
 from schemas import features
 
@@ -83,6 +83,40 @@ def check_shards(folder: Path, manifest: Manifest, digests: FileDigests) -> None
             f"{folder}: expected the {len(listed)} shards that {features.MANIFEST} lists, got also "
             f"{', '.join(more[:3])}{', ...' if len(more) > 3 else ''}; move them out of this folder"
         )
+
+
+def remove_damaged_shards(folder: Path, digests: FileDigests) -> list[str]:
+    """Remove the shards of an ingest that have other bytes than it wrote; the next ingest writes them anew.
+
+    Returns:
+        Their names.
+    """
+    manifest = read_manifest(folder)
+    shards = [] if manifest is None else list(manifest.shards())
+    damaged = [shard.name for shard in shards if digests.of(folder / shard.name) != shard.sha256]
+    for name in damaged:
+        (folder / name).unlink()
+    return damaged
+
+
+def remove_shards_of_no_manifest(folder: Path) -> None:
+    """Remove the shards of an ingest whose manifest is gone or damaged: nothing tells what they are.
+
+    Args:
+        folder: Only an ingest of this root has written there, and another one follows.
+
+    Raises:
+        DataRefusedError: The manifest cannot be read, or is a later Mirante's.
+    """
+    try:
+        if read_manifest(folder) is not None or (folder / STAGING).exists():
+            return
+    except DataRefusedError as e:
+        if e.__cause__ is None or isinstance(e.__cause__, OSError):
+            raise
+    for path in list(folder.iterdir()):
+        if SHARD_NAME.match(path.name) or path.name == features.MANIFEST:
+            path.unlink()
 
 
 def look_into_shards(folder: Path) -> Found:

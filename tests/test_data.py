@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,52 @@ def test_what_is_no_example_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train-00000-of-00001").write_bytes(frame(b"no example"))
     with pytest.raises(DataRefusedError, match=r"train-00000-of-00001, record 0: not a tf.train.Example"):
         look_into_shards(tmp_path)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("data/eval-00000-of-00001", flip),
+        *(
+            (name, change)
+            for name in (
+                "data/train-00000-of-00001",
+                "data/manifest.json",
+                "data/inputs.csv.gz",
+                "data/rejects.csv",
+                "data/made-by-mirante.json",
+                "made-by-mirante.json",
+                "digests.json",
+            )
+            for change in (Path.unlink, lambda path: os.truncate(path, path.stat().st_size // 2))
+        ),
+    ],
+)
+def test_damage_in_what_a_root_has_ingested_is_made_good(
+    name: str, damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    photos, root = failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "root"
+    recipe = load_recipe("folder", ["model.weights=null"], str(photos), elsewhere=True)
+
+    def prepare() -> tuple[object, str]:
+        said = io.StringIO()
+        return prepare_data(recipe, root, Console(file=said, width=500)), said.getvalue()
+
+    before, _ = prepare()
+    (root / "digests.json").touch()  # shards that are this new are digested again
+    shards = {path.name: path.read_bytes() for path in (root / "data").glob("*-of-*")}
+    damage(root / name)
+    after, said = prepare()
+    assert after == before
+    assert {path.name: path.read_bytes() for path in (root / "data").glob("*-of-*")} == shards
+    if damage is flip:
+        assert f"{root / 'data'}: damaged since they were written, and made anew: eval-00000-of-0" in said
+    again, said = prepare()
+    assert again == before
+    assert "unchanged" in said

@@ -16,6 +16,7 @@ from tfx.utils import path_utils
 
 from components import serving_folder
 from components.baseline import describe_baseline
+from components.output_files import FILES, measure_outputs
 from components.resolver import BaselineStrategy, BaseModelStrategy
 
 CLASSES = ("bird", "cat", "dog")
@@ -54,6 +55,12 @@ class Store:
         """The folder of a model's artifact."""
         (found,) = self._store.get_artifacts_by_id([model_id])
         return Path(found.uri)
+
+    def measure(self, model_id: int) -> None:
+        """Records what the files of a model's artifact are, as is done when a node has ended."""
+        (found,) = self._store.get_artifacts_by_id([model_id])
+        found.custom_properties[FILES].string_value = measure_outputs(found.uri)
+        self._store.put_artifacts([found])
 
     def bless(self, model_id: int, blessed: int = 1, baseline_id: int | None = None) -> int:
         """Adds what Evaluator says of a model and returns the blessing's id."""
@@ -263,6 +270,24 @@ def test_a_damaged_version_is_passed_over_unless_its_artifact_is_whole(store: St
     assert store.baseline(candidate) == newer
     shutil.rmtree(store.folder(newer))
     assert store.baseline(candidate) == older
+
+
+def test_a_damaged_artifact_is_passed_over_for_the_version_that_is_a_copy_of_it(store: Store) -> None:
+    base, candidate = store.model(), store.model()
+    path = store.serve(base, 17)
+    store.measure(base)
+    assert store.baseline(candidate) == base
+    examples = store.examples()
+    assert store.base_model("new", examples) == base
+    (store.folder(base) / "Format-Serving" / "saved_model.pb").write_text("half")
+    for found in (store.baseline(candidate), store.base_model("new", examples)):
+        assert found is not None
+        assert found != base
+        assert Path(path_utils.serving_model_path(str(store.folder(found)))).samefile(path)
+    assert store.note(candidate) == "17"
+    # Neither is whole.
+    (path / "saved_model.pb").write_text("half")
+    assert store.baseline(candidate) is None
 
 
 @pytest.mark.parametrize(
