@@ -107,7 +107,7 @@ $(ACCEPTANCES:%=accept-%): accept-%: setup
 	$(BIN)/python benchmarks/accept.py $*
 
 accept-resume: setup
-	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/resume.py --each-node --setbacks
 
 accept-kill-training: setup
 	$(BIN)/python benchmarks/kill_training.py

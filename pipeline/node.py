@@ -75,8 +75,14 @@ class _Launcher(launcher.Launcher):
         An execution that was put away keeps its outputs in ML Metadata: taken again, it had two of each.
         """
         found = execution_lib.get_executions_associated_with_all_contexts(metadata_handle, contexts)
-        if found and not self.anew:
-            return max(found, key=lambda execution: execution.id)
+        last = max(found, key=lambda execution: execution.id, default=None)
+        put_away = (
+            last is not None
+            and last.last_known_state == metadata_store_pb2.Execution.FAILED
+            and _all_outputs(metadata_handle.store, last.id)
+        )
+        if last is not None and not put_away and not self.anew:
+            return last
         return execution_publish_utils.register_execution(
             metadata_handle,
             execution_type=self._pipeline_node.node_info.type,

@@ -101,6 +101,39 @@ def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp
         assert again.run("ImportSchemaGen").outputs["schema"].uri == uri
 
 
+def test_a_task_killed_while_it_puts_a_damaged_output_away_is_tried_again(tmp_path: Path) -> None:
+    """Its second attempt is in the same run, where an execution stands that failed and has outputs."""
+    from pipeline.metadata_store import sqlite_store
+
+    examples = Examples(
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+    )
+    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+
+    def runner(run: str) -> Any:
+        return node_runner(load_recipe("digits"), examples, schema_file, tmp_path, run)
+
+    runner("first").run("ImportSchemaGen")
+    killed = runner("second")
+    damaged = killed.run("ImportSchemaGen")
+    assert damaged.status == "cached"
+    killed._forget("ImportSchemaGen")
+
+    retried = runner("second")
+    retried.clear_unfinished(only=["ImportSchemaGen"])
+    anew = retried.run("ImportSchemaGen")
+    uri = anew.outputs["schema"].uri
+    assert anew.status == "completed"
+    assert uri != damaged.outputs["schema"].uri
+    store = MetadataStore(sqlite_store(tmp_path))
+    context = store.get_context_by_type_and_name("pipeline_run", "second")
+    live = [a.uri for a in store.get_artifacts_by_context(context.id) if a.state == LIVE]
+    assert live == [uri]
+    for run in ("third", "fourth"):
+        cached = runner(run).run("ImportSchemaGen")
+        assert (cached.status, cached.outputs["schema"].uri) == ("cached", uri)
+
+
 def test_outputs_that_an_older_release_doubled_are_made_anew(tmp_path: Path) -> None:
     from pipeline.metadata_store import sqlite_store
 

@@ -250,6 +250,26 @@ def test_a_task_that_was_killed_starts_anew_when_it_is_tried_again(planned: Path
     assert sorted(path.name for path in half.parent.iterdir()) == ["Split-eval", "Split-test", "Split-train"]
 
 
+def test_a_damaged_output_is_made_anew_in_a_task(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "root"
+    statuses = []
+    for run_id in ("run-1", "run-2", "run-3"):
+        if run_id == "run-2":
+            shard = next(root.glob("ImportExampleGen/examples/*/Split-train/*"))
+            os.truncate(shard, 1000)
+        ingest(root, run_id=run_id)
+        capfd.readouterr()
+        run(root, "ImportExampleGen", run_id=run_id)
+        log = capfd.readouterr().out
+        statuses.append(dict(OUTCOMES.findall(log))["ImportExampleGen"])
+        said = f"{shard.name} has 1,000 bytes, and " if run_id == "run-2" else "it runs again"
+        assert (said in log) == (run_id == "run-2")
+        end(root, run_id)
+    assert statuses == ["completed", "completed", "cached"]
+    (anew,) = set(root.glob("ImportExampleGen/examples/*/Split-train/*")) - {shard}
+    assert anew.stat().st_size > 1000
+
+
 def test_a_node_without_a_plan_says_which_volume(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(tmp_path / "nowhere", "Trainer")
