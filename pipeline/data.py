@@ -257,7 +257,8 @@ def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None
         if manifest is None or (manifest.source, manifest.input) != (source, shown):
             raise UsageError(
                 f"{folder}: expected what a run of this root has ingested, got files that none has put there "
-                f"({', '.join(sorted(others)[:3])}{', ...' if len(others) > 3 else ''}); give another --root"
+                f"({', '.join(sorted(others)[:3])}{', ...' if len(others) > 3 else ''}); give another "
+                "--root, or move that folder away"
             )
     if not is_marked(folder, owner):
         mark(folder, owner)

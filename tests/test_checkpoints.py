@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -252,6 +253,50 @@ def test_a_checkpoint_can_be_read_by_name(tmp_path: Path) -> None:
     kernel = reader.get_tensor("weights/backbone.Sconv.Skernel/.ATTRIBUTES/VARIABLE_VALUE")
     np.testing.assert_array_equal(kernel, weights[0])
     assert int(reader.get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE")) == 8
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, flip, Path.unlink])
+@pytest.mark.parametrize("name", ["ckpt-7.data-*", "ckpt-7.index", "best/ckpt-*.data-*", "checkpoint"])
+def test_a_training_whose_checkpoint_is_damaged_begins_anew(
+    name: str, damage: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(str(tmp_path), keep=2)
+    model = network()
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
+    for epoch in range(1, 8):
+        saver.save({"epoch": epoch})
+    checkpoints.save_best(model)
+    (tmp_path / "pictures").mkdir()
+    checkpoints.discard_damaged()
+    assert checkpoints.state() == {"epoch": 7}
+    (path,) = tmp_path.glob(name)
+    damage(path)
+    checkpoints.discard_damaged()
+    # Without the list of checkpoints, or the index of the latest, TensorFlow knows of none.
+    unknown = (("ckpt-7.index", Path.unlink), *(("checkpoint", how) for how in (cut, flip, Path.unlink)))
+    known = (name, damage) not in unknown
+    assert (f"{tmp_path}: a checkpoint is damaged" in caplog.text) == known
+    assert checkpoints.state() is None
+    assert (tmp_path / "pictures").is_dir()
+    saver.save({"epoch": 1})
+    checkpoints.discard_damaged()
+    assert checkpoints.state() == {"epoch": 1}
 
 
 def test_a_full_disk_leaves_the_former_checkpoint(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ one. The keys are the variables' paths: `weights/<path>`, `optimizer/<path>`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterable
@@ -23,8 +24,12 @@ import tensorflow as tf
 from components.models import refresh_constants
 from components.owned import MARK, is_mark, mark_text
 
+logger = logging.getLogger("mirante.trainer")
 # Trainings whose checkpoints are kept beside the one that is going on.
 OTHER_TRAININGS = 2
+# What TensorFlow raises for a checkpoint that is damaged: mostly the general one, without a kind.
+_UNREADABLE = (tf.errors.OpError, IndexError, ValueError)
+_NOT_DAMAGE = (tf.errors.ResourceExhaustedError, tf.errors.UnavailableError, tf.errors.DeadlineExceededError)
 _STATE_KEY = "state/.ATTRIBUTES/py_state"
 
 
@@ -80,6 +85,30 @@ class Checkpoints:
         text = tf.train.load_checkpoint(latest).get_tensor(_STATE_KEY)
         state: dict[str, Any] = json.loads(text)
         return state
+
+    def discard_damaged(self) -> None:
+        """Remove this training's checkpoints if one that it goes on from cannot be read: it begins anew.
+
+        TensorFlow compares each tensor with its checksum. Of several processes the chief alone looks.
+        """
+        if not self._is_chief:
+            return
+        best = os.path.join(self.folder, "best")
+        try:
+            for folder in (self.folder, best):
+                _read_latest(folder)
+        except _NOT_DAMAGE:
+            raise
+        except _UNREADABLE as e:
+            logger.warning(
+                "%s: a checkpoint is damaged (%s): the training begins anew",
+                self.folder,
+                str(e).splitlines()[0] if str(e) else type(e).__name__,
+            )
+            for name in (*_starting(self.folder, "ckpt-"), *_starting(self.folder, "checkpoint")):
+                _remove(name)
+            if tf.io.gfile.exists(best):
+                _remove(best)
 
     def saver(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, step: tf.Variable) -> Saver:
         """What saves and restores the training of `model` by `optimizer`."""
@@ -174,6 +203,14 @@ class Saver:
         latest = tf.train.latest_checkpoint(self._folder)
         self._checkpoint.restore(latest).assert_consumed()
         return self._state.values
+
+
+def _read_latest(folder: str) -> None:
+    latest = tf.train.latest_checkpoint(folder)
+    if latest is not None:
+        reader = tf.train.load_checkpoint(latest)
+        for key in reader.get_variable_to_shape_map():
+            reader.get_tensor(key)
 
 
 def _starting(folder: str, start: str) -> list[str]:

@@ -184,6 +184,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
         is_chief=place.is_chief,
     )
     checkpoints.remove_others()
+    checkpoints.discard_damaged()
     transform = TransformConfig.model_validate(job.custom_config["transform"])
     tracker = _trackers(job, name, training, transform) if place.is_chief else Trackers()
     # Beside the checkpoints: TFX removes `model_run_dir` when the node fails or is killed.

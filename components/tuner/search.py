@@ -217,6 +217,7 @@ class Search(base_tuner.BaseTuner):
         model_config, training = settings(self._parts, {**self._epochs(trial), **values})
         checked_batch_size(training, self._place.num_replicas)
         checkpoints = Checkpoints(folder, training.checkpoints.keep)
+        checkpoints.discard_damaged()
         model = train(
             model_config,
             training,
