@@ -770,6 +770,17 @@ class EvaluationConfig(Settings):
         "metrics by class anyway",
     )
 
+    @model_validator(mode="after")
+    def _bounds_of_shares_are_shares(self) -> EvaluationConfig:
+        shares = {name for names in METRICS.values() for name in names} - {"loss"}
+        for part, bounds in (("thresholds", self.thresholds), ("max_regression", self.max_regression)):
+            for name, bound in bounds.items():
+                if name in shares and not 0.0 <= bound <= 1.0:
+                    raise ValueError(
+                        f"{part}.{name}: expected a share from 0 to 1, got {bound:g}; write 90 % as 0.9"
+                    )
+        return self
+
 
 class InfraValidationConfig(Settings):
     """What a model must do in a fresh process before it is pushed."""

@@ -73,7 +73,7 @@ def _lines_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
         if item["type"] == "extra_forbidden":
             known = _fields_at(item["loc"][:-1], model)
             near = nearest(str(item["loc"][-1]), known)
-            hint = f": did you mean {near!r}?" if near else ""
+            hint = f": did you mean {near!r}?" if near else "."
             yield f"unknown key {key!r}{hint} Known here: {', '.join(sorted(known))}"
         elif item["type"] == "missing":
             yield f"{key}: required, but not set"

@@ -130,7 +130,7 @@ def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
 
 def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
     said = refusal(write_recipe(tmp_path), "push.zzz=1")
-    assert said.endswith("unknown key 'push.zzz' Known here: destination")
+    assert said.endswith("unknown key 'push.zzz'. Known here: destination")
 
 
 @pytest.mark.parametrize(
@@ -422,6 +422,12 @@ def test_loading_a_recipe_imports_no_tensorflow() -> None:
     [
         ("training.epochs=yes", "training.epochs: input should be a valid integer"),
         ("evaluation.max_regression.accuracy=-0.1", "evaluation.max_regression.accuracy"),
+        ("evaluation.max_regression.accuracy=2", "evaluation.max_regression.accuracy: expected a share from"),
+        ("evaluation.thresholds.accuracy=90", "evaluation.thresholds.accuracy: expected a share from 0 to 1"),
+        (
+            "evaluation.thresholds.auc=-0.1",
+            "evaluation.thresholds.auc: expected a share from 0 to 1, got -0.1",
+        ),
         ("training.fine_tune_epochs=2", "nothing to fine-tune without model.weights"),
         ("data=photos", "data: input should be"),
     ],
