@@ -18,7 +18,7 @@ class Parameter:
     Attributes:
         name: In the run's form.
         key: Of the recipe, such as `training.epochs`; None for what is no key of it.
-        kind: str, int, float or dict.
+        kind: str, int, float, bool or dict.
         default: Its value when the operator leaves it alone; an empty text stands for null.
         description: For the form.
     """
@@ -48,6 +48,7 @@ def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
     root = "Folder on a volume or in a bucket (gs://, s3://): artifacts, metadata, models."
     data = "Raw images or contract TFRecords, also gs:// and s3://; with {SPAN} the newest of several."
     pushed = "Versioned folder of TF Serving; <pipeline_root>/serving when empty."
+    cache = "Whether nodes keep the results of earlier runs at equal inputs; false: every node executes."
     more = 'Any other keys of the recipe, as {"training.patience_epochs": 3}.'
     values = recipe.model_dump()
     return [
@@ -56,6 +57,7 @@ def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
         *_knobs(recipe, values),
         *_bounds(recipe),
         Parameter("push_destination", "push.destination", str, recipe.push.destination or "", pushed),
+        Parameter("use_cache", "use_cache", bool, recipe.use_cache, cache),
         Parameter(OVERRIDES, None, dict, {}, more),
     ]
 

@@ -80,6 +80,11 @@ class Recipe(Settings):
         return self.push.destination or os.path.join(root, "serving")
 
     @model_validator(mode="after")
+    def _parts_fit_the_task(self) -> Recipe:
+        check_fits_task(self.task, self.model, self.training, self.tuner)
+        return self
+
+    @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
         check_input(self.model, self.transform.height_px, self.transform.width_px, self.transform.channels)
         wanted = PRETRAINED_NORMALIZATION.get(self.model.name)
@@ -124,11 +129,6 @@ class Recipe(Settings):
                 "evaluation.slice_by_class: an image of task: detection is of no one class; leave it out, "
                 "every class is judged by itself anyway"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _parts_fit_the_task(self) -> Recipe:
-        check_fits_task(self.task, self.model, self.training, self.tuner)
         return self
 
     @model_validator(mode="after")

@@ -194,6 +194,7 @@ def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> Non
         "trials": 4,
         "threshold_accuracy": 0.9,
         "push_destination": "/models/butterflies",
+        "use_cache": True,
         "overrides": {},
     }
     assert {

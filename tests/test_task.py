@@ -24,6 +24,7 @@ from tests import failures
 RUN = "run-1"
 RUNNING = metadata_store_pb2.Execution.State.Value("RUNNING")
 COMPLETE = metadata_store_pb2.Execution.State.Value("COMPLETE")
+FAILED = metadata_store_pb2.Execution.State.Value("FAILED")
 # As "[ 1/1] Trainer  completed  1.2 s" stands in a task's log.
 OUTCOMES = re.compile(
     r"^\s*\[ ?\d+/ ?\d+\] (\w+)\s+(completed|cached|failed|skipped)\s+[\d.]+ s$", re.MULTILINE
@@ -64,6 +65,16 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
     assert plan["class_names"] == [str(digit) for digit in range(10)]
     assert (planned / "data" / "manifest.json").is_file()
     assert "1,267" in (planned.parent / "views" / "ingest.html").read_text()  # images of train
+
+
+def test_a_run_without_the_cache_executes_every_node(tmp_path: Path) -> None:
+    for value in (True, False):
+        ingest(tmp_path / "root", {"data.path": "", "use_cache": value})
+        planned = pipeline_pb2.Pipeline.FromString(
+            (tmp_path / "root" / "runs" / RUN / "pipeline.pb").read_bytes()
+        )
+        options = [node.pipeline_node.execution_options for node in planned.nodes]
+        assert {option.caching_options.enable_cache for option in options} == {value}
 
 
 def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
@@ -244,10 +255,13 @@ def test_a_task_that_was_killed_starts_anew_when_it_is_tried_again(planned: Path
     half = planned / "ImportExampleGen" / "examples" / str(killed) / "half-written"
     half.touch()
     run(planned, "ImportExampleGen")
-    assert executions(planned)[killed] == ("ImportExampleGen", COMPLETE)
+    assert executions(planned)[killed] == ("ImportExampleGen", FAILED)
     assert executions(planned)[other][1] == RUNNING  # another task's, which may be at work
     assert not half.exists()
-    assert sorted(path.name for path in half.parent.iterdir()) == ["Split-eval", "Split-test", "Split-train"]
+    anew = max(number for number, (kind, _) in executions(planned).items() if kind == "ImportExampleGen")
+    assert executions(planned)[anew][1] == COMPLETE
+    written = half.parents[1] / str(anew)
+    assert sorted(path.name for path in written.iterdir()) == ["Split-eval", "Split-test", "Split-train"]
 
 
 def test_a_damaged_output_is_made_anew_in_a_task(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

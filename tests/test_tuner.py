@@ -146,10 +146,10 @@ def test_trials_must_fit_the_rest_of_the_recipe() -> None:
     def refusal(*overrides: str) -> str:
         with pytest.raises(UsageError) as caught:
             recipe(EVERY_KIND, *overrides)
-        return str(caught.value).partition("digits.yaml: ")[2]
+        return str(caught.value)
 
     assert refusal("tuner.epochs=2", "training.warmup_epochs=2") == (
-        "tuner.epochs: 2 cannot be: training.warmup_epochs: must be less than epochs, got 2 and 2"
+        "--set tuner.epochs: 2 cannot be: training.warmup_epochs: must be less than epochs, got 2 and 2"
     )
     # Hyperband's shortest trials are too short for it.
     assert "tuner.epochs: 1 cannot be: training.warmup_epochs" in refusal(
@@ -163,9 +163,9 @@ def test_trials_must_fit_the_rest_of_the_recipe() -> None:
         "tuner.algorithm=grid"
     )
     # A value that the trials could have, and the Trainer could not.
-    assert refusal(
+    assert "tuner.fields.training.warmup_epochs: 4 cannot be: " in refusal(
         "training.epochs=2", "tuner.epochs=9", fields("training.warmup_epochs: {min: 0, max: 4}")
-    ).startswith("tuner.fields.training.warmup_epochs: 4 cannot be: ")
+    )
 
 
 # --- values of an earlier search
