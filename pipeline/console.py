@@ -37,8 +37,12 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
     except io.UnsupportedOperation:  # no file below it, as in a notebook
         file = stream
     shown: Any = Redacted(file, worded)
-    # Not a terminal: no wrapping, so that paths stay whole in a log.
-    return Console(file=shown, highlight=False, soft_wrap=not file.isatty())
+    # Not a terminal: no wrapping, not in tables either, so that paths stay whole in a log.
+    is_log = not file.isatty()
+    return Console(file=shown, highlight=False, soft_wrap=is_log, width=_LOG_COLUMNS if is_log else None)
+
+
+_LOG_COLUMNS = 10_000
 
 
 class Redacted:

@@ -204,9 +204,22 @@ def test_copies_stay_together_and_are_kept(tmp_path: Path) -> None:
     assert not by_split[0] & by_split[1]
     (conflicts,) = [text for text in result.warnings if "under more than one class" in text]
     assert conflicts.startswith(
-        "20 pictures stand under more than one class, identical to the byte: cats/copy"
+        "20 images are there under more than one class, identical to the byte: cats/copy"
     )
     assert conflicts.count(" (cats) = ") == 5  # the first of them are named
+
+
+def test_copies_within_a_class_are_counted(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in", images=9)
+    name = next(path for path in sorted((root / "cats").iterdir()))
+    for number in (1, 2):
+        (root / "cats" / f"{name.stem}-copy{number}.jpg").write_bytes(name.read_bytes())
+    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1}))
+    assert result.warnings == [
+        "2 images repeat another one of the same class and split, identical to the byte: each counts again "
+        f"(for example cats/{name.stem}-copy1.jpg = cats/{name.name})."
+    ]
+    assert result.splits["train"].images == 11
 
 
 def test_pictures_in_two_brought_splits_are_counted_and_warned_about(tmp_path: Path) -> None:
@@ -216,7 +229,7 @@ def test_pictures_in_two_brought_splits_are_counted_and_warned_about(tmp_path: P
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.cross_split_duplicates == 3
-    assert result.warnings[0].startswith("3 pictures stand in more than one split")
+    assert result.warnings[0].startswith("3 images are in more than one split")
     assert (result.splits["train"].images, result.splits["test"].images) == (9, 6)
 
 
@@ -225,7 +238,7 @@ def test_warnings_about_classes(tmp_path: Path) -> None:
     (tmp_path / "in" / "test" / "Cats").mkdir(parents=True)
     (tmp_path / "in" / "test" / "Cats" / "1.jpg").write_bytes(jpeg(99))
     result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
-    assert "1 of 4 classes have no image in train: Cats." in result.warnings
+    assert "1 of 4 classes has no image in train: Cats." in result.warnings
     assert "3 of 4 classes have no image in test: cats, dogs, mice." in result.warnings
     assert (
         "Classes whose names differ only in upper and lower case, spaces, or how a number is written: "

@@ -250,7 +250,7 @@ def test_notes_beside_the_pictures_are_left_out_and_listed(tmp_path: Path) -> No
     assert sorted(left_out(out)) == sorted(notes)
     assert left_out(out)["classes.json"] == "no image by its name: JSON"
     (told,) = warnings_of(result, "left out")
-    assert told.startswith("6 files are no images by their names and were left out (")
+    assert told.startswith("6 files are no images by their name and left out (")
     assert ".zip 1" in told
     again = strict("folder", root, out)
     assert (again.unchanged, again.left_out) == (True, 6)
@@ -279,7 +279,7 @@ def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
     assert result.class_names == ["a", "b"]
     assert sorted(left_out(out)) == sorted([*litter.values(), "owls/"])
     assert left_out(out)["@eaDir/"] == "thumbnails of a Synology NAS"
-    assert warnings_of(result, "empty") == ["1 folders are empty: owls/."]
+    assert warnings_of(result, "empty") == ["1 folder is empty: owls/."]
 
 
 def test_the_tables_of_names() -> None:

@@ -446,7 +446,7 @@ def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) ->
     )
     result = ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
     assert (
-        "1 pictures stand with several sets of boxes, identical to the byte: 1.png = 2.png."
+        "1 image is there with several sets of boxes, identical to the byte: 1.png = 2.png."
         in result.warnings
     )
 

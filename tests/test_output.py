@@ -9,9 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from components.errors import UsageError
-from pipeline.console import Redacted
+from pipeline.console import Redacted, make_console
 from pipeline.output import check_can_write, end_output, hold_standard_streams, quote
 from tests.failures import MIRANTE, put
 
@@ -66,6 +67,18 @@ def test_a_stream_that_cannot_be_written_holds_nothing_up() -> None:
     assert end_output(0) == 1
     hold_standard_streams()  # as the next command of this process does
     assert end_output(0) == 0
+
+
+def test_a_path_stays_whole_in_a_log(capfd: pytest.CaptureFixture[str]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    path = "/home/me/" + 30 * "folder/" + "1795358001"
+    table.add_row("pushed model", path)
+    table.add_row("blessed", "yes")
+    make_console(to_stderr=False).print(table)
+    assert [line.rstrip() for line in capfd.readouterr().out.splitlines()] == [
+        f"  pushed model    {path}",
+        "  blessed         yes",
+    ]
 
 
 def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,21 +33,23 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     for name, split in splits.items():
         empty = [class_name for class_name, images in split.class_counts.items() if not images]
         if empty:
+            have = "has" if len(empty) == 1 else "have"
             found.append(
-                f"{len(empty)} of {len(plan.class_names)} classes have no image in {name}: {_shown(empty)}."
+                f"{len(empty)} of {len(plan.class_names)} classes {have} no image in {name}: {_shown(empty)}."
             )
     if plan.cross_split_duplicates:
         found.append(
-            f"{plan.cross_split_duplicates} pictures stand in more than one split, identical to the byte: "
-            f"what is measured on them is too good: {_copies(index, 'split')}."
+            f"{_count(plan.cross_split_duplicates, 'image is', 'images are')} in more than one split, "
+            f"identical to the byte: what is measured on them is too good: {_copies(index, 'split')}."
         )
     if plan.label_conflicts:
         detection = plan.task == features.DETECTION
         how = "with several sets of boxes" if detection else "under more than one class"
         found.append(
-            f"{plan.label_conflicts} pictures stand {how}, identical to the byte: "
+            f"{_count(plan.label_conflicts, 'image is', 'images are')} there {how}, identical to the byte: "
             f"{_copies(index, 'boxes' if detection else 'label')}."
         )
+    found += _about_copies(index, "boxes" if plan.task == features.DETECTION else "label")
     if plan.copies.originals:
         found.append(
             f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
@@ -90,11 +92,11 @@ def _about_left_out(index: Index) -> list[str]:
             f"{printable(ending)} {count}" for ending, count in endings.most_common(_NAMES_SHOWN)
         )
         found.append(
-            f"{endings.total()} files are no images by their names and were left out ({kinds}); {LEFT_OUT} "
-            "lists them."
+            f"{_count(endings.total(), 'file is no image by its', 'files are no images by their')} name and "
+            f"left out ({kinds}); {LEFT_OUT} has the list."
         )
     if empty:
-        found.append(f"{len(empty)} folders are empty: {_shown(empty)}.")
+        found.append(f"{_count(len(empty), 'folder is', 'folders are')} empty: {_shown(empty)}.")
     return found
 
 
@@ -142,6 +144,24 @@ def _copies(index: Index, column: str) -> str:
         f"hash, path) GROUP BY hash HAVING min({column}) < max({column}) LIMIT {_NAMES_SHOWN}"
     )
     return "; ".join(printable(text)[:_COPIES_LETTERS] for (text,) in groups)
+
+
+def _about_copies(index: Index, column: str) -> list[str]:
+    """Return a sentence about images that are there several times, with one value in the column."""
+    same = (
+        "SELECT min(path) AS one, max(path) AS other, count(*) - 1 AS more FROM items WHERE rejected = 0 "
+        f"GROUP BY hash HAVING more > 0 AND min({column}) = max({column}) AND min(split) = max(split)"
+    )
+    more, first, second = index.db.execute(
+        f"SELECT total(more), one, other FROM ({same}) ORDER BY one LIMIT 1"
+    ).fetchone()
+    if not more:
+        return []
+    shown = f"{first}, listed twice" if first == second else f"{first} = {second}"
+    return [
+        f"{_count(int(more), 'image repeats', 'images repeat')} another one of the same class and split, "
+        f"identical to the byte: each counts again (for example {printable(shown)})."
+    ]
 
 
 def _about_boxes(boxes: BoxCounts) -> list[str]:
