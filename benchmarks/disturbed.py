@@ -247,7 +247,8 @@ def set_back_and_completed(folder: Path, undisturbed: Outcome) -> list[str]:
             if full_at is not None:
                 while not run.has_ended and full_at not in run.entered:
                     run.follow(0.01)
-                disk.fill(leave_kib=0)
+                with contextlib.suppress(OSError):  # the run writes meanwhile
+                    disk.fill(leave_kib=0)
             error = run.result(code)["error"]
             print(f"resume: {full_at or ', '.join(settings)}: exit {code}: {error}", flush=True)
             if full_at is not None:

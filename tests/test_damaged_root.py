@@ -1,0 +1,96 @@
+"""A finished root whose files are damaged: each run finds what it would hand on, and makes it anew."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from components import serving_folder
+from pipeline.config import load_recipe
+from pipeline.execution import RunResult
+from pipeline.run import run
+from tests import records
+
+pytestmark = pytest.mark.slow
+
+SMALL = (
+    "data.source=tfrecord",
+    "data.min_test_images=0",
+    "transform.channels=3",
+    "training.epochs=1",
+)
+
+
+def newest(paths: Iterable[Path]) -> Path:
+    return max(paths, key=lambda path: path.stat().st_mtime_ns)
+
+
+class Root:
+    """A pipeline root, and runs of a small recipe under it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder / "root"
+        self._data = folder / "shards"
+        splits = {split: records.balanced(30, 100 * n) for n, split in enumerate(("train", "eval", "test"))}
+        records.write_shards(self._data, splits)
+
+    def run(self, *settings: str) -> tuple[RunResult, str]:
+        """Run to the end; return the result and what was said."""
+        bounds = "evaluation.thresholds={accuracy: 0.0}", "evaluation.max_regression={}"
+        recipe = load_recipe("digits", [*SMALL, *bounds, *settings], str(self._data))
+        said = io.StringIO()
+        result, error = run(recipe, self.folder, Console(file=said, width=500))
+        assert error is None, said.getvalue()
+        return result, said.getvalue()
+
+    def versions(self) -> dict[int, str]:
+        return serving_folder.list_versions(str(self.folder / "serving"))
+
+
+def executed(result: RunResult) -> list[str]:
+    return [node for node, outcome in result.components.items() if outcome["status"] != "cached"]
+
+
+def test_damage_in_a_finished_root_is_found_and_made_good(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    first, _ = root.run()
+    assert (first.blessed, len(root.versions())) == (True, 1)
+
+    # The served model: pushed again as a version above, from the Trainer's output.
+    version, path = next(iter(root.versions().items()))
+    os.truncate(next(Path(path).glob("variables/variables.data*")), 100)
+    again, said = root.run()
+    assert executed(again) == ["Pusher"]
+    assert f"{path} is not what was pushed any more" in said
+    assert len(root.versions()) == 2
+    highest = max(root.versions())
+    assert highest > version
+    assert serving_folder.find_damage(str(root.folder / "serving"), highest) is None
+    assert again.metrics == first.metrics
+
+    # The Trainer's output, and a setting of a node that reads it.
+    os.truncate(newest(root.folder.glob("Trainer/model/*/Format-Serving/variables/variables.data*")), 1000)
+    other = "evaluation.thresholds={accuracy: 0.01}"
+    again, said = root.run(other)
+    assert executed(again) == ["Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"]
+    assert "variables.data-00000-of-00001 has 1,000 bytes, and " in said
+    assert again.metrics == pytest.approx(first.metrics)
+
+    # The examples, and a setting of the Trainer.
+    os.truncate(newest(root.folder.glob("ImportExampleGen/examples/*/Split-train/*")), 100)
+    again, said = root.run(other, "training.epochs=2")
+    assert {"ImportExampleGen", "Transform", "Trainer"} <= set(executed(again))
+    assert "ImportExampleGen: " in said
+    assert " has 100 bytes, and " in said
+
+    versions = root.versions()
+    last, said = root.run(other, "training.epochs=2")
+    assert executed(last) == []
+    assert "nothing changed" in said
+    assert (last.metrics, last.pushed_model) == (again.metrics, again.pushed_model)
+    assert root.versions() == versions
