@@ -229,7 +229,7 @@ SETBACKS: tuple[tuple[int, tuple[str, ...], str | None], ...] = (
     (1, (), "Trainer"),
     (4, ("infra_validation.time_limit_secs=1",), None),
     (4, ("infra_validation.time_limit_secs=1",), None),
-    (1, (), "Pusher"),
+    (1, (), "InfraValidator"),
 )
 
 

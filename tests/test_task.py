@@ -6,6 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -282,6 +286,42 @@ def test_a_damaged_output_is_made_anew_in_a_task(tmp_path: Path, capfd: pytest.C
     assert statuses == ["completed", "completed", "cached"]
     (anew,) = set(root.glob("ImportExampleGen/examples/*/Split-train/*")) - {shard}
     assert anew.stat().st_size > 1000
+
+
+RUN_A_NODE = """
+import sys
+from pathlib import Path
+from tests.test_task import run
+run(Path(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_a_task_killed_while_its_node_works_ends_well_when_it_is_tried_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root, node = tmp_path / "root", "ImportExampleGen"
+    ingest(root)
+    task_process = subprocess.Popen(
+        [sys.executable, "-c", RUN_A_NODE, str(root), node],
+        cwd=Path(__file__).parents[1],
+        start_new_session=True,
+    )
+    while not any(root.glob(f"{node}/.system/executor_execution/*")):
+        assert task_process.poll() is None
+        time.sleep(0.01)
+    os.killpg(task_process.pid, signal.SIGKILL)
+    assert task_process.wait() == -signal.SIGKILL
+    assert [state for _, state in executions(root).values()] == [RUNNING]
+    for run_id, status in ((RUN, "completed"), ("run-2", "cached")):
+        if run_id != RUN:
+            ingest(root, run_id=run_id)
+        capfd.readouterr()
+        run(root, node, run_id=run_id)
+        assert dict(OUTCOMES.findall(capfd.readouterr().out)) == {node: status}
+        end(root, run_id)
+    (made,) = root.glob(f"{node}/examples/*")
+    assert sorted(path.name for path in made.iterdir()) == ["Split-eval", "Split-test", "Split-train"]
 
 
 def test_a_node_without_a_plan_says_which_volume(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
