@@ -105,6 +105,19 @@ def recipes() -> None:
         click.echo(f"{name:{width}}{first.removeprefix('#').strip()}")
 
 
+class _Path(click.Path):
+    """A path; an empty text, such as a variable that is not set, would be the folder of the shell."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(path_type=Path, **kwargs)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("expected a path, got an empty text", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _Share(click.FloatRange):
     """A number from 0 to 1; what is no number passes every comparison, and so click's."""
 
@@ -141,8 +154,8 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
 
 @main.command(epilog=_example("mirante ingest folder photos/ data/ --splits train=0.8,eval=0.1,test=0.1"))
 @click.argument("source")
-@click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.argument("input_path", metavar="INPUT", type=_Path())
+@click.argument("output", metavar="OUTPUT", type=_Path())
 @click.option(
     "--splits", default="train=0.8,eval=0.1,test=0.1", show_default=True, help="Share of each split."
 )
@@ -158,7 +171,7 @@ def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
 )
 @click.option(
     "--label-map",
-    type=click.Path(path_type=Path),
+    type=_Path(),
     metavar="FILE",
     help="A .pbtxt or .txt file that numbers the classes of boxes; else the .pbtxt in INPUT, else by name.",
 )
@@ -267,7 +280,7 @@ def ingest(
 @main.command(epilog=_example("mirante run mnist --data mnist/ --set training.epochs=3"))
 @click.argument("recipe")
 @click.option("--data", "data_path", metavar="DIR", help="Raw input, or a folder of contract TFRecords.")
-@click.option("--root", type=click.Path(path_type=Path), help="Pipeline root.  [default: runs/<recipe>]")
+@click.option("--root", type=_Path(), help="Pipeline root.  [default: runs/<recipe>]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
 @click.option(
     "--gpu", "num_gpus", type=click.IntRange(1, 1024), metavar="N", help="Same as --set training.num_gpus=N."
@@ -352,7 +365,7 @@ def worker(root: str) -> int:
 
     if len(cluster_tasks()) < 2:
         raise UsageError(
-            "mirante worker: TF_CONFIG names no cluster: expected JSON like {'cluster': {'worker': "
+            "TF_CONFIG names no cluster: expected JSON like {'cluster': {'worker': "
             "['host1:port', 'host2:port']}, 'task': {'type': 'worker', 'index': 1}}"
         )
     handler = logging.StreamHandler()
@@ -373,14 +386,14 @@ def worker(root: str) -> int:
 @click.option(
     "--draw",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=_Path(),
     help="Draw the boxes of a detector: one picture an image, in place of those of an earlier call.",
 )
 @click.option(
     "--csv",
     "csv_file",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_Path(dir_okay=False),
     help="Write the answers as a table, a row per prediction.",
 )
 @click.option(

@@ -230,10 +230,13 @@ def load_recipe(
     path = recipe_path(recipe)
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecipeYamlError) as e:
+    except UnicodeDecodeError as e:
+        raise UsageError(f"{path}: expected UTF-8, got something else at byte {e.start}; save it so") from e
+    except (OSError, RecipeYamlError) as e:
         raise UsageError(f"{path}: cannot be read as YAML: {e}") from e
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected keys and values at the top, got {type(values).__name__}")
+        got = "nothing" if values is None else "a list" if isinstance(values, list) else "a single value"
+        raise UsageError(f"{path}: expected keys and values at the top, got {got}")
     options = {_apply_override(values, given): "--set" for given in overrides}
     if data_path is not None:
         section = values["data"] = values.get("data") or {}

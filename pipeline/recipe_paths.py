@@ -86,6 +86,8 @@ def _found(values: dict[str, Any], keys: Collection[str]) -> Iterator[tuple[str,
 
 def _absolute(key: str, path: str, start: str) -> str:
     path = _with_variables(key, path)
+    if not path:
+        raise ValueError(f"{key}: expected a path, got an empty text")
     return path if "://" in path else os.path.abspath(os.path.join(start, os.path.expanduser(path)))
 
 

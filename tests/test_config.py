@@ -96,12 +96,17 @@ def test_a_built_in_name_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert recipe_path("./digits") == Path("digits")
 
 
+def test_an_empty_path_is_not_the_folder_of_the_shell() -> None:
+    with pytest.raises(UsageError, match=r"^--data: data.path: expected a path, got an empty text$"):
+        load_recipe("mnist", [], data_path="")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("name: [", "cannot be read as YAML"),
-        ("- a\n- b\n", "expected keys and values at the top, got list"),
-        ("", "expected keys and values at the top, got NoneType"),
+        ("- a\n- b\n", "expected keys and values at the top, got a list"),
+        ("", "expected keys and values at the top, got nothing"),
     ],
 )
 def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, expected: str) -> None:
@@ -113,7 +118,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, expected: str) 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_bytes(b"name: \xff\xfe\n")
-    assert "cannot be read as YAML" in refusal(str(tmp_path / "recipe.yaml"))
+    assert "expected UTF-8, got something else at byte 6" in refusal(str(tmp_path / "recipe.yaml"))
 
 
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:

@@ -401,6 +401,13 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_zip_that_is_cut_off_is_told_as_such(tmp_path: Path) -> None:
+    path = make_archive(tmp_path / "in.zip", {"a/1.png": png(1), "b/2.png": png(2)})
+    path.write_bytes(path.read_bytes()[:-30])  # in its table of contents
+    with pytest.raises(DataRefusedError, match=r"in\.zip: damaged or cut off \(.*\); get it again"):
+        ingest("folder", path, tmp_path / "out")
+
+
 def test_an_input_that_makes_no_sense(tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(png(1))

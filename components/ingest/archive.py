@@ -48,7 +48,7 @@ Unpacked = tuple[Path, list[str], list[tuple[str, str]]]
 def is_archive(path: Path) -> bool:
     """Whether the file's content is that of a .zip or .tar(.gz, .bz2, .xz)."""
     try:
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             return True
         with tarfile.open(path, tarinfo=bounded_headers(str(path))):
             return True
@@ -58,6 +58,14 @@ def is_archive(path: Path) -> bool:
         return True  # compressed, and cut off, or hostile: unpack says so
     except OSError as error:
         return error.errno is None  # bz2's word for damage
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether the file is a .zip, or the beginning of one that is cut off."""
+    if zipfile.is_zipfile(path):
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def unpack(archive: Path, folder: Path) -> Unpacked:
@@ -159,7 +167,7 @@ def _litter(name: str) -> tuple[str, str] | None:
 
 
 def _members(archive: Path, limit: int) -> Generator[_Member, None, None]:
-    return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive, limit)
+    return _zip_members(archive) if _is_zip(archive) else _tar_members(archive, limit)
 
 
 def _zip_members(archive: Path) -> Generator[_Member, None, None]:

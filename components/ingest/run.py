@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -366,6 +367,11 @@ def check_input(name: str, path: Path | None) -> Path | None:
         )
     if source.is_name(str(path)):
         return source.locate(str(path))
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
+        raise UsageError(
+            f"INPUT {str(path).replace(':/', '://', 1)}: expected a path on this machine, got an address; "
+            "download what is there, and give its path"
+        )
     path = path.absolute()
     if not path.exists():
         raise UsageError(
