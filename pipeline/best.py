@@ -45,8 +45,9 @@ def take_best(recipe: dict[str, Any], overridden: Sequence[str]) -> str:
     try:
         values = read_yaml(Path(given).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RecipeYamlError) as e:
+        why = getattr(e, "strerror", None) or e
         raise UsageError(
-            f"hyperparameters: {given} cannot be read: {e}. Give a file like runs/<run id>/{BEST_FILE}"
+            f"hyperparameters: {given} cannot be read: {why}. Give a file like runs/<run id>/{BEST_FILE}"
         ) from e
     if not isinstance(values, dict):
         raise UsageError(

@@ -433,7 +433,8 @@ def predict(
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
-        reason = f"the model could not be asked: {str(e) or type(e).__name__}"
+        told = worded_os_error(e) if isinstance(e, OSError) else str(e) or type(e).__name__
+        reason = f"the model could not be asked: {told}"
         answers = [{"image": displayed(os.fsencode(image)), "error": reason} for image in images]
     failed = any("error" in item for item in answers)
     for item in answers:

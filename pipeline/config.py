@@ -232,7 +232,9 @@ def load_recipe(
         values = read_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as e:
         raise UsageError(f"{path}: expected UTF-8, got something else at byte {e.start}; save it so") from e
-    except (OSError, RecipeYamlError) as e:
+    except OSError as e:
+        raise UsageError(f"{path}: cannot be read: {e.strerror or e}") from e
+    except RecipeYamlError as e:
         raise UsageError(f"{path}: cannot be read as YAML: {e}") from e
     if not isinstance(values, dict):
         got = "nothing" if values is None else "a list" if isinstance(values, list) else "a single value"
