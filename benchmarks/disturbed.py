@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,8 +255,9 @@ def set_back_and_completed(folder: Path, undisturbed: Outcome) -> list[str]:
             if full_at is not None:
                 disk.make_room()
         result = Run(seen, temporary, disk=disk).result()
-        left = outcome(disk.inside / "root", temporary, result)
-        found = differences(undisturbed, left)
+        # SQLite opens no file by its path from outside.
+        shutil.copytree(disk.inside / "root", folder / "root", symlinks=True)
+        found = differences(undisturbed, outcome(folder / "root", temporary, result))
         again = Run(seen, temporary, disk=disk).result()
     # Executions that failed or refused the model leave files.
     return [line for line in found if not line.startswith("left behind: ")] + find_executed(result, again)

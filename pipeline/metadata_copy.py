@@ -18,7 +18,7 @@ _BUSY_SECS = 20.0
 
 
 def repair_store(root: Path) -> str | None:
-    """Look at the metadata store of a root, and take its copy back where it is damaged.
+    """Look at the metadata store of a root, and take its copy back where it is damaged or missing.
 
     Args:
         root: Of a pipeline; this process alone uses it.
@@ -31,7 +31,10 @@ def repair_store(root: Path) -> str | None:
     """
     store, copy = root / METADATA_FILE, root / COPY_FILE
     if not store.is_file():
-        return None
+        if not copy.is_file() or _problem(copy) is not None:
+            return None
+        _take_back(copy, store)
+        return f"{store} is missing: the copy that the last run made was taken back"
     problem = _problem(store)
     if problem is None and not (_is_empty(store) and copy.is_file()):
         return None
@@ -44,12 +47,7 @@ def repair_store(root: Path) -> str | None:
             f"then run again; pushed models stay where they are"
         )
     shutil.copyfile(store, root / DAMAGED_FILE)
-    temporary = root / f".{METADATA_FILE}"
-    shutil.copyfile(copy, temporary)
-    _pass_over_numbers(temporary, root)
-    # A journal of the damaged one would be played back into the copy.
-    Path(f"{store}-journal").unlink(missing_ok=True)
-    temporary.replace(store)
+    _take_back(copy, store)
     return (
         f"{store} is damaged ({problem}): the copy that the last run made was taken back, what it does not "
         f"know runs again; the damaged file is {DAMAGED_FILE}"
@@ -68,6 +66,15 @@ def keep_copy(root: Path) -> None:
             temporary.replace(root / COPY_FILE)
     with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
+
+
+def _take_back(copy: Path, store: Path) -> None:
+    temporary = store.with_name(f".{store.name}")
+    shutil.copyfile(copy, temporary)
+    pass_over_numbers(temporary)
+    # A journal of the damaged one would be played back into the copy.
+    Path(f"{store}-journal").unlink(missing_ok=True)
+    temporary.replace(store)
 
 
 def _open(store: Path) -> sqlite3.Connection:
@@ -92,11 +99,19 @@ def _is_empty(store: Path) -> bool:
         return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
-def _pass_over_numbers(store: Path, root: Path) -> None:
-    """Have new executions take numbers that no folder has: of some the copy does not know."""
-    numbers = [int(path.name) for path in root.glob("*/*/*") if path.name.isascii() and path.name.isdigit()]
+def pass_over_numbers(store: Path) -> None:
+    """Have new executions take numbers that no folder of the root has: of some the store may not know.
+
+    TFX would write the files of an execution between those of a former one, or fail since they are there.
+
+    Args:
+        store: In the root; with the tables of ML Metadata.
+    """
+    folders = (path.name for path in store.parent.glob("*/*/*"))
+    largest = max((int(name) for name in folders if name.isascii() and name.isdigit()), default=0)
     with contextlib.closing(sqlite3.connect(store)) as connection, connection:
-        connection.execute(
-            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'Execution'",
-            (max(numbers, default=0),),
-        )
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'Execution'").fetchone()
+        if row is None:
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('Execution', ?)", (largest,))
+        elif row[0] < largest:
+            connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'Execution'", (largest,))

@@ -30,8 +30,8 @@ from pipeline.config import Recipe
 from pipeline.console import quiet_libraries
 from pipeline.execution import RunResult, format_baseline, prepare_data, run_nodes
 from pipeline.imports import without_collector
-from pipeline.metadata_copy import keep_copy, repair_store
-from pipeline.metadata_store import sqlite_store
+from pipeline.metadata_copy import keep_copy, pass_over_numbers, repair_store
+from pipeline.metadata_store import METADATA_FILE, sqlite_store
 from pipeline.moved_root import follow_move
 from pipeline.nodes import node_ids
 from pipeline.plain_paths import plain_path
@@ -168,6 +168,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         intermediate = compile_pipeline(recipe, read, str(schema_file), str(plain_root))
         nodes = NodeRunner(intermediate, sqlite_store(plain_root), result.run_id)
         nodes.clear_unfinished()
+        pass_over_numbers(plain_root / METADATA_FILE)
         refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
         result.sample_image = data.write_sample(examples, root)
     _summarize(result, console)

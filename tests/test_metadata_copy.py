@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from components.errors import MiranteError
 from components.os_errors import explain_os_error
 from pipeline import metadata_copy
-from pipeline.metadata_copy import COPY_FILE, DAMAGED_FILE, keep_copy, repair_store
+from pipeline.metadata_copy import COPY_FILE, DAMAGED_FILE, keep_copy, pass_over_numbers, repair_store
 from pipeline.metadata_store import METADATA_FILE
 
 
@@ -65,6 +66,32 @@ def test_a_cut_store_is_taken_back(damage: int, tmp_path: Path) -> None:
     assert next_number(store) == 451
     assert (tmp_path / DAMAGED_FILE).stat().st_size == damage
     assert repair_store(tmp_path) is None
+
+
+def test_a_store_that_is_gone_is_taken_back(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    keep_copy(tmp_path)
+    store.unlink()
+    assert repair_store(tmp_path) == f"{store} is missing: the copy that the last run made was taken back"
+    assert count(store) == 400
+    assert repair_store(tmp_path) is None
+    # A copy that is damaged too is no store.
+    store.unlink()
+    os.truncate(tmp_path / COPY_FILE, 20_000)
+    assert repair_store(tmp_path) is None
+    assert not store.exists()
+
+
+def test_a_new_store_numbers_on_from_the_folders_that_are_there(tmp_path: Path) -> None:
+    """As after `mv metadata.sqlite`: TFX fails where an execution's folder has files."""
+    (tmp_path / "Trainer" / "model" / "450").mkdir(parents=True)
+    (tmp_path / "serving" / "1795358001" / "variables").mkdir(parents=True)
+    store = make_store(tmp_path, executions=0)
+    pass_over_numbers(store)
+    pass_over_numbers(store)
+    assert next_number(store) == 451
+    pass_over_numbers(store)
+    assert next_number(store) == 452
 
 
 def test_a_store_with_a_page_overwritten_is_found(tmp_path: Path) -> None:
