@@ -161,6 +161,14 @@ def test_boxes_in_other_columns(tmp_path: Path, header: str, box: str) -> None:
         ("filename,label,x_min", "the columns x_min mean detection, which needs x_min, y_min, x_max, y_max"),
         ("filename,label,bbox", "expected a box in four columns, .* got the column bbox; write its numbers"),
         ("filename,label,region_shape_attributes", "got the column region_shape_attributes"),
+        (
+            "filename,label,x_center,y_center",
+            "expected a box in four columns, .* got x_center, y_center; write",
+        ),
+        ("filename,label,CX,CY", "got cx, cy; write the corners into columns of these names"),
+        ("filename,label,bbox_xmin,bbox_ymin", "got bbox_xmin, bbox_ymin; write"),
+        ("filename,label,Xmin (px),Ymax (px)", r"got xmin \(px\), ymax \(px\); write"),
+        ("filename,label,roi.x1,roi.y1", r"got roi\.x1, roi\.y1; write"),
     ],
 )
 def test_half_a_box_is_no_label(tmp_path: Path, header: str, message: str) -> None:

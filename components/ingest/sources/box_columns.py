@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,12 @@ _LENGTHS = (
 )
 # Columns with a whole box, or several, in one field.
 _IN_ONE_FIELD = ("bbox", "bboxes", "box", "boxes", "bounding_box", "boundingbox", "region_shape_attributes")
+# Names of sides and centres, written another way: x_center, cx, bbox_xmin, Xmin (px); without all but letters
+# and digits.
+_LIKE_A_SIDE = re.compile(
+    r"(bbox|bndbox|box|boundingbox|roi)?"
+    r"((?P<axis>[xy])(min|max|[0-3]|cent(er|re)|c)|(min|max|cent(er|re)|c)(?P<last>[xy]))(px|pixels?)?"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +80,20 @@ def find_box_columns(path: Path, header: Sequence[str]) -> BoxColumns | None:
             f"{', '.join(_LENGTHS[0])}, got "
             f"the column {in_one[0]}; write its numbers into columns of their own"
         )
+    if like_sides := _like_sides(header):
+        raise UsageError(
+            f"{path}: expected a box in four columns, {', '.join(_CORNERS[0])} or "
+            f"{', '.join(_LENGTHS[0])}, got {', '.join(like_sides)}; write the corners into columns of these "
+            "names, or leave the columns out if they are no boxes"
+        )
     return None
+
+
+def _like_sides(header: Sequence[str]) -> list[str]:
+    """Return the columns that seem to be sides or centres of boxes; none where one axis alone has any."""
+    matches = {name: _LIKE_A_SIDE.fullmatch(re.sub(r"[^a-z0-9]", "", name)) for name in header}
+    axes = {name: match["axis"] or match["last"] for name, match in matches.items() if match}
+    return list(axes) if set(axes.values()) == {"x", "y"} else []
 
 
 def is_headerless(cells: Sequence[str]) -> bool:
