@@ -2,8 +2,9 @@
 
 Three steps, all decided by the sources alone:
 
-1. Images that belong together form a unit: equal bytes, and the copies that a dataset exporter made of one
-   original (`cat_7_jpg.rf.HASH.jpg`, as augmented exports have them). Every other image is a unit by itself.
+1. Images that belong together form a unit: equal bytes, the copies that a dataset exporter made of one
+   original (`cat_7_jpg.rf.HASH.jpg`, as augmented exports have them), and copies in several formats, which
+   components.ingest.looks finds. Every other image is a unit by itself.
 2. A unit's hash decides its split; see components.ingest.splits.
 3. A class that has no image in a split, though it has units enough for all of them, gets one: the unit whose
    hash is nearest to that split's range. Adding images never moves another one, except that such a lent unit
@@ -36,15 +37,17 @@ _SHOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class Copies:
-    """Images that an exporter made of the same originals.
+    """Images that were made of the same originals.
 
     Attributes:
-        images: How many there are.
+        images: How many an exporter made.
         originals: Of how many originals; 0 where no original has two images or more.
+        alike: Images of other bytes that look like another one.
     """
 
     images: int = 0
     originals: int = 0
+    alike: int = 0
 
 
 def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
@@ -55,12 +58,12 @@ def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
         shares: Share of the images by split; what the data brings wins.
 
     Returns:
-        The exporter's copies that were found.
+        The copies that were found, apart from equal bytes.
     """
     db = index.db
     db.execute("CREATE INDEX items_by_hash ON items (hash, split, label)")
     db.execute("UPDATE items SET unit = hash")
-    copies = _join_exported_copies(index)
+    copies = _join_copies(index)
     brought = {
         split for (split,) in db.execute("SELECT DISTINCT brought FROM items WHERE brought IS NOT NULL")
     }
@@ -73,18 +76,29 @@ def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
     return copies
 
 
-def _join_exported_copies(index: Index) -> Copies:
-    """Makes one unit of the copies of an original, and of images with the same bytes as one of them."""
-    parents: dict[bytes, bytes] = {}
+class _Units:
+    """Which keys belong together; the smallest of them stands for all."""
 
-    def root_of(key: bytes) -> bytes:
+    def __init__(self) -> None:
+        self._parents: dict[bytes, bytes] = {}
+
+    def find(self, key: bytes) -> bytes:
+        parents = self._parents
         while (parent := parents.setdefault(key, key)) != key:
             parents[key] = parents[parent]
             key = parent
         return key
 
+    def join(self, one: bytes, other: bytes) -> None:
+        first, second = sorted((self.find(one), self.find(other)))
+        self._parents[second] = first
+
+
+def _join_copies(index: Index) -> Copies:
+    """Makes one unit of the copies of an original, with all that has the same bytes as one of them."""
     by_original: collections.Counter[str] = collections.Counter()
-    hashes: dict[bytes, bytes] = {}
+    unit_of: dict[bytes, bytes] = {}
+    units = _Units()
     for path, digest in index.db.execute("SELECT path, hash FROM items WHERE path LIKE '%.rf.%' ORDER BY id"):
         folder, _, name = path.rpartition("/")
         match = _EXPORTED_COPY.fullmatch(name)
@@ -94,15 +108,17 @@ def _join_exported_copies(index: Index) -> Copies:
         by_original[original] += 1
         # Of the name: the unit stays the same when more copies arrive.
         unit = hashlib.sha256(b"original " + original.encode("utf-8", "surrogateescape")).digest()
-        # Equal bytes under two originals: these two are one unit, named by the smaller hash.
-        first, second = sorted((root_of(hashes.setdefault(digest, unit)), root_of(unit)))
-        parents[second] = first
+        units.join(unit_of.setdefault(digest, unit), unit)
+    alike = set()
+    for one, other in index.db.execute("SELECT one, other FROM alike"):
+        alike |= {one, other}
+        units.join(unit_of.setdefault(one, one), unit_of.setdefault(other, other))
     index.db.executemany(
         "UPDATE items SET unit = ? WHERE hash = ?",
-        ((root_of(unit), digest) for digest, unit in hashes.items()),
+        ((units.find(unit), digest) for digest, unit in unit_of.items()),
     )
     several = [count for count in by_original.values() if count > 1]
-    return Copies(sum(several), len(several))
+    return Copies(sum(several), len(several), len(alike))
 
 
 def _give_every_class_an_image(index: Index, wanted: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ again; everything else is made anew from the inputs.
 from __future__ import annotations
 
 import dataclasses
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ DROP TABLE IF EXISTS used;
 DROP TABLE IF EXISTS left_out;
 DROP TABLE IF EXISTS warnings;
 DROP TABLE IF EXISTS looked_up;
+DROP TABLE IF EXISTS alike;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
@@ -39,6 +41,7 @@ CREATE TABLE classes (name TEXT PRIMARY KEY);
 CREATE TABLE used (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE left_out (path TEXT, reason TEXT, is_input INTEGER);
 CREATE TABLE warnings (text TEXT PRIMARY KEY);
+CREATE TABLE alike (one BLOB, other BLOB);
 CREATE TABLE looked_up (path TEXT, name TEXT, how TEXT, PRIMARY KEY (path, name)) WITHOUT ROWID;
 """
 
@@ -103,6 +106,12 @@ def sorted_classes(names: Iterable[str]) -> list[str]:
     if names and all(name.isascii() and name.isdigit() and len(name) <= _MAX_DIGITS for name in names):
         return sorted(names, key=int)
     return names
+
+
+def _ending_of(path: str) -> str:
+    """A file name's ending, the same for all names of JPEG."""
+    ending = os.path.splitext(path)[1].lower()
+    return ".jpg" if ending in (".jpeg", ".jpe", ".jfif") else ending
 
 
 def shape_text(shape: tuple[int, int, int] | None) -> str | None:
@@ -346,6 +355,19 @@ class Index:
             "IS NULL",
             ((key,) for key, _ in rows),
         )
+
+    def formats(self) -> set[str]:
+        """The formats of the image files, by their names' endings."""
+        self.db.create_function("ending_of", 1, _ending_of, deterministic=True)
+        found = self.db.execute(
+            "SELECT DISTINCT ending_of(path) FROM items WHERE offset IS NULL AND shape IS NULL"
+        )
+        return {ending for (ending,) in found}
+
+    def set_alike(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """(SHA-256, SHA-256) of images of other bytes that look the same."""
+        self.db.executemany("INSERT INTO alike VALUES (?, ?)", pairs)
+        self.db.commit()
 
     def count_rejects(self, *, of_boxes: bool | None = None) -> int:
         """How many inputs cannot be used: pictures, boxes, or (None) both."""

@@ -55,6 +55,37 @@ def hash_all(index: Index, pool: WorkerPool, progress: Progress) -> None:
         progress("hash", done, total)
 
 
+def look_at_all(index: Index, pool: WorkerPool, progress: Progress, max_pixels: int) -> None:
+    """Finds copies of one image in several formats, where the files have several."""
+    if len(index.formats()) < 2:
+        return
+    import numpy as np
+
+    from components.ingest.looks import alike
+
+    images = index.db.execute(
+        "SELECT hash, min(file) FROM items WHERE offset IS NULL AND shape IS NULL GROUP BY hash ORDER BY hash"
+    ).fetchall()
+    looks: list[tuple[bytes, bytes]] = []
+    done = 0
+
+    def batches() -> Iterator[tuple[str, tuple[list[tuple[bytes, bytes]], int]]]:
+        for first in range(0, len(images), _HASH_BATCH):
+            batch = images[first : first + _HASH_BATCH]
+            yield f"looking at {os.fsdecode(batch[0][1])} and the files after it", (batch, max_pixels)
+
+    for _, answers in pool.map("components.ingest.work:look_at", batches()):
+        looks += [(digest, look) for digest, look in answers if look is not None]
+        done += len(answers)
+        progress("compare", done, len(images))
+    if not looks:
+        return
+    # Workers answer in any order.
+    looks.sort()
+    pixels = np.frombuffer(b"".join(look for _, look in looks), np.uint8).reshape(len(looks), -1)
+    index.set_alike((looks[one][0], looks[other][0]) for one, other in alike(pixels))
+
+
 def write_all(
     index: Index,
     plan: Plan,

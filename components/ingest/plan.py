@@ -41,7 +41,7 @@ class Plan:
     """task, class_names: see Manifest. shards: by split, in order.
 
     cross_split_duplicates: different pictures in two splits or more. label_conflicts: ... under two labels or
-        more, or with two sets of boxes or more. copies: of originals, by an exporter.
+        more, or with two sets of boxes or more. copies: of originals, apart from equal bytes.
     """
 
     task: str

@@ -55,6 +55,11 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
             f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
             "their names, x.rf.HASH.jpg): those of one original are carved out of train together."
         )
+    if plan.copies.alike:
+        found.append(
+            f"{plan.copies.alike} images look like another one, in another format or size: copies are carved "
+            f"out of train together: {_alike(index)}."
+        )
     found += _about_boxes(boxes)
     found += _about_names(plan.class_names)
     return found
@@ -133,6 +138,17 @@ def _plain(name: str) -> str:
 
 def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[\s,;|+&]+", name) if word]
+
+
+def _alike(index: Index) -> str:
+    """The first pairs of images that look the same."""
+    rows = index.db.execute(
+        "SELECT min(a.path), min(b.path) FROM alike JOIN items a ON a.hash = one "
+        "JOIN items b ON b.hash = other GROUP BY one, other ORDER BY 1, 2 LIMIT ?",
+        (_NAMES_SHOWN + 1,),
+    )
+    pairs = [f"{printable(one)} and {printable(other)}" for one, other in rows]
+    return "; ".join(pairs[:_NAMES_SHOWN]) + ("; and more" if len(pairs) > _NAMES_SHOWN else "")
 
 
 def _copies(index: Index, column: str) -> str:

@@ -37,7 +37,7 @@ from components.ingest.manifest import (
     write_manifest,
 )
 from components.ingest.options import IngestOptions, IngestResult, SplitSummary
-from components.ingest.passes import Progress, hash_all, write_all
+from components.ingest.passes import Progress, hash_all, look_at_all, write_all
 from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.refusals import Refusals
 from components.ingest.remarks import about_low_range, note_unused_split_names, remarks
@@ -171,6 +171,7 @@ class _Run:
                 self._refusals.too_many(index)
                 hash_all(index, pool, self.progress)
                 self._refusals.too_many(index)
+                look_at_all(index, pool, self.progress, self.options.max_pixels)
                 index.keep_order(former.class_names if former is not None else [])
                 plan = make_plan(index, self.options)
                 self._refusals.no_boxes(plan)

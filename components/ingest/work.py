@@ -116,6 +116,24 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
     return answers
 
 
+def look_at(
+    tasks: list[tuple[bytes, bytes]], max_pixels: int, report: Callable[[int], None]
+) -> list[tuple[bytes, bytes | None]]:
+    """(SHA-256, look) for every (SHA-256, file); None where there is none, see components.ingest.looks."""
+    from components.ingest.image_file import read_image_file
+    from components.ingest.looks import look_of
+    from components.ingest.whole import RejectedImage
+
+    answers: list[tuple[bytes, bytes | None]] = []
+    for digest, file in tasks:
+        report(0)
+        try:
+            answers.append((digest, look_of(read_image_file(file), max_pixels)))
+        except (OSError, RejectedImage):
+            answers.append((digest, None))  # the next pass gives the reason
+    return answers
+
+
 def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     """Writes the records as TFRecord; every picture is decoded, see components.ingest.canonical.
 
