@@ -497,7 +497,8 @@ class GuardConfig(Settings):
 
     steps: Positive | None = Field(
         500,
-        description="steps before a training can be stopped, at least a fifth of a stage; null: only by NaN",
+        description="steps before a training can be stopped, before its end also a fifth of a stage; "
+        "null: only by NaN",
     )
 
 

@@ -507,6 +507,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "weights file is no HDF5": no_hdf5,
     "weights of another network": weights("block5_conv3", 512),
     "weights of another width": weights("block_16_project", 160),
+    "images too small for the network": photos,
     "a network for another task": None,
     "augmentation that boxes do not go along with": None,
     "root is a file": root_is_a_file,

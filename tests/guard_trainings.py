@@ -103,7 +103,7 @@ class Training:
             Guessing.on(labels, self.classes, self.smoothing),
             Guessing.on(eval_labels, self.classes, self.smoothing),
             [str(label) for label in range(self.classes)],
-            Pace(self.steps, self.warmup, self.settle),
+            Pace(self.steps, self.warmup, self.settle, rate_falls=self.cosine),
             self.train,
         )
         try:
@@ -301,12 +301,17 @@ HEALTHY: dict[str, Training] = {
     "gradient descent, slow": Training(sgd=True, rate=2e-3, steps=4000, classes=10),
     "plateau: parity of 2": Training(parity=2, train=8000, steps=5000, rate=3e-3),
     "plateau: parity of 3": Training(parity=3, train=20000, steps=12000, rate=3e-3),
+    "plateau of a third and more: parity of 3": Training(parity=3, train=20000, steps=9000, rate=2e-3),
+    "plateau, train images learned first: parity of 3": Training(
+        parity=3, train=2000, steps=6000, rate=3e-3, evaluation=1000
+    ),
     "warm-up of 600 steps": Training(warmup=600, steps=3000),
     "batches of 1": Training(batch=1, steps=3000),
     "batches of 512": Training(batch=512, train=4000, steps=600),
     "labels smoothed": Training(smoothing=0.2, classes=10),
     "dropout of 0.7": Training(dropout=0.7, classes=5),
     "cosine from a high rate": Training(cosine=True, rate=0.1, steps=3000, classes=5),
+    "cosine from a rate of 0.5": Training(cosine=True, rate=0.5, steps=3000, classes=5),
     "all learned, gradients of 0": Training(distance=60, steps=3000, rate=1e-2),
     "pixels times 20": Training(inputs=20.0, steps=3000),
     "evaluations by old statistics": Training(settle=1200, steps=3000),
@@ -323,21 +328,21 @@ SICK: dict[str, Training] = {
     "dead units": Training(bias=-1e6),
     "all frozen": Training(frozen=True),
     "units die at step 2,000": Training(dies_at=2000, steps=5000),
-    "labels shuffled": Training(shuffled="both", train=20000, evaluation=2000, steps=5000),
+    "labels shuffled": Training(shuffled="both", train=20000, evaluation=4000, steps=5000),
     "labels shuffled, ten classes": Training(
-        shuffled="both", classes=10, train=20000, evaluation=2000, steps=5000
+        shuffled="both", classes=10, train=20000, evaluation=4000, steps=5000
     ),
     "labels shuffled, 100 classes": Training(
-        shuffled="both", classes=100, train=20000, evaluation=2000, steps=5000
+        shuffled="both", classes=100, train=20000, evaluation=4000, steps=5000
     ),
     "labels shuffled, 85 to 15 %": Training(
-        shuffled="both", shares=_UNEVEN, train=30000, evaluation=3000, steps=8000
+        shuffled="both", shares=_UNEVEN, train=30000, evaluation=4000, steps=8000
     ),
     "labels shuffled, learned by heart": Training(
-        shuffled="both", train=150, evaluation=400, steps=6000, rate=3e-3
+        shuffled="both", train=150, evaluation=4000, steps=6000, rate=3e-3
     ),
-    "eval labels of another order": Training(shuffled="eval", evaluation=1000),
-    "nothing to see": Training(distance=0.0, train=20000, evaluation=2000, steps=5000),
+    "eval labels of another order": Training(shuffled="eval", evaluation=4000),
+    "nothing to see": Training(distance=0.0, train=20000, evaluation=4000, steps=5000),
     "pixels times a millionth": Training(inputs=1e-6, steps=3000),
     "eval images black": Training(eval_inputs=0.0),
     "images all alike": Training(inputs=0.0),
@@ -390,6 +395,13 @@ HEALTHY_DETECTORS = {
     "a detector that begins late": Course(
         lambda n: 1.5 + math.exp(-n / 30) if n < 450 else 0.4 + 1.1 * math.exp(-(n - 450) / 300),
         _from(800, 0.2),
+    ),
+    "a detector that begins after three fifths": Course(
+        lambda n: 1.5 + math.exp(-n / 30) if n < 1800 else 0.4 + 1.1 * math.exp(-(n - 1800) / 300),
+        _from(2200, 0.2),
+    ),
+    "a detector from a loss of 150": Course(
+        lambda n: 0.5 + 150 * math.exp(-n / 600), _from(2500, 0.1), steps=6000
     ),
     "a hard one": Course(lambda n: 1.2 + math.exp(-n / 100), _from(700, 0.01)),
 }

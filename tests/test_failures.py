@@ -22,6 +22,7 @@ from tests.small_disk import SmallDisk
 ARRANGED = {
     "root in use",
     "output in use",
+    "published weights, and no network to download them",
     "interrupted (Ctrl-C) at ingest",
     "terminated (SIGTERM) at ingest",
     "a worker process is killed",
@@ -78,6 +79,17 @@ def locked(path: Path) -> Iterator[None]:
 def test_what_is_in_use(what: str, lock: str, here: Path) -> None:
     with locked(here / lock):
         check(what, run(rows()[what].command, here), here)
+
+
+def test_no_network_for_published_weights(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = "published weights, and no network to download them"
+    failures.photos(here)
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(here / ".keras"))
+    check(what, run(rows()[what].command, here), here)
 
 
 def disturbed(command: list[str], here: Path, disturb: Callable[[subprocess.Popen[str]], bool]) -> Ended:

@@ -28,10 +28,9 @@ class DetectionGuard(Guard):
         super().__init__(config, guessing_loss, pace)
         self._num_eval_boxes = num_eval_boxes
         self._without_a_hit = 0
-        self._has_hit = False
 
     def _knows(self, metrics: Mapping[str, float], examples: int) -> bool | None:
-        return self._has_hit
+        return self._generalises
 
     def _guessing(self) -> str:
         return (
@@ -41,22 +40,25 @@ class DetectionGuard(Guard):
             "matters in transform (height_px, width_px, normalization)"
         )
 
-    def _check_evaluation(
-        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
-    ) -> None:
+    def _look_at_evaluation(self, step: int, evaluation: Evaluation, size: int) -> None:
         found = evaluation.metrics.get("map_50")
         if found is None:
             return
-        self._has_hit = found > 0
-        self._without_a_hit = 0 if self._has_hit else self._without_a_hit + 1
-        if step < self._wait_for_evaluations or self._without_a_hit < EVALUATIONS:
+        self._generalises = found > 0
+        self._has_generalised = self._has_generalised or self._generalises
+        self._without_a_hit = 0 if self._generalises else self._without_a_hit + 1
+
+    def _check_evaluation(
+        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
+    ) -> None:
+        if self._without_a_hit < EVALUATIONS or self._is_useful:
             return
         said = (
             f"not one of the {self._num_eval_boxes:,} boxes of the {size:,} eval images has been found in "
             f"{self._without_a_hit} evaluations (step {step}, eval loss {evaluation.loss:.4f})"
         )
-        if self._num_eval_boxes < _FEW_BOXES or (self._is_falling() and not is_last):
-            self._warn("no hit", f"{said}; the training goes on, since it may find some yet")
+        if self._num_eval_boxes < _FEW_BOXES or not is_last:
+            self._warn("no hit", f"{said}; training continues, since it may still find some")
             return
         raise NotLearningError(
             f"{said}. Likely causes: boxes are far smaller or larger than the anchors "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.config import GuardConfig
-from components.trainer.evidence import Mean, Share
+from components.trainer.evidence import SIGMAS, Share
 from components.trainer.guard import EVALUATIONS, Guard, NotLearningError, Pace
 
 if TYPE_CHECKING:
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 # Standard errors above chance from which on there may be knowledge.
 _MAYBE = 2.0
-# Who is this part of the way from chance to all right, at most, knows nothing: of train and of eval images.
-_NO_SKILL, _NO_EVAL_SKILL = 0.1, 0.2
+# Of many evaluations none is as many above chance by accident.
+_EVER = 4.5
+# Who is this part of the way from chance to all right, at most, knows nothing.
+_NO_SKILL = 0.1
+# Likewise, as long as nothing hints at knowledge.
+_HARDLY_ANY_SKILL = 0.2
 # From here on a network has learned its train images.
 _SKILLED = 0.5
 # What is as unlikely is no accident.
@@ -75,10 +79,10 @@ class ClassificationGuard(Guard):
         super().__init__(config, train.loss, pace)
         self._train, self._evaluation = train, evaluation
         self._class_names, self._num_train = class_names, num_train
-        # Evaluations in a row, by their steps: that took all images for this class; that showed a gap.
+        # Evaluations in a row, by their steps, that took all images for this class.
         self._label, self._one_class = -1, list[int]()
-        self._gap: list[int] = []
-        self._has_generalised = False
+        # What the last evaluation got right; None where nothing can be known of it.
+        self._right: Share | None = None
 
     def _knows(self, metrics: Mapping[str, float], examples: int) -> bool | None:
         right = Share(metrics["accuracy"], self._train.accuracy, examples)
@@ -94,89 +98,83 @@ class ClassificationGuard(Guard):
             "shuffled labels); images lost what matters in transform (height_px, width_px, normalization)"
         )
 
-    def _check_evaluation(
-        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
-    ) -> None:
-        if self._evaluation.accuracy == 1:
-            return
+    def _look_at_evaluation(self, step: int, evaluation: Evaluation, size: int) -> None:
         predicted = evaluation.totals["predicted"]
-        chance = float(self._evaluation.shares @ predicted) / size
-        right = Share(evaluation.metrics["accuracy"], chance, size) if chance < 1 else None
-        loss = Mean(evaluation.loss, evaluation.loss_error)
-        is_known = loss.high < self._evaluation.loss or (right is not None and right.is_above_chance())
-        self._has_generalised = self._has_generalised or is_known
-        if right is None or is_known:
-            self._one_class, self._gap = [], []
-            return
+        self._right, self._generalises = None, False
         given = np.flatnonzero(predicted)
         if len(given) != 1 or given[0] != self._label:
             self._one_class = []
         if len(given) == 1:
             self._label = int(given[0])
             self._one_class.append(step)
-        self._check_one_class(step, train["accuracy"], size)
-        self._check_by_heart(step, train["accuracy"], right, is_last=is_last)
-
-    def _lasts(self, steps: Sequence[int]) -> bool:
-        """Return whether evaluations in a row, made after these steps, are enough to count."""
-        least = (self._steps or 0) // 4
-        return (
-            len(steps) >= EVALUATIONS
-            and steps[-1] - steps[0] >= least
-            and steps[-1] >= self._wait_for_evaluations
-        )
-
-    def _check_one_class(self, step: int, train_accuracy: float, size: int) -> None:
-        """Raise when all images are taken for one class, and that is no accident."""
-        if not self._lasts(self._one_class):
+        chance = float(self._evaluation.shares @ predicted) / size
+        # Of one class, who always names it is always right.
+        if self._evaluation.accuracy == 1 or chance == 1:
             return
-        label = self._label
-        # With as many mistakes as on train images, no more are taken for this class.
-        most = min(1.0, float(self._evaluation.shares[label]) + 1 - train_accuracy)
-        said = (
-            f"every one of the {size:,} eval images has been taken for {self._class_names[label]!r} in "
-            f"{len(self._one_class)} evaluations (step {step}, train accuracy {train_accuracy:.4f})"
-        )
-        if most**size >= _UNLIKELY or self._has_generalised:
-            self._warn(
-                "one class", f"{said}; the training goes on, since the network may tell them apart yet"
+        right = self._right = Share(evaluation.metrics["accuracy"], chance, size)
+        for sigmas in (SIGMAS, _EVER):
+            below = evaluation.loss + sigmas * evaluation.loss_error < self._evaluation.loss
+            if below or right.is_above_chance(sigmas):
+                self._generalises = True
+                self._has_generalised = self._has_generalised or sigmas == _EVER
+
+    def _check_evaluation(
+        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
+    ) -> None:
+        if self._right is None or self._generalises or self._has_generalised or self._is_useful:
+            return
+        trained = Share(train["accuracy"], self._train.accuracy, self._num_train)
+        if self._is_one_class(trained):
+            self._end(
+                "one class",
+                f"every one of the {size:,} eval images has been taken for "
+                f"{self._class_names[self._label]!r} in {len(self._one_class)} evaluations (step {step}, "
+                f"train accuracy {trained.value:.4f})",
+                "training.learning_rate is too high; batch norm statistics that do not fit (too few steps or "
+                "too small a batch); eval images that are unlike the train images",
+                is_last=is_last,
             )
-            return
-        raise NotLearningError(
-            f"{said}. Likely causes: training.learning_rate is too high; batch norm statistics that do not "
-            "fit (too few steps or too small a batch); eval images that are unlike the train images"
-        )
-
-    def _check_by_heart(self, step: int, train_accuracy: float, right: Share, *, is_last: bool) -> None:
-        """Raise when nothing of what is known of train images holds for eval images."""
-        trained = Share(train_accuracy, self._train.accuracy, self._num_train)
-        knows_nothing = right.largest_skill < _NO_EVAL_SKILL and not right.is_above_chance(_MAYBE)
-        is_gap = trained.least_skill > right.largest_skill
-        self._gap = [*self._gap, step] if knows_nothing and is_gap else []
+        right = self._right
         said = (
-            f"train accuracy is {train_accuracy:.4f}, and on the {right.examples:,} eval images it is "
-            f"{right.value:.4f}, where chance gives {right.chance:.4f}"
+            f"train accuracy is {trained.value:.4f}, and on the {size:,} eval images it is "
+            f"{right.value:.4f}, where chance gives {right.chance:.4f}, after {step} steps"
         )
         causes = (
-            "Likely causes: labels have nothing to do with the images (a CSV in another order than the "
-            "files, shuffled labels); far too few images; eval labels that mean something else than train "
-            "labels"
+            "labels have nothing to do with the images (a CSV in another order than the files, shuffled "
+            "labels); far too few images; eval labels that mean something else than train labels"
         )
-        if self._has_generalised or step < self._wait_for_evaluations:
-            return
-        if self._lasts(self._gap):
+        may_know = right.is_above_chance(_MAYBE)
+        is_sure = right.largest_skill < _NO_SKILL
+        knows_nothing = is_sure or (right.largest_skill < _HARDLY_ANY_SKILL and not may_know)
+        if knows_nothing and trained.least_skill > right.largest_skill:
+            said += ": the network learns the train images by heart and nothing that holds for others"
+            self._end("by heart", said, causes, is_last=is_last)
+        elif is_last and (is_sure or (knows_nothing and not trained.is_above_chance())):
             raise NotLearningError(
-                f"{said}, in {len(self._gap)} evaluations (step {step}): the network learns the train images "
-                f"by heart and nothing that holds for others. {causes}"
+                f"{said}: nothing has been learned that holds for other images. Likely causes: {causes}; "
+                "training.epochs or training.learning_rate that are too low"
             )
-        if knows_nothing and is_last and self._first_step == 1:
-            raise NotLearningError(
-                f"{said}, after all {step} steps: nothing has been learned that holds for other images. "
-                f"{causes}; training.epochs or training.learning_rate that are too low"
-            )
-        if trained.least_skill > _SKILLED and not right.is_above_chance(_MAYBE):
+        elif (trained.least_skill > _SKILLED and not may_know) or is_last:
             self._warn(
-                "by heart",
-                f"{said}: too few eval images to tell whether anything is learned that holds for others; the "
-                "training goes on. A larger eval split tells (data.splits)",
+                "unclear",
+                f"{said}: too few images to tell whether anything is learned that holds for others; "
+                "a larger eval split tells (data.splits)",
             )
+
+    def _end(self, about: str, said: str, causes: str, *, is_last: bool) -> None:
+        """Fail the training at its end; warn before, since what holds for others may still be learned."""
+        if is_last:
+            raise NotLearningError(f"{said}. Likely causes: {causes}")
+        self._warn(about, f"{said}; training continues, and fails if that is so at its end. If so: {causes}")
+
+    def _is_one_class(self, trained: Share) -> bool:
+        """Return whether all eval images are taken for one class, and that is no accident."""
+        steps = self._one_class
+        if len(steps) < EVALUATIONS or steps[-1] - steps[0] < (self._steps or 0) // 4:
+            return False
+        # Who only names the largest class tells no train images apart.
+        if trained.least_skill <= 0:
+            return False
+        # With as many mistakes as on train images, no more are taken for this class.
+        most = min(1.0, float(self._evaluation.shares[self._label]) + 1 - trained.value)
+        return bool(most**self._right.examples < _UNLIKELY) if self._right else False

@@ -1,8 +1,9 @@
 """The guard: stops a training that learns nothing, and says what was seen and what the likely causes are.
 
-It stops when the numbers prove it (components/trainer/evidence.py), and only warns when they do not: that a
-network has learned something is not proved wrong by too few images. docs/training.md tells the rules;
-`make bench-guard` tries them on trainings of both kinds.
+It stops when the numbers prove it (components/trainer/evidence.py), and only warns when they do not. In the
+middle of a training only what no further step can mend is a proof. A loss at that of guessing is none: some
+problems begin with such a plateau, however long. It is judged at the end of the training.
+docs/training.md tells the rules; `make bench-guard` tries them on trainings of both kinds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ logger = logging.getLogger("mirante.trainer")
 
 # What has this share of the loss of guessing, or more, is as bad.
 _AS_BAD = 0.95
+# What has this many times the loss of guessing has diverged: a plateau is near 1, since a constant answer is
+# learned first.
+_DIVERGED = 2.0
 # Larger losses, in those of guessing, count as this: a few of them say nothing about the others.
 _LARGEST = 3.0
 # This share of a stage is waited for, at least.
@@ -58,11 +62,15 @@ class Pace:
         warmup_steps: Those in which the rate rises.
         settle_steps: Until the statistics of batch norms are those of the weights; evaluations say nothing
             before.
+        keeps_best: Whether the weights of the best epoch are kept: what was learned once is not lost.
+        rate_falls: Whether the rate falls until the end: what diverged may recover.
     """
 
     total_steps: int = 0
     warmup_steps: int = 0
     settle_steps: int = 0
+    keeps_best: bool = False
+    rate_falls: bool = False
 
 
 class Guard:
@@ -85,18 +93,25 @@ class Guard:
         self._first_step = 0
         self._zero_gradients = 0
         self._no_numbers = 0
+        # Whether the last evaluation, or any, proves that something holds for other images.
+        self._generalises = self._has_generalised = False
         self._warned: set[str] = set()
 
     @property
-    def _wait(self) -> int:
-        """Steps before nothing is judged."""
-        waited = (self._steps or 0) + self._pace.warmup_steps
-        return max(waited, math.ceil(_WAITED_SHARE * self._pace.total_steps))
+    def _least(self) -> int:
+        """Steps before the end of a training is judged."""
+        return (self._steps or 0) + self._pace.warmup_steps
 
     @property
-    def _wait_for_evaluations(self) -> int:
-        """Steps before no evaluation is judged."""
-        return max(self._wait, self._pace.settle_steps)
+    def _wait(self) -> int:
+        """Steps before nothing is judged in the middle of a training."""
+        return max(self._least, math.ceil(_WAITED_SHARE * self._pace.total_steps))
+
+    @property
+    def _is_useful(self) -> bool:
+        """Whether the weights that the training ends with know something, or may do so."""
+        resumed = self._first_step > 1
+        return self._generalises or (self._pace.keeps_best and (self._has_generalised or resumed))
 
     def check_inputs(self, images: np.ndarray[Any, Any]) -> None:
         """Look at some of what goes into the network: images [N, ...].
@@ -134,7 +149,7 @@ class Guard:
         self._recent.append((loss, metrics, size))
         self._check_gradients(number, gradient_norm)
         if number >= self._wait and number % max(1, self._steps // 4) == 0:
-            self._check_recent(number)
+            self._check_recent(number, is_last=False)
 
     def epoch(
         self,
@@ -176,9 +191,11 @@ class Guard:
                 "training.learning_rate (or fine_tune_learning_rate) is far too low; the layers that would "
                 "have to learn are frozen"
             )
-        if is_last and step >= self._steps:
+        self._look_at_evaluation(step, evaluation, size)
+        if is_last and step >= self._least:
             self._check_recent(step, is_last=True)
-        self._check_evaluation(step, train, evaluation, size, is_last=is_last)
+        if step >= max(self._least if is_last else self._wait, self._pace.settle_steps):
+            self._check_evaluation(step, train, evaluation, size, is_last=is_last)
 
     def _check_gradients(self, number: int, norm: float) -> None:
         self._zero_gradients = self._zero_gradients + 1 if norm == 0 else 0
@@ -194,14 +211,14 @@ class Guard:
             "expects (transform.normalization)"
         )
 
-    def _check_recent(self, number: int, *, is_last: bool = False) -> None:
+    def _check_recent(self, number: int, *, is_last: bool) -> None:
         """Look at the last steps, at more and more of them until they prove something."""
         seen = list(self._recent)
-        if self._steps is None or len(seen) < self._steps:
+        if self._steps is None or len(seen) < self._steps or self._is_useful:
             return
         size, loss = max(1, self._steps // 2), math.inf
-        while 2 * size <= max(len(seen), self._steps):
-            recent, former = seen[-size:], seen[-2 * size : -size]
+        while 2 * size <= len(seen):
+            recent = seen[-size:]
             mean = self._mean_loss(recent)
             loss = mean.value
             examples = sum(size for _, _, size in recent)
@@ -212,29 +229,35 @@ class Guard:
             knows = self._knows(metrics, examples)
             if knows or mean.high < self._guessing_loss:
                 return
-            is_bad = mean.low >= _AS_BAD * self._guessing_loss
-            is_falling = bool(former) and mean.is_below(self._mean_loss(former))
-            if is_bad and knows is False and (is_last or not is_falling):
-                known = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items())
+            known = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items())
+            said = f"for {size} steps (up to step {number}): loss {loss:.4f} ({known}), {self._guessing()}"
+            if is_last and knows is False and mean.low >= _AS_BAD * self._guessing_loss:
+                raise NotLearningError(f"no better than guessing {said}")
+            has_diverged = mean.low >= _DIVERGED * self._guessing_loss and not self._pace.rate_falls
+            if has_diverged and knows is False and not self._is_falling():
                 raise NotLearningError(
-                    f"no better than guessing for {size} steps (up to step {number}): loss {loss:.4f} "
-                    f"({known}), {self._guessing()}. training.guard.steps sets how long to wait"
+                    f"far worse than guessing {said}. training.guard.steps sets how long to wait"
                 )
             size *= 2
         self._warn(
             "guessing",
             f"up to step {number} the loss, {loss:.4f}, is not below that of guessing, "
-            f"{self._guessing_loss:.4f}; the training goes on, since it may still learn",
+            f"{self._guessing_loss:.4f}; training continues, since it may still learn, and fails if that is "
+            "so at its end",
         )
 
     def _mean_loss(self, steps: Sequence[tuple[float, Mapping[str, float], int]]) -> Mean:
         return Mean.of([loss for loss, _, _ in steps], _LARGEST * self._guessing_loss)
 
     def _is_falling(self) -> bool:
-        """Return whether the loss of the last steps is below that of as many before."""
-        seen = list(self._recent)
-        size = min(len(seen) // 2, max(1, (self._steps or 2) // 2))
-        return size > 0 and self._mean_loss(seen[-size:]).is_below(self._mean_loss(seen[-2 * size : -size]))
+        """Return whether the loss of the last steps, few or many, is below that of as many before."""
+        logarithms = np.log(np.maximum([loss for loss, _, _ in self._recent], 1e-12))
+        size = max(1, (self._steps or 2) // 2)
+        while 2 * size <= len(logarithms):
+            if Mean.of(logarithms[-size:]).is_below(Mean.of(logarithms[-2 * size : -size])):
+                return True
+            size *= 2
+        return False
 
     def _knows(self, metrics: Mapping[str, float], examples: int) -> bool | None:
         """Return whether metrics, means over the examples, prove knowledge: True or False; else None."""
@@ -244,10 +267,14 @@ class Guard:
         """Say what guessing gives, and the likely causes of being no better."""
         raise NotImplementedError
 
+    def _look_at_evaluation(self, step: int, evaluation: Evaluation, size: int) -> None:
+        """Take in whether an evaluation proves that something was learned."""
+        raise NotImplementedError
+
     def _check_evaluation(
         self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
     ) -> None:
-        """Look at what an evaluation says of this task; see `epoch`."""
+        """Look at what an evaluation says of this task, after the wait; see `epoch`."""
         raise NotImplementedError
 
     def _warn(self, about: str, message: str) -> None:

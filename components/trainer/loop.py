@@ -133,6 +133,8 @@ class Loop:
             steps_of(stage.train.num_examples, stage.epochs, self._batch_size),
             stage.warmup_steps,
             settle_steps(stage.model),
+            keeps_best=bool(config.patience_epochs),
+            rate_falls=config.schedule != "constant",
         )
         self._guard = task.guard(config.guard, stage.train.labels, stage.evaluation.labels, pace)
         self._change = Change(stage.model.trainable_variables)
