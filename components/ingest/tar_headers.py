@@ -28,20 +28,19 @@ def bounded_headers(archive: str) -> type[tarfile.TarInfo]:
 
         global_bytes = 0
 
-        @classmethod
-        def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
-            header = super().frombuf(buf, encoding, errors)
-            if header.type == tarfile.GNUTYPE_SPARSE:
+        # tarfile calls it for each header that it has read, before what belongs to it.
+        def _proc_member(self, *arguments: Any) -> Any:
+            if self.type == tarfile.GNUTYPE_SPARSE:
                 raise _refused("a sparse file")
-            if header.type in _EXTENDED:
-                if header.type == tarfile.XGLTYPE:  # these add up
-                    Header.global_bytes += header.size
-                size = max(header.size, Header.global_bytes)
+            if self.type in _EXTENDED:
+                if self.type == tarfile.XGLTYPE:  # these add up
+                    Header.global_bytes += self.size
+                size = max(self.size, Header.global_bytes)
                 if size > MAX_HEADER_BYTES:
                     raise _refused(f"a header of {size} bytes (at most {MAX_HEADER_BYTES} are read)")
-            if header.size < 0:
-                raise _refused(f"a member of {header.size} bytes")
-            return header
+            if self.size < 0:
+                raise _refused(f"a member of {self.size} bytes")
+            return super()._proc_member(*arguments)  # type: ignore[misc]
 
         def _refuse_sparse(self, *arguments: Any) -> None:
             raise _refused("a sparse file")
