@@ -106,6 +106,7 @@ def test_the_build_sees_every_file_it_needs_and_no_other() -> None:
     packages = {name.partition(".")[0] for name in distribution.packages or []}
     assert allowed == packages | {
         "kubeflow",
+        "mirante_command.py",
         "pyproject.toml",
         "setup.py",
         "README.md",
