@@ -43,9 +43,10 @@ def main() -> None:
     import numpy as np
     import tensorflow as tf
 
-    from components.config import AugmentationConfig, TransformConfig
-    from components.trainer.augment import augmenter
-    from components.trainer.levels import known_levels
+    from components.trainer.augment.changes import augmenter
+    from components.trainer.augment.config import AugmentationConfig
+    from components.trainer.augment.levels import known_levels
+    from components.transform.config import TransformConfig
 
     layers = {
         "Keras RandomFlip": keras.layers.RandomFlip("horizontal"),

@@ -60,8 +60,8 @@ def bench_materialize(folder: Path) -> None:
     """The first 600 photos of train, at 224 px."""
     import tensorflow as tf
 
-    from components.config import TransformConfig
-    from components.transform import decode, normalize, resize
+    from components.transform.config import TransformConfig
+    from components.transform.pixels import decode, normalize, resize
     from schemas import features
 
     config = TransformConfig(normalization="minus_one_one")

@@ -41,8 +41,9 @@ def measure(name: str, is_fused: bool) -> dict[str, float]:
     import numpy as np
     import tensorflow as tf
 
-    from components.config import ModelConfig, TrainingConfig
     from components.models import batch_norm, build_model
+    from components.models.config import ModelConfig
+    from components.trainer.config import TrainingConfig
     from components.trainer.optimizer import cross_entropy, make_optimizer
 
     if not is_fused:

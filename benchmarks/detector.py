@@ -59,12 +59,12 @@ def measure(root: Path) -> None:
     import keras
     import tensorflow as tf
 
-    from components.detection.boxes import clip, decode
-    from components.detection.losses import scores_of
-    from components.detection.nms import best_boxes
-    from components.detection.ssd import anchors_of
     from components.models import BACKBONE, HEAD
-    from pipeline.config import load_recipe
+    from components.models.ssd_mobilenet_v2 import anchors_of
+    from components.tasks.detection.geometry import clip, decode
+    from components.tasks.detection.losses import scores_of
+    from components.tasks.detection.nms import best_boxes
+    from pipeline.recipe.recipe import load_recipe
 
     (recipe_file,) = sorted(root.glob("runs/*/recipe.yaml"))[-1:]
     config = load_recipe(str(recipe_file)).model

@@ -23,7 +23,7 @@ from typing import IO, Any
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.nodes import NODE_IDS
+from pipeline.steps import NODE_IDS
 from tests.small_disk import SmallDisk
 
 MIRANTE = Path(sys.executable).with_name("mirante")

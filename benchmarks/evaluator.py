@@ -125,9 +125,9 @@ def main() -> int:
         if arguments.root is None:
             train(root)
 
-        from components.config import EvaluationConfig
-        from components.evaluator import eval_config
-        from components.evaluator_batches import custom_extractors
+        from components.evaluator.batches import custom_extractors
+        from components.evaluator.config import EvaluationConfig
+        from components.evaluator.results import eval_config
 
         ours = eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASSES, expected_examples=10_000)
         sides: dict[str, tuple[Any, str | None]] = {

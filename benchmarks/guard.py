@@ -68,7 +68,7 @@ def by_the_loop(only: str) -> tuple[int, int, list[str]]:
     import keras
     import numpy as np
 
-    from components.config import TrainingConfig
+    from components.trainer.config import TrainingConfig
     from components.trainer.guard import NotLearningError
     from components.trainer.input import ArrayExamples
     from tests import shapes

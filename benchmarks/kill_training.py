@@ -37,7 +37,7 @@ def prepare(folder: Path) -> None:
     sys.path.insert(0, str(REPOSITORY))
     from sklearn.datasets import load_digits
 
-    from components.config import TransformConfig
+    from components.transform.config import TransformConfig
     from schemas.curated import write_schema
     from tests.tiny import encode, record, transform_graph, write_split
 
@@ -59,8 +59,9 @@ def train(data: Path, folder: Path) -> None:
     sys.path.insert(0, str(REPOSITORY))
     import logging
 
-    from components.config import ModelConfig, TrainingConfig
+    from components.models.config import ModelConfig
     from components.trainer import run_fn
+    from components.trainer.config import TrainingConfig
 
     logging.getLogger("mirante").setLevel(logging.INFO)
     logging.getLogger("mirante").addHandler(logging.StreamHandler(sys.stdout))

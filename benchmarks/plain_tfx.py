@@ -37,8 +37,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.config import Recipe, load_recipe
-from pipeline.data import Examples, describe, prepare
+from pipeline.data.prepare import Examples, describe, prepare
+from pipeline.recipe.recipe import Recipe, load_recipe
 from schemas import features
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -36,8 +36,8 @@ from benchmarks.disturbed import (
     outcome,
     set_back_and_completed,
 )
-from pipeline.node_files import RESOLVERS
-from pipeline.nodes import NODE_IDS
+from pipeline.steps import NODE_IDS
+from pipeline.storage.node_files import RESOLVERS
 
 # A push takes a tenth of a second; what it makes below the root tells the moments in it.
 PUSHER_MOMENTS = ("serving/.*.incomplete", "serving/[0-9]*")

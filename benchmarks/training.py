@@ -85,8 +85,9 @@ class Workload:
 def make_workloads(folder: Path) -> Iterator[Workload]:
     import tensorflow as tf
 
-    from components.config import ModelConfig, TransformConfig
     from components.ingest import IngestOptions, ingest
+    from components.models.config import ModelConfig
+    from components.transform.config import TransformConfig
     from tests.tiny import transform_graph
 
     for name, source, images, config, model, size, steps in (
@@ -136,9 +137,9 @@ class Steps:
         import keras
         import tensorflow as tf
 
-        from components.config import TrainingConfig
         from components.models import build_model
-        from components.trainer.classification import Classification
+        from components.tasks.classification.trainer import Classification
+        from components.trainer.config import TrainingConfig
         from components.trainer.optimizer import make_optimizer
         from components.trainer.step import build_step
         from components.trainer.strategy import Place
@@ -171,7 +172,7 @@ class Steps:
 
 
 def bench_input(workload: Workload) -> bool:
-    from components.trainer.classification import Classification
+    from components.tasks.classification.trainer import Classification
     from components.trainer.input import SplitInput, training_batches
 
     steps = Steps(workload)
@@ -205,7 +206,7 @@ def bench_keras(workload: Workload) -> bool:
     import tensorflow as tf
 
     from components.models import build_model
-    from components.trainer.classification import Classification
+    from components.tasks.classification.trainer import Classification
     from components.trainer.input import SplitInput, training_batches
 
     steps = Steps(workload)
@@ -243,7 +244,7 @@ def bench_keras(workload: Workload) -> bool:
 
 
 def bench_graph(workload: Workload) -> bool:
-    from components.trainer.classification import Classification
+    from components.tasks.classification.trainer import Classification
     from components.trainer.input import SplitInput, training_batches
 
     split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
@@ -264,7 +265,7 @@ def bench_graph(workload: Workload) -> bool:
 def bench_precision(workload: Workload) -> bool:
     import tensorflow as tf
 
-    from components.trainer.classification import Classification
+    from components.tasks.classification.trainer import Classification
     from components.trainer.input import SplitInput, training_batches
 
     split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
@@ -294,10 +295,11 @@ def digits_accuracy(precision: str, seed: int) -> float:
     import tensorflow as tf
     from sklearn.datasets import load_digits
 
-    from components.config import ModelConfig, TrainingConfig
     from components.models import build_model
+    from components.models.config import ModelConfig
+    from components.tasks.classification.trainer import Classification
     from components.trainer.checkpoints import Checkpoints
-    from components.trainer.classification import Classification
+    from components.trainer.config import TrainingConfig
     from components.trainer.fit import fit
     from components.trainer.input import ArrayExamples
     from components.trainer.strategy import Place

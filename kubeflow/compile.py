@@ -12,14 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 from kubeflow.components import ingest_component, nodes_component, task_name
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
-from pipeline.config import Recipe
-from pipeline.kubeflow_config import INGEST, PASSWORD_VARIABLE, USER_VARIABLE, KubeflowConfig, TaskConfig
-from pipeline.nodes import upstream
-from pipeline.object_store import parse_url
+from pipeline.recipe.recipe import Recipe
+from pipeline.steps import upstream
+from pipeline.storage.object_store import parse_url
+from pipeline.targets.kubeflow.config import (
+    INGEST,
+    PASSWORD_VARIABLE,
+    USER_VARIABLE,
+    KubeflowConfig,
+    TaskConfig,
+)
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubeflow.parameters import OVERRIDES, Parameter
-from pipeline.kubeflow_config import INGEST
+from pipeline.targets.kubeflow.config import INGEST
 
 # Nodes with more to show than a page.
 WITH_METRICS = ("Trainer", "Evaluator")

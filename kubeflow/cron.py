@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from kubeflow.server import Server, UnreachableError
 
 POLL_SECS = 5.0

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 
 _MAKE_ONE = "make one with: mirante compile RECIPE --image REF -o pipeline.yaml"
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.config import Recipe
+from pipeline.recipe.recipe import Recipe
 
 OVERRIDES = "overrides"
 

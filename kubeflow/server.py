@@ -15,7 +15,7 @@ from typing import Any
 import kfp_server_api as api
 import urllib3
 
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
 from kubeflow.package import Package
 
 # To connect, and between two bytes of an answer.

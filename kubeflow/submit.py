@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
 from kubeflow.cron import six_fields
 from kubeflow.follow import SUCCEEDED, Ending, Task, follow
 from kubeflow.package import Package, arguments, read_package

@@ -12,14 +12,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from components.errors import UsageError
+from components.base.errors import UsageError
+from components.base.imports import without_collector
 from components.ingest import is_manifest
 from kubeflow.compile import check_image
-from pipeline.config import Recipe
-from pipeline.console import make_console, quiet_libraries
-from pipeline.data import Examples, describe
-from pipeline.imports import without_collector
-from pipeline.vertex_config import VertexConfig, VertexTaskConfig
+from pipeline.data.prepare import Examples, describe
+from pipeline.recipe.recipe import Recipe
+from pipeline.run.console import make_console, quiet_libraries
+from pipeline.targets.vertex.config import VertexConfig, VertexTaskConfig
 from schemas import features
 from schemas.curated import write_schema
 
@@ -111,7 +111,7 @@ def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -
                 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
 
                 from pipeline.definition import create_pipeline
-                from pipeline.vertex_nodes import OnVertex
+                from pipeline.targets.vertex.target import OnVertex
 
             on = OnVertex(config, image)
             pipeline = create_pipeline(recipe, examples, str(schema), config.pipeline_root, on)

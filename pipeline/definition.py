@@ -35,26 +35,26 @@ from tfx.proto import (
 from tfx.types import Channel, standard_artifacts
 from tfx.utils import json_utils
 
-from components.baseline import imports_folder
-from components.curated_schema import CuratedSchema
-from components.data_gate import DataGate
-from components.detection.evaluator import Evaluator as DetectionEvaluator
-from components.distribution_validator import DistributionValidator
-from components.evaluator import eval_config
-from components.evaluator_batches import custom_extractors
-from components.example_gen import CONTENT, ImportExampleGen
-from components.infra_validator import InfraValidator
+from components.data_gate.component import DataGate
+from components.distribution_validator.component import DistributionValidator
+from components.evaluator.batches import custom_extractors
+from components.evaluator.results import eval_config
+from components.example_gen.component import CONTENT, ImportExampleGen
+from components.infra_validator.component import InfraValidator
 from components.models.user_code import builder_digest
-from components.pusher import AtomicPushExecutor
-from components.resolver import BaselineStrategy, BaseModelStrategy
+from components.pusher.executor import AtomicPushExecutor
+from components.resolver.baseline import imports_folder
+from components.resolver.strategies import BaselineStrategy, BaseModelStrategy
+from components.schema_gen.component import CuratedSchema
+from components.tasks.detection.evaluator import Evaluator as DetectionEvaluator
 from components.trainer import run_fn
 from components.transform import preprocessing_fn
 from components.tuner import tuner_fn
 from components.tuner.component import Tuner
-from pipeline.config import Recipe
-from pipeline.data import Examples
+from pipeline.data.prepare import Examples
 from pipeline.digests import CODE, add_code_digests, node_code_digest, warm_start_digest, weights_digest
-from pipeline.vertex_nodes import OnVertex, deployment, training_job
+from pipeline.recipe.recipe import Recipe
+from pipeline.targets.vertex.target import OnVertex, deployment, training_job
 from schemas import features
 
 CHECKPOINTS_FOLDER = "checkpoints"

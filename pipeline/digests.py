@@ -10,37 +10,40 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from components.code import code_digest
-from components.config import WarmStartConfig
-from components.content import file_sha256
-from components.errors import UsageError
-from components.trainer import weights_source
+from components.base.code import code_digest
+from components.base.content import file_sha256
+from components.base.errors import UsageError
+from components.trainer.warm_start import source
+from components.trainer.warm_start.config import WarmStartConfig
 
 # The execution property of every node that executes something, and the Trainer's custom_config, have it.
 CODE = "code_sha256"
 # By node id: the modules that run in the node, and the libraries that TFX runs there in addition to itself.
 _RUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "ImportExampleGen": (("components.example_gen",), ("apache_beam",)),
-    "ImportSchemaGen": (("components.curated_schema",), ()),
+    "ImportExampleGen": (("components.example_gen.component",), ("apache_beam",)),
+    "ImportSchemaGen": (("components.schema_gen.component",), ()),
     "StatisticsGen": ((), ("apache_beam", "tensorflow_data_validation", "tfx_bsl")),
     "ExampleValidator": ((), ("tensorflow_data_validation",)),
-    "DistributionValidator": (("components.distribution_validator",), ("tensorflow_data_validation",)),
-    "DataGate": (("components.data_gate",), ()),
+    "DistributionValidator": (
+        ("components.distribution_validator.component",),
+        ("tensorflow_data_validation",),
+    ),
+    "DataGate": (("components.data_gate.component",), ()),
     "Transform": (("components.transform",), ("apache_beam", "tensorflow_transform", "tfx_bsl")),
     "Tuner": (("components.tuner",), ()),
     "Trainer": (("components.trainer",), ()),
-    "Evaluator": (("components.evaluator",), ("tensorflow_model_analysis", "tfx_bsl")),
-    "InfraValidator": (("components.infra_validator",), ()),
-    "Pusher": (("components.pusher",), ()),
+    "Evaluator": (("components.evaluator.results",), ("tensorflow_model_analysis", "tfx_bsl")),
+    "InfraValidator": (("components.infra_validator.component",), ()),
+    "Pusher": (("components.pusher.executor",), ()),
 }
-_DETECTION = {"Evaluator": ("components.detection.evaluator",)}
+_DETECTION = {"Evaluator": ("components.tasks.detection.evaluator",)}
 
 
 def node_code_digest(node_id: str, task: str, base: Path | None = None) -> str:
     """Return the SHA-256 of the code and the libraries' versions that can change a node's result.
 
     Args:
-        node_id: One of `pipeline.nodes.NODE_IDS`, or Tuner.
+        node_id: One of `pipeline.steps.NODE_IDS`, or Tuner.
         task: `classification` or `detection`.
         base: Holds Mirante's packages; this installation's folder when not given.
     """
@@ -81,4 +84,4 @@ def warm_start_digest(warm_start: WarmStartConfig | None, push_destination: str)
             f"training.warm_start.from: {warm_start.source} is where this recipe pushes to: each run would "
             "find another model there and train again. Take latest_blessed, or the folder of one version"
         )
-    return {"warm_start_sha256": weights_source.digest(warm_start.source)}
+    return {"warm_start_sha256": source.digest(warm_start.source)}

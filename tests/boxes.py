@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from components.base.example import parse_example, serialize_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestOptions, ingest
-from components.ingest.example import parse_example, serialize_example
-from components.ingest.tfrecord import read_records
 from schemas import features
 
 CLASSES = ("cat", "dog")

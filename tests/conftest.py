@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.imports import without_collector
+from components.base.imports import without_collector
 
 DEFAULT_REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

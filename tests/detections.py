@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.detection.coco_eval import Detections
+from components.tasks.detection.coco_eval import Detections
 from schemas import features
 
 Corners = tuple[float, float, float, float]

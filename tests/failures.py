@@ -24,9 +24,9 @@ import h5py
 import numpy as np
 import pytest
 
-from components.ingest.example import serialize_example
-from components.ingest.tfrecord import frame
-from pipeline.config import RECIPES
+from components.base.example import serialize_example
+from components.base.tfrecord import frame
+from pipeline.recipe.recipe import RECIPES
 from tests import boxes
 from tests.test_ingest_sources import mnist, png, put
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from components.config import GuardConfig
-from components.detection.guard import DetectionGuard
-from components.trainer.classification_guard import ClassificationGuard, Guessing
+from components.tasks.classification.guard import ClassificationGuard, Guessing
+from components.tasks.detection.guard import DetectionGuard
+from components.trainer.config import GuardConfig
 from components.trainer.guard import Guard, NotLearningError, Pace
-from components.trainer.task import Evaluation
+from components.trainer.trainee import Evaluation
 
 Array = np.ndarray[Any, Any]
 

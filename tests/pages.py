@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.views import View, view_of
 
 if TYPE_CHECKING:
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
 
 def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
@@ -17,8 +17,8 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
 
-    from pipeline.metadata_store import METADATA_FILE
-    from pipeline.node import Output, _outputs, _properties
+    from pipeline.run.node import Output, _outputs, _properties
+    from pipeline.storage.metadata_store import METADATA_FILE
 
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(root / METADATA_FILE)
@@ -35,7 +35,7 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
 
 def write_pages(root: Path, folder: Path, class_names: Sequence[str]) -> dict[str, View]:
     """Writes `<node>.html` of every node, and of Ingest where `root/data` is; returns the views."""
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
     outputs = dict(outputs_of(root))
     if (root / "data").is_dir():

@@ -14,7 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.config import AugmentationConfig, TrainingConfig
+from components.trainer.augment.config import AugmentationConfig
+from components.trainer.config import TrainingConfig
 
 
 def train_detector(place: Any, folder: Path) -> dict[str, Any]:

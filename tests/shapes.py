@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image, ImageDraw
 
-from components.config import TransformConfig
+from components.transform.config import TransformConfig
 from schemas import features
 
 CLASSES = ("circle", "square", "triangle")
@@ -76,7 +76,7 @@ def draw(seed: int, size_px: int = 96, most: int = 2) -> Shapes:
 
 def record(shapes: Shapes, name: str) -> bytes:
     """A serialized tf.train.Example of the data contract."""
-    from components.ingest.example import serialize_example
+    from components.base.example import serialize_example
 
     with Image.open(io.BytesIO(shapes.encoded)) as image:
         width, height = image.size
@@ -113,8 +113,8 @@ def examples(split: str, count: int, first_seed: int, size_px: int) -> Any:
 
 def small_task(size_px: int) -> Any:
     """Detection of shapes, with two feature maps' anchors."""
-    from components.config import ModelConfig
-    from components.detection.task import Detection
+    from components.models.config import ModelConfig
+    from components.tasks.detection.trainer import Detection
 
     config = ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "detection": {"extra_layers": 0}})
     return Detection(CLASSES, config, (size_px, size_px, 3))
@@ -200,7 +200,8 @@ def make_job(
     max_boxes: int = 2,
 ) -> Any:
     """A training on records, `train` and `eval`, as `components.trainer.run_fn` would get it."""
-    from components.config import ModelConfig, TrainingConfig
+    from components.models.config import ModelConfig
+    from components.trainer.config import TrainingConfig
     from components.trainer.job import Job
     from schemas.curated import write_schema
     from tests.tiny import write_split

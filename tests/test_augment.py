@@ -17,21 +17,23 @@ import tensorflow as tf
 from PIL import Image
 from pydantic import ValidationError
 
-from components.config import AugmentationConfig, TrainingConfig, TransformConfig
-from components.errors import MiranteError, UsageError
-from components.trainer import rand_augment as ra
-from components.trainer.augment import augmenter
+from components.base.errors import MiranteError, UsageError
+from components.tasks.classification.trainer import Classification
+from components.trainer.augment import rand_augment as ra
+from components.trainer.augment.changes import augmenter
+from components.trainer.augment.config import AugmentationConfig
+from components.trainer.augment.levels import Levels, known_levels, measured_levels
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.classification import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples, training_batches
-from components.trainer.levels import Levels, known_levels, measured_levels
-from components.trainer.pictures import InputPictures, grid, save_png
+from components.trainer.inputs_shown import InputPictures, grid, save_png
 from components.trainer.strategy import Place
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.trackers import Trackers
-from components.transform import decode, normalize, resize
-from pipeline.config import load_recipe
+from components.transform.config import TransformConfig
+from components.transform.pixels import decode, normalize, resize
+from pipeline.recipe.recipe import load_recipe
 from schemas import features
 from tests.tiny import Tiny, encode, noise, record, transform_graph
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.baseline import check_replaces
-from components.errors import DataRefusedError, MiranteError, UsageError
-from components.serving_folder import ServedModel, check_can_push
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.serving_folder import ServedModel, check_can_push
+from components.resolver.baseline import check_replaces
 
 SERVED = ServedModel(17, "serving/17", "classification", ("cat", "dog"))
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig
 from components.models import build_model
 from components.models.batch_norm import BatchNormalization, fused
+from components.models.config import ModelConfig
 
 
 def images(*shape: int, seed: int = 0) -> tf.Tensor:

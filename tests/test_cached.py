@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components.config import DataConfig
-from pipeline.config import load_recipe
-from pipeline.data import describe
-from pipeline.nodes import NODE_IDS
+from components.ingest.config import DataConfig
+from pipeline.data.prepare import describe
+from pipeline.recipe.recipe import load_recipe
+from pipeline.steps import NODE_IDS
 from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner

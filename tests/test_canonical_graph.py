@@ -16,11 +16,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.canonical_graph import canonical, reason_of
-from components.config import TransformConfig
 from components.ingest.canonical import canonical_bytes
 from components.ingest.whole import RejectedImage
-from components.transform import IMAGE, frames, preprocessing_fn
+from components.transform import preprocessing_fn
+from components.transform.canonical_graph import canonical, reason_of
+from components.transform.config import TransformConfig
+from components.transform.pixels import IMAGE, frames
 from schemas import features
 from tests.tiny import encode, noise
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UsageError
-from pipeline import checkout
+from components.base.errors import UsageError
+from pipeline.commands import checkout
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +40,7 @@ def sdk(tmp_path: Path) -> Path:
 def test_the_checkouts_package_comes_before_the_sdks(sdk: Path) -> None:
     said = run(
         "import sys\n"
-        "from pipeline.checkout import import_kubeflow\n"
+        "from pipeline.commands.checkout import import_kubeflow\n"
         "print(import_kubeflow('__init__').__file__, sys.modules['kubeflow'].__path__[0], sys.path[0])",
         sdk,
     )
@@ -53,8 +53,8 @@ def test_the_checkouts_package_comes_before_the_sdks(sdk: Path) -> None:
 def test_the_sdks_package_that_is_already_there_is_refused(sdk: Path) -> None:
     said = run(
         "import kubeflow\n"
-        "from components.errors import UsageError\n"
-        "from pipeline.checkout import import_kubeflow\n"
+        "from components.base.errors import UsageError\n"
+        "from pipeline.commands.checkout import import_kubeflow\n"
         "try: import_kubeflow('__init__')\n"
         "except UsageError as e: print(e)",
         sdk,

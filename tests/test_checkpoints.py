@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import TrainingConfig
 from components.trainer import loop
 from components.trainer.checkpoints import OTHER_TRAININGS, Checkpoints, by_path
+from components.trainer.config import TrainingConfig
 from tests import shapes
 from tests.small_disk import SmallDisk
 from tests.training import Course, small_network, striped, train

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import main
-from pipeline.config import recipe_names
+from pipeline.commands.cli import main
+from pipeline.recipe.recipe import recipe_names
 
 HEAVY = ("tensorflow", "tfx", "apache_beam", "numpy", "PIL", "pydantic", "yaml", "rich")
 
@@ -23,7 +23,7 @@ def invoke(*arguments: str) -> Result:
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from pipeline.cli import main\n"
+        "import sys; from pipeline.commands.cli import main\n"
         "try: main(['--help'])\n"
         f"finally: print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     )

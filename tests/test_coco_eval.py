@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from components.detection.coco_eval import IOUS, CocoResult, evaluate, in_pixels, iou
-from components.errors import DataRefusedError, MiranteError
+from components.base.errors import DataRefusedError, MiranteError
+from components.tasks.detection.coco_eval import IOUS, CocoResult, evaluate, in_pixels, iou
 from tests.detections import detections, random_detections
 
 CAT, DOG = 1, 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components import code
-from components.code import closure, code_digest
+from components.base import code
+from components.base.code import closure, code_digest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,14 +23,14 @@ SMALL = {
     "components/__init__.py": "",
     "components/a.py": '"""A."""\nfrom components.b import b\ndef f():\n    """Return 1."""\n    return 1\n',
     "components/b.py": "import numpy\nfrom schemas import features\ndef two():\n    import components.c\n",
-    "components/c.py": "MODULE = 'components.d'\nCOMMAND = 'pipeline.cli'\n",
+    "components/c.py": "MODULE = 'components.d'\nCOMMAND = 'pipeline.commands.cli'\n",
     "components/d.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import components.e\n",
     "components/e.py": "",
     "components/f.py": "def of(name):\n    return f'components.kinds.{name}'\n",
     "components/kinds/__init__.py": "import components.e\n",
     "components/kinds/x.py": "",
     "components/kinds/y.py": "",
-    "pipeline/cli.py": "",
+    "pipeline/commands/cli.py": "",
     "schemas/__init__.py": "",
     "schemas/features.py": "A = 1\n",
 }
@@ -61,7 +61,7 @@ def test_imports_are_followed_also_inside_functions_and_by_name(tmp_path: Path) 
         ("components/e.py", "", "E = 1", True),
         ("schemas/features.py", "A = 1", "A = 2", False),
         ("schemas/features.py", "A = 1", "A = (\n    1\n)", True),
-        ("pipeline/cli.py", "", "A = 1", True),
+        ("pipeline/commands/cli.py", "", "A = 1", True),
     ],
 )
 def test_what_is_executed_counts_and_words_do_not(
@@ -113,20 +113,20 @@ ALL = {
 @pytest.mark.parametrize(
     ("name", "nodes"),
     [
-        ("components/metrics.py", {"Evaluator"}),
-        ("components/data_gate.py", {"DataGate"}),
-        ("components/infra_probe.py", {"InfraValidator"}),
-        ("components/pusher.py", {"Pusher"}),
+        ("components/tasks/classification/metrics.py", {"Evaluator"}),
+        ("components/data_gate/component.py", {"DataGate"}),
+        ("components/infra_validator/probe.py", {"InfraValidator"}),
+        ("components/pusher/executor.py", {"Pusher"}),
         ("components/models/lenet.py", {"Trainer", "Tuner"}),
         ("components/trainer/loop.py", {"Trainer", "Tuner"}),
         ("components/tuner/search.py", {"Tuner"}),
-        ("components/example_gen.py", {"ImportExampleGen"}),
-        ("components/curated_schema.py", {"ImportSchemaGen"}),
+        ("components/example_gen/component.py", {"ImportExampleGen"}),
+        ("components/schema_gen/component.py", {"ImportSchemaGen"}),
         # A node of the pipeline sees what was ingested, not the reader.
         ("components/ingest/sources/folder.py", set()),
         ("components/ingest/canonical.py", set()),
         ("pipeline/definition.py", set()),
-        ("pipeline/views/page.py", set()),
+        ("components/pages/page.py", set()),
     ],
 )
 def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path
 
 def test_every_node_that_executes_has_its_code() -> None:
     from pipeline.digests import _RUNS
-    from pipeline.nodes import NODE_IDS, OPTIONAL_NODE_IDS
+    from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
 
     resolvers = {"Resolver", "BaseModelResolver"}
     assert set(_RUNS) == {*NODE_IDS, *OPTIONAL_NODE_IDS} - resolvers == ALL

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.extras import install_command
+from components.base.extras import install_command
 from tests.failures import MIRANTE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +21,7 @@ import mirante_command
 mirante_command.prefer_own_packages()
 import pipeline.cli, components.errors, schemas.features
 from pipeline.blocks import X
-print(pipeline.cli.__file__, components.errors.__file__, X)
+print(pipeline.commands.cli.__file__, components.base.errors.__file__, X)
 """
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components import content
-from components.content import FileDigests, file_sha256
+from components.base import content
+from components.base.content import FileDigests, file_sha256
 
 
 def old(path: Path, secs: int = 3600) -> None:

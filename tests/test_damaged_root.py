@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components import serving_folder
-from pipeline.config import load_recipe
-from pipeline.execution import RunResult
-from pipeline.run import run
+from components.base import serving_folder
+from pipeline.recipe.recipe import load_recipe
+from pipeline.run.nodes import RunResult
+from pipeline.targets.local import run
 from tests import records
 
 pytestmark = pytest.mark.slow

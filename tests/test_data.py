@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from components.config import DataConfig
-from components.content import FileDigests
-from components.errors import DataRefusedError, UsageError
+from components.base.content import FileDigests
+from components.base.errors import DataRefusedError, UsageError
+from components.base.tfrecord import frame
 from components.ingest import ingest
-from components.ingest.tfrecord import frame
-from pipeline.config import load_recipe
-from pipeline.data import check_config, describe, write_sample
-from pipeline.execution import prepare_data
-from pipeline.shards import look_into_shards
+from components.ingest.config import DataConfig
+from pipeline.data.prepare import check_config, describe, write_sample
+from pipeline.data.shards import look_into_shards
+from pipeline.recipe.recipe import load_recipe
+from pipeline.run.nodes import prepare_data
 from schemas import features
 from tests import boxes, failures
 

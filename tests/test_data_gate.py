@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from components.detection.samples import MOST_IMAGES, picture_of, place_of
-from components.errors import DataRefusedError, MiranteError
-from components.image_problems import image_problem, image_problems
-from components.ingest.tfrecord import frame
-from pipeline.config import load_recipe
-from pipeline.data import Examples
-from pipeline.nodes import NODE_IDS
+from components.base.errors import DataRefusedError, MiranteError
+from components.base.tfrecord import frame
+from components.data_gate.images import image_problem, image_problems
+from components.tasks.detection.samples import MOST_IMAGES, picture_of, place_of
+from pipeline.data.prepare import Examples
+from pipeline.recipe.recipe import load_recipe
+from pipeline.steps import NODE_IDS
 from schemas.curated import write_schema
 from tests import boxes, records
 from tests.pipelines import node_runner
@@ -40,7 +40,7 @@ def run_to_gate(
     folder: Path, root: Path, task: str = "classification", counts: dict[str, int] | None = None
 ) -> Any:
     """Runs the nodes up to DataGate over `folder` and returns DataGate's result."""
-    from pipeline.node import FAILED
+    from pipeline.run.node import FAILED
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
     class_names = boxes.CLASSES if task == "detection" else records.CLASSES

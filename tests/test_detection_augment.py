@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import AugmentationConfig
-from components.detection.augment import augmenter, sampled, seen_in
-from components.trainer.levels import Levels
+from components.tasks.detection.augment import augmenter, sampled, seen_in
+from components.trainer.augment.config import AugmentationConfig
+from components.trainer.augment.levels import Levels
 
 WINDOW = {
     "zoom_out": {"chance": 0.7, "largest": 3.0},

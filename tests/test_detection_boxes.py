@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import DetectionConfig
-from components.detection.anchors import make_anchors, scales, shapes
-from components.detection.boxes import (
+from components.models.anchors import make_anchors, scales, shapes
+from components.tasks.detection.config import DetectionConfig
+from components.tasks.detection.geometry import (
     area,
     clip,
     decode,
@@ -21,7 +21,7 @@ from components.detection.boxes import (
     pairwise_iou,
     seen_from,
 )
-from components.detection.matching import match
+from components.tasks.detection.matching import match
 
 UNIT = [0.0, 0.0, 1.0, 1.0]
 LEFT = [0.0, 0.0, 0.5, 1.0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.detection.draw import Box, colour_of, draw_boxes, enlarged, file_names, save
+from components.pictures.boxes import Box, colour_of, draw_boxes, enlarged, file_names, save
 
 ORANGE = colour_of(1)
 

@@ -18,12 +18,12 @@ from PIL import Image
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components.config import EvaluationConfig
-from components.detection.coco_eval import Detections, evaluate
-from components.detection.evaluator import Evaluator, ReportingExecutor
-from components.detection.tfma_metric import found, ground_truth
-from components.errors import DataRefusedError, UsageError
-from components.evaluator import eval_config, read_evaluation
+from components.base.errors import DataRefusedError, UsageError
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.results import eval_config, read_evaluation
+from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.evaluator import Evaluator, ReportingExecutor
+from components.tasks.detection.tfma_metric import found, ground_truth
 from schemas import features
 from tests.detections import box_record, detections, random_detections, save_detector
 from tests.tiny import BEAM_ARGS, encode, noise, write_split

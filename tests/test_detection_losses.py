@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import DetectionConfig
-from components.detection.losses import (
+from components.tasks.detection.config import DetectionConfig
+from components.tasks.detection.losses import (
     box_loss,
     classification_loss,
     num_logits,
     per_positive,
     scores_of,
 )
-from components.detection.matching import Matches
+from components.tasks.detection.matching import Matches
 
 ANCHORS = tf.constant([[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]])
 

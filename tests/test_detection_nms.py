@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import DetectionConfig
-from components.detection.nms import best_boxes
+from components.tasks.detection.config import DetectionConfig
+from components.tasks.detection.nms import best_boxes
 
 
 def found(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.detection.records import BoxFacts, box_problem
-from components.detection.samples import MOST_IMAGES, picture_of, place_of
-from components.ingest.example import parse_example
+from components.base.example import parse_example
+from components.tasks.detection.records import BoxFacts, box_problem
+from components.tasks.detection.samples import MOST_IMAGES, picture_of, place_of
 from tests.boxes import record
 
 CAT = (0.25, 0.25, 0.5, 0.75, "cat")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.detection import charts
-from components.detection.coco_eval import RECALLS, Detections, evaluate
-from components.detection.draw import colour_of
-from components.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
-from components.detection.report import chosen, errors_by_image, side_by_side, worst, write_report
-from components.detection.stored import Judged, from_bytes, to_bytes
+from components.pictures.boxes import colour_of
+from components.tasks.detection import charts
+from components.tasks.detection.coco_eval import RECALLS, Detections, evaluate
+from components.tasks.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
+from components.tasks.detection.report import chosen, errors_by_image, side_by_side, worst, write_report
+from components.tasks.detection.stored import Judged, from_bytes, to_bytes
 from tests.detections import detections, random_detections
 from tests.tiny import encode
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import DetectionConfig, ModelConfig, TrainingConfig
-from components.detection.ssd import MAPS, anchors_of, map_shapes
-from components.detection.task import Detection
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model, is_detector, is_of_classes
+from components.models.config import ModelConfig
+from components.models.ssd_mobilenet_v2 import MAPS, anchors_of, map_shapes
+from components.tasks.detection.config import DetectionConfig
+from components.tasks.detection.trainer import Detection
+from components.trainer.config import TrainingConfig
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import GuardConfig, ModelConfig
-from components.detection.boxes import encode
-from components.detection.guard import DetectionGuard
-from components.detection.inputs import pack, unpack
-from components.detection.task import Detection, hits
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
+from components.models.config import ModelConfig
+from components.tasks.detection.geometry import encode
+from components.tasks.detection.guard import DetectionGuard
+from components.tasks.detection.inputs import pack, unpack
+from components.tasks.detection.trainer import Detection, hits
+from components.trainer.augment.levels import Levels
+from components.trainer.config import GuardConfig
 from components.trainer.guard import NotLearningError
-from components.trainer.levels import Levels
-from components.trainer.pictures import grid
-from components.trainer.task import Evaluation
+from components.trainer.inputs_shown import grid
+from components.trainer.trainee import Evaluation
 
 A, B, C = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.0, 0.6, 0.3, 0.9]
 
@@ -88,7 +89,7 @@ def test_the_mean_is_over_the_classes_that_occur() -> None:
 
 def perfect(detection: Detection, truth: np.ndarray) -> np.ndarray:
     """Outputs that say exactly what matching asks for."""
-    from components.detection.matching import match
+    from components.tasks.detection.matching import match
 
     matches = match(*unpack(tf.constant(truth)), tf.constant(detection.anchors), detection.config)
     positive = matches.labels.numpy() > 0
@@ -115,7 +116,7 @@ def test_what_is_said_on_a_difficult_object_costs_nothing() -> None:
     outputs = perfect(detection, truth)
     # Anything at all, where the difficult object is.
     anchors, sparing = tf.constant(detection.anchors), tf.constant(truth)
-    from components.detection.matching import match
+    from components.tasks.detection.matching import match
 
     on_it = match(*unpack(sparing), anchors, detection.config).counted.numpy() == 0
     both = match(*unpack(tf.abs(sparing)), anchors, detection.config)

@@ -14,19 +14,21 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from PIL import Image
 
-from components.config import ModelConfig, TrainingConfig, TransformConfig
-from components.detection.boxes import encode
-from components.detection.coco_eval import Detections, evaluate
-from components.detection.matching import match
-from components.detection.task import Detection
-from components.detection.tfma_metric import found, ground_truth
-from components.errors import UsageError
-from components.infra_probe import probe
+from components.base.errors import UsageError
+from components.infra_validator.probe import probe
 from components.models import build_model
+from components.models.config import ModelConfig
+from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.geometry import encode
+from components.tasks.detection.matching import match
+from components.tasks.detection.tfma_metric import found, ground_truth
+from components.tasks.detection.trainer import Detection
+from components.trainer.config import TrainingConfig
 from components.trainer.export import save_module
 from components.trainer.input import SplitInput
 from components.trainer.job import Job, run_job
-from pipeline.predict import predict
+from components.transform.config import TransformConfig
+from pipeline.prediction.predict import predict
 from tests import shapes
 from tests.tiny import write_split
 

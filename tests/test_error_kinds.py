@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.detection.coco_eval import evaluate
-from components.detection.error_kinds import (
+from components.tasks.detection.coco_eval import evaluate
+from components.tasks.detection.error_kinds import (
     BACKGROUND,
     BADLY_PLACED,
     DUPLICATE,

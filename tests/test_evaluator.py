@@ -16,11 +16,11 @@ from tfx.components.evaluator.executor import Executor
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components.config import EvaluationConfig
-from components.errors import MiranteError, UsageError, causes
-from components.evaluator import REPORTED, eval_config, read_evaluation, read_plots
-from components.evaluator_batches import custom_extractors
-from components.metrics import Tally, measure
+from components.base.errors import MiranteError, UsageError, causes
+from components.evaluator.batches import custom_extractors
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.results import REPORTED, eval_config, read_evaluation, read_plots
+from components.tasks.classification.metrics import Tally, measure
 from pipeline.definition import BEAM_PIPELINE_ARGS
 from tests.tiny import write_split
 

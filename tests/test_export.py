@@ -15,10 +15,10 @@ import tensorflow as tf
 from PIL import Image
 
 from components.ingest.canonical import canonical_bytes
-from components.trainer.classification import Classification
+from components.tasks.classification.trainer import Classification
 from components.trainer.input import SplitInput
-from components.transform import IMAGE
-from pipeline.predict import predict
+from components.transform.pixels import IMAGE
+from pipeline.prediction.predict import predict
 from schemas import features
 from tests.tiny import CLASS_NAMES, Exported, Tiny, encode, noise
 

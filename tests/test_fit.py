@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import TrainingConfig
 from components.models import HEAD
 from components.trainer import fit as fit_module
 from components.trainer import loop as loop_module
+from components.trainer.config import TrainingConfig
 from tests.training import images_of, small_network, striped, train
 
 

@@ -10,9 +10,8 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.evaluators import metrics_validator
 
-from components.config import EvaluationConfig
-from components.evaluator import eval_config
-from components.gate import (
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.gate import (
     BEATS_TRIVIAL,
     NO,
     UNKNOWN,
@@ -24,7 +23,8 @@ from components.gate import (
     shortest,
     warnings,
 )
-from components.metrics import ByClass, Tally, measure
+from components.evaluator.results import eval_config
+from components.tasks.classification.metrics import ByClass, Tally, measure
 
 
 def key(name: str, model: str = "candidate") -> Any:

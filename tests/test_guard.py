@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.config import GuardConfig, TrainingConfig
-from components.trainer.classification_guard import ClassificationGuard, Guessing
+from components.tasks.classification.guard import ClassificationGuard, Guessing
+from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.evidence import Mean, Share
 from components.trainer.guard import NotLearningError, Pace
 from components.trainer.input import ArrayExamples
-from components.trainer.task import Evaluation
+from components.trainer.trainee import Evaluation
 from tests.guard_trainings import HEALTHY, HEALTHY_DETECTORS, SICK, SICK_DETECTORS
 from tests.training import images_of, small_network, striped, train
 

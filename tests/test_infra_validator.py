@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components import infra_probe, infra_validator
-from components.errors import DataRefusedError, MiranteError
-from components.infra_probe import probe
-from components.infra_validator import InfraValidator
+from components.base.errors import DataRefusedError, MiranteError
+from components.infra_validator import component
+from components.infra_validator import probe as infra_probe
+from components.infra_validator.component import InfraValidator
+from components.infra_validator.probe import probe
 from tests.tiny import CLASS_NAMES, Exported, Tiny, write_split
 
 pytest_plugins = ["tests.fixtures"]
@@ -166,18 +167,18 @@ class Slow:
 def test_the_time_limit_follows_the_machine(
     load_secs: float, problems: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra_validator, "_LEAST_SECS", 2)
-    monkeypatch.setattr(infra_validator, "_STARTS", 20 if not problems else 1)
-    monkeypatch.setattr(infra_validator, "infra_probe", Slow(tmp_path, 0.5, load_secs))
-    told = infra_validator.validate("model", "records")["problems"]
+    monkeypatch.setattr(component, "_LEAST_SECS", 2)
+    monkeypatch.setattr(component, "_STARTS", 20 if not problems else 1)
+    monkeypatch.setattr(component, "infra_probe", Slow(tmp_path, 0.5, load_secs))
+    told = component.validate("model", "records")["problems"]
     assert [sentence[: len(problem)] for sentence, problem in zip(told, problems, strict=True)] == problems
 
 
 def test_a_process_that_does_not_start_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra_validator, "_START_SECS", 1)
-    monkeypatch.setattr(infra_validator, "infra_probe", Slow(tmp_path, 60.0, 0.0))
+    monkeypatch.setattr(component, "_START_SECS", 1)
+    monkeypatch.setattr(component, "infra_probe", Slow(tmp_path, 60.0, 0.0))
     with pytest.raises(MiranteError, match="did not start within 1 s; is the machine overloaded"):
-        infra_validator.validate("model", "records")
+        component.validate("model", "records")
 
 
 def test_there_must_be_test_examples(tmp_path: Path, export: Callable[[int], Exported]) -> None:
@@ -193,7 +194,7 @@ def test_as_many_images_as_asked_for_are_sent(tmp_path: Path, make_tiny: Callabl
     examples.uri, examples.split_names = str(tmp_path), json.dumps(["test"])
     write_split(tmp_path / "Split-test", make_tiny(3).records)
     for count, sent in ((5, 5), (100, 12)):
-        infra_validator._write_sample(examples, count, str(tmp_path / "sample"))
+        component._write_sample(examples, count, str(tmp_path / "sample"))
         written = [item.numpy() for item in tf.data.TFRecordDataset(str(tmp_path / "sample"))]
         assert len(written) == sent
         assert set(written) <= set(make_tiny(3).records)

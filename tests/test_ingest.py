@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.errors import DataRefusedError, MiranteError, UsageError
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestOptions, ingest, is_manifest, published_completely, read_manifest
-from components.ingest.example import parse_example
 from components.ingest.manifest import read_inputs, write_inputs
 from components.ingest.splits import split_named, splitter
-from components.ingest.tfrecord import read_records
 
 ROOT = Path(__file__).parent.parent
 

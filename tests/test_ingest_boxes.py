@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from components.ingest.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
+from components.ingest.truth.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
 
 
 def sides(box: Box) -> tuple[float, ...]:

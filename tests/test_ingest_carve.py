@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.boxes import Annotation, Box
 from components.ingest.carve import Copies, assign_splits
 from components.ingest.index import Index, Item
+from components.ingest.truth.boxes import Annotation, Box
 
 SHARES = {"train": 0.8, "eval": 0.1, "test": 0.1}
 

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example, serialize_example
+from components.base.tfrecord import MAX_RECORD_BYTES, frame, masked_crc32c, read_records
 from components.ingest import IngestOptions, ingest, source_names
-from components.ingest.example import parse_example, serialize_example
-from components.ingest.tfrecord import MAX_RECORD_BYTES, frame, masked_crc32c, read_records
 from tests.test_ingest_sources import LENIENT, found, mnist, png, put, rejects
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as masks
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, ingest, json_stream, read_manifest
 from components.ingest.json_stream import JsonError, read_object
 from tests.boxes import ingested, picture, put, rejects

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, ingest, read_manifest
 from tests.boxes import ingested, picture, put, rejects
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestOptions, ingest
-from components.ingest.example import parse_example
 from components.ingest.looks import alike, look_of
 from components.ingest.options import DEFAULT_MAX_PIXELS
-from components.ingest.tfrecord import read_records
 
 FORMATS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 90},

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from components.disk_full import disk_full_error
-from components.errors import DataRefusedError, MiranteError, UsageError
+from components.base.disk_full import disk_full_error
+from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
 from components.ingest.files import walk
 from components.ingest.index import Index, sorted_classes

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
+from components.base.example import FeatureValue, parse_example, serialize_example
+from components.base.tfrecord import frame, masked_crc32c, read_records
 from components.ingest import IngestOptions, ingest
-from components.ingest.example import FeatureValue, parse_example, serialize_example
-from components.ingest.tfrecord import frame, masked_crc32c, read_records
 from schemas import features
 
 

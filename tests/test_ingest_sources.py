@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from components.errors import DataRefusedError, MiranteError, UsageError
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestOptions, archive, ingest, read_manifest, source_names
-from components.ingest.example import parse_example
-from components.ingest.tfrecord import read_records
 
 LENIENT: dict[str, Any] = {"max_reject_share": 1.0, "workers": 1}
 

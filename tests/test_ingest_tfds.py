@@ -21,14 +21,14 @@ from click.testing import CliRunner
 from PIL import Image
 from tensorflow_datasets.core.download import downloader
 
-from components.errors import DataRefusedError, MiranteError, UsageError
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
-from components.ingest.example import parse_example
 from components.ingest.sources import tfds as source
-from components.ingest.tfrecord import read_records
-from pipeline import data
-from pipeline.cli import main
-from pipeline.config import load_recipe
+from pipeline.commands.cli import main
+from pipeline.data import prepare as data
+from pipeline.recipe.recipe import load_recipe
 
 NAMES = ["zebra", "ant"]  # not sorted: the labels are the data set's own
 PLAIN = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=NAMES)}

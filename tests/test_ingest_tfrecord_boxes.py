@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import serialize_example
+from components.base.tfrecord import frame
 from components.ingest import IngestOptions, ingest, read_manifest
-from components.ingest.example import serialize_example
-from components.ingest.tfrecord import frame
 from tests.boxes import ingested, picture, put, record, rejects, xml
 from tests.test_ingest_voc import many
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestOptions, ingest, read_manifest, staging
 from components.ingest.sources.voc_xml import MAX_BYTES
 from tests.boxes import ingested, picture, published, put, rejects, xml

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
 from components.ingest.workers import WorkerPool, usable_cores
 
 HERE = "tests.test_ingest_workers"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import AugmentationConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
+from components.tasks.classification.trainer import Classification
 from components.trainer import input as input_module
-from components.trainer.augment import augmenter
-from components.trainer.classification import Classification
+from components.trainer.augment.changes import augmenter
+from components.trainer.augment.config import AugmentationConfig
 from components.trainer.input import (
     ArrayExamples,
     SplitInput,

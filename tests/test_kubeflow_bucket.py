@@ -15,10 +15,10 @@ from sklearn.datasets import load_digits
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from pipeline.checkout import import_kubeflow
-from pipeline.config import load_recipe
-from pipeline.mirror import FOLDER_VARIABLE, Mirror
-from pipeline.nodes import NODE_IDS
+from pipeline.commands.checkout import import_kubeflow
+from pipeline.recipe.recipe import load_recipe
+from pipeline.steps import NODE_IDS
+from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from tests import object_stores, servers
 from tests.object_stores import BUCKET
 from tests.test_kubeflow_run import metrics, run

@@ -14,11 +14,11 @@ import yaml
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from components.errors import UsageError
-from pipeline.checkout import import_kubeflow
-from pipeline.config import Recipe, load_recipe
-from pipeline.kubeflow_config import KubeflowConfig
-from pipeline.nodes import NODE_IDS, node_ids, upstream
+from components.base.errors import UsageError
+from pipeline.commands.checkout import import_kubeflow
+from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.steps import NODE_IDS, node_ids, upstream
+from pipeline.targets.kubeflow.config import KubeflowConfig
 from schemas.curated import write_schema
 from tests.tiny import CLASS_NAMES
 
@@ -72,7 +72,7 @@ def test_the_package_is_the_golden_one(recipe: str, name: str, cluster: str, tmp
 def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) -> None:
     def compiled(name: str) -> bytes:
         program = (
-            "import sys; from pipeline.cli import main\n"
+            "import sys; from pipeline.commands.cli import main\n"
             "try: main()\n"
             "finally: print(sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))"
         )
@@ -97,7 +97,7 @@ def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) 
 
 @pytest.mark.parametrize("recipe", ["digits", CLUSTER])
 def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: Path) -> None:
-    from pipeline.data import Examples
+    from pipeline.data.prepare import Examples
     from pipeline.definition import compile_pipeline
 
     loaded = elsewhere(recipe, "model.weights=null", "training.fine_tune_epochs=0")

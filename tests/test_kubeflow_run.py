@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from pipeline.checkout import import_kubeflow
-from pipeline.config import load_recipe
-from pipeline.nodes import NODE_IDS
-from pipeline.predict import predict
+from pipeline.commands.checkout import import_kubeflow
+from pipeline.prediction.predict import predict
+from pipeline.recipe.recipe import load_recipe
+from pipeline.steps import NODE_IDS
 from tests import shapes
 from tests.test_task import OUTCOMES
 from tests.test_views import text_of

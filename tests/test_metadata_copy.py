@@ -12,11 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import MiranteError
-from components.os_errors import explain_os_error
-from pipeline import metadata_copy
-from pipeline.metadata_copy import COPY_FILE, DAMAGED_FILE, keep_copy, pass_over_numbers, repair_store
-from pipeline.metadata_store import METADATA_FILE
+from components.base.errors import MiranteError
+from components.base.os_errors import explain_os_error
+from pipeline.storage import metadata_copy
+from pipeline.storage.metadata_copy import (
+    COPY_FILE,
+    DAMAGED_FILE,
+    keep_copy,
+    pass_over_numbers,
+    repair_store,
+)
+from pipeline.storage.metadata_store import METADATA_FILE
 
 
 def make_store(root: Path, executions: int = 400) -> Path:

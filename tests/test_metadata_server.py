@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from components.errors import MiranteError
-from pipeline import task
-from pipeline.config import load_recipe
-from pipeline.kubeflow_config import MetadataConfig
-from pipeline.metadata_store import require_store
+from components.base.errors import MiranteError
+from pipeline.recipe.recipe import load_recipe
+from pipeline.storage.metadata_store import require_store
+from pipeline.targets.kubeflow import nodes as task
+from pipeline.targets.kubeflow.config import MetadataConfig
 from tests.servers import LIMITED, SERVERS, free_port
 from tests.test_task import COMPLETE, OUTCOMES, end, html
 

@@ -15,17 +15,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from components import serving_folder
-from components.baseline import import_folder, imports_folder
-from components.config import DataConfig
-from components.errors import MiranteError, UsageError
-from components.pusher import TakenBackError, push
-from pipeline import mirror as mirror_module
-from pipeline import object_store, task
-from pipeline.config import load_recipe
-from pipeline.mirror import FOLDER_VARIABLE, Mirror
-from pipeline.node_files import NodeFiles, check_can_push
-from pipeline.task_inputs import fetch_raw, take_weights
+from components.base import serving_folder
+from components.base.errors import MiranteError, UsageError
+from components.ingest.config import DataConfig
+from components.pusher.executor import TakenBackError, push
+from components.resolver.baseline import import_folder, imports_folder
+from pipeline.recipe.recipe import load_recipe
+from pipeline.storage import mirror as mirror_module
+from pipeline.storage import object_store
+from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
+from pipeline.storage.node_files import NodeFiles, check_can_push
+from pipeline.targets.kubeflow import nodes
+from pipeline.targets.kubeflow.inputs import fetch_raw, take_weights
 from tests import failures, object_stores
 from tests.object_stores import BUCKET, STRANGER
 from tests.test_views import text_of
@@ -387,7 +388,7 @@ def test_each_run_takes_the_newest_span_of_a_bucket(
         # A store each: in one, the root would be in use by the run before, which has not ended.
         values["kubeflow"]["metadata"]["path"] = str(tmp_path / f"{run}.sqlite")
         page = tmp_path / f"{run}.html"
-        task.ingest(json.dumps(values), {}, overrides, f"{url}/root", run, SimpleNamespace(path=str(page)))
+        nodes.ingest(json.dumps(values), {}, overrides, f"{url}/root", run, SimpleNamespace(path=str(page)))
         photos = pod("disk").local(f"{url}/photos")
         return text_of(page.read_text()), [path.parent.name for path in Path(photos).glob("*/cats")]
 

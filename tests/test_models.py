@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import BUILT_IN_MODELS, PRETRAINED_NORMALIZATION, SMALLEST_PX, ModelConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
+from components.models.config import BUILT_IN_MODELS, PRETRAINED_NORMALIZATION, SMALLEST_PX, ModelConfig
 from components.models.pretrained import pooled_backbone
 from components.models.weights_file import ALPHA_BY_PROJECTION, alpha_of
-from components.transform import IMAGENET_MEAN, IMAGENET_STD
+from components.transform.pixels import IMAGENET_MEAN, IMAGENET_STD
 from tests.failures import weights_file
 
 # A small input for each; MobileNetV2 at its narrowest published width, to be quick.

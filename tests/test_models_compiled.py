@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import BUILT_IN_MODELS, DETECTORS, ModelConfig, TrainingConfig
 from components.models import build_model
-from components.trainer.classification import Classification
+from components.models.config import BUILT_IN_MODELS, DETECTORS, ModelConfig
+from components.tasks.classification.trainer import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig, TrainingConfig
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
 from components.models import BACKBONE, HEAD, build_model
+from components.models.config import ModelConfig
 from components.models.user_code import builder_digest, check_builder, module_file
-from components.trainer.classification import Classification
+from components.tasks.classification.trainer import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
-from pipeline.config import load_recipe
+from pipeline.recipe.recipe import load_recipe
 
 SHAPE = (8, 8, 3)
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "models.md"

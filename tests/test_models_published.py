@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components.config import EFFICIENTNETS, ModelConfig, TransformConfig
-from components.errors import UsageError
+from components.base.errors import UsageError
 from components.models import build_model
+from components.models.config import EFFICIENTNETS, ModelConfig
 from components.models.published import cached_path, check_download, published_url
+from components.transform.config import TransformConfig
 
 
 @pytest.fixture

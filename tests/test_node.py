@@ -13,11 +13,11 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 
-from pipeline.config import load_recipe
-from pipeline.data import Examples
-from pipeline.execution import RunResult, run_nodes
-from pipeline.metadata_store import METADATA_FILE
-from pipeline.moved_root import BEFORE_MOVE_FILE, follow_move
+from pipeline.data.prepare import Examples
+from pipeline.recipe.recipe import load_recipe
+from pipeline.run.nodes import RunResult, run_nodes
+from pipeline.storage.metadata_store import METADATA_FILE
+from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move
 from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner
@@ -66,7 +66,7 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
 
 def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp_path: Path) -> None:
     """What reads a node gets all that it gave in a run, so that two would fail it for ever."""
-    from pipeline.metadata_store import sqlite_store
+    from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(
         tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
@@ -103,7 +103,7 @@ def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp
 
 def test_a_task_killed_while_it_puts_a_damaged_output_away_is_tried_again(tmp_path: Path) -> None:
     """Its second attempt is in the same run, where an execution stands that failed and has outputs."""
-    from pipeline.metadata_store import sqlite_store
+    from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(
         tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
@@ -135,7 +135,7 @@ def test_a_task_killed_while_it_puts_a_damaged_output_away_is_tried_again(tmp_pa
 
 
 def test_outputs_that_an_older_release_doubled_are_made_anew(tmp_path: Path) -> None:
-    from pipeline.metadata_store import sqlite_store
+    from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(
         tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES

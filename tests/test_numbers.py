@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import TrainingConfig
-from components.trainer.classification import Classification
+from components.tasks.classification.trainer import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.input import ArrayExamples, chunks
 from components.trainer.loop import CURVE_STEPS
 from components.trainer.optimizer import make_optimizer

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig, WarmStartConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
+from components.models.config import ModelConfig
 from components.trainer.checkpoints import by_path
-from components.trainer.object_detection_api import keras_names, layers
-from components.trainer.warm_start import warm_start
-from components.trainer.weights_source import open_source
+from components.trainer.warm_start.config import WarmStartConfig
+from components.trainer.warm_start.object_detection_api import keras_names, layers
+from components.trainer.warm_start.source import open_source
+from components.trainer.warm_start.start import warm_start
 
 
 def detector(classes: int = 2) -> keras.Model:

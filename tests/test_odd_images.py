@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestOptions, ingest
-from components.ingest.example import parse_example
-from components.ingest.tfrecord import read_records
 from tests.conftest import DEFAULT_REAL_DATA
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "ingest.md"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import TrainingConfig
+from components.trainer.config import TrainingConfig
 from components.trainer.optimizer import class_of, cross_entropy, learning_rate, make_optimizer
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from components import disk_full
-from components.errors import MiranteError
-from components.os_errors import explain_os_error
+from components.base import disk_full
+from components.base.errors import MiranteError
+from components.base.os_errors import explain_os_error
 from tests.failures import MIRANTE, arguments
 from tests.small_disk import SmallDisk
 

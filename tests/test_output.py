@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from components.errors import UsageError
-from pipeline.console import Redacted, make_console
-from pipeline.output import check_can_write, end_output, hold_standard_streams, quote
+from components.base.errors import UsageError
+from pipeline.run.console import Redacted, make_console
+from pipeline.run.output import check_can_write, end_output, hold_standard_streams, quote
 from tests.failures import MIRANTE, put
 
 FULL = "standard output cannot be written: No space left on device"

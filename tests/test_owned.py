@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components.errors import UsageError
+from components.base.errors import UsageError
+from components.base.owned import MARK, is_marked, mark, note, root_facts, root_id
 from components.ingest import IngestOptions, ingest
-from components.owned import MARK, is_marked, mark, note, root_facts, root_id
-from pipeline.config import load_recipe
-from pipeline.data import describe, write_sample
-from pipeline.execution import prepare_data
-from pipeline.ingested_spans import remove_others
-from pipeline.run import _temporary_files_below
+from pipeline.data.prepare import describe, write_sample
+from pipeline.data.spans import remove_others
+from pipeline.recipe.recipe import load_recipe
+from pipeline.run.nodes import prepare_data
+from pipeline.targets.local import _temporary_files_below
 from tests import failures
 
 # What file systems allow in names, and programs read as something else.
@@ -164,7 +164,7 @@ def test_an_image_of_the_same_name_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_found_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
-    from components.records import files_in
+    from components.base.records import files_in
 
     folder = tmp_path / name
     for other in (folder, tmp_path / "run1"):

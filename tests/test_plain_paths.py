@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.plain_paths import is_plain, plain_path
+from pipeline.run.plain_paths import is_plain, plain_path
 from tests.test_owned import NAMES
 
 

@@ -19,11 +19,11 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
-from components.detection.draw import colour_of
-from components.errors import UsageError
-from pipeline.asked import saved_model_folder
-from pipeline.cli import main
-from pipeline.predict import predict
+from components.base.errors import UsageError
+from components.pictures.boxes import colour_of
+from pipeline.commands.cli import main
+from pipeline.prediction.asked import saved_model_folder
+from pipeline.prediction.predict import predict
 from tests.detections import detections, save_detector
 from tests.test_hostile_inputs import bomb
 

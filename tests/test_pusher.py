@@ -21,9 +21,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
-from components import serving_folder
-from components.errors import MiranteError
-from components.pusher import AtomicPushExecutor, TakenBackError, push
+from components.base import serving_folder
+from components.base.errors import MiranteError
+from components.pusher.executor import AtomicPushExecutor, TakenBackError, push
 from tests.tiny import Exported
 
 pytest_plugins = ["tests.fixtures"]

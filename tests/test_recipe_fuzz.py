@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UsageError
-from pipeline.config import RECIPES, load_recipe
-from pipeline.recipe_yaml import read_yaml, write_yaml
+from components.base.errors import UsageError
+from pipeline.recipe.recipe import RECIPES, load_recipe
+from pipeline.recipe.yaml_text import read_yaml, write_yaml
 
 ROUNDS = 60
 ODD = (

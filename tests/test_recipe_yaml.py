@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.recipe_yaml import RecipeYamlError, read_yaml, write_yaml
+from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components.errors import UsageError
-from components.redact import check_address, find_secret, is_secret, redact, redact_file, redact_values
-from pipeline.config import load_recipe
-from pipeline.console import ConsoleHandler, Redacted, RedactedFormatter, make_console, quiet_libraries
+from components.base.errors import UsageError
+from components.base.redact import check_address, find_secret, is_secret, redact, redact_file, redact_values
+from pipeline.recipe.recipe import load_recipe
+from pipeline.run.console import ConsoleHandler, Redacted, RedactedFormatter, make_console, quiet_libraries
 
 
 @pytest.fixture(autouse=True)

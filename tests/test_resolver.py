@@ -14,10 +14,10 @@ from tfx.orchestration import metadata
 from tfx.types import artifact, artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components import serving_folder
-from components.baseline import describe_baseline
-from components.output_files import FILES, measure_outputs
-from components.resolver import BaselineStrategy, BaseModelStrategy
+from components.base import serving_folder
+from components.base.output_files import FILES, measure_outputs
+from components.resolver.baseline import describe_baseline
+from components.resolver.strategies import BaselineStrategy, BaseModelStrategy
 
 CLASSES = ("bird", "cat", "dog")
 

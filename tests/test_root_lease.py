@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import MiranteError
-from pipeline import root_lease
-from pipeline.metadata_store import sqlite_store
-from pipeline.root_lease import RootLease
+from components.base.errors import MiranteError
+from pipeline.storage import root_lease
+from pipeline.storage.metadata_store import sqlite_store
+from pipeline.storage.root_lease import RootLease
 
 HOLD = """
 import sys, time

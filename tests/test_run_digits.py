@@ -17,9 +17,9 @@ import pytest
 import yaml
 from ml_metadata.metadata_store import MetadataStore
 
-from components.config import METRICS
-from pipeline.metadata_store import sqlite_store
-from pipeline.nodes import NODE_IDS
+from components.evaluator.config import METRICS
+from pipeline.steps import NODE_IDS
+from pipeline.storage.metadata_store import sqlite_store
 from tests.pages import write_pages
 
 pytestmark = pytest.mark.slow
@@ -243,7 +243,7 @@ def test_predict_imports_no_tfx(first: tuple[int, Any, str], root: Path, tmp_pat
     image = tmp_path / "image.png"
     Image.new("L", (8, 8), 128).save(image)
     script = (
-        "import sys; from pipeline.predict import predict; "
+        "import sys; from pipeline.prediction.predict import predict; "
         f"predict({str(root / 'serving')!r}, [{str(image)!r}]); "
         "print([name for name in sys.modules if name.split('.')[0] in "
         "('tfx', 'apache_beam', 'tensorflow_transform', 'tensorflow_model_analysis')])"

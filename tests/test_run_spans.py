@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.serving_folder import list_versions
+from components.base.serving_folder import list_versions
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def artifacts(root: Path, kind: str) -> list[Any]:
     """All artifacts of a type, the oldest first."""
     from ml_metadata.metadata_store import MetadataStore
 
-    from pipeline.metadata_store import sqlite_store
+    from pipeline.storage.metadata_store import sqlite_store
 
     return sorted(MetadataStore(sqlite_store(root)).get_artifacts_by_type(kind), key=lambda item: item.id)
 
@@ -67,7 +67,7 @@ def read_by_evaluators(root: Path) -> list[dict[str, int]]:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
 
-    from pipeline.metadata_store import sqlite_store
+    from pipeline.storage.metadata_store import sqlite_store
 
     store = MetadataStore(sqlite_store(root))
     executions = store.get_executions_by_type("tfx.components.evaluator.component.Evaluator")

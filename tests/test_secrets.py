@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.metadata_copy import DAMAGED_FILE
+from pipeline.storage.metadata_copy import DAMAGED_FILE
 from tests.failures import MIRANTE
 
 NAMES = (

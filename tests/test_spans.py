@@ -12,14 +12,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from components.config import DataConfig
-from components.errors import DataRefusedError, UsageError
-from components.ingest.example import parse_example
-from components.ingest.tfrecord import read_records
-from components.spans import Span, check_pattern, find_span, is_pattern
-from pipeline import data
-from pipeline.config import Recipe, load_recipe
-from pipeline.execution import prepare_data
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
+from components.ingest.config import DataConfig
+from components.ingest.spans import Span, check_pattern, find_span, is_pattern
+from pipeline.data import prepare
+from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.run.nodes import prepare_data
 from tests import failures
 from tests.test_ingest_sources import png
 
@@ -205,13 +205,13 @@ def photos(span: Path, numbers: range, classes: tuple[str, ...] = ("cats", "dogs
             (span / name / f"{number}.png").write_bytes(png(1000 * ord(name[0]) % 60000 + number))
 
 
-def prepared(root: Path, path: str, **settings: Any) -> tuple[data.Examples, str]:
+def prepared(root: Path, path: str, **settings: Any) -> tuple[prepare.Examples, str]:
     """What a run would read, and what it says."""
     recipe = load_recipe("folder", ["model.weights=null"], path)
     recipe = recipe.model_copy(
         update={"data": DataConfig.model_validate({**recipe.data.model_dump(), **settings})}
     )
-    data.check_config(recipe.data)
+    prepare.check_config(recipe.data)
     console = Console(record=True, width=300, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
     return prepare_data(recipe, root, console), console.export_text()
 
@@ -250,20 +250,20 @@ def test_a_span_that_arrives_meanwhile_is_for_the_next_run(
         photos(tmp_path / "photos" / f"span-{len(looks) + 1}", range(10))
         return looks[-1]
 
-    monkeypatch.setattr(data, "find_span", find)
+    monkeypatch.setattr(prepare, "find_span", find)
     photos(tmp_path / "photos" / "span-1", range(30))
     config = DataConfig(source="folder", path=f"{tmp_path}/photos/span-{{SPAN}}")
-    prepared = data.prepare(config, tmp_path / "root")
+    prepared = prepare.prepare(config, tmp_path / "root")
     assert [span.number for span in looks] == [1]
     assert (prepared.folder, prepared.span) == (
         tmp_path / "root" / "data" / "span-1",
         Span(str(tmp_path / "root" / "data"), "span-{SPAN}", 1),
     )
     # A task looks more than once, and asks for what it found the first time.
-    config = data.at_newest_span(config)
+    config = prepare.at_newest_span(config)
     assert config.span == 2
-    assert data.ingest_folder(config, tmp_path / "root").name == "span-2"
-    prepared = data.prepare(config, tmp_path / "root")
+    assert prepare.ingest_folder(config, tmp_path / "root").name == "span-2"
+    prepared = prepare.prepare(config, tmp_path / "root")
     assert prepared.span is not None
     assert (prepared.folder.name, prepared.span.number) == ("span-2", 2)
 

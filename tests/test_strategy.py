@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import TrainingConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
+from components.trainer.config import TrainingConfig
 from components.trainer.strategy import cluster_tasks, is_cluster, make_place
 
 REPOSITORY = Path(__file__).resolve().parents[1]

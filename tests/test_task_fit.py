@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from components.config import ModelConfig, TrainingConfig, TunerConfig
-from components.task_fit import check_fits_task
+from components.models.config import ModelConfig
+from components.trainer.config import TrainingConfig
+from components.tuner.config import TunerConfig
+from pipeline.recipe.task_fit import check_fits_task
 
 SSD: dict[str, Any] = {"name": "ssd_mobilenet_v2"}
 

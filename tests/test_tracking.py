@@ -20,28 +20,24 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from components.config import (
-    MlflowConfig,
-    ModelConfig,
-    TrackingConfig,
-    TrainingConfig,
-    TransformConfig,
-    WandbConfig,
-)
-from components.errors import UsageError
+from components.base.errors import UsageError
 from components.models import linear_head
+from components.models.config import ModelConfig
+from components.tasks.classification.trainer import Classification
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.classification import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples
 from components.trainer.strategy import Place
-from components.trainer.task import Evaluation
 from components.trainer.tracking import About
 from components.trainer.tracking.background import Background
+from components.trainer.tracking.config import MlflowConfig, TrackingConfig, WandbConfig
 from components.trainer.tracking.mistakes import mistakes
 from components.trainer.tracking.mlflow_run import KEY_TAG
 from components.trainer.tracking.trackers import Trackers, make_trackers
-from pipeline.config import load_recipe
+from components.trainer.trainee import Evaluation
+from components.transform.config import TransformConfig
+from pipeline.recipe.recipe import load_recipe
 from tests.tiny import CLASS_NAMES, Tiny
 
 pytest_plugins = ["tests.fixtures"]
@@ -176,8 +172,8 @@ def test_what_is_not_installed_is_refused_and_what_is_not_asked_for_not_imported
     code = (
         "import sys\n"
         "sys.path[:0] = sys.argv[2:]\n"
-        "from components.errors import UsageError\n"
-        "from pipeline.config import load_recipe\n"
+        "from components.base.errors import UsageError\n"
+        "from pipeline.recipe.recipe import load_recipe\n"
         "try:\n"
         "    load_recipe(sys.argv[1])\n"
         "    heavy = {'wandb', 'mlflow', 'sqlalchemy', 'tensorflow'}\n"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig, TrainingConfig
+from components.models.config import ModelConfig
 from components.trainer import run_fn
+from components.trainer.config import TrainingConfig
 from schemas.curated import write_schema
 from tests.tiny import CLASS_NAMES, Tiny, encode, noise
 

@@ -15,8 +15,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.config import TransformConfig
-from components.transform import (
+from components.transform import preprocessing_fn
+from components.transform.config import TransformConfig
+from components.transform.pixels import (
     BOXES,
     FRAME,
     IMAGE,
@@ -26,7 +27,6 @@ from components.transform import (
     frames,
     normalize,
     placed,
-    preprocessing_fn,
     resize,
 )
 from schemas import features

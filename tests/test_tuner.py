@@ -19,17 +19,19 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from components.config import ModelConfig, TrainingConfig, TunerConfig
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
+from components.models.config import ModelConfig
 from components.trainer import run_fn
+from components.trainer.config import TrainingConfig
 from components.trainer.job import Job, Material
 from components.trainer.step import build_evaluate
 from components.trainer.strategy import make_place
 from components.tuner import tuner_fn
+from components.tuner.config import TunerConfig
 from components.tuner.search import Search
-from pipeline.best import BEST_FILE
-from pipeline.config import load_recipe
-from pipeline.nodes import NODE_IDS, node_ids
+from pipeline.recipe.best import BEST_FILE
+from pipeline.recipe.recipe import load_recipe
+from pipeline.steps import NODE_IDS, node_ids
 from schemas import features
 from schemas.curated import write_schema
 from tests.pipelines import node_runner
@@ -71,7 +73,7 @@ def test_a_recipe_without_a_search_has_no_tuner() -> None:
 
 @pytest.mark.parametrize("more", [(), ("training.warm_start={from: latest_blessed}",)])
 def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path) -> None:
-    from pipeline.data import Examples
+    from pipeline.data.prepare import Examples
 
     loaded = recipe(EVERY_KIND, *more)
     examples = Examples(tmp_path, {split: f"{split}-*" for split in features.SPLITS}, list(CLASS_NAMES))
@@ -484,7 +486,7 @@ def test_the_component_writes_the_best_values_and_the_table(data: Data, tmp_path
     from tfx.utils import json_utils
 
     from components.tuner.component import BEST_HYPERPARAMETERS, TUNER_RESULTS, TunerExecutor
-    from pipeline.best import write_best
+    from pipeline.recipe.best import write_best
 
     def artifact(kind: Any, uri: str) -> Any:
         made = kind()

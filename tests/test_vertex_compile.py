@@ -14,12 +14,12 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.manifest import FORMAT_VERSION, Manifest, Split, write_manifest
-from pipeline import vertex_task
-from pipeline.checkout import import_kubeflow
-from pipeline.config import load_recipe
-from pipeline.nodes import NODE_IDS
+from pipeline.commands.checkout import import_kubeflow
+from pipeline.recipe.recipe import load_recipe
+from pipeline.steps import NODE_IDS
+from pipeline.targets.vertex import container as vertex_task
 
 GOLDEN = Path(__file__).with_name("golden")
 CLOUD = str(GOLDEN / "vertex.yaml")
@@ -97,7 +97,7 @@ def test_the_job_is_the_golden_one(
 
 def test_the_command_writes_equal_bytes_elsewhere_and_loads_no_sdk(data: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pipeline.cli import main\n"
+        "import sys; from pipeline.commands.cli import main\n"
         "try: main()\n"
         "finally: print('google.cloud.aiplatform' in sys.modules)"
     )
@@ -149,7 +149,7 @@ def test_detection_is_compiled_from_its_manifest(tmp_path: Path) -> None:
     weights = "model.weights=gs://example-models/ssd.h5"
     job = json.loads(compiled("voc", data, tmp_path / "job.json", *WHERE, weights, "model.alpha=1.0"))
     arguments = container(job, "Evaluator")["args"]
-    assert arguments[1] == "components.detection.evaluator.ReportingExecutor"
+    assert arguments[1] == "components.tasks.detection.evaluator.ReportingExecutor"
     assert json.loads(parameter(job, "Transform", "custom_config"))["max_boxes"] == 7
     assert parameter(job, "DataGate", "task") == "detection"
 

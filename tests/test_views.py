@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from components.ingest.example import serialize_example
-from components.ingest.tfrecord import frame
+from components.base.example import serialize_example
+from components.base.tfrecord import frame
+from components.pages.charts import Curve, line_chart
+from components.pages.page import PICTURES_BYTES, Measure, Page, number, table
 from pipeline.views import PAGES, View, view_of
-from pipeline.views.charts import Curve, line_chart
-from pipeline.views.page import PICTURES_BYTES, Measure, Page, number, table
 from schemas import features
 from tests.records import CLASSES, png
 
@@ -27,7 +27,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 
 class Output:
-    """As `pipeline.node.Output`, which would import TFX."""
+    """As `pipeline.run.node.Output`, which would import TFX."""
 
     def __init__(self, uri: Path | str, **properties: Any):
         self.uri, self.properties = str(uri), properties
@@ -418,8 +418,8 @@ def test_a_training_without_event_files_says_so(tmp_path: Path) -> None:
 def test_event_files_of_tensorflow_are_read(tmp_path: Path) -> None:
     import numpy as np
 
+    from components.pages.events import read_stages
     from components.trainer.tracking.event_files import TensorBoard
-    from pipeline.views.events import read_stages
 
     writer = TensorBoard(str(tmp_path), settings={"model": {"name": "lenet"}})
     writer.scalars("head", 5, {"epoch/loss": 0.25})

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.detection.draw import colour_of
+from components.pictures.boxes import colour_of
 from schemas import features
 from schemas.curated import write_schema
 from tests import shapes

@@ -19,16 +19,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig, TrainingConfig, WarmStartConfig
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
 from components.models import BACKBONE, HEAD, build_model
+from components.models.config import ModelConfig
 from components.trainer import run_fn
 from components.trainer.checkpoints import Checkpoints, by_path
+from components.trainer.config import TrainingConfig
 from components.trainer.job import Job
 from components.trainer.strategy import Place
-from components.trainer.warm_start import REPORT, begin, warm_start
-from components.trainer.weights_source import digest, locate, open_source
-from pipeline.config import load_recipe
+from components.trainer.warm_start.config import WarmStartConfig
+from components.trainer.warm_start.source import digest, locate, open_source
+from components.trainer.warm_start.start import REPORT, begin, warm_start
+from pipeline.recipe.recipe import load_recipe
 from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Exported, Tiny
@@ -551,8 +553,8 @@ def test_a_checkpoints_prefix_is_known_to_be_there(tmp_path: Path) -> None:
 
 
 def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
-    from pipeline.data import Examples
-    from pipeline.nodes import NODE_IDS, node_ids
+    from pipeline.data.prepare import Examples
+    from pipeline.steps import NODE_IDS, node_ids
 
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
@@ -566,7 +568,7 @@ def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
 
 
 def test_the_folder_that_is_pushed_to_is_no_start(tmp_path: Path) -> None:
-    from pipeline.data import Examples
+    from pipeline.data.prepare import Examples
     from pipeline.definition import create_pipeline
 
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig, WarmStartConfig
-from components.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, UsageError
+from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 from components.trainer.checkpoints import by_path
-from components.trainer.warm_start import warm_start
-from components.trainer.weights_source import open_source
+from components.trainer.warm_start.config import WarmStartConfig
+from components.trainer.warm_start.source import open_source
+from components.trainer.warm_start.start import warm_start
 from tests.failures import weights_file
 from tests.fuzz.mutate import change
 from tests.training import small_network

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from components.errors import MiranteError, UsageError
-from components.worker_pods import api as kubernetes
-from components.worker_pods import pods
-from components.worker_pods.config import WorkerPodsConfig, request_workers, requested_workers
-from components.worker_pods.environment import tf_config, worker_place
-from components.worker_pods.manifest import cluster_addresses, worker_job, worker_service
+from components.base.errors import MiranteError, UsageError
+from components.trainer.cluster.pods import api as kubernetes
+from components.trainer.cluster.pods import pods
+from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers, requested_workers
+from components.trainer.cluster.pods.environment import tf_config, worker_place
+from components.trainer.cluster.pods.manifest import cluster_addresses, worker_job, worker_service
 from tests.kfp_api import serving
 from tests.kubernetes_api import FAILED, GOLDEN, RUNNING, UNSCHEDULABLE, KubernetesApi, trainer_pod
 
@@ -56,7 +56,7 @@ def start(config: WorkerPodsConfig = CONFIG) -> None:
 
 
 def test_the_manifests_are_the_golden_ones() -> None:
-    command = ["/opt/venv/bin/python", "-m", "pipeline.cli", "worker", "/mirante/digits"]
+    command = ["/opt/venv/bin/python", "-m", "pipeline.commands.cli", "worker", "/mirante/digits"]
     made = [worker_service(trainer_pod(), CONFIG), worker_job(trainer_pod(), CONFIG, command)]
     path = GOLDEN / "worker_job.yaml"
     if os.environ.get("MIRANTE_WRITE_GOLDEN") == "1":
@@ -132,7 +132,7 @@ def test_pods_are_there_while_it_trains_and_gone_afterwards(
     assert any(f"DELETE /apis/batch/v1/namespaces/kubeflow/jobs/{NAME}" in line for line in cluster.requests)
     assert any("jobs" in line and "propagationPolicy=Background" in line for line in cluster.requests)
     command = job["spec"]["template"]["spec"]["containers"][0]["command"]
-    assert command[1:] == ["-m", "pipeline.cli", "worker", "/mirante/digits"]
+    assert command[1:] == ["-m", "pipeline.commands.cli", "worker", "/mirante/digits"]
     assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert "worker pods: 1 of 2 run; worker 1: Unschedulable: 0/3 nodes are available" in caplog.text
 

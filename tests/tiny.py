@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from components.config import TransformConfig
+from components.transform.config import TransformConfig
 from schemas import features
 from schemas.curated import classification_schema
 
@@ -155,8 +155,8 @@ def export(split: Tiny, folder: Path) -> Exported:
     """Exports a LeNet of random weights behind the split's Transform graph."""
     import keras
 
-    from components.config import ModelConfig
     from components.models import HEAD, build_model
+    from components.models.config import ModelConfig
     from components.trainer.export import save_model
 
     keras.backend.clear_session()  # as the Trainer does: layers are counted from 0

@@ -10,15 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.config import TrainingConfig
 from components.models import BACKBONE, linear_head
+from components.tasks.classification.trainer import Classification
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.classification import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
 from components.trainer.input import ArrayExamples
 from components.trainer.strategy import Place
-from components.trainer.task import Task
 from components.trainer.tracking.trackers import Trackers
+from components.trainer.trainee import Task
 
 CLASSES = ("lying", "standing")
 

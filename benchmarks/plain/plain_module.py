@@ -14,11 +14,13 @@ import tensorflow_transform as tft
 from tfx import v1 as tfx
 from tfx_bsl.public import tfxio
 
-from components import transform as pixels
-from components.config import ModelConfig, TrainingConfig, TransformConfig
 from components.models import BACKBONE, build_model
+from components.models.config import ModelConfig
+from components.trainer.config import TrainingConfig
 from components.trainer.optimizer import cross_entropy, learning_rate, make_optimizer
 from components.trainer.step import steps_of
+from components.transform import pixels as pixels
+from components.transform.config import TransformConfig
 from schemas import features
 
 IMAGE = "image_xf"

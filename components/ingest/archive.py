@@ -21,8 +21,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-from components.content import stamp_number
-from components.errors import DataRefusedError, MiranteError
+from components.base.content import stamp_number
+from components.base.errors import DataRefusedError, MiranteError
 from components.ingest.left_out import litter_reason
 from components.ingest.tar_headers import bounded_headers
 

@@ -27,6 +27,7 @@ import math
 import warnings
 from typing import TYPE_CHECKING
 
+from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.ingest.kinds import sniff
 from components.ingest.whole import (
     RejectedImage,
@@ -35,7 +36,6 @@ from components.ingest.whole import (
     is_plain_jpeg,
     undecodable,
 )
-from components.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage

@@ -9,10 +9,10 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from components.content import stamp_number
-from components.errors import DataRefusedError
+from components.base.content import stamp_number
+from components.base.errors import DataRefusedError
+from components.base.printable import printable
 from components.ingest.left_out import litter_reason, no_image_reason
-from components.printable import printable
 
 # What a broken link leads to is known by its name alone: with one of these endings it is one image.
 IMAGE_ENDINGS = (
@@ -30,8 +30,8 @@ class FileEntry:
 
     path: relative to the root, "/" between folders, valid UTF-8 (other bytes are written in hexadecimal).
     raw: the same as the file system has it.
-    size_bytes: of the file, links followed. stamp: see components.content.stamp_number; tells two states of a
-    file apart, also where another file of equal size and time was moved to its place.
+    size_bytes: of the file, links followed. stamp: see components.base.content.stamp_number; tells two states
+    of a file apart, also where another file of equal size and time was moved to its place.
     problem: why it cannot be read ("broken link", "not a regular file"), else "".
     """
 

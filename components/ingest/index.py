@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from components.errors import DataRefusedError, MiranteError
-from components.ingest.boxes import Annotation
+from components.base.errors import DataRefusedError, MiranteError
 from components.ingest.files import FileEntry, composed, label_problem
+from components.ingest.truth.boxes import Annotation
 from schemas import features
 
 _SCHEMA = """

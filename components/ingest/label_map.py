@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from components.errors import DataRefusedError, UsageError
-from components.ingest.boxes import Annotation
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of, label_problem
+from components.ingest.truth.boxes import Annotation
 
 SUFFIX = ".pbtxt"
 _LIST_SUFFIXES = (".txt", ".names")
@@ -168,7 +168,7 @@ def _message_class() -> Any:
     """StringIntLabelMap, in a descriptor pool of its own: only the text form is read, by names."""
     from google.protobuf import descriptor_pb2, descriptor_pool
 
-    from components.ingest.example import message_class
+    from components.base.example import message_class
 
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="mirante/labels.proto", package="mirante", syntax="proto2")

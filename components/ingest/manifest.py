@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.errors import DataRefusedError
-from components.ingest.boxes import BoxCounts
+from components.base.errors import DataRefusedError
+from components.ingest.truth.boxes import BoxCounts
 from schemas import features
 
 # Changes when a record's bytes or their order change for the same inputs: then everything is ingested again.

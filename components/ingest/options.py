@@ -13,10 +13,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.errors import UsageError
+from components.base.errors import UsageError
+from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.ingest.readings import BOX_UNITS
 from components.ingest.splits import NO_SPLIT
-from components.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from schemas import features
 
 DEFAULT_SPLITS: Mapping[str, float] = {features.TRAIN: 0.8, features.EVAL: 0.1, features.TEST: 0.1}

@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from components.ingest.boxes import BoxCounts
 from components.ingest.index import Index
 from components.ingest.manifest import Shard
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
+from components.ingest.truth.boxes import BoxCounts
 from components.ingest.work import HashTask, PartResult, PartTask, finish, merge_low_ranges
 from components.ingest.workers import WorkerPool
 
@@ -164,7 +164,7 @@ def _part_path(target: Path, first: int) -> Path:
 
 
 def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResult:
-    """One shard of its parts; see components.ingest.tfrecord: files of records can be concatenated."""
+    """One shard of its parts; see components.base.tfrecord: files of records can be concatenated."""
     digest, size, records = hashlib.sha256(), 0, 0
     rejected: list[tuple[str, ...]] = []
     temporary = Path(f"{target}.{os.getpid()}.tmp")

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 
-from components.code import code_digest
+from components.base.code import code_digest
 from components.ingest.carve import Copies, assign_splits
 from components.ingest.index import Index
 from components.ingest.manifest import FORMAT_VERSION

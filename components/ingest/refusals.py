@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.errors import DataRefusedError, UsageError
-from components.ingest.boxes import Annotation, BoxCounts
+from components.base.errors import DataRefusedError, UsageError
+from components.base.printable import printable
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
 from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan
 from components.ingest.readings import LARGEST_SHARE, LEAST_PIXELS, READINGS
 from components.ingest.sources import SOURCES
-from components.printable import printable
+from components.ingest.truth.boxes import Annotation, BoxCounts
 from schemas import features
 
 _REASONS_SHOWN = 5

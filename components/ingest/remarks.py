@@ -7,15 +7,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from components.ingest.boxes import BoxCounts
+from components.base.printable import printable
 from components.ingest.canonical import LOW_RANGE
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Shard, Split
 from components.ingest.plan import Plan
 from components.ingest.sources import SourceContext
+from components.ingest.truth.boxes import BoxCounts
 from components.ingest.work import merge_low_ranges
-from components.printable import printable
 from schemas import features
 
 _NAMES_SHOWN = 5

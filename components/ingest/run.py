@@ -13,12 +13,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.content import stamp_number
-from components.disk_full import disk_full_error
-from components.errors import DataRefusedError, MiranteError, UsageError
+from components.base.content import stamp_number
+from components.base.disk_full import disk_full_error
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.os_errors import explain_os_error
+from components.base.printable import printable
 from components.ingest import staging as staging_folder
 from components.ingest.archive import is_archive, unpack
-from components.ingest.boxes import BoxCounts
 from components.ingest.files import FileEntry, StampFunction, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import (
@@ -43,10 +44,9 @@ from components.ingest.refusals import Refusals
 from components.ingest.remarks import about_low_range, note_unused_split_names, remarks
 from components.ingest.sources import Source, SourceContext, source_named
 from components.ingest.sources.lookup import conclude_lookups
+from components.ingest.truth.boxes import BoxCounts
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
-from components.os_errors import explain_os_error
-from components.printable import printable
 from schemas import features
 
 _OTHER_CODE = "the data were ingested by other code than this Mirante's: all of them were read again"

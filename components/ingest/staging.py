@@ -12,12 +12,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import DataRefusedError, MiranteError, UsageError
-from components.ingest.boxes import BoxCounts
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.owned import MARK
 from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest, write_atomically
 from components.ingest.plan import PlannedShard
+from components.ingest.truth.boxes import BoxCounts
 from components.ingest.work import PartResult
-from components.owned import MARK
 from schemas import features
 
 STAGING = ".ingest"

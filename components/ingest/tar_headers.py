@@ -10,7 +10,7 @@ from __future__ import annotations
 import tarfile
 from typing import Any
 
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
 
 # Linux' longest path has 4,096 bytes; a pax header may also hold access lists and the like.
 MAX_HEADER_BYTES = 1 << 20

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import MiranteError
-from components.ingest.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
+from components.base.errors import MiranteError
+from components.base.os_errors import explain_os_error
+from components.base.printable import printable
 from components.ingest.index import shape_from, shape_text
-from components.os_errors import explain_os_error
-from components.printable import printable
+from components.ingest.truth.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
 from schemas import features
 
 if TYPE_CHECKING:
-    from components.ingest.example import FeatureValue
+    from components.base.example import FeatureValue
 
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
@@ -150,9 +150,9 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
 
 
 def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
+    from components.base.example import serialize_example
+    from components.base.tfrecord import frame
     from components.ingest.canonical import canonical_bytes, canonical_pixels
-    from components.ingest.example import serialize_example
-    from components.ingest.tfrecord import frame
     from components.ingest.whole import RejectedImage
 
     first_label = 1 if task.task == features.DETECTION else 0

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
-from components.errors import MiranteError
-from components.os_errors import explain_os_error
+from components.base.errors import MiranteError
+from components.base.os_errors import explain_os_error
 
 # glibc hands a picture's buffers back to the kernel when they are freed, and gets them anew, page by page,
 # for the next one: a quarter of the time for small pictures. This much a worker keeps; glibc allows no more.

@@ -14,8 +14,8 @@ import importlib
 import re
 from typing import TYPE_CHECKING
 
-from components.config import EFFICIENTNETS, ModelConfig, check_input
-from components.errors import UsageError
+from components.base.errors import UsageError
+from components.models.config import EFFICIENTNETS, ModelConfig, check_input
 
 if TYPE_CHECKING:
     import keras
@@ -57,7 +57,7 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
 def _module_of(config: ModelConfig) -> str:
     """The module whose `build` gives the network's parts."""
     if config.task == "detection":
-        return "components.detection.ssd"
+        return "components.models.ssd_mobilenet_v2"
     name = "efficientnet" if config.name in EFFICIENTNETS else config.name
     return f"components.models.{'custom' if config.builder else name}"
 

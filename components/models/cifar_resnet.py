@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import keras
 
-from components.config import ModelConfig
 from components.models import BACKBONE, linear_head
 from components.models.batch_norm import BatchNormalization
+from components.models.config import ModelConfig
 
 FILTERS = (32, 64, 128)
 BLOCKS_PER_STAGE = 1

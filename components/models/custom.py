@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.config import ModelConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from components.models import BACKBONE, HEAD
+from components.models.config import ModelConfig
 from components.models.user_code import not_found
 
 NETWORK = "network"

@@ -11,10 +11,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from components.config import ModelConfig
 from components.models import linear_head
+from components.models.config import ModelConfig
 from components.models.pretrained import pooled_backbone
-from components.transform import IMAGENET_STD
+from components.transform.pixels import IMAGENET_STD
 
 # How near a file's variances must be to ImageNet's deviations to be taken for them.
 _TOLERANCE = 1e-3

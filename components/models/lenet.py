@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import keras
 
-from components.config import ModelConfig
 from components.models import BACKBONE, HEAD
 from components.models.batch_norm import BatchNormalization
+from components.models.config import ModelConfig
 
 
 def _convolution(

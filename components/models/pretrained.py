@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.config import ModelConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from components.models import BACKBONE
 from components.models.batch_norm import fused
+from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 
 

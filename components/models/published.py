@@ -11,8 +11,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from components.config import ModelConfig, TransformConfig
-from components.errors import UsageError
+from components.base.errors import UsageError
+from components.models.config import ModelConfig
+from components.transform.config import TransformConfig
 
 IMAGENET = "imagenet"
 _STORE = "https://storage.googleapis.com"

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from components import code
-from components.config import ModelConfig
-from components.content import file_sha256
-from components.errors import UsageError
+from components.base import code
+from components.base.content import file_sha256
+from components.base.errors import UsageError
+from components.models.config import ModelConfig
 
 # Longer texts in a module are no paths.
 _LONGEST_NAME = 255
@@ -45,7 +45,7 @@ def builder_digest(config: ModelConfig) -> str | None:
     """Return the SHA-256 of the code of a custom network, so that changed code trains again.
 
     `builder_files` says which files it covers. Of Python files only what is executed counts, as for Mirante's
-    own (`components.code`); of all others, the bytes. Imported libraries count by their version.
+    own (`components.base.code`); of all others, the bytes. Imported libraries count by their version.
 
     Returns:
         None for a built-in network.

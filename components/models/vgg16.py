@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import keras
 
-from components.config import ModelConfig
 from components.models import linear_head
+from components.models.config import ModelConfig
 from components.models.pretrained import pooled_backbone
 
 

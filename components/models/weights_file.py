@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from components.config import EFFICIENTNETS, ModelConfig
-from components.errors import UsageError
+from components.base.errors import UsageError
+from components.models.config import EFFICIENTNETS, ModelConfig
 
 if TYPE_CHECKING:
     import h5py

@@ -1,7 +1,7 @@
 """Trainer: fits the recipe's network on what Transform makes, and exports it with its signatures.
 
 strategy.py     where it runs: one device, several, several machines, a TPU
-task.py         what a network is trained for; classification.py, and components/detection/task.py
+task.py         what a network is trained for; classification.py, and components/tasks/detection/trainer.py
 input.py        examples of a split by their number, through the Transform graph, to batches
 augment.py      what is done to training batches; rand_augment.py: one of its options
 levels.py       what black and white are in normalised images
@@ -13,7 +13,7 @@ step.py         what is done to one batch
 checkpoints.py  what is kept, so that a killed training goes on
 warm_start.py   weights that it starts from, which weights_source.py finds and reads;
                 object_detection_api.py: names of others' checkpoints
-guard.py        stops what learns nothing; classification_guard.py, and components/detection/guard.py
+guard.py        stops what learns nothing; classification_guard.py, and components/tasks/detection/guard.py
 evidence.py     what is certain of a mean, and of a share of right answers
 tracking/       who is told of the course: TensorBoard, Weights & Biases, MLflow
 cluster.py      one training in several processes
@@ -41,11 +41,11 @@ def run_fn(fn_args: FnArgs) -> None:
         MiranteError: The network cannot be built as configured, a split is empty, the machine does not have
             what `training.strategy` asks for, `training.warm_start` does not fit, or nothing is learned.
     """
-    from components.config import TrainingConfig
-    from components.trainer.cluster import run_as_chief, run_with_worker_pods
+    from components.trainer.cluster.pods.config import requested_workers
+    from components.trainer.cluster.processes import run_as_chief, run_with_worker_pods
+    from components.trainer.config import TrainingConfig
     from components.trainer.job import Job, run_job
     from components.trainer.strategy import is_cluster
-    from components.worker_pods.config import requested_workers
 
     job = Job.of(fn_args)
     training = TrainingConfig.model_validate(job.custom_config["training"])

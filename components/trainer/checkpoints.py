@@ -21,8 +21,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from components.base.owned import MARK, is_mark, mark_text
 from components.models import refresh_constants
-from components.owned import MARK, is_mark, mark_text
 
 logger = logging.getLogger("mirante.trainer")
 # Trainings whose checkpoints are kept beside the one that is going on.

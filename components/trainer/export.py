@@ -4,8 +4,9 @@
     serving_tf_examples   examples     string [N]  serialized tf.train.Example of the data contract
 
 Both give `probabilities` float32 [N, classes] and `labels` string [N, classes], the class names in the order
-of the probabilities; what those of a detector give is in components/detection/serving.py. `serving_default`
-brings images into canonical form (components/canonical_graph.py), which those of examples have. The functions
+of the probabilities; what those of a detector give is in components/tasks/detection/serving.py.
+`serving_default` brings images into canonical form (components/transform/canonical_graph.py), which those of
+examples have. The functions
 `canonical` (image_bytes to what the Transform graph is given) and `transform` (to pixels) are kept too: they
 show what the network sees.
 """
@@ -18,9 +19,9 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.canonical_graph import canonical
 from components.trainer.checkpoints import unique_paths
-from components.transform import IMAGE
+from components.transform.canonical_graph import canonical
+from components.transform.pixels import IMAGE
 from schemas import features
 
 # TF Serving leaves files in this folder of a model alone.
@@ -38,7 +39,7 @@ class ServingModule(tf.Module):
         super().__init__(name="mirante")
         self.model = model
         # Under this name, the shortest, the variables stand in the SavedModel's checkpoint, so that they can
-        # be read one by one (components/trainer/weights_source.py). Keras' own objects: the variables of
+        # be read one by one (components/trainer/warm_start/source.py). Keras' own objects: the variables of
         # TensorFlow below them would count as others, and be written again.
         self.weights = unique_paths(model.variables)
         # A Keras 2 layer: as an attribute its variables and assets are saved, and it is called in a graph.

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.config import TrainingConfig
 from components.models import BACKBONE, HEAD
-from components.trainer.augment import Augment
+from components.trainer.augment.changes import Augment
+from components.trainer.augment.levels import Levels
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.config import TrainingConfig
 from components.trainer.input import (
     CACHE_MEMORY_SHARE,
     ArrayExamples,
@@ -21,13 +22,12 @@ from components.trainer.input import (
     available_memory_bytes,
     evaluation_batches,
 )
-from components.trainer.levels import Levels
 from components.trainer.loop import Loop, Show, Stage
 from components.trainer.optimizer import learning_rate
 from components.trainer.step import batch_size_for, steps_of
 from components.trainer.strategy import Place
-from components.trainer.task import Task
 from components.trainer.tracking.trackers import Trackers
+from components.trainer.trainee import Task
 
 logger = logging.getLogger("mirante.trainer")
 

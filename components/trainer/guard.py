@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.config import GuardConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
+from components.trainer.config import GuardConfig
 from components.trainer.evidence import Mean
 
 if TYPE_CHECKING:
-    from components.trainer.task import Evaluation
+    from components.trainer.trainee import Evaluation
 
 logger = logging.getLogger("mirante.trainer")
 

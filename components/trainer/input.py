@@ -22,14 +22,14 @@ import psutil
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.errors import MiranteError
-from components.records import record_dataset
-from components.trainer.augment import Augment
+from components.base.errors import MiranteError
+from components.base.records import record_dataset
+from components.trainer.augment.changes import Augment
 from components.trainer.strategy import Place
-from components.transform import IMAGE
+from components.transform.pixels import IMAGE
 
 if TYPE_CHECKING:
-    from components.trainer.task import Task
+    from components.trainer.trainee import Task
 
 logger = logging.getLogger("mirante.trainer")
 

@@ -16,22 +16,25 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 
-from components.config import ModelConfig, TrainingConfig, TransformConfig
-from components.errors import UsageError
-from components.hyperparameters import chosen, in_words, put
+from components.base.errors import UsageError
 from components.models import build_model, refresh_constants
-from components.trainer import export, warm_start
+from components.models.config import ModelConfig
+from components.tasks.classification.trainer import Classification
+from components.trainer import export
+from components.trainer.augment.levels import Levels, measured_levels
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.classification import Classification
+from components.trainer.config import TrainingConfig
+from components.trainer.fields import chosen, in_words, put
 from components.trainer.fit import fit
 from components.trainer.input import SplitInput
-from components.trainer.levels import Levels, measured_levels
-from components.trainer.pictures import InputPictures
+from components.trainer.inputs_shown import InputPictures
 from components.trainer.strategy import Place, make_place
-from components.trainer.task import Task
 from components.trainer.tracking import About
 from components.trainer.tracking.event_files import copy_tree
 from components.trainer.tracking.trackers import Trackers, make_trackers
+from components.trainer.trainee import Task
+from components.trainer.warm_start import start as warm_start
+from components.transform.config import TransformConfig
 from schemas import features
 from schemas.curated import class_names_of, task_of
 
@@ -162,7 +165,7 @@ def _task(
             f"of {kind}: give a network for {kind}, or other data"
         )
     if kind == features.DETECTION:
-        from components.detection.task import Detection
+        from components.tasks.detection.trainer import Detection
 
         return Detection(class_names, model_config, input_shape)
     return Classification(class_names, training.label_smoothing)

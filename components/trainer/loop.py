@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.config import TrainingConfig
-from components.trainer.augment import Augment
+from components.trainer.augment.changes import Augment
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.config import TrainingConfig
 from components.trainer.guard import Pace
 from components.trainer.input import Examples, training_batches
 from components.trainer.optimizer import make_optimizer
@@ -29,8 +29,8 @@ from components.trainer.step import (
     steps_of,
 )
 from components.trainer.strategy import Place, kernels
-from components.trainer.task import Evaluation, Task
 from components.trainer.tracking.trackers import Trackers
+from components.trainer.trainee import Evaluation, Task
 
 logger = logging.getLogger("mirante.trainer")
 

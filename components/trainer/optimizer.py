@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from components.config import TrainingConfig
+from components.trainer.config import TrainingConfig
 
 # (labels int [N] or float [N, classes], logits [N, classes]) -> loss float32 [N]
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

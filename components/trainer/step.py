@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.config import TrainingConfig
+from components.trainer.config import TrainingConfig
 from components.trainer.input import Examples, evaluation_batches, evaluation_rows
 from components.trainer.strategy import Place
-from components.trainer.task import Evaluation, Task
+from components.trainer.trainee import Evaluation, Task
 
 
 def steps_of(num_examples: int, epochs: float, batch_size: int) -> int:

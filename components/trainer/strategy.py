@@ -15,8 +15,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.config import TrainingConfig
-from components.errors import MiranteError
+from components.base.errors import MiranteError
+from components.trainer.config import TrainingConfig
 
 logger = logging.getLogger("mirante.trainer")
 

@@ -25,15 +25,16 @@ from keras_tuner.engine.hyperparameters import Int
 from keras_tuner.engine.trial import TrialStatus
 from pydantic import ValidationError
 
-from components.config import HYPERBAND_FACTOR, TrainingConfig, TunerConfig
-from components.disk_full import disk_full_error
-from components.errors import MiranteError
-from components.hyperparameters import chosen, in_words, limits_of, settings
+from components.base.disk_full import disk_full_error
+from components.base.errors import MiranteError
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.config import TrainingConfig
+from components.trainer.fields import chosen, in_words, limits_of, settings
 from components.trainer.job import Job, Material, train
 from components.trainer.step import build_evaluate
 from components.trainer.strategy import checked_batch_size, is_cluster, make_place
 from components.trainer.tracking.trackers import Trackers
+from components.tuner.config import HYPERBAND_FACTOR, TunerConfig
 from schemas import features
 
 logger = logging.getLogger("mirante.tuner")

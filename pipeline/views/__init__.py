@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from components.pages.page import Cell, Page, location, table
+from components.pages.view import ConfusionMatrix, Roc, View
 from pipeline.views import data, evaluation, serving, statistics, training
-from pipeline.views.page import Cell, Page, location, table
-from pipeline.views.view import ConfusionMatrix, Roc, View
 
 if TYPE_CHECKING:
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
 __all__ = ["ConfusionMatrix", "Roc", "View", "view_of"]
 

@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from components import files
+from components.base import files
+from components.pages.page import Cell, Page, table
+from components.pages.records import MOST_CLASSES
 from pipeline.views.data import place_of
-from pipeline.views.page import Cell, Page, table
-from pipeline.views.records import MOST_CLASSES
 from schemas import features
 
-# Beside the Evaluator's metrics; components/detection/evaluator.py.
+# Beside the Evaluator's metrics; components/tasks/detection/evaluator.py.
 _FOLDER = "detection"
 _MEASURES = ("map", "map_50", "map_75", "ar_100")
 # Pictures of the worst images, and of the chosen ones.

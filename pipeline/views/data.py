@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components import files
-from pipeline.views.charts import COLOURS
-from pipeline.views.page import Cell, Html, Page, bar, escape, location, table
-from pipeline.views.records import MOST_CLASSES, look, of_a_class, show_images
+from components.base import files
+from components.pages.charts import COLOURS
+from components.pages.page import Cell, Html, Page, bar, escape, location, table
+from components.pages.records import MOST_CLASSES, look, of_a_class, show_images
 from schemas import features
 
 if TYPE_CHECKING:
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
 
 def only(outputs: Mapping[str, Output], key: str) -> Output:
@@ -100,7 +100,7 @@ def ingest(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]
             with page.part("Rejected"):
                 _show_rejects(page, folder)
     else:
-        from pipeline.shards import SPLIT_PREFIXES
+        from pipeline.data.shards import SPLIT_PREFIXES
 
         page.text("TFRecords that are read as they are, without a manifest; ImportExampleGen counts them.")
         found = [(path, os.path.basename(path)) for path in files.below(folder)]

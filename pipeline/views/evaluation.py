@@ -8,16 +8,16 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components import files
+from components.base import files
+from components.pages.charts import COLOURS, Curve, line_chart
+from components.pages.page import Cell, Html, Measure, Page, escape, table
+from components.pages.records import MOST_CLASSES
+from components.pages.view import ConfusionMatrix, Roc
 from pipeline.views import boxes
-from pipeline.views.charts import COLOURS, Curve, line_chart
-from pipeline.views.page import Cell, Html, Measure, Page, escape, table
-from pipeline.views.records import MOST_CLASSES
-from pipeline.views.view import ConfusionMatrix, Roc
 
 if TYPE_CHECKING:
-    from components.evaluator import Plots
-    from pipeline.node import Output
+    from components.evaluator.results import Plots
+    from pipeline.run.node import Output
 
 # As a table with numbers; and as data, beyond which neither a page nor a person can do anything with it.
 MOST_IN_TABLE, MOST_IN_MATRIX = 25, 100
@@ -26,7 +26,7 @@ _MOST_CONFUSIONS = 30
 
 def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
     """Of the Evaluator: what TFMA measured on the test split."""
-    from components.evaluator import Plots, read_evaluation, read_plots
+    from components.evaluator.results import Plots, read_evaluation, read_plots
 
     folder = outputs["evaluation"].uri
     found = read_evaluation(folder)
@@ -75,7 +75,7 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
 
 def _beside(value: float, limits: Sequence[float]) -> Cell:
     """A value with as many digits as it takes to be on its side of its bounds."""
-    from components.gate import distinct
+    from components.evaluator.gate import distinct
 
     longest = max((distinct(value, limit) for limit in limits), key=len, default="")
     return longest if len(longest) > len(f"{value:.4f}") else Measure(value)
@@ -98,7 +98,7 @@ def _bounds(folder: str) -> dict[str, tuple[str, list[float]]]:
 
 
 def _bound(thresholds: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
-    from components.gate import shortest
+    from components.evaluator.gate import shortest
 
     parts, limits = [], []
     for threshold in (item["threshold"] for item in thresholds):

@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components import files
-from components.serving_folder import TAKEN_BACK
+from components.base import files
+from components.base.serving_folder import TAKEN_BACK
+from components.pages.page import Page, location, table
 from pipeline.views.data import only
-from pipeline.views.page import Page, location, table
 
 if TYPE_CHECKING:
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
 
 def infra_validator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:

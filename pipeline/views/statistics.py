@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components import files
+from components.base import files
+from components.pages.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
+from components.pages.page import Cell, Page, table
 from pipeline.views import boxes
-from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
 from pipeline.views.data import counts_by_class, only, place_of
-from pipeline.views.page import Cell, Page, table
 from schemas import features
 
 if TYPE_CHECKING:
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
 
 def read_statistics(folder: str) -> dict[str, Any]:

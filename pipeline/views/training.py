@@ -10,14 +10,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components import files
-from pipeline.views.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
+from components.base import files
+from components.pages.charts import COLOURS, OTHER, Curve, line_chart, side_by_side
+from components.pages.events import Stage, read_stages
+from components.pages.page import Cell, Measure, Page, location, table
 from pipeline.views.data import only
-from pipeline.views.events import Stage, read_stages
-from pipeline.views.page import Cell, Measure, Page, location, table
 
 if TYPE_CHECKING:
-    from pipeline.node import Output
+    from pipeline.run.node import Output
 
 _TRAIN, _EVAL = COLOURS["train"], COLOURS["eval"]
 _CLASSIFIER_CHARTS = (("accuracy", "Accuracy"),)
@@ -65,8 +65,8 @@ def _image_shape(folder: str) -> tuple[int, int, int]:
 def _levels(folder: str, height: int, width: int, channels: int) -> list[tuple[int, float, float]]:
     import tensorflow_transform as tft
 
-    from components.config import TransformConfig
-    from components.trainer.levels import measured_levels
+    from components.trainer.augment.levels import measured_levels
+    from components.transform.config import TransformConfig
 
     config = TransformConfig(height_px=height, width_px=width, channels=1 if channels == 1 else 3)
     levels = measured_levels(tft.TFTransformOutput(folder), config)
@@ -114,7 +114,7 @@ def _show_trials(page: Page, trials: Sequence[Mapping[str, str]], best: Mapping[
 
 
 def _chosen(path: str) -> dict[str, Any]:
-    from components.hyperparameters import chosen
+    from components.trainer.fields import chosen
 
     return chosen(json.loads(files.read_text(path)))
 

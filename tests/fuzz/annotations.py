@@ -6,8 +6,8 @@ import json
 from random import Random
 from typing import Any
 
-from components.ingest.example import parse_example, serialize_example
-from components.ingest.tfrecord import frame
+from components.base.example import parse_example, serialize_example
+from components.base.tfrecord import frame
 
 _ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 3.5, 1e308, float("nan"), float("inf"), "", "x", "3", "3.0", "\ud800", [], {},

@@ -24,10 +24,10 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from components.config import ModelConfig
+from components.base.example import serialize_example
+from components.base.tfrecord import frame
 from components.ingest import IngestOptions, ingest, run
-from components.ingest.example import serialize_example
-from components.ingest.tfrecord import frame
+from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
 from tests.fuzz.mutate import TOKENS, change, change_text
@@ -290,7 +290,7 @@ def _framed(random: Random, files: Files) -> Files:
 
 
 def _recipe(folder: Path, output: Path) -> None:
-    from pipeline.config import load_recipe
+    from pipeline.recipe.recipe import load_recipe
 
     load_recipe(str(folder / "mine.yaml"), (), None)
 
@@ -384,7 +384,7 @@ TARGETS: dict[str, Target] = {
 
 def recipe_target() -> Target:
     """The reader of recipes; made when it is wanted, since it loads what checks them."""
-    from pipeline.config import RECIPES
+    from pipeline.recipe.recipe import RECIPES
 
     text = (RECIPES / "digits.yaml").read_bytes()
     return Target({"mine.yaml": text}, _recipe, only("mine.yaml", text=True))

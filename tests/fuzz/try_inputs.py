@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from components.errors import MiranteError
+from components.base.errors import MiranteError
 from tests.fuzz.seeds import TARGETS, Files, Target, recipe_target
 
 CPU_SECONDS = 5

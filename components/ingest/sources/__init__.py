@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 from components.ingest.index import Found, Index
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import CENTRES, CORNERS, LENGTHS, SHARES, SWAPPED, UPPER_LEFT

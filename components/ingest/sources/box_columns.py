@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 from components.ingest.readings import Sides
 from components.ingest.values import number
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext

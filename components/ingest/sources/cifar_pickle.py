@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
 
 # CIFAR-100's 50,000 rows take a quarter of a million.
 MAX_INSTRUCTIONS = 1_500_000

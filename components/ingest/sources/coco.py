@@ -23,8 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.errors import DataRefusedError, UsageError
-from components.ingest.boxes import Box
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.json_stream import JsonError, read_object
@@ -33,6 +32,7 @@ from components.ingest.sources import SourceContext
 from components.ingest.sources.coco_segments import box_of_segments
 from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_folders
+from components.ingest.truth.boxes import Box
 from components.ingest.values import brief, number, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)

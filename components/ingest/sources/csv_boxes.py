@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.ingest.boxes import Box
 from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
 from components.ingest.sources.csv_file import Row, Table
 from components.ingest.sources.gather import Gathered, Names, is_guessed
+from components.ingest.truth.boxes import Box
 from components.ingest.values import number
 
 

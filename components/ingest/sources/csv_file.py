@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
 

@@ -16,14 +16,14 @@ import collections
 import dataclasses
 from collections.abc import Iterator
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
+from components.base.printable import printable
 from components.ingest.files import FileEntry, label_of
 from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext
 from components.ingest.sources.yolo import looks_like_yolo
 from components.ingest.splits import NO_SPLIT
-from components.printable import printable
 
 _NAMES_SHOWN = 5
 

@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.ingest.boxes import Annotation, Box
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
 from components.ingest.sources.lookup import Lookup
+from components.ingest.truth.boxes import Annotation, Box
 
 _TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS pictures (

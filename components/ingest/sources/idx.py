@@ -20,12 +20,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
+from components.base.limits import DEFAULT_MAX_PIXELS
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
-from components.limits import DEFAULT_MAX_PIXELS
 from schemas import features
 
 _NAME = re.compile(

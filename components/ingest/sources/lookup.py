@@ -17,11 +17,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
+from components.base.printable import printable
 from components.ingest.files import IMAGE_ENDINGS, FileEntry, composed
 from components.ingest.index import Index
 from components.ingest.sources import SourceContext
-from components.printable import printable
 
 _NAMES_SHOWN = 3
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

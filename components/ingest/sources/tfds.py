@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.errors import DataRefusedError, MiranteError, UsageError
-from components.extras import install_command
+from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.extras import install_command
 from components.ingest.files import displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext

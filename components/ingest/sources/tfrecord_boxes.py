@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from components.ingest.boxes import Annotation, Box
-from components.ingest.example import type_problem
+from components.base.example import type_problem
 from components.ingest.files import displayed, label_of
 from components.ingest.index import Reject
 from components.ingest.label_map import LabelMap
+from components.ingest.truth.boxes import Annotation, Box
 from components.ingest.values import number
 from schemas import features
 

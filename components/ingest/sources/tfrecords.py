@@ -25,23 +25,23 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from components.errors import DataRefusedError, UsageError
-from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
-from components.ingest.boxes import Annotation
-from components.ingest.example import parse_example, type_problem
-from components.ingest.files import FileEntry, displayed, label_of
-from components.ingest.index import Found, Item, LeftOut, Reject
-from components.ingest.label_map import LabelMap
-from components.ingest.left_out import no_image_reason
-from components.ingest.sources import SourceContext, tfrecord_boxes
-from components.ingest.sources.tfrecord_boxes import task_of
-from components.ingest.tfrecord import (
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example, type_problem
+from components.base.tfrecord import (
     DATA_OFFSET_BYTES,
     GZIP_ERRORS,
     OVERHEAD_BYTES,
     begins_like_records,
     records_in,
 )
+from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
+from components.ingest.files import FileEntry, displayed, label_of
+from components.ingest.index import Found, Item, LeftOut, Reject
+from components.ingest.label_map import LabelMap
+from components.ingest.left_out import no_image_reason
+from components.ingest.sources import SourceContext, tfrecord_boxes
+from components.ingest.sources.tfrecord_boxes import task_of
+from components.ingest.truth.boxes import Annotation
 from schemas import features
 
 _LETTERS = re.compile(r"[A-Za-z]+")

@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import UsageError
+from components.base.errors import UsageError
 from components.ingest.files import FileEntry
 from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import DataRefusedError
+from components.base.errors import DataRefusedError
 from components.ingest.files import FileEntry
 from components.ingest.index import Reject
 from components.ingest.sources import SourceContext

@@ -16,9 +16,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from components.ingest.boxes import Annotation, Box
 from components.ingest.files import label_of
 from components.ingest.readings import Size
+from components.ingest.truth.boxes import Annotation, Box
 from components.ingest.values import number
 
 # An object takes about 300 bytes: room for ten thousands on one picture.

@@ -21,8 +21,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import UsageError
-from components.ingest.boxes import Annotation
+from components.base.errors import UsageError
 from components.ingest.files import FileEntry, composed
 from components.ingest.index import Found, Index, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
@@ -31,6 +30,7 @@ from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.yolo_config import YoloConfig, read_config
 from components.ingest.sources.yolo_labels import LabelError, read_labels
 from components.ingest.sources.yolo_splits import SplitsOfConfig
+from components.ingest.truth.boxes import Annotation
 
 _IMAGES, _LABELS, _SUFFIX = "images", "labels", ".txt"
 

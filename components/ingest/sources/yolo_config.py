@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from components.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, label_of
 from components.ingest.label_map import read_class_list
 from components.ingest.sources import SourceContext

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from components.redact import redact
+from components.base.redact import redact
 from components.trainer.tracking import Tracker
 
 if TYPE_CHECKING:

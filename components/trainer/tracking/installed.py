@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
-from components.config import TrackingConfig
-from components.errors import UsageError
-from components.extras import install_command
+from components.base.errors import UsageError
+from components.base.extras import install_command
+from components.trainer.tracking.config import TrackingConfig
 
 # By setting: what is imported for it. MLflow keeps a local store by SQLAlchemy and Alembic, which
 # mlflow-skinny does not bring along.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from components.trainer.input import Examples
 
 if TYPE_CHECKING:
-    from components.trainer.task import Evaluation, Mark, Task
+    from components.trainer.trainee import Evaluation, Mark, Task
 
 
 def mistakes(

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.config import MlflowConfig
-from components.redact import check_address, redact
+from components.base.redact import check_address, redact
 from components.trainer.tracking import About
+from components.trainer.tracking.config import MlflowConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.config import MlflowConfig, TrackingConfig, TransformConfig, WandbConfig
-from components.errors import UsageError
-from components.redact import redact
-from components.trainer.pictures import grid
+from components.base.errors import UsageError
+from components.base.redact import redact
+from components.trainer.inputs_shown import grid
 from components.trainer.tracking import About, Tracker
 from components.trainer.tracking.background import Background
+from components.trainer.tracking.config import MlflowConfig, TrackingConfig, WandbConfig
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.installed import check_installed
 from components.trainer.tracking.mistakes import mistakes
 from components.trainer.tracking.mlflow_run import MlflowRun
 from components.trainer.tracking.profile import Profile
 from components.trainer.tracking.wandb_run import WandbRun, mode_of
+from components.transform.config import TransformConfig
 
 if TYPE_CHECKING:
     from components.trainer.input import Examples
-    from components.trainer.task import Evaluation, Task
+    from components.trainer.trainee import Evaluation, Task
 
 logger = logging.getLogger("mirante.trainer")
 

@@ -9,11 +9,11 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from components.config import WandbConfig
-from components.errors import MiranteError
-from components.redact import check_address, redact
+from components.base.errors import MiranteError
+from components.base.redact import check_address, redact
 from components.trainer.tracking import About
 from components.trainer.tracking.background import CLOSE_SECS
+from components.trainer.tracking.config import WandbConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,86 @@
+"""Files on a disk or in a bucket. TensorFlow is imported for a bucket alone."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from components.base.buckets import is_remote
+
+
+def below(folder: str) -> list[str]:
+    """Paths of all files below a folder, sorted; none where it does not exist."""
+    if not is_remote(folder):
+        return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(_walk(folder))
+
+
+def names_in(folder: str) -> list[str]:
+    """Names of what lies directly in a folder, sorted; none where it does not exist."""
+    if not exists(folder):
+        return []
+    if not is_remote(folder):
+        return sorted(os.listdir(folder))
+    import tensorflow as tf
+
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    import tensorflow as tf
+
+    for inner, _, names in tf.io.gfile.walk(folder):
+        for name in names:
+            yield os.path.join(inner, name)
+
+
+def open_binary(path: str) -> BinaryIO:
+    """Opens a file for reading bytes."""
+    if not is_remote(path):
+        return open(path, "rb")
+    import tensorflow as tf
+
+    remote: Any = tf.io.gfile.GFile(path, "rb")
+    return cast(BinaryIO, remote)
+
+
+def read_bytes(path: str) -> bytes:
+    """All of a file."""
+    with open_binary(path) as file:
+        return file.read()
+
+
+def read_text(path: str) -> str:
+    """All of a text file, UTF-8."""
+    return read_bytes(path).decode("utf-8")
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or folder."""
+    if not is_remote(path):
+        return os.path.exists(path)
+    import tensorflow as tf
+
+    return bool(tf.io.gfile.exists(path))
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text file, UTF-8, which appears whole or not at all; makes its folder."""
+    if not is_remote(path):
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    import tensorflow as tf
+
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,47 @@
+"""What the files of a node's outputs were when it had written them, so that damaged ones are not handed on.
+
+Anything may happen to a cached result: a full disk, a crash, a copy that was cut short. Each file's size,
+time and SHA-256 are kept with the artifact in ML Metadata. A file of equal size and time is not read again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from components.base.content import file_sha256
+
+# Custom property of an artifact: {path in its folder: [bytes, time of change in ns, SHA-256]}.
+FILES = "mirante_files"
+
+
+def measure_outputs(folder: str) -> str:
+    """Read all files of an artifact, and return what `find_damage` compares them with."""
+    measured = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            measured[str(path.relative_to(folder))] = [
+                status.st_size,
+                status.st_mtime_ns,
+                file_sha256(path),
+            ]
+    return json.dumps(measured)
+
+
+def find_damage(folder: str, measured: str) -> str | None:
+    """Describe the first file that is not what it was; None if all are, whatever was added to them."""
+    for name, (size_bytes, mtime_ns, sha256) in json.loads(measured).items():
+        path = Path(folder, name)
+        try:
+            status = path.stat()
+            if status.st_size != size_bytes:
+                return f"{path} has {status.st_size:,} bytes, and {size_bytes:,} were written"
+            if status.st_mtime_ns != mtime_ns and file_sha256(path) != sha256:
+                return f"{path} has other content than what was written"
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except OSError as e:
+            return f"{path} cannot be read: {os.strerror(e.errno) if e.errno else e}"
+    return None

@@ -1,0 +1,301 @@
+"""The folder that models are pushed to: its versions, and what Mirante recorded of each push.
+
+    serving/1795358001/               a SavedModel; TF Serving serves the highest number
+    serving/pushes/1795358001.json    size and SHA-256 of each file that was pushed as that version
+    serving/pushes/.lock              held while something is pushed
+
+TF Serving and Triton look at folders whose name is a number, and at no others. A record without its version
+says that the version was taken back. Imports no TensorFlow for a folder on a disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from components.base import files
+from components.base.buckets import is_in_bucket, is_remote
+from components.base.errors import MiranteError, UsageError
+
+MODEL_FILE = "saved_model.pb"
+# TensorFlow draws it anew for each SavedModel that it writes.
+FINGERPRINT_FILE = "fingerprint.pb"
+# components.trainer.export, which imports TensorFlow, writes these into every model.
+LABELS_FILE = "assets.extra/labels.txt"
+TASK_FILE = "assets.extra/task.txt"
+RECORDS = "pushes"
+# Property of a PushedModel that was not pushed: the version that this very model was, until it was removed.
+TAKEN_BACK = "taken_back_version"
+_LOCK = ".lock"
+_VERSION = re.compile(r"[0-9]{1,19}")
+_LARGEST_VERSION = 2**63 - 1
+_BLOCK_BYTES = 1 << 20
+# What file systems say that have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# Before there were detectors, no model said what it is for.
+_FIRST_TASK = "classification"
+_logger = logging.getLogger("mirante.push")
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSum:
+    """Size and SHA-256 of a file."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What was pushed as a version: its files by their path in the model's folder."""
+
+    version: int
+    files: dict[str, FileSum]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the names and contents of all files: equal for copies of one model."""
+        return model_digest(self.files)
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedModel:
+    """A model of Mirante's in a folder of versions.
+
+    Attributes:
+        version: Its number.
+        path: Its folder.
+        task: `classification` or `detection`.
+        class_names: The classes that it knows, in the order of their labels.
+    """
+
+    version: int
+    path: str
+    task: str
+    class_names: tuple[str, ...]
+
+
+def version_number(name: str) -> int | None:
+    """Return the version that a folder's name stands for, None for any other name.
+
+    TF Serving reads ASCII digits as a 64-bit integer; `str.isdigit` also accepts characters such as "²".
+    """
+    if _VERSION.fullmatch(name) is None or int(name) > _LARGEST_VERSION:
+        return None
+    return int(name)
+
+
+def list_versions(folder: str) -> dict[int, str]:
+    """Return the path of each version in a folder, the highest version first; none without the folder."""
+    found = {version_number(name): name for name in files.names_in(folder)}
+    numbers = sorted((number for number in found if number is not None), reverse=True)
+    return {number: os.path.join(folder, found[number]) for number in numbers}
+
+
+def highest_version(folder: str) -> int | None:
+    """Return the version that TF Serving serves, None where there is none."""
+    return next(iter(list_versions(folder)), None)
+
+
+def find_served_models(folder: str) -> list[ServedModel]:
+    """Return the models of Mirante's in a folder, the one that is served first.
+
+    What else has a number for a name is left out: a model without its labels is not one of Mirante's, and a
+    folder without `saved_model.pb` is a push into a bucket that was killed.
+    """
+    return [model for number, path in list_versions(folder).items() if (model := _model_at(number, path))]
+
+
+def _model_at(version: int, path: str) -> ServedModel | None:
+    class_names = class_names_of(path)
+    if class_names is None or not files.exists(os.path.join(path, MODEL_FILE)):
+        return None
+    return ServedModel(version, path, task_of(path), class_names)
+
+
+def class_names_of(model_path: str) -> tuple[str, ...] | None:
+    """Return the classes that a SavedModel of Mirante's knows, None for another one."""
+    path = os.path.join(model_path, LABELS_FILE)
+    return tuple(files.read_text(path).splitlines()) if files.exists(path) else None
+
+
+def task_of(model_path: str) -> str:
+    """Return the task of a SavedModel of Mirante's."""
+    path = os.path.join(model_path, TASK_FILE)
+    return files.read_text(path).strip() if files.exists(path) else _FIRST_TASK
+
+
+def same_fingerprint(model_path: str, other_path: str) -> bool:
+    """Return whether two SavedModels were written at once, and one copied; reads two small files."""
+    ours, theirs = (os.path.join(path, FINGERPRINT_FILE) for path in (model_path, other_path))
+    # A folder that somebody else put there may have none.
+    return files.exists(ours) and files.exists(theirs) and files.read_bytes(ours) == files.read_bytes(theirs)
+
+
+def measure_files(folder: str) -> dict[str, FileSum]:
+    """Read all files below a folder and return their sizes and digests, by their path in it."""
+    measured = {}
+    for path in files.below(folder):
+        digest, size_bytes = hashlib.sha256(), 0
+        with files.open_binary(path) as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                size_bytes += len(block)
+        measured[os.path.relpath(path, folder)] = FileSum(size_bytes, digest.hexdigest())
+    return measured
+
+
+def model_digest(measured: Mapping[str, FileSum]) -> str:
+    """Return one SHA-256 for the files of a model; see `Record.digest`."""
+    lines = "".join(f"{sums.sha256}  {name}\n" for name, sums in sorted(measured.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def find_difference(wanted: Mapping[str, FileSum], found: Mapping[str, FileSum]) -> str | None:
+    """Describe the first file that differs between what was pushed and what is there, if one does."""
+    for name, sums in sorted(wanted.items()):
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].size_bytes != sums.size_bytes:
+            return f"{name} has {found[name].size_bytes:,} bytes, and {sums.size_bytes:,} were pushed"
+        if found[name] != sums:
+            return f"{name} has other content than what was pushed"
+    return None
+
+
+def find_damage(folder: str, version: int) -> str | None:
+    """Describe what differs between a version and the record of its push; None where nothing does.
+
+    A version without a record is taken as whole, and so is one in a bucket, which keeps checksums itself and
+    of which a task has a few files only.
+    """
+    record = read_record(folder, version)
+    path = list_versions(folder).get(version)
+    if record is None or path is None or is_in_bucket(folder):
+        return None
+    return find_difference(record.files, measure_files(path))
+
+
+def record_path(folder: str, version: int) -> str:
+    """Return the path of the record of a version."""
+    return os.path.join(folder, RECORDS, f"{version}.json")
+
+
+def read_record(folder: str, version: int) -> Record | None:
+    """Return the record of a version; None where there is none that can be read."""
+    path = record_path(folder, version)
+    if not files.exists(path):
+        return None
+    try:
+        pushed = json.loads(files.read_text(path))["files"]
+        return Record(
+            version, {name: FileSum(item["bytes"], item["sha256"]) for name, item in pushed.items()}
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_records(folder: str) -> dict[int, Record]:
+    """Return all records in a folder, the highest version first."""
+    numbers = [
+        number
+        for name in files.names_in(os.path.join(folder, RECORDS))
+        if name.endswith(".json") and (number := version_number(name.removesuffix(".json"))) is not None
+    ]
+    found = (read_record(folder, number) for number in sorted(numbers, reverse=True))
+    return {record.version: record for record in found if record is not None}
+
+
+def write_record(folder: str, version: int, measured: Mapping[str, FileSum]) -> None:
+    """Record what was pushed as a version; the record appears whole or not at all."""
+    content = {
+        "version": version,
+        "recorded": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "files": {name: {"bytes": s.size_bytes, "sha256": s.sha256} for name, s in sorted(measured.items())},
+    }
+    files.write_text(record_path(folder, version), json.dumps(content, indent=1))
+
+
+def find_taken_back(folder: str, measured: Mapping[str, FileSum]) -> int | None:
+    """Return the version that a model was pushed as last, if that version was removed since.
+
+    A folder that was removed with its records is a new one: nothing in it was taken back.
+    """
+    digest = model_digest(measured)
+    last = next((number for number, record in read_records(folder).items() if record.digest == digest), None)
+    return None if last is None or last in list_versions(folder) else last
+
+
+@contextlib.contextmanager
+def hold_lock(folder: str) -> Iterator[None]:
+    """Hold the lock of a push destination, which is made if it is not there; waits for other holders.
+
+    The lock goes with the process, however it ends. A bucket has no lock.
+    """
+    if is_in_bucket(folder):
+        yield
+        return
+    inside = Path(folder, RECORDS)
+    inside.mkdir(parents=True, exist_ok=True)
+    with (inside / _LOCK).open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as e:
+            if e.errno not in _NO_LOCKS:
+                raise
+            _logger.warning("%s: %s: let one run at a time push there", folder, e.strerror)
+        yield
+
+
+def check_can_push(folder: str) -> None:
+    """Write a small file where versions will go, and remove it, so that no training is in vain.
+
+    On a disk nothing is left behind: the nearest folder that is there is tried.
+
+    Raises:
+        UsageError: It is a file, or lies below one.
+        MiranteError: Nothing can be written there.
+    """
+    if is_remote(folder):
+        _check_bucket(folder)
+        return
+    place = Path(folder)
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise UsageError(f"push.destination: {folder}: {place} is not a folder; give another destination")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".mirante-", dir=place) as inner:
+            Path(inner, "file").write_bytes(b"mirante")
+    except OSError as e:
+        raise MiranteError(
+            f"push.destination: {folder}: user {os.getuid()} cannot write to {place}: {e.strerror or e}; "
+            "give it other permissions, or give another destination"
+        ) from e
+
+
+def _check_bucket(folder: str) -> None:
+    import tensorflow as tf
+
+    path = os.path.join(folder, RECORDS, f".{uuid.uuid4().hex}")
+    try:
+        files.write_text(path, "mirante")
+        tf.io.gfile.remove(path)
+    except (OSError, tf.errors.OpError) as e:
+        said = str(getattr(e, "message", e)).splitlines()[0]
+        raise MiranteError(
+            f"push.destination: {folder} cannot be written: {said}; check the address and the credentials, "
+            "or give another destination"
+        ) from e

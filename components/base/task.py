@@ -1,0 +1,64 @@
+"""What a task is: data about it, and where its modules are. Imports no TensorFlow.
+
+What has to be computed for a task is in the task's room, in the module with the name of the step that asks:
+`part(recipe.task, "evaluator")`. Each step says what it asks for as a Protocol in its own room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from types import ModuleType
+
+from components.base.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task as every step sees it.
+
+    Attributes:
+        name: The recipe's `task`.
+        gives: What a model of it answers, for messages.
+        metrics: Overall metrics that a threshold can bound, in the order in which they are reported.
+        objectives: What the Tuner can search for.
+        label: Name of the feature with the labels.
+        text: Name of the feature with the class names.
+        first_label: Label of the first class.
+    """
+
+    name: str
+    gives: str
+    metrics: tuple[str, ...]
+    objectives: tuple[str, ...]
+    label: str
+    text: str
+    first_label: int
+
+
+# The room of each task: a package with `TASK` and a module for each step that asks it something.
+TASKS = {
+    "classification": "components.tasks.classification",
+    "detection": "components.tasks.detection",
+}
+
+
+def task_named(name: str) -> Task:
+    """Return what is known about a task.
+
+    Raises:
+        UsageError: No task has this name.
+    """
+    if name not in TASKS:
+        raise UsageError(f"task: expected one of {', '.join(TASKS)}, got {name!r}")
+    task: Task = importlib.import_module(TASKS[name]).TASK
+    return task
+
+
+def part(name: str, step: str) -> ModuleType:
+    """Return the module of a task's room that a step asks, such as `part("detection", "evaluator")`.
+
+    Raises:
+        UsageError: No task has this name.
+    """
+    return importlib.import_module(f"{TASKS[task_named(name).name]}.{step}")

@@ -1,0 +1,1 @@
+"""DataGate: stops a run whose data would train a bad model, and says why."""

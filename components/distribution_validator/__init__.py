@@ -1,0 +1,1 @@
+"""DistributionValidator: compares the train split with eval."""

@@ -1,0 +1,1 @@
+"""Evaluator: metrics on the test split, and the gate before a push."""

@@ -1,0 +1,1 @@
+"""InfraValidator: loads a model in a fresh process and asks it for answers."""

@@ -1,0 +1,85 @@
+"""Reading the event files that the Trainer keeps beside the model.
+
+components/trainer/tracking/event_files.py writes them. An event file is a TFRecord file of `Event` messages;
+TensorFlow is not needed to read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import struct
+from typing import Any
+
+from components.base import files
+from components.base.errors import DataRefusedError
+
+# Of TensorFlow's types: a scalar float32 and float64.
+_FORMATS = {1: ("<f", "float_val"), 2: ("<d", "double_val")}
+
+
+@dataclasses.dataclass
+class Stage:
+    """A stage of a training.
+
+    Attributes:
+        name: Its folder; empty for what concerns all of them.
+        began: Seconds since 1970.
+        curves: By name, step and value in the order of steps.
+        pictures: PNG files by name.
+        texts: By name.
+    """
+
+    name: str
+    began: float
+    curves: dict[str, list[tuple[int, float]]] = dataclasses.field(default_factory=dict)
+    pictures: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    texts: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def read_stages(folder: str) -> list[Stage]:
+    """All stages below a folder, in the order in which they began.
+
+    A training that was killed and went on has several files a stage: of a step that stands in two of them the
+    later one counts.
+    """
+    stages: dict[str, Stage] = {}
+    points: dict[tuple[str, str], dict[int, float]] = {}
+    for path in files.below(folder):
+        if "tfevents" not in os.path.basename(path):
+            continue
+        name = os.path.relpath(os.path.dirname(path), folder).replace(".", "", 1)
+        for event in _events(path):
+            stage = stages.setdefault(name, Stage(name, event.wall_time))
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "scalars":
+                    points.setdefault((name, value.tag), {})[event.step] = _scalar(value.tensor)
+                elif value.metadata.plugin_data.plugin_name == "images":
+                    # Width and height come first.
+                    stage.pictures[value.tag] = value.tensor.string_val[2]
+                elif value.metadata.plugin_data.plugin_name == "text":
+                    stage.texts[value.tag] = b"".join(value.tensor.string_val).decode("utf-8")
+    for (name, tag), by_step in points.items():
+        stages[name].curves[tag] = sorted(by_step.items())
+    return sorted(stages.values(), key=lambda stage: stage.began)
+
+
+def _events(path: str) -> Any:
+    from tensorboard.compat.proto import event_pb2
+
+    from components.base.tfrecord import records_in
+
+    with files.open_binary(path) as file:
+        try:
+            for record in records_in(file, path):
+                yield event_pb2.Event.FromString(record)
+        except DataRefusedError:
+            # A killed training leaves half a record at the end; what stands before it is whole.
+            return
+
+
+def _scalar(tensor: Any) -> float:
+    layout, field = _FORMATS[tensor.dtype]
+    if tensor.tensor_content:
+        return float(struct.unpack(layout, tensor.tensor_content)[0])
+    return float(getattr(tensor, field)[0])

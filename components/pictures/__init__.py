@@ -1,0 +1,1 @@
+"""Boxes drawn on images, and grids of images."""

@@ -1,0 +1,1 @@
+"""Pusher: publishes a blessed model as a version of the serving folder."""

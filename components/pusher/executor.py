@@ -1,0 +1,162 @@
+"""Pusher: a blessed model to the versioned folder that TF Serving watches, by atomic rename."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfx.components.pusher import executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+from components.base import files, serving_folder
+from components.base.buckets import is_in_bucket
+from components.base.errors import MiranteError
+from components.base.serving_folder import MODEL_FILE, TAKEN_BACK, FileSum
+
+_EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+_logger = logging.getLogger("mirante.push")
+
+
+class TakenBackError(Exception):
+    """The model was pushed before, and that version was removed since.
+
+    Attributes:
+        version: The version.
+    """
+
+    def __init__(self, version: int):
+        super().__init__(f"version {version} was taken back")
+        self.version = version
+
+
+class AtomicPushExecutor(executor.Executor):
+    """TFX's Pusher, whose version folder appears complete or not at all.
+
+    The version is the second in which the model was blessed, not the one in which it is copied: a push that
+    was killed after the rename and is run again finds its own version and leaves it, so one blessing gives
+    one version. An older model that is pushed again becomes the highest version, which TF Serving then takes.
+    """
+
+    def Do(  # noqa: N802 - TFX's name
+        self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
+    ) -> None:
+        """Pushes `model` if `model_blessing` and `infra_blessing` say so, else marks it as not pushed.
+
+        A model that was taken back is marked as not pushed too, with the property `TAKEN_BACK`.
+        """
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
+        blessing = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
+        # Vertex AI does not tell when.
+        blessed_at = blessing.mlmd_artifact.create_time_since_epoch // 1000 or int(time.time())
+        try:
+            path = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, blessed_at)
+        except TakenBackError as e:
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(TAKEN_BACK, str(e.version))
+            return
+        self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
+
+
+def push(model_path: str, base_directory: str, version: int) -> str:
+    """Makes the SavedModel the highest version in `base_directory` and returns that version's path.
+
+    Nothing is copied when the model is that version already, whole. The version is `version`, or the number
+    after the highest that there is or was. What is returned was read back and equals the model, file by file.
+
+    Raises:
+        TakenBackError: The model was pushed there before, and somebody removed that version.
+        MiranteError: What was copied is not what was read back.
+    """
+    wanted = serving_folder.measure_files(model_path)
+    with serving_folder.hold_lock(base_directory):
+        there = serving_folder.list_versions(base_directory)
+        for highest, path in list(there.items())[:1]:
+            problem = _difference(model_path, path, wanted)
+            if problem is None:
+                if serving_folder.read_record(base_directory, highest) is None:
+                    serving_folder.write_record(base_directory, highest, wanted)
+                return path
+            if serving_folder.same_fingerprint(model_path, path):
+                _logger.warning("%s is damaged: %s: the model is pushed as a new version", path, problem)
+        recorded = serving_folder.read_records(base_directory)
+        taken_back = serving_folder.find_taken_back(base_directory, wanted)
+        if taken_back is not None:
+            raise TakenBackError(taken_back)
+        # A server may still have a version in its memory that was removed.
+        version = max(version, *(number + 1 for number in (*there, *recorded)), 0)
+        for number, record in recorded.items():
+            if record.digest == serving_folder.model_digest(wanted) and number in there:
+                _logger.info("version %d holds the same model as version %d", version, number)
+                break
+        path = _copy(model_path, base_directory, version, wanted)
+        serving_folder.write_record(base_directory, int(os.path.basename(path)), wanted)
+        return path
+
+
+def _difference(model_path: str, path: str, wanted: Mapping[str, FileSum]) -> str | None:
+    """Describe what differs between the model and a version; None where that is the model, whole."""
+    if not files.exists(os.path.join(path, MODEL_FILE)):
+        return f"{MODEL_FILE} is missing"  # a push into a bucket that was killed
+    if is_in_bucket(path):
+        # A task has only those files of it that tell which model it is.
+        return None if serving_folder.same_fingerprint(model_path, path) else "it is another model"
+    return serving_folder.find_difference(wanted, serving_folder.measure_files(path))
+
+
+def _copy(model_path: str, base_directory: str, version: int, wanted: Mapping[str, FileSum]) -> str:
+    """Copy the model to a version, or to the next that is free, and read it back."""
+    path = os.path.join(base_directory, str(version))
+    if is_in_bucket(base_directory):
+        # A folder cannot be renamed there, or not at once. Servers look for the model's file: it comes last.
+        io_utils.copy_dir(model_path, path, deny_regex_patterns=[re.escape(MODEL_FILE)])
+        io_utils.copy_file(os.path.join(model_path, MODEL_FILE), os.path.join(path, MODEL_FILE))
+        _read_back(path, wanted)
+        return path
+    # TF Serving looks at folders whose name is a number, and at no others.
+    own = hashlib.sha256(f"{socket.gethostname()}:{model_path}".encode()).hexdigest()[:12]
+    temporary = Path(base_directory, f".{version}.{own}-{uuid.uuid4().hex[:12]}.incomplete")
+    for left in Path(base_directory).iterdir():
+        # Left by a push of this model on this machine that was killed: whoever writes one holds the lock.
+        if re.fullmatch(rf"\.[0-9]+\.{own}-[0-9a-f]+\.incomplete", left.name):
+            shutil.rmtree(left)
+    try:
+        io_utils.copy_dir(model_path, str(temporary))
+        _read_back(str(temporary), wanted)
+        while True:
+            try:
+                temporary.rename(path)
+                return path
+            except OSError as e:
+                if e.errno not in _EXISTS:
+                    raise
+                # Made by somebody who does not hold the lock.
+                version += 1
+                path = os.path.join(base_directory, str(version))
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _read_back(path: str, wanted: Mapping[str, FileSum]) -> None:
+    problem = serving_folder.find_difference(wanted, serving_folder.measure_files(path))
+    if problem is not None:
+        raise MiranteError(
+            f"{path}: {problem}, read back after it was copied; is the disk or the network sound? Run again"
+        )

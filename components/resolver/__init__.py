@@ -1,0 +1,1 @@
+"""Resolver: finds the baseline, the model that is served."""

@@ -1,0 +1,169 @@
+"""What a candidate is compared with: the model that is served, where both answer the same question."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from components.base import files, serving_folder
+from components.base.buckets import is_remote
+from components.base.errors import DataRefusedError
+from components.base.serving_folder import ServedModel
+
+# In `data.retired_classes`: the served model may be replaced, whatever it knows.
+ANY = "*"
+_FEW = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """The baseline of a run, for users.
+
+    Attributes:
+        version: Its version in the push destination; None where there is none, or where it is not served.
+        model: Its folder, likewise.
+        note: Why there is none, or what is odd about it; empty where nothing is.
+    """
+
+    version: int | None
+    model: str | None
+    note: str
+
+
+def why_incomparable(
+    served: ServedModel, task: str, class_names: Sequence[str], *, subject: str = "the candidate"
+) -> str | None:
+    """Say why a model cannot be compared with the one that is served; None where it can.
+
+    Args:
+        served: The model that is served.
+        task: The other model's.
+        class_names: All classes of the other model, in the order of their labels.
+        subject: What the other model is called.
+    """
+    if served.task != task:
+        return f"version {served.version} is for {served.task}, and {subject} for {task}"
+    if served.class_names == tuple(class_names):
+        return None
+    new = [name for name in class_names if name not in served.class_names]
+    gone = [name for name in served.class_names if name not in class_names]
+    parts = [f"new: {shorten(new)}"] if new else []
+    parts += [f"given up: {shorten(gone)}"] if gone else []
+    return f"version {served.version} knows other classes ({'; '.join(parts) or 'another order'})"
+
+
+def check_replaces(
+    what: str, task: str, class_names: Sequence[str], served: ServedModel | None, retired: Collection[str]
+) -> str | None:
+    """Compare data with the model that is served, which the next model will replace.
+
+    Args:
+        what: Names the data.
+        task: The recipe's.
+        class_names: All classes of the data, in the order of their labels.
+        served: The model that is served; None where there is none.
+        retired: Classes that the next model need not know any more; `*` for all, and for the task.
+
+    Returns:
+        A warning, if the next model cannot be compared with the one that is served.
+
+    Raises:
+        DataRefusedError: The next model would not answer what the served one answers.
+    """
+    if served is None:
+        return None
+    instead = (
+        "For other data give another --root, or another push.destination; to replace the served model, set "
+        "data.retired_classes to "
+    )
+    if served.task != task and ANY not in retired:
+        raise DataRefusedError(
+            f"{what}: the served model {served.path} is for {served.task}, and the recipe's task is {task}. "
+            f"The next model would give other answers. {instead}['{ANY}']"
+        )
+    known = served.class_names
+    lost = [name for name in known if name not in class_names and not {name, ANY} & set(retired)]
+    if lost:
+        raise DataRefusedError(
+            f"{what}: {len(lost)} of the {len(known)} classes that the served model knows ({served.path}) "
+            f"have no image in it: {shorten(lost)}. The next model would not know them any more. Add images "
+            f"of them. {instead}the classes that it need not know, or to ['{ANY}']"
+        )
+    why = why_incomparable(served, task, class_names, subject="the data")
+    if why is None:
+        return None
+    return (
+        f"{why}: the next model cannot be compared with it, so that evaluation.max_regression compares "
+        "nothing and the thresholds alone decide"
+    )
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - _FEW
+    return ", ".join(names[:_FEW]) + (f" and {more} more" if more > 0 else "")
+
+
+def model_folder(uri: str) -> str:
+    """Return the SavedModel's folder in an artifact of TFX's type Model."""
+    return os.path.join(uri, "Format-Serving")
+
+
+def describe_baseline(
+    push_destination: str, candidate_uri: str, baseline_uri: str | None, class_names: Sequence[str]
+) -> Baseline:
+    """Describe what the Resolver gave, from the files that are there.
+
+    Args:
+        push_destination: The folder that versions are pushed to.
+        candidate_uri: The artifact of the model that was trained.
+        baseline_uri: The artifact that the Resolver gave, None where it gave none.
+        class_names: All classes, in the order of their labels.
+    """
+    served = serving_folder.find_served_models(push_destination)
+    candidate = model_folder(candidate_uri)
+    if baseline_uri is not None:
+        folder = model_folder(baseline_uri)
+        for model in served:
+            if serving_folder.same_fingerprint(folder, model.path):
+                return Baseline(model.version, model.path, "")
+        return Baseline(None, folder, "it is not served any more")
+    if not served:
+        return Baseline(None, None, f"none: first model, nothing is served in {push_destination}")
+    if serving_folder.same_fingerprint(candidate, served[0].path):
+        first = "first model" if len(served) == 1 else "it was judged without one"
+        return Baseline(None, None, f"none: {first}, served as version {served[0].version}")
+    why = why_incomparable(served[0], serving_folder.task_of(candidate), class_names)
+    return Baseline(None, None, f"none: {why or 'the served model cannot be read'}")
+
+
+def imports_folder(root: str) -> str:
+    """Return the folder, below a pipeline root, for models that are served and no artifact of that root."""
+    return os.path.join(root, "Resolver", "served")
+
+
+def import_folder(imports: str, served: ServedModel) -> str:
+    """Return the folder of the artifact that a served model becomes; another model has another folder."""
+    fingerprint = os.path.join(served.path, serving_folder.FINGERPRINT_FILE)
+    content = files.read_bytes(fingerprint) if files.exists(fingerprint) else b""
+    return os.path.join(imports, f"version-{served.version}-{hashlib.sha256(content).hexdigest()[:12]}")
+
+
+def link_served(uri: str, path: str) -> None:
+    """Make the folder of an artifact whose SavedModel is the one at `path`, by a link where links exist."""
+    folder = model_folder(uri)
+    if is_remote(path) or is_remote(uri):
+        if not files.exists(os.path.join(folder, serving_folder.MODEL_FILE)):
+            from tfx.utils import io_utils
+
+            io_utils.copy_dir(path, folder)
+        return
+    Path(uri).mkdir(parents=True, exist_ok=True)
+    if os.path.realpath(folder) != os.path.realpath(path):
+        Path(folder).unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):  # by another task
+            os.symlink(os.path.abspath(path), folder)

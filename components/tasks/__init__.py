@@ -1,0 +1,1 @@
+"""What differs between tasks: a room for each, found by name."""

@@ -1,0 +1,22 @@
+"""Image classification: one class for each image."""
+
+from components.base.task import Task
+from schemas import features
+
+TASK = Task(
+    name=features.CLASSIFICATION,
+    gives="one class for each image",
+    metrics=(
+        "accuracy",
+        "loss",
+        "auc",
+        "top_5_accuracy",
+        "balanced_accuracy",
+        "min_class_recall",
+        *(f"{mean}_{name}" for mean in ("macro", "weighted") for name in ("precision", "recall", "f1")),
+    ),
+    objectives=("eval_accuracy", "eval_loss"),
+    label=features.LABEL,
+    text=features.LABEL_TEXT,
+    first_label=0,
+)

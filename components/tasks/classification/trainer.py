@@ -1,0 +1,125 @@
+"""Classification as a task: one label an image, logits of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.tasks.classification.guard import ClassificationGuard, Guessing
+from components.trainer.augment.changes import Augment, augmenter
+from components.trainer.augment.config import AugmentationConfig
+from components.trainer.augment.levels import Levels
+from components.trainer.config import GuardConfig
+from components.trainer.guard import Pace
+from components.trainer.optimizer import class_of, cross_entropy
+from components.trainer.trainee import Array, Evaluation, Mark
+from components.transform.pixels import LABEL
+from schemas import features
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow_transform as tft
+
+    from components.trainer.export import ServingModule
+
+
+class Classification:
+    """Labels int64 [N], or float32 [N, classes] where images are mixed; outputs are logits [N, classes].
+
+    Args:
+        class_names: In the order of the labels.
+        label_smoothing: The recipe's.
+    """
+
+    metrics: Sequence[str] = ("accuracy",)
+    words: Mapping[str, str] = {}
+    record_spec: Mapping[str, Any] = {
+        features.ENCODED: tf.io.FixedLenFeature([1], tf.string),
+        features.LABEL: tf.io.FixedLenFeature([1], tf.int64),
+    }
+    looks_at_whole_images = True
+
+    def __init__(self, class_names: Sequence[str], label_smoothing: float = 0.0):
+        self.class_names = class_names
+        self._smoothing = label_smoothing
+        self._loss = cross_entropy(label_smoothing)
+
+    def labels(self, transformed: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """int64 [N]."""
+        return transformed[LABEL]
+
+    def labels_of_records(self, parsed: Mapping[str, Any], shapes: Mapping[str, tf.TensorShape]) -> tf.Tensor:
+        """int64 [N]."""
+        return tf.reshape(parsed[features.LABEL], [-1])
+
+    def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`loss`, the cross-entropy, and `accuracy`, 1 or 0."""
+        right = tf.equal(tf.argmax(outputs, axis=-1), class_of(labels))
+        return {"loss": self._loss(labels, outputs), "accuracy": tf.cast(right, tf.float32)}
+
+    def counts(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`predicted`: how often each class was, float32 [classes] in the sum."""
+        return {"predicted": tf.one_hot(tf.argmax(outputs, axis=-1), outputs.shape[-1])}
+
+    def predict(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`classes` int64 [N], and `scores` float32 [N]: the probability that each was given."""
+        scores = tf.reduce_max(tf.nn.softmax(tf.cast(outputs, tf.float32)), axis=-1)
+        return {"classes": tf.argmax(outputs, axis=-1), "scores": scores}
+
+    def judge(self, labels: Array, predictions: Mapping[str, Array]) -> dict[str, float]:
+        """Nothing: accuracy is one of each example."""
+        return {}
+
+    def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
+        """See components/trainer/augment/changes.py."""
+        return augmenter(config, seed, len(self.class_names), levels)
+
+    def guard(
+        self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None
+    ) -> ClassificationGuard:
+        """See components/tasks/classification/guard.py."""
+        count = len(self.class_names)
+        return ClassificationGuard(
+            config,
+            Guessing.on(train_labels, count, self._smoothing),
+            Guessing.on(eval_labels, count, self._smoothing),
+            self.class_names,
+            pace,
+            len(train_labels),
+        )
+
+    def show(self, label: Array) -> tuple[str, list[Mark]]:
+        """The class, or of mixed ones the two largest shares, a line each."""
+        if label.ndim == 0:
+            return self.class_names[int(label)], []
+        largest = [index for index in np.argsort(-label, kind="stable")[:2] if label[index] >= 0.005]
+        if len(largest) == 1:
+            return self.class_names[largest[0]], []
+        return "\n".join(f"{label[index]:.0%} {self.class_names[index]}" for index in largest), []
+
+    def mistakes(
+        self, evaluation: Evaluation, labels: Array, count: int
+    ) -> list[tuple[int, str, list[Mark]]]:
+        """Those with the highest scores: what each is, what it was taken for, and with which score."""
+        classes, scores = (evaluation.predictions[name] for name in ("classes", "scores"))
+        wrong = np.flatnonzero(labels != classes)
+        # Equal scores in the order of the examples, so that two runs show the same.
+        worst = wrong[np.argsort(-scores[wrong], kind="stable")][:count]
+        return [
+            (
+                int(place),
+                f"{self.class_names[labels[place]]}\ntaken for {self.class_names[classes[place]]} "
+                f"({scores[place]:.2f})",
+                [],
+            )
+            for place in worst
+        ]
+
+    def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> ServingModule:
+        """Probabilities with their class names."""
+        from components.trainer.export import ServingModule
+
+        return ServingModule(model, tft_output, list(self.class_names))

@@ -1,0 +1,31 @@
+"""Object detection: what differs from classification, from boxes to signatures.
+
+geometry.py   IoU, GIoU, clipping, and boxes as offsets from anchors
+config.py     the recipe's part `model.detection`
+matching.py   which anchor answers for which box
+losses.py     focal loss, hard-negative mining, smooth L1, GIoU
+nms.py        the best boxes of an image, in a graph of fixed shapes
+inputs.py     boxes and labels of an image as one tensor
+augment.py    training images and their boxes, varied together
+trainer.py    all of this as the Trainer's task
+guard.py      stops a training that finds nothing
+serving.py    the signatures
+coco_eval.py, tfma_metric.py, evaluator.py   COCO's metrics, gathered by TFMA, and the Evaluator's report
+error_kinds.py, charts.py, report.py   what is wrong with detections, and how it is shown
+
+Everywhere, boxes are float32 [..., 4] as (xmin, ymin, xmax, ymax), shares 0..1 of the image's width and
+height, and labels are whole numbers 1..classes; 0 is background, and fills up what has fewer boxes.
+"""
+
+from components.base.task import Task
+from schemas import features
+
+TASK = Task(
+    name=features.DETECTION,
+    gives="boxes",
+    metrics=("map", "map_50", "map_75"),
+    objectives=("eval_map_50", "eval_loss"),
+    label=features.BOX_LABEL,
+    text=features.BOX_TEXT,
+    first_label=1,
+)

@@ -1,0 +1,246 @@
+"""COCO's metrics of detections, by pycocotools. Imports no TensorFlow.
+
+What is counted, as https://cocodataset.org/#detection-eval defines it:
+
+    map           mean average precision: over IoU 0.50, 0.55, ... 0.95, and over the classes
+    map_50        the same at IoU 0.50 alone; map_75 at 0.75
+    map_small     map of objects of at most 32 x 32 pixels of the image as it is in its record; map_medium of
+                  those up to 96 x 96, map_large of those beyond (32 x 32 itself is both small and medium)
+    ar_1          mean recall, over the same IoUs and classes, of the best box of a class and image;
+                  ar_10 and ar_100 of the best ten and hundred
+
+Details that make a difference:
+
+- A class with no object to be found has no precision and is left out of the means.
+- Of each class and image the 100 boxes with the highest scores count, any further ones are cut off.
+- Boxes with equal scores are taken in the order given, image by image; whoever wants the same figures from
+  the same boxes keeps to one order. A score of 0 is a score like any other.
+- A difficult object (Pascal VOC) is none that must be found, and boxes on it, as many as there are, are
+  neither right nor wrong. On is as for any object, by IoU. COCO's `iscrowd` is not the same: there a box is
+  measured by the share of itself that lies in the crowd, so any small box inside would be let pass.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask
+from pycocotools.cocoeval import COCOeval
+
+from components.base.errors import DataRefusedError, MiranteError
+from components.tasks.detection.records import sure_decimals
+
+IOUS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0.0, 1.0, 101)
+# Of both of these, pycocotools' own: the first area is any, the last number counts for the precision.
+AREAS = ("all", "small", "medium", "large")
+MAX_BOXES = (1, 10, 100)
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """What is on an image, and what a model found there.
+
+    Boxes are (xmin, ymin, xmax, ymax), float32, as shares 0..1 of the image's width and height; labels are
+    int64, 1 .. number of classes.
+
+    Attributes:
+        name: Tells the image from others, for reports.
+        height: Of the image, pixels.
+        width: The same.
+        boxes: [objects, 4].
+        labels: [objects].
+        difficult: bool [objects]: those that need not be found.
+        found_boxes: [found, 4].
+        found_labels: [found].
+        scores: float32 [found], in any order.
+    """
+
+    name: str
+    height: int
+    width: int
+    boxes: Array
+    labels: Array
+    difficult: Array
+    found_boxes: Array
+    found_labels: Array
+    scores: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoResult:
+    """What `evaluate` found; see the module's docstring.
+
+    Attributes:
+        metrics: By name; nan where there is nothing to judge by, such as no small object.
+        per_class: By label - 1: `map`, `map_50`, `map_75`, `ar_100` of the class alone.
+        precision: float64 [IOUS, RECALLS, classes], nan for a class without objects.
+        scores: The same shape: the score from which on that recall is reached.
+    """
+
+    metrics: dict[str, float]
+    per_class: list[dict[str, float]]
+    precision: Array
+    scores: Array
+
+
+def in_pixels(boxes: Array, height: int, width: int) -> Array:
+    """Converts boxes from shares to pixels, rounded to the decimals that shares can tell (`sure_decimals`).
+
+    Args:
+        boxes: [N, 4] (xmin, ymin, xmax, ymax), as shares.
+        height: Of the image, pixels; 1 for boxes that are to stay shares.
+        width: The same.
+
+    Returns:
+        float64 [N, 4] (x, y, width, height) in pixels, as pycocotools has them.
+    """
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4) * (width, height, width, height)
+    pixels = np.empty_like(corners)
+    for axis, size in enumerate((width, height)):
+        decimals = sure_decimals(size)
+        low, high = np.round(corners[:, axis], decimals), np.round(corners[:, axis + 2], decimals)
+        pixels[:, axis] = low
+        pixels[:, axis + 2] = np.round(np.maximum(high - low, 0.0), decimals)
+    return pixels
+
+
+def iou(found: Array, truth: Array) -> Array:
+    """Intersection over union, float64 [found, truth], of boxes as `in_pixels` gives them."""
+    if not len(found) or not len(truth):
+        return np.zeros((len(found), len(truth)))
+    return np.asarray(mask.iou(found, truth, [0] * len(truth)))
+
+
+class _Evaluation(COCOeval):  # type: ignore[misc]
+    """pycocotools' evaluation on what is in memory, with difficult objects as above."""
+
+    def __init__(self, images: Sequence[Detections], num_classes: int):
+        super().__init__(iouType="bbox")
+        self._images = images
+        self.params.imgIds = list(range(len(images)))
+        self.params.catIds = list(range(1, num_classes + 1))
+
+    def _prepare(self) -> None:
+        self._gts = collections.defaultdict(list)
+        self._dts = collections.defaultdict(list)
+        self.evalImgs: list[Any] = []
+        self.eval: dict[str, Any] = {}
+        number = 0  # the first id is 1: pycocotools takes 0 for unmatched
+        for image_id, image in enumerate(self._images):
+            truth = in_pixels(image.boxes, image.height, image.width)
+            for box, label, difficult in zip(truth, image.labels, image.difficult, strict=True):
+                number += 1
+                # `iscrowd` lets any number of boxes match it; `computeIoU` below measures it as others.
+                ignored = int(difficult)
+                self._gts[image_id, int(label)].append(
+                    {
+                        "id": number,
+                        "bbox": box,
+                        "area": box[2] * box[3],
+                        "ignore": ignored,
+                        "iscrowd": ignored,
+                    }
+                )
+            found = in_pixels(image.found_boxes, image.height, image.width)
+            for box, label, score in zip(found, image.found_labels, image.scores, strict=True):
+                number += 1
+                self._dts[image_id, int(label)].append(
+                    {"id": number, "bbox": box, "area": box[2] * box[3], "score": float(score)}
+                )
+
+    def computeIoU(self, imgId: int, catId: int) -> Array:  # noqa: N802, N803 - pycocotools' names
+        truth, found = self._gts[imgId, catId], self._dts[imgId, catId]
+        if not truth or not found:
+            return np.zeros((0, 0))
+        # The rows are those that `evaluateImg` goes through, in its order.
+        order = np.argsort([-each["score"] for each in found], kind="mergesort")[: self.params.maxDets[-1]]
+        return iou(np.stack([found[i]["bbox"] for i in order]), np.stack([each["bbox"] for each in truth]))
+
+
+def _check(images: Sequence[Detections], num_classes: int) -> None:
+    for image in images:
+        for labels in (image.labels, image.found_labels):
+            if labels.size and not 1 <= labels.min() <= labels.max() <= num_classes:
+                raise DataRefusedError(
+                    f"{image.name}: a box has label {labels.min()} or {labels.max()}, and there are classes "
+                    f"1 to {num_classes}: is the model of other classes than the records?"
+                )
+        if not (np.isfinite(image.scores).all() and np.isfinite(image.found_boxes).all()):
+            raise MiranteError(
+                f"{image.name}: the model's boxes or scores are not all finite numbers: its weights are "
+                "not either; train again with a lower training.learning_rate"
+            )
+
+
+def _mean(values: Array) -> float:
+    """Over what there is; nan where there is nothing."""
+    there = values[~np.isnan(values)]
+    # pycocotools divides by a little more than it should, and a threshold of 1 could not be met.
+    return round(float(there.mean()), 12) if there.size else math.nan
+
+
+def map_50(images: Sequence[Detections], num_classes: int) -> float:
+    """`map_50` alone, to steer a training by: a fortieth of the work; nan without objects.
+
+    Args:
+        images: As for `evaluate`; their sizes do not matter.
+        num_classes: Labels are 1 to this.
+    """
+    evaluation = _Evaluation(images, num_classes)
+    params = evaluation.params
+    params.iouThrs, params.maxDets = np.array([0.5]), [MAX_BOXES[-1]]
+    params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"]
+    return _mean(np.where(precision < 0, np.nan, precision))
+
+
+def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
+    """Judges detections.
+
+    Args:
+        images: All of them, also those without objects or without boxes found.
+        num_classes: Labels are 1 to this.
+
+    Raises:
+        DataRefusedError: A label is out of range.
+        MiranteError: A box or score that was found is no finite number.
+    """
+    _check(images, num_classes)
+    evaluation = _Evaluation(images, num_classes)
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells how long it takes
+        evaluation.evaluate()
+        evaluation.accumulate()
+    # -1 stands for nothing to judge by. [IoU, recall, class, area, number of boxes], and without recall.
+    precision, recall, scores = (
+        np.where(values < 0, np.nan, values)
+        for values in (evaluation.eval[name] for name in ("precision", "recall", "scores"))
+    )
+    at_50, at_75 = (int(np.argmin(np.abs(IOUS - value))) for value in (0.5, 0.75))
+    whole = precision[..., 0, -1]
+    metrics = {"map": _mean(whole), "map_50": _mean(whole[at_50]), "map_75": _mean(whole[at_75])}
+    metrics |= {f"map_{area}": _mean(precision[..., i, -1]) for i, area in enumerate(AREAS) if i}
+    metrics |= {f"ar_{count}": _mean(recall[:, :, 0, i]) for i, count in enumerate(MAX_BOXES)}
+    per_class = [
+        {
+            "map": _mean(whole[:, :, k]),
+            "map_50": _mean(whole[at_50, :, k]),
+            "map_75": _mean(whole[at_75, :, k]),
+            "ar_100": _mean(recall[:, k, 0, -1]),
+        }
+        for k in range(num_classes)
+    ]
+    return CocoResult(metrics, per_class, whole, np.where(np.isnan(whole), np.nan, scores[..., 0, -1]))

@@ -1,0 +1,229 @@
+"""What kinds of errors a detector makes, and what each costs. Imports no TensorFlow.
+
+After TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020) and
+Hoiem et al. ("Diagnosing Error in Object Detectors", ECCV 2012). A box is right when it is matched at IoU
+0.5, as COCO matches: boxes by descending score, each to the object of its class that it overlaps most and
+that no box before it took. Boxes on difficult objects are not looked at. Every other box is one of these, the
+first that fits:
+
+    duplicate      IoU of at least 0.5 with an object of its class, which a box of a higher score took
+    wrong_class    IoU of at least 0.5 with an object of another class
+    badly_placed   IoU of 0.1 to 0.5 with an object of its class
+    wrong_class    IoU of 0.1 to 0.5 with an object of another class (TIDE calls it both)
+    background     less than that with every object
+
+    missed         an object that no box was matched to, nor any wrong_class or badly_placed box lies on
+
+What a kind costs is the gain in `map_50` were all of it repaired, and nothing else: duplicates and background
+taken away, wrong classes and places put right (or taken away where the object has its box already), missed
+objects not asked for. The costs do not add up to 1 - map_50. How many there are is counted from each class's
+best score on: the one where its F1 is highest (0.5 for a class of which no box is right), since a detector
+that is asked for everything gives boxes by the hundred, all but few with scores near 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.tasks.detection.coco_eval import MAX_BOXES, RECALLS, Detections, in_pixels, iou
+
+RIGHT = "right"
+DUPLICATE = "duplicate"
+WRONG_CLASS = "wrong_class"
+BADLY_PLACED = "badly_placed"
+BACKGROUND = "background"
+MISSED = "missed"
+KINDS = (MISSED, DUPLICATE, WRONG_CLASS, BADLY_PLACED, BACKGROUND)
+
+RIGHT_IOU = 0.5
+NEAR_IOU = 0.1
+# Where a class has no box that is right, and so no best one.
+USUAL_SCORE = 0.5
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A box that was found, judged.
+
+    Attributes:
+        image: Index of its image.
+        index: Its place in the image's `found_boxes`.
+        label: What the model says it is.
+        score: How sure the model is.
+        kind: RIGHT or one of KINDS.
+        object: Index in the image's `boxes` of the object that it is on; None for background.
+    """
+
+    image: int
+    index: int
+    label: int
+    score: float
+    kind: str
+    object: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """Errors of a split.
+
+    Attributes:
+        found: All boxes but those on difficult objects, scores descending.
+        missed: (image, object) of the objects that are MISSED when all boxes count.
+        best_scores: By label - 1: where F1 is highest, or USUAL_SCORE.
+        counts: By kind, of boxes from their class's best score on.
+        counts_by_class: The same by label - 1; an error counts for the class that the model names, a missed
+            object for its own.
+        costs: By kind: gain in map_50.
+    """
+
+    found: list[Found]
+    missed: list[tuple[int, int]]
+    best_scores: list[float]
+    counts: dict[str, int]
+    counts_by_class: list[dict[str, int]]
+    costs: dict[str, float]
+
+
+def judge(image: Detections, number: int = 0) -> list[Found]:
+    """Every box of an image but those on difficult objects, scores descending; `number` is the image's."""
+    overlaps = iou(
+        in_pixels(image.found_boxes, image.height, image.width),
+        in_pixels(image.boxes, image.height, image.width),
+    )
+    same_class = image.found_labels[:, None] == image.labels[None, :]
+    of_class = np.where(same_class & ~image.difficult, overlaps, -1.0)
+    of_others = np.where(~same_class & ~image.difficult, overlaps, -1.0)
+    on_difficult = ((overlaps >= RIGHT_IOU) & same_class & image.difficult).any(axis=1)
+    taken = np.zeros(len(image.boxes), bool)
+    counted: dict[int, int] = {}
+    judged = []
+    for i in np.argsort(-image.scores, kind="mergesort").tolist():
+        label = int(image.found_labels[i])
+        counted[label] = counted.get(label, 0) + 1
+        if counted[label] > MAX_BOXES[-1]:
+            continue  # COCO's metrics cut them off too
+        kind, on = _kind(np.where(taken, -1.0, of_class[i]), of_class[i], of_others[i])
+        if kind == RIGHT:
+            taken[on] = True
+        elif on_difficult[i]:
+            continue
+        judged.append(Found(number, i, label, float(image.scores[i]), kind, on))
+    return judged
+
+
+def _kind(free: Array, of_class: Array, of_others: Array) -> tuple[str, int | None]:
+    """The kind of a box by its IoU with the objects, -1 where an object is not meant, and which it is on."""
+    for kind, least, overlaps in (
+        (RIGHT, RIGHT_IOU, free),
+        (DUPLICATE, RIGHT_IOU, of_class),
+        (WRONG_CLASS, RIGHT_IOU, of_others),
+        (BADLY_PLACED, NEAR_IOU, of_class),
+        (WRONG_CLASS, NEAR_IOU, of_others),
+    ):
+        # Of equal overlaps the last object, as pycocotools takes it.
+        best = len(overlaps) - 1 - int(overlaps[::-1].argmax()) if len(overlaps) else -1
+        if best >= 0 and overlaps[best] >= least:
+            return kind, best
+    return BACKGROUND, None
+
+
+def _missed(images: Sequence[Detections], found: Sequence[Found]) -> list[tuple[int, int]]:
+    accounted = {
+        (each.image, each.object) for each in found if each.kind in (RIGHT, WRONG_CLASS, BADLY_PLACED)
+    }
+    return [
+        (i, j)
+        for i, image in enumerate(images)
+        for j in np.flatnonzero(~image.difficult).tolist()
+        if (i, j) not in accounted
+    ]
+
+
+def average_precision(right: Array, objects: int) -> float:
+    """COCO's: mean, over 101 recalls, of the best precision at that recall or a higher one.
+
+    Args:
+        right: bool [N], scores descending.
+        objects: How many there are to be found; nan without any.
+    """
+    if objects <= 0:
+        return math.nan
+    if not len(right):
+        return 0.0
+    hits = np.cumsum(right)
+    precision = hits / np.arange(1, len(right) + 1)
+    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
+    first = np.searchsorted(hits / objects, RECALLS, side="left")
+    return float(np.append(best_from_here, 0.0)[first].mean())
+
+
+def _repaired(found: Sequence[Found], images: Sequence[Detections], kind: str) -> list[tuple[int, bool]]:
+    """(label, right) of every box, scores descending, once all errors of a kind are repaired."""
+    boxes = []
+    taken = {(each.image, each.object) for each in found if each.kind == RIGHT}
+    for each in found:
+        if each.kind != kind:
+            boxes.append((each.label, each.kind == RIGHT))
+        elif kind in (WRONG_CLASS, BADLY_PLACED) and (each.image, each.object) not in taken:
+            taken.add((each.image, each.object))
+            boxes.append((int(images[each.image].labels[each.object]), True))
+    return boxes
+
+
+def _map_50(boxes: Sequence[tuple[int, bool]], objects: Sequence[int]) -> float:
+    by_class: list[list[bool]] = [[] for _ in objects]
+    for label, right in boxes:
+        by_class[label - 1].append(right)
+    each = [average_precision(np.array(right, bool), n) for right, n in zip(by_class, objects, strict=True)]
+    there = [value for value in each if not math.isnan(value)]
+    return float(np.mean(there)) if there else math.nan
+
+
+def _best_score(found: Sequence[Found], objects: int) -> float:
+    hits = np.cumsum([each.kind == RIGHT for each in found])
+    if not len(hits) or not hits[-1]:
+        return USUAL_SCORE
+    # F1 is 2 hits / (boxes + objects).
+    return found[int(np.argmax(hits / (np.arange(1, len(hits) + 1) + objects)))].score
+
+
+def analyse(images: Sequence[Detections], num_classes: int) -> Analysis:
+    """The errors in detections; see the module's docstring."""
+    found = [each for i, image in enumerate(images) for each in judge(image, i)]
+    found.sort(key=lambda each: -each.score)
+    objects = [
+        sum(int(np.sum((image.labels == label) & ~image.difficult)) for image in images)
+        for label in range(1, num_classes + 1)
+    ]
+    by_class = [[each for each in found if each.label == k + 1] for k in range(num_classes)]
+    best_scores = [_best_score(boxes, n) for boxes, n in zip(by_class, objects, strict=True)]
+    shown = [each for each in found if is_shown(each, best_scores)]
+    counts_by_class = [dict.fromkeys((*KINDS, RIGHT), 0) for _ in objects]
+    for each in shown:
+        counts_by_class[each.label - 1][each.kind] += 1
+    for i, j in _missed(images, shown):
+        counts_by_class[int(images[i].labels[j]) - 1][MISSED] += 1
+    missed = _missed(images, found)
+    as_is = _map_50([(each.label, each.kind == RIGHT) for each in found], objects)
+    costs = {}
+    for kind in KINDS:
+        asked = list(objects)
+        if kind == MISSED:
+            for i, j in missed:
+                asked[int(images[i].labels[j]) - 1] -= 1
+        costs[kind] = _map_50(_repaired(found, images, kind), asked) - as_is
+    counts = {kind: sum(of_class[kind] for of_class in counts_by_class) for kind in (*KINDS, RIGHT)}
+    return Analysis(found, missed, best_scores, counts, counts_by_class, costs)
+
+
+def is_shown(found: Found, best_scores: Sequence[float]) -> bool:
+    """Whether a box counts: its score is at least its class's best."""
+    return found.score >= best_scores[found.label - 1]

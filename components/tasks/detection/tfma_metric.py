@@ -1,0 +1,174 @@
+"""COCO's metrics as one metric of TFMA: boxes are gathered in its one pass, pycocotools judges them.
+
+TFMA's own detection metrics take up every image anew for each class, IoU and size: minutes for what takes
+seconds here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+
+from components.base.errors import DataRefusedError, UsageError
+from components.evaluator.gate import BEATS_TRIVIAL, empty_verdict
+from components.tasks.classification.tfma_metric import check_example_count
+from components.tasks.detection import stored
+from components.tasks.detection.coco_eval import Detections, evaluate
+from schemas import features
+
+# Beside the numbers: what they were made of, a value of bytes, of the candidate alone.
+DETECTIONS = "detections"
+IMAGES = "example_count"
+_OUTPUTS = ("boxes", "scores", "class_labels", "counts")
+
+
+def ground_truth(record: bytes) -> dict[str, Any]:
+    """What a record says of its image: the fields of `Detections` that are not found by a model.
+
+    It is read from the record itself: TFMA gives a feature of variable length in three forms, by what else
+    is in the batch, and leaves one out that is empty in all of it.
+
+    Raises:
+        DataRefusedError: The record has no size, or not four corners and a label for every object.
+    """
+    feature = tf.train.Example.FromString(record).features.feature
+    name = b"".join(feature[features.FILENAME].bytes_list.value[:1]).decode("utf-8", "replace")
+    name = name or b"".join(feature[features.SHA256].bytes_list.value[:1]).decode("utf-8", "replace")
+    height, width = (sum(feature[key].int64_list.value[:1]) for key in (features.HEIGHT, features.WIDTH))
+    corners = [np.array(feature[key].float_list.value, np.float32) for key in features.BOX_SIDES]
+    labels = np.array(feature[features.BOX_LABEL].int64_list.value, np.int64)
+    difficult = np.array(feature[features.BOX_DIFFICULT].int64_list.value, np.int64)
+    lengths = [*map(len, corners), len(labels)]
+    if height < 1 or width < 1 or len(set(lengths)) > 1 or len(difficult) not in (0, len(labels)):
+        wanted = ", ".join((*features.BOX_SIDES, features.BOX_LABEL))
+        raise DataRefusedError(
+            f"record of {name or 'an image without a name'}: expected {features.HEIGHT} and {features.WIDTH} "
+            f"above 0, and as many values of each of {wanted} as there are objects "
+            f"({features.BOX_DIFFICULT} may be absent); got {height} and {width}, and "
+            f"{', '.join(map(str, lengths))} values ({len(difficult)}); make the records anew: mirante ingest"
+        )
+    return {
+        "name": name,
+        "height": height,
+        "width": width,
+        "boxes": np.stack(corners, axis=1),
+        "labels": labels,
+        "difficult": difficult.astype(bool) if len(difficult) else np.zeros(len(labels), bool),
+    }
+
+
+def found(outputs: dict[str, Any]) -> dict[str, Any]:
+    """The other fields of `Detections`: one image's outputs of `serving_tf_examples`, without padding.
+
+    Raises:
+        UsageError: The model does not answer as a detector.
+    """
+    missing = [key for key in _OUTPUTS if not isinstance(outputs, dict) or key not in outputs]
+    if missing:
+        raise UsageError(
+            f"the model's signature serving_tf_examples gives no {', '.join(missing)}: expected "
+            f"{', '.join(_OUTPUTS)}; is it one of a recipe with task: detection?"
+        )
+    count = int(np.ravel(outputs["counts"])[0])
+    boxes = np.reshape(outputs["boxes"], (-1, 4))[:count].astype(np.float32)
+    labels = np.ravel(outputs["class_labels"])[:count].astype(np.int64)
+    scores = np.ravel(outputs["scores"])[:count].astype(np.float32)
+    there = labels > 0
+    return {"found_boxes": boxes[there], "found_labels": labels[there], "scores": scores[there]}
+
+
+class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
+    """One `Detections` of an example's extracts; small, since the combiner keeps them all."""
+
+    def __init__(self, metric_name: str, model_name: str):
+        # The name is what TFMA tells the computations of two models by.
+        super().__init__(name=f"{metric_name}_of_{model_name}")
+        self._model_name = model_name
+
+    def process(self, extracts: Any) -> Iterator[Detections]:
+        record = np.ravel(extracts[tfma.INPUT_KEY])[0]
+        outputs = extracts[tfma.PREDICTIONS_KEY]
+        # With one model there is no name, and its outputs stand where else those of all models do.
+        outputs = outputs.get(self._model_name, outputs) if isinstance(outputs, dict) else outputs
+        yield Detections(**ground_truth(record), **found(outputs))
+
+
+class _Gather(beam.CombineFn):  # type: ignore[misc]
+    """Gathers all `Detections` and has them judged."""
+
+    def __init__(self, model_name: str, class_names: Sequence[str], expected: int | None, keep: bool):
+        self._model_name = model_name
+        self._expected = expected
+        self._class_names = list(class_names)
+        self._keep = keep
+
+    def create_accumulator(self) -> list[Detections]:
+        return []
+
+    def add_input(self, accumulator: list[Detections], element: Detections) -> list[Detections]:
+        accumulator.append(element)
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[list[Detections]]) -> list[Detections]:
+        return [each for accumulator in accumulators for each in accumulator]
+
+    def _key(self, name: str, class_id: int | None = None) -> tfma.metrics.MetricKey:
+        sub_key = None if class_id is None else tfma.metrics.SubKey(class_id=class_id)
+        # A bound that stands in the spec by a metric's name is for None, which is not the default.
+        return tfma.metrics.MetricKey(
+            name=name, model_name=self._model_name, sub_key=sub_key, example_weighted=None
+        )
+
+    def extract_output(self, accumulator: list[Detections]) -> dict[tfma.metrics.MetricKey, float | bytes]:
+        # Beam promises no order, and boxes of equal scores are judged in the order of their images.
+        images = sorted(accumulator, key=lambda each: each.name)
+        check_example_count(len(images), self._expected)
+        result = evaluate(images, len(self._class_names))
+        values: dict[Any, float | bytes] = {self._key(name): value for name, value in result.metrics.items()}
+        for class_id, of_class in enumerate(result.per_class):
+            values |= {self._key(name, class_id): value for name, value in of_class.items()}
+        values[self._key(IMAGES)] = float(len(images))
+        objects = sum(int((~image.difficult).sum()) for image in images)
+        values[self._key(BEATS_TRIVIAL)] = empty_verdict(objects, result.metrics["map_50"] > 0)
+        if self._keep:
+            values[self._key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
+        return values
+
+
+def _computations(
+    name: str, class_names: Sequence[str], expected_examples: int | None, eval_config: Any, model_name: str
+) -> list[tfma.metrics.MetricComputation]:
+    baselines = [spec.name for spec in eval_config.model_specs if spec.is_baseline]
+    return [
+        tfma.metrics.MetricComputation(
+            keys=[],  # there are many, and the preprocessor's name tells the computations apart
+            preprocessors=[_ToDetections(name, model_name)],
+            combiner=_Gather(model_name, class_names, expected_examples, keep=model_name not in baselines),
+        )
+    ]
+
+
+class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
+    """`components.tasks.detection.coco_eval.evaluate` of what `serving_tf_examples` answers.
+
+    Gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is the
+    label - 1, the number of images as `example_count`, `beats_trivial` of components.evaluator.gate, and of
+    the candidate `detections`: what was judged, as `components.tasks.detection.stored` reads it.
+
+    Args:
+        class_names: All classes, in the order of their labels.
+        expected_examples: How many images the split has; None where that is not known.
+    """
+
+    def __init__(self, class_names: Sequence[str], expected_examples: int | None = None, name: str = "coco"):
+        super().__init__(
+            tfma.metrics.merge_per_key_computations(_computations),
+            name=name,
+            class_names=list(class_names),
+            expected_examples=expected_examples,
+        )

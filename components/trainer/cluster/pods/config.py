@@ -1,0 +1,41 @@
+"""How many pods train together, and how a Trainer gets to know. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from pydantic import Field
+
+from components.base.settings import Positive, Settings
+
+# Not by the pipeline's definition: who does the work must not decide what is cached.
+REQUEST = "MIRANTE_WORKER_PODS"
+
+
+class WorkerPodsConfig(Settings):
+    """Pods that train together, on Kubernetes."""
+
+    replicas: Annotated[int, Field(ge=2, strict=True)] = Field(
+        description="pods that train, the Trainer's own among them"
+    )
+    port: Annotated[int, Field(ge=1024, le=65535, strict=True)] = Field(
+        2222, description="on which they talk to each other"
+    )
+    startup_timeout_secs: Positive = Field(
+        900, description="for all of them to be there, image pull included"
+    )
+
+
+def request_workers(config: WorkerPodsConfig) -> None:
+    """Has a Trainer that runs in this process, or in one that it starts, train with worker pods.
+
+    They are started when it begins to train: not at all where its result comes from the cache.
+    """
+    os.environ[REQUEST] = config.model_dump_json()
+
+
+def requested_workers() -> WorkerPodsConfig | None:
+    """What was requested; None where nothing was."""
+    text = os.environ.get(REQUEST)
+    return WorkerPodsConfig.model_validate_json(text) if text else None

@@ -1,0 +1,136 @@
+"""Hyperparameters: fields of the recipe's parts `model` and `training` by name, and values put into them.
+
+A name is the way to the field, `training.augmentation.flip`. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, get_origin
+
+from pydantic import BaseModel
+
+from components.models.config import ModelConfig
+from components.trainer.config import TrainingConfig
+from components.tuner.config import SearchField
+
+PARTS: dict[str, type[BaseModel]] = {"model": ModelConfig, "training": TrainingConfig}
+
+# Fields, and parts of them, that a search is no use for, and why.
+NOT_SEARCHED = {
+    "model.weights": "each file needs its own model.name and normalization",
+    "training.epochs": "tuner.epochs says how long a trial trains",
+    "training.strategy": "it says where is trained, not what is learned",
+    "training.num_gpus": "it says where is trained, not what is learned",
+    "training.tpu": "it says where is trained, not what is learned",
+    "training.jit_compile": "it says how is computed, not what is learned",
+    "training.debug": "it says how is computed, not what is learned",
+    "training.cache": "the images are decoded once for all trials",
+    "training.checkpoints": "they make no difference to what is learned",
+    "training.tracking": "it makes no difference to what is learned",
+    "training.warm_start": "all trials start from the same weights",
+    "training.guard": "it makes no difference to what is learned",
+    "training.seed": "a lucky draw on the eval split is none on another",
+}
+
+
+def field_names() -> list[str]:
+    """The names of all fields, in the order of the configuration."""
+    return [name for part, settings in PARTS.items() for name in _names_in(settings, part)]
+
+
+def _names_in(settings: type[BaseModel], prefix: str) -> Iterator[str]:
+    for key, field in settings.model_fields.items():
+        name = f"{prefix}.{key}"
+        kind = field.annotation
+        # On Python 3.10 `dict[str, float]` passes for a type, and then is none.
+        if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
+            yield from _names_in(kind, name)
+        else:
+            yield name
+
+
+def check_name(name: str) -> None:
+    """Refuses what is no field.
+
+    Raises:
+        ValueError: It names the nearest field.
+    """
+    known = field_names()
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    raise ValueError(
+        f"there is no field {name!r}"
+        + (f": did you mean {near[0]!r}?" if near else "")
+        + f" Known here: {', '.join(known)}"
+    )
+
+
+def check_searched(name: str) -> None:
+    """Refuses what is no field that a search may set.
+
+    Raises:
+        ValueError: It says why.
+    """
+    check_name(name)
+    for fixed, reason in NOT_SEARCHED.items():
+        if name == fixed or name.startswith(f"{fixed}."):
+            raise ValueError(f"{name} is not searched for: {reason}; take it out of tuner.fields")
+
+
+def put(parts: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `parts`, dicts as a recipe has them, with each value in its field's place."""
+    changed = copy.deepcopy(dict(parts))
+    for name, value in values.items():
+        *ways, last = name.split(".")
+        target = changed
+        for key in ways:
+            if not isinstance(target.get(key), dict):
+                target[key] = {}
+            target = target[key]
+        target[last] = value
+    return changed
+
+
+def limits_of(name: str, field: SearchField, parts: Mapping[str, Any]) -> list[Any]:
+    """The ends of the range, or all values, in the type that the field has.
+
+    YAML takes 1e-3 for a word, and 1 may be meant as 1.0: what the settings make of it decides.
+    """
+    return [_as_the_field_has_it(name, value, parts) for value in field.limits]
+
+
+def _as_the_field_has_it(name: str, value: Any, parts: Mapping[str, Any]) -> Any:
+    part, *ways = name.split(".")
+    current: Any = PARTS[part].model_validate(put(parts, {name: value})[part])
+    for key in ways:
+        current = getattr(current, key)
+    return current
+
+
+def settings(parts: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig]:
+    """The parts `model` and `training` with `values` in their places.
+
+    Raises:
+        ValidationError: A value, or two of them together, cannot be.
+    """
+    changed = put({part: parts[part] for part in PARTS}, values)
+    return ModelConfig.model_validate(changed["model"]), TrainingConfig.model_validate(changed["training"])
+
+
+def chosen(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields' values in KerasTuner's HyperParameters config, its own entries (`tuner/...`) left out."""
+    return {
+        name: value for name, value in hyperparameters["values"].items() if name.partition(".")[0] in PARTS
+    }
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """`training.optimizer=adam, model.dropout=0.25`, numbers to four digits."""
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in values.items()
+    )

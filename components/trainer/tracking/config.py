@@ -1,0 +1,78 @@
+"""Settings of tracking: the part `training.tracking` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.base.redact import find_secret, redact
+from components.base.settings import NotNegative, Positive, Settings
+
+
+class WandbConfig(Settings):
+    """Weights & Biases; the key comes from WANDB_API_KEY or `wandb login`."""
+
+    project: Annotated[str, Field(min_length=1, max_length=128)] = "mirante"
+    entity: str | None = Field(None, description="team or user; W&B's default when unset")
+    mode: Literal["online", "offline"] = Field(
+        "online", description="offline writes to the disk alone, for `wandb sync`"
+    )
+    tags: tuple[str, ...] = ()
+
+
+class MlflowConfig(Settings):
+    """MLflow; what the server wants to know of a user comes from MLFLOW_TRACKING_USERNAME and the like."""
+
+    tracking_uri: str | None = Field(
+        None, description="a server or a database; when unset MLFLOW_TRACKING_URI, else <root>/mlflow.db"
+    )
+    experiment: Annotated[str, Field(min_length=1)] = "mirante"
+
+    @model_validator(mode="after")
+    def _names_a_store_and_no_secret(self) -> MlflowConfig:
+        uri = self.tracking_uri
+        if uri is None:
+            return self
+        # The message is shown and logged, so that the URI is not in it.
+        if secret := find_secret(uri):
+            raise ValueError(
+                f"tracking_uri: {secret} stands in it, and recipes are kept with every run: leave "
+                "tracking_uri out and set the environment variable MLFLOW_TRACKING_URI, or for a server "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        if "://" not in uri and uri != "databricks":
+            raise ValueError(
+                "tracking_uri: expected a server or a database, such as https://mlflow.example.org or "
+                f"sqlite:///mlflow.db, got {redact(uri)!r}"
+            )
+        return self
+
+
+class TrackingConfig(Settings):
+    """Who is told of the course of a training; docs/tracking.md."""
+
+    tensorboard: bool = Field(True, description="event files beside the model")
+    wandb: WandbConfig | None = None
+    mlflow: MlflowConfig | None = None
+    graph: bool = Field(True, description="whether TensorBoard gets the graph of the training step")
+    profile_steps: tuple[Positive, Positive] | None = Field(
+        None, description="first and last step of each stage that TensorFlow's profiler records"
+    )
+    mistakes: NotNegative = Field(
+        16, description="eval images that a stage got wrong with the highest score, shown after it"
+    )
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TrackingConfig:
+        if self.profile_steps is None:
+            return self
+        first, last = self.profile_steps
+        if last < first:
+            raise ValueError(
+                f"profile_steps: the last step comes before the first, got {[first, last]}; give e.g. "
+                "[20, 30]"
+            )
+        if not self.tensorboard:
+            raise ValueError("profile_steps: profiles are looked at in TensorBoard: set tensorboard: true")
+        return self

@@ -1,0 +1,41 @@
+"""Settings of a warm start: the part `training.warm_start` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from components.base.settings import Settings
+
+LATEST_BLESSED = "latest_blessed"
+
+
+class WarmStartConfig(Settings):
+    """Whose weights a training starts from; `from` in recipes, `source` in code, where `from` is no name."""
+
+    source: Annotated[str, Field(min_length=1)] = Field(
+        alias="from",
+        description="latest_blessed, or a pushed model, a .keras or .h5 file, a TensorFlow checkpoint",
+    )
+    fine_tune_checkpoint_type: Literal["classification", "detection", "full"] = Field(
+        "full",
+        description="full takes everything; classification and detection the backbone alone, of a classifier "
+        "or a detector: the head starts anew, and is trained first",
+    )
+
+    @property
+    def is_latest_blessed(self) -> bool:
+        """Whether the source is the model that this pipeline serves."""
+        return self.source == LATEST_BLESSED
+
+    @property
+    def backbone_only(self) -> bool:
+        """Whether the head starts anew."""
+        return self.fine_tune_checkpoint_type != "full"
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What a run records of its recipe is a recipe again.
+        values = dict(handler(self))
+        return {"from": values.pop("source", self.source), **values}

@@ -1,0 +1,247 @@
+"""Warm start: a training begins with weights that were trained before (docs/warm-start.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from components.base.errors import MiranteError
+from components.models import BACKBONE, is_detector, is_of_classes, refresh_constants
+from components.trainer.checkpoints import Checkpoints, by_path
+from components.trainer.config import TrainingConfig
+from components.trainer.strategy import Place
+from components.trainer.warm_start.config import WarmStartConfig
+from components.trainer.warm_start.source import Source, digest, open_source
+
+logger = logging.getLogger("mirante.trainer")
+
+REPORT = "warm_start.txt"
+# Lines of the table that stand in an error or in the log; the report has all of them.
+_FEW = 5
+# A variable that Keras 2 called otherwise.
+_FORMER_NAMES = {"kernel": "depthwise_kernel"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What a network takes of a source.
+
+    Attributes:
+        loaded: The source's name for each path of the network.
+        misfits: Paths that both have, in another shape, and why.
+        missing: Paths that the source does not have.
+        unused: The source's names that the network has no use for, and why.
+    """
+
+    loaded: dict[str, str]
+    misfits: dict[str, str]
+    missing: list[str]
+    unused: dict[str, str]
+
+    @property
+    def counts(self) -> str:
+        """The table in one line."""
+        return (
+            f"{len(self.loaded)} variables loaded, {len(self.misfits)} of another shape, {len(self.missing)} "
+            f"missing in the checkpoint, {len(self.unused)} not used"
+        )
+
+    def lines(self) -> list[str]:
+        """The whole table, what did not go well first."""
+        return [
+            *(f"other shape  {path}: {why}" for path, why in self.misfits.items()),
+            *(f"missing      {path}" for path in self.missing),
+            *(f"loaded       {path}{f' from {n}' if n != path else ''}" for path, n in self.loaded.items()),
+            *(f"not used     {name}: {why}" for name, why in self.unused.items()),
+        ]
+
+
+def source_path(config: TrainingConfig, base_model: str | None) -> str | None:
+    """Where the weights are to be had; None where the training starts without."""
+    if config.warm_start is None:
+        return None
+    return base_model if config.warm_start.is_latest_blessed else config.warm_start.source
+
+
+def source_digest(config: TrainingConfig, base_model: str | None) -> str | None:
+    """What tells the weights that a training starts from, from others; None where it starts without."""
+    path = source_path(config, base_model)
+    return None if path is None else digest(path)
+
+
+def begin(
+    model: keras.Model,
+    config: TrainingConfig,
+    base_model: str | None,
+    place: Place,
+    checkpoints: Checkpoints,
+    report_folder: str,
+    class_names: Sequence[str],
+) -> bool:
+    """Gives `model` the weights that its training starts from, unless that has begun already.
+
+    Args:
+        model: From `components.models.build_model`, under `place.strategy`.
+        config: The recipe's `training` part.
+        base_model: The SavedModel that was blessed last, if there is one.
+        place: Where the training runs.
+        checkpoints: A training that has one goes on from there.
+        report_folder: Gets `warm_start.txt`, the whole table.
+        class_names: The classes of the training, in the order of the logits.
+
+    Returns:
+        Whether the backbone counts as pretrained by this, so that the head is trained first.
+
+    Raises:
+        UsageError: The source cannot be read.
+        MiranteError: It is another network's.
+    """
+    path = source_path(config, base_model)
+    if config.warm_start is None:
+        return False
+    if path is None:
+        logger.info("warm start: no model is blessed yet, the training starts as model.weights says")
+        return False
+    # Kept with the checkpoints too: who goes on from one has a new folder for results.
+    kept = os.path.join(checkpoints.folder, REPORT)
+    if checkpoints.state() is None:
+        source = open_source(path, model)
+        with place.strategy.scope():
+            comparison = warm_start(model, source, config.warm_start, class_names)
+        if not config.warm_start.backbone_only and source.class_names not in (None, tuple(class_names)):
+            logger.warning(
+                "warm start takes over a head that was trained for other classes, or in another order: %s; "
+                "fine_tune_checkpoint_type classification leaves it out",
+                _some(source.class_names or ()),
+            )
+        if place.is_chief:
+            header = [
+                f"source       {source.path}",
+                f"taken as     {config.warm_start.fine_tune_checkpoint_type}",
+                f"result       {comparison.counts}",
+            ]
+            tf.io.gfile.makedirs(checkpoints.folder)
+            with tf.io.gfile.GFile(kept, "w") as file:
+                file.write("".join(f"{line}\n" for line in (*header, "", *comparison.lines())))
+    else:
+        logger.info("warm start: not again, the training goes on from its own checkpoint")
+    if place.is_chief and tf.io.gfile.exists(kept):
+        tf.io.gfile.makedirs(report_folder)
+        tf.io.gfile.copy(kept, os.path.join(report_folder, REPORT), overwrite=True)
+    return config.warm_start.backbone_only
+
+
+def warm_start(
+    model: keras.Model, source: Source, config: WarmStartConfig, class_names: Sequence[str] = ()
+) -> Comparison:
+    """Gives `model`, which is for these classes, what it takes of `source`; says so in the log.
+
+    Raises:
+        MiranteError: With `full`, anything does not fit or is missing; else, less than half of the variables
+            that are wanted can be had. Nothing is changed then.
+    """
+    variables = by_path(model.variables)
+    comparison = compare(model, source, config, class_names)
+    _refuse(model, source, config, comparison)
+    for path, name in comparison.loaded.items():
+        variable = variables[path]
+        variable.assign(tf.cast(source.read(name), variable.dtype))
+    refresh_constants(model)
+    logger.info(
+        "warm start (%s) from %s: %s", config.fine_tune_checkpoint_type, source.path, comparison.counts
+    )
+    if left := comparison.lines()[: len(comparison.misfits) + len(comparison.missing)]:
+        logger.warning("warm start leaves as they are: %s", _some(left))
+    return comparison
+
+
+def takes_backbone_alone(model: keras.Model, config: WarmStartConfig) -> bool:
+    """Whether `model` takes no more than its backbone; a detector takes all of another one."""
+    kind = config.fine_tune_checkpoint_type
+    return kind == "classification" or (kind == "detection" and not is_detector(model))
+
+
+def compare(
+    model: keras.Model, source: Source, config: WarmStartConfig, class_names: Sequence[str] = ()
+) -> Comparison:
+    """What `model`, which is for these classes, would take of `source`, by names and shapes."""
+    # Not the state of random generators: what is drawn is the seed's affair.
+    weights = {id(weight.value) for weight in model.weights}
+    everything = {path: v for path, v in by_path(model.variables).items() if id(v) in weights}
+    wanted = everything
+    if takes_backbone_alone(model, config):
+        if BACKBONE not in [layer.name for layer in model.layers]:
+            raise MiranteError(
+                f"training.warm_start: fine_tune_checkpoint_type {config.fine_tune_checkpoint_type} takes "
+                f"the backbone, and {model.name} is one network without parts: let its function return "
+                "(backbone, head), or take full"
+            )
+        backbone = {id(weight.value) for weight in model.get_layer(BACKBONE).weights}
+        wanted = {path: v for path, v in everything.items() if id(v) in backbone}
+    elif config.backbone_only and source.class_names not in (None, tuple(class_names)):
+        wanted = {path: v for path, v in everything.items() if not is_of_classes(path)}
+    loaded: dict[str, str] = {}
+    misfits: dict[str, str] = {}
+    missing: list[str] = []
+    used: set[str] = set()
+    for path, variable in wanted.items():
+        name = _name_in(source, path)
+        if name is None:
+            missing.append(path)
+            continue
+        used.add(name)
+        if source.shapes[name] == tuple(variable.shape):
+            loaded[path] = name
+        else:
+            misfits[path] = f"the checkpoint has {source.shapes[name]}, the network {tuple(variable.shape)}"
+    unused = {name: _why_not(name, everything, model, config) for name in source.shapes if name not in used}
+    return Comparison(loaded, misfits, missing, unused)
+
+
+def _why_not(
+    name: str, everything: Mapping[str, tf.Variable], model: keras.Model, config: WarmStartConfig
+) -> str:
+    if name not in everything:
+        return "the network has no such variable"
+    return "outside of the backbone" if takes_backbone_alone(model, config) else "of other classes"
+
+
+def _name_in(source: Source, path: str) -> str | None:
+    layer, _, name = path.rpartition("/")
+    former = f"{layer}/{_FORMER_NAMES.get(name, name)}"
+    return next((known for known in (path, former) if known in source.shapes), None)
+
+
+def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: Comparison) -> None:
+    """Raises where a training from `source` would not be what was asked for."""
+    where = f"training.warm_start: {source.path} does not fit {model.name}"
+    table = f"{found.counts}.\n" + "\n".join(f"  {line}" for line in found.lines()[:20])
+    # What has no counterpart first, on both sides.
+    wanted = [*found.missing, *found.misfits, *found.loaded]
+    there = [*found.unused, *found.loaded.values()]
+    if 2 * len(found.loaded) < len(wanted) or not found.loaded:
+        part = BACKBONE if takes_backbone_alone(model, config) else "network"
+        raise MiranteError(
+            f"{where}: less than half of the {part} can be taken from it, so it is another network's, or of "
+            f"another width. The {part} has {_some(wanted)}; the checkpoint has {_some(there)}. Give a "
+            "checkpoint of this network; for a model that was pushed before names were written into it, the "
+            f"Trainer's model.keras. {table}"
+        )
+    if not config.backbone_only and len(found.loaded) < len(wanted):
+        instead = "classification, which leaves out the head"
+        if is_detector(model):
+            instead = "detection, which leaves out what is of classes"
+        raise MiranteError(
+            f"{where}: fine_tune_checkpoint_type full takes everything, and not everything fits; for other "
+            f"classes take {instead}. {table}"
+        )
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _FEW} more" if len(items) > _FEW else ""
+    return ", ".join(items[:_FEW]) + more if items else "nothing"

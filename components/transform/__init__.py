@@ -1,0 +1,20 @@
+"""Transform: encoded images to normalised pixels, in one graph for training, evaluation and serving.
+
+config.py           the recipe's part `transform`
+pixels.py           decoding, resizing and normalising, and the entry point itself
+canonical_graph.py  what ingest does to an image's bytes, as a graph for serving
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """TFX's entry point: see `components.transform.pixels.preprocessing_fn`."""
+    from components.transform import pixels
+
+    return pixels.preprocessing_fn(inputs, custom_config)

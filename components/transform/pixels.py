@@ -1,0 +1,191 @@
+"""Transform: encoded images to normalised pixels, in one graph for training, evaluation and serving.
+
+The image contract of this module: an encoded image is a scalar string holding a JPEG or PNG with 8 bits a
+channel; pixels are float32 [height_px, width_px, channels], RGB (BGR in `imagenet_caffe` alone), in the value
+range that the normalization names:
+
+    none             [0, 255]             as they are (EfficientNet, which scales them itself)
+    zero_one         [0, 1]
+    minus_one_one    [-1, 1]              MobileNetV2 (`keras.applications.mobilenet_v2.preprocess_input`)
+    imagenet         about [-2.2, 2.7]    (x / 255 - mean) / std, ImageNet's RGB mean and deviation
+    imagenet_caffe   [-124, 152]          BGR minus ImageNet's mean, no scaling (VGG16's published weights)
+    standardize      mean 0, deviation 1  per channel over the train split, by a full pass of the analyzers
+
+For detection, boxes and their labels go along, as many for each image (components/tasks/detection/__init__.py
+says what they are). Where images are padded (`resize: pad`), boxes become shares of what one is padded to,
+and `frame` says where in it the image is: the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.tasks.detection.geometry import out_of
+from components.transform.config import TransformConfig
+from schemas import features
+
+IMAGE = "image"
+LABEL = "label"
+BOXES = "boxes"
+LABELS = "labels"
+FRAME = "frame"
+
+# Deviations of the 0..1 pixels of ImageNet's training set, as torchvision and Keras ("torch" mode) use them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# BGR means of the 0..255 pixels, from the Caffe release of VGG.
+IMAGENET_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes one JPEG or PNG: a scalar string to uint8 [height, width, channels].
+
+    JPEG is decoded by the accurate integer DCT, with which TensorFlow and Pillow agree exactly.
+    """
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+    return tf.cond(
+        is_jpeg,
+        lambda: tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(encoded, channels=channels),
+    )
+
+
+def size_of(encoded: tf.Tensor) -> tf.Tensor:
+    """Height and width, int32 [2], that a JPEG or PNG, a scalar string, says in its header."""
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+    size = tf.cond(
+        is_jpeg,
+        lambda: tf.image.extract_jpeg_shape(encoded)[:2],
+        # Of a PNG's first chunk: https://www.w3.org/TR/png-3/#11IHDR
+        lambda: tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)[::-1],
+    )
+    return tf.ensure_shape(size, [2])
+
+
+def placed(size: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
+    """Where a padded image comes to lie: its top, left, height and width in pixels of the target, int32 [4].
+
+    As large as fits without changing its shape, in the middle; what is over goes below and to the right.
+
+    Args:
+        size: Height and width of the image, int32 [2].
+        target: Those that it is brought to.
+    """
+    # In whole numbers: tf.image.resize_with_pad, which does not say where it puts an image, reckons in 32
+    # bits, and 200 pixels come to 95 of 96.
+    height, width = tf.unstack(tf.cast(size, tf.int64))
+    # What is thinner than a pixel still has one.
+    fitting = tf.stack(
+        [
+            tf.clip_by_value(height * target[1] // width, 1, target[0]),
+            tf.clip_by_value(width * target[0] // height, 1, target[1]),
+        ]
+    )
+    return tf.cast(tf.concat([(target - fitting) // 2, fitting], axis=0), tf.int32)
+
+
+def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
+    """uint8 [height, width, C] to float32 [height_px, width_px, C] in 0..255, as `config.resize` says."""
+    target = (config.height_px, config.width_px)
+    if config.resize == "pad":
+        top, left, height, width = tf.unstack(placed(tf.shape(image)[:2], target))
+        resized = tf.image.resize(image, (height, width))
+        resized = tf.image.pad_to_bounding_box(resized, top, left, *target)
+    else:
+        resized = tf.image.resize(image, target)
+    return tf.ensure_shape(resized, (*target, config.channels))
+
+
+def frames(encoded: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
+    """Where padded images, string [N], are: boxes float32 [N, 4] in shares of the target (height, width)."""
+
+    def frame(encoded: tf.Tensor) -> tf.Tensor:
+        top, left, height, width = tf.unstack(placed(size_of(encoded), target))
+        corners = tf.stack([left, top, left + width, top + height])
+        return tf.cast(corners, tf.float32) / (target[1], target[0], target[1], target[0])
+
+    return tf.map_fn(frame, encoded, fn_output_signature=tf.TensorSpec([4], tf.float32))
+
+
+def normalize(pixels: tf.Tensor, config: TransformConfig) -> tf.Tensor:
+    """float32 [N, H, W, C] in 0..255 to the value range of `config.normalization` (module docstring)."""
+    if config.normalization == "none":
+        return pixels
+    if config.normalization == "zero_one":
+        return pixels / 255.0
+    if config.normalization == "minus_one_one":
+        return pixels / 127.5 - 1.0
+    if config.normalization == "imagenet":
+        return (pixels / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
+    if config.normalization == "imagenet_caffe":
+        return pixels[..., ::-1] - IMAGENET_CAFFE_MEAN_BGR
+    # float64: a float32 sum over a whole data set's pixels would lose the last digits.
+    by_channel = tf.cast(tf.reshape(pixels, (-1, config.channels)), tf.float64)
+    mean = tf.cast(tft.mean(by_channel, reduce_instance_dims=False), tf.float32)
+    variance = tf.cast(tft.var(by_channel, reduce_instance_dims=False), tf.float32)
+    return (pixels - mean) / tf.sqrt(tf.maximum(variance, 1e-6))
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """TFT's preprocessing function.
+
+    Args:
+        inputs: The record's features: `image/encoded` string [N, 1], `image/class/label` int64 [N, 1]; for
+            detection sparse, of any length, `image/object/bbox/...` float32, `image/object/class/label` and
+            `image/object/difficult` int64.
+        custom_config: `{"transform": TransformConfig as a dict}`; for detection `max_boxes` too, how many
+            boxes each image is brought to: those beyond are left out, empty ones fill up.
+
+    Returns:
+        `image` float32 [N, height_px, width_px, channels] and `label` int64 [N]; for detection instead of the
+        latter what `boxes_and_labels` gives, and where images are padded `frame` float32 [N, 4]: where in
+        `image` that is which was given, as a box.
+    """
+    config = TransformConfig.model_validate(custom_config["transform"])
+    encoded = tf.reshape(inputs[features.ENCODED], (-1,))
+    pixels = tf.map_fn(
+        lambda encoded: resize(decode(encoded, config.channels), config),
+        encoded,
+        fn_output_signature=tf.TensorSpec((config.height_px, config.width_px, config.channels), tf.float32),
+    )
+    image = normalize(pixels, config)
+    if (max_boxes := custom_config.get("max_boxes")) is None:
+        return {IMAGE: image, LABEL: tf.reshape(inputs[features.LABEL], (-1,))}
+    if config.resize != "pad":
+        return {IMAGE: image, **boxes_and_labels(inputs, max_boxes)}
+    frame = frames(encoded, (config.height_px, config.width_px))
+    return {IMAGE: image, FRAME: frame, **boxes_and_labels(inputs, max_boxes, frame)}
+
+
+def boxes_and_labels(
+    inputs: Mapping[str, tf.SparseTensor], max_boxes: int, frame: tf.Tensor | None = None
+) -> dict[str, tf.Tensor]:
+    """The part of `preprocessing_fn` for detection that does not look at pixels.
+
+    Args:
+        inputs: Its own; those of boxes are enough.
+        max_boxes: How many boxes each image is brought to.
+        frame: Where each image is in what it was padded to, float32 [N, 4].
+
+    Returns:
+        `boxes` float32 [N, max_boxes, 4], and `labels` int64 [N, max_boxes]: below 0 for difficult objects,
+        0 where there is no box.
+    """
+    boxes = tf.stack([_filled_up(inputs[side], max_boxes) for side in features.BOX_SIDES], axis=-1)
+    labels = _filled_up(inputs[features.BOX_LABEL], max_boxes)
+    if frame is not None:
+        boxes = tf.where(labels[..., tf.newaxis] > 0, out_of(boxes, frame[:, tf.newaxis]), boxes)
+    # Old records may not say which are difficult, and then none is.
+    is_difficult = _filled_up(inputs[features.BOX_DIFFICULT], max_boxes) > 0
+    return {BOXES: boxes, LABELS: tf.where(is_difficult, -labels, labels)}
+
+
+def _filled_up(values: tf.SparseTensor, size: int) -> tf.Tensor:
+    """Sparse [N, any] to dense [N, size], zeros at the end."""
+    dense = tf.sparse.to_dense(values)[:, :size]
+    dense = tf.pad(dense, [[0, 0], [0, size - tf.shape(dense)[1]]])
+    return tf.ensure_shape(dense, [None, size])

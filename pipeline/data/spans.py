@@ -1,0 +1,39 @@
+"""What is kept from span to span: one ingested folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+from components.base.owned import is_marked
+from components.ingest.spans import Span
+
+_PATTERN, _VERSION = "span-{SPAN}", "-version-{VERSION}"
+_INGESTED = re.compile(r"span-[0-9]+(-version-[0-9]+)?")
+
+
+def ingested_as(span: Span, folder: Path) -> Span:
+    """The span as it lies below `folder` once it is ingested."""
+    pattern = _PATTERN if span.version is None else _PATTERN + _VERSION
+    return dataclasses.replace(span, base=str(folder), pattern=pattern)
+
+
+def remove_others(folder: Path, kept: Path | None, owner: str) -> None:
+    """Remove the ingested spans but one: the disk would fill up, and they can be made again.
+
+    Args:
+        folder: Where a root's spans are.
+        kept: The one to keep.
+        owner: The root's id; what does not have its mark was put there by somebody else, and stays.
+    """
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path != kept and is_ingested_span(path.name) and is_marked(path, owner):
+                shutil.rmtree(path)
+
+
+def is_ingested_span(name: str) -> bool:
+    """Whether a folder of that name, below the ingested data, is one of a span."""
+    return _INGESTED.fullmatch(name) is not None

@@ -1,0 +1,1 @@
+"""Asks a pushed model about images."""

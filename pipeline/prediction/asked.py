@@ -1,0 +1,92 @@
+"""What `mirante predict` is asked about: images by their files and folders, and the model to ask."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from components.base import serving_folder
+from components.base.errors import DataRefusedError, UsageError
+from components.base.printable import printable
+from components.base.serving_folder import MODEL_FILE
+from components.ingest.files import displayed, walk
+from components.ingest.left_out import no_image_reason
+
+
+@dataclasses.dataclass(frozen=True)
+class AskedImage:
+    """An image file, or something in its place.
+
+    Attributes:
+        name: As it was given, valid Unicode; below a folder with the folder in front.
+        path: The same as the file system has it.
+        problem: Why it cannot be read; "" where nothing is known yet.
+    """
+
+    name: str
+    path: bytes
+    problem: str = ""
+
+
+def asked_images(given: Sequence[str]) -> Iterator[AskedImage]:
+    """Yield each file in the order given, and the files of a folder in the order of their names.
+
+    In a folder what is hidden, and what by its name is no image, is left out.
+    """
+    for path in map(os.fsencode, given):
+        if not os.path.isdir(path):
+            yield AskedImage(displayed(path), path)
+            continue
+        try:
+            found = 0
+            for entry in walk(Path(os.fsdecode(path))):
+                if not no_image_reason(entry.path.rpartition("/")[2]):
+                    found += 1
+                    inside = os.path.join(path, entry.raw)
+                    yield AskedImage(displayed(inside), inside, entry.problem)
+            if not found:
+                yield AskedImage(displayed(path), path, "a folder without an image")
+        except DataRefusedError as e:
+            yield AskedImage(displayed(path), path, str(e))
+
+
+def saved_model_folder(model: str) -> Path:
+    """Return the SavedModel that `model` means.
+
+    It is that itself, or the highest version in it, as TF Serving takes it, or that of a run's root.
+
+    Raises:
+        UsageError: There is none.
+    """
+    folder = Path(model)
+    if (folder / MODEL_FILE).is_file():
+        return folder
+    for candidate in (folder, folder / "serving", *_pushed_by(folder)):
+        if versions := _versions(candidate):
+            return versions[0]
+    raise UsageError(
+        f"{printable(displayed(os.fsencode(model)))}: no model there: expected a SavedModel, or a folder of "
+        "numbered versions such as a run's serving/ folder, or a run's root"
+    )
+
+
+def _versions(folder: Path) -> list[Path]:
+    """Return the SavedModels with a number for a name, the highest first."""
+    if not folder.is_dir():
+        return []
+    paths = map(Path, serving_folder.list_versions(str(folder)).values())
+    return [path for path in paths if (path / MODEL_FILE).is_file()]
+
+
+def _pushed_by(root: Path) -> Iterator[Path]:
+    """Yield the folders that the runs of a root pushed to, the newest run's first."""
+    for result in sorted((root / "runs").glob("*/result.json"), reverse=True):
+        try:
+            pushed = json.loads(result.read_text(encoding="utf-8")).get("pushed_model")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(pushed, str):
+            yield Path(pushed).parent

@@ -1,0 +1,1 @@
+"""A recipe: its fields, how it is read, and its messages."""

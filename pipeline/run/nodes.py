@@ -1,0 +1,292 @@
+"""Runs nodes of a pipeline, all in one process or each in its own, and tells what became of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from components.base import serving_folder
+from components.base.content import FileDigests
+from components.base.errors import MiranteError, causes
+from components.base.os_errors import explain_os_error
+from components.base.owned import root_id
+from components.resolver.baseline import check_replaces, describe_baseline
+from pipeline.data import prepare
+from pipeline.data.shards import remove_damaged_shards
+from pipeline.data.spans import remove_others
+from pipeline.recipe.best import write_best
+from pipeline.recipe.recipe import Recipe
+from pipeline.run.console import progress_bar
+
+# Below a run's root: the digests of the files that it reads, so that each is computed once.
+DIGESTS_FILE = "digests.json"
+
+
+@dataclasses.dataclass
+class RunResult:
+    """What `mirante run --json` prints, and what `<root>/runs/<run_id>/result.json` keeps."""
+
+    pipeline: str
+    run_id: str
+    root: str
+    wall_seconds: float = 0.0
+    components: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    test_images: int | None = None
+    blessed: bool | None = None
+    infra_blessed: bool | None = None
+    pushed_model: str | None = None
+    taken_back: int | None = None
+    baseline: dict[str, Any] | None = None
+    per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
+    sample_image: str | None = None
+    span: int | None = None
+    log: str | None = None
+    error: str | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def prepare_data(
+    recipe: Recipe, root: Path, console: Console, *, trust_times: bool = False
+) -> prepare.Examples:
+    """Ingests what the recipe reads, where it is raw, tells how much there is, and looks at it.
+
+    Raises:
+        UsageError, DataRefusedError: From ingest, or what it gave cannot be trained on.
+    """
+    began = time.monotonic()
+    digests = FileDigests(root / DIGESTS_FILE)
+    with progress_bar(console) as progress:
+        prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
+        if prepared.ingested is not None and (damaged := remove_damaged_shards(prepared.folder, digests)):
+            console.print(
+                f"  warning     {prepared.folder}: damaged since they were written, and made anew: "
+                f"{', '.join(damaged)}",
+                soft_wrap=True,
+                markup=False,
+            )
+            prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
+    if prepared.span is not None:
+        console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
+    _tell_of_data(prepared, console, time.monotonic() - began)
+    examples = prepare.describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
+    _warn_of_boxes(recipe, examples, console)
+    what = recipe.data.path or f"source {recipe.data.source}"
+    if examples.span is not None:
+        what = f"{examples.span} of {what}"
+    served = next(iter(serving_folder.find_served_models(recipe.push_destination(str(root)))), None)
+    retired = recipe.data.retired_classes
+    warning = check_replaces(what, examples.task, examples.class_names, served, retired)
+    if warning:
+        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+    if examples.span is not None:
+        remove_others(root / "data", examples.folder, root_id(root))
+    return examples
+
+
+def _tell_of_data(prepared: prepare.Prepared, console: Console, seconds: float) -> None:
+    ingested = prepared.ingested
+    if ingested is None:
+        console.print(
+            f"  data        {prepared.folder} (TFRecords, read as they are)", soft_wrap=True, markup=False
+        )
+        return
+    for warning in ingested.warnings:
+        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+    counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
+    how = "unchanged" if ingested.unchanged else f"ingested in {seconds:.1f} s"
+    rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
+    console.print(
+        f"  data        {counts} images of {len(ingested.class_names)} classes, {how}{rejected}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _warn_of_boxes(recipe: Recipe, examples: prepare.Examples, console: Console) -> None:
+    bound = recipe.model.detection.max_boxes
+    if bound is not None and bound < examples.max_boxes:
+        console.print(
+            f"  warning     model.detection.max_boxes is {bound}, an image has {examples.max_boxes} boxes: "
+            "what an image has beyond is not taught and counts as background",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def run_nodes(
+    nodes: Any,
+    result: RunResult,
+    console: Console,
+    class_names: Sequence[str],
+    push_destination: str,
+    only: Iterable[str] | None = None,
+) -> list[str]:
+    """Runs all nodes, or some, into `result`.
+
+    Args:
+        nodes: A `pipeline.run.node.NodeRunner`.
+        result: Gets what becomes of every node, and what they find out.
+        console: Is told of each.
+        class_names: All classes, in the order of their labels.
+        push_destination: The folder that versions are pushed to.
+        only: The nodes to run; those that they depend on have run.
+
+    Returns:
+        Why the model was refused, if it was.
+
+    Raises:
+        MiranteError: A node failed; the others were skipped. The message names the node, and `result.log`.
+    """
+    from pipeline.run.node import CACHED, FAILED, SKIPPED
+
+    refusals: list[str] = []
+    failed: tuple[str, BaseException] | None = None
+    wanted = nodes.node_ids if only is None else [node_id for node_id in nodes.node_ids if node_id in only]
+    for number, node_id in enumerate(wanted, start=1):
+        if failed:
+            result.components[node_id] = {"status": SKIPPED, "seconds": 0.0}
+            continue
+        label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
+        with console.status(f"{label.strip()} running"):
+            outcome = nodes.run(node_id)
+            reason = None
+            if outcome.damage is not None:
+                reason = f"{outcome.damage}; it runs again"
+            elif outcome.status == CACHED:
+                reason = _explain_outdated(node_id, outcome.outputs)
+            if reason is not None:
+                console.print(f"  {node_id}: {reason}", soft_wrap=True, markup=False)
+                outcome = nodes.run(node_id, use_cache=False)
+        result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
+        console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
+        if outcome.status == FAILED:
+            failed = node_id, outcome.error
+        else:
+            known = len(result.warnings)
+            refusals += _take_in(node_id, outcome.outputs, result, class_names, push_destination)
+            if node_id == "Resolver" and result.baseline is not None:
+                console.print(
+                    f"    baseline {format_baseline(result.baseline)}", soft_wrap=True, markup=False
+                )
+            for warning in result.warnings[known:]:
+                console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+    if failed:
+        _raise_for(*failed, result)
+    return refusals
+
+
+def _explain_outdated(node_id: str, outputs: dict[str, Any]) -> str | None:
+    """Say why what a node gave at equal inputs does not hold any more; None where it does.
+
+    A model that did not answer in time may do so now that the machine is less busy. A model that was pushed
+    may have been damaged, superseded or removed since.
+    """
+    if node_id == "InfraValidator" and outputs["blessing"].properties.get("blessed") != 1:
+        return "the model was refused before, and is asked again"
+    if node_id != "Pusher":
+        return None
+    properties = outputs["pushed_model"].properties
+    if serving_folder.TAKEN_BACK in properties:
+        return "the model was taken back before; whether it still is, is looked up"
+    if properties.get("pushed") != 1:
+        return None
+    folder, name = os.path.split(properties["pushed_destination"])
+    version, highest = int(name), serving_folder.highest_version(folder)
+    if highest == version:
+        problem = serving_folder.find_damage(folder, version)
+        if problem is not None:
+            return f"{folder}/{name} is not what was pushed any more"
+        recorded = serving_folder.read_record(folder, version) is not None
+        return None if recorded else f"{folder}/{name} has no record yet of what was pushed"
+    if version in serving_folder.list_versions(folder):
+        return f"version {highest} of another model is served: this model is pushed again, above it"
+    if serving_folder.read_record(folder, version) is None:
+        return f"{folder}/{name} is gone, and so is the record of it: the model is pushed anew"
+    return f"{folder}/{name} is gone: whether it was taken back, is looked up"
+
+
+def _take_in(
+    node_id: str,
+    outputs: dict[str, Any],
+    result: RunResult,
+    class_names: Sequence[str],
+    push_destination: str,
+) -> list[str]:
+    """Takes over what a node's outputs say of the model, be they new or cached; returns why it is refused."""
+    if node_id == "Tuner":
+        write_best(outputs["best_hyperparameters"].uri, Path(result.root) / "runs" / result.run_id)
+    elif node_id == "Resolver":
+        model = outputs.get("model")
+        found = describe_baseline(
+            push_destination, outputs["candidate"].uri, model.uri if model else None, class_names
+        )
+        result.baseline = {**dataclasses.asdict(found), "metrics": {}}
+    elif node_id == "Evaluator":
+        from components.evaluator.results import read_evaluation
+
+        evaluation = read_evaluation(outputs["evaluation"].uri)
+        result.metrics = evaluation.metrics
+        if result.baseline is not None:
+            result.baseline["metrics"] = evaluation.baseline
+        result.test_images = evaluation.example_count
+        result.warnings += evaluation.warnings
+        result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
+        result.blessed = outputs["blessing"].properties.get("blessed") == 1
+        if not result.blessed:
+            return ["the model is not blessed: " + "; ".join(evaluation.failures)]
+    elif node_id == "InfraValidator":
+        blessing = outputs["blessing"]
+        result.infra_blessed = blessing.properties.get("blessed") == 1
+        if not result.infra_blessed:
+            from components.infra_validator.component import REPORT
+
+            report = json.loads((Path(blessing.uri) / REPORT).read_text(encoding="utf-8"))
+            return ["the model is not infra blessed: " + "; ".join(report["problems"])]
+    elif node_id == "Pusher":
+        properties = outputs["pushed_model"].properties
+        result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
+        if serving_folder.TAKEN_BACK in properties:
+            result.taken_back = int(properties[serving_folder.TAKEN_BACK])
+            return [_explain_taken_back(push_destination, result.taken_back)]
+    return []
+
+
+def format_baseline(baseline: dict[str, Any]) -> str:
+    """Return one line about `RunResult.baseline`: which version, or why there is none."""
+    if baseline["model"] is None:
+        return str(baseline["note"])
+    version = "a former model" if baseline["version"] is None else f"version {baseline['version']}"
+    return f"{version} ({baseline['note'] or baseline['model']})"
+
+
+def _explain_taken_back(folder: str, version: int) -> str:
+    return (
+        f"nothing was pushed: this model was version {version} in {folder}, and that version was removed, so "
+        "that the model stays back; to push it again, remove "
+        f"{serving_folder.record_path(folder, version)} and run the same command"
+    )
+
+
+def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:
+    """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
+    traceback.print_exception(type(error), error, error.__traceback__)  # to the log
+    for cause in causes(error):
+        # Else datasets of a training would be destroyed after the interpreter, and complain of it.
+        traceback.clear_frames(cause.__traceback__)
+    for cause in causes(error):
+        if isinstance(cause, MiranteError):
+            raise type(cause)(f"{node_id}: {cause}") from error
+    more = f"\nThe whole story is in {result.log}" if result.log else " (the whole story is above)"
+    if explained := explain_os_error(error, [Path(result.root)]):
+        raise MiranteError(f"{node_id}: {explained}{more}") from error
+    last = traceback.format_exception_only(type(error), error)[-1].strip()
+    raise MiranteError(f"{node_id} failed: {last}{more}") from error

@@ -1,0 +1,1 @@
+"""Nodes as tasks of Kubeflow Pipelines."""

@@ -1,0 +1,284 @@
+"""The part `kubeflow:` of a recipe: where its tasks run on Kubernetes, and with what. No TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from components.base.errors import UsageError
+from components.base.redact import is_secret
+from components.base.settings import NotNegative, Number, Positive, Settings
+from components.trainer.cluster.pods.config import WorkerPodsConfig
+from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
+from pipeline.storage.object_store import parse_url
+
+# The task that comes before all nodes: checks the parameters and ingests.
+INGEST = "Ingest"
+# In a task's process, user and password of the metadata store; from a Secret.
+USER_VARIABLE = "MIRANTE_METADATA_USER"
+PASSWORD_VARIABLE = "MIRANTE_METADATA_PASSWORD"
+
+_PORTS = {"mysql": 3306, "postgresql": 5432}
+_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)?$"
+_CPU = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?)(?P<unit>m?)")
+_MEMORY = re.compile(r"(?P<number>\d{1,18}(\.\d{1,9})?)(?P<unit>([KMGTPE]i?)?)")
+_UNITS = {"": 1.0, "m": 1e-3} | {
+    f"{letter}{i}": float(base**power)
+    for power, letter in enumerate("KMGTPE", start=1)
+    for i, base in (("", 1000), ("i", 1024))
+}
+# What no node has, and what no task can do with.
+_MOST_CPU, _LEAST_CPU = 10_000.0, 0.001
+_MOST_BYTES, _LEAST_BYTES = float(2**50), float(2**24)
+
+# YAML reads `cpu: 2` as a number.
+Quantity = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
+
+
+def _cpu(value: str) -> str:
+    size = _size(_CPU, value)
+    if size is None or not _LEAST_CPU <= size <= _MOST_CPU:
+        raise ValueError(f"expected cores as 2, 0.5 or 500m, at least 1m and at most 10000, got {value}")
+    return value
+
+
+def _memory(value: str) -> str:
+    size = _size(_MEMORY, value)
+    if size is None or not _LEAST_BYTES <= size <= _MOST_BYTES:
+        raise ValueError(f"expected bytes as 8Gi or 512Mi, at least 16Mi and at most 1Pi, got {value}")
+    return value
+
+
+def _size(form: re.Pattern[str], value: str) -> float | None:
+    match = form.fullmatch(value)
+    return float(match["number"]) * _UNITS[match["unit"]] if match else None
+
+
+Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
+Variable = Annotated[str, Field(pattern=_VARIABLE)]
+
+
+class SecretKey(Settings):
+    """One key of a Kubernetes Secret; its value is never in the compiled pipeline."""
+
+    secret: Name
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
+class VolumeConfig(Settings):
+    """A PersistentVolumeClaim that every task mounts."""
+
+    claim: Name
+    mount_path: Annotated[str, Field(pattern=r"^/.+")]
+
+
+class TolerationConfig(Settings):
+    """A taint of nodes that a task may run on all the same."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TolerationConfig:
+        if self.operator == "Equal" and not self.key:
+            raise ValueError(
+                "key: operator Equal compares one, got none; Exists without a key takes all taints"
+            )
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError(f"value: operator Exists takes none, got {self.value!r}: leave it out")
+        return self
+
+
+class GpuConfig(Settings):
+    """GPUs of a task, as the cluster's device plugin names them."""
+
+    type: Literal["nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915"] = "nvidia.com/gpu"
+    count: Literal[1, 2, 4, 8, 16] = 1
+
+
+class TpuSliceConfig(Settings):
+    """The TPU of a task on Google Kubernetes Engine, one host of it."""
+
+    type: Literal[
+        "tpu-v4-podslice", "tpu-v5-lite-device", "tpu-v5-lite-podslice", "tpu-v5p-slice", "tpu-v6e-slice"
+    ]
+    topology: Annotated[str, Field(pattern=r"^\d+x\d+(x\d+)?$")] = "1x1"
+    chips: Literal[1, 2, 4, 8, 16] = 1
+
+
+class TaskConfig(Settings):
+    """What a task asks of the cluster."""
+
+    cpu: Annotated[Quantity, AfterValidator(_cpu)] | None = Field(
+        None, description="cores, as 2 or 500m: requested, and the limit"
+    )
+    memory: Annotated[Quantity, AfterValidator(_memory)] | None = Field(
+        None, description="as 8Gi: requested, and the limit"
+    )
+    gpu: GpuConfig | None = None
+    tpu: TpuSliceConfig | None = None
+    node_selector: dict[str, str] = Field({}, description="labels of the machines that will do")
+    tolerations: tuple[TolerationConfig, ...] = ()
+    retries: NotNegative = Field(0, description="how often a task that failed is tried again")
+    backoff_secs: Positive = Field(30, description="before the first time")
+    backoff_factor: Annotated[Number, Field(ge=1.0, le=100.0)] = 2.0
+    backoff_max_secs: Annotated[int, Field(ge=1, le=3600, strict=True)] = 3600
+    timeout_secs: Positive | None = Field(None, description="a task that takes longer has failed")
+    env: dict[Variable, str] = Field({}, description="environment variables, no secrets")
+    secrets: dict[Variable, SecretKey] = Field({}, description="environment variables from Secrets")
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TaskConfig:
+        if self.gpu and self.tpu:
+            raise ValueError("tpu: a task has GPUs or a TPU, got both: leave one out")
+        for name, value in self.env.items():
+            if is_secret(name, value):
+                raise ValueError(
+                    f"env.{name}: looks like a secret, and would stand in the compiled pipeline for all to "
+                    f"read: give it by secrets, e.g. {{{name}: {{secret: NAME, key: KEY}}}}"
+                )
+        twice = sorted(set(self.env) & set(self.secrets))
+        if twice:
+            raise ValueError(f"secrets.{twice[0]}: stands in env too: leave one out")
+        return self
+
+
+class MetadataConfig(Settings):
+    """The store of ML Metadata that all tasks share."""
+
+    type: Literal["sqlite", "mysql", "postgresql"] = "sqlite"
+    path: Annotated[str, Field(pattern=r"^/.+")] | None = Field(
+        None,
+        description="SQLite's file on a ReadWriteOnce volume; when unset <pipeline_root>/metadata.sqlite, "
+        "and the tasks run one at a time",
+    )
+    host: Annotated[str, Field(pattern=_HOST)] = Field("", description="a name or an address, without port")
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
+    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "mirante"
+    user: SecretKey | None = None
+    password: SecretKey | None = None
+
+    @property
+    def server_port(self) -> int:
+        """The server's port, the usual one where none is given."""
+        return self.port or _PORTS[self.type]
+
+    @property
+    def takes_parallel_tasks(self) -> bool:
+        """Whether tasks may run at the same time; files on a network's file system take no two writers."""
+        return self.type != "sqlite" or self.path is not None
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> MetadataConfig:
+        if self.type == "sqlite":
+            given = [
+                name for name in ("host", "port", "user", "password") if getattr(self, name) not in ("", None)
+            ]
+            if given:
+                raise ValueError(f"{given[0]}: SQLite has no server: give type mysql or postgresql with it")
+        elif not self.host:
+            raise ValueError(f"host: {self.type} needs one, e.g. the service mysql.kubeflow.svc")
+        elif self.path is not None:
+            raise ValueError(f"path: this is for sqlite, got type: {self.type}")
+        if self.type == "postgresql" and self.database != self.database.lower():
+            # It would be made in small letters, and then looked for as it is written.
+            raise ValueError(f"database: small letters only with postgresql, got {self.database}")
+        return self
+
+
+class KubeflowConfig(Settings):
+    """How a recipe becomes a Kubeflow pipeline."""
+
+    pipeline_root: str | None = Field(
+        None,
+        description="below a volume's mount_path, or gs://BUCKET/FOLDER or s3://BUCKET/FOLDER; "
+        "/mirante/<recipe> when unset",
+    )
+    volumes: tuple[VolumeConfig, ...] = Field(
+        (VolumeConfig(claim="mirante", mount_path="/mirante"),),
+        description="mounted in every task; none when unset and pipeline_root is a bucket",
+    )
+    metadata: MetadataConfig = MetadataConfig()
+    workers: WorkerPodsConfig | None = Field(None, description="of training.strategy: multi_worker")
+    service_account: Name | None = Field(
+        None, description="that the run's tasks run as; its default is the cluster's"
+    )
+    defaults: TaskConfig = Field(TaskConfig(), description="of every task")
+    tasks: dict[str, TaskConfig] = Field({}, description="by node; what stands here comes before defaults")
+    together: tuple[tuple[str, ...], ...] = Field(
+        (), description="nodes that follow each other and share a task, e.g. [[StatisticsGen, DataGate]]"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_bucket_needs_no_volume(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "volumes" not in values and "://" in str(values.get("pipeline_root")):
+            return {**values, "volumes": ()}
+        return values
+
+    @model_validator(mode="after")
+    def _names_are_of_nodes(self) -> KubeflowConfig:
+        nodes: tuple[str, ...] = (*NODE_IDS, *OPTIONAL_NODE_IDS)
+        named = [("tasks", name, (INGEST, *nodes)) for name in self.tasks]
+        named += [("together", name, nodes) for names in self.together for name in names]
+        for part, name, known in named:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f": did you mean {near[0]!r}?" if near else "."
+                raise ValueError(f"{part}: there is no node {name!r}{hint} Known here: {', '.join(known)}")
+        shared = [name for names in self.together for name in names]
+        for name in shared:
+            if shared.count(name) > 1:
+                raise ValueError(f"together: {name} stands there twice")
+        mount_paths = [volume.mount_path.rstrip("/") for volume in self.volumes]
+        if len(set(mount_paths)) < len(mount_paths):
+            raise ValueError(f"volumes: two of them have one mount_path, got {', '.join(mount_paths)}")
+        return self
+
+    def is_on_volume(self, path: str) -> bool:
+        """Whether a path lies below a volume that all tasks mount."""
+        below = f"{posixpath.normpath(path)}/"
+        return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in self.volumes)
+
+    def check_root(self, root: str) -> None:
+        """Refuses what only a file system can do where the pipeline root is in a bucket.
+
+        Raises:
+            UsageError: Names the field.
+        """
+        try:
+            in_bucket = parse_url(root) is not None
+        except UsageError as e:
+            raise UsageError(f"kubeflow.pipeline_root: {e}") from e
+        if not in_bucket:
+            return
+        if self.metadata.type == "sqlite" and self.metadata.path is None:
+            raise UsageError(
+                f"kubeflow.metadata: SQLite's file would be in the bucket of pipeline_root {root}, which "
+                "takes no database: give type mysql or postgresql, or a path below one of kubeflow.volumes"
+            )
+        if self.workers is not None:
+            raise UsageError(
+                "kubeflow.workers: pods that train together write to one folder, and pipeline_root is "
+                f"{root}: give a folder on a ReadWriteMany volume, or leave workers out"
+            )
+
+    def task(self, name: str) -> TaskConfig:
+        """What the task of a node asks of the cluster: its own settings, then the defaults."""
+        own = self.tasks.get(name)
+        if own is None:
+            return self.defaults
+        values: dict[str, Any] = {key: getattr(self.defaults, key) for key in self.defaults.model_fields_set}
+        for key in own.model_fields_set:
+            value = getattr(own, key)
+            merged = key in ("env", "secrets", "node_selector")
+            values[key] = {**values.get(key, {}), **value} if merged else value
+        return TaskConfig.model_validate(values)

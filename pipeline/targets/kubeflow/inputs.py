@@ -1,0 +1,93 @@
+"""What the task Ingest reads and leaves where data, weights or the pipeline root are in a bucket."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from components.base.errors import UsageError
+from components.base.owned import MARK, is_marked, root_id
+from components.ingest.config import DataConfig
+from components.ingest.sources import source_named
+from components.ingest.spans import find_span, is_pattern, parted
+from pipeline.data.spans import is_ingested_span
+from pipeline.storage.mirror import Mirror
+
+# The keys of a recipe that may name something in a bucket, and whether the models of this run are made of it.
+_PATHS = {
+    ("data", "path"): False,
+    ("data", "label_map"): False,
+    ("model", "weights"): True,
+    ("training", "warm_start", "from"): True,
+    ("push", "destination"): False,
+}
+
+
+def take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
+    """Puts local paths in place of buckets' addresses, and fetches the weights among them.
+
+    Returns:
+        The local paths of those, for the tasks that train.
+    """
+    weights: list[str] = []
+    for (*parts, last), is_weights in _PATHS.items():
+        section: Any = values
+        for part in parts:
+            section = section.get(part) if isinstance(section, dict) else None
+        given = section.get(last) if isinstance(section, dict) else None
+        if not isinstance(given, str) or "://" not in given:
+            continue
+        try:
+            path = section[last] = mirror.local(given)
+        except UsageError as e:
+            raise UsageError(f"{'.'.join((*parts, last))}: {e}") from e
+        if is_weights:
+            weights += _fetch_weights(path, mirror)
+    return weights
+
+
+def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
+    """Fetches a file, a folder, or the files of a TensorFlow checkpoint, whose prefix is neither."""
+    mirror.fetch(path)
+    if os.path.exists(path):
+        return [path]
+    folder, prefix = os.path.split(path)
+    parts = [os.path.join(folder, name) for name in mirror.names(folder) if name.startswith(f"{prefix}.")]
+    for part in parts:
+        mirror.fetch(part)
+    return parts
+
+
+def fetch_raw(mirror: Mirror, config: DataConfig) -> None:
+    """Fetches what `data.path` and `data.label_map` name; local paths.
+
+    Of a path with placeholders that is the span that is taken; of a list, also what lies beside it.
+
+    Raises:
+        UsageError: There is no such span.
+    """
+    if config.label_map is not None:
+        mirror.fetch(config.label_map)
+    path = config.path
+    if path is None or not mirror.copies(path):
+        return
+    if is_pattern(path):
+        base, pattern = parted(path)
+        mirror.sketch(base, pattern.count("/") + 1)
+        path = find_span(path, config.span).path
+    source = source_named(config.source)
+    if Path(path).suffix.lower() in source.suffixes:
+        path = str(source.root_of(Path(path)))
+    mirror.fetch(path)
+
+
+def leave_ingested(mirror: Mirror, folder: Path, root: Path) -> None:
+    """Sends what was ingested to a folder below the root, and removes the spans that it replaces."""
+    mirror.replace(str(folder))
+    data = root / "data"
+    for name in {name.partition("/")[0] for name in mirror.names(str(data))}:
+        if is_ingested_span(name) and data / name != folder:
+            mirror.fetch(str(data / name / MARK))
+            if is_marked(data / name, root_id(root)):
+                mirror.remove(str(data / name))

@@ -1,0 +1,212 @@
+"""The local runner: one run of a recipe on this machine, node by node, told to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.base.disk_full import disk_full_error
+from components.base.errors import MiranteError, NotBlessedError, UsageError
+from components.base.imports import without_collector
+from components.base.os_errors import check_address_space, explain_os_error
+from components.base.owned import is_marked, mark, root_id
+from components.base.redact import redact_values
+from components.base.serving_folder import check_can_push
+from pipeline.data import prepare
+from pipeline.recipe.recipe import Recipe
+from pipeline.recipe.yaml_text import write_yaml
+from pipeline.run.console import quiet_libraries
+from pipeline.run.nodes import RunResult, format_baseline, prepare_data, run_nodes
+from pipeline.run.plain_paths import plain_path
+from pipeline.steps import node_ids
+from pipeline.storage.metadata_copy import keep_copy, pass_over_numbers, repair_store
+from pipeline.storage.metadata_store import METADATA_FILE, sqlite_store
+from pipeline.storage.moved_root import follow_move
+from schemas.curated import write_schema
+
+
+@contextlib.contextmanager
+def _sole_user_of(root: Path) -> Iterator[None]:
+    """Holds the root's lock; it goes with the process, however that ends."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = open(root / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - closed below
+    except (FileExistsError, NotADirectoryError) as e:
+        raise UsageError(f"--root {root}: {e.filename} is no folder; give another one") from e
+    except OSError as e:
+        if disk_full_error(e, [root]):
+            raise
+        raise MiranteError(f"--root {root} cannot be written: {e.strerror}; give another one") from e
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise MiranteError(
+                f"{root} is in use by another run (process {holder}): wait for it, or give another --root"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _temporary_files_below(root: Path) -> Iterator[None]:
+    """Temporary files, of children too, go to a folder of their own, which is removed after.
+
+    Libraries remove theirs when the process ends by itself; this one may be killed, and TensorFlow alone
+    leaves dozens of files in /tmp then. What it leaves is removed by the next run.
+    """
+    owner = root_id(root)
+    for path in root.glob(".tmp*"):
+        if is_marked(path, owner):
+            shutil.rmtree(path, ignore_errors=True)
+    # Short where it can be: sockets have addresses of 108 bytes.
+    folder = root / ".tmp"
+    if folder.exists():  # somebody else's
+        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=root))
+    mark(folder, owner)
+    former = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = former[0]
+        if former[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = former[1]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseException | None]:
+    """Runs a recipe under `root`.
+
+    Returns:
+        The result, and what ended the run early: the error of the failed node, NotBlessedError when all nodes
+        ran and nothing was pushed, KeyboardInterrupt, None when a model was pushed (now, or by an earlier
+        identical run).
+    """
+    began = time.monotonic()
+    run_id = datetime.datetime.now().strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    result = RunResult(recipe.name, run_id, str(root))
+    error: BaseException | None = None
+    written_to = [root]
+    if recipe.push.destination and "://" not in recipe.push.destination:
+        written_to.append(Path(recipe.push.destination))
+    try:
+        with _sole_user_of(root):
+            try:
+                _run_locked(recipe, root, result, console)
+            except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
+                # An interrupt that came while C++ called back gets here as an error of the library's; that it
+                # came tells the timer that pipeline.commands.cli sets.
+                secs_to_next, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+                error = KeyboardInterrupt() if secs_to_next else explain_os_error(e, written_to) or e
+            result.error = _said(error)
+            result.wall_seconds = round(time.monotonic() - began, 3)
+            keep_copy(root)
+            _keep_result(root, result)
+    except (MiranteError, OSError) as e:
+        error = error or explain_os_error(e, written_to) or e
+        result.error = _said(error)
+    return result, error
+
+
+def _said(error: BaseException | None) -> str | None:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; the same command goes on from here"
+    return None if error is None else str(error) or type(error).__name__
+
+
+def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console) -> None:
+    console.print(f"{recipe.name}  run {result.run_id} in {root}", soft_wrap=True, markup=False)
+    folder = root / "runs" / result.run_id
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(
+        write_yaml(redact_values(recipe.model_dump(mode="json"))), encoding="utf-8"
+    )
+    check_address_space()
+    if repaired := repair_store(root):
+        console.print(f"  warning     {repaired}", soft_wrap=True, markup=False)
+    log = root / "logs" / f"{result.run_id}.log"
+    result.log = str(log)
+    pushed_to = recipe.push_destination(str(root))
+    plain_root = plain_path(root)
+    if moved := follow_move(plain_root):
+        console.print(f"  warning     {moved}", soft_wrap=True, markup=False)
+    with quiet_libraries(log, console), _temporary_files_below(plain_root):
+        check_can_push(pushed_to)
+        examples = prepare_data(recipe, root, console)
+        result.span = examples.span.number if examples.span else None
+        console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
+        schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
+        with console.status("loading TFX"), without_collector():
+            # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
+            from pipeline.definition import compile_pipeline
+            from pipeline.run.node import NodeRunner
+
+        # Models are pushed to where the user sees them.
+        recipe = recipe.model_copy(update={"push": recipe.push.model_copy(update={"destination": pushed_to})})
+        read = dataclasses.replace(examples, folder=plain_path(examples.folder))
+        intermediate = compile_pipeline(recipe, read, str(schema_file), str(plain_root))
+        nodes = NodeRunner(intermediate, sqlite_store(plain_root), result.run_id)
+        nodes.clear_unfinished()
+        pass_over_numbers(plain_root / METADATA_FILE)
+        refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
+        result.sample_image = prepare.write_sample(examples, root)
+    _summarize(result, console)
+    if not result.pushed_model:
+        raise NotBlessedError("\n".join(refusals) or "nothing was pushed")
+
+
+def _summarize(result: RunResult, console: Console) -> None:
+    executed = [node for node, outcome in result.components.items() if outcome["status"] == "completed"]
+    if not executed:
+        console.print("  nothing changed: every node's result was kept from an earlier run")
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    baseline = result.baseline or {"model": None, "note": "not reached", "metrics": {}}
+    if result.test_images is not None:
+        table.add_row("test images", f"{result.test_images:,}")
+    for name, value in result.metrics.items():
+        before = baseline["metrics"].get(name)
+        compared = "" if before is None else f"  (baseline {before:.4f})"
+        table.add_row(f"test {name}", f"{value:.4f}{compared}")
+    table.add_row("baseline", escape(format_baseline(baseline)))
+    table.add_row("blessed", _yes_or_no(result.blessed))
+    table.add_row("infra blessed", _yes_or_no(result.infra_blessed))
+    table.add_row("pushed model", escape(result.pushed_model or "none"))
+    console.print(table)
+
+
+def _yes_or_no(value: bool | None) -> str:
+    return {True: "[green]yes[/green]", False: "[red]no[/red]", None: "not reached"}[value]
+
+
+def _keep_result(root: Path, result: RunResult) -> None:
+    folder = root / "runs" / result.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".result.json"
+    try:
+        temporary.write_text(
+            json.dumps(redact_values(dataclasses.asdict(result)), indent=2, allow_nan=False), encoding="utf-8"
+        )
+        temporary.replace(folder / "result.json")
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""What every container on Vertex AI starts: TFX's own entry points, with folders in place of buckets.
+
+    python -m pipeline.vertex_task --executor_class_path ... --json_serialized_invocation_args {{$}} ...
+
+Nodes read from where Cloud Storage FUSE mounts the buckets. What they write goes to a folder of the container
+first and is copied when they are done: TensorFlow Transform renames folders, which a mounted bucket refuses.
+Vertex is told of addresses in buckets, as it gave them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.base.buckets import SCHEME, mount
+
+_EXECUTOR = "--executor_class_path"
+_INVOCATION = "--json_serialized_invocation_args"
+_RUN_EXECUTOR = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_RUN_DRIVER = "tfx.orchestration.kubeflow.v2.file_based_example_gen.driver"
+# Starts a job whose container writes the model, so that a folder of this one would not do.
+_TRAINING_JOB = "tfx.extensions.google_cloud_ai_platform.trainer.executor.GenericExecutor"
+# Hands the model's address to Vertex, and opens it by that itself.
+_DEPLOYMENT = "tfx.extensions.google_cloud_ai_platform.pusher.executor.Executor"
+# Of the executors, below the task's folder.
+_TEMPORARY = ".temp"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a node's executor, or ExampleGen's driver where no executor is named; returns its exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    executor = _following(argv, _EXECUTOR)
+    module = _RUN_DRIVER if executor is None else _RUN_EXECUTOR
+    if executor == _DEPLOYMENT:
+        return _run(module, argv)
+    given = _following(argv, _INVOCATION)
+    if given is None:
+        print(f"mirante: expected {_INVOCATION}, got {list(argv)}", file=sys.stderr)
+        return 2
+    invocation = json.loads(given)
+    output_file = str(invocation["outputs"]["outputFile"])
+    with tempfile.TemporaryDirectory(prefix="mirante-") as temporary:
+        written_to = mount() if executor == _TRAINING_JOB else f"{temporary}/"
+        invocation["inputs"] = _moved(invocation.get("inputs", {}), SCHEME, mount())
+        invocation["outputs"] = _moved(invocation["outputs"], SCHEME, written_to)
+        _drop_other_baseline(invocation["inputs"].get("artifacts", {}))
+        for artifacts in invocation["outputs"].get("artifacts", {}).values():
+            for artifact in artifacts["artifacts"]:
+                os.makedirs(artifact["uri"], exist_ok=True)
+        in_bucket = Path(output_file.replace(SCHEME, mount()))
+        here = Path(output_file.replace(SCHEME, written_to))
+        if in_bucket.is_file():
+            # The driver's: what it found out is the executor's to know.
+            here.parent.mkdir(parents=True, exist_ok=True)
+            here.write_text(in_bucket.read_text(encoding="utf-8").replace(SCHEME, mount()), encoding="utf-8")
+        arguments = [json.dumps(invocation) if argument == given else argument for argument in argv]
+        code = _run(module, arguments)
+        if code == 0:
+            told = json.loads(here.read_text(encoding="utf-8"))
+            told = _moved(_moved(told, written_to, SCHEME), mount(), SCHEME)
+            here.write_text(json.dumps(told, indent=1), encoding="utf-8")
+            if executor != _TRAINING_JOB:
+                _copy(Path(temporary), Path(mount()))
+    return code
+
+
+def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
+    """Takes out a baseline that is asked something else than the candidate: another task, or other classes.
+
+    Vertex finds the model of its project that was blessed last, whatever pipeline made it.
+    """
+    models = [artifacts[name]["artifacts"] for name in ("model", "baseline_model") if name in artifacts]
+    if len(models) < 2 or not all(models):
+        return
+    candidate, baseline = (Path(found[0]["uri"], "Format-Serving", "assets.extra") for found in models)
+    for name in ("task.txt", "labels.txt"):
+        ours, theirs = (
+            path.read_text(encoding="utf-8") if (path := folder / name).is_file() else None
+            for folder in (candidate, baseline)
+        )
+        if ours != theirs:
+            print(
+                f"mirante: {baseline.parent.parent} is no baseline: its {name} is not the model's", flush=True
+            )
+            del artifacts["baseline_model"]
+            return
+
+
+def _following(argv: Sequence[str], option: str) -> str | None:
+    return argv[argv.index(option) + 1] if option in argv[:-1] else None
+
+
+def _run(module: str, argv: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, "-m", module, *argv], check=False).returncode
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """Every text in a JSON value with `new` for `old`; texts may be JSON themselves."""
+    if isinstance(value, dict):
+        return {key: _moved(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, old, new) for item in value]
+    return value.replace(old, new) if isinstance(value, str) else value
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies all files but temporary ones: their contents alone, a bucket has nothing else."""
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if path.is_file() and _TEMPORARY not in relative.parts:
+            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / relative)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
