@@ -150,8 +150,8 @@ IN_A_POD = """
 import sys
 from pathlib import Path
 import kubernetes.config
-from components.worker_pods import api, manifest, pods
-from components.worker_pods.config import WorkerPodsConfig, request_workers
+from components.trainer.cluster.pods import api, manifest, pods
+from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers
 host, folder, *addresses = sys.argv[1].split(",")
 def load(client_configuration):
     client_configuration.host = host
@@ -161,7 +161,7 @@ api._SERVICE_ACCOUNT = Path(folder)
 pods.cluster_addresses = manifest.cluster_addresses = lambda pod, config: addresses
 request_workers(WorkerPodsConfig(replicas=2, startup_timeout_secs=240))
 sys.argv[1:2] = []
-from pipeline.cli import main
+from pipeline.commands.cli import main
 main()
 """
 

@@ -169,14 +169,14 @@ def test_the_time_limit_follows_the_machine(
 ) -> None:
     monkeypatch.setattr(component, "_LEAST_SECS", 2)
     monkeypatch.setattr(component, "_STARTS", 20 if not problems else 1)
-    monkeypatch.setattr(component, "infra_probe", Slow(tmp_path, 0.5, load_secs))
+    monkeypatch.setattr(component, "probe", Slow(tmp_path, 0.5, load_secs))
     told = component.validate("model", "records")["problems"]
     assert [sentence[: len(problem)] for sentence, problem in zip(told, problems, strict=True)] == problems
 
 
 def test_a_process_that_does_not_start_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(component, "_START_SECS", 1)
-    monkeypatch.setattr(component, "infra_probe", Slow(tmp_path, 60.0, 0.0))
+    monkeypatch.setattr(component, "probe", Slow(tmp_path, 60.0, 0.0))
     with pytest.raises(MiranteError, match="did not start within 1 s; is the machine overloaded"):
         component.validate("model", "records")
 

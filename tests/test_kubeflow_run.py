@@ -150,7 +150,7 @@ def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) 
 UP_TO_TRAINER = """
 import sys
 from pathlib import Path
-from pipeline.nodes import NODE_IDS
+from pipeline.steps import NODE_IDS
 from tests.test_task import ingest, run
 if sys.argv[2] == "plan":
     overrides = {"training.epochs": 12, "training.checkpoints": {"steps": 10, "min_secs": 0.1}}

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.services
 REPOSITORY = Path(__file__).resolve().parents[1]
 SENDS = """
 import os, sys
-from pipeline.mirror import Mirror
+from pipeline.storage.mirror import Mirror
 mirror = Mirror(os.environ)
 path = mirror.local(sys.argv[2])
 getattr(mirror, sys.argv[1])(path)

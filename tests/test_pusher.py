@@ -100,7 +100,7 @@ def test_a_version_appears_by_a_rename(tmp_path: Path, model: Path, monkeypatch:
 def test_what_a_killed_push_leaves_is_replaced_and_nobody_elses(tmp_path: Path, model: Path) -> None:
     script = (
         "import os, signal, sys\n"
-        "from components import pusher\n"
+        "from components.pusher import executor as pusher\n"
         "pusher._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "pusher.push(sys.argv[1], sys.argv[2], 1700000000)\n"
     )

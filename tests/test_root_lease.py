@@ -17,8 +17,8 @@ from pipeline.storage.root_lease import RootLease
 
 HOLD = """
 import sys, time
-from pipeline import root_lease
-from pipeline.metadata_store import sqlite_store
+from pipeline.storage import root_lease
+from pipeline.storage.metadata_store import sqlite_store
 root_lease.BEAT_SECS = 0.2
 with root_lease.RootLease(sqlite_store(sys.argv[1]), sys.argv[1], sys.argv[2], "Trainer").held(ends_run=True):
     print("held", flush=True)
