@@ -45,8 +45,8 @@ def main() -> None:
 
     from components.trainer.augment.changes import augmenter
     from components.trainer.augment.config import AugmentationConfig
-    from components.trainer.augment.levels import known_levels
     from components.transform.config import TransformConfig
+    from components.transform.levels import known_levels
 
     layers = {
         "Keras RandomFlip": keras.layers.RandomFlip("horizontal"),

@@ -22,7 +22,6 @@ from components.tasks.classification.trainer import Classification
 from components.trainer.augment import rand_augment as ra
 from components.trainer.augment.changes import augmenter
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.augment.levels import Levels, known_levels, measured_levels
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
@@ -32,6 +31,7 @@ from components.trainer.strategy import Place
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.trackers import Trackers
 from components.transform.config import TransformConfig
+from components.transform.levels import Levels, known_levels, measured_levels
 from components.transform.pixels import decode, normalize, resize
 from pipeline.recipe.recipe import load_recipe
 from schemas import features

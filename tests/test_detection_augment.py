@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.tasks.detection.augment import augmenter, sampled, seen_in
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.augment.levels import Levels
+from components.transform.levels import Levels
 
 WINDOW = {
     "zoom_out": {"chance": 0.7, "largest": 3.0},

@@ -14,11 +14,11 @@ from components.tasks.detection.geometry import encode
 from components.tasks.detection.guard import DetectionGuard
 from components.tasks.detection.inputs import pack, unpack
 from components.tasks.detection.trainer import Detection, hits
-from components.trainer.augment.levels import Levels
 from components.trainer.config import GuardConfig
 from components.trainer.guard import NotLearningError
 from components.trainer.inputs_shown import grid
 from components.trainer.trainee import Evaluation
+from components.transform.levels import Levels
 
 A, B, C = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.0, 0.6, 0.3, 0.9]
 

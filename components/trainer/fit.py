@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from components.models import BACKBONE, HEAD
 from components.trainer.augment.changes import Augment
-from components.trainer.augment.levels import Levels
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.input import (
@@ -28,6 +27,7 @@ from components.trainer.step import batch_size_for, steps_of
 from components.trainer.strategy import Place
 from components.trainer.tracking.trackers import Trackers
 from components.trainer.trainee import Task
+from components.transform.levels import Levels
 
 logger = logging.getLogger("mirante.trainer")
 

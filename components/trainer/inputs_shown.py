@@ -12,8 +12,8 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
 from components.pictures.boxes import Box, colour_of, draw_boxes
-from components.trainer.augment.levels import Levels, known_levels
 from components.transform.config import TransformConfig
+from components.transform.levels import Levels, known_levels
 
 if TYPE_CHECKING:
     from components.trainer.tracking.trackers import Trackers

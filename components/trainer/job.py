@@ -21,7 +21,6 @@ from components.models import build_model, refresh_constants
 from components.models.config import ModelConfig
 from components.tasks.classification.trainer import Classification
 from components.trainer import export
-from components.trainer.augment.levels import Levels, measured_levels
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fields import chosen, in_words, put
@@ -35,6 +34,7 @@ from components.trainer.tracking.trackers import Trackers, make_trackers
 from components.trainer.trainee import Task
 from components.trainer.warm_start import start as warm_start
 from components.transform.config import TransformConfig
+from components.transform.levels import Levels, measured_levels
 from schemas import features
 from schemas.curated import class_names_of, task_of
 

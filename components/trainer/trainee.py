@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from components.trainer.augment.changes import Augment
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.augment.levels import Levels
 from components.trainer.config import GuardConfig
 from components.trainer.guard import Guard, Pace
+from components.transform.levels import Levels
 
 if TYPE_CHECKING:
     import keras

@@ -2,6 +2,7 @@
 
 config.py           the recipe's part `transform`
 pixels.py           decoding, resizing and normalising, and the entry point itself
+levels.py           the values of black and white, which bring pixels back to 0..1
 canonical_graph.py  what ingest does to an image's bytes, as a graph for serving
 """
 

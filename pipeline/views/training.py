@@ -65,8 +65,8 @@ def _image_shape(folder: str) -> tuple[int, int, int]:
 def _levels(folder: str, height: int, width: int, channels: int) -> list[tuple[int, float, float]]:
     import tensorflow_transform as tft
 
-    from components.trainer.augment.levels import measured_levels
     from components.transform.config import TransformConfig
+    from components.transform.levels import measured_levels
 
     config = TransformConfig(height_px=height, width_px=width, channels=1 if channels == 1 else 3)
     levels = measured_levels(tft.TFTransformOutput(folder), config)

@@ -11,11 +11,11 @@ import tensorflow as tf
 from components.tasks.classification.guard import ClassificationGuard, Guessing
 from components.trainer.augment.changes import Augment, augmenter
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.augment.levels import Levels
 from components.trainer.config import GuardConfig
 from components.trainer.guard import Pace
 from components.trainer.optimizer import class_of, cross_entropy
 from components.trainer.trainee import Array, Evaluation, Mark
+from components.transform.levels import Levels
 from components.transform.pixels import LABEL
 from schemas import features
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from components.tasks.detection.geometry import area, clip, out_of, pairwise_iou, seen_from
 from components.trainer.augment.changes import Augment, Draws, colours, either, erased
 from components.trainer.augment.config import AugmentationConfig, ObjectCropConfig, ZoomOutConfig
-from components.trainer.augment.levels import Levels
+from components.transform.levels import Levels
 
 # Parts of an image that are looked at for one that is allowed; without any, the image stays whole.
 _TRIALS = 40

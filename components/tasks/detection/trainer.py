@@ -21,10 +21,10 @@ from components.tasks.detection.matching import Matches, match
 from components.tasks.detection.nms import best_boxes
 from components.trainer.augment.changes import Augment
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.augment.levels import Levels
 from components.trainer.config import GuardConfig
 from components.trainer.guard import Pace
 from components.trainer.trainee import Array, Evaluation, Mark
+from components.transform.levels import Levels
 from components.transform.pixels import BOXES, FRAME, IMAGE, LABELS, boxes_and_labels, frames
 from schemas import features
 

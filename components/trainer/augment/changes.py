@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.trainer.augment.config import AugmentationConfig, CropConfig, RandAugmentConfig
-from components.trainer.augment.levels import Levels
 from components.trainer.augment.rand_augment import CHANGES, rand_augment
+from components.transform.levels import Levels
 
 # (number int64 [], images float32 [N, H, W, C], labels int64 [N]) -> images, and labels: of mixed images they
 # are float32 [N, classes].
@@ -194,7 +194,7 @@ def colours(config: AugmentationConfig, levels: Levels | None) -> list[tuple[str
     if levels is None:
         raise MiranteError(
             f"training.augmentation: {names} need the levels of black and white in the images, got none: "
-            "give `augmenter` what `components.trainer.augment.levels` says"
+            "give `augmenter` what `components.transform.levels` says"
         )
     if levels.channels == 1 and (config.saturation or config.hue):
         raise MiranteError(

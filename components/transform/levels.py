@@ -1,7 +1,7 @@
-"""What Transform makes of black and white, by which pixels are brought back to 0..1.
+"""The values that Transform gives black and white, which bring pixels back to 0..1.
 
-Every normalization is linear in a pixel, channel by channel, so these two levels say all of it; also of
-`standardize`, whose mean and deviation stand in the Transform graph alone.
+Every normalization is linear in a pixel, channel by channel, so these two levels describe it, including
+`standardize`, whose mean and deviation only the Transform graph holds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Levels:
     """The levels of images float32 [N, H, W, C].
 
     Attributes:
-        black: Of each channel, in the order in which they stand.
-        white: Likewise.
+        black: The level of black in each channel, in the order of the channels.
+        white: The same for white.
         bgr: Whether blue comes first.
     """
 
@@ -38,22 +38,22 @@ class Levels:
         return len(self.black)
 
     def to_unit(self, images: Any) -> Any:
-        """Normalised to black 0 and white 1; RGB."""
+        """Return normalised images as RGB with black 0 and white 1."""
         black, white = (np.array(level, np.float32) for level in (self.black, self.white))
         unit = _linear(images, 1 / (white - black), -black / (white - black))
         return unit[..., ::-1] if self.bgr else unit
 
     def from_unit(self, unit: Any) -> Any:
-        """The way back."""
+        """Return images from `to_unit` normalised again."""
         black, white = (np.array(level, np.float32) for level in (self.black, self.white))
         return _linear(unit[..., ::-1] if self.bgr else unit, white - black, black)
 
 
 def _linear(images: Any, factor: np.ndarray[Any, Any], offset: np.ndarray[Any, Any]) -> tf.Tensor:
-    """Of images [N, H, W, C]: times a factor [C], plus an offset [C]."""
+    """Return images [N, H, W, C] times a factor [C], plus an offset [C]."""
     shape = images.shape
     if len(set(factor)) == len(set(offset)) == 1:
-        # Most of them; nothing at all for `zero_one`.
+        # Most normalizations; for `zero_one` there is nothing to do.
         scaled = images if factor[0] == 1 else images * factor[0]
         return scaled if offset[0] == 0 else scaled + offset[0]
     # Along whole rows: to a last axis of 3, TensorFlow broadcasts at a fifth of the speed.
@@ -67,7 +67,7 @@ def _levels(images: Any, config: TransformConfig) -> Levels:
 
 
 def known_levels(config: TransformConfig) -> Levels | None:
-    """The levels, as far as the configuration tells them; None for `standardize`."""
+    """Return the levels of a configuration; None for `standardize`, which needs the data."""
     if config.normalization == "standardize":
         return None
     pixels = tf.constant([[0.0] * config.channels, [255.0] * config.channels])
@@ -75,7 +75,7 @@ def known_levels(config: TransformConfig) -> Levels | None:
 
 
 def measured_levels(tft_output: tft.TFTransformOutput, config: TransformConfig) -> Levels:
-    """The levels, by sending a black and a white picture through the Transform graph."""
+    """Return the levels by sending a black and a white image through the Transform graph."""
     encoded = [tf.io.encode_png(tf.fill([2, 2, config.channels], tf.constant(v, tf.uint8))) for v in (0, 255)]
     inputs = {features.ENCODED: tf.stack(encoded)[:, tf.newaxis]}
     images = tft_output.transform_features_layer()(inputs)[IMAGE]
