@@ -6,13 +6,13 @@ Needs no cluster, no credentials and no TensorFlow: what TFX has to do with the 
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components.base.errors import UsageError
+from components.base.paths import is_remote, replace_file
 from kubeflow.components import ingest_component, nodes_component, task_name
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
@@ -57,12 +57,8 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     from kfp import compiler
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.stem}.{os.getpid()}.yaml")
-    try:
+    with replace_file(output) as temporary:
         compiler.Compiler().compile(define, str(temporary))
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_image(image: str | None) -> str:
@@ -88,7 +84,7 @@ def pipeline_root(recipe: Recipe) -> str:
     config = recipe.kubeflow
     root = config.pipeline_root or f"{config.volumes[0].mount_path if config.volumes else ''}/{recipe.name}"
     config.check_root(root)
-    if "://" not in root and not config.is_on_volume(root):
+    if not is_remote(root) and not config.is_on_volume(root):
         mounted = ", ".join(volume.mount_path for volume in config.volumes) or "none"
         raise UsageError(
             f"kubeflow.pipeline_root: {root} is on no volume that the tasks share (mounted: {mounted}): give "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from components.base.errors import UsageError
+from components.base.words import suggest_and_list
 
 _MAKE_ONE = "make one with: mirante compile RECIPE --image REF -o pipeline.yaml"
 
@@ -114,12 +114,8 @@ def arguments(package: Package, given: Iterable[str]) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError(f"--param {item}: expected name=value")
         if name not in package.parameters:
-            near = difflib.get_close_matches(name, list(package.parameters), n=1, cutoff=0.5)
-            hint = f": did you mean {near[0]!r}?" if near else "."
-            known = ", ".join(package.parameters) or "none"
-            raise UsageError(
-                f"--param {item}: {package.path} has no parameter {name!r}{hint} It has: {known}"
-            )
+            hint = suggest_and_list(name, package.parameters)
+            raise UsageError(f"--param {item}: {package.path} has no parameter {name!r}{hint}")
         if name in values:
             raise UsageError(f"--param {item}: {name} is given twice")
         values[name] = _value(item, package.parameters[name].kind, text)

@@ -7,13 +7,13 @@ for. Needs no project, no bucket and no network.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from components.base.errors import UsageError
 from components.base.imports import without_collector
+from components.base.paths import write_atomically
 from components.ingest import is_manifest
 from kubeflow.compile import check_image
 from pipeline.data.prepare import Examples, describe
@@ -51,12 +51,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": config.data_root})})
     job = _job(recipe, config, examples, reference)
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.stem}.{os.getpid()}.json")
-    try:
-        temporary.write_text(json.dumps(job, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(output, json.dumps(job, indent=1, sort_keys=True) + "\n")
 
 
 def _config(recipe: Recipe) -> VertexConfig:

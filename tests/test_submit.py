@@ -260,7 +260,7 @@ def test_an_interrupt_leaves_the_run_going(api: KfpApi, package: Path, number: i
 @pytest.mark.parametrize(
     ("param", "said"),
     [
-        ("epoch=3", "has no parameter 'epoch': did you mean 'epochs'? It has: overrides, epochs,"),
+        ("epoch=3", "has no parameter 'epoch': did you mean 'epochs'? Known here: overrides, epochs,"),
         ("epochs=3.5", "expected a whole number (the parameter's type is NUMBER_INTEGER), got '3.5'"),
         ("epochs=true", "expected a whole number"),
         ("rate=fast", "expected a number"),

@@ -8,6 +8,8 @@ import os
 import time
 from pathlib import Path
 
+from components.base.paths import write_atomically
+
 _BLOCK_BYTES = 1 << 20
 # A file that changes twice within a clock tick of its file system keeps its times; FAT has the longest, 2 s.
 _SETTLED_SECS = 2.0
@@ -70,12 +72,7 @@ class FileDigests:
         if self._memory is None or self._asked == self._known:
             return
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
-        try:
-            temporary.write_text(json.dumps(self._asked), encoding="utf-8")
-            temporary.replace(self._memory)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(self._memory, json.dumps(self._asked))
 
 
 def _read(memory: Path | None) -> dict[str, list[object]]:

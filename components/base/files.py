@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from components.base.buckets import is_remote
+from components.base.paths import is_remote, write_atomically
 
 
 def below(folder: str) -> list[str]:
@@ -72,12 +71,7 @@ def write_text(path: str, text: str) -> None:
     if not is_remote(path):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(target, text)
         return
     import tensorflow as tf
 

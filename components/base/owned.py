@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from pathlib import Path
 from typing import Any
+
+from components.base.paths import write_atomically
 
 # Not hidden: hidden files are not copied to buckets.
 MARK = "made-by-mirante.json"
@@ -25,7 +26,7 @@ def is_mark(text: str, owner: str) -> bool:
 def mark(folder: Path, owner: str) -> None:
     """Mark a folder, which is made where there is none yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / MARK, mark_text(owner))
+    write_atomically(folder / MARK, mark_text(owner))
 
 
 def is_marked(folder: Path, owner: str) -> bool:
@@ -47,13 +48,13 @@ def root_facts(root: Path) -> dict[str, Any]:
     if not isinstance(facts.get("id"), str):
         facts = {"made_by": "mirante", "id": uuid.uuid4().hex}
         root.mkdir(parents=True, exist_ok=True)
-        _write(root / MARK, json.dumps(facts) + "\n")
+        write_atomically(root / MARK, json.dumps(facts) + "\n")
     return facts
 
 
 def note(root: Path, **facts: Any) -> None:
     """Add facts to a root's mark."""
-    _write(root / MARK, json.dumps({**root_facts(root), **facts}) + "\n")
+    write_atomically(root / MARK, json.dumps({**root_facts(root), **facts}) + "\n")
 
 
 def _text(path: Path) -> str:
@@ -69,12 +70,3 @@ def _parsed(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) and read.get("made_by") == "mirante" else {}
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -26,8 +26,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from components.base import files
-from components.base.buckets import is_in_bucket, is_remote
 from components.base.errors import MiranteError, UsageError
+from components.base.paths import is_in_bucket, is_remote
 
 MODEL_FILE = "saved_model.pb"
 # TensorFlow draws it anew for each SavedModel that it writes.

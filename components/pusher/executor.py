@@ -21,8 +21,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from components.base import files, serving_folder
-from components.base.buckets import is_in_bucket
 from components.base.errors import MiranteError
+from components.base.paths import is_in_bucket
 from components.base.serving_folder import MODEL_FILE, TAKEN_BACK, FileSum
 
 _EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)

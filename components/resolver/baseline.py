@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from components.base import files, serving_folder
-from components.base.buckets import is_remote
 from components.base.errors import DataRefusedError
+from components.base.paths import is_remote
 from components.base.serving_folder import ServedModel
 
 # In `data.retired_classes`: the served model may be replaced, whatever it knows.

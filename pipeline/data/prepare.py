@@ -14,6 +14,7 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
 from components.base.owned import is_marked, mark, note, root_facts, root_id
 from components.base.tfrecord import read_records
+from components.base.words import format_some
 from components.ingest import (
     IngestOptions,
     IngestResult,
@@ -360,8 +361,9 @@ def _refuse_classes_without_images(
     unseen = [name for name, count in zip(class_names, counts[features.TRAIN], strict=True) if not count]
     if unseen:
         raise DataRefusedError(
-            f"{folder}: {len(unseen)} of {len(class_names)} classes ({_shown(unseen)}) have no image in "
-            f"split {features.TRAIN} and cannot be learned. Add images there, or take them out of all splits"
+            f"{folder}: {len(unseen)} of {len(class_names)} classes ({format_some(unseen, _NAMES_SHOWN)}) "
+            f"have no image in split {features.TRAIN} and cannot be learned. Add images there, or take them "
+            "out of all splits"
         )
     least = config.min_test_images
     unjudged = [
@@ -372,15 +374,11 @@ def _refuse_classes_without_images(
     if unjudged:
         few = "no image" if least == 1 else f"fewer than {least} images"
         raise DataRefusedError(
-            f"{folder}: {len(unjudged)} of {len(class_names)} classes ({_shown(unjudged)}) have {few} in "
-            f"split {features.TEST} and cannot be judged. Add images there, give it a larger share "
-            "(data.splits), or let them pass unjudged with data.min_test_images=0"
+            f"{folder}: {len(unjudged)} of {len(class_names)} classes "
+            f"({format_some(unjudged, _NAMES_SHOWN)}) have {few} in split {features.TEST} and cannot be "
+            "judged. Add images there, give it a larger share (data.splits), or let them pass unjudged with "
+            "data.min_test_images=0"
         )
-
-
-def _shown(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def write_sample(examples: Examples, root: Path) -> str:

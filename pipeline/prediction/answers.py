@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.base.paths import replace_file
 from components.base.printable import printable
 from pipeline.prediction.predict import MIN_DRAWN_SCORE
 
@@ -40,16 +40,11 @@ def write_csv(answers: Sequence[dict[str, Any]], path: Path) -> None:
     Raises:
         OSError: The file cannot be written; one that was there is left as it was.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for answer in answers:
-                name, error = printable(answer["image"]), printable(answer.get("error", ""))
-                for each in answer.get("predictions") or [{}]:
-                    box = each.get("box", [""] * 4)
-                    writer.writerow([name, each.get("label", ""), each.get("score", ""), *box, error])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for answer in answers:
+            name, error = printable(answer["image"]), printable(answer.get("error", ""))
+            for each in answer.get("predictions") or [{}]:
+                box = each.get("box", [""] * 4)
+                writer.writerow([name, each.get("label", ""), each.get("score", ""), *box, error])

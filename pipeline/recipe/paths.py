@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from components.base.paths import is_remote
 from components.base.redact import is_secret_name
 from components.trainer.warm_start.config import LATEST_BLESSED
 
@@ -88,7 +89,7 @@ def _absolute(key: str, path: str, start: str) -> str:
     path = _with_variables(key, path)
     if not path:
         raise ValueError(f"{key}: expected a path, got an empty text")
-    return path if "://" in path else os.path.abspath(os.path.join(start, os.path.expanduser(path)))
+    return path if is_remote(path) else os.path.abspath(os.path.join(start, os.path.expanduser(path)))
 
 
 def _with_variables(key: str, path: str) -> str:

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from components.base.errors import UsageError
+from components.base.paths import is_remote
 from components.base.redact import redact
 from components.base.settings import Settings
+from components.base.words import suggest, suggest_and_list
 from components.evaluator.config import METRICS, EvaluationConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import DataConfig
@@ -27,7 +29,7 @@ from components.tuner.config import HYPERBAND_FACTOR, TunerConfig
 from pipeline.recipe.best import take_best
 from pipeline.recipe.paths import PATHS, PATHS_HERE, check_paths_elsewhere, make_paths_absolute
 from pipeline.recipe.task_fit import check_fits_task
-from pipeline.recipe.wording import join, lines_of, nearest, odd_values, place, secrets_in
+from pipeline.recipe.wording import join, lines_of, odd_values, place, secrets_in
 from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from pipeline.targets.vertex.config import VertexConfig
@@ -190,10 +192,9 @@ def recipe_path(recipe: str) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
-    near = nearest(recipe, recipe_names())
     raise UsageError(
         f"no such recipe: {recipe!r}: neither a file nor one of {', '.join(recipe_names())}"
-        + (f"; did you mean {near!r}?" if near else "")
+        f"{suggest(recipe, recipe_names())}"
     )
 
 
@@ -331,9 +332,7 @@ def _check_names(recipe: Recipe) -> None:
                 f"{recipe.task}. Known here: {', '.join(known)}"
             )
         if name not in known:
-            near = nearest(name, known)
-            hint = f": did you mean {near!r}?" if near else "."
-            raise UsageError(f"{key}: there is no {name!r}{hint} Known here: {', '.join(known)}")
+            raise UsageError(f"{key}: there is no {name!r}{suggest_and_list(name, known)}")
 
 
 def _check_machine(recipe: Recipe) -> None:
@@ -353,7 +352,7 @@ def _check_machine(recipe: Recipe) -> None:
 
 def _check_warm_start(config: WarmStartConfig | None) -> None:
     """Refuses a local path where nothing is; what it holds is looked at when training starts."""
-    if config is None or config.is_latest_blessed or "://" in config.source:
+    if config is None or config.is_latest_blessed or is_remote(config.source):
         return
     # The prefix of a TensorFlow checkpoint is no file itself.
     if not os.path.exists(config.source) and not os.path.exists(f"{config.source}.index"):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from components.base.redact import find_secret, is_secret, redact
+from components.base.words import suggest_and_list
 from pipeline.recipe.yaml_text import UNWRITABLE
 
 _LINES = 20
@@ -20,11 +20,6 @@ _OPTIONS_NAMED = 3
 _FREE = ("model.options.",)
 # Has its own words for it.
 _SAYS_IT_ITSELF = "training.tracking.mlflow.tracking_uri"
-
-
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the word that is most like another one; None where none is."""
-    return next(iter(difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)), None)
 
 
 def place(where: str, options: Mapping[str, str], line: str) -> str:
@@ -72,9 +67,7 @@ def _lines_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
         key = ".".join(str(part) for part in item["loc"] if part != "[key]")
         if item["type"] == "extra_forbidden":
             known = _fields_at(item["loc"][:-1], model)
-            near = nearest(str(item["loc"][-1]), known)
-            hint = f": did you mean {near!r}?" if near else "."
-            yield f"unknown key {key!r}{hint} Known here: {', '.join(sorted(known))}"
+            yield f"unknown key {key!r}{suggest_and_list(str(item['loc'][-1]), sorted(known))}"
         elif item["type"] == "missing":
             yield f"{key}: required, but not set"
         elif item["type"] == "value_error":

@@ -23,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from components.base.buckets import FOLDER_VARIABLE
 from components.base.errors import MiranteError
+from components.base.paths import FOLDER_VARIABLE
 from pipeline.storage.object_store import Bucket, parse_url
 from schemas import features
 

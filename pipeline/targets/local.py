@@ -24,6 +24,7 @@ from components.base.errors import MiranteError, NotBlessedError, UsageError
 from components.base.imports import without_collector
 from components.base.os_errors import check_address_space, explain_os_error
 from components.base.owned import is_marked, mark, root_id
+from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
 from components.base.serving_folder import check_can_push
 from pipeline.data import prepare
@@ -108,7 +109,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
     result = RunResult(recipe.name, run_id, str(root))
     error: BaseException | None = None
     written_to = [root]
-    if recipe.push.destination and "://" not in recipe.push.destination:
+    if recipe.push.destination and not is_remote(recipe.push.destination):
         written_to.append(Path(recipe.push.destination))
     try:
         with _sole_user_of(root):
@@ -202,11 +203,5 @@ def _yes_or_no(value: bool | None) -> str:
 def _keep_result(root: Path, result: RunResult) -> None:
     folder = root / "runs" / result.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".result.json"
-    try:
-        temporary.write_text(
-            json.dumps(redact_values(dataclasses.asdict(result)), indent=2, allow_nan=False), encoding="utf-8"
-        )
-        temporary.replace(folder / "result.json")
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = json.dumps(redact_values(dataclasses.asdict(result)), indent=2, allow_nan=False)
+    write_atomically(folder / "result.json", content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 import re
 from typing import Annotated, Any, Literal
@@ -10,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from components.base.errors import UsageError
+from components.base.paths import is_remote
 from components.base.redact import is_secret
 from components.base.settings import NotNegative, Number, Positive, Settings
+from components.base.words import suggest_and_list
 from components.trainer.cluster.pods.config import WorkerPodsConfig
 from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
 from pipeline.storage.object_store import parse_url
@@ -220,9 +221,9 @@ class KubeflowConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _a_bucket_needs_no_volume(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "volumes" not in values and "://" in str(values.get("pipeline_root")):
-            return {**values, "volumes": ()}
-        return values
+        if not isinstance(values, dict) or "volumes" in values:
+            return values
+        return {**values, "volumes": ()} if is_remote(str(values.get("pipeline_root"))) else values
 
     @model_validator(mode="after")
     def _names_are_of_nodes(self) -> KubeflowConfig:
@@ -231,9 +232,7 @@ class KubeflowConfig(Settings):
         named += [("together", name, nodes) for names in self.together for name in names]
         for part, name, known in named:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f": did you mean {near[0]!r}?" if near else "."
-                raise ValueError(f"{part}: there is no node {name!r}{hint} Known here: {', '.join(known)}")
+                raise ValueError(f"{part}: there is no node {name!r}{suggest_and_list(name, known)}")
         shared = [name for names in self.together for name in names]
         for name in shared:
             if shared.count(name) > 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.base.errors import UsageError
 from components.base.owned import MARK, is_marked, root_id
+from components.base.paths import is_remote
 from components.ingest.config import DataConfig
 from components.ingest.sources import source_named
 from components.ingest.spans import find_span, is_pattern, parted
@@ -36,7 +37,7 @@ def take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
         for part in parts:
             section = section.get(part) if isinstance(section, dict) else None
         given = section.get(last) if isinstance(section, dict) else None
-        if not isinstance(given, str) or "://" not in given:
+        if not isinstance(given, str) or not is_remote(given):
             continue
         try:
             path = section[last] = mirror.local(given)

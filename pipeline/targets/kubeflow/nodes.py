@@ -24,6 +24,7 @@ from components.base.errors import MiranteError, NotBlessedError, UsageError
 from components.base.imports import without_collector
 from components.base.os_errors import explain_os_error
 from components.base.owned import MARK, root_id
+from components.base.paths import write_atomically
 from components.base.redact import redact
 from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers
 from pipeline.run.interrupts import interruptible
@@ -122,7 +123,7 @@ def ingest(
                 "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
                 "kubeflow/manifests/volume.yaml hands it over"
             ) from e
-        _write(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
+        write_atomically(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
         mirror.send(str(folder))
         connection = metadata_store.require_store(kubeflow.metadata, root, os.environ)
         held.enter_context(RootLease(connection, pipeline_root, run_id, INGEST).held())
@@ -175,9 +176,9 @@ def ingest(
             {node: [mirror.shown(path) for path in paths] for node, paths in reads.items()},
             mirror.shown(pushed_to),
         )
-        _write(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
-        _write(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())
-        _write(folder / "recipe.json", mirror.shown(resolved.model_dump_json(indent=1)).encode())
+        write_atomically(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
+        write_atomically(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())
+        write_atomically(folder / "recipe.json", mirror.shown(resolved.model_dump_json(indent=1)).encode())
         mirror.send(str(folder))
 
         from pipeline.run.node import Output
@@ -326,9 +327,3 @@ def _fail(console: Any, message: str, code: int) -> None:
 
 def _run_folder(root: str, run_id: str) -> Path:
     return Path(root) / "runs" / run_id
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from components.base.settings import Number, Positive, Settings
+from components.base.words import suggest_and_list
 from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
 
 # A folder of a bucket, or a bucket.
@@ -100,9 +100,7 @@ class VertexConfig(Settings):
         known = [name for name in (*NODE_IDS, *OPTIONAL_NODE_IDS) if name not in _WITHOUT_TASK]
         for name in self.tasks:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f": did you mean {near[0]!r}?" if near else "."
-                raise ValueError(f"tasks: there is no task {name!r}{hint} Known here: {', '.join(known)}")
+                raise ValueError(f"tasks: there is no task {name!r}{suggest_and_list(name, known)}")
         return self
 
     def task(self, name: str) -> VertexTaskConfig:

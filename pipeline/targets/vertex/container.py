@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.base.buckets import SCHEME, mount
+from components.base.paths import GCS, gcs_mount
 
 _EXECUTOR = "--executor_class_path"
 _INVOCATION = "--json_serialized_invocation_args"
@@ -48,27 +48,27 @@ def main(argv: Sequence[str]) -> int:
     invocation = json.loads(given)
     output_file = str(invocation["outputs"]["outputFile"])
     with tempfile.TemporaryDirectory(prefix="mirante-") as temporary:
-        written_to = mount() if executor == _TRAINING_JOB else f"{temporary}/"
-        invocation["inputs"] = _moved(invocation.get("inputs", {}), SCHEME, mount())
-        invocation["outputs"] = _moved(invocation["outputs"], SCHEME, written_to)
+        written_to = gcs_mount() if executor == _TRAINING_JOB else f"{temporary}/"
+        invocation["inputs"] = _moved(invocation.get("inputs", {}), GCS, gcs_mount())
+        invocation["outputs"] = _moved(invocation["outputs"], GCS, written_to)
         _drop_other_baseline(invocation["inputs"].get("artifacts", {}))
         for artifacts in invocation["outputs"].get("artifacts", {}).values():
             for artifact in artifacts["artifacts"]:
                 os.makedirs(artifact["uri"], exist_ok=True)
-        in_bucket = Path(output_file.replace(SCHEME, mount()))
-        here = Path(output_file.replace(SCHEME, written_to))
+        in_bucket = Path(output_file.replace(GCS, gcs_mount()))
+        here = Path(output_file.replace(GCS, written_to))
         if in_bucket.is_file():
             # The driver's: what it found out is the executor's to know.
             here.parent.mkdir(parents=True, exist_ok=True)
-            here.write_text(in_bucket.read_text(encoding="utf-8").replace(SCHEME, mount()), encoding="utf-8")
+            here.write_text(in_bucket.read_text(encoding="utf-8").replace(GCS, gcs_mount()), encoding="utf-8")
         arguments = [json.dumps(invocation) if argument == given else argument for argument in argv]
         code = _run(module, arguments)
         if code == 0:
             told = json.loads(here.read_text(encoding="utf-8"))
-            told = _moved(_moved(told, written_to, SCHEME), mount(), SCHEME)
+            told = _moved(_moved(told, written_to, GCS), gcs_mount(), GCS)
             here.write_text(json.dumps(told, indent=1), encoding="utf-8")
             if executor != _TRAINING_JOB:
-                _copy(Path(temporary), Path(mount()))
+                _copy(Path(temporary), Path(gcs_mount()))
     return code
 
 

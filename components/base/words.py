@@ -1,0 +1,58 @@
+"""Words that messages share: the nearest known word, the first few of many names, counts. No TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sized
+
+# Below this likeness, from 0 to 1, a word is not taken for a misspelt one.
+_CUTOFF = 0.5
+
+
+def find_nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like `word`; None if none is like it."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=_CUTOFF)), None)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message: `; did you mean 'adam'?`, or nothing if no known word is like `word`."""
+    near = find_nearest(word, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def suggest_and_list(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown word, with all known words in their order.
+
+    Example:
+        >>> suggest_and_list("adm", ["sgd", "adam"])
+        ": did you mean 'adam'? Known here: sgd, adam"
+    """
+    known = list(known)
+    near = find_nearest(word, known)
+    hint = f": did you mean {near!r}?" if near else "."
+    return f"{hint} Known here: {', '.join(known) or 'none'}"
+
+
+def format_some(names: Iterable[object], most: int, none: str = "") -> str:
+    """Return the first names, and how many more there are: `a, b and 3 more`.
+
+    Args:
+        names: In the order in which they are to be named.
+        most: How many are named at most.
+        none: What is returned if there are no names.
+    """
+    texts = [str(name) for name in names]
+    more = len(texts) - most
+    return (", ".join(texts[:most]) or none) + (f" and {more:,} more" if more > 0 else "")
+
+
+def format_count(number: int | Sized, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: `1 shard`, `1,234 shards`.
+
+    Args:
+        number: The number, or what is counted.
+        one: The noun for one of them.
+        many: The noun for any other number; `one` with an s when not given.
+    """
+    count = number if isinstance(number, int) else len(number)
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -1,0 +1,43 @@
+"""The words that messages share."""
+
+import pytest
+
+from components.base.words import find_nearest, format_count, format_some, suggest, suggest_and_list
+
+
+def test_the_nearest_word() -> None:
+    assert find_nearest("epoch", ["epochs", "optimizer"]) == "epochs"
+    assert find_nearest("xyzzy", ["epochs", "optimizer"]) is None
+
+
+def test_a_suggestion_ends_a_message() -> None:
+    assert suggest("digts", {"mnist": 0, "digits": 1}) == "; did you mean 'digits'?"
+    assert suggest("xyzzy", ["digits"]) == ""
+
+
+def test_a_suggestion_with_all_known_words_in_their_order() -> None:
+    assert suggest_and_list("adm", ["sgd", "adam"]) == ": did you mean 'adam'? Known here: sgd, adam"
+    assert suggest_and_list("xyzzy", iter(["sgd"])) == ". Known here: sgd"
+    assert suggest_and_list("xyzzy", []) == ". Known here: none"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "nothing"),
+        (["a"], "a"),
+        (["a", "b"], "a, b"),
+        (["a", "b", "c"], "a, b and 1 more"),
+        (range(1, 1237), "1, 2 and 1,234 more"),
+    ],
+)
+def test_the_first_names_and_how_many_more(names: list[str], said: str) -> None:
+    assert format_some(names, 2, none="nothing") == said
+
+
+def test_a_number_with_its_noun() -> None:
+    assert format_count(0, "shard") == "0 shards"
+    assert format_count(1, "shard") == "1 shard"
+    assert format_count(1234, "shard") == "1,234 shards"
+    assert format_count(["a", "b"], "class", "classes") == "2 classes"
+    assert format_count(["a"], "class", "classes") == "1 class"
