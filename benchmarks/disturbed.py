@@ -23,7 +23,7 @@ from typing import IO, Any
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from tests.small_disk import SmallDisk
 
 MIRANTE = Path(sys.executable).with_name("mirante")
@@ -35,7 +35,7 @@ RECIPE = (
     # Not what is tried here: on a busy machine a model may take minutes to load.
     *("--set", "infra_validation.time_limit_secs=900"),
 )
-PHASES = ("ingest", *NODE_IDS)
+PHASES = ("ingest", *node_ids())
 EVENTS = "events.out.tfevents"
 # Histories; and a memory of digests that is written once the files are some seconds old.
 NOT_COMPARED = ("logs", "runs", "checkpoints", "digests.json")
@@ -96,10 +96,10 @@ class Run:
 
     def _enter(self, moment: float, line: str) -> None:
         if line.startswith("  will run "):
-            self.entered[NODE_IDS[0]] = moment
+            self.entered[node_ids()[0]] = moment
         elif match := re.match(r"  \[ ?(\d+)/\d+\]", line):
             number = int(match[1])
-            self.entered[NODE_IDS[number] if number < len(NODE_IDS) else "end"] = moment
+            self.entered[node_ids()[number] if number < len(node_ids()) else "end"] = moment
 
     def kill(self) -> None:
         """Ends the process and its children as a lack of memory or power would."""

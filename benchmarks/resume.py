@@ -36,8 +36,7 @@ from benchmarks.disturbed import (
     outcome,
     set_back_and_completed,
 )
-from pipeline.steps import NODE_IDS
-from pipeline.storage.node_files import RESOLVERS
+from pipeline.steps import node_ids, step_named
 
 # A push takes a tenth of a second; what it makes below the root tells the moments in it.
 PUSHER_MOMENTS = ("serving/.*.incomplete", "serving/[0-9]*")
@@ -92,7 +91,7 @@ def plan(count: int, usual: dict[str, float], chance: random.Random) -> list[Kil
 
 def plan_each() -> list[Kill]:
     """A kill in each phase, in their order; in a node half-way, once its executor works."""
-    executed = [node for node in NODE_IDS if node not in RESOLVERS]
+    executed = [node for node in node_ids() if not step_named(node).is_resolver]
     return [
         Kill(phase, 0.5, f"{phase}/.system/executor_execution/*" if phase in executed else None)
         for phase in PHASES

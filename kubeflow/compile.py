@@ -17,10 +17,9 @@ from kubeflow.components import ingest_component, nodes_component, task_name
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
 from pipeline.recipe.recipe import Recipe
-from pipeline.steps import upstream
+from pipeline.steps import INGEST, upstream
 from pipeline.storage.object_store import parse_url
 from pipeline.targets.kubeflow.config import (
-    INGEST,
     PASSWORD_VARIABLE,
     USER_VARIABLE,
     KubeflowConfig,
@@ -123,7 +122,7 @@ def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UsageError: Nodes that are to share a task do not follow each other.
     """
-    edges = upstream(recipe)
+    edges = upstream(recipe.optional_steps)
     order = list(edges)
     shared = {name: group for group in recipe.kubeflow.together for name in group}
     tasks: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -151,7 +150,7 @@ def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
     def define(*channels: Any) -> None:
         values = {p.name: channel for p, channel in zip(form, channels, strict=True)}
         first = ingest_component(form, image)(**values, recipe=given, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-        _settle(first, INGEST, config.task(INGEST), config)
+        _settle(first, INGEST.id, config.task(INGEST.id), config)
         tasks: dict[str, Any] = {}
         before = first
         for nodes, waits_for in task_nodes(recipe).items():

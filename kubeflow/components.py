@@ -12,11 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubeflow.parameters import OVERRIDES, Parameter
-from pipeline.targets.kubeflow.config import INGEST
-
-# Nodes with more to show than a page.
-WITH_METRICS = ("Trainer", "Evaluator")
-WITH_CLASSIFICATION = ("Evaluator",)
+from pipeline.steps import INGEST, step_named
 
 
 def task_name(nodes: Sequence[str]) -> str:
@@ -32,9 +28,9 @@ def ingest_component(parameters: Sequence[Parameter], image: str) -> Any:
     signature = [f"{p.name}: {p.kind.__name__}" for p in parameters]
     settings = ", ".join(f"{p.key!r}: {p.name}" for p in parameters if p.key is not None)
     return _component(
-        INGEST,
+        INGEST.id,
         f"""
-        def {INGEST}({", ".join(signature)}, recipe: str, run: str, view: Output[HTML]) -> str:
+        def {INGEST.id}({", ".join(signature)}, recipe: str, run: str, view: Output[HTML]) -> str:
             from pipeline import task
 
             settings = {{{settings}}}
@@ -50,10 +46,11 @@ def nodes_component(nodes: Sequence[str], image: str) -> Any:
     views = {node: "view" if len(nodes) == 1 else f"view_{node}" for node in nodes}
     outputs = [f"{name}: Output[HTML]" for name in views.values()]
     more = []
-    if set(nodes) & set(WITH_METRICS):
+    shown = {kind for node in nodes for kind in step_named(node).shows}
+    if "metrics" in shown:
         outputs.append("metrics: Output[Metrics]")
         more.append("metrics=metrics")
-    if set(nodes) & set(WITH_CLASSIFICATION):
+    if "classification" in shown:
         outputs.append("classification: Output[ClassificationMetrics]")
         more.append("classification=classification")
     given = ", ".join(f"{node!r}: {name}" for node, name in views.items())

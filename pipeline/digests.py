@@ -15,27 +15,10 @@ from components.base.content import file_sha256
 from components.base.errors import UsageError
 from components.trainer.warm_start import source
 from components.trainer.warm_start.config import WarmStartConfig
+from pipeline.steps import step_named
 
 # The execution property of every node that executes something, and the Trainer's custom_config, have it.
 CODE = "code_sha256"
-# By node id: the modules that run in the node, and the libraries that TFX runs there in addition to itself.
-_RUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "ImportExampleGen": (("components.example_gen.component",), ("apache_beam",)),
-    "ImportSchemaGen": (("components.schema_gen.component",), ()),
-    "StatisticsGen": ((), ("apache_beam", "tensorflow_data_validation", "tfx_bsl")),
-    "ExampleValidator": ((), ("tensorflow_data_validation",)),
-    "DistributionValidator": (
-        ("components.distribution_validator.component",),
-        ("tensorflow_data_validation",),
-    ),
-    "DataGate": (("components.data_gate.component",), ()),
-    "Transform": (("components.transform",), ("apache_beam", "tensorflow_transform", "tfx_bsl")),
-    "Tuner": (("components.tuner",), ()),
-    "Trainer": (("components.trainer",), ()),
-    "Evaluator": (("components.evaluator.results",), ("tensorflow_model_analysis", "tfx_bsl")),
-    "InfraValidator": (("components.infra_validator.component",), ()),
-    "Pusher": (("components.pusher.executor",), ()),
-}
 _DETECTION = {"Evaluator": ("components.tasks.detection.evaluator",)}
 
 
@@ -43,14 +26,15 @@ def node_code_digest(node_id: str, task: str, base: Path | None = None) -> str:
     """Return the SHA-256 of the code and the libraries' versions that can change a node's result.
 
     Args:
-        node_id: One of `pipeline.steps.NODE_IDS`, or Tuner.
+        node_id: A node that executes something.
         task: `classification` or `detection`.
         base: Holds Mirante's packages; this installation's folder when not given.
     """
-    modules, libraries = _RUNS[node_id]
+    step = step_named(node_id)
+    modules = step.code
     if task == "detection":
         modules += _DETECTION.get(node_id, ())
-    return code_digest(*modules, libraries=("tfx", "tensorflow", *libraries), base=base)
+    return code_digest(*modules, libraries=("tfx", "tensorflow", *step.libraries), task=task, base=base)
 
 
 def add_code_digests(nodes: Iterable[Any], task: str) -> None:
@@ -64,7 +48,7 @@ def add_code_digests(nodes: Iterable[Any], task: str) -> None:
         task: `classification` or `detection`.
     """
     for node in nodes:
-        if node.id in _RUNS:
+        if not step_named(node.id).is_resolver:
             node.exec_properties[CODE] = node_code_digest(node.id, task)
 
 

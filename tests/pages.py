@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.views import View, view_of
 
 if TYPE_CHECKING:
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
 
 def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
@@ -17,7 +17,7 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
 
-    from pipeline.run.node import Output, _outputs, _properties
+    from components.base.outcome import Output, _outputs, _properties
     from pipeline.storage.metadata_store import METADATA_FILE
 
     config = metadata_store_pb2.ConnectionConfig()
@@ -35,7 +35,7 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
 
 def write_pages(root: Path, folder: Path, class_names: Sequence[str]) -> dict[str, View]:
     """Writes `<node>.html` of every node, and of Ingest where `root/data` is; returns the views."""
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
     outputs = dict(outputs_of(root))
     if (root / "data").is_dir():

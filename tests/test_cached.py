@@ -10,13 +10,13 @@ import pytest
 from components.ingest.config import DataConfig
 from pipeline.data.prepare import describe
 from pipeline.recipe.recipe import load_recipe
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner
 
 pytestmark = pytest.mark.slow
-UP_TO_GATE = NODE_IDS[: NODE_IDS.index("DataGate") + 1]
+UP_TO_GATE = node_ids()[: node_ids().index("DataGate") + 1]
 
 
 def executed(folder: Path, root: Path, *overrides: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,14 @@ SMALL = {
     "components/kinds/x.py": "",
     "components/kinds/y.py": "",
     "pipeline/commands/cli.py": "",
+    "components/base/task.py": "TASKS = {'classification': 'components.tasks.classification',\n"
+    " 'detection': 'components.tasks.detection'}\n",
+    "components/g.py": "from components.base.task import part\ndef f(task):\n    part(task, 'bark').f()\n",
+    "components/tasks/classification/__init__.py": "",
+    "components/tasks/classification/bark.py": "import components.b\n",
+    "components/tasks/classification/purr.py": "",
+    "components/tasks/detection/__init__.py": "",
+    "components/tasks/detection/bark.py": "",
     "schemas/__init__.py": "",
     "schemas/features.py": "A = 1\n",
 }
@@ -48,6 +57,34 @@ def test_imports_are_followed_also_inside_functions_and_by_name(tmp_path: Path) 
     ]
     with pytest.raises(ModuleNotFoundError, match=r"no module components\.none"):
         closure(["components.none"], tmp_path)
+
+
+def test_what_is_asked_of_the_task_is_followed_into_its_room(tmp_path: Path) -> None:
+    write(tmp_path, SMALL)
+    everywhere = {"components.g", "components.base.task"}
+    detection = {"components.tasks.detection", "components.tasks.detection.bark"}
+    classification = {
+        "components.tasks.classification",
+        "components.tasks.classification.bark",
+        *closure(["components.b"], tmp_path),
+    }
+    assert set(closure(["components.g"], tmp_path, "detection")) == everywhere | detection
+    assert set(closure(["components.g"], tmp_path, "classification")) == everywhere | classification
+    # Code that no task decides sees to all of them.
+    assert set(closure(["components.g"], tmp_path)) == everywhere | detection | classification
+
+
+def test_every_question_to_a_task_names_the_step() -> None:
+    """A digest cannot follow a question whose step is computed."""
+    for package in ("components", "pipeline"):
+        for path in (ROOT / package).rglob("*.py"):
+            asked = [
+                ast.unparse(node)
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Call) and code.is_question(node)
+            ]
+            steps = code.read_code(path)[2]
+            assert len({call.rpartition(", ")[2] for call in asked}) == len(steps), path
 
 
 @pytest.mark.parametrize(
@@ -149,8 +186,6 @@ def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path
 
 
 def test_every_node_that_executes_has_its_code() -> None:
-    from pipeline.digests import _RUNS
-    from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
+    from pipeline.steps import STEPS
 
-    resolvers = {"Resolver", "BaseModelResolver"}
-    assert set(_RUNS) == {*NODE_IDS, *OPTIONAL_NODE_IDS} - resolvers == ALL
+    assert {step.id for step in STEPS if not step.is_resolver} == ALL

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from components.base import serving_folder
+from components.base.outcome import RunResult
 from pipeline.recipe.recipe import load_recipe
-from pipeline.run.nodes import RunResult
 from pipeline.targets.local import run
 from tests import records
 

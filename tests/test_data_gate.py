@@ -15,13 +15,13 @@ from components.data_gate.images import image_problem, image_problems
 from components.tasks.detection.samples import MOST_IMAGES, picture_of, place_of
 from pipeline.data.prepare import Examples
 from pipeline.recipe.recipe import load_recipe
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from schemas.curated import write_schema
 from tests import boxes, records
 from tests.pipelines import node_runner
 from tests.tiny import encode, noise
 
-UP_TO_GATE = NODE_IDS[: NODE_IDS.index("DataGate") + 1]
+UP_TO_GATE = node_ids()[: node_ids().index("DataGate") + 1]
 
 
 def half_a_jpeg() -> bytes:

@@ -17,7 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.recipe import load_recipe
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from tests import object_stores, servers
 from tests.object_stores import BUCKET
@@ -71,7 +71,7 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
             [
                 *("training.epochs=2", "data.source=folder", f"kubeflow.pipeline_root={root}"),
                 f"kubeflow.metadata={{type: mysql, host: 127.0.0.1, port: {port}}}",
-                f"kubeflow.together=[[{', '.join(NODE_IDS[:8])}], [{', '.join(NODE_IDS[8:])}]]",
+                f"kubeflow.together=[[{', '.join(node_ids()[:8])}], [{', '.join(node_ids()[8:])}]]",
             ],
             elsewhere=True,
         )
@@ -86,7 +86,7 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
         for outputs, status in (("first", "completed"), ("second", "cached")):
             code, log = run(package, tmp_path, outputs, first_on_path=tmp_path / "start", **settings)
             assert code == 0, log[-5000:]
-            assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, status)
+            assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), status)
             # What a person reads has the bucket's addresses.
             (pushed,) = re.findall(rf"pushed      ({root}/serving/\d+)$", log, re.MULTILINE)
             version = pushed.rpartition("/")[2]

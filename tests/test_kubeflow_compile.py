@@ -17,7 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from components.base.errors import UsageError
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.recipe import Recipe, load_recipe
-from pipeline.steps import NODE_IDS, node_ids, upstream
+from pipeline.steps import node_ids, upstream
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from schemas.curated import write_schema
 from tests.tiny import CLASS_NAMES
@@ -106,18 +106,18 @@ def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: P
     nodes = [
         node.pipeline_node for node in compile_pipeline(loaded, examples, str(schema), str(tmp_path)).nodes
     ]
-    assert tuple(node.node_info.id for node in nodes) == node_ids(loaded)
+    assert tuple(node.node_info.id for node in nodes) == node_ids(loaded.optional_steps)
     assert {node.node_info.id: set(node.upstream_nodes) for node in nodes} == {
-        node: set(others) for node, others in upstream(loaded).items()
+        node: set(others) for node, others in upstream(loaded.optional_steps).items()
     }
 
 
 def test_with_sqlite_there_is_one_task_at_a_time(tmp_path: Path) -> None:
     spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
-    before = dict(zip(NODE_IDS, ("Ingest", *NODE_IDS), strict=False))
+    before = dict(zip(node_ids(), ("Ingest", *node_ids()), strict=False))
     assert dependencies(spec) == {
         "Ingest": set(),
-        **{node: {"Ingest", before[node]} for node in NODE_IDS},
+        **{node: {"Ingest", before[node]} for node in node_ids()},
     }
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.prediction.predict import predict
 from pipeline.recipe.recipe import load_recipe
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from tests import shapes
 from tests.test_task import OUTCOMES
 from tests.test_views import text_of
@@ -70,7 +70,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     }
     code, log = run(package, tmp_path, "first", **settings)
     assert code == 0, log[-5000:]
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "completed")
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")
     (pushed,) = (root / "serving").glob("[0-9]*")
     assert (pushed / "saved_model.pb").is_file()
     found = metrics(tmp_path / "first")
@@ -91,14 +91,14 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     (pushed_view,) = (tmp_path / "first").glob("*/pusher/view")
     assert str(pushed) in pushed_view.read_text(encoding="utf-8")
     views = {path.parent.name: path for path in (tmp_path / "first").glob("*/*/view")}
-    assert set(views) == {"ingest", *(node.lower() for node in NODE_IDS)}
+    assert set(views) == {"ingest", *(node.lower() for node in node_ids())}
     assert all("<html" in path.read_text(encoding="utf-8") for path in views.values())
 
     # All nodes in one task, which starts once.
-    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[{', '.join(NODE_IDS)}]]")
+    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[{', '.join(node_ids())}]]")
     code, log = run(together, tmp_path, "second", **settings)
     assert code == 0, log[-5000:]
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "cached")
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "cached")
     assert [path.name for path in (root / "serving").glob("[0-9]*")] == [pushed.name]
 
     # `mirante run` with the same seed elsewhere finds the same numbers, but for the last digits: TFMA's order
@@ -150,12 +150,12 @@ def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) 
 UP_TO_TRAINER = """
 import sys
 from pathlib import Path
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from tests.test_task import ingest, run
 if sys.argv[2] == "plan":
     overrides = {"training.epochs": 12, "training.checkpoints": {"steps": 10, "min_secs": 0.1}}
     ingest(Path(sys.argv[1]), {"data.path": ""}, overrides, run_id="again")
-    run(Path(sys.argv[1]), *NODE_IDS[: NODE_IDS.index("Trainer")], run_id="again")
+    run(Path(sys.argv[1]), *node_ids()[: node_ids().index("Trainer")], run_id="again")
 run(Path(sys.argv[1]), "Trainer", run_id="again")
 """
 
@@ -194,7 +194,7 @@ SHAPES = (
     "training.augmentation={flip: horizontal}",
     "training.tracking.graph=false",
     "evaluation.thresholds={map_50: 0.95}",
-    f"kubeflow.together=[[{', '.join(NODE_IDS[:7])}], [{', '.join(NODE_IDS[8:])}]]",
+    f"kubeflow.together=[[{', '.join(node_ids()[:7])}], [{', '.join(node_ids()[8:])}]]",
 )
 
 
@@ -208,7 +208,7 @@ def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
     )
     code, log = run(path, tmp_path, "out", pipeline_root=str(root), data_root=str(photos))
     assert code == 0, log[-5000:]
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(NODE_IDS, "completed")
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")
     for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
         assert log.count(f"{part} ") >= 20
     (output,) = (tmp_path / "out").glob("*/*evaluator*/executor_output.json")
@@ -234,7 +234,7 @@ def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
         path.name.removeprefix("view_") if "_" in path.name else path.parent.name: path.read_text()
         for path in (tmp_path / "out").glob("*/*/view*")
     }
-    assert set(pages) == {"ingest", "trainer", *NODE_IDS} - {"Trainer"}
+    assert set(pages) == {"ingest", "trainer", *node_ids()} - {"Trainer"}
     words = {name: text_of(page) for name, page in pages.items()}
     for name, page in pages.items():
         assert "<html" in page

@@ -13,9 +13,10 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 
+from components.base.outcome import RunResult
 from pipeline.data.prepare import Examples
 from pipeline.recipe.recipe import load_recipe
-from pipeline.run.nodes import RunResult, run_nodes
+from pipeline.run.nodes import run_nodes
 from pipeline.storage.metadata_store import METADATA_FILE
 from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move
 from schemas.curated import write_schema

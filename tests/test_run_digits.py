@@ -18,7 +18,7 @@ import yaml
 from ml_metadata.metadata_store import MetadataStore
 
 from components.evaluator.config import METRICS
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from pipeline.storage.metadata_store import sqlite_store
 from tests.pages import write_pages
 
@@ -54,7 +54,7 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert code == 0, said
     assert result["pipeline"] == "digits"
     assert result["root"] == str(root)
-    assert tuple(result["components"]) == NODE_IDS
+    assert tuple(result["components"]) == node_ids()
     assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
     assert set(result["metrics"]) == {*METRICS["classification"], "majority_accuracy"}
     assert all(f"test {name}" in said for name in result["metrics"])
@@ -79,7 +79,7 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
 def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
     _, result, said = first
     views = write_pages(root, tmp_path, tuple("0123456789"))
-    assert set(views) == {"Ingest", *NODE_IDS}, said
+    assert set(views) == {"Ingest", *node_ids()}, said
     assert [name for name, view in views.items() if "could not be made" in view.html] == []
     assert max(len(view.html) for view in views.values()) < 1_000_000
     evaluation = views["Evaluator"]

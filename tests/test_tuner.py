@@ -20,6 +20,7 @@ import tensorflow as tf
 import yaml
 
 from components.base.errors import MiranteError, UsageError
+from components.base.outcome import Output, RunResult, Serving
 from components.models.config import ModelConfig
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
@@ -31,7 +32,7 @@ from components.tuner.config import TunerConfig
 from components.tuner.search import Search
 from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.recipe import load_recipe
-from pipeline.steps import NODE_IDS, node_ids
+from pipeline.steps import node_ids
 from schemas import features
 from schemas.curated import write_schema
 from tests.pipelines import node_runner
@@ -63,11 +64,11 @@ EVERY_KIND = fields(
 
 def test_a_recipe_without_a_search_has_no_tuner() -> None:
     assert recipe().tuner is None
-    assert node_ids(recipe()) == NODE_IDS
-    assert "Tuner" not in NODE_IDS
+    assert node_ids(recipe().optional_steps) == node_ids()
+    assert "Tuner" not in node_ids()
     searching = recipe(EVERY_KIND)
-    assert node_ids(searching) == (*NODE_IDS[:7], "Tuner", *NODE_IDS[7:])
-    assert node_ids(searching)[6:9] == ("Transform", "Tuner", "Trainer")
+    assert node_ids(searching.optional_steps) == (*node_ids()[:7], "Tuner", *node_ids()[7:])
+    assert node_ids(searching.optional_steps)[6:9] == ("Transform", "Tuner", "Trainer")
     assert recipe(EVERY_KIND, "tuner=null").tuner is None
 
 
@@ -79,7 +80,7 @@ def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path
     examples = Examples(tmp_path, {split: f"{split}-*" for split in features.SPLITS}, list(CLASS_NAMES))
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
     runner = node_runner(loaded, examples, schema, tmp_path)
-    assert tuple(runner.node_ids) == node_ids(loaded)
+    assert tuple(runner.node_ids) == node_ids(loaded.optional_steps)
     assert runner.node_ids.index("Tuner") == runner.node_ids.index("Trainer") - 1
 
 
@@ -486,7 +487,7 @@ def test_the_component_writes_the_best_values_and_the_table(data: Data, tmp_path
     from tfx.utils import json_utils
 
     from components.tuner.component import BEST_HYPERPARAMETERS, TUNER_RESULTS, TunerExecutor
-    from pipeline.recipe.best import write_best
+    from components.tuner.outcome import read_outcome
 
     def artifact(kind: Any, uri: str) -> Any:
         made = kind()
@@ -519,8 +520,9 @@ def test_the_component_writes_the_best_values_and_the_table(data: Data, tmp_path
     table = (Path(results.uri) / "trials.csv").read_text().splitlines()
     assert table[0] == "trial,status,training.learning_rate,eval_accuracy,eval_loss,seconds,reason"
     assert len(table) == 3
-    write_best(best.uri, tmp_path)
-    assert yaml.safe_load((tmp_path / BEST_FILE).read_text()) == {"training.learning_rate": SLOW}
+    result = RunResult("digits", "1", str(tmp_path))
+    outcome = read_outcome({"best_hyperparameters": Output(best.uri, {})}, result, Serving("", ()))
+    assert outcome.best == {"training.learning_rate": SLOW}
     assert list((tmp_path / "searches").iterdir()) == []
 
 
@@ -549,7 +551,7 @@ def test_a_run_with_a_search_trains_with_what_it_found(tmp_path: Path) -> None:
 
     first, said = run()
     assert list(first["components"])[6:9] == ["Transform", "Tuner", "Trainer"]
-    assert tuple(first["components"]) == node_ids(load_recipe("digits", command[7::2]))
+    assert tuple(first["components"]) == node_ids(load_recipe("digits", command[7::2]).optional_steps)
     assert {outcome["status"] for outcome in first["components"].values()} == {"completed"}
     best = yaml.safe_load((root / "runs" / first["run_id"] / BEST_FILE).read_text())
     (table,) = root.glob("Tuner/tuner_results/*/trials.csv")

@@ -18,7 +18,7 @@ from components.base.errors import DataRefusedError, UsageError
 from components.ingest.manifest import FORMAT_VERSION, Manifest, Split, write_manifest
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.recipe import load_recipe
-from pipeline.steps import NODE_IDS
+from pipeline.steps import node_ids
 from pipeline.targets.vertex import container as vertex_task
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -127,7 +127,7 @@ def test_nodes_are_what_vertex_can_run(data: Path, tmp_path: Path) -> None:
     tasks = set(spec["root"]["dag"]["tasks"])
     # TFX makes two of a resolver.
     resolvers = {"Resolver-model-blessing-resolver", "Resolver-model-resolver"}
-    assert tasks == set(NODE_IDS) - {"Resolver"} | resolvers
+    assert tasks == set(node_ids()) - {"Resolver"} | resolvers
     assert "Resolver-model-resolver" in task(job, "Evaluator")["dependentTasks"]
     assert job["runtimeConfig"] == {"gcsOutputDirectory": "gs://example-pipelines/digits"}
     assert parameter(job, "ImportExampleGen", "input_base") == "gs://example-data/digits"

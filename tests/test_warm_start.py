@@ -554,7 +554,7 @@ def test_a_checkpoints_prefix_is_known_to_be_there(tmp_path: Path) -> None:
 
 def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
     from pipeline.data.prepare import Examples
-    from pipeline.steps import NODE_IDS, node_ids
+    from pipeline.steps import node_ids
 
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
@@ -562,9 +562,9 @@ def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
     for override in ("null", f"{{from: {tmp_path}/there/model.weights.h5}}", "{from: latest_blessed}"):
         recipe = load_recipe("digits", [f"training.warm_start={override}"])
         runner = node_runner(recipe, examples, schema, tmp_path / "root")
-        assert tuple(runner.node_ids) == node_ids(recipe)
+        assert tuple(runner.node_ids) == node_ids(recipe.optional_steps)
         assert ("BaseModelResolver" in runner.node_ids) == ("latest_blessed" in override)
-    assert node_ids(load_recipe("digits")) == NODE_IDS
+    assert node_ids(load_recipe("digits").optional_steps) == node_ids()
 
 
 def test_the_folder_that_is_pushed_to_is_no_start(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TypeGuard
+
+from components.base.task import TASKS
 
 # The packages whose code is followed. `kubeflow` only says where a pipeline runs.
 PACKAGES = ("schemas", "components", "pipeline")
@@ -42,7 +45,9 @@ LIBRARIES = {
 _NAME = re.compile(rf"({'|'.join(PACKAGES)})(\.[A-Za-z_]\w*)+\.?")
 
 
-def code_digest(*modules: str, libraries: Collection[str] = (), base: Path | None = None) -> str:
+def code_digest(
+    *modules: str, libraries: Collection[str] = (), task: str | None = None, base: Path | None = None
+) -> str:
     """Return the SHA-256 of modules, of what they import, and of the libraries' versions.
 
     It is the same on every machine with the same code, Python and libraries.
@@ -50,12 +55,13 @@ def code_digest(*modules: str, libraries: Collection[str] = (), base: Path | Non
     Args:
         modules: Dotted names below `PACKAGES`.
         libraries: Names of `LIBRARIES` that count in addition to those that the modules import.
+        task: The task whose room the modules ask; all tasks count when not given.
         base: The folder that holds `PACKAGES`; this installation's when not given.
     """
     base = base or Path(__file__).resolve().parents[2]
     code, imported = {}, set(libraries)
-    for name, path in sorted(closure(modules, base).items()):
-        digest, _, others = read_code(path)
+    for name, path in sorted(closure(modules, base, task).items()):
+        digest, _, _, others = read_code(path)
         code[name] = digest
         imported.update(set(others) & LIBRARIES.keys())
     versions = {name: version_of(name) for name in sorted(imported)}
@@ -63,18 +69,20 @@ def code_digest(*modules: str, libraries: Collection[str] = (), base: Path | Non
     return hashlib.sha256(json.dumps([code, versions]).encode()).hexdigest()
 
 
-def closure(modules: Collection[str], base: Path) -> dict[str, Path]:
+def closure(modules: Collection[str], base: Path, task: str | None = None) -> dict[str, Path]:
     """Return the files of modules and of all that they import below `base`, by dotted name.
 
-    A string that is a module's dotted name counts as an import, since some modules are imported by such
-    names; one that ends with a dot counts as an import of all modules of that package. Strings that name a
-    floor above are commands. Importing a module of Mirante does nothing, so the packages around a
-    module count only where they are imported themselves.
+    `part(task, "trainer")` counts as an import of that module of the task's room. A string that is a
+    module's dotted name counts as an import, since some modules are imported by such names; one that ends
+    with a dot counts as an import of all modules of that package. Strings that name a floor above are
+    commands. Importing a module of Mirante does nothing, so the packages around a module count only where
+    they are imported themselves.
 
     Raises:
         ModuleNotFoundError: One of `modules` is not there.
     """
     found: dict[str, Path] = {}
+    asked = [TASKS[task]] if task in TASKS else list(TASKS.values())
     left = list(modules)
     for name in left:
         if find_module(name, base) is None:
@@ -84,8 +92,10 @@ def closure(modules: Collection[str], base: Path) -> dict[str, Path]:
         if name in found or (path := find_module(name, base)) is None:
             continue
         found[name] = path
-        _, named, imported = read_code(path)
+        _, named, steps, imported = read_code(path)
         floors = PACKAGES[: PACKAGES.index(name.partition(".")[0]) + 1]
+        left += [f"{room}.{step}" for room in asked for step in steps]
+        named = tuple(other for other in named if other in asked or other not in TASKS.values())
         for other in (*named, *imported):
             if other.partition(".")[0] in floors:
                 left += _modules_of(other, base) if other.endswith(".") else [other]
@@ -116,8 +126,12 @@ def version_of(library: str) -> str | None:
     return None
 
 
-def read_code(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Return the digest of a module's code, the dotted names in its strings, and the modules it imports.
+def read_code(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Read what a digest needs from a module.
+
+    Returns:
+        The digest of its code, the dotted names in its strings, the steps for which it asks a task's room,
+        and the modules that it imports.
 
     An import of a name from a package gives both the package's module and that name below it, since either
     may be meant.
@@ -132,12 +146,23 @@ def read_code(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
 @functools.cache
 def _read_code(
     path: Path, mtime_ns: int, ctime_ns: int, size_bytes: int
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     tree = ast.parse(path.read_bytes(), str(path))
     strip_words(tree)
     names = {name for name in strings(tree) if _NAME.fullmatch(name)}
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return digest, tuple(sorted(names)), tuple(sorted(set(imports(tree))))
+    steps = {step for node in ast.walk(tree) if is_question(node) for step in strings(node.args[1])}
+    return digest, tuple(sorted(names)), tuple(sorted(steps)), tuple(sorted(set(imports(tree))))
+
+
+def is_question(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Return whether a node of a syntax tree is a call such as `part(task, "trainer")`."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "part"
+        and len(node.args) == 2
+    )
 
 
 def strip_words(tree: ast.AST) -> None:

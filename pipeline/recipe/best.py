@@ -5,23 +5,20 @@ One line a field, `training.learning_rate: 0.001`. Imports no TensorFlow.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.base.errors import UsageError
-from components.trainer.fields import check_name, chosen, put
+from components.trainer.fields import check_name, put
 from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml, write_yaml
 
 BEST_FILE = "best_hyperparameters.yaml"
 
 
-def write_best(artifact: str, folder: Path) -> None:
-    """Writes what stands in the Tuner's output folder `artifact` to the run's folder."""
-    (found,) = Path(artifact).iterdir()
-    values = chosen(json.loads(found.read_text(encoding="utf-8")))
-    (folder / BEST_FILE).write_text(write_yaml(values), encoding="utf-8")
+def write_best(values: Mapping[str, Any], folder: Path) -> None:
+    """Write the values that a search found, by recipe key, to the run's folder."""
+    (folder / BEST_FILE).write_text(write_yaml(dict(values)), encoding="utf-8")
 
 
 def take_best(recipe: dict[str, Any], overridden: Sequence[str]) -> str:

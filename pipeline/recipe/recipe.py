@@ -70,6 +70,16 @@ class Recipe(Settings):
         }
         return {key: path for key, path in named.items() if path}
 
+    @property
+    def optional_steps(self) -> frozenset[str]:
+        """The optional nodes of the recipe's pipeline, as `pipeline.steps` names them."""
+        warm_start = self.training.warm_start
+        asked = {
+            "base_model": warm_start is not None and warm_start.is_latest_blessed,
+            "tuner": self.tuner is not None,
+        }
+        return frozenset(name for name, is_asked in asked.items() if is_asked)
+
     def push_destination(self, root: str) -> str:
         """The folder that gets a folder for each version of the model, of a pipeline with that root."""
         return self.push.destination or os.path.join(root, "serving")

@@ -20,6 +20,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import execution_publish_utils, launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
+from components.base.outcome import Output
 from components.base.output_files import FILES, find_damage, measure_outputs
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.node_files import NodeFiles
@@ -32,14 +33,6 @@ SKIPPED = "skipped"
 _BEAM_SEED = 0
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """One output artifact of a node: its place and its custom properties."""
-
-    uri: str
-    properties: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

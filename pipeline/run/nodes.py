@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
+import importlib
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -17,41 +15,19 @@ from components.base import serving_folder
 from components.base.content import FileDigests
 from components.base.errors import MiranteError, causes
 from components.base.os_errors import explain_os_error
+from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
-from components.resolver.baseline import check_replaces, describe_baseline
+from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
 from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import progress_bar
+from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
 DIGESTS_FILE = "digests.json"
-
-
-@dataclasses.dataclass
-class RunResult:
-    """What `mirante run --json` prints, and what `<root>/runs/<run_id>/result.json` keeps."""
-
-    pipeline: str
-    run_id: str
-    root: str
-    wall_seconds: float = 0.0
-    components: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    test_images: int | None = None
-    blessed: bool | None = None
-    infra_blessed: bool | None = None
-    pushed_model: str | None = None
-    taken_back: int | None = None
-    baseline: dict[str, Any] | None = None
-    per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
-    sample_image: str | None = None
-    span: int | None = None
-    log: str | None = None
-    error: str | None = None
-    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def prepare_data(
@@ -149,6 +125,7 @@ def run_nodes(
     from pipeline.run.node import CACHED, FAILED, SKIPPED
 
     refusals: list[str] = []
+    serving = Serving(push_destination, class_names)
     failed: tuple[str, BaseException] | None = None
     wanted = nodes.node_ids if only is None else [node_id for node_id in nodes.node_ids if node_id in only]
     for number, node_id in enumerate(wanted, start=1):
@@ -171,109 +148,39 @@ def run_nodes(
         if outcome.status == FAILED:
             failed = node_id, outcome.error
         else:
-            known = len(result.warnings)
-            refusals += _take_in(node_id, outcome.outputs, result, class_names, push_destination)
-            if node_id == "Resolver" and result.baseline is not None:
-                console.print(
-                    f"    baseline {format_baseline(result.baseline)}", soft_wrap=True, markup=False
-                )
-            for warning in result.warnings[known:]:
-                console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+            refusals += _take_in(node_id, outcome.outputs, result, console, serving)
     if failed:
         _raise_for(*failed, result)
     return refusals
 
 
-def _explain_outdated(node_id: str, outputs: dict[str, Any]) -> str | None:
-    """Say why what a node gave at equal inputs does not hold any more; None where it does.
+def _outcome_of(node_id: str) -> OutcomeModule | None:
+    step = step_named(node_id)
+    return importlib.import_module(f"{step.room}.outcome") if step.has_outcome else None
 
-    A model that did not answer in time may do so now that the machine is less busy. A model that was pushed
-    may have been damaged, superseded or removed since.
-    """
-    if node_id == "InfraValidator" and outputs["blessing"].properties.get("blessed") != 1:
-        return "the model was refused before, and is asked again"
-    if node_id != "Pusher":
-        return None
-    properties = outputs["pushed_model"].properties
-    if serving_folder.TAKEN_BACK in properties:
-        return "the model was taken back before; whether it still is, is looked up"
-    if properties.get("pushed") != 1:
-        return None
-    folder, name = os.path.split(properties["pushed_destination"])
-    version, highest = int(name), serving_folder.highest_version(folder)
-    if highest == version:
-        problem = serving_folder.find_damage(folder, version)
-        if problem is not None:
-            return f"{folder}/{name} is not what was pushed any more"
-        recorded = serving_folder.read_record(folder, version) is not None
-        return None if recorded else f"{folder}/{name} has no record yet of what was pushed"
-    if version in serving_folder.list_versions(folder):
-        return f"version {highest} of another model is served: this model is pushed again, above it"
-    if serving_folder.read_record(folder, version) is None:
-        return f"{folder}/{name} is gone, and so is the record of it: the model is pushed anew"
-    return f"{folder}/{name} is gone: whether it was taken back, is looked up"
+
+def _explain_outdated(node_id: str, outputs: dict[str, Output]) -> str | None:
+    """Say why what a node gave at equal inputs does not hold any more; None where it does."""
+    explain = getattr(_outcome_of(node_id), "explain_outdated", None)
+    return explain(outputs) if explain else None
 
 
 def _take_in(
-    node_id: str,
-    outputs: dict[str, Any],
-    result: RunResult,
-    class_names: Sequence[str],
-    push_destination: str,
+    node_id: str, outputs: dict[str, Output], result: RunResult, console: Console, serving: Serving
 ) -> list[str]:
-    """Takes over what a node's outputs say of the model, be they new or cached; returns why it is refused."""
-    if node_id == "Tuner":
-        write_best(outputs["best_hyperparameters"].uri, Path(result.root) / "runs" / result.run_id)
-    elif node_id == "Resolver":
-        model = outputs.get("model")
-        found = describe_baseline(
-            push_destination, outputs["candidate"].uri, model.uri if model else None, class_names
-        )
-        result.baseline = {**dataclasses.asdict(found), "metrics": {}}
-    elif node_id == "Evaluator":
-        from components.evaluator.results import read_evaluation
-
-        evaluation = read_evaluation(outputs["evaluation"].uri)
-        result.metrics = evaluation.metrics
-        if result.baseline is not None:
-            result.baseline["metrics"] = evaluation.baseline
-        result.test_images = evaluation.example_count
-        result.warnings += evaluation.warnings
-        result.per_class = {class_names[index]: values for index, values in evaluation.per_class.items()}
-        result.blessed = outputs["blessing"].properties.get("blessed") == 1
-        if not result.blessed:
-            return ["the model is not blessed: " + "; ".join(evaluation.failures)]
-    elif node_id == "InfraValidator":
-        blessing = outputs["blessing"]
-        result.infra_blessed = blessing.properties.get("blessed") == 1
-        if not result.infra_blessed:
-            from components.infra_validator.component import REPORT
-
-            report = json.loads((Path(blessing.uri) / REPORT).read_text(encoding="utf-8"))
-            return ["the model is not infra blessed: " + "; ".join(report["problems"])]
-    elif node_id == "Pusher":
-        properties = outputs["pushed_model"].properties
-        result.pushed_model = properties.get("pushed_destination") if properties.get("pushed") == 1 else None
-        if serving_folder.TAKEN_BACK in properties:
-            result.taken_back = int(properties[serving_folder.TAKEN_BACK])
-            return [_explain_taken_back(push_destination, result.taken_back)]
-    return []
-
-
-def format_baseline(baseline: dict[str, Any]) -> str:
-    """Return one line about `RunResult.baseline`: which version, or why there is none."""
-    if baseline["model"] is None:
-        return str(baseline["note"])
-    version = "a former model" if baseline["version"] is None else f"version {baseline['version']}"
-    return f"{version} ({baseline['note'] or baseline['model']})"
-
-
-def _explain_taken_back(folder: str, version: int) -> str:
-    return (
-        f"nothing was pushed: this model was version {version} in {folder}, and that version was removed, so "
-        "that the model stays back; to push it again, remove "
-        f"{serving_folder.record_path(folder, version)} and run the same command"
-    )
+    """Put what a node found out into the result, and print it; return why the model is refused, if it is."""
+    module = _outcome_of(node_id)
+    if module is None:
+        return []
+    known = len(result.warnings)
+    outcome = module.read_outcome(outputs, result, serving)
+    if outcome.best is not None:
+        write_best(outcome.best, Path(result.root) / "runs" / result.run_id)
+    if outcome.note:
+        console.print(f"    {outcome.note}", soft_wrap=True, markup=False)
+    for warning in result.warnings[known:]:
+        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+    return [outcome.refusal] if outcome.refusal else []
 
 
 def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:

@@ -21,11 +21,9 @@ from components.base.serving_folder import (
     version_number,
 )
 from components.resolver.baseline import imports_folder, link_served
+from pipeline.steps import TRAINER, step_named
 from pipeline.storage.mirror import Mirror
 
-# Below the pipeline root, what a node leaves there while it works, for its next attempt.
-RESOLVERS = ("Resolver", "BaseModelResolver")
-WORKING_FOLDERS = {"Trainer": "checkpoints", "Tuner": "searches"}
 # Which model it is, and what it is asked: its task and its classes (components/trainer/export.py).
 _BESIDE_MODELS = ("*/assets.extra/*.txt", f"*/{FINGERPRINT_FILE}")
 # The same of a pushed version, and that it is whole.
@@ -61,14 +59,15 @@ class NodeFiles:
     def before(self, node_id: str) -> None:
         """Fetches what is looked at to tell whether a node has to execute."""
         self._make_folders(node_id)
-        if node_id == "ImportExampleGen":  # sizes and times of the shards
+        looks_at = step_named(node_id).looks_at
+        if looks_at == "shards":  # their sizes and times
             self._fetch(self._reads.get(node_id, ()))
-        elif node_id in RESOLVERS:
+        if looks_at == "models":
             for only in _BESIDE_MODELS:
-                self._mirror.fetch(os.path.join(self._root, "Trainer", "model"), only=only)
+                self._mirror.fetch(os.path.join(self._root, TRAINER, "model"), only=only)
+        if looks_at in ("models", "versions"):
             fetch_versions(self._mirror, self._push_destination)
-        elif node_id == "Pusher":
-            fetch_versions(self._mirror, self._push_destination)
+        if looks_at == "versions":
             self._taken = self._numbers_taken()
 
     @contextlib.contextmanager
@@ -80,12 +79,13 @@ class NodeFiles:
             inputs: Of its artifacts, the local paths.
             outputs: Likewise; sent when the body has ended well.
         """
+        step = step_named(node_id)
         self._fetch([*inputs, *self._reads.get(node_id, ())])
         for path in inputs:
             self._fetch_served(path)
         with contextlib.ExitStack() as stack:
-            if node_id in WORKING_FOLDERS:
-                folder = os.path.join(self._root, WORKING_FOLDERS[node_id])
+            if step.keeps:
+                folder = os.path.join(self._root, step.keeps)
                 stack.enter_context(self._mirror.following(folder))
             yield
         try:
@@ -99,7 +99,7 @@ class NodeFiles:
                 with contextlib.suppress(MiranteError):
                     self._mirror.remove(path)
             raise
-        if node_id == "Pusher":
+        if step.is_pusher:
             self._send_version()
 
     def after(self, outputs: Mapping[str, str]) -> None:

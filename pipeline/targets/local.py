@@ -23,15 +23,17 @@ from components.base.disk_full import disk_full_error
 from components.base.errors import MiranteError, NotBlessedError, UsageError
 from components.base.imports import without_collector
 from components.base.os_errors import check_address_space, explain_os_error
+from components.base.outcome import RunResult
 from components.base.owned import is_marked, mark, root_id
 from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
 from components.base.serving_folder import check_can_push
+from components.resolver.outcome import format_baseline
 from pipeline.data import prepare
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.yaml_text import write_yaml
 from pipeline.run.console import quiet_libraries
-from pipeline.run.nodes import RunResult, format_baseline, prepare_data, run_nodes
+from pipeline.run.nodes import prepare_data, run_nodes
 from pipeline.run.plain_paths import plain_path
 from pipeline.steps import node_ids
 from pipeline.storage.metadata_copy import keep_copy, pass_over_numbers, repair_store
@@ -156,7 +158,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
         result.span = examples.span.number if examples.span else None
-        console.print(f"  will run    {' > '.join(node_ids(recipe))}", soft_wrap=True)
+        console.print(f"  will run    {' > '.join(node_ids(recipe.optional_steps))}", soft_wrap=True)
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
         with console.status("loading TFX"), without_collector():
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.

@@ -22,7 +22,7 @@ from components.pages.view import ConfusionMatrix, Roc, View
 from pipeline.views import data, evaluation, serving, statistics, training
 
 if TYPE_CHECKING:
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
 __all__ = ["ConfusionMatrix", "Roc", "View", "view_of"]
 

@@ -17,7 +17,7 @@ from components.pages.records import MOST_CLASSES, look, of_a_class, show_images
 from schemas import features
 
 if TYPE_CHECKING:
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
 
 def only(outputs: Mapping[str, Output], key: str) -> Output:

@@ -16,8 +16,8 @@ from components.pages.view import ConfusionMatrix, Roc
 from pipeline.views import boxes
 
 if TYPE_CHECKING:
+    from components.base.outcome import Output
     from components.evaluator.results import Plots
-    from pipeline.run.node import Output
 
 # As a table with numbers; and as data, beyond which neither a page nor a person can do anything with it.
 MOST_IN_TABLE, MOST_IN_MATRIX = 25, 100

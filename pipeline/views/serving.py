@@ -13,7 +13,7 @@ from components.pages.page import Page, location, table
 from pipeline.views.data import only
 
 if TYPE_CHECKING:
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
 
 def infra_validator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:

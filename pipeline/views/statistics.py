@@ -15,7 +15,7 @@ from pipeline.views.data import counts_by_class, only, place_of
 from schemas import features
 
 if TYPE_CHECKING:
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
 
 def read_statistics(folder: str) -> dict[str, Any]:

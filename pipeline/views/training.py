@@ -17,7 +17,7 @@ from components.pages.page import Cell, Measure, Page, location, table
 from pipeline.views.data import only
 
 if TYPE_CHECKING:
-    from pipeline.run.node import Output
+    from components.base.outcome import Output
 
 _TRAIN, _EVAL = COLOURS["train"], COLOURS["eval"]
 _CLASSIFIER_CHARTS = (("accuracy", "Accuracy"),)

@@ -14,11 +14,9 @@ from components.base.redact import is_secret
 from components.base.settings import NotNegative, Number, Positive, Settings
 from components.base.words import suggest_and_list
 from components.trainer.cluster.pods.config import WorkerPodsConfig
-from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
+from pipeline.steps import INGEST, STEPS
 from pipeline.storage.object_store import parse_url
 
-# The task that comes before all nodes: checks the parameters and ingests.
-INGEST = "Ingest"
 # In a task's process, user and password of the metadata store; from a Secret.
 USER_VARIABLE = "MIRANTE_METADATA_USER"
 PASSWORD_VARIABLE = "MIRANTE_METADATA_PASSWORD"
@@ -227,8 +225,8 @@ class KubeflowConfig(Settings):
 
     @model_validator(mode="after")
     def _names_are_of_nodes(self) -> KubeflowConfig:
-        nodes: tuple[str, ...] = (*NODE_IDS, *OPTIONAL_NODE_IDS)
-        named = [("tasks", name, (INGEST, *nodes)) for name in self.tasks]
+        nodes = tuple(step.id for step in STEPS)
+        named = [("tasks", name, (INGEST.id, *nodes)) for name in self.tasks]
         named += [("together", name, nodes) for names in self.together for name in names]
         for part, name, known in named:
             if name not in known:

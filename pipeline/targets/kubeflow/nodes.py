@@ -23,15 +23,17 @@ from typing import Any
 from components.base.errors import MiranteError, NotBlessedError, UsageError
 from components.base.imports import without_collector
 from components.base.os_errors import explain_os_error
+from components.base.outcome import Output, RunResult
 from components.base.owned import MARK, root_id
 from components.base.paths import write_atomically
 from components.base.redact import redact
 from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers
 from pipeline.run.interrupts import interruptible
 from pipeline.run.plain_paths import is_plain
+from pipeline.steps import INGEST, STEPS, node_ids, step_named
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
-from pipeline.targets.kubeflow.config import INGEST, MetadataConfig
+from pipeline.targets.kubeflow.config import MetadataConfig
 from schemas import features
 
 _INTERMEDIATE = "pipeline.pb"
@@ -85,18 +87,18 @@ def ingest(
         SystemExit: The task failed; the last line of its log says why.
     """
     mirror = Mirror(os.environ)
-    with _told(INGEST, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
+    with _told(INGEST.id, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
         from pipeline.data import prepare
         from pipeline.recipe.recipe import override, resolve
         from pipeline.run.nodes import prepare_data
-        from pipeline.steps import node_ids
         from pipeline.storage import metadata_store
         from pipeline.storage.node_files import check_can_push, fetch_versions
         from pipeline.targets.kubeflow.inputs import fetch_raw, leave_ingested, take_weights
         from schemas.curated import write_schema
 
         values = json.loads(recipe)
-        has_tasks = node_ids(resolve(json.loads(recipe), "the package", elsewhere=True))
+        packaged = resolve(json.loads(recipe), "the package", elsewhere=True)
+        has_tasks = node_ids(packaged.optional_steps)
         for key, value in settings.items():
             override(values, key, None if value == "" else value, f"parameter for {key}")
         for key, value in overrides.items():
@@ -105,7 +107,7 @@ def ingest(
             override(values, str(key), value, f"overrides: {key}")
         # As the tasks see it: what lies in buckets is not here yet.
         asked = resolve(copy.deepcopy(values), "the run's parameters", elsewhere=True)
-        if added := set(node_ids(asked)).symmetric_difference(has_tasks):
+        if added := set(node_ids(asked.optional_steps)).symmetric_difference(has_tasks):
             raise UsageError(
                 f"overrides: with them the pipeline's nodes are others ({', '.join(sorted(added))}): "
                 f"{_IN_THE_PACKAGE}"
@@ -126,7 +128,7 @@ def ingest(
         write_atomically(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
         mirror.send(str(folder))
         connection = metadata_store.require_store(kubeflow.metadata, root, os.environ)
-        held.enter_context(RootLease(connection, pipeline_root, run_id, INGEST).held())
+        held.enter_context(RootLease(connection, pipeline_root, run_id, INGEST.id).held())
         weights = take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
@@ -156,18 +158,14 @@ def ingest(
                 )
         schema_file = write_schema(examples.class_names, Path(root) / "schema", examples.task)
         mirror.send(str(schema_file))
-        console.print(f"  will run    {' > '.join(node_ids(resolved))}", soft_wrap=True)
+        console.print(f"  will run    {' > '.join(node_ids(resolved.optional_steps))}", soft_wrap=True)
 
         with without_collector():
             from pipeline.definition import compile_pipeline
 
         intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
-        reads = {
-            "ImportExampleGen": [str(examples.folder)],
-            "ImportSchemaGen": [str(schema_file)],
-            "Tuner": weights,
-            "Trainer": weights,
-        }
+        files = {"shards": [str(examples.folder)], "schema": [str(schema_file)], "weights": weights}
+        reads = {step.id: files[step.reads] for step in STEPS if step.reads}
         plan = _Plan(
             resolved.name,
             list(examples.class_names),
@@ -181,11 +179,10 @@ def ingest(
         write_atomically(folder / "recipe.json", mirror.shown(resolved.model_dump_json(indent=1)).encode())
         mirror.send(str(folder))
 
-        from pipeline.run.node import Output
         from pipeline.views import view_of
 
         about = {"span": str(examples.span)} if examples.span else {}
-        seen = view_of(INGEST, {"data": Output(str(examples.folder), about)}, examples.class_names)
+        seen = view_of(INGEST.id, {"data": Output(str(examples.folder), about)}, examples.class_names)
         Path(view.path).write_text(redact(mirror.shown(seen.html)), encoding="utf-8")
 
 
@@ -217,7 +214,6 @@ def run_nodes(
             from tfx.proto.orchestration import pipeline_pb2
 
             from pipeline.run.node import NodeRunner
-            from pipeline.run.nodes import RunResult
             from pipeline.run.nodes import run_nodes as run_in_turn
             from pipeline.storage import metadata_store
             from pipeline.storage.node_files import NodeFiles
@@ -264,10 +260,11 @@ def run_nodes(
             console.print(f"  {refusal}", markup=False, soft_wrap=True)
         for name, value in result.metrics.items():
             console.print(f"  test {name:18} {value:.4f}", markup=False)
-        if "Pusher" in names:
+        for pusher in (step for name in names if (step := step_named(name)).is_pusher):
             if not result.pushed_model:
+                judges = [name for name in pusher.after if step_named(name).has_outcome]
                 raise NotBlessedError(
-                    "nothing was pushed: it is not blessed; the tasks Evaluator and InfraValidator say why"
+                    f"nothing was pushed: it is not blessed; the tasks {' and '.join(judges)} say why"
                     if result.taken_back is None
                     else "nothing was pushed: it was taken back, see above"
                 )

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from components.base.settings import Number, Positive, Settings
 from components.base.words import suggest_and_list
-from pipeline.steps import NODE_IDS, OPTIONAL_NODE_IDS
+from pipeline.steps import STEPS
 
 # A folder of a bucket, or a bucket.
 BucketFolder = Annotated[
@@ -16,8 +16,6 @@ BucketFolder = Annotated[
 ]
 MachineType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*$")]
 ServiceAccount = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.gserviceaccount\.com$")]
-# Vertex itself looks for their models: they start no container.
-_WITHOUT_TASK = ("Resolver", "BaseModelResolver")
 
 
 class AcceleratorConfig(Settings):
@@ -97,7 +95,8 @@ class VertexConfig(Settings):
 
     @model_validator(mode="after")
     def _names_are_of_tasks(self) -> VertexConfig:
-        known = [name for name in (*NODE_IDS, *OPTIONAL_NODE_IDS) if name not in _WITHOUT_TASK]
+        # Vertex itself does what a resolver does: it starts no container.
+        known = [step.id for step in STEPS if not step.is_resolver]
         for name in self.tasks:
             if name not in known:
                 raise ValueError(f"tasks: there is no task {name!r}{suggest_and_list(name, known)}")

@@ -1,0 +1,16 @@
+"""What the Tuner found: the best values of the fields that it searched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.base.outcome import Outcome, Output, RunResult, Serving
+from components.trainer.fields import chosen
+
+
+def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serving) -> Outcome:
+    """Return the best values by recipe key."""
+    (found,) = Path(outputs["best_hyperparameters"].uri).iterdir()
+    return Outcome(best=chosen(json.loads(found.read_text(encoding="utf-8"))))
