@@ -64,7 +64,7 @@ def measure(root: Path) -> None:
     from components.tasks.detection.geometry import clip, decode
     from components.tasks.detection.losses import scores_of
     from components.tasks.detection.nms import best_boxes
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.load import load_recipe
 
     (recipe_file,) = sorted(root.glob("runs/*/recipe.yaml"))[-1:]
     config = load_recipe(str(recipe_file)).model

@@ -94,7 +94,7 @@ def main() -> int:
     from types import SimpleNamespace
 
     from pipeline.commands.checkout import import_kubeflow
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.load import load_recipe
     from pipeline.targets.kubeflow import nodes
 
     with tempfile.TemporaryDirectory(prefix="mirante-bench-") as name:

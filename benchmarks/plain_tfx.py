@@ -38,7 +38,8 @@ import time
 from pathlib import Path
 
 from pipeline.data.prepare import Examples, describe, prepare
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.recipe import Recipe
 from schemas import features
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -16,6 +16,7 @@ from components.base.paths import is_remote, replace_file
 from kubeflow.components import ingest_component, nodes_component, task_name
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
+from pipeline.recipe.paths import files_of
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, upstream
 from pipeline.storage.object_store import parse_url
@@ -100,11 +101,7 @@ def _check_paths(recipe: Recipe) -> None:
             f"kubeflow.metadata.path: {metadata_file} is on no volume: every task would have a store of its "
             "own. Give a file below a mount_path of kubeflow.volumes"
         )
-    from components.ingest.sources import SOURCES
-
-    for key, path in {"data.path": recipe.data.path or "", **recipe.files()}.items():
-        if not path or (key == "data.path" and SOURCES[recipe.data.source].is_name(path)):
-            continue
+    for key, path in files_of(recipe).items():
         try:
             in_bucket = parse_url(path) is not None
         except UsageError as e:

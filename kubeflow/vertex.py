@@ -13,10 +13,11 @@ from typing import Any
 
 from components.base.errors import UsageError
 from components.base.imports import without_collector
-from components.base.paths import write_atomically
+from components.base.paths import GCS, write_atomically
 from components.ingest import is_manifest
 from kubeflow.compile import check_image
 from pipeline.data.prepare import Examples, describe
+from pipeline.recipe.paths import files_of
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import make_console, quiet_libraries
 from pipeline.targets.vertex.config import VertexConfig, VertexTaskConfig
@@ -75,9 +76,9 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
             "push.destination: with vertex.deployment models go to an endpoint and nowhere else: leave one "
             "out"
         )
-    for key, path in recipe.files().items():
-        # Labels were given numbers when the data were ingested.
-        if key != "data.label_map" and not path.startswith("gs://"):
+    for key, path in files_of(recipe).items():
+        # The data are ingested already.
+        if key not in ("data.path", "data.label_map") and not path.startswith(GCS):
             raise UsageError(
                 f"{key}: expected gs://..., which all containers see, got {path}: copy it to a bucket "
                 "(gcloud storage cp) and give that address"

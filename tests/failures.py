@@ -26,7 +26,7 @@ import pytest
 
 from components.base.example import serialize_example
 from components.base.tfrecord import frame
-from pipeline.recipe.recipe import RECIPES
+from pipeline.recipe.load import RECIPES
 from tests import boxes
 from tests.test_ingest_sources import mnist, png, put
 

@@ -33,7 +33,7 @@ from components.trainer.tracking.trackers import Trackers
 from components.transform.config import TransformConfig
 from components.transform.levels import Levels, known_levels, measured_levels
 from components.transform.pixels import decode, normalize, resize
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from schemas import features
 from tests.tiny import Tiny, encode, noise, record, transform_graph
 

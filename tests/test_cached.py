@@ -9,7 +9,7 @@ import pytest
 
 from components.ingest.config import DataConfig
 from pipeline.data.prepare import describe
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas.curated import write_schema
 from tests import records

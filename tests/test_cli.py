@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.commands.cli import main
-from pipeline.recipe.recipe import recipe_names
+from pipeline.recipe.load import recipe_names
 
 HEAVY = ("tensorflow", "tfx", "apache_beam", "numpy", "PIL", "pydantic", "yaml", "rich")
 

@@ -17,7 +17,8 @@ from components.base.errors import UsageError
 from components.models.config import ModelConfig
 from components.trainer.config import TrainingConfig
 from components.transform.config import TransformConfig
-from pipeline.recipe.recipe import RECIPES, Recipe, load_recipe, recipe_names, recipe_path
+from pipeline.recipe.load import RECIPES, load_recipe, recipe_names, recipe_path
+from pipeline.recipe.recipe import Recipe
 from tests.failures import weights_file
 
 SMALLEST = {"name": "flowers", "evaluation": {"thresholds": {"accuracy": 0.9}}}
@@ -417,7 +418,7 @@ def test_data_path_replaces_the_recipes(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_loading_a_recipe_imports_no_tensorflow() -> None:
     code = (
-        "import sys; from pipeline.recipe.recipe import load_recipe; load_recipe('digits'); "
+        "import sys; from pipeline.recipe.load import load_recipe; load_recipe('digits'); "
         "print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

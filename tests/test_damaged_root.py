@@ -12,7 +12,7 @@ from rich.console import Console
 
 from components.base import serving_folder
 from components.base.outcome import RunResult
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.targets.local import run
 from tests import records
 

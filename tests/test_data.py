@@ -18,7 +18,7 @@ from components.ingest import ingest
 from components.ingest.config import DataConfig
 from pipeline.data.prepare import check_config, describe, write_sample
 from pipeline.data.shards import look_into_shards
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
 from schemas import features
 from tests import boxes, failures

@@ -14,7 +14,7 @@ from components.base.tfrecord import frame
 from components.data_gate.images import image_problem, image_problems
 from components.tasks.detection.samples import MOST_IMAGES, picture_of, place_of
 from pipeline.data.prepare import Examples
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas.curated import write_schema
 from tests import boxes, records

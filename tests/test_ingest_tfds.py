@@ -28,7 +28,7 @@ from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
 from components.ingest.sources import tfds as source
 from pipeline.commands.cli import main
 from pipeline.data import prepare as data
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 
 NAMES = ["zebra", "ant"]  # not sorted: the labels are the data set's own
 PLAIN = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=NAMES)}

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from tests import object_stores, servers

@@ -16,7 +16,8 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from components.base.errors import UsageError
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.recipe import Recipe
 from pipeline.steps import node_ids, upstream
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from schemas.curated import write_schema

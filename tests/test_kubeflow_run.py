@@ -16,7 +16,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.prediction.predict import predict
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from tests import shapes
 from tests.test_task import OUTCOMES

@@ -59,8 +59,8 @@ def is_lazy_kubeflow(path: str, found: list[str]) -> bool:
 
 
 def test_a_climbing_import_is_found() -> None:
-    source = "import os\ndef f():\n    from pipeline.recipe.recipe import load\n    import schemas.features\n"
-    assert climbing_imports("components", source) == ["line 3: pipeline.recipe.recipe"]
+    source = "import os\ndef f():\n    from pipeline.recipe.load import load\n    import schemas.features\n"
+    assert climbing_imports("components", source) == ["line 3: pipeline.recipe.load"]
     assert climbing_imports("pipeline", source) == []
     assert climbing_imports("schemas", "import kubeflow.compile") == ["line 1: kubeflow.compile"]
 

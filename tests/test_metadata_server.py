@@ -12,7 +12,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 
 from components.base.errors import MiranteError
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.storage.metadata_store import require_store
 from pipeline.targets.kubeflow import nodes as task
 from pipeline.targets.kubeflow.config import MetadataConfig

@@ -20,7 +20,7 @@ from components.base.errors import MiranteError, UsageError
 from components.ingest.config import DataConfig
 from components.pusher.executor import TakenBackError, push
 from components.resolver.baseline import import_folder, imports_folder
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.storage import mirror as mirror_module
 from pipeline.storage import object_store
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror

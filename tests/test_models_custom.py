@@ -22,7 +22,7 @@ from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 
 SHAPE = (8, 8, 3)
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "models.md"

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from components.base.outcome import RunResult
 from pipeline.data.prepare import Examples
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import run_nodes
 from pipeline.storage.metadata_store import METADATA_FILE
 from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move

@@ -15,7 +15,7 @@ from components.base.owned import MARK, is_marked, mark, note, root_facts, root_
 from components.ingest import IngestOptions, ingest
 from pipeline.data.prepare import describe, write_sample
 from pipeline.data.spans import remove_others
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
 from pipeline.targets.local import _temporary_files_below
 from tests import failures

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import UsageError
-from pipeline.recipe.recipe import RECIPES, load_recipe
+from pipeline.recipe.load import RECIPES, load_recipe
 from pipeline.recipe.yaml_text import read_yaml, write_yaml
 
 ROUNDS = 60

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from components.base.errors import UsageError
 from components.base.redact import check_address, find_secret, is_secret, redact, redact_file, redact_values
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.run.console import ConsoleHandler, Redacted, RedactedFormatter, make_console, quiet_libraries
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from pipeline.data import prepare as data
 from pipeline.targets import local as run
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 
 here, overrides = Path(sys.argv[1]), sys.argv[2:]
 for number in range(3):

@@ -18,7 +18,8 @@ from components.base.tfrecord import read_records
 from components.ingest.config import DataConfig
 from components.ingest.spans import Span, check_pattern, find_span, is_pattern
 from pipeline.data import prepare
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.nodes import prepare_data
 from tests import failures
 from tests.test_ingest_sources import png

@@ -19,7 +19,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.root_lease import RootLease
 from pipeline.targets.kubeflow import nodes

@@ -37,7 +37,7 @@ from components.trainer.tracking.mlflow_run import KEY_TAG
 from components.trainer.tracking.trackers import Trackers, make_trackers
 from components.trainer.trainee import Evaluation
 from components.transform.config import TransformConfig
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from tests.tiny import CLASS_NAMES, Tiny
 
 pytest_plugins = ["tests.fixtures"]
@@ -173,7 +173,7 @@ def test_what_is_not_installed_is_refused_and_what_is_not_asked_for_not_imported
         "import sys\n"
         "sys.path[:0] = sys.argv[2:]\n"
         "from components.base.errors import UsageError\n"
-        "from pipeline.recipe.recipe import load_recipe\n"
+        "from pipeline.recipe.load import load_recipe\n"
         "try:\n"
         "    load_recipe(sys.argv[1])\n"
         "    heavy = {'wandb', 'mlflow', 'sqlalchemy', 'tensorflow'}\n"

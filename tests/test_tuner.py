@@ -31,7 +31,7 @@ from components.tuner import tuner_fn
 from components.tuner.config import TunerConfig
 from components.tuner.search import Search
 from pipeline.recipe.best import BEST_FILE
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas import features
 from schemas.curated import write_schema

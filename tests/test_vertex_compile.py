@@ -17,7 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.manifest import FORMAT_VERSION, Manifest, Split, write_manifest
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from pipeline.targets.vertex import container as vertex_task
 

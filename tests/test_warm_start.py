@@ -30,7 +30,7 @@ from components.trainer.strategy import Place
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import digest, locate, open_source
 from components.trainer.warm_start.start import REPORT, begin, warm_start
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.load import load_recipe
 from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Exported, Tiny

@@ -5,6 +5,8 @@ Every class refuses unknown keys and is frozen; `pipeline.recipe` joins them to 
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -30,7 +32,35 @@ PositiveFloat = Annotated[Number, Field(gt=0.0, le=3e38)]
 NotNegativeFloat = Annotated[Number, Field(ge=0.0, le=3e38)]
 
 
+@dataclasses.dataclass(frozen=True)
+class IsPath:
+    """Marks a field that holds the path of a file or folder, on a disk or in a bucket.
+
+    A field is marked by its annotation: `label_map: Annotated[str | None, IsPath()] = None`.
+    `pipeline.recipe.paths` finds all marked fields of a recipe.
+
+    Attributes:
+        words: Values that are no paths.
+        prefix: What a path has before it; a value without the prefix is an address.
+        is_read_here: Whether it is read when the recipe is loaded, also if the run is on another machine.
+        makes_model: Whether the file has weights that go into the model.
+        is_name: Takes the values of the field's section and the value; returns whether it is a name instead.
+    """
+
+    words: tuple[str, ...] = ()
+    prefix: str = ""
+    is_read_here: bool = False
+    makes_model: bool = False
+    is_name: Callable[[Mapping[str, Any], str], bool] | None = None
+
+    def is_path(self, section: Mapping[str, Any], value: Any) -> bool:
+        """Return whether a value of the field, in its section, is a path."""
+        if not isinstance(value, str) or value in self.words:
+            return False
+        return self.is_name is None or not self.is_name(section, value)
+
+
 class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, and what is no number."""
+    """Base of all settings: frozen; unknown keys, infinity and NaN are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
-from components.base.settings import NotNegative, Settings, Share
+from components.base.settings import IsPath, NotNegative, Settings, Share
 from components.ingest import spans
 
 SpanNumber = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
@@ -25,13 +26,21 @@ def _span_number(value: Any) -> Any:
     return spans.number_of_day(value) if is_date else value
 
 
+def _is_name_of_data(section: Mapping[str, Any], path: str) -> bool:
+    """Return whether a path is a name that the source knows, such as one of tensorflow_datasets."""
+    from components.ingest.sources import SOURCES
+
+    source = section.get("source")
+    return isinstance(source, str) and source in SOURCES and SOURCES[source].is_name(path)
+
+
 class DataConfig(Settings):
     """Where the examples come from, and when they are refused."""
 
     source: str = Field(
         "folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord, voc or yolo"
     )
-    path: str | None = Field(
+    path: Annotated[str | None, IsPath(is_name=_is_name_of_data)] = Field(
         None,
         description="raw input, or a name for tfds; `--data` sets it; with {SPAN}, or {YYYY}, {MM} and {DD}, "
         "the newest of several folders (components.ingest.spans)",
@@ -59,7 +68,7 @@ class DataConfig(Settings):
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"
     )
-    label_map: str | None = Field(
+    label_map: Annotated[str | None, IsPath()] = Field(
         None,
         description="a .pbtxt or .txt file that numbers the classes of boxes; null to sort them by name",
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, JsonValue, model_validator
 
-from components.base.settings import Number, PositiveFloat, Settings
+from components.base.settings import IsPath, Number, PositiveFloat, Settings
 from components.tasks.detection.config import DetectionConfig
 from components.transform.config import Normalization
 
@@ -55,7 +55,9 @@ class ModelConfig(Settings):
     name: str = Field(
         "mobilenet_v2", description="a built-in network, or one's own as package.module:function"
     )
-    weights: str | None = Field(None, description="a weights file, `imagenet` (Keras' download), or null")
+    weights: Annotated[str | None, IsPath(words=("imagenet",), makes_model=True)] = Field(
+        None, description="a weights file, `imagenet` (Keras' download), or null"
+    )
     alpha: PositiveFloat | None = Field(
         None, description="width of (ssd_)mobilenet_v2; read from the weights file when unset"
     )

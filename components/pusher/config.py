@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from components.base.settings import Settings
+from components.base.settings import IsPath, Settings
 
 
 class PushConfig(Settings):
     """Where a blessed model goes."""
 
-    destination: str | None = Field(None, description="versioned folder; `<root>/serving` when unset")
+    destination: Annotated[str | None, IsPath()] = Field(
+        None, description="folder for the versions of the model; null for `<root>/serving`"
+    )

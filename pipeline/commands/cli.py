@@ -96,7 +96,7 @@ main.add_command(submit)
 @main.command(epilog=_example("mirante recipes"))
 def recipes() -> None:
     """List the built-in recipes."""
-    from pipeline.recipe.recipe import RECIPES, recipe_names
+    from pipeline.recipe.load import RECIPES, recipe_names
 
     names = recipe_names()
     width = max(map(len, names)) + 2
@@ -303,7 +303,7 @@ def run(
     """
     from components.models.published import check_download
     from pipeline.data.prepare import check_config, check_effect
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.load import load_recipe
 
     if no_cache:
         overrides = (*overrides, "use_cache=false")

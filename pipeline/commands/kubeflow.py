@@ -60,7 +60,7 @@ def compile(  # noqa: A001 - the command's name
     parameters; paths are those that the tasks see. For Vertex AI the recipe's part `vertex` says where; data
     are ingested here and copied to a bucket before. Needs no cluster and no credentials.
     """
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, data_path, elsewhere=True, data_here=target == "vertex")
     check_can_write(output, "-o")

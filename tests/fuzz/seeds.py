@@ -290,7 +290,7 @@ def _framed(random: Random, files: Files) -> Files:
 
 
 def _recipe(folder: Path, output: Path) -> None:
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.load import load_recipe
 
     load_recipe(str(folder / "mine.yaml"), (), None)
 
@@ -384,7 +384,7 @@ TARGETS: dict[str, Target] = {
 
 def recipe_target() -> Target:
     """The reader of recipes; made when it is wanted, since it loads what checks them."""
-    from pipeline.recipe.recipe import RECIPES
+    from pipeline.recipe.load import RECIPES
 
     text = (RECIPES / "digits.yaml").read_bytes()
     return Target({"mine.yaml": text}, _recipe, only("mine.yaml", text=True))

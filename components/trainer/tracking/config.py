@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.base.redact import find_secret, redact
-from components.base.settings import NotNegative, Positive, Settings
+from components.base.settings import IsPath, NotNegative, Positive, Settings
 
 
 class WandbConfig(Settings):
@@ -24,7 +24,7 @@ class WandbConfig(Settings):
 class MlflowConfig(Settings):
     """MLflow; what the server wants to know of a user comes from MLFLOW_TRACKING_USERNAME and the like."""
 
-    tracking_uri: str | None = Field(
+    tracking_uri: Annotated[str | None, IsPath(prefix="sqlite:///")] = Field(
         None, description="a server or a database; when unset MLFLOW_TRACKING_URI, else <root>/mlflow.db"
     )
     experiment: Annotated[str, Field(min_length=1)] = "mirante"

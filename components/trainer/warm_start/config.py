@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from components.base.settings import Settings
+from components.base.settings import IsPath, Settings
 
 LATEST_BLESSED = "latest_blessed"
 
@@ -14,7 +14,7 @@ LATEST_BLESSED = "latest_blessed"
 class WarmStartConfig(Settings):
     """Whose weights a training starts from; `from` in recipes, `source` in code, where `from` is no name."""
 
-    source: Annotated[str, Field(min_length=1)] = Field(
+    source: Annotated[str, Field(min_length=1), IsPath(words=(LATEST_BLESSED, ""), makes_model=True)] = Field(
         alias="from",
         description="latest_blessed, or a pushed model, a .keras or .h5 file, a TensorFlow checkpoint",
     )

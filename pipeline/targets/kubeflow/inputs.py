@@ -13,16 +13,8 @@ from components.ingest.config import DataConfig
 from components.ingest.sources import source_named
 from components.ingest.spans import find_span, is_pattern, parted
 from pipeline.data.spans import is_ingested_span
+from pipeline.recipe.paths import find_files
 from pipeline.storage.mirror import Mirror
-
-# The keys of a recipe that may name something in a bucket, and whether the models of this run are made of it.
-_PATHS = {
-    ("data", "path"): False,
-    ("data", "label_map"): False,
-    ("model", "weights"): True,
-    ("training", "warm_start", "from"): True,
-    ("push", "destination"): False,
-}
 
 
 def take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
@@ -32,18 +24,14 @@ def take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
         The local paths of those, for the tasks that train.
     """
     weights: list[str] = []
-    for (*parts, last), is_weights in _PATHS.items():
-        section: Any = values
-        for part in parts:
-            section = section.get(part) if isinstance(section, dict) else None
-        given = section.get(last) if isinstance(section, dict) else None
-        if not isinstance(given, str) or not is_remote(given):
+    for found in find_files(values):
+        if not is_remote(found.value):
             continue
         try:
-            path = section[last] = mirror.local(given)
+            path = found.section[found.name] = mirror.local(found.value)
         except UsageError as e:
-            raise UsageError(f"{'.'.join((*parts, last))}: {e}") from e
-        if is_weights:
+            raise UsageError(f"{found.key}: {e}") from e
+        if found.mark.makes_model:
             weights += _fetch_weights(path, mirror)
     return weights
 

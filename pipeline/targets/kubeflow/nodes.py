@@ -89,7 +89,7 @@ def ingest(
     mirror = Mirror(os.environ)
     with _told(INGEST.id, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
         from pipeline.data import prepare
-        from pipeline.recipe.recipe import override, resolve
+        from pipeline.recipe.load import override, resolve
         from pipeline.run.nodes import prepare_data
         from pipeline.storage import metadata_store
         from pipeline.storage.node_files import check_can_push, fetch_versions

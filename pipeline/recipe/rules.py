@@ -1,0 +1,180 @@
+"""Rules between the parts of a recipe: what fits its own part can still be wrong with another one.
+
+A rule raises a ValueError whose message begins with the key. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.base.task import TASKS, task_named
+from components.base.words import suggest_and_list
+from components.models.config import PRETRAINED_NORMALIZATION, check_input
+from components.trainer.fields import check_searched, put
+from components.tuner.config import HYPERBAND_FACTOR
+from pipeline.recipe.recipe import Recipe
+from pipeline.recipe.task_fit import check_fits_task
+from pipeline.recipe.wording import lines_of
+
+
+def check_rules(recipe: Recipe) -> None:
+    """Apply all rules.
+
+    Raises:
+        ValueError: By the first rule that the recipe breaks; begins with the key.
+    """
+    for rule in RULES:
+        rule(recipe)
+
+
+def recipes_of_search(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """Yield what the search may make of a recipe, one field at a time, after the key that asks for it.
+
+    Raises:
+        ValueError: A value of the search makes no valid recipe.
+    """
+    if recipe.tuner is None:
+        return
+    lengths = recipe.tuner.epochs_of_trials(recipe.training.epochs)
+    tried: list[tuple[str, dict[str, Any]]] = [("tuner.epochs", {"training.epochs": n}) for n in lengths]
+    # In the trials, and in the Trainer.
+    tried += [
+        (f"tuner.fields.{name}", {"training.epochs": epochs, name: value})
+        for name, field in recipe.tuner.fields.items()
+        for value in field.limits
+        for epochs in sorted({*lengths, recipe.training.epochs})
+    ]
+    for key, values in tried:
+        try:
+            searched = Recipe.model_validate({**put(recipe.model_dump(), values), "tuner": None})
+            check_rules(searched)
+        except ValueError as e:
+            why = "; ".join(lines_of(e, Recipe)) if isinstance(e, ValidationError) else e
+            raise ValueError(f"{key}: {list(values.values())[-1]!r} cannot be: {why}") from e
+        yield key, searched
+
+
+def _fit_the_task(recipe: Recipe) -> None:
+    check_fits_task(recipe.task, recipe.model, recipe.training, recipe.tuner)
+
+
+def _fit_the_network(recipe: Recipe) -> None:
+    model, transform = recipe.model, recipe.transform
+    check_input(model, transform.height_px, transform.width_px, transform.channels)
+    wanted = PRETRAINED_NORMALIZATION.get(model.name)
+    if wanted == "none" and transform.normalization != "none":
+        raise ValueError(
+            f"transform.normalization: {model.name} takes pixels of 0 to 255 and scales them itself: "
+            f"expected none, got {transform.normalization}; scaled twice, they would all be near 0"
+        )
+    if model.weights is not None and wanted not in (None, transform.normalization):
+        raise ValueError(
+            f"transform.normalization: the pretrained weights of {model.name} expect {wanted}, got "
+            f"{transform.normalization}; with anything else training does not converge"
+        )
+
+
+def _have_something_to_fine_tune(recipe: Recipe) -> None:
+    warm_start = recipe.training.warm_start
+    takes_backbone = warm_start is not None and warm_start.backbone_only
+    if recipe.training.fine_tune_epochs and recipe.model.weights is None and not takes_backbone:
+        raise ValueError(
+            "training.fine_tune_epochs: there is nothing to fine-tune without model.weights, or a "
+            "training.warm_start that takes the backbone alone (fine_tune_checkpoint_type: classification or "
+            "detection); training.epochs trains all of the network"
+        )
+
+
+def _have_colours_to_change(recipe: Recipe) -> None:
+    augmentation = recipe.training.augmentation
+    if recipe.transform.channels == 1 and (augmentation.saturation or augmentation.hue):
+        raise ValueError(
+            "training.augmentation: saturation and hue are of colours, and transform.channels is 1: set both "
+            "to 0 (brightness, contrast and rand_augment are for gray images too)"
+        )
+
+
+def _have_worker_pods_for_one_strategy(recipe: Recipe) -> None:
+    if recipe.kubeflow.workers is not None and recipe.training.strategy != "multi_worker":
+        raise ValueError(
+            "kubeflow.workers: these are for training.strategy: multi_worker, got "
+            f"{recipe.training.strategy}; leave one out or set the other"
+        )
+
+
+def _have_thresholds(recipe: Recipe) -> None:
+    if not recipe.evaluation.thresholds:
+        example = {"classification": "{accuracy: 0.9}", "detection": "{map_50: 0.5}"}[recipe.task]
+        raise ValueError(
+            f"evaluation.thresholds: at least one is needed, e.g. {example}: a model is pushed because it "
+            "reached something"
+        )
+    if recipe.task == "detection" and recipe.evaluation.slice_by_class:
+        raise ValueError(
+            "evaluation.slice_by_class: an image of task: detection is of no one class; leave it out, every "
+            "class is judged by itself anyway"
+        )
+
+
+def _name_metrics_of_the_task(recipe: Recipe) -> None:
+    known = task_named(recipe.task).metrics
+    task_of = {metric: task for task in TASKS for metric in task_named(task).metrics}
+    for part in ("thresholds", "max_regression"):
+        key = f"evaluation.{part}"
+        for metric in getattr(recipe.evaluation, part):
+            if task_of.get(metric, recipe.task) != recipe.task:
+                raise ValueError(
+                    f"{key}: {metric} is for task: {task_of[metric]}, and this recipe's task is "
+                    f"{recipe.task}. Known here: {', '.join(known)}"
+                )
+            if metric not in known:
+                raise ValueError(f"{key}: there is no {metric!r}{suggest_and_list(metric, known)}")
+
+
+def _name_a_source(recipe: Recipe) -> None:
+    from components.ingest import source_names
+
+    source = recipe.data.source
+    if source not in source_names():
+        raise ValueError(f"data.source: there is no {source!r}{suggest_and_list(source, source_names())}")
+
+
+def _search_what_can_be_searched(recipe: Recipe) -> None:
+    tuner = recipe.tuner
+    if tuner is None:
+        return
+    if recipe.training.strategy == "multi_worker":
+        raise ValueError(
+            "tuner: a search runs on one machine, and training.strategy is multi_worker: search without it "
+            "and give what was found by `hyperparameters`"
+        )
+    longest = max(tuner.epochs_of_trials(recipe.training.epochs))
+    if tuner.algorithm == "hyperband" and longest < HYPERBAND_FACTOR:
+        raise ValueError(
+            f"tuner.epochs: hyperband gives some trials a third of them, so {HYPERBAND_FACTOR} are the "
+            f"least, got {longest}"
+        )
+    for name in tuner.fields:
+        try:
+            check_searched(name)
+        except ValueError as e:
+            raise ValueError(f"tuner.fields: {e}") from e
+    for _ in recipes_of_search(recipe):
+        pass
+
+
+# In the order in which they are applied.
+RULES: tuple[Callable[[Recipe], None], ...] = (
+    _name_a_source,
+    _fit_the_task,
+    _fit_the_network,
+    _have_something_to_fine_tune,
+    _have_colours_to_change,
+    _have_worker_pods_for_one_strategy,
+    _have_thresholds,
+    _name_metrics_of_the_task,
+    _search_what_can_be_searched,
+)
