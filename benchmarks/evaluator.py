@@ -53,7 +53,7 @@ def evaluate(root: Path, folder: Path, config: Any, module_path: str | None) -> 
     from tfx.types import standard_artifacts
     from tfx.utils import json_utils, proto_utils
 
-    from pipeline.definition import BEAM_PIPELINE_ARGS
+    from pipeline.target import BEAM_PIPELINE_ARGS
 
     examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
     (examples.uri,) = map(str, (root / "ImportExampleGen" / "examples").iterdir())

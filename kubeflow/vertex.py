@@ -107,10 +107,10 @@ def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -
                 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as v2
 
                 from pipeline.definition import create_pipeline
-                from pipeline.targets.vertex.target import OnVertex
+                from pipeline.targets.vertex.target import Vertex
 
-            on = OnVertex(config, image)
-            pipeline = create_pipeline(recipe, examples, str(schema), config.pipeline_root, on)
+            target = Vertex(config, image)
+            pipeline = create_pipeline(recipe, examples, str(schema), config.pipeline_root, target)
             runner = v2.KubeflowV2DagRunner(
                 v2.KubeflowV2DagRunnerConfig(
                     display_name=recipe.name,

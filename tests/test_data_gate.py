@@ -223,10 +223,10 @@ def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
 
 
 def test_drift_by_chance_is_allowed_for() -> None:
-    from pipeline.definition import _drift_config
+    from components.distribution_validator.drift import drift_config
 
     def bound(**sizes: int) -> float:
-        config = _drift_config(0.1, sizes)
+        config = drift_config(0.1, sizes, "image/class/text")
         return float(config.default_slice_config.feature[0].distribution_comparator.infinity_norm.threshold)
 
     assert bound() == 0.1

@@ -21,7 +21,7 @@ from components.evaluator.batches import custom_extractors
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.results import REPORTED, eval_config, read_evaluation, read_plots
 from components.tasks.classification.metrics import Tally, measure
-from pipeline.definition import BEAM_PIPELINE_ARGS
+from pipeline.target import BEAM_PIPELINE_ARGS
 from tests.tiny import write_split
 
 # Six classes; the model answers with these rows, whatever it is asked, in the order of `index`.

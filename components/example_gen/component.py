@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfx.components.example_gen import driver, utils
 from tfx.components.example_gen.import_example_gen import component
 from tfx.orchestration import data_types
+from tfx.proto import example_gen_pb2
+
+from schemas import features
 
 CONTENT = "content_sha256"
+
+
+def input_config(patterns: Mapping[str, str]) -> example_gen_pb2.Input:
+    """Return which files are which split, from a pattern of their names for each split."""
+    splits = [example_gen_pb2.Input.Split(name=split, pattern=patterns[split]) for split in features.SPLITS]
+    return example_gen_pb2.Input(splits=splits)
 
 
 class KnownContentDriver(driver.FileBasedDriver):

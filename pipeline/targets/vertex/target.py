@@ -1,14 +1,25 @@
-"""What `pipeline.definition` gives to TFX's Kubeflow V2 runner in place of what that cannot compile.
+"""The target Vertex AI: what TFX's Kubeflow V2 runner is given in place of what it cannot compile.
 
-On Vertex AI there is no ML Metadata store that a resolver of ours could ask, no file of this machine, and for
-training and serving there are services of Vertex' own, which TFX's extensions call.
+Vertex AI has no ML Metadata store that Mirante's resolvers could ask, and no files of this machine. It trains
+and serves with services of its own, which TFX's extensions call.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from pathlib import Path
 from typing import Any
 
+from tfx.components.example_gen.import_example_gen.component import ImportExampleGen
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.types import Channel, standard_artifacts
+
+from components.example_gen.component import CONTENT, input_config
+from components.schema_gen.component import CuratedSchema
+from pipeline.data.prepare import Examples
+from pipeline.recipe.recipe import Recipe
+from pipeline.target import Target
 from pipeline.targets.vertex.config import (
     AcceleratorConfig,
     DeploymentConfig,
@@ -17,21 +28,67 @@ from pipeline.targets.vertex.config import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class OnVertex:
-    """Where a pipeline is to run.
+class Vertex(Target):
+    """Vertex AI.
 
-    Attributes:
+    Args:
         config: The recipe's part `vertex`.
-        image: What all its containers are made from.
+        image: The image of all containers.
     """
 
-    config: VertexConfig
-    image: str
+    def __init__(self, config: VertexConfig, image: str):
+        self.config = config
+        self.image = image
+
+    def pipeline_name(self, recipe: Recipe) -> str:
+        """Return the recipe's name without underscores, which Vertex refuses."""
+        return recipe.name.replace("_", "-")
+
+    def example_gen(self, examples: Examples) -> BaseNode:
+        """Build TFX's node, whose driver has a container of its own there."""
+        example_gen = ImportExampleGen(
+            input_base=self.config.data_root, input_config=input_config(examples.patterns)
+        )
+        example_gen.exec_properties[CONTENT] = examples.content
+        return example_gen
+
+    def schema_gen(self, schema_file: str) -> BaseNode:
+        """Build a node with the schema as text: the containers do not have this machine's file."""
+        text = Path(schema_file).read_text(encoding="utf-8")
+        return CuratedSchema(text=text)
+
+    def warm_start_digest(self, recipe: Recipe, push_destination: str) -> dict[str, str]:
+        """Return nothing: no bucket is looked into when a pipeline is compiled."""
+        return {}
+
+    def resolver(self, strategy: type, config: dict[str, Any], **channels: Channel) -> Resolver:
+        """Build TFX's resolver of the latest blessed model, the only one that Vertex has."""
+        return Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        )
+
+    def trainer(self, custom_config: dict[str, Any], **arguments: Any) -> BaseNode:
+        """Build the node that trains in its task, or in a job where the recipe asks for one."""
+        if self.config.training is None:
+            return super().trainer(custom_config, **arguments)
+        from tfx.extensions.google_cloud_ai_platform.trainer.component import Trainer
+
+        job = _training_job(self.config.training, self)
+        return Trainer(custom_config={**custom_config, **job}, **arguments)
+
+    def pusher(self, push_destination: str, **blessed: Channel) -> BaseNode:
+        """Build the node that pushes to a bucket, or to an endpoint where the recipe asks for one."""
+        if self.config.deployment is None:
+            return super().pusher(push_destination, **blessed)
+        from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
+
+        return Pusher(custom_config=_deployment(self.config.deployment, self), **blessed)
 
 
-def training_job(training: TrainingJobConfig, on: OnVertex) -> dict[str, Any]:
-    """What TFX's extension of the Trainer reads in custom_config: a CustomJob, as Vertex' API has it."""
+def _training_job(training: TrainingJobConfig, on: Vertex) -> dict[str, Any]:
+    """Return what TFX's extension of the Trainer reads in custom_config: a CustomJob of Vertex's API."""
     from tfx.extensions.google_cloud_ai_platform import constants
     from tfx.extensions.google_cloud_ai_platform.trainer import executor
 
@@ -56,8 +113,8 @@ def training_job(training: TrainingJobConfig, on: OnVertex) -> dict[str, Any]:
     }
 
 
-def deployment(wanted: DeploymentConfig, on: OnVertex) -> dict[str, Any]:
-    """What TFX's extension of the Pusher reads in custom_config: arguments of the SDK's `Model.deploy`."""
+def _deployment(wanted: DeploymentConfig, on: Vertex) -> dict[str, Any]:
+    """Return what TFX's extension of the Pusher reads: arguments of the SDK's `Model.deploy`."""
     from tfx.extensions.google_cloud_ai_platform import constants
 
     arguments: dict[str, Any] = {
