@@ -45,13 +45,13 @@ def compare(what: str, images: int, candidates: dict[str, Callable[[], object]])
 
 def bench_ingest(folder: Path) -> None:
     """Cats and dogs, 1,500 photos of about 500 px."""
-    from components.ingest import IngestOptions, ingest
+    from components.ingest import IngestConfig, ingest
 
     source = DATA / "cats_vs_dogs"
 
     def with_workers(workers: int) -> None:
-        options = IngestOptions(workers=workers, force=True)
-        ingest("folder", source, folder / f"workers-{workers}", options)
+        options = IngestConfig(workers=workers)
+        ingest("folder", source, folder / f"workers-{workers}", options, force=True)
 
     compare("ingest", 1500, {"1 worker": lambda: with_workers(1), "2 workers": lambda: with_workers(2)})
 

@@ -85,7 +85,7 @@ class Workload:
 def make_workloads(folder: Path) -> Iterator[Workload]:
     import tensorflow as tf
 
-    from components.ingest import IngestOptions, ingest
+    from components.ingest import IngestConfig, ingest
     from components.models.config import ModelConfig
     from components.transform.config import TransformConfig
     from tests.tiny import transform_graph
@@ -111,7 +111,7 @@ def make_workloads(folder: Path) -> Iterator[Workload]:
         ),
     ):
         data = DATA / {"cifar10": "cifar10", "photos": "cats_vs_dogs"}[name]
-        ingested = ingest(source, data, folder / name, IngestOptions())
+        ingested = ingest(source, data, folder / name, IngestConfig())
         shards = sorted(str(path) for path in (folder / name).glob("train-*-of-*"))
         records = [item.numpy() for item in tf.data.TFRecordDataset(shards).take(images)]
         file = folder / f"{name}.tfrecord.gz"

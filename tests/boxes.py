@@ -15,7 +15,7 @@ from PIL import Image
 
 from components.base.example import parse_example, serialize_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from schemas import features
 
 CLASSES = ("cat", "dog")
@@ -83,7 +83,7 @@ class Found:
 def ingested(source: str, path: Path, output: Path, **options: Any) -> dict[str, Found]:
     """What an ingest with lenient options makes, by file name."""
     lenient = {"max_reject_share": 1.0, "workers": 1, "splits": {"train": 1}}
-    ingest(source, path, output, IngestOptions(**{**lenient, **options}))
+    ingest(source, path, output, IngestConfig(**{**lenient, **options}))
     return published(output)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.config import DataConfig
+from components.ingest.config import IngestConfig
 from pipeline.data.prepare import describe
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
@@ -22,7 +22,7 @@ UP_TO_GATE = node_ids()[: node_ids().index("DataGate") + 1]
 def executed(folder: Path, root: Path, *overrides: str) -> set[str]:
     """Run the nodes up to DataGate; return those that executed."""
     recipe = load_recipe("digits", overrides)
-    examples = describe(folder, DataConfig())
+    examples = describe(folder, IngestConfig())
     schema_file = write_schema(examples.class_names, root / "schema")
     runner = node_runner(recipe, examples, schema_file, root, str(len(list(root.glob("run-*")))))
     (root / f"run-{len(list(root.glob('run-*')))}").touch()

@@ -165,10 +165,10 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ("model.weights=w.h5", "transform.normalization: the pretrained weights of mobilenet_v2 expect"),
         ("transform.channels=4", "transform.channels: input should be 1 or 3, got 4"),
         ("data.splits={train: 2}", "data.splits.train: input should be less than or equal to 1, got 2"),
-        ("data.splits={training: 1}", "data.splits.training: input should be 'train', 'eval' or 'test'"),
+        ("data.splits={training: 1}", "data.splits.training: expected one of train, eval, test, got 'tr"),
         (
             "data.split_names={validation: tests}",
-            "data.split_names.validation: input should be 'train', 'eval'",
+            "data.split_names.validation: expected one of train, eval, test, none, got 'tests'; did you mean",
         ),
         (
             "evaluation.thresholds.accuracy=high",

@@ -15,7 +15,7 @@ from components.base.content import FileDigests
 from components.base.errors import DataRefusedError, UsageError
 from components.base.tfrecord import frame
 from components.ingest import ingest
-from components.ingest.config import DataConfig
+from components.ingest.config import IngestConfig
 from pipeline.data.prepare import check_config, describe, write_sample
 from pipeline.data.shards import look_into_shards
 from pipeline.recipe.load import load_recipe
@@ -26,7 +26,7 @@ from tests import boxes, failures
 
 def test_a_folder_with_a_manifest_is_described(tmp_path: Path) -> None:
     ingest("folder", failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")
-    examples = describe(tmp_path / "data", DataConfig())
+    examples = describe(tmp_path / "data", IngestConfig())
     assert examples.class_names == ("cats", "dogs", "owls")
     assert examples.patterns == {split: f"{split}-*-of-*" for split in ("train", "eval", "test")}
     assert sum(examples.split_sizes.values()) == 90
@@ -47,8 +47,8 @@ def test_equal_sizes_and_times_are_not_equal_content(tmp_path: Path) -> None:
     failures.photos(tmp_path, classes=("cats", "dogs", "owls"))
     first = ingested(tmp_path, {}, "data")
     digests = FileDigests(tmp_path / "digests.json")
-    before = describe(first, DataConfig(), digests=digests)
-    assert describe(first, DataConfig(), digests=digests) == before
+    before = describe(first, IngestConfig(), digests=digests)
+    assert describe(first, IngestConfig(), digests=digests) == before
     second = ingested(tmp_path, {"cats": "dogs", "dogs": "cats"}, "exchanged")
     for path in first.iterdir():
         other, status = second / path.name, path.stat()
@@ -56,11 +56,11 @@ def test_equal_sizes_and_times_are_not_equal_content(tmp_path: Path) -> None:
             assert other.stat().st_size == status.st_size
         path.write_bytes(other.read_bytes())
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    after = describe(first, DataConfig(), digests=digests)
+    after = describe(first, IngestConfig(), digests=digests)
     assert (after.class_names, after.records) == (before.class_names, before.records)
     assert after.content != before.content
     # Where it is does not matter.
-    assert describe(second, DataConfig()).content == after.content
+    assert describe(second, IngestConfig()).content == after.content
 
 
 def test_shards_are_compared_with_the_manifest(tmp_path: Path) -> None:
@@ -70,24 +70,24 @@ def test_shards_are_compared_with_the_manifest(tmp_path: Path) -> None:
     content[100] ^= 1
     shard.write_bytes(content)
     with pytest.raises(DataRefusedError, match=r"eval-00000-of-00001: expected SHA-256 .* damaged"):
-        describe(tmp_path / "data", DataConfig())
+        describe(tmp_path / "data", IngestConfig())
     content[100] ^= 1
     shard.write_bytes(content)
-    describe(tmp_path / "data", DataConfig())
+    describe(tmp_path / "data", IngestConfig())
     (tmp_path / "data" / "eval-00001-of-00002").touch()
     with pytest.raises(DataRefusedError, match="got also eval-00001-of-00002; move them out"):
-        describe(tmp_path / "data", DataConfig())
+        describe(tmp_path / "data", IngestConfig())
 
 
 def test_records_are_counted_without_a_manifest(tmp_path: Path) -> None:
     failures.shards(tmp_path)
-    examples = describe(tmp_path / "shards", DataConfig())
+    examples = describe(tmp_path / "shards", IngestConfig())
     assert examples.records == {"train": 40, "eval": 40, "test": 40}
 
 
 def test_shards_without_a_manifest_are_described(tmp_path: Path) -> None:
     failures.shards(tmp_path)
-    examples = describe(tmp_path / "shards", DataConfig())
+    examples = describe(tmp_path / "shards", IngestConfig())
     assert examples.class_names == ("cat", "dog")
 
 
@@ -97,12 +97,12 @@ def test_how_many_test_images_a_class_must_have_can_be_set(tmp_path: Path) -> No
     folder = tmp_path / "shards"
     (folder / "train-00000-of-00001").write_bytes(made["train"] + owls)
     with pytest.raises(DataRefusedError, match=r"1 of 3 classes \(owl\) have no image in split test"):
-        describe(folder, DataConfig())
-    assert describe(folder, DataConfig(min_test_images=0)).class_names == ("cat", "dog", "owl")
+        describe(folder, IngestConfig())
+    assert describe(folder, IngestConfig(min_test_images=0)).class_names == ("cat", "dog", "owl")
     (folder / "test-00000-of-00001").write_bytes(made["test"] + owls)
-    assert describe(folder, DataConfig(min_test_images=3)).class_names == ("cat", "dog", "owl")
+    assert describe(folder, IngestConfig(min_test_images=3)).class_names == ("cat", "dog", "owl")
     with pytest.raises(DataRefusedError, match=r"\(owl \(3\)\) have fewer than 4 images in split test"):
-        describe(folder, DataConfig(min_test_images=4))
+        describe(folder, IngestConfig(min_test_images=4))
 
 
 def test_many_classes_are_counted_and_some_named(tmp_path: Path) -> None:
@@ -111,14 +111,14 @@ def test_many_classes_are_counted_and_some_named(tmp_path: Path) -> None:
     (tmp_path / "shards" / "eval-00000-of-00001").write_bytes(made["eval"] + more)
     said = r"8 of 10 classes \(bird0, bird1, bird2, bird3, bird4 and 3 more\) have no image in split train"
     with pytest.raises(DataRefusedError, match=said):
-        describe(tmp_path / "shards", DataConfig())
+        describe(tmp_path / "shards", IngestConfig())
 
 
 def test_contract_data_needs_no_input_that_the_source_reads(tmp_path: Path) -> None:
     failures.shards(tmp_path)
-    check_config(DataConfig(source="digits", path=str(tmp_path / "shards")))
+    check_config(IngestConfig(source="digits", path=str(tmp_path / "shards")))
     with pytest.raises(UsageError, match="brings its own data"):
-        check_config(DataConfig(source="digits", path=str(tmp_path)))
+        check_config(IngestConfig(source="digits", path=str(tmp_path)))
 
 
 def test_boxes_are_described(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_boxes_are_described(tmp_path: Path) -> None:
     more = (0, 0, 9, 9, "cat"), (1, 1, 9, 9, "cat"), (5, 5, 39, 19, "dog")
     (tmp_path / "boxes" / "0.xml").write_text(boxes.xml(*more))
     ingest("voc", tmp_path / "boxes", tmp_path / "data")
-    examples = describe(tmp_path / "data", DataConfig(), "detection")
+    examples = describe(tmp_path / "data", IngestConfig(), "detection")
     assert (examples.task, examples.class_names, examples.max_boxes) == ("detection", ("cat", "dog"), 3)
     assert sum(examples.split_sizes.values()) == 60
     assert Path(write_sample(examples, tmp_path)).read_bytes().startswith(b"\x89PNG")
@@ -139,7 +139,7 @@ def test_boxes_are_described(tmp_path: Path) -> None:
         assert (warning in said.getvalue()) == told
     # The same without the manifest, as other people's records are.
     (tmp_path / "data" / "manifest.json").unlink()
-    bare = describe(tmp_path / "data", DataConfig(), "detection")
+    bare = describe(tmp_path / "data", IngestConfig(), "detection")
     assert (bare.task, bare.class_names, bare.max_boxes) == ("detection", ("cat", "dog"), 3)
     assert (bare.patterns["train"], bare.split_sizes) == ("train*", {})
 
@@ -155,35 +155,35 @@ def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for split, records in shown.items():
         (tmp_path / "data" / f"{split}.tfrecord").write_bytes(b"".join(map(frame, records)))
-    assert describe(tmp_path / "data", DataConfig(), "detection").max_boxes == 6
+    assert describe(tmp_path / "data", IngestConfig(), "detection").max_boxes == 6
     with pytest.raises(DataRefusedError, match=r"1 of 2 classes \(dog \(1\)\) have fewer than 2 images"):
-        describe(tmp_path / "data", DataConfig(min_test_images=2), "detection")
+        describe(tmp_path / "data", IngestConfig(min_test_images=2), "detection")
     # One class is enough to be found.
     for split in shown:
         (tmp_path / "data" / f"{split}.tfrecord").write_bytes(frame(boxes.record(cat)))
-    assert describe(tmp_path / "data", DataConfig(), "detection").class_names == ("cat",)
+    assert describe(tmp_path / "data", IngestConfig(), "detection").class_names == ("cat",)
     numbered = boxes.record(cat, **{"image/object/class/label": [0]})
     (tmp_path / "data" / "test.tfrecord").write_bytes(frame(numbered))
     with pytest.raises(DataRefusedError, match=r"image/object/class/label must be 1 .. cl.*found \[0, 1\]"):
-        describe(tmp_path / "data", DataConfig(), "detection")
+        describe(tmp_path / "data", IngestConfig(), "detection")
 
 
 def test_data_of_the_other_task_are_refused(tmp_path: Path) -> None:
     failures.shards(tmp_path)
     with pytest.raises(UsageError, match=r"it holds one class an image, and the recipe's task is detection"):
-        describe(tmp_path / "shards", DataConfig(), "detection")
+        describe(tmp_path / "shards", IngestConfig(), "detection")
     failures.boxes_of_two_classes(tmp_path)
     ingest("voc", tmp_path / "boxes", tmp_path / "data")
     with pytest.raises(UsageError, match=r"it holds boxes, and the recipe's task is classification"):
-        describe(tmp_path / "data", DataConfig())
+        describe(tmp_path / "data", IngestConfig())
     # Before anything is read, where the source alone tells.
     with pytest.raises(UsageError, match=r"data.source: folder gives one class an image, .* is detection"):
-        check_config(DataConfig(path=str(tmp_path)), "detection")
+        check_config(IngestConfig(path=str(tmp_path)), "detection")
     with pytest.raises(UsageError, match=r"data.source: coco gives boxes, and the recipe's task is cla"):
-        check_config(DataConfig(source="coco", path=str(tmp_path)))
-    check_config(DataConfig(source="csv", path=str(tmp_path)), "detection")
+        check_config(IngestConfig(source="coco", path=str(tmp_path)))
+    check_config(IngestConfig(source="csv", path=str(tmp_path)), "detection")
     # What is contract data needs no source.
-    check_config(DataConfig(path=str(tmp_path / "data")), "detection")
+    check_config(IngestConfig(path=str(tmp_path / "data")), "detection")
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestOptions, ingest, is_manifest, published_completely, read_manifest
+from components.ingest import IngestConfig, ingest, is_manifest, published_completely, read_manifest
+from components.ingest.config import OPTIONS
 from components.ingest.manifest import read_inputs, write_inputs
 from components.ingest.splits import split_named, splitter
+from pipeline.commands.cli import main
+from pipeline.commands.field_options import settings_from
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,29 +71,29 @@ def test_images_of_few_of_their_16_bits_are_counted(tmp_path: Path) -> None:
     for number in range(3):
         values = np.full((4, 4), 4095 if number < 2 else 65535, np.uint16)
         Image.fromarray(values).save(root / "cats" / f"x-ray{number}.png")
-    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}, shards=2))
+    result = ingest("folder", root, tmp_path / "out", IngestConfig(splits={"train": 1.0}, shards=2))
     (warning,) = [text for text in result.warnings if "16 bits" in text]
     assert warning.startswith("2 images have 16 bits per channel and no value above a quarter of the range")
     assert warning.endswith("(the first: cats/x-ray0.png).")
     # What was published is not looked at again, and the warning is not forgotten.
     (root / "dogs" / "0001.jpg").write_bytes(jpeg(77))
-    again = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}, shards=2))
+    again = ingest("folder", root, tmp_path / "out", IngestConfig(splits={"train": 1.0}, shards=2))
     assert warning in again.warnings
 
 
 def test_how_large_an_image_may_be_is_an_option(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=6)
     Image.new("L", (30, 20)).save(root / "cats" / "large.png")
-    options = IngestOptions(splits={"train": 1.0}, max_pixels=599, max_reject_share=0.5)
+    options = IngestConfig(splits={"train": 1.0}, max_pixels=599, max_reject_share=0.5)
     assert ingest("folder", root, tmp_path / "out", options).rejected == 1
     assert "30 x 20 pixels, more than max_pixels = 599" in (tmp_path / "out/rejects.csv").read_text()
-    options = dataclasses.replace(options, max_pixels=600)
+    options = options.model_copy(update={"max_pixels": 600})
     assert ingest("folder", root, tmp_path / "out", options).rejected == 0
 
 
 def test_a_record_follows_the_contract(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=6)
-    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1.0}))
+    result = ingest("folder", root, tmp_path / "out", IngestConfig(splits={"train": 1.0}))
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
         "inputs.csv.gz",
         "manifest.json",
@@ -118,7 +123,7 @@ def test_the_manifest_tells_what_was_published(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in")
     (root / "cats" / "bad.jpg").write_bytes(jpeg(1)[:-30])
     out = tmp_path / "out"
-    result = ingest("folder", root, out, IngestOptions(shards=2, max_reject_share=0.05))
+    result = ingest("folder", root, out, IngestConfig(shards=2, max_reject_share=0.05))
     manifest = read_manifest(out)
     assert manifest is not None
     assert (manifest.source, manifest.rejected, result.rejected) == ("folder", 1, 1)
@@ -162,7 +167,7 @@ def test_an_unreadable_manifest_is_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_published_completely(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert not published_completely(out)
-    ingest("folder", make_folder(tmp_path / "in", images=3), out, IngestOptions(splits={"train": 1}))
+    ingest("folder", make_folder(tmp_path / "in", images=3), out, IngestConfig(splits={"train": 1}))
     assert is_manifest(out)
     assert published_completely(out)
     (out / ".ingest").mkdir()
@@ -178,13 +183,13 @@ def test_what_is_published_completely(tmp_path: Path) -> None:
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=150)
     for workers in (1, 3):
-        ingest("folder", root, tmp_path / str(workers), IngestOptions(workers=workers))
+        ingest("folder", root, tmp_path / str(workers), IngestConfig(workers=workers))
     assert files(tmp_path / "1") == files(tmp_path / "3")
 
 
 def test_shards_are_shuffled_and_shared_out_by_content(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=90)
-    ingest("folder", root, tmp_path / "out", IngestOptions(shards=3, splits={"train": 1}))
+    ingest("folder", root, tmp_path / "out", IngestConfig(shards=3, splits={"train": 1}))
     assert list(shards(tmp_path / "out")) == [f"train-0000{n}-of-00003" for n in range(3)]
     for path in shards(tmp_path / "out").values():
         keys = [parse_example(record)["image/key/sha256"][0] for record in read_records(path)]
@@ -196,7 +201,7 @@ def test_copies_stay_together_and_are_kept(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=30)
     for number in range(30):
         (root / "cats" / f"copy{number}.jpg").write_bytes(jpeg(number))
-    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 0.5, "test": 0.5}))
+    result = ingest("folder", root, tmp_path / "out", IngestConfig(splits={"train": 0.5, "test": 0.5}))
     assert sum(split.images for split in result.splits.values()) == 60
     by_split = [
         {record["image/key/sha256"][0] for record in records(tmp_path / "out", s)} for s in result.splits
@@ -214,7 +219,7 @@ def test_copies_within_a_class_are_counted(tmp_path: Path) -> None:
     name = next(path for path in sorted((root / "cats").iterdir()))
     for number in (1, 2):
         (root / "cats" / f"{name.stem}-copy{number}.jpg").write_bytes(name.read_bytes())
-    result = ingest("folder", root, tmp_path / "out", IngestOptions(splits={"train": 1}))
+    result = ingest("folder", root, tmp_path / "out", IngestConfig(splits={"train": 1}))
     assert result.warnings == [
         "2 images repeat another one of the same class and split, identical to the byte: each counts again "
         f"(for example cats/{name.stem}-copy1.jpg = cats/{name.name})."
@@ -225,7 +230,7 @@ def test_copies_within_a_class_are_counted(tmp_path: Path) -> None:
 def test_pictures_in_two_brought_splits_are_counted_and_warned_about(tmp_path: Path) -> None:
     make_folder(tmp_path / "in" / "train", images=9)
     make_folder(tmp_path / "in" / "test", images=6, first=6)
-    result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
+    result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestConfig(splits={"train": 1}))
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.cross_split_duplicates == 3
@@ -237,7 +242,7 @@ def test_warnings_about_classes(tmp_path: Path) -> None:
     make_folder(tmp_path / "in" / "train", images=9)
     (tmp_path / "in" / "test" / "Cats").mkdir(parents=True)
     (tmp_path / "in" / "test" / "Cats" / "1.jpg").write_bytes(jpeg(99))
-    result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
+    result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestConfig(splits={"train": 1}))
     assert "1 of 4 classes has no image in train: Cats." in result.warnings
     assert "3 of 4 classes have no image in test: cats, dogs, mice." in result.warnings
     assert (
@@ -247,7 +252,7 @@ def test_warnings_about_classes(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "in" / "test")
     for name in ("dogs", "mice"):
         shutil.rmtree(tmp_path / "in" / "train" / name)
-    one = ingest("folder", tmp_path / "in", tmp_path / "one", IngestOptions())
+    one = ingest("folder", tmp_path / "in", tmp_path / "one", IngestConfig())
     assert "There is only one class, 'cats': there is nothing to tell apart." in one.warnings
 
 
@@ -280,35 +285,68 @@ def test_the_names_of_splits() -> None:
     [
         (
             {"splits": {"train": 0.8, "eval": 0.1}},
-            "splits must add up to 1, got train=0.8, eval=0.1, which add up to",
+            "expected shares that add up to 1, got train=0.8, eval=0.1, which add up to 0.9",
         ),
         (
             {"splits": {"train": 0.8, "val": 0.2}},
-            "unknown split 'val', expected train, eval, test \\(did you mean eval\\?\\)",
+            "expected one of train, eval, test, got 'val'; did you mean eval\\?",
         ),
-        ({"splits": {"train": 1.5, "test": -0.5}}, "the share of train must be between 0 and 1, got 1.5"),
+        ({"splits": {"train": 1.5, "test": -0.5}}, r"splits\.train\n.*less than or equal to 1"),
         ({"splits": {}}, "got none"),
-        ({"split_names": {"a": "tset"}}, "'a' is to be read as 'tset'.*did you mean test"),
-        ({"shards": 0}, r"shards: expected a whole number from 1 to 99999 .*, got 0"),
-        ({"workers": -1}, r"workers: expected .* from 1 to 1024 .*, got -1"),
-        ({"shards": 100_000}, "from 1 to 99999"),
-        ({"resize_px": 0}, "resize_px: expected a whole number from 1 to 65535"),
-        ({"resize_px": 99999999999999999999}, "from 1 to 65535"),
-        ({"workers": 10**9}, "from 1 to 1024"),
-        ({"max_reject_share": float("nan")}, "between 0 and 1, got nan"),
-        ({"split_names": {"fold1": "nothing"}}, "or none: no split's name"),
-        ({"max_reject_share": 2}, "between 0 and 1, got 2"),
-        ({"max_pixels": 10**9}, "max_pixels must be between 1 and 178956970"),
+        ({"split_names": {"a": "tset"}}, r"split_names\.a\n.*got 'tset'; did you mean test"),
+        ({"shards": 0}, r"shards\n.*greater than or equal to 1"),
+        ({"workers": -1}, r"workers\n.*greater than or equal to 1"),
+        ({"shards": 100_000}, r"shards\n.*less than or equal to 99999"),
+        ({"resize_px": 0}, r"resize_px\n.*greater than or equal to 1"),
+        ({"resize_px": 99999999999999999999}, r"resize_px\n.*less than or equal to 65535"),
+        ({"workers": 10**9}, r"workers\n.*less than or equal to 1024"),
+        ({"max_reject_share": float("nan")}, r"max_reject_share\n.*finite number"),
+        ({"split_names": {"fold1": "nothing"}}, "expected one of train, eval, test, none, got 'nothing'"),
+        ({"max_reject_share": 2}, r"max_reject_share\n.*less than or equal to 1"),
+        ({"max_pixels": 10**9}, r"max_pixels\n.*less than or equal to 178956970"),
+        ({"box_units": "inches"}, r"box_units\n.*'pixels' or 'shares'"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        IngestOptions(**options)
+    with pytest.raises(ValidationError, match=message):
+        IngestConfig(**options)
+
+
+def test_every_option_of_the_command_is_a_field_and_takes_what_the_field_takes() -> None:
+    command = main.commands["ingest"]
+    made = {param.name: param for param in command.get_params(click.Context(command))}
+    assert list(made)[3 : 3 + len(OPTIONS)] == list(OPTIONS)
+    assert [made[name].opts for name in OPTIONS] == [
+        ["--splits"], ["--split-names"], ["--shards"], ["--workers"], ["--max-reject-share"], ["--label-map"],
+        ["--box-units"], ["--max-pixels"], ["--resize"],
+    ]  # fmt: skip
+    ranges = {name: made[name].type.to_info_dict() for name in OPTIONS}
+    assert {name: (kind["min"], kind["max"]) for name, kind in ranges.items() if "min" in kind} == {
+        "shards": (1, 99999),
+        "workers": (1, 1024),
+        "max_reject_share": (0, 1),
+        "max_pixels": (1, 178956970),
+        "resize_px": (1, 65535),
+    }
+    assert made["splits"].default == "train=0.8,eval=0.1,test=0.1"
+    assert (made["max_reject_share"].default, made["shards"].default) == (0.01, None)
+
+
+def test_options_that_are_not_given_leave_the_defaults() -> None:
+    assert settings_from(IngestConfig, {"splits": None, "shards": None}) == IngestConfig()
+    given = {"splits": "train=0.5, test=0.5", "split_names": "fold1=none", "resize_px": 9}
+    assert settings_from(IngestConfig, given) == IngestConfig(
+        splits={"train": 0.5, "test": 0.5}, split_names={"fold1": "none"}, resize_px=9
+    )
+    with pytest.raises(UsageError, match=r"^splits: expected shares that add up to 1, got train=0.5"):
+        settings_from(IngestConfig, {"splits": "train=0.5"})
+    with pytest.raises(UsageError, match=r"^--split-names a: expected name=value,name=value, got 'a'"):
+        settings_from(IngestConfig, {"split_names": "a"})
 
 
 def test_a_second_run_does_nothing_and_a_change_rewrites_only_what_it_touches(tmp_path: Path) -> None:
     root, out = make_folder(tmp_path / "in", images=120), tmp_path / "out"
-    options = IngestOptions(shards=6)
+    options = IngestConfig(shards=6)
     assert not ingest("folder", root, out, options).unchanged
     before = inodes(out)
     seen: list[str] = []
@@ -330,24 +368,24 @@ def test_a_second_run_does_nothing_and_a_change_rewrites_only_what_it_touches(tm
 
     (root / changed).unlink()
     assert sum(split.images for split in ingest("folder", root, out, options).splits.values()) == 119
-    fewer = ingest("folder", root, out, IngestOptions(shards=2))
+    fewer = ingest("folder", root, out, IngestConfig(shards=2))
     assert {path.split("-of-")[1] for path in shards(out)} == {"00002"}
     assert fewer.splits["train"].shards == 2
     shards(out)["train-00000-of-00002"].unlink()
-    assert not ingest("folder", root, out, IngestOptions(shards=2)).unchanged
-    assert not ingest("folder", root, out, IngestOptions(shards=2, force=True)).unchanged
+    assert not ingest("folder", root, out, IngestConfig(shards=2)).unchanged
+    assert not ingest("folder", root, out, IngestConfig(shards=2), force=True).unchanged
 
 
 def test_an_output_inside_of_the_input_is_not_an_input(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=6)
-    ingest("folder", root, root / "out", IngestOptions())
-    assert ingest("folder", root, root / "out", IngestOptions()).unchanged
+    ingest("folder", root, root / "out", IngestConfig())
+    assert ingest("folder", root, root / "out", IngestConfig()).unchanged
     (root / "run" / "pushed").mkdir(parents=True)
     (root / "run" / "pushed" / "model.jpg").write_bytes(jpeg(7))
-    again = ingest("folder", root, root / "out", IngestOptions(), exclude=[root / "run", root / "none"])
+    again = ingest("folder", root, root / "out", IngestConfig(), exclude=[root / "run", root / "none"])
     assert again.unchanged
     beside = ingest(
-        "folder", root, root / "run" / "data", IngestOptions(), exclude=[root / "run", root / "out"]
+        "folder", root, root / "run" / "data", IngestConfig(), exclude=[root / "run", root / "out"]
     )
     assert sum(split.images for split in beside.splits.values()) == 6
     assert beside.class_names == ["cats", "dogs", "mice"]
@@ -375,7 +413,7 @@ def test_files_that_change_places_are_seen(is_folder: bool, tmp_path: Path) -> N
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
         os.utime(path, ns=(10**18, 10**18))
-    options = IngestOptions(splits={"train": 1.0})
+    options = IngestConfig(splits={"train": 1.0})
     ingest("folder", tmp_path / "in", out, options)
     assert ingest("folder", tmp_path / "in", out, options).unchanged
     for cat, dog in [(cats, dogs)] if is_folder else zip(cats.iterdir(), dogs.iterdir(), strict=True):
@@ -391,25 +429,25 @@ def test_files_that_change_places_are_seen(is_folder: bool, tmp_path: Path) -> N
 
 def test_what_other_code_ingested_is_read_again_and_told(tmp_path: Path) -> None:
     root, out = make_folder(tmp_path / "in", images=30), tmp_path / "out"
-    ingest("folder", root, out, IngestOptions())
+    ingest("folder", root, out, IngestConfig())
     made = files(out)
     manifest = json.loads((out / "manifest.json").read_text())
     for code in ("0" * 64, None):
         manifest["code"] = code
         text = json.dumps({key: value for key, value in manifest.items() if value is not None})
         (out / "manifest.json").write_text(text)
-        result = ingest("folder", root, out, IngestOptions())
+        result = ingest("folder", root, out, IngestConfig())
         assert not result.unchanged
         assert [text for text in result.warnings if "by other code" in text] == result.warnings
         assert files(out) == made
-        again = ingest("folder", root, out, IngestOptions())
+        again = ingest("folder", root, out, IngestConfig())
         assert (again.unchanged, again.warnings) == (True, [])
 
 
 def test_another_input_is_not_taken_for_the_former_one(tmp_path: Path) -> None:
     root, other, out = make_folder(tmp_path / "in", images=30), tmp_path / "other", tmp_path / "out"
     same_names_sizes_and_times(root, other)
-    options = IngestOptions(max_reject_share=1)
+    options = IngestConfig(max_reject_share=1)
     ingest("folder", root, out, options)
     assert not ingest("folder", other, out, options).unchanged
     ingest("folder", other, tmp_path / "fresh", options)
@@ -430,7 +468,7 @@ def test_a_killed_ingest_of_another_input_lends_no_hashes(
 ) -> None:
     root, other, out = make_folder(tmp_path / "in", images=30), tmp_path / "other", tmp_path / "out"
     same_names_sizes_and_times(root, other)
-    options = IngestOptions(max_reject_share=1)
+    options = IngestConfig(max_reject_share=1)
     with monkeypatch.context() as patch:
         patch.setattr("components.ingest.run.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
@@ -442,10 +480,10 @@ def test_a_killed_ingest_of_another_input_lends_no_hashes(
 
 def test_files_that_changed_unseen_do_not_block_it_for_ever(tmp_path: Path) -> None:
     root, out = make_folder(tmp_path / "in", images=30), tmp_path / "out"
-    ingest("folder", root, out, IngestOptions(max_reject_share=1))
+    ingest("folder", root, out, IngestConfig(max_reject_share=1))
     # As on a file system whose inodes and times tell nothing.
     write_inputs(out, [(path, size, stamp, "0" * 64) for path, size, stamp, _ in read_inputs(out)])
-    options = IngestOptions(max_reject_share=1, shards=2)
+    options = IngestConfig(max_reject_share=1, shards=2)
     with pytest.raises(MiranteError, match="changed while it was being ingested"):
         ingest("folder", root, out, options)
     ingest("folder", root, out, options)
@@ -458,7 +496,7 @@ def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
     for number in range(2):
         (root / "cats" / f"bad{number}.jpg").write_bytes(jpeg(number)[:-30])
     with pytest.raises(DataRefusedError) as caught:
-        ingest("folder", root, out, IngestOptions())
+        ingest("folder", root, out, IngestConfig())
     message = str(caught.value)
     assert message.startswith("2 of 60 inputs were rejected (3.3%, allowed 1.0%), no shards were published.")
     assert "cats/bad0.jpg: truncated or damaged JPEG" in message
@@ -470,14 +508,14 @@ def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
     # Once they are gone the same command succeeds; a refusal after that leaves what was published.
     for number in range(2):
         (root / "cats" / f"bad{number}.jpg").unlink()
-    ingest("folder", root, out, IngestOptions())
+    ingest("folder", root, out, IngestConfig())
     before = inodes(out)
     (root / "cats" / "bad").write_text("x")
     with pytest.raises(DataRefusedError, match="1 of 59"):
-        ingest("folder", root, out, IngestOptions())
+        ingest("folder", root, out, IngestConfig())
     assert inodes(out) == before
     (root / "cats" / "bad").unlink()
-    ingest("folder", root, out, IngestOptions())
+    ingest("folder", root, out, IngestConfig())
     assert (out / "rejects.csv").read_text() == "path,reason\n"
     assert inodes(out) == before
 
@@ -485,20 +523,20 @@ def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 
 def progress(phase, done, total):
     finished = list((Path(sys.argv[2]) / ".ingest" / "shards").glob("*-of-*.json"))
     if len([path for path in finished if ".part" not in path.name]) >= 4:
         os.kill(os.getpid(), signal.SIGKILL)
 
-ingest("folder", Path(sys.argv[1]), Path(sys.argv[2]), IngestOptions(shards=10, workers=1), progress)
+ingest("folder", Path(sys.argv[1]), Path(sys.argv[2]), IngestConfig(shards=10, workers=1), progress)
 """
 
 
 def test_a_killed_ingest_goes_on_with_the_unfinished_shards(tmp_path: Path) -> None:
     root, out = make_folder(tmp_path / "in", images=300), tmp_path / "out"
-    options = IngestOptions(shards=10, workers=2)
+    options = IngestConfig(shards=10, workers=2)
     killed = subprocess.run([sys.executable, "-c", KILLED, str(root), str(out)], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert os.listdir(out) == [".ingest"]
@@ -523,17 +561,17 @@ def test_a_killed_ingest_goes_on_with_the_unfinished_shards(tmp_path: Path) -> N
 
 def test_a_crash_while_publishing_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = make_folder(tmp_path / "in", images=60), tmp_path / "out"
-    ingest("folder", root, out, IngestOptions(shards=2))
+    ingest("folder", root, out, IngestConfig(shards=2))
     make_folder(root, images=30, first=60)
     with monkeypatch.context() as patch:
         patch.setattr("components.ingest.run.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
-            ingest("folder", root, out, IngestOptions(shards=2))
+            ingest("folder", root, out, IngestConfig(shards=2))
     published = inodes(out)
-    result = ingest("folder", root, out, IngestOptions(shards=2))
+    result = ingest("folder", root, out, IngestConfig(shards=2))
     assert sum(split.images for split in result.splits.values()) == 90
     assert inodes(out) == published  # all shards had been moved: none is written again
-    ingest("folder", root, tmp_path / "fresh", IngestOptions(shards=2))
+    ingest("folder", root, tmp_path / "fresh", IngestConfig(shards=2))
     assert files(out) == files(tmp_path / "fresh")
 
 
@@ -548,7 +586,7 @@ def test_a_dead_worker_is_an_error_that_says_so(tmp_path: Path) -> None:
                     os.kill(int(child), signal.SIGKILL)
 
     with pytest.raises(MiranteError, match=r"Worker process \d+ was killed \(signal 9\)"):
-        ingest("folder", root, tmp_path / "out", IngestOptions(workers=2), kill_a_worker)
+        ingest("folder", root, tmp_path / "out", IngestConfig(workers=2), kill_a_worker)
     assert sum(split.images for split in ingest("folder", root, tmp_path / "out").splits.values()) == 300
 
 
@@ -573,18 +611,18 @@ def test_an_output_with_other_files_is_refused_unless_forced(tmp_path: Path) -> 
         ingest("folder", root, out)
     # It would be read as data, and is not ours to remove.
     with pytest.raises(UsageError, match="holds train-00007-of-00008, named like shards"):
-        ingest("folder", root, out, IngestOptions(force=True))
+        ingest("folder", root, out, force=True)
     (out / "train-00007-of-00008").rename(out / "mine")
-    ingest("folder", root, out, IngestOptions(force=True))
+    ingest("folder", root, out, force=True)
     assert (out / "thesis.doc").read_text() == "mine"
     assert (out / "mine").read_text() == "not of this data"
-    ingest("folder", root, out, IngestOptions(force=True, shards=3))
+    ingest("folder", root, out, IngestConfig(shards=3), force=True)
     assert {name[-5:] for name in shards(out)} == {"00003"}
 
 
 def test_resizing_and_json(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=3)
-    ingest("folder", root, tmp_path / "out", IngestOptions(resize_px=4, splits={"train": 1}))
+    ingest("folder", root, tmp_path / "out", IngestConfig(resize_px=4, splits={"train": 1}))
     assert {record["image/width"][0] for record in records(tmp_path / "out")} == {4}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["options"]["resize_px"] == 4
@@ -604,14 +642,14 @@ def test_real_data_sets(tmp_path: Path, real_data_dir: Path) -> None:
         "folder",
         real_data_dir / "cats_vs_dogs",
         tmp_path / "renamed",
-        IngestOptions(split_names={"validation": "test"}),
+        IngestConfig(split_names={"validation": "test"}),
     )
     assert renamed.splits["test"].images == 300
 
 
 @pytest.mark.real_data
 def test_mnist(tmp_path: Path, real_data_dir: Path) -> None:
-    result = ingest("idx", real_data_dir / "mnist", tmp_path / "mnist", IngestOptions(shards=4))
+    result = ingest("idx", real_data_dir / "mnist", tmp_path / "mnist", IngestConfig(shards=4))
     assert result.class_names == [str(digit) for digit in range(10)]
     assert result.splits["train"].images + result.splits["eval"].images == 60_000
     assert result.splits["test"].images == 10_000

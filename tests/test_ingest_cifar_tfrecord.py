@@ -22,7 +22,7 @@ from PIL import Image
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
 from components.base.tfrecord import MAX_RECORD_BYTES, frame, masked_crc32c, read_records
-from components.ingest import IngestOptions, ingest, source_names
+from components.ingest import IngestConfig, ingest, source_names
 from tests.test_ingest_sources import LENIENT, found, mnist, png, put, rejects
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird"]
@@ -77,7 +77,7 @@ def test_cifar_10(tmp_path: Path, protocol: int) -> None:
     stored = pixels_of(out)["cifar-10-batches-py/data_batch_1/picture_1_1.png"]
     assert stored.shape == (32, 32, 3)
     assert (stored == np.stack(list(planes), axis=-1)).all()
-    assert ingest("cifar", root, out, IngestOptions(**LENIENT, splits={"train": 1})).unchanged
+    assert ingest("cifar", root, out, IngestConfig(**LENIENT, splits={"train": 1})).unchanged
 
 
 def test_cifar_100_has_its_fine_labels_in_the_order_of_its_meta_file(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_cifar_100_has_its_fine_labels_in_the_order_of_its_meta_file(tmp_path: P
     # Not by name, and one without a picture.
     names = [b"whale", b"apple", b"bear"]
     (folder / "meta").write_bytes(pickle.dumps({b"fine_label_names": names, b"coarse_label_names": [b"x"]}))
-    result = ingest("cifar", folder, tmp_path / "out", IngestOptions(**LENIENT, splits={"train": 1}))
+    result = ingest("cifar", folder, tmp_path / "out", IngestConfig(**LENIENT, splits={"train": 1}))
     assert result.class_names == ["whale", "apple", "bear"]
     assert {name: split.images for name, split in result.splits.items()} == {"train": 2, "test": 1}
     assert any("bear" in warning for warning in result.warnings)
@@ -155,7 +155,7 @@ def test_cifar_batches_that_are_damaged(tmp_path: Path, content: bytes, message:
     (root / "cifar-10-batches-py/data_batch_1").write_bytes(content)
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(DataRefusedError, match=message):
-        ingest("cifar", root, tmp_path / "out", IngestOptions(**LENIENT))
+        ingest("cifar", root, tmp_path / "out", IngestConfig(**LENIENT))
     assert time.monotonic() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
@@ -176,7 +176,7 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, program: Callable
     marker = tmp_path / "marker"
     (root / "cifar-10-batches-py/test_batch").write_bytes(program(marker))
     with pytest.raises(DataRefusedError, match=r"test_batch: a pickle that wants to run .*It was not run"):
-        ingest("cifar", root, tmp_path / "out", IngestOptions(**LENIENT))
+        ingest("cifar", root, tmp_path / "out", IngestConfig(**LENIENT))
     assert not marker.exists()
 
 
@@ -240,7 +240,7 @@ def test_tfrecords_are_written_anew(tmp_path: Path, pack: bool) -> None:
     assert values[b"n1.JPEG"]["image/encoded"] == [png(1)]
     assert values[b"n1.JPEG"]["image/format"] == [b"png"]  # what it is, not what it was called
     assert values[b"train-00000-of-00002#1"]["image/class/label"] == [1]
-    again = ingest("tfrecord", root, out, IngestOptions(**LENIENT, splits={"train": 1}))
+    again = ingest("tfrecord", root, out, IngestConfig(**LENIENT, splits={"train": 1}))
     assert again.unchanged
     assert again.class_names == ["tabby cat", "ant"]
 
@@ -286,7 +286,7 @@ def test_two_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
     records = [record(1, **named), record(2, **named, image__encoded=png(2)[:-20]), record(3, **named)]
     write(tmp_path / "in/train.tfrecord", records)
     result = ingest(
-        "tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(**LENIENT, splits={"train": 1})
+        "tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(**LENIENT, splits={"train": 1})
     )
     assert (result.splits["train"].images, result.rejected) == (2, 1)
 
@@ -297,7 +297,7 @@ def test_classes_without_a_text_are_called_by_their_number(tmp_path: Path) -> No
     ]
     write(tmp_path / "in/train.tfrecord", records)
     result = ingest(
-        "tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(**LENIENT, splits={"train": 1})
+        "tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(**LENIENT, splits={"train": 1})
     )
     assert result.class_names == ["2", "10"]
 
@@ -336,7 +336,7 @@ def test_tfrecords_that_are_damaged(
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(error, match=message):
-        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(**LENIENT))
+        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(**LENIENT))
 
 
 def folder_of(root: Path) -> Path:
@@ -387,10 +387,10 @@ def test_the_sources_that_read_folders_are_all_tried_with_archives() -> None:
 @pytest.mark.real_data
 def test_cifar_is_the_very_pictures(tmp_path: Path, real_data_dir: Path) -> None:
     batches = real_data_dir / "cifar10" / "cifar-10-batches-py"
-    result = ingest("cifar", batches, tmp_path / "1", IngestOptions(splits={"train": 1}))
+    result = ingest("cifar", batches, tmp_path / "1", IngestConfig(splits={"train": 1}))
     assert {name: split.images for name, split in result.splits.items()} == {"train": 6000, "test": 1000}
     archive = real_data_dir / "cifar10" / "cifar10_png.zip"
-    pngs = ingest("folder", archive, tmp_path / "2", IngestOptions(splits={"train": 1}))
+    pngs = ingest("folder", archive, tmp_path / "2", IngestConfig(splits={"train": 1}))
     assert pngs.class_names == result.class_names
     assert pngs.splits == result.splits
     by_name = {Path(name).name: pixels for name, pixels in pixels_of(tmp_path / "2").items()}

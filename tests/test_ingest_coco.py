@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as masks
 
 from components.base.errors import DataRefusedError, UsageError
-from components.ingest import IngestOptions, ingest, json_stream, read_manifest
+from components.ingest import IngestConfig, ingest, json_stream, read_manifest
 from components.ingest.json_stream import JsonError, read_object
 from tests.boxes import ingested, picture, put, rejects
 
@@ -182,7 +182,7 @@ def test_lists_that_cannot_be_used(
 ) -> None:
     root = put(tmp_path / "in", {"1.png": picture(), "list.json": content})
     with pytest.raises(error, match=message):
-        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
     assert not list((tmp_path / "out").glob("*-of-*"))
 
 
@@ -359,7 +359,7 @@ def test_corners_in_place_of_lengths(tmp_path: Path) -> None:
         match=r"in: 8 of 12 boxes reach far beyond .* seem to be \[xmin, ymin, xmax, ymax\] where \[x, y, "
         r"width, height\] is expected",
     ):
-        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
     assert not list((tmp_path / "out").glob("*-of-*"))
     right = list_of(tmp_path / "right", [list(place) for place in PLACES])
     assert len(ingested("coco", right, tmp_path / "out2", max_reject_share=0.01)) == 12
@@ -370,7 +370,7 @@ def test_boxes_of_other_images(tmp_path: Path) -> None:
     with pytest.raises(
         DataRefusedError, match=r"12 of 12 boxes .* of other images than these, or of these in"
     ):
-        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
         UsageError,
         match=r"12 of 12 boxes with no number outside of 0 .. 1: they seem to be shares; --box-units sh",
     ):
-        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
     found = ingested("coco", root, tmp_path / "out", box_units="shares")
     assert found["0.png"].boxes == [("cat", 0.05, 0.05, 0.3, 0.45)]
     # And the other way round, which is said by mistake.
@@ -387,7 +387,7 @@ def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"in shares, got 12 of 12 boxes with numbers above 2: they seem to be pixels"
     ):
-        ingest("coco", right, tmp_path / "out2", IngestOptions(workers=1, box_units="shares"))
+        ingest("coco", right, tmp_path / "out2", IngestConfig(workers=1, box_units="shares"))
 
 
 @pytest.mark.parametrize(
@@ -417,13 +417,13 @@ def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
 def test_hostile_lists(tmp_path: Path, content: str, message: str) -> None:
     root = put(tmp_path / "in", {"1.png": picture(), "list.json": content})
     with pytest.raises(DataRefusedError, match=message):
-        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_a_list_that_is_not_utf_8(tmp_path: Path) -> None:
     root = put(tmp_path / "in", {"1.png": picture(), "list.json": coco([], []).encode("utf-16")})
     with pytest.raises(DataRefusedError, match=r"list.json, line 1: not UTF-8"):
-        ingest("coco", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_long_texts_on_the_border_of_a_piece(tmp_path: Path) -> None:

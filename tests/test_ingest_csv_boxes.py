@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import DataRefusedError, UsageError
-from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest import IngestConfig, ingest, read_manifest
 from tests.boxes import ingested, picture, put, rejects
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
@@ -125,7 +125,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
 def test_tables_that_are_of_another_kind(tmp_path: Path, tables: dict[str, str], message: str) -> None:
     root = put(tmp_path / "in", {**tables, "1.png": picture()})
     with pytest.raises(UsageError, match=message):
-        ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("csv", root, tmp_path / "out", IngestConfig(workers=1))
     assert not (tmp_path / "out").exists()
 
 
@@ -174,14 +174,14 @@ def test_boxes_in_other_columns(tmp_path: Path, header: str, box: str) -> None:
 def test_half_a_box_is_no_label(tmp_path: Path, header: str, message: str) -> None:
     root = put(tmp_path / "in", {"a.csv": f"{header}\n1.png,cat,3,4\n", "1.png": picture()})
     with pytest.raises(UsageError, match=message):
-        ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("csv", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_columns_that_only_look_like_boxes(tmp_path: Path) -> None:
     rows = "".join(f"{n}.png,{'cat' if n % 2 else 'dog'},1,2\n" for n in range(4))
     root = put(tmp_path / "in", {"a.csv": "filename,label,x1,x2\n" + rows})
     put(root, {f"{n}.png": picture(n) for n in range(4)})
-    ingest("csv", root, tmp_path / "out", IngestOptions(workers=1, max_reject_share=1.0))
+    ingest("csv", root, tmp_path / "out", IngestConfig(workers=1, max_reject_share=1.0))
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.task == "classification"
@@ -195,4 +195,4 @@ def test_lengths_in_place_of_corners(tmp_path: Path) -> None:
         match=r"All boxes seem to be x, y, width, height "
         r"where xmin, ymin, xmax",
     ):
-        ingest("csv", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("csv", root, tmp_path / "out", IngestConfig(workers=1))

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from components.base.example import parse_example
+from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.tfrecord import read_records
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from components.ingest.looks import alike, look_of
-from components.ingest.options import DEFAULT_MAX_PIXELS
 
 FORMATS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 90},
@@ -100,7 +100,7 @@ def test_copies_in_several_formats_get_one_split(tmp_path: Path) -> None:
     (told,) = (one for one in result.warnings if "look like another one" in one)
     assert told.startswith("180 images look like another one, in another format or size: ")
     # Another number of workers, and a second time: the same.
-    ingest("folder", tmp_path / "in", tmp_path / "again", IngestOptions(workers=1))
+    ingest("folder", tmp_path / "in", tmp_path / "again", IngestConfig(workers=1))
     assert splits_of(tmp_path / "again") == splits
     assert ingest("folder", tmp_path / "in", tmp_path / "out").unchanged
 

@@ -20,7 +20,7 @@ import pytest
 
 from components.base.disk_full import disk_full_error
 from components.base.errors import DataRefusedError, MiranteError, UsageError
-from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
+from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.files import walk
 from components.ingest.index import Index, sorted_classes
 from components.ingest.left_out import litter_reason, no_image_reason
@@ -41,9 +41,10 @@ from tests.test_ingest_sources import (
 )
 
 
-def strict(source: str, path: Path, output: Path, **options: object) -> IngestResult:
+def strict(source: str, path: Path, output: Path, *, force: bool = False, **options: Any) -> IngestResult:
     """Ingests with the share of rejects that users have."""
-    return ingest(source, path, output, IngestOptions(workers=1, splits={"train": 1}, **options))  # type: ignore[arg-type]
+    config = IngestConfig(workers=1, splits={"train": 1}, **options)
+    return ingest(source, path, output, config, force=force)
 
 
 def listed(root: Path, names: list[str], rows: list[str], header: str = "filename,label") -> Path:
@@ -108,7 +109,7 @@ def test_a_row_of_a_box_with_a_comma_too_many_spoils_its_picture(tmp_path: Path)
     rows = ["1.png,cat,0,0,2,2", "1.png,cat, black,0,0,2,2", "2.png,cat,0,0,2,2"]
     out = tmp_path / "out"
     table = listed(tmp_path / "in", ["1.png", "2.png"], rows, header)
-    result = ingest("csv", table, out, IngestOptions(**LENIENT))
+    result = ingest("csv", table, out, IngestConfig(**LENIENT))
     assert sum(split.images for split in result.splits.values()) == 1
     assert rejects(out)["1.png"].startswith("7 fields, and the first line names 6 columns")
 
@@ -572,6 +573,6 @@ def test_notes_beside_boxes_and_records_are_left_out(tmp_path: Path, source: str
     files = TARGETS[source].files
     write_files(tmp_path / "in", {**files, "README": b"x", "a.zip": b"x", "classes.json": b"{}"})
     out = tmp_path / "out"
-    ingest(source, tmp_path / "in", out, IngestOptions(**LENIENT))
+    ingest(source, tmp_path / "in", out, IngestConfig(**LENIENT))
     assert sorted(left_out(out)) == ["README", "a.zip", "classes.json"]
     assert not set(rejects(out)) & set(left_out(out))

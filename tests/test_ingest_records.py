@@ -14,7 +14,7 @@ from PIL import Image
 from components.base.errors import DataRefusedError
 from components.base.example import FeatureValue, parse_example, serialize_example
 from components.base.tfrecord import frame, masked_crc32c, read_records
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from schemas import features
 
 
@@ -84,7 +84,7 @@ def test_tensorflow_parses_the_shards_of_an_ingest(tmp_path: Path) -> None:
     folder = tmp_path / "in" / "dots"
     folder.mkdir(parents=True)
     Image.new("RGB", (5, 3), (1, 2, 3)).save(folder / "one.png")
-    ingest("folder", tmp_path / "in", tmp_path / "out", IngestOptions(splits={"train": 1}))
+    ingest("folder", tmp_path / "in", tmp_path / "out", IngestConfig(splits={"train": 1}))
     (record,) = tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001"))
     text, number = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64)
     spec = {

@@ -20,7 +20,7 @@ from PIL import Image
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestOptions, archive, ingest, read_manifest, source_names
+from components.ingest import IngestConfig, archive, ingest, read_manifest, source_names
 
 LENIENT: dict[str, Any] = {"max_reject_share": 1.0, "workers": 1}
 
@@ -42,7 +42,7 @@ def put(root: Path, *paths: str) -> Path:
 
 def found(source: str, path: Path | None, output: Path, **options: Any) -> dict[str, tuple[str, str]]:
     """File name -> (split, class), as the shards tell it."""
-    result = ingest(source, path, output, IngestOptions(**{**LENIENT, **options}))
+    result = ingest(source, path, output, IngestConfig(**{**LENIENT, **options}))
     read = {}
     for split in result.splits:
         for shard in sorted(output.glob(f"{split}-*")):
@@ -128,12 +128,12 @@ def test_folder_wrapped_in_another_and_flat_split_folders(tmp_path: Path) -> Non
     assert left_out(tmp_path / "out") == {"readme.txt": "no image by its name: text"}
     flat = put(tmp_path / "flat", "train/1.png", "train/2.png")
     with pytest.raises(DataRefusedError, match=r"its folders train are read as splits"):
-        ingest("folder", flat, tmp_path / "out2", IngestOptions(workers=1))
+        ingest("folder", flat, tmp_path / "out2", IngestConfig(workers=1))
 
 
 def test_accents_of_macos_are_one_class(tmp_path: Path) -> None:
     root = put(tmp_path / "in", "train/e\u0301te\u0301/1.png", "test/\u00e9t\u00e9/2.png")
-    result = ingest("folder", root, tmp_path / "out", IngestOptions(**LENIENT))
+    result = ingest("folder", root, tmp_path / "out", IngestConfig(**LENIENT))
     assert result.class_names == ["\u00e9t\u00e9"]
 
 
@@ -279,7 +279,7 @@ def test_idx_test_files_alone_succeed_with_a_warning(tmp_path: Path) -> None:
     root = mnist(tmp_path / "in")
     for path in root.glob("train-*"):
         path.unlink()
-    result = ingest("idx", root, tmp_path / "out", IngestOptions(workers=1))
+    result = ingest("idx", root, tmp_path / "out", IngestConfig(workers=1))
     assert list(result.splits) == ["test"]
     assert "There is no train split: nothing can be trained on this data." in result.warnings
 
@@ -308,7 +308,7 @@ def test_archives(tmp_path: Path, name: str) -> None:
         "pets/dog/2.png": ("train", "dog"),
     }
     assert not (out / ".ingest").exists()
-    again = ingest("folder", path, out, IngestOptions(**LENIENT, splits={"train": 1}))
+    again = ingest("folder", path, out, IngestConfig(**LENIENT, splits={"train": 1}))
     assert again.unchanged
     table = make_archive(
         tmp_path / f"csv-{name}", {"d/l.csv": b"filename,label\n1.png,a\n", "d/e/1.png": png(1)}
@@ -427,10 +427,10 @@ def test_an_input_that_makes_no_sense(tmp_path: Path) -> None:
 
 
 def test_digits(tmp_path: Path) -> None:
-    result = ingest("digits", None, tmp_path / "out", IngestOptions(workers=1))
+    result = ingest("digits", None, tmp_path / "out", IngestConfig(workers=1))
     assert result.class_names == [str(digit) for digit in range(10)]
     assert sum(split.images for split in result.splits.values()) == 1797
     values = next(map(parse_example, read_records(tmp_path / "out" / "train-00000-of-00001")))
     pixels = Image.open(io.BytesIO(values["image/encoded"][0]))
     assert (pixels.size, pixels.mode, pixels.getextrema()) == ((8, 8), "L", (0, 255))
-    assert ingest("digits", None, tmp_path / "out", IngestOptions(workers=1)).unchanged
+    assert ingest("digits", None, tmp_path / "out", IngestConfig(workers=1)).unchanged

@@ -24,7 +24,7 @@ from tensorflow_datasets.core.download import downloader
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestOptions, IngestResult, ingest, read_manifest
+from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.sources import tfds as source
 from pipeline.commands.cli import main
 from pipeline.data import prepare as data
@@ -106,7 +106,7 @@ def data_dir(shapes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 
 def run(given: str | Path, output: Path, **options: Any) -> IngestResult:
-    return ingest("tfds", Path(given), output, IngestOptions(**{"workers": 1, **options}))
+    return ingest("tfds", Path(given), output, IngestConfig(**{"workers": 1, **options}))
 
 
 def records(output: Path) -> dict[str, tuple[str, int, str, bytes]]:
@@ -171,9 +171,9 @@ def test_a_second_run_does_nothing_until_a_file_changes(shapes: Path, tmp_path: 
 def test_a_second_run_by_name_needs_no_tensorflow(data_dir: Path, tmp_path: Path) -> None:
     run("shapes", tmp_path / "out")
     script = (
-        "import sys; from pathlib import Path; from components.ingest import IngestOptions, ingest\n"
+        "import sys; from pathlib import Path; from components.ingest import IngestConfig, ingest\n"
         "assert not [n for n in sys.modules if n.startswith('tensorflow')]\n"
-        "result = ingest('tfds', Path('shapes'), Path('out'), IngestOptions(workers=1))\n"
+        "result = ingest('tfds', Path('shapes'), Path('out'), IngestConfig(workers=1))\n"
         "print(result.unchanged, 'tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import serialize_example
 from components.base.tfrecord import frame
-from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest import IngestConfig, ingest, read_manifest
 from tests.boxes import ingested, picture, put, record, rejects, xml
 from tests.test_ingest_voc import many
 
@@ -68,8 +68,8 @@ def test_records_of_others(tmp_path: Path) -> None:
 
 def test_records_of_ours_come_back_to_the_bit(tmp_path: Path) -> None:
     options = {"max_reject_share": 0.1, "shards": 2}
-    ingest("voc", many(tmp_path / "in"), tmp_path / "1", IngestOptions(workers=1, **options))
-    ingest("tfrecord", tmp_path / "1", tmp_path / "2", IngestOptions(workers=1, **options))
+    ingest("voc", many(tmp_path / "in"), tmp_path / "1", IngestConfig(workers=1, **options))
+    ingest("tfrecord", tmp_path / "1", tmp_path / "2", IngestConfig(workers=1, **options))
     for path in (tmp_path / "1").glob("*-of-*"):
         assert (tmp_path / "2" / path.name).read_bytes() == path.read_bytes()
     assert len(list((tmp_path / "1").glob("*-of-*"))) == 6
@@ -87,7 +87,7 @@ def test_numbers_without_texts_are_named_by_the_label_map(tmp_path: Path) -> Non
     assert found["1.jpg"].values["image/object/class/label"] == [1, 2]
     put(tmp_path / "in", {"label_map.pbtxt": "item { id: 7 name: 'cat' }"})
     with pytest.raises(DataRefusedError, match=r"train.record#1: the class 3 is not in the label map"):
-        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_records_that_cannot_be_used(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_labels_that_contradict_each_other(tmp_path: Path) -> None:
     write(tmp_path / "in/train.record", [lean(1, seed=0), other])
     said = r"train.record#1: image/object/class/label 1 stands for both 'cat' and 'wolf'"
     with pytest.raises(DataRefusedError, match=said):
-        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_boxes_beside_a_class_of_the_picture_are_no_detection(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_boxes_beside_a_class_of_the_picture_are_no_detection(tmp_path: Path) ->
     imagenet = {"image/object/class/label": None, "image/object/class/text": None}
     values = {"image/class/label": 3, "image/class/text": b"tench"}
     write(tmp_path / "in/train.record", [lean(1, seed=n, **imagenet, **values) for n in range(2)])
-    ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1, splits={"train": 1}))
+    ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1, splits={"train": 1}))
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert (manifest.task, manifest.class_names) == ("classification", ["tench"])
@@ -143,7 +143,7 @@ def test_records_of_the_contract_are_written_as_tests_write_them(tmp_path: Path)
     root = put(
         tmp_path / "in", {"0.png": picture(0), "0.xml": xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))}
     )
-    ingest("voc", root, tmp_path / "out", IngestOptions(workers=1, splits={"train": 1}))
+    ingest("voc", root, tmp_path / "out", IngestConfig(workers=1, splits={"train": 1}))
     assert (tmp_path / "out/train-00000-of-00001").read_bytes() == frame(record(CAT, DOG, seed=0))
 
 
@@ -187,11 +187,11 @@ def test_boxes_in_pixels(tmp_path: Path, whole: bool) -> None:
     if whole:
         message = r"image/object/bbox/xmin: expected float, got int64; whole numbers may be pixels"
         with pytest.raises(DataRefusedError, match=message):
-            ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+            ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
     else:
         message = r"expected boxes in shares, got 4 of 4 boxes with numbers above 2: they seem to be pixels"
         with pytest.raises(UsageError, match=message):
-            ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+            ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
     found = ingested("tfrecord", tmp_path / "in", tmp_path / "out", box_units="pixels")
     assert [one.boxes for one in found.values()] == [[("cat", 0.0, 0.0, 0.5, 0.75)]] * 4
 
@@ -200,4 +200,4 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
     write(tmp_path / "in/train.record", [lean(1)])
     (tmp_path / "in/val.record").symlink_to("/proc/self/mem")  # can be opened, and not read
     with pytest.raises(DataRefusedError, match=r"val.record: cannot be read: Input/output error"):
-        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestOptions(workers=1))
+        ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components.base.errors import DataRefusedError, UsageError
-from components.ingest import IngestOptions, ingest, read_manifest, staging
+from components.ingest import IngestConfig, ingest, read_manifest, staging
 from components.ingest.sources.voc_xml import MAX_BYTES
 from tests.boxes import ingested, picture, published, put, rejects, xml
 
@@ -120,7 +120,7 @@ def test_a_name_in_two_lists_is_in_both_splits_and_warned_about(tmp_path: Path) 
             "ImageSets/Main/test.txt": "a",
         },
     )
-    result = ingest("voc", root, tmp_path / "out", IngestOptions(workers=1, splits={"train": 1}))
+    result = ingest("voc", root, tmp_path / "out", IngestConfig(workers=1, splits={"train": 1}))
     assert {name: split.images for name, split in result.splits.items()} == {"train": 1, "test": 1}
     assert any("more than one split" in warning for warning in result.warnings)
 
@@ -278,7 +278,7 @@ def test_boxes_that_cannot_be_used_are_listed_and_limited(tmp_path: Path) -> Non
     with pytest.raises(
         DataRefusedError, match=r"^2 of 6 boxes cannot be used \(33.3%, allowed 1.0%\), no sh"
     ):
-        ingest("voc", root, out, IngestOptions(workers=1))
+        ingest("voc", root, out, IngestConfig(workers=1))
     assert len(published(out)) == 2  # what was there before stays
     assert len(rejects(out)) == 2
 
@@ -388,12 +388,12 @@ def shards(output: Path) -> dict[str, bytes]:
 def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     root = many(tmp_path / "in")
     options = {"max_reject_share": 0.1, "shards": 2}
-    ingest("voc", root, tmp_path / "1", IngestOptions(workers=1, **options))
-    ingest("voc", root, tmp_path / "3", IngestOptions(workers=3, **options))
+    ingest("voc", root, tmp_path / "1", IngestConfig(workers=1, **options))
+    ingest("voc", root, tmp_path / "3", IngestConfig(workers=3, **options))
     one = shards(tmp_path / "1")
     assert one == shards(tmp_path / "3")
     assert len(rejects(tmp_path / "1")) == 6
-    again = ingest("voc", root, tmp_path / "1", IngestOptions(workers=1, **options))
+    again = ingest("voc", root, tmp_path / "1", IngestConfig(workers=1, **options))
     assert again.unchanged
 
 
@@ -401,7 +401,7 @@ def test_one_that_was_killed_goes_on_and_counts_what_it_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = many(tmp_path / "in")
-    options = IngestOptions(workers=1, max_reject_share=0.1, shards=2)
+    options = IngestConfig(workers=1, max_reject_share=0.1, shards=2)
 
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -422,7 +422,7 @@ def test_one_that_was_killed_goes_on_and_counts_what_it_had(
 
 def test_another_box_writes_the_shard_anew_and_no_other(tmp_path: Path) -> None:
     root = many(tmp_path / "in")
-    options = IngestOptions(workers=1, max_reject_share=0.1, shards=4)
+    options = IngestConfig(workers=1, max_reject_share=0.1, shards=4)
     out = tmp_path / "out"
     ingest("voc", root, out, options)
     before = {path.name: path.stat().st_ino for path in out.glob("*-of-*")}
@@ -444,7 +444,7 @@ def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) ->
     root = put(
         tmp_path / "in", {"1.png": picture(), "1.xml": xml(CAT), "2.png": picture(), "2.xml": xml(DOG)}
     )
-    result = ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+    result = ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
     assert (
         "1 image is there with several sets of boxes, identical to the byte: 1.png = 2.png."
         in result.warnings
@@ -459,7 +459,7 @@ def test_input_that_is_of_another_kind(tmp_path: Path) -> None:
         ingest("voc", root, tmp_path / "out")
     put(root, {"cats/1.xml": xml()})
     with pytest.raises(DataRefusedError, match="none of its images has a box"):
-        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 @pytest.mark.real_data
@@ -519,7 +519,7 @@ def test_x_and_y_swapped(tmp_path: Path) -> None:
     with pytest.raises(
         DataRefusedError, match=r"4 of 6 boxes .* seem to be written with x and y swapped; swap xmin"
     ):
-        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_shares_are_no_pixels(tmp_path: Path) -> None:
@@ -528,7 +528,7 @@ def test_shares_are_no_pixels(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"expected boxes in pixels, got 3 of 3 .* seem to be shares; --box-units sh"
     ):
-        ingest("voc", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
     found = ingested("voc", root, tmp_path / "out", box_units="shares")
     assert [one.boxes for one in found.values()] == [[CAT_SHARES]] * 3
 

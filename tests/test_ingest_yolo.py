@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.base.errors import DataRefusedError, UsageError
-from components.ingest import IngestOptions, ingest, read_manifest
+from components.ingest import IngestConfig, ingest, read_manifest
 from tests.boxes import ingested, picture, put, rejects
 
 # The box from (0.25, 0.25) to (0.5, 0.75) of an image, as class 0 and 1.
@@ -268,18 +268,18 @@ def test_descriptions_that_are_damaged(
         assert ingested("yolo", root, tmp_path / "out")["images/1.png"].boxes == [CAT_SHARES]
         return
     with pytest.raises(error, match=message):
-        ingest("yolo", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("yolo", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_what_is_no_yolo(tmp_path: Path) -> None:
     root = put(tmp_path / "in", {"cats/1.png": picture(1), "dogs/2.png": picture(2)})
     with pytest.raises(UsageError, match=r"expected images with a label file each, .* got 2 images and none"):
-        ingest("yolo", root, tmp_path / "out", IngestOptions(workers=1))
+        ingest("yolo", root, tmp_path / "out", IngestConfig(workers=1))
     both = put(
         tmp_path / "both", {"a.yaml": NAMES, "b.yaml": NAMES, "images/1.png": picture(), "labels/1.txt": CAT}
     )
     with pytest.raises(UsageError, match=r"2 files that describe YOLO data \(a.yaml, b.yaml\); give the one"):
-        ingest("yolo", both, tmp_path / "out", IngestOptions(workers=1))
+        ingest("yolo", both, tmp_path / "out", IngestConfig(workers=1))
     found = ingested("yolo", both / "b.yaml", tmp_path / "out")
     assert found["images/1.png"].boxes == [CAT_SHARES]
 
@@ -306,7 +306,7 @@ def test_boxes_that_are_written_otherwise(
     for at, line in enumerate(lines):
         files |= {f"images/{at}.png": picture(at), f"labels/{at}.txt": line}
     with pytest.raises(error, match=message):
-        ingest("yolo", put(tmp_path / "in", files), tmp_path / "out", IngestOptions(workers=1))
+        ingest("yolo", put(tmp_path / "in", files), tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_pixels_that_are_said_to_be(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_pixels_that_are_said_to_be(tmp_path: Path) -> None:
 def test_class_folders_say_that_it_is_yolo(tmp_path: Path) -> None:
     files = {"train/images/1.png": picture(1), "train/labels/1.txt": CAT, "data.yaml": NAMES}
     with pytest.raises(UsageError, match=r"got the layout of YOLO .* mirante ingest yolo INPUT OUTPUT"):
-        ingest("folder", put(tmp_path / "in", files), tmp_path / "out", IngestOptions(workers=1))
+        ingest("folder", put(tmp_path / "in", files), tmp_path / "out", IngestConfig(workers=1))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])

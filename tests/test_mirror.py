@@ -17,7 +17,7 @@ import pytest
 
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
-from components.ingest.config import DataConfig
+from components.ingest.config import IngestConfig
 from components.pusher.executor import TakenBackError, push
 from components.resolver.baseline import import_folder, imports_folder
 from pipeline.recipe.load import load_recipe
@@ -415,7 +415,7 @@ def test_a_list_of_a_bucket_has_its_pictures_beside_it(url: str, pod: Callable[[
     write(sends.local(url), photos__list_csv="a.jpg,cat", photos__a_jpg="a", other__b_jpg="b")
     sends.send(sends.local(url))
     there = ingests.local(url)
-    fetch_raw(ingests, DataConfig(source="csv", path=f"{there}/photos/list.csv"))
+    fetch_raw(ingests, IngestConfig(source="csv", path=f"{there}/photos/list.csv"))
     assert sorted(read(there)) == ["photos/a.jpg", "photos/list.csv"]
 
 

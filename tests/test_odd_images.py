@@ -16,7 +16,7 @@ import pytest
 from components.base.errors import DataRefusedError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from tests.conftest import DEFAULT_REAL_DATA
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "ingest.md"
@@ -32,7 +32,7 @@ def outcomes(real_data: Path, scratch: Path) -> dict[str, str]:
     images = scratch / "odd" / "a class"
     shutil.copytree(odd, images)
     output = scratch / "out"
-    ingest("folder", scratch / "odd", output, IngestOptions(max_reject_share=1, splits={"train": 1}))
+    ingest("folder", scratch / "odd", output, IngestConfig(max_reject_share=1, splits={"train": 1}))
     found = {}
     for shard in output.glob("*-of-*"):
         for values in map(parse_example, read_records(shard)):
@@ -58,7 +58,7 @@ def with_boxes(odd: Path, scratch: Path) -> dict[str, str]:
             (scratch / "voc").mkdir(exist_ok=True)
             shutil.copy(path, scratch / "voc")
     output = scratch / "voc-out"
-    ingest("voc", scratch / "voc", output, IngestOptions(max_reject_share=1, splits={"train": 1}))
+    ingest("voc", scratch / "voc", output, IngestConfig(max_reject_share=1, splits={"train": 1}))
     found = {}
     for values in map(parse_example, read_records(output / "train-00000-of-00001")):
         name = values["image/filename"][0].decode()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from components.base.errors import UsageError
 from components.base.owned import MARK, is_marked, mark, note, root_facts, root_id
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from pipeline.data.prepare import describe, write_sample
 from pipeline.data.spans import remove_others
 from pipeline.recipe.load import load_recipe
@@ -110,7 +110,7 @@ def test_ingested_spans_in_a_folder_data_stay(tmp_path: Path) -> None:
     """`mirante ingest folder raw/N data/span-N` for each N, then `--data 'data/span-{SPAN}' --root .`."""
     photos = failures.photos(tmp_path, classes=("cats", "dogs"))
     for number in (1, 2):
-        ingest("folder", photos, tmp_path / "data" / f"span-{number}", IngestOptions())
+        ingest("folder", photos, tmp_path / "data" / f"span-{number}", IngestConfig())
     before = tree(tmp_path)
     run_data(tmp_path, tmp_path / "data" / "span-{SPAN}")
     assert tree(tmp_path, without=(MARK, "digests.json")) == before
@@ -148,7 +148,7 @@ def test_temporary_files_of_others_stay(name: str, tmp_path: Path) -> None:
 
 def test_an_image_of_the_same_name_stays(tmp_path: Path) -> None:
     photos = failures.photos(tmp_path, classes=("cats", "dogs"))
-    ingest("folder", photos, tmp_path / "data", IngestOptions())
+    ingest("folder", photos, tmp_path / "data", IngestConfig())
     examples = describe(tmp_path / "data", load_recipe("folder", ["model.weights=null"], str(photos)).data)
     (tmp_path / "sample.png").write_bytes(b"mine")
     path = Path(write_sample(examples, tmp_path))

@@ -113,7 +113,7 @@ def test_secrets_are_taken_out(text: str, shown: str) -> None:
         "http://localhost:8080/user@example.org",
         "registry.example.org:5000/mirante@sha256:0123",
         "max(names, key=len)",
-        "splits must add up to 1, got train=0.7, eval=0.1",
+        "splits: expected shares that add up to 1, got train=0.7, eval=0.1",
         "{DB_PASS: {secret: NAME, key: KEY}}",
         "train-00000-of-00001, record 0: the data's checksum is wrong",
     ],

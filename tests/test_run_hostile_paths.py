@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from tests.failures import run
 from tests.test_owned import tree
 
@@ -21,7 +21,7 @@ def test_a_run_below_names_like_patterns(tmp_path: Path, monkeypatch: pytest.Mon
     here = tmp_path / "a [é]*"
     here.mkdir()
     data = here / "-d{x}?[1] %23#"
-    ingest("digits", None, data, IngestOptions())
+    ingest("digits", None, data, IngestConfig())
     # What the names would match as patterns, and what a user has in the root.
     neighbours = tmp_path / "a é"
     for name in ("root1", "-dx1"):

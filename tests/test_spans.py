@@ -15,7 +15,7 @@ from rich.console import Console
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest.config import DataConfig
+from components.ingest.config import IngestConfig
 from components.ingest.spans import Span, check_pattern, find_span, is_pattern
 from pipeline.data import prepare
 from pipeline.recipe.load import load_recipe
@@ -173,7 +173,7 @@ def test_braces_are_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_span_is_asked_for_by_its_number_or_its_date(given: str) -> None:
     recipe = load_recipe("folder", ["data.path=photos/{YYYY}/{MM}/{DD}", f"data.span={given}"])
     assert recipe.data.span == 20783
-    assert DataConfig(path="{SPAN}", span=datetime.date(1970, 1, 3)).span == 2  # type: ignore[arg-type]
+    assert IngestConfig(path="{SPAN}", span=datetime.date(1970, 1, 3)).span == 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def prepared(root: Path, path: str, **settings: Any) -> tuple[prepare.Examples, 
     """What a run would read, and what it says."""
     recipe = load_recipe("folder", ["model.weights=null"], path)
     recipe = recipe.model_copy(
-        update={"data": DataConfig.model_validate({**recipe.data.model_dump(), **settings})}
+        update={"data": IngestConfig.model_validate({**recipe.data.model_dump(), **settings})}
     )
     prepare.check_config(recipe.data)
     console = Console(record=True, width=300, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
@@ -253,7 +253,7 @@ def test_a_span_that_arrives_meanwhile_is_for_the_next_run(
 
     monkeypatch.setattr(prepare, "find_span", find)
     photos(tmp_path / "photos" / "span-1", range(30))
-    config = DataConfig(source="folder", path=f"{tmp_path}/photos/span-{{SPAN}}")
+    config = IngestConfig(source="folder", path=f"{tmp_path}/photos/span-{{SPAN}}")
     prepared = prepare.prepare(config, tmp_path / "root")
     assert [span.number for span in looks] == [1]
     assert (prepared.folder, prepared.span) == (

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from components.ingest import IngestOptions, ingest
+from components.ingest import IngestConfig, ingest
 from tests.test_vertex_compile import CLOUD, IMAGE, WHERE, compiled, container, data, parameter
 from tests.vertex import ROOT, Vertex
 
@@ -50,7 +50,7 @@ def test_the_sdk_reads_the_job_without_an_account(data: Path, tmp_path: Path) ->
 def test_digits_runs_task_by_task_as_its_containers_would(tmp_path: Path) -> None:
     mount = tmp_path / "gcs"
     folder = mount / "example-data" / "digits"
-    ingest("digits", None, folder, IngestOptions())
+    ingest("digits", None, folder, IngestConfig())
     overrides = ("training.epochs=4", "evaluation.thresholds.accuracy=0.5", "vertex.training={}")
     job = json.loads(compiled("digits", folder, tmp_path / "job.json", *WHERE, *overrides))
     custom_job = tmp_path / "custom_job.json"

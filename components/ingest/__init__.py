@@ -2,21 +2,22 @@
 
 The contract stands in schemas.features, what a user should know in docs/ingest.md.
 
-    result = ingest("folder", Path("photos"), Path("data"), IngestOptions(shards=8))
+    result = ingest("folder", Path("photos"), Path("data"), IngestConfig(shards=8))
 
 Needs no TensorFlow and no Beam. Importing it is quick: what a step needs is imported when the step runs.
 """
 
 from __future__ import annotations
 
+from components.ingest.config import IngestConfig
 from components.ingest.manifest import Manifest, Shard, Split, is_manifest, read_manifest
-from components.ingest.options import IngestOptions, IngestResult, SplitSummary
+from components.ingest.result import IngestResult, SplitSummary
 from components.ingest.run import check_input, ingest
 from components.ingest.sources import SOURCES
 from components.ingest.staging import published_completely
 
 __all__ = [
-    "IngestOptions",
+    "IngestConfig",
     "IngestResult",
     "Manifest",
     "Shard",

@@ -1,16 +1,24 @@
-"""Settings of ingest: the part `data` of a recipe."""
+"""Options of an ingest, which are also the part `data` of a recipe: declared and checked once."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import hashlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from components.base.errors import UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.settings import IsPath, NotNegative, Settings, Share
+from components.base.words import find_nearest
 from components.ingest import spans
+from components.ingest.splits import NO_SPLIT
+from schemas import features
 
 SpanNumber = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
@@ -34,8 +42,48 @@ def _is_name_of_data(section: Mapping[str, Any], path: str) -> bool:
     return isinstance(source, str) and source in SOURCES and SOURCES[source].is_name(path)
 
 
-class DataConfig(Settings):
-    """Where the examples come from, and when they are refused."""
+def _split_of(*known: str) -> Callable[[str], str]:
+    """Return a function that refuses what is not the name of a split, with the nearest name."""
+
+    def check(name: str) -> str:
+        if name in known:
+            return name
+        near = find_nearest(name, [*features.SPLITS, *features.EVAL_SYNONYMS])
+        meant = features.EVAL if near in features.EVAL_SYNONYMS else near
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise ValueError(f"expected one of {', '.join(known)}, got {name!r}{hint}")
+
+    return check
+
+
+def _check_sum(splits: Mapping[str, float]) -> Mapping[str, float]:
+    total = math.fsum(splits.values())
+    if abs(total - 1) > 1e-6:
+        shown = ", ".join(f"{split}={share}" for split, share in splits.items())
+        raise ValueError(
+            f"expected shares that add up to 1, got {shown or 'none'}, which add up to {total:g}"
+        )
+    return splits
+
+
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, Path) else value
+
+
+Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
+SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
+# The fields that `mirante ingest` has options for, in the order of its help.
+OPTIONS = (
+    "splits", "split_names", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels",
+    "resize_px",
+)  # fmt: skip
+
+
+class IngestConfig(Settings):
+    """Where the examples come from, how they are ingested, and when they are refused.
+
+    `mirante ingest` makes its options from these fields. It takes `source` and `path` as arguments.
+    """
 
     source: str = Field(
         "folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord, voc or yolo"
@@ -52,15 +100,32 @@ class DataConfig(Settings):
         (),
         description="what the served model knows and the next one need not; * for all, and for another task",
     )
-    splits: dict[Literal["train", "eval", "test"], Share] = {"train": 0.8, "eval": 0.1, "test": 0.1}
-    split_names: dict[str, Literal["train", "eval", "test", "none"]] = {}
-    shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = None
-    workers: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
-    resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
-    max_pixels: Annotated[int, Field(ge=1, le=PILLOW_MAX_PIXELS, strict=True)] = Field(
-        DEFAULT_MAX_PIXELS, description="images with more are rejected, before they are decoded"
+    splits: Annotated[dict[Split, Share], AfterValidator(_check_sum)] = Field(
+        {"train": 0.8, "eval": 0.1, "test": 0.1},
+        description="share of each split; splits that the data brings win",
     )
-    max_reject_share: Share = 0.01
+    split_names: dict[str, SplitOrNone] = Field(
+        {}, description="what the data's splits are, e.g. validation=test; none for a name that is no split's"
+    )
+    shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = Field(
+        None, description="shards per split; by size when not given"
+    )
+    workers: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = Field(
+        None, description="processes; all cores when not given"
+    )
+    resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = Field(
+        None, description="longest side in pixels; larger images are scaled down to it"
+    )
+    # The limit is there because of decompression bombs: a few hundred kilobytes of PNG can unpack to
+    # gigabytes, which would end the worker, or the machine, instead of one image.
+    max_pixels: Annotated[int, Field(ge=1, le=PILLOW_MAX_PIXELS, strict=True)] = Field(
+        DEFAULT_MAX_PIXELS,
+        description="images with more are rejected before they are decoded; a JPEG that is to be resized is "
+        "read scaled instead",
+    )
+    max_reject_share: Share = Field(
+        0.01, description="more rejected inputs than this share publish nothing and exit with 3"
+    )
     min_test_images: NotNegative = Field(
         1,
         description="test images that each class must have (of boxes: be on); 0 lets pass what is not judged",
@@ -68,14 +133,15 @@ class DataConfig(Settings):
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"
     )
-    label_map: Annotated[str | None, IsPath()] = Field(
+    label_map: Annotated[str | None, BeforeValidator(_path_text), IsPath()] = Field(
         None,
-        description="a .pbtxt or .txt file that numbers the classes of boxes; null to sort them by name",
+        description="a .pbtxt or .txt file that numbers the classes of boxes; else the .pbtxt in the input, "
+        "else by name",
     )
     box_units: Literal["pixels", "shares"] | None = Field(
         None,
-        description="what boxes count in, pixels or shares of the image's sides; null for what their "
-        "format asks for",
+        description="what boxes count in, pixels or shares of the image's width and height; by the format "
+        "when not given",
     )
     check_images: bool = Field(True, description="whether DataGate decodes every image")
 
@@ -90,7 +156,7 @@ class DataConfig(Settings):
         return values
 
     @model_validator(mode="after")
-    def _placeholders_fit_together(self) -> DataConfig:
+    def _placeholders_fit_together(self) -> IngestConfig:
         if self.path is None:  # a parameter of the compiled pipeline may give it
             return self
         if not spans.is_pattern(self.path):
@@ -105,3 +171,31 @@ class DataConfig(Settings):
         except ValueError as e:
             raise ValueError(f"path: {e}") from e
         return self
+
+    def label_map_file(self) -> Path | None:
+        """Return the file that numbers the classes of boxes; None where none is given.
+
+        Raises:
+            UsageError: There is no such file.
+        """
+        if self.label_map is None:
+            return None
+        if not (file := Path(self.label_map)).is_file():
+            raise UsageError(f"label_map {file}: no such file; give a .pbtxt or .txt with classes")
+        return file
+
+    def content_settings(self) -> dict[str, object]:
+        """Return the options that decide what is published, as the manifest keeps them."""
+        settings: dict[str, object] = {
+            "splits": {split: float(self.splits.get(split, 0.0)) for split in features.SPLITS},
+            "split_names": dict(sorted(self.split_names.items())),
+            "shards": self.shards,
+            "resize_px": self.resize_px,
+            "max_reject_share": float(self.max_reject_share),
+            "max_pixels": self.max_pixels,
+        }
+        if (file := self.label_map_file()) is not None:
+            settings["label_map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        if self.box_units is not None:
+            settings["box_units"] = self.box_units
+        return settings

@@ -75,7 +75,7 @@ class Split:
 class Manifest:
     """What a data folder holds.
 
-    version: FORMAT_VERSION it was made with. source: its name. options: IngestOptions.content_settings().
+    version: FORMAT_VERSION it was made with. source: its name. options: IngestConfig.content_settings().
     class_names: `image/class/label` is an index into it; of detection, the label of its first is 1.
     splits: by name; those without a picture are left out.
     rejected: inputs, pictures or boxes, that could not be used. rejects_sha256: of rejects.csv.

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import Shard
-from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
 from components.ingest.truth.boxes import BoxCounts
@@ -91,7 +91,7 @@ def write_all(
     plan: Plan,
     finished: dict[str, Shard],
     staging: Path,
-    options: IngestOptions,
+    config: IngestConfig,
     pool: WorkerPool,
     workers: int,
     progress: Progress,
@@ -126,8 +126,8 @@ def write_all(
                             count=part_records,
                             target=str(target if len(firsts) == 1 else _part_path(target, first)),
                             class_names=tuple(plan.class_names),
-                            max_pixels=options.max_pixels,
-                            resize_px=options.resize_px,
+                            max_pixels=config.max_pixels,
+                            resize_px=config.resize_px,
                         ),
                     ),
                 )

@@ -14,9 +14,9 @@ import json
 
 from components.base.code import code_digest
 from components.ingest.carve import Copies, assign_splits
+from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import FORMAT_VERSION
-from components.ingest.options import IngestOptions
 from components.ingest.splits import shard_of
 from schemas import features
 
@@ -58,12 +58,12 @@ def reader_code() -> str:
     return code_digest("components.ingest.run")
 
 
-def make_plan(index: Index, options: IngestOptions) -> Plan:
+def make_plan(index: Index, config: IngestConfig) -> Plan:
     """Writes split and shard of every item into the index; every item has its hash already."""
     db = index.db
-    copies = assign_splits(index, options.splits)
+    copies = assign_splits(index, config.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
-    counts = {split: options.shards or max(1, -(-size // _SHARD_BYTES)) for split, size in sizes.items()}
+    counts = {split: config.shards or max(1, -(-size // _SHARD_BYTES)) for split, size in sizes.items()}
     db.create_function(
         "shard_of", 2, lambda digest, split: shard_of(digest, counts[split]), deterministic=True
     )
@@ -75,7 +75,7 @@ def make_plan(index: Index, options: IngestOptions) -> Plan:
     return Plan(
         task,
         class_names,
-        _planned_shards(index, options, counts, task, class_names),
+        _planned_shards(index, config, counts, task, class_names),
         _hashes_with_several(index, "split"),
         _hashes_with_several(index, "boxes" if task == features.DETECTION else "label"),
         copies,
@@ -83,10 +83,10 @@ def make_plan(index: Index, options: IngestOptions) -> Plan:
 
 
 def _planned_shards(
-    index: Index, options: IngestOptions, counts: dict[str, int], task: str, class_names: list[str]
+    index: Index, config: IngestConfig, counts: dict[str, int], task: str, class_names: list[str]
 ) -> list[PlannedShard]:
     label_index = {name: number for number, name in enumerate(class_names)}
-    decisive: list[object] = [FORMAT_VERSION, reader_code(), options.resize_px, options.max_pixels]
+    decisive: list[object] = [FORMAT_VERSION, reader_code(), config.resize_px, config.max_pixels]
     if task == features.DETECTION:
         decisive.append(class_names)
     settings = json.dumps(decisive).encode()

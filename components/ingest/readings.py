@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 Sides = tuple[float, float, float, float]
 Size = tuple[float, float]
 
-# What IngestOptions.box_units may be.
+# What IngestConfig.box_units may be.
 SHARES = "shares"
 BOX_UNITS = ("pixels", SHARES)
 # A box whose numbers are within 0 and this is not in pixels, and one with larger numbers than these is not in

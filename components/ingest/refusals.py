@@ -8,9 +8,9 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
+from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
-from components.ingest.options import IngestOptions
 from components.ingest.plan import Plan
 from components.ingest.readings import LARGEST_SHARE, LEAST_PIXELS, READINGS
 from components.ingest.sources import SOURCES
@@ -49,14 +49,14 @@ class Refusals:
     source: str
     input: Path | None
     output: Path
-    options: IngestOptions
+    config: IngestConfig
 
     def too_many(self, index: Index) -> None:
         """Raises DataRefusedError, with rejects.csv written, if too many are rejected or none is left."""
         rejected = index.count_rejects(of_boxes=False)
         (accepted,) = index.db.execute("SELECT count(*) FROM items WHERE rejected = 0").fetchone()
         total = rejected + accepted
-        if accepted and rejected <= self.options.max_reject_share * total:
+        if accepted and rejected <= self.config.max_reject_share * total:
             return
         if not total:
             write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
@@ -83,7 +83,7 @@ class Refusals:
         """Like too_many, for the boxes of the pictures that can be used."""
         left_out = len(boxes.left_out)
         total = sum(boxes.boxes.values()) + left_out
-        if left_out > self.options.max_reject_share * total:
+        if left_out > self.config.max_reject_share * total:
             what = f"{left_out} of {total} boxes cannot be used ({left_out / total:.1%}, "
             cause = self._likely_cause(boxes)
             way_out = f"All boxes seem to be {cause}. " if cause else ""
@@ -115,7 +115,7 @@ class Refusals:
         total = boxes.listed - boxes.copies
         share = boxes.beyond / total if total else 0.0
         cause = self._likely_cause(boxes)
-        if share > max(_MANY if cause else _MOST, self.options.max_reject_share):
+        if share > max(_MANY if cause else _MOST, self.config.max_reject_share):
             cause = cause or (
                 "of other images than these, or of these in another size; compare some with their images"
             )
@@ -146,8 +146,8 @@ class Refusals:
         if not found or index.task() == features.DETECTION:
             return
         for name, value, what in (
-            ("label_map", self.options.label_map, "it numbers the classes of boxes"),
-            ("box_units", self.options.box_units, "it says what boxes count in"),
+            ("label_map", self.config.label_map, "it numbers the classes of boxes"),
+            ("box_units", self.config.box_units, "it says what boxes count in"),
         ):
             if value is not None:
                 raise UsageError(
@@ -161,7 +161,7 @@ class Refusals:
         write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
         shown = "".join(f"\n  {printable(path)}: {printable(reason)}" for path, reason in reasons)
         return TooManyRejectsError(
-            f"{what}allowed {self.options.max_reject_share:.1%}), no shards were published.{shown}\n"
+            f"{what}allowed {self.config.max_reject_share:.1%}), no shards were published.{shown}\n"
             f"All of them, with reasons, are in {printable(str(file))}. Correct or remove them and run the "
             "same command "
             f"again. {way_out}",

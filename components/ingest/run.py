@@ -20,6 +20,7 @@ from components.base.os_errors import explain_os_error
 from components.base.printable import printable
 from components.ingest import staging as staging_folder
 from components.ingest.archive import is_archive, unpack
+from components.ingest.config import IngestConfig
 from components.ingest.files import FileEntry, StampFunction, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import (
@@ -37,11 +38,11 @@ from components.ingest.manifest import (
     write_lists,
     write_manifest,
 )
-from components.ingest.options import IngestOptions, IngestResult, SplitSummary
 from components.ingest.passes import Progress, hash_all, look_at_all, write_all
 from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.refusals import Refusals
 from components.ingest.remarks import about_low_range, note_unused_split_names, remarks
+from components.ingest.result import IngestResult, SplitSummary
 from components.ingest.sources import Source, SourceContext, source_named
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.truth.boxes import BoxCounts
@@ -56,29 +57,52 @@ def ingest(
     source: str,
     input_path: Path | None,
     output: Path,
-    options: IngestOptions | None = None,
+    config: IngestConfig | None = None,
     progress: Progress | None = None,
     *,
     exclude: Sequence[Path] = (),
+    force: bool = False,
+    trust_times: bool = False,
 ) -> IngestResult:
-    """Turns raw data into TFRecord shards, `<split>-00000-of-000NN`, with a manifest.
+    """Turn raw data into TFRecord shards, `<split>-00000-of-000NN`, with a manifest.
 
-    source: a name of source_names(). input_path: a folder, a .zip or .tar(.gz), for csv also the file itself,
-        for tfds also a data set's name; None for a source that brings its own data.
-    progress: called as progress(phase, done, total) with the phases "find", "hash" and "write".
-    exclude: folders that are not part of the input where they lie inside of it; OUTPUT never is.
+    After it was killed, the same call resumes. After the inputs have changed, it writes the shards that
+    change; where nothing has changed, it does nothing. The same inputs and options give the same bytes,
+    whatever `workers` is.
 
-    Run again after it was killed it goes on; after the inputs have changed it writes the shards that change;
-    with nothing changed it does nothing. The same inputs and options give the same bytes, whatever `workers`
-    is.
+    Args:
+        source: A name of `source_names()`.
+        input_path: A folder, a .zip or .tar(.gz), for csv also the file itself, for tfds also a data set's
+            name; None for a source that brings its own data.
+        output: The folder for the shards.
+        config: How to ingest; its `source` and `path` are those of a recipe, and are not read here.
+        progress: Called as progress(phase, done, total) with the phases "find", "hash" and "write".
+        exclude: Folders that are not part of the input where they are inside of it; `output` never is.
+        force: Whether to start afresh: ignore what a former ingest left, and accept an `output` that holds
+            other files.
+        trust_times: Whether a file is the same when its size and time are, as with copies that keep the
+            times of objects in a bucket; else inode and time of the entry must be the same, too.
 
-    Raises UsageError for an input or output that makes no sense; DataRefusedError for damaged data, or if
-    more than max_reject_share of the inputs are rejected: then nothing is published but rejects.csv;
-    MiranteError if another ingest into output is running or a worker process dies.
+    Returns:
+        What was published.
+
+    Raises:
+        UsageError: The input, the output or a file that an option names makes no sense.
+        DataRefusedError: The data are damaged, or more than `max_reject_share` of the inputs are rejected:
+            then nothing is published but rejects.csv.
+        MiranteError: Another ingest into `output` is running, or a worker process dies.
     """
-    options = options or IngestOptions()
     output = output.absolute()
-    run = _Run(source, input_path, output, options, progress or (lambda phase, done, total: None), exclude)
+    run = _Run(
+        source,
+        input_path,
+        output,
+        config or IngestConfig(),
+        progress or (lambda phase, done, total: None),
+        exclude,
+        force=force,
+        trust_times=trust_times,
+    )
     try:
         return run.result()
     except (OSError, sqlite3.Error) as error:
@@ -111,33 +135,35 @@ class _Run:
         source: str,
         input_path: Path | None,
         output: Path,
-        options: IngestOptions,
+        config: IngestConfig,
         progress: Progress,
         exclude: Sequence[Path],
+        *,
+        force: bool,
+        trust_times: bool,
     ) -> None:
         self.source_name = source
         self.source: Source = source_named(source)
         # Before the input, which may be downloaded.
-        staging_folder.check_output(output, force=options.force)
+        self.label_map = config.label_map_file()
+        staging_folder.check_output(output, force=force)
         self.input = check_input(source, input_path)
         self.shown_input = "" if self.input is None else displayed(os.fsencode(self.input))
         staging_folder.check_apart(self._root(), output)
         self.output = output
         self.without = (output, *exclude)
-        self.stamp_of: StampFunction = (
-            (lambda status: status.st_mtime_ns) if options.trust_times else stamp_number
-        )
+        self.stamp_of: StampFunction = (lambda status: status.st_mtime_ns) if trust_times else stamp_number
         self.staging = output / staging_folder.STAGING
-        self.options = options
+        self.config, self.force = config, force
         self.progress = progress
-        self.workers = options.workers or usable_cores()
-        self._refusals = Refusals(source, self.input, output, options)
+        self.workers = config.workers or usable_cores()
+        self._refusals = Refusals(source, self.input, output, config)
         # How many images the input lists, known when they have been found.
         self._listed = 0
 
     def result(self) -> IngestResult:
         was_killed = self.staging.exists()
-        former = None if self.options.force else read_manifest(self.output)
+        former = None if self.force else read_manifest(self.output)
         if former is not None and not was_killed and self._is_unchanged(former):
             return self._answer(former, unchanged=True)
         existed = self.output.exists()
@@ -159,7 +185,7 @@ class _Run:
         return answer
 
     def _make(self, former: Manifest | None, *, was_killed: bool) -> Manifest:
-        if self.options.force:
+        if self.force:
             for name in ("index.sqlite", "unpacked", "shards"):
                 staging_folder.discard(self.staging / name)
         staging_folder.tidy(self.staging)
@@ -171,9 +197,9 @@ class _Run:
                 self._refusals.too_many(index)
                 hash_all(index, pool, self.progress)
                 self._refusals.too_many(index)
-                look_at_all(index, pool, self.progress, self.options.max_pixels)
+                look_at_all(index, pool, self.progress, self.config.max_pixels)
                 index.keep_order(former.class_names if former is not None else [])
-                plan = make_plan(index, self.options)
+                plan = make_plan(index, self.config)
                 self._refusals.no_boxes(plan)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
                 finished = staging_folder.find_finished(
@@ -181,7 +207,7 @@ class _Run:
                 )
                 try:
                     shards = write_all(
-                        index, plan, finished, self.staging, self.options, pool, self.workers, self.progress
+                        index, plan, finished, self.staging, self.config, pool, self.workers, self.progress
                     )
                 except SourceChangedError:
                     index.distrust_hashes()
@@ -222,10 +248,10 @@ class _Run:
             shown=str(self.input),
             input_file=self.input if self._is_own_file() else None,
             index=index,
-            split_names=self.options.split_names,
+            split_names=self.config.split_names,
             scratch=scratch,
-            given_label_map=self.options.label_map,
-            box_units=self.options.box_units,
+            given_label_map=self.label_map,
+            box_units=self.config.box_units,
         )
         try:
             found = index.add(self.source.find(context))
@@ -262,7 +288,7 @@ class _Run:
             version=FORMAT_VERSION,
             code=reader_code(),
             source=self.source_name,
-            options=self.options.content_settings(),
+            options=self.config.content_settings(),
             class_names=plan.class_names,
             splits=splits,
             rejected=index.count_rejects(),
@@ -311,7 +337,7 @@ class _Run:
             return False
         if former.input != self.shown_input:
             return False
-        if former.options != self.options.content_settings():
+        if former.options != self.config.content_settings():
             return False
         rejects = self.output / REJECTS
         if not rejects.is_file() or hashlib.sha256(rejects.read_bytes()).hexdigest() != former.rejects_sha256:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import math
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ from components.base.errors import MiranteError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.printable import printable_lines
 from components.base.redact import redact, redact_values
+from pipeline.commands.field_options import FieldsCommand, ShareRange, settings_from
 from pipeline.commands.kubeflow import compile as compile_command
 from pipeline.commands.kubeflow import submit
 from pipeline.run.interrupts import interruptible
@@ -118,93 +118,33 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _Share(click.FloatRange):
-    """A number from 0 to 1; what is no number passes every comparison, and so click's."""
+def _ingest_settings() -> Any:
+    from components.ingest.config import OPTIONS, IngestConfig
 
-    def __init__(self) -> None:
-        super().__init__(0, 1)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number that a word stands for."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is no number from 0 to 1", param, ctx)
-        return number
+    return IngestConfig, OPTIONS
 
 
-def _share(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("no number")
-    return number
-
-
-def _pairs(values: str, what: str, convert: Any) -> dict[str, Any]:
-    pairs = {}
-    for item in values.split(","):
-        key, equals, value = item.partition("=")
-        try:
-            if not equals or key.strip() in pairs:
-                raise ValueError("no =, or a name that is there already")
-            pairs[key.strip()] = convert(value.strip())
-        except ValueError as e:
-            raise UsageError(f"{what} {values}: expected name=value,name=value, got {item!r}") from e
-    return pairs
-
-
-@main.command(epilog=_example("mirante ingest folder photos/ data/ --splits train=0.8,eval=0.1,test=0.1"))
+@main.command(
+    cls=FieldsCommand,
+    settings=_ingest_settings,
+    given={
+        "label_map": {"type": _Path(), "metavar": "FILE"},
+        "resize_px": {"flag": "--resize", "metavar": "PX"},
+    },
+    epilog=_example("mirante ingest folder photos/ data/ --splits train=0.8,eval=0.1,test=0.1"),
+)
 @click.argument("source")
 @click.argument("input_path", metavar="INPUT", type=_Path())
 @click.argument("output", metavar="OUTPUT", type=_Path())
-@click.option(
-    "--splits", default="train=0.8,eval=0.1,test=0.1", show_default=True, help="Share of each split."
-)
-@click.option("--split-names", default=None, help="What the data's splits are, e.g. validation=test.")
-@click.option("--shards", type=click.IntRange(1, 99999), help="Shards per split; by size when not given.")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Processes; all cores when not given.")
-@click.option(
-    "--max-reject-share",
-    type=_Share(),
-    default=0.01,
-    show_default=True,
-    help="More rejected inputs than this share publish nothing and exit with 3.",
-)
-@click.option(
-    "--label-map",
-    type=_Path(),
-    metavar="FILE",
-    help="A .pbtxt or .txt file that numbers the classes of boxes; else the .pbtxt in INPUT, else by name.",
-)
-@click.option(
-    "--box-units",
-    type=click.Choice(["pixels", "shares"]),
-    help="What boxes count in; by the format when not given. Shares are of the image's width and height.",
-)
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1, PILLOW_MAX_PIXELS),
-    default=DEFAULT_MAX_PIXELS,
-    show_default=True,
-    help="Images with more are rejected; a JPEG with --resize is read scaled instead.",
-)
-@click.option("--resize", "resize_px", type=click.IntRange(1, 65535), metavar="PX", help="Longest side.")
 @click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def ingest(
     source: str,
     input_path: Path,
     output: Path,
-    splits: str,
-    split_names: str | None,
-    shards: int | None,
-    workers: int | None,
-    max_reject_share: float,
-    label_map: Path | None,
-    box_units: str | None,
-    max_pixels: int,
-    resize_px: int | None,
     force: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Turn raw images into checked TFRecord shards.
 
@@ -224,21 +164,10 @@ def ingest(
     result: dict[str, Any] = {}
     code = 0
     try:
-        options = ingest_package.IngestOptions(
-            splits=_pairs(splits, "--splits", _share),
-            split_names=_pairs(split_names, "--split-names", str) if split_names else {},
-            shards=shards,
-            workers=workers,
-            max_pixels=max_pixels,
-            resize_px=resize_px,
-            max_reject_share=max_reject_share,
-            label_map=label_map,
-            box_units=box_units,
-            force=force,
-        )
+        config = settings_from(ingest_package.IngestConfig, options)
         with progress_bar(console) as progress:
             given = None if str(input_path) == "-" else input_path
-            done = ingest_package.ingest(source, given, output, options, progress)
+            done = ingest_package.ingest(source, given, output, config, progress, force=force)
     except UsageError:
         raise
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - scripts read it from the JSON
@@ -380,7 +309,7 @@ def worker(root: str) -> int:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--min-score",
-    type=_Share(),
+    type=ShareRange(),
     help="Leave out what scores less.  [default: 0; of boxes 0.01, of drawn ones 0.3]",
 )
 @click.option(

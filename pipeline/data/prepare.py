@@ -16,7 +16,6 @@ from components.base.owned import is_marked, mark, note, root_facts, root_id
 from components.base.tfrecord import read_records
 from components.base.words import format_some
 from components.ingest import (
-    IngestOptions,
     IngestResult,
     check_input,
     ingest,
@@ -24,7 +23,7 @@ from components.ingest import (
     published_completely,
     read_manifest,
 )
-from components.ingest.config import DataConfig
+from components.ingest.config import OPTIONS, IngestConfig
 from components.ingest.files import displayed
 from components.ingest.sources import source_named, tfds
 from components.ingest.spans import Span, find_span, is_pattern
@@ -106,33 +105,14 @@ def is_contract_data(folder: Path) -> bool:
     )
 
 
-def ingest_options(config: DataConfig) -> IngestOptions:
-    """The options of a recipe's `data` part.
-
-    Raises:
-        UsageError: The shares of the splits do not make sense.
-    """
-    return IngestOptions(
-        splits={str(name): share for name, share in config.splits.items()},
-        split_names={name: str(split) for name, split in config.split_names.items()},
-        shards=config.shards,
-        workers=config.workers,
-        resize_px=config.resize_px,
-        max_reject_share=config.max_reject_share,
-        max_pixels=config.max_pixels,
-        label_map=None if config.label_map is None else Path(config.label_map),
-        box_units=config.box_units,
-    )
-
-
-def check_config(config: DataConfig, task: str = features.CLASSIFICATION) -> None:
+def check_config(config: IngestConfig, task: str = features.CLASSIFICATION) -> None:
     """Looks at what a recipe's `data` part says, not at the data.
 
     Raises:
-        UsageError: The shares of the splits do not make sense, `path` is nothing that `source` reads or has
+        UsageError: The label map is not there, `path` is nothing that `source` reads or has
             no such span, or the source's data are for another task.
     """
-    ingest_options(config)
+    config.label_map_file()
     config, _ = _at_span(config)
     tasks = source_named(config.source).tasks
     if task not in tasks and (config.path is None or _is_name(config) or _ready(config) is None):
@@ -145,7 +125,7 @@ def check_config(config: DataConfig, task: str = features.CLASSIFICATION) -> Non
         check_input(config.source, Path(config.path) if config.path is not None else None)
 
 
-def check_effect(config: DataConfig, given: Iterable[str]) -> None:
+def check_effect(config: IngestConfig, given: Iterable[str]) -> None:
     """Refuses settings of an ingest for data that is ingested already.
 
     Args:
@@ -155,19 +135,18 @@ def check_effect(config: DataConfig, given: Iterable[str]) -> None:
     Raises:
         UsageError: One of them would change nothing.
     """
-    of_ingest = {field.name for field in dataclasses.fields(IngestOptions)}
     config, _ = _at_span(config)
     ready = _ready(config)
     for key in given:
         part, *names = key.split(".")
-        if part == "data" and names and names[0] in of_ingest and ready is not None:
+        if part == "data" and names and names[0] in OPTIONS and ready is not None:
             raise UsageError(
                 f"--set {key}: it has no effect, {ready} is ingested already: leave it out, or give "
                 "`mirante ingest` its option and the images"
             )
 
 
-def _at_span(config: DataConfig) -> tuple[DataConfig, Span | None]:
+def _at_span(config: IngestConfig) -> tuple[IngestConfig, Span | None]:
     """The config with the path of the span that it asks for, and that span; both as they are without one."""
     if config.path is None or not is_pattern(config.path):
         return config, None
@@ -175,11 +154,11 @@ def _at_span(config: DataConfig) -> tuple[DataConfig, Span | None]:
     return config.model_copy(update={"path": span.path}), span
 
 
-def _is_name(config: DataConfig) -> bool:
+def _is_name(config: IngestConfig) -> bool:
     return config.path is not None and source_named(config.source).is_name(config.path)
 
 
-def _ready(config: DataConfig) -> Path | None:
+def _ready(config: IngestConfig) -> Path | None:
     """The folder that `config.path` is, where it is contract data; None where it is to be ingested."""
     if config.path is None or _is_name(config) or not is_contract_data(Path(config.path)):
         return None
@@ -189,7 +168,7 @@ def _ready(config: DataConfig) -> Path | None:
     return Path(config.path)
 
 
-def at_newest_span(config: DataConfig) -> DataConfig:
+def at_newest_span(config: IngestConfig) -> IngestConfig:
     """The config that asks for the span that is the newest now, by its number; without placeholders as it is.
 
     Raises:
@@ -199,7 +178,7 @@ def at_newest_span(config: DataConfig) -> DataConfig:
     return config if span is None else config.model_copy(update={"span": span.number})
 
 
-def ingest_folder(config: DataConfig, root: Path) -> Path:
+def ingest_folder(config: IngestConfig, root: Path) -> Path:
     """Where raw data are ingested to, below the root; those of a span to a folder of its own.
 
     Raises:
@@ -213,7 +192,7 @@ def _ingest_folder(span: Span | None, root: Path) -> Path:
 
 
 def prepare(
-    config: DataConfig,
+    config: IngestConfig,
     root: Path,
     progress: Callable[[str, int, int], None] | None = None,
     *,
@@ -232,7 +211,6 @@ def prepare(
     if ready := _ready(config):
         return Prepared(ready, None, span)
     path = Path(config.path) if config.path is not None else None
-    options = dataclasses.replace(ingest_options(config), trust_times=trust_times)
     owner = root_id(root)
     if span is None:
         remove_others(folder, None, owner)
@@ -240,7 +218,8 @@ def prepare(
         span = ingested_as(span, root / "data")
     _take_over(folder, config.source, path, owner)
     remove_shards_of_no_manifest(folder)
-    return Prepared(folder, ingest(config.source, path, folder, options, progress, exclude=[root]), span)
+    done = ingest(config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times)
+    return Prepared(folder, done, span)
 
 
 def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None:
@@ -267,7 +246,7 @@ def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None
 
 def describe(
     folder: Path,
-    config: DataConfig,
+    config: IngestConfig,
     task: str = features.CLASSIFICATION,
     span: Span | None = None,
     *,
@@ -356,7 +335,7 @@ def describe(
 
 
 def _refuse_classes_without_images(
-    folder: Path, class_names: list[str], counts: dict[str, list[int]], config: DataConfig
+    folder: Path, class_names: list[str], counts: dict[str, list[int]], config: IngestConfig
 ) -> None:
     unseen = [name for name, count in zip(class_names, counts[features.TRAIN], strict=True) if not count]
     if unseen:

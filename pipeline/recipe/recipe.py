@@ -10,7 +10,7 @@ from pydantic import Field
 from components.base.settings import IsPath, Settings
 from components.evaluator.config import EvaluationConfig
 from components.infra_validator.config import InfraValidationConfig
-from components.ingest.config import DataConfig
+from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig
 from components.pusher.config import PushConfig
 from components.trainer.config import TrainingConfig
@@ -32,7 +32,7 @@ class Recipe(Settings):
     task: Literal["classification", "detection"] = Field(
         "classification", description="one class for each image, or boxes with classes"
     )
-    data: DataConfig = DataConfig()
+    data: IngestConfig = IngestConfig()
     transform: TransformConfig = TransformConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()

@@ -26,7 +26,7 @@ from PIL import Image
 
 from components.base.example import serialize_example
 from components.base.tfrecord import frame
-from components.ingest import IngestOptions, ingest, run
+from components.ingest import IngestConfig, ingest, run
 from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
@@ -86,7 +86,7 @@ def of_source(source: str, given: str = "", **options: Any) -> Read:
                 source,
                 folder / given,
                 output,
-                IngestOptions(workers=1, max_reject_share=1.0, max_pixels=1_000_000, **given_files),
+                IngestConfig(workers=1, max_reject_share=1.0, max_pixels=1_000_000, **given_files),
             )
         manifest = json.loads((output / "manifest.json").read_text())
         images = sum(split.images for split in result.splits.values())

@@ -39,10 +39,10 @@ class SourceContext:
     shown: INPUT as the user gave it, for messages.
     input_file: INPUT where it is a file of a kind that the source reads itself, else None.
     index: the files below root, in order.
-    split_names: see IngestOptions.
+    split_names: see IngestConfig.
     scratch: a folder that lasts until the shards are published, for raw pixels that lie in no file as they
         are.
-    given_label_map, box_units: see IngestOptions.
+    given_label_map, box_units: see IngestConfig.
     announced: what `announce` was told. names_asked: what `split_named` was asked for, in lower case.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 from components.base.errors import UsageError
 from components.base.owned import MARK, is_marked, root_id
 from components.base.paths import is_remote
-from components.ingest.config import DataConfig
+from components.ingest.config import IngestConfig
 from components.ingest.sources import source_named
 from components.ingest.spans import find_span, is_pattern, parted
 from pipeline.data.spans import is_ingested_span
@@ -48,7 +48,7 @@ def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
     return parts
 
 
-def fetch_raw(mirror: Mirror, config: DataConfig) -> None:
+def fetch_raw(mirror: Mirror, config: IngestConfig) -> None:
     """Fetches what `data.path` and `data.label_map` name; local paths.
 
     Of a path with placeholders that is the span that is taken; of a list, also what lies beside it.
