@@ -167,16 +167,34 @@ ALL = {
     ],
 )
 def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path: Path) -> None:
+    check_nodes(name, nodes, "classification", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes"),
+    [
+        ("components/tasks/detection/samples.py", {"DataGate"}),
+        ("components/tasks/detection/data_gate.py", {"DataGate"}),
+        ("components/tasks/detection/error_kinds.py", {"Evaluator"}),
+        ("components/tasks/classification/data_gate.py", set()),
+    ],
+)
+def test_the_nodes_that_a_module_of_a_task_can_change(name: str, nodes: set[str], tmp_path: Path) -> None:
+    check_nodes(name, nodes, "detection", tmp_path)
+
+
+def check_nodes(name: str, nodes: set[str], task: str, tmp_path: Path) -> None:
+    """Check that code added to a module changes the digests of these nodes, and a remark changes none."""
     from pipeline.digests import node_code_digest
 
     for package in code.PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
 
     def digests() -> dict[str, str]:
-        return {node: node_code_digest(node, "classification", tmp_path) for node in ALL}
+        return {node: node_code_digest(node, task, tmp_path) for node in ALL}
 
     before = digests()
-    assert before == {node: node_code_digest(node, "classification") for node in ALL}
+    assert before == {node: node_code_digest(node, task) for node in ALL}
     text = (tmp_path / name).read_text(encoding="utf-8")
     (tmp_path / name).write_text(f"{text}\n# A remark.\n", encoding="utf-8")
     assert digests() == before

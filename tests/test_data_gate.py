@@ -11,8 +11,9 @@ from PIL import Image
 
 from components.base.errors import DataRefusedError, MiranteError
 from components.base.tfrecord import frame
+from components.data_gate.combine import MAX_DRAWN, rank
 from components.data_gate.images import image_problem, image_problems
-from components.tasks.detection.samples import MOST_IMAGES, picture_of, place_of
+from components.tasks.detection.data_gate import picture
 from pipeline.data.prepare import Examples
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
@@ -218,8 +219,8 @@ def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
         "by_class": {"cat": 27, "dog": 15},
     }
     # Whatever the order of the records, the picture is that of the same ones.
-    chosen = sorted(splits["train"], key=place_of)[:MOST_IMAGES]
-    assert (blessing / "boxes.png").read_bytes() == picture_of(chosen)
+    chosen = sorted(splits["train"], key=rank)[:MAX_DRAWN]
+    assert (blessing / "boxes.png").read_bytes() == picture(chosen)
 
 
 def test_drift_by_chance_is_allowed_for() -> None:

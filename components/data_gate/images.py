@@ -1,4 +1,4 @@
-"""What is wrong with the image of a record: DataGate asks."""
+"""Problems of the images of records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.transform.canonical_graph import canonical, reason_of
 from components.transform.pixels import decode
 from schemas import features
 
-# File name, and what is wrong.
+# File name, and what is wrong with it.
 Problem = tuple[str, str]
 
 _OTHER_PIXELS = (
@@ -23,14 +23,14 @@ _OTHER_PIXELS = (
 
 
 def image_problem(record: bytes) -> Problem | None:
-    """None for a serialized example whose image decodes, else its file name and what is wrong."""
+    """Return None for a serialized example whose image decodes, else its file name and the problem."""
     feature = tf.train.Example.FromString(record).features.feature
     name = b"".join(feature[features.FILENAME].bytes_list.value).decode(errors="replace") or "(unnamed)"
     values = feature[features.ENCODED].bytes_list.value
     if not values or not values[0]:
         return name, "image/encoded is missing"
     try:
-        # What is missing of an image, TensorFlow fills with grey.
+        # TensorFlow fills the missing part of a truncated image with grey.
         check_whole(values[0])
         (is_stored,) = _look_at_batch()(tf.constant([record])).numpy()
     except RejectedImage as e:
@@ -44,11 +44,11 @@ def image_problem(record: bytes) -> Problem | None:
 def _look_at_batch() -> Callable[[tf.Tensor], tf.Tensor]:
     """Return a graph that decodes the images of serialized examples, string [N].
 
-    It tells, bool [N], whether they are in canonical form, and raises at the first that cannot be decoded.
+    It returns bool [N], whether each is in canonical form, and raises at the first that cannot be decoded.
     """
 
     def look(encoded: tf.Tensor) -> tf.Tensor:
-        # As Transform decodes it; whatever else TensorFlow could read would fail there.
+        # Decode as Transform does: other formats that TensorFlow can read would fail there.
         with tf.control_dependencies([decode(encoded, channels=3)]):
             return tf.identity(encoded)
 
@@ -62,7 +62,7 @@ def _look_at_batch() -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def image_problems(records: Sequence[bytes]) -> list[Problem | None]:
-    """Return `image_problem` of each record. A batch without problems, which most are, needs one graph."""
+    """Return `image_problem` of each record. A batch without problems, the usual case, needs one call."""
     try:
         for record in records:
             check_whole(b"".join(parse_example(record).get(features.ENCODED, [])))

@@ -19,6 +19,7 @@ BOX_UNITS = ("pixels", SHARES)
 # A box whose numbers are within 0 and this is not in pixels, and one with larger numbers than these is not in
 # shares.
 LARGEST_SHARE, LEAST_PIXELS = 1.02, 2.0
+PIXELS_HINT = "are they pixels? `mirante ingest tfrecord DATA OUTPUT --box-units pixels` makes shares of them"
 # Boxes often end a pixel or two beyond the edge, and that means nothing.
 _TOLERANCE, _TOLERANCE_PX = 0.02, 2.0
 

@@ -18,10 +18,9 @@ from components.base.errors import DataRefusedError
 from components.base.example import parse_example, type_problem
 from components.base.tfrecord import read_records
 from components.ingest import Manifest, read_manifest
-from components.ingest.readings import LEAST_PIXELS
+from components.ingest.readings import LEAST_PIXELS, PIXELS_HINT
 from components.ingest.sources.tfrecord_boxes import task_of
 from components.ingest.staging import SHARD_NAME, STAGING
-from components.tasks.detection.records import PIXELS_HINT
 from schemas import features
 
 _CORRECT = "correct the records, or ingest the images again"

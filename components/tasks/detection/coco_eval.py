@@ -36,7 +36,7 @@ from pycocotools import mask
 from pycocotools.cocoeval import COCOeval
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.tasks.detection.records import sure_decimals
+from components.tasks.detection.rounding import sure_decimals
 
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)

@@ -1,8 +1,7 @@
-"""A picture of some records with their boxes, for a person to see whether they lie where they should."""
+"""A picture of some records with their boxes, for users to see whether the boxes are in place."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
 
@@ -12,26 +11,19 @@ from components.base.example import parse_example
 from components.pictures.boxes import SMALLEST_SIDE_PX, Box, colour_of, draw_boxes, font
 from schemas import features
 
-# Images of the picture, and its columns.
-MOST_IMAGES = 25
 _COLUMNS = 5
 _TILE_PX = 300
 _LINE_PX = 18
 _GAP_PX = 6
 
 
-def place_of(record: bytes) -> bytes:
-    """Records with the lowest of these are chosen: the same ones on every machine, none by its class."""
-    # Not of the record's own bytes: whoever writes it anew may order its features in another way.
-    values = parse_example(record)
-    shown = values.get(features.FILENAME), values.get(features.ENCODED)
-    return hashlib.sha256(repr(shown).encode()).digest()
+def draw_samples(records: Sequence[bytes]) -> bytes:
+    """Return a PNG of the records' images in rows, each above its file name, with their boxes.
 
+    A box has its class as its label, with `?` if it is difficult.
 
-def picture_of(records: Sequence[bytes]) -> bytes:
-    """A PNG of the records' images in rows, each over its file name, with their boxes.
-
-    A box is called by its class, with `?` where it is difficult.
+    Args:
+        records: Serialized examples.
     """
     columns = min(_COLUMNS, max(1, len(records)))
     rows = -(-len(records) // columns)
@@ -40,7 +32,7 @@ def picture_of(records: Sequence[bytes]) -> bytes:
     pen = ImageDraw.Draw(whole)
     for at, record in enumerate(records):
         left, top = _GAP_PX + at % columns * cell[0], _GAP_PX + at // columns * cell[1]
-        image, name = _drawn(record)
+        image, name = _draw(record)
         whole.paste(image, (left + (_TILE_PX - image.width) // 2, top + (_TILE_PX - image.height) // 2))
         while pen.textlength(name, font=font(12)) > _TILE_PX:
             name = name[1:]  # its end tells more than its folders
@@ -50,12 +42,12 @@ def picture_of(records: Sequence[bytes]) -> bytes:
     return file.getvalue()
 
 
-def _drawn(record: bytes) -> tuple[Image.Image, str]:
-    """The image of a record, its longest side _TILE_PX, and its file name."""
+def _draw(record: bytes) -> tuple[Image.Image, str]:
+    """Return the image of a record with its boxes, its longest side _TILE_PX, and its file name."""
     values = parse_example(record)
     with Image.open(io.BytesIO(values[features.ENCODED][0])) as opened:
         image = opened.convert("RGB")
-    # Smaller ones are enlarged to be drawn on, and their texts could not be read afterwards.
+    # Enlarge small images before drawing: the labels shrink with the image afterwards.
     scale = SMALLEST_SIDE_PX / max(image.size)
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     sides = zip(*(values.get(name, []) for name in features.BOX_SIDES), strict=True)

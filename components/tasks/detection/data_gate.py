@@ -1,51 +1,42 @@
-"""What is to be said of the boxes of records: which cannot be, how many there are, and how large.
+"""What DataGate asks about detection: problems of boxes, their number and sizes, and a picture of some.
 
-TFDV looks at the values of a feature, one feature at a time; what lies between features is looked at here.
+TFDV checks one feature at a time. This module checks what several features say together.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from components.base.example import type_problem
-from components.ingest.readings import LEAST_PIXELS
+from components.data_gate.protocol import Values
+from components.ingest.readings import LEAST_PIXELS, PIXELS_HINT
+from components.tasks.detection.rounding import sure_decimals
+from components.tasks.detection.samples import draw_samples
 from schemas import features
 
-# Upper bounds of a box's share of its image, by which boxes are counted.
+FACTS = "boxes"
+FEATURE = "image/object"
+PICTURE = "boxes.png"
+
+# Boxes are counted by these upper bounds of their share of the image.
 AREA_BOUNDS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
-# COCO's small and medium objects have up to so many pixels: https://cocodataset.org/#detection-eval
+# The most pixels of COCO's small and medium objects: https://cocodataset.org/#detection-eval
 SMALL_PX, MEDIUM_PX = 32**2, 96**2
 
-PIXELS_HINT = "are they pixels? `mirante ingest tfrecord DATA OUTPUT --box-units pixels` makes shares of them"
 
-Values = Mapping[str, list[Any]]
-
-
-def sure_decimals(size_px: int) -> int:
-    """Returns the decimals of a pixel that shares of float32 can tell, of an image so many pixels wide.
-
-    A share is off by up to 2^-25, so that 32 px of 640 come back as 32.0000005, and a box of 32 x 32 px as
-    more than 1024 square pixels. Rounded to this many decimals (4 for 640 px), sides are what they were.
-    """
-    return int(-math.log10(size_px * 2.0**-24))
-
-
-def box_problem(values: Values) -> str | None:
-    """The first thing that is wrong with a record's boxes; None where nothing is.
-
-    values: The record's features, as `components.base.example.parse_example` gives them.
-    """
-    if problem := type_problem(values):
-        return problem
+def problem(values: Values) -> str | None:
+    """Return the first problem of a record's boxes; None if there is none."""
+    if wrong_type := type_problem(values):
+        return wrong_type
     sides = [values.get(name, []) for name in features.BOX_SIDES]
     count = len(sides[0])
     for name in (*features.BOX_SIDES, features.BOX_LABEL, features.BOX_TEXT, *features.BOX_FLAGS):
         found = len(values.get(name, []))
         if found != count and not (name in features.BOX_FLAGS and not found):
-            return f"{name} has {found} values, and {features.BOX_XMIN} has {count}: one a box is expected"
+            return f"{name} has {found} values, and {features.BOX_XMIN} has {count}: one per box is expected"
     for at, (xmin, ymin, xmax, ymax) in enumerate(zip(*sides, strict=True), start=1):
         name = f"box {at} of {count}"
         if not all(math.isfinite(side) and 0.0 <= side <= 1.0 for side in (xmin, ymin, xmax, ymax)):
@@ -57,12 +48,17 @@ def box_problem(values: Values) -> str | None:
 
 
 @dataclasses.dataclass
-class BoxFacts:
-    """What was counted of some records whose boxes have no problem.
+class Facts:
+    """Counts over records whose boxes have no problem.
 
-    boxes_per_image: images by their number of boxes. areas: boxes by the least of AREA_BOUNDS that their
-    share of the image does not exceed. sizes: boxes by COCO's small, medium and large. by_class: boxes by
-    class name. difficult: boxes that the evaluation passes over.
+    Attributes:
+        images: Records.
+        boxes: All boxes.
+        difficult: Boxes that the evaluation passes over.
+        boxes_per_image: Images by their number of boxes.
+        areas: Boxes by the lowest of AREA_BOUNDS that their share of the image does not exceed.
+        sizes: Boxes by COCO's small, medium and large.
+        by_class: Boxes by class name.
     """
 
     images: int = 0
@@ -74,7 +70,7 @@ class BoxFacts:
     by_class: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def add(self, values: Values) -> None:
-        """Counts a record."""
+        """Count a record."""
         sides = list(zip(*(values.get(name, []) for name in features.BOX_SIDES), strict=True))
         height, width = ((values.get(name) or [0])[0] for name in (features.HEIGHT, features.WIDTH))
         self.images += 1
@@ -96,8 +92,8 @@ class BoxFacts:
         for text in values.get(features.BOX_TEXT, []):
             _count(self.by_class, text.decode(errors="replace"))
 
-    def merge(self, other: BoxFacts) -> None:
-        """Counts what the other one counted."""
+    def merge(self, other: Facts) -> None:
+        """Add the counts of another."""
         for field in dataclasses.fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             if isinstance(mine, int):
@@ -107,7 +103,7 @@ class BoxFacts:
                     mine[key] = mine.get(key, 0) + count
 
     def report(self) -> dict[str, Any]:
-        """As JSON, the same for the same records in any order."""
+        """Return the counts as JSON, equal for the same records in any order."""
         read = dataclasses.asdict(self)
         for name in ("boxes_per_image", "areas"):
             read[name] = dict(sorted(read[name].items(), key=lambda pair: float(pair[0])))
@@ -118,3 +114,8 @@ class BoxFacts:
 
 def _count(counts: dict[str, int], key: str) -> None:
     counts[key] = counts.get(key, 0) + 1
+
+
+def picture(records: Sequence[bytes]) -> bytes:
+    """Return a PNG of records with their boxes, for users to see whether the boxes are in place."""
+    return draw_samples(records)

@@ -1,4 +1,4 @@
-"""What is said of the boxes of records, and the picture that shows some."""
+"""DataGate's questions about boxes: problems, counts, and the picture of some records."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from components.base.example import parse_example
-from components.tasks.detection.records import BoxFacts, box_problem
-from components.tasks.detection.samples import MOST_IMAGES, picture_of, place_of
+from components.data_gate.combine import MAX_DRAWN, rank
+from components.tasks.detection import data_gate
+from components.tasks.detection.data_gate import Facts, picture
 from tests.boxes import record
 
 CAT = (0.25, 0.25, 0.5, 0.75, "cat")
@@ -33,20 +34,20 @@ XMIN = "image/object/bbox/xmin"
         ({XMIN: [b"0", b"0"]}, f"{XMIN}: expected float, got bytes"),
         ({"image/width": b"40"}, "image/width: expected int64, got bytes"),
         ({XMIN: [0.5, 0.0]}, "box 1 of 2 has no area or its sides are swapped: 0.5, 0.25, 0.5, 0.75"),
-        ({XMIN: [0.0]}, f"image/object/bbox/ymin has 2 values, and {XMIN} has 1: one a box is expected"),
+        ({XMIN: [0.0]}, f"image/object/bbox/ymin has 2 values, and {XMIN} has 1: one per box is expected"),
         ({"image/object/class/text": None}, "image/object/class/text has 0 values, and"),
         ({"image/object/class/label": [1]}, "image/object/class/label has 1 values, and"),
         ({"image/object/truncated": [1]}, "image/object/truncated has 1 values, and"),
     ],
 )
 def test_problems_of_boxes(changes: dict[str, Any], problem: str | None) -> None:
-    found = box_problem(parse_example(record(CAT, DOG, **changes)))
+    found = data_gate.problem(parse_example(record(CAT, DOG, **changes)))
     assert (found is None) if problem is None else (found or "").startswith(problem)
-    assert box_problem(parse_example(record())) is None
+    assert data_gate.problem(parse_example(record())) is None
 
 
 def test_boxes_of_exactly_32_and_96_px_are_counted_as_the_smaller_size() -> None:
-    facts = BoxFacts()
+    facts = Facts()
     size = {"image/width": 640, "image/height": 427}
     for x, side in ((7, 32), (211, 32), (7, 96), (513, 96), (7, 97)):
         box = (x / 640, 41 / 427, (x + side) / 640, (41 + side) / 427, "cat")
@@ -64,7 +65,7 @@ def test_facts_add_up_in_any_order() -> None:
     ]
     reports = []
     for order in (records, records[::-1]):
-        one, other = BoxFacts(), BoxFacts()
+        one, other = Facts(), Facts()
         for at, each in enumerate(order):
             (one, other)[at % 2].add(parse_example(each))
         one.merge(other)
@@ -86,7 +87,7 @@ def test_facts_add_up_in_any_order() -> None:
 
 
 def test_a_box_is_drawn_where_it_is() -> None:
-    with Image.open(io.BytesIO(picture_of([record(CAT, seed=1), record(seed=1)]))) as opened:
+    with Image.open(io.BytesIO(picture([record(CAT, seed=1), record(seed=1)]))) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
     # Two pictures of 40 x 20 in tiles of 300 px: the same pixels, and on the left a box.
     left, right = pixels[6:306, 6:306], pixels[6:306, 312:612]
@@ -98,8 +99,8 @@ def test_a_box_is_drawn_where_it_is() -> None:
 
 def test_pictures_are_in_rows_of_five() -> None:
     sizes = []
-    for count in (0, 1, 6, MOST_IMAGES):
-        with Image.open(io.BytesIO(picture_of([record(CAT, seed=seed) for seed in range(count)]))) as opened:
+    for count in (0, 1, 6, MAX_DRAWN):
+        with Image.open(io.BytesIO(picture([record(CAT, seed=seed) for seed in range(count)]))) as opened:
             sizes.append(opened.size)
     assert sizes == [(312, 330), (312, 330), (5 * 306 + 6, 2 * 324 + 6), (5 * 306 + 6, 5 * 324 + 6)]
 
@@ -112,5 +113,5 @@ def test_the_same_features_are_chosen_however_they_are_written() -> None:
     moved = tf.train.Example()
     for name in sorted(again.features.feature, reverse=True):
         moved.features.feature[name].CopyFrom(again.features.feature[name])
-    places = {place_of(one) for one in (written, again.SerializeToString(), moved.SerializeToString())}
-    assert places == {place_of(written)} != {place_of(record(CAT, seed=2))}
+    ranks = {rank(one)[0] for one in (written, again.SerializeToString(), moved.SerializeToString())}
+    assert ranks == {rank(written)[0]} != {rank(record(CAT, seed=2))[0]}
