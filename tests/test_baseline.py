@@ -25,12 +25,19 @@ def test_equal_classes_are_nothing_to_tell() -> None:
     assert check_replaces("photos", "classification", ("cat", "dog"), None, ()) is None
 
 
-def test_a_new_class_and_another_order_are_told() -> None:
+def test_a_new_class_is_told_and_another_order_is_nothing_to_tell() -> None:
     assert check(("cat", "dog", "owl")) == (
-        "version 17 knows other classes (new: owl): the next model cannot be compared with it, so that "
-        "evaluation.max_regression compares nothing and the thresholds alone decide"
+        "version 17 knows other classes (new: owl): evaluation.max_regression compares both models on the 2 "
+        "common classes: cat, dog; evaluation.thresholds judge the next model on all of its classes"
     )
-    assert "(another order)" in (check(("dog", "cat")) or "")
+    assert check(("dog", "cat")) is None
+
+
+def test_too_few_common_classes_are_told() -> None:
+    assert check(("cat", "owl"), ("dog",)) == (
+        "version 17 knows other classes (new: owl; given up: dog): the next model cannot be compared with "
+        "it, so that evaluation.max_regression compares nothing and the thresholds alone decide"
+    )
 
 
 def test_a_class_that_has_gone_is_refused_unless_it_is_retired() -> None:

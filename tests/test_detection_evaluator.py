@@ -51,6 +51,7 @@ def run(
     config: EvaluationConfig,
     baseline: Sequence[Detections] | None = None,
     expected_examples: int | None = None,
+    baseline_classes: Sequence[str] = CLASS_NAMES,
 ) -> tuple[Path, standard_artifacts.ModelBlessing]:
     """The evaluation's folder and the blessing."""
     pictures = [encode(noise(i, image.height, image.width)) for i, image in enumerate(images[:5])]
@@ -60,11 +61,17 @@ def run(
     examples.uri = str(folder / "examples")
     examples.split_names = '["train", "eval", "test"]'
     inputs: dict[str, Any] = {"examples": [examples]}
-    for key, answers in (("model", images), ("baseline_model", baseline)):
+    for key, answers, known in (
+        ("model", images, CLASS_NAMES),
+        ("baseline_model", baseline, baseline_classes),
+    ):
         if answers is not None:
             model = standard_artifacts.Model()
             model.uri = str(folder / key)
-            save_detector(str(folder / key / "Format-Serving"), answers, CLASS_NAMES)
+            saved = folder / key / "Format-Serving"
+            save_detector(str(saved), answers, known)
+            (saved / "assets.extra").mkdir(exist_ok=True)
+            (saved / "assets.extra" / "labels.txt").write_text("\n".join(known))
             inputs[key] = [model]
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
@@ -158,6 +165,36 @@ def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) 
     assert read.metrics["map"] == pytest.approx(0.5)  # the candidate's
     metrics = json.loads((folder / "detection" / "metrics.json").read_text())
     assert metrics["metrics"]["map"] == 0.5
+
+
+@pytest.mark.parametrize(("allowed", "is_refused"), [(0.5, False), (0.4, True)])
+def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
+    allowed: float, is_refused: bool, tmp_path: Path
+) -> None:
+    # A cat, a dog and an owl. The candidate finds the cat and the owl. The baseline knows dogs as 1, cats as
+    # 2 and emus as 3; it finds the cat, the dog, and an emu where the owl is.
+    below = (10.0, 120.0, 110.0, 190.0)
+    truth = [(LEFT, 1), (RIGHT, 2), (below, 3)]
+    candidate = [detections(truth, [(LEFT, 1, 0.9), (below, 3, 0.9)], name="00000.jpg")]
+    baseline = [detections(truth, [(LEFT, 2, 0.9), (RIGHT, 1, 0.8), (below, 3, 0.7)], name="00000.jpg")]
+    config = EvaluationConfig(thresholds={"map": 0.6}, max_regression={"map": allowed})
+    folder, blessing = run(tmp_path, candidate, config, baseline, baseline_classes=("dog", "cat", "emu"))
+    read = read_evaluation(str(folder))
+    assert read.failures == (
+        [
+            "map on the 2 common classes (cat, dog; 1 test images) changed by -0.5000 against the baseline, "
+            "allowed is -0.4"
+        ]
+        if is_refused
+        else []
+    )
+    assert blessing.get_int_custom_property("blessed") == (not is_refused)
+    assert read.metrics["map"] == pytest.approx(2 / 3)  # of cats and owls, over all three
+    assert read.baseline == {}
+    assert read.common is not None
+    assert (read.common.class_names, read.common.test_images) == (["cat", "dog"], 1)
+    assert read.common.metrics == {"map": 0.5, "map_50": 0.5, "map_75": 0.5}
+    assert read.common.baseline == {"map": 1.0, "map_50": 1.0, "map_75": 1.0}
 
 
 def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:

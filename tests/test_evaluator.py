@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.results import REPORTED, eval_config, read_evaluation, read_plots
 from components.tasks.classification.metrics import Tally, measure
 from pipeline.target import BEAM_PIPELINE_ARGS
+from tests import test_common_classes as other_classes
 from tests.tiny import write_split
 
 # Six classes; the model answers with these rows, whatever it is asked, in the order of `index`.
@@ -38,17 +40,18 @@ def probabilities() -> np.ndarray:
 
 
 class Answers(tf.Module):
-    """Gives row `image/height` of a table."""
+    """Gives row `image/height` of a table, and the names of its columns."""
 
-    def __init__(self, table: np.ndarray):
+    def __init__(self, table: np.ndarray, names: Sequence[str]):
         super().__init__()
         self.table = tf.constant(table)
+        self.names = tf.constant(list(names))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(examples, {"image/height": tf.io.FixedLenFeature([], tf.int64)})
         rows = tf.gather(self.table, parsed["image/height"])
-        return {"probabilities": rows, "labels": tf.strings.as_string(rows)}
+        return {"probabilities": rows, "labels": tf.repeat(self.names[tf.newaxis], tf.shape(rows)[0], axis=0)}
 
 
 def evaluate(
@@ -58,9 +61,12 @@ def evaluate(
     labels: np.ndarray = LABELS,
     table: np.ndarray | None = None,
     expected_examples: int | None = None,
+    names: Sequence[str] | None = None,
+    baseline_names: Sequence[str] | None = None,
 ) -> tuple[str, bool]:
     """Runs TFX's Evaluator on as many records as there are labels; its folder, and whether it blessed."""
     table = probabilities() if table is None else table
+    names = names or [f"class {index}" for index in range(table.shape[1])]
     records = []
     for index, label in enumerate(labels):
         feature = {
@@ -74,9 +80,12 @@ def evaluate(
     examples.uri = str(tmp_path / "examples")
     examples.split_names = '["train", "eval", "test"]'
     inputs: dict[str, Any] = {"examples": [examples]}
-    for key, answers in (("model", table), ("baseline_model", baseline)):
+    for key, answers, known in (
+        ("model", table, names),
+        ("baseline_model", baseline, baseline_names or names),
+    ):
         if answers is not None:
-            module = Answers(answers.astype(np.float32))
+            module = Answers(answers.astype(np.float32), known)
             model = standard_artifacts.Model()
             model.uri = str(tmp_path / key)
             tf.saved_model.save(
@@ -90,7 +99,6 @@ def evaluate(
     context = Executor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(list(BEAM_PIPELINE_ARGS)))
     )
-    names = [f"class {index}" for index in range(table.shape[1])]
     Executor(context).Do(
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
@@ -173,6 +181,39 @@ def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None
     plots = read_plots(folder)
     assert plots.confusion[0, 5] == 1
     assert plots.roc[1][:2] == pytest.approx((1 / 40, 6 / 8))
+
+
+@pytest.mark.parametrize(("allowed", "is_refused"), [(0.2, False), (0.1, True)])
+def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
+    allowed: float, is_refused: bool, tmp_path: Path
+) -> None:
+    """The models and the values worked out by hand are those of test_common_classes."""
+    config = EvaluationConfig(
+        thresholds={"accuracy": 0.5}, max_regression={"accuracy": allowed}, slice_by_class=True
+    )
+    folder, is_blessed = evaluate(
+        tmp_path,
+        config,
+        other_classes.OF_BASELINE,
+        other_classes.LABELS,
+        other_classes.OF_CANDIDATE,
+        names=other_classes.CANDIDATE,
+        baseline_names=other_classes.BASELINE,
+    )
+    found = read_evaluation(folder)
+    said = (
+        "accuracy on the 2 common classes (ant, cat; 5 test images) changed by -0.2000 against the baseline, "
+        "allowed is -0.1"
+    )
+    assert found.failures == ([said] if is_refused else [])
+    assert is_blessed == (not is_refused)
+    # The bound of the whole is met by three of six images; none of the baseline's figures stands beside it.
+    assert (found.metrics["accuracy"], found.example_count, found.baseline) == (0.5, 6, {})
+    assert found.common is not None
+    assert (found.common.class_names, found.common.test_images) == (["ant", "cat"], 5)
+    assert (found.common.metrics["accuracy"], found.common.baseline["accuracy"]) == (0.8, 1.0)
+    assert "top_5_accuracy" not in found.common.metrics
+    assert not any(name.startswith("common") for name in found.metrics)
 
 
 def by_slice(folder: str, name: str) -> dict[str, float]:

@@ -13,6 +13,7 @@ from tensorflow_model_analysis.evaluators import metrics_validator
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.gate import (
     BEATS_TRIVIAL,
+    COMMON,
     NO,
     UNKNOWN,
     YES,
@@ -35,8 +36,10 @@ def failures(name: str, value: float, config: EvaluationConfig, baseline: float 
     """What TFMA's validator refuses, worded."""
     values = {key(name): value, key(BEATS_TRIVIAL): YES}
     if baseline is not None:
-        values[key(name, "baseline")] = baseline
-        values[key(name).make_diff_key()] = value - baseline
+        # What a change is bound by: the same value, where both models know the same classes.
+        values[key(f"{COMMON}{name}")] = value
+        values[key(f"{COMMON}{name}", "baseline")] = baseline
+        values[key(f"{COMMON}{name}").make_diff_key()] = value - baseline
     full = tfma.utils.update_eval_config_with_defaults(
         eval_config(config, ["a", "b"]), has_baseline=baseline is not None, rubber_stamp=True
     )

@@ -293,18 +293,35 @@ def test_a_damaged_artifact_is_passed_over_for_the_version_that_is_a_copy_of_it(
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        (("bird", "cat"), "none: version 18 knows other classes (new: dog)"),
-        (("cat", "bird", "dog"), "none: version 18 knows other classes (another order)"),
-        (("bird", "cat", "dog", "wolf"), "none: version 18 knows other classes (given up: wolf)"),
+        (("bird", "wolf"), "none: version 18 knows other classes (new: cat, dog; given up: wolf)"),
+        (("emu", "wolf"), "none: version 18 knows other classes (new: bird, cat, dog; given up: emu, wolf)"),
     ],
 )
-def test_a_served_model_of_other_classes_is_no_baseline_nor_is_one_below(
+def test_a_served_model_with_too_few_common_classes_is_no_baseline_nor_is_one_below(
     store: Store, classes: tuple[str, ...], said: str
 ) -> None:
     store.serve(store.model(), 17)
     store.serve(store.model(classes), 18)
     candidate = store.model()
     assert store.baseline(candidate) is None
+    assert store.note(candidate) == said
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("bird", "cat"), "new: dog; compared on the 2 common classes: bird, cat"),
+        (("cat", "bird", "dog"), "18"),
+        (("wolf", "dog", "cat"), "new: bird; given up: wolf; compared on the 2 common classes: cat, dog"),
+    ],
+)
+def test_a_served_model_with_common_classes_is_the_baseline(
+    store: Store, classes: tuple[str, ...], said: str
+) -> None:
+    served = store.model(classes)
+    store.serve(served, 18)
+    candidate = store.model()
+    assert store.baseline(candidate) == served
     assert store.note(candidate) == said
 
 

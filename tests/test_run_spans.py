@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,24 @@ from pipeline.data import prepare as data
 from pipeline.targets import local as run
 from pipeline.recipe.load import load_recipe
 
+# A model that has learned next to nothing, which no bound but max_regression refuses.
+UNTRAINED = (
+    "training.warm_start=null",
+    "training.epochs=1",
+    "training.learning_rate=1.0e-9",
+    "evaluation={thresholds: {accuracy: 0.0}, max_regression: {accuracy: 0.2}, refuse_trivial: false}",
+)
+OTHER_CLASSES = ("training.warm_start.fine_tune_checkpoint_type=classification",)
 here, overrides = Path(sys.argv[1]), sys.argv[2:]
-for number in range(3):
-    if number == 2:
-        (here / "incoming").rename(here / "photos" / "span-2")
-    recipe = load_recipe("digits", overrides, str(here / "photos" / "span-{SPAN}"))
+for number in range(5):
+    if number >= 2 and (incoming := here / f"incoming-{number}").is_dir():
+        incoming.rename(here / "photos" / f"span-{number}")
+    changed = {3: UNTRAINED, 4: OTHER_CLASSES}.get(number, ())
+    recipe = load_recipe("digits", (*overrides, *changed), str(here / "photos" / "span-{SPAN}"))
     data.check_config(recipe.data)
     said = io.StringIO()
     result, error = run.run(recipe, here / "root", Console(file=said, width=300))
-    told = {"said": said.getvalue(), "raised": repr(error)}
+    told = {"said": said.getvalue(), "raised": repr(error), "exit_code": getattr(error, "exit_code", 0)}
     print(json.dumps({**dataclasses.asdict(result), **told}), flush=True)
 """
 OVERRIDES = (
@@ -42,13 +52,13 @@ OVERRIDES = (
 )
 
 
-def write_digits(folder: Path, first: int) -> None:
-    """A hundred pictures of zeros and ones, by class, from the first-th of each on."""
+def write_digits(folder: Path, first: int, classes: Sequence[int] = (0, 1)) -> None:
+    """Eighty pictures of each class, from the first-th on."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    for label in (0, 1):
+    for label in classes:
         (folder / str(label)).mkdir(parents=True)
         for number, pixels in enumerate(digits.images[digits.target == label][first : first + 80]):
             Image.fromarray((pixels * 15.9375).astype("uint8")).save(folder / str(label) / f"{number}.png")
@@ -86,12 +96,14 @@ def read_by_evaluators(root: Path) -> list[dict[str, int]]:
 def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
     write_digits(tmp_path / "photos" / "span-1", 0)
     # Some pictures of the first span are in the second one, too.
-    write_digits(tmp_path / "incoming", 60)
+    write_digits(tmp_path / "incoming-2", 60)
+    # Then there is a class that the served model does not know.
+    write_digits(tmp_path / "incoming-3", 60, (0, 1, 2))
     done = subprocess.run(
         [sys.executable, "-c", RUNS, str(tmp_path), *OVERRIDES], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second, third = map(json.loads, done.stdout.splitlines())
+    first, second, third, untrained, fifth = map(json.loads, done.stdout.splitlines())
     root = tmp_path / "root"
     assert [run["raised"] for run in (first, second, third)] == ["None"] * 3, third["said"]
     assert [run["span"] for run in (first, second, third)] == [1, 1, 2]
@@ -104,21 +116,47 @@ def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
 
     pushed = [run["pushed_model"] for run in (first, second, third)]
     assert pushed[0] == pushed[1] != pushed[2]
-    assert len(list_versions(str(root / "serving"))) == 2
     assert first["baseline"]["note"].startswith("none: first model, nothing is served in ")
     assert second["baseline"]["note"] == f"none: first model, served as version {Path(pushed[0]).name}"
     assert third["baseline"]["model"] == pushed[0]
     assert set(third["baseline"]["metrics"]) == set(third["metrics"])
     assert f"baseline version {Path(pushed[0]).name} ({pushed[0]})" in third["said"]
-    assert [path.name for path in (root / "data").iterdir()] == ["span-2"]
+    assert third["baseline"]["common_classes"] is None
+
+    for run in (untrained, fifth):
+        served = Path(pushed[2]).name
+        note = "new: 2; compared on the 2 common classes: 0, 1"
+        assert f"baseline version {served} ({note})" in run["said"]
+        assert (
+            f"version {served} knows other classes (new: 2): evaluation.max_regression compares"
+            in run["said"]
+        )
+        common = run["baseline"]["common_classes"]
+        assert common["class_names"] == ["0", "1"]
+        # About two thirds of the test split: the classes are of equal size, its images chosen by chance.
+        assert 0 < common["test_images"] < run["test_images"]
+        assert f"2 of 3, {common['test_images']} test images" in run["said"]
+        assert common["baseline"]["accuracy"] > 0.9
+        assert run["baseline"]["metrics"] == {}
+    assert (untrained["pushed_model"], untrained["exit_code"]) == (None, 4)
+    assert untrained["raised"].startswith(
+        "NotBlessedError('the model is not blessed: accuracy on the 2 common "
+    )
+    assert "classes (0, 1; " in untrained["raised"]
+    assert "changed by -0." in untrained["raised"]
+    assert fifth["raised"] == "None", fifth["said"]
+    assert fifth["baseline"]["common_classes"]["metrics"]["accuracy"] > 0.8
+    assert len(list_versions(str(root / "serving"))) == 3
+    assert [path.name for path in (root / "data").iterdir()] == ["span-3"]
 
     # The lineage: which span was read, which model was the baseline, and which one was gone on with.
     examples = artifacts(root, "Examples")
-    assert [item.custom_properties["span"].int_value for item in examples] == [1, 2]
+    assert [item.custom_properties["span"].int_value for item in examples] == [1, 2, 3]
     models = artifacts(root, "Model")
-    assert len(models) == 2
+    assert len(models) == 4
     evaluated = read_by_evaluators(root)
-    assert ["baseline_model" in each for each in evaluated] == [False, True]
+    assert ["baseline_model" in each for each in evaluated] == [False, True, True, True]
+    assert [each["baseline_model"] for each in evaluated[2:]] == [models[1].id] * 2
     assert evaluated[1]["baseline_model"] == models[0].id
     assert (evaluated[1]["examples"], evaluated[1]["model"]) == (examples[1].id, models[1].id)
     (report,) = Path(models[1].uri).parent.parent.glob(f"model_run/{Path(models[1].uri).name}/warm_start.txt")
@@ -136,4 +174,4 @@ def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
     newest = range_config_pb2.RangeConfig(rolling_range=range_config_pb2.RollingRange(num_spans=1))
     strategy = SpanRangeStrategy(newest)
     found = strategy.resolve_artifacts(None, {"examples": wrapped})
-    assert [item.id for item in found["examples"]] == [examples[1].id]
+    assert [item.id for item in found["examples"]] == [examples[2].id]

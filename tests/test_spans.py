@@ -327,7 +327,9 @@ def test_a_class_that_the_pushed_model_knows_must_not_be_missing(tmp_path: Path)
     photos(tmp_path / "photos" / "span-2", range(30), classes=("cats", "dogs", "owls"))
     examples, said = prepared(root, path)
     assert examples.class_names == ("cats", "dogs", "owls")
-    assert "version 17 knows other classes (new: owls): the next model cannot be compared" in said
+    assert (
+        "version 17 knows other classes (new: owls): evaluation.max_regression compares both models" in said
+    )
     labels.write_text("cats\ndogs\nowls\n")  # it was pushed
     photos(tmp_path / "photos" / "span-3", range(30), classes=("cats", "emus", "dogs"))
     with pytest.raises(DataRefusedError, match=r"span 3 of .*: 1 of the 3 classes .*: owls\. The next model"):

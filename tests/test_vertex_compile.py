@@ -241,7 +241,10 @@ def test_what_vertex_could_not_run_is_refused_by_the_fields_name(
     assert not (tmp_path / "job.json").exists()
 
 
-@pytest.mark.parametrize(("labels", "is_kept"), [("cat\ndog\n", True), ("cat\nowl\n", False), (None, False)])
+@pytest.mark.parametrize(
+    ("labels", "is_kept"),
+    [("cat\ndog\n", True), ("dog\nemu\ncat\n", True), ("cat\nowl\n", False), (None, False)],
+)
 def test_a_baseline_that_is_asked_something_else_is_none(
     labels: str | None, is_kept: bool, tmp_path: Path
 ) -> None:

@@ -5,6 +5,10 @@ from whole numbers (components.metrics), so 18 of 20 images meet a bound of 0.9.
 is a difference of two rounded values, so it may exceed `max_regression` by `ROUNDING`, which is far less than
 one image makes in any test split.
 
+A change is the difference between two metrics on the classes that both models know
+(components.base.common_classes). Their names are `COMMON` and the metric's name. Where both models know the same
+classes, their values are the metric's own.
+
 Besides, a model must do better than a trivial one (`evaluation.refuse_trivial`), as `constant_verdict` and
 `empty_verdict` judge it: where the images suffice to tell that it does not, it is refused; where they do not
 suffice, it is blessed with a warning.
@@ -13,7 +17,7 @@ suffice, it is blessed with a warning.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
@@ -24,6 +28,8 @@ from components.evaluator.config import EvaluationConfig
 BEATS_TRIVIAL = "beats_trivial"
 YES, UNKNOWN, NO = 1.0, 0.5, 0.0
 LOWER_IS_BETTER = ("loss",)
+# What names of metrics over the classes that candidate and baseline both know begin with.
+COMMON = "common_classes/"
 # Of a difference of two metrics, each rounded to float64.
 ROUNDING = 1e-12
 # One-sided 99 % of the normal distribution.
@@ -87,34 +93,45 @@ def empty_verdict(objects: int, found_any: bool) -> float:
     return NO if objects >= _ENOUGH_OBJECTS else UNKNOWN
 
 
-def threshold(name: str, config: EvaluationConfig) -> config_pb2.PerSliceMetricThresholds | None:
-    """Returns the bounds of a metric; None where it has none.
+def thresholds(
+    config: EvaluationConfig, names: Iterable[str]
+) -> dict[str, config_pb2.PerSliceMetricThresholds]:
+    """Returns the bounds of those metrics that have any, by the name that TFMA knows the metric by.
 
     They bind the whole split: a plain `threshold` would bind every class' slice too.
+
+    Args:
+        config: The recipe's `evaluation` part.
+        names: Metrics that can be bound.
     """
-    bounds = config_pb2.MetricThreshold()
-    lower_is_better = name in LOWER_IS_BETTER
-    if name == BEATS_TRIVIAL and config.refuse_trivial:
-        bounds.value_threshold.lower_bound.value = (NO + UNKNOWN) / 2
-    if name in config.thresholds:
-        end = bounds.value_threshold.upper_bound if lower_is_better else bounds.value_threshold.lower_bound
-        end.value = config.thresholds[name]
-    if name in config.max_regression:
-        allowed = config.max_regression[name] + ROUNDING
-        change = bounds.change_threshold
-        change.absolute.value = allowed if lower_is_better else -allowed
-        change.direction = (
-            config_pb2.MetricDirection.LOWER_IS_BETTER
-            if lower_is_better
-            else config_pb2.MetricDirection.HIGHER_IS_BETTER
+    bounds: dict[str, config_pb2.MetricThreshold] = {}
+    if config.refuse_trivial:
+        bounds[BEATS_TRIVIAL] = config_pb2.MetricThreshold()
+        bounds[BEATS_TRIVIAL].value_threshold.lower_bound.value = (NO + UNKNOWN) / 2
+    for name in names:
+        lower_is_better = name in LOWER_IS_BETTER
+        if name in config.thresholds:
+            bounds[name] = config_pb2.MetricThreshold()
+            held = bounds[name].value_threshold
+            (held.upper_bound if lower_is_better else held.lower_bound).value = config.thresholds[name]
+        if name in config.max_regression:
+            allowed = config.max_regression[name] + ROUNDING
+            bounds[f"{COMMON}{name}"] = config_pb2.MetricThreshold()
+            change = bounds[f"{COMMON}{name}"].change_threshold
+            change.absolute.value = allowed if lower_is_better else -allowed
+            change.direction = (
+                config_pb2.MetricDirection.LOWER_IS_BETTER
+                if lower_is_better
+                else config_pb2.MetricDirection.HIGHER_IS_BETTER
+            )
+    return {
+        name: config_pb2.PerSliceMetricThresholds(
+            thresholds=[
+                config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=bound)
+            ]
         )
-    if not bounds.ListFields():
-        return None
-    return config_pb2.PerSliceMetricThresholds(
-        thresholds=[
-            config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=bounds)
-        ]
-    )
+        for name, bound in bounds.items()
+    }
 
 
 def shortest(value: float) -> str:
@@ -132,7 +149,13 @@ def distinct(value: float, bound: float) -> str:
 
 
 def failure_sentence(
-    name: str, value: float | None, is_change: bool, bounds: Any, task: str, metrics: dict[str, float]
+    name: str,
+    value: float | None,
+    is_change: bool,
+    bounds: Any,
+    task: str,
+    metrics: dict[str, float],
+    compared_on: str = "",
 ) -> str:
     """Says what a model missed.
 
@@ -143,6 +166,7 @@ def failure_sentence(
         bounds: The `MetricThreshold` that was missed.
         task: The recipe's.
         metrics: The model's overall metrics.
+        compared_on: The classes that a change is of, where not all; empty otherwise.
     """
     if name == BEATS_TRIVIAL:
         return (
@@ -153,7 +177,9 @@ def failure_sentence(
     if is_change:
         allowed = bounds.change_threshold.absolute.value
         shown = distinct(value, allowed) if value is not None and there else "missing"
-        return f"{name} changed by {shown} against the baseline, allowed is {_signed(allowed)}"
+        where = f" on {compared_on}" if compared_on else ""
+        name = name.removeprefix(COMMON)
+        return f"{name}{where} changed by {shown} against the baseline, allowed is {_signed(allowed)}"
     held = bounds.value_threshold
     is_upper = held.HasField("upper_bound")
     bound = held.upper_bound.value if is_upper else held.lower_bound.value

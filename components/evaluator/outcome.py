@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from components.base.outcome import Outcome, Output, RunResult, Serving
@@ -15,6 +16,8 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
     result.metrics = evaluation.metrics
     if result.baseline is not None:
         result.baseline["metrics"] = evaluation.baseline
+        if evaluation.common is not None:
+            result.baseline["common_classes"] = dataclasses.asdict(evaluation.common)
     result.test_images = evaluation.example_count
     result.warnings += evaluation.warnings
     result.per_class = {serving.class_names[index]: values for index, values in evaluation.per_class.items()}

@@ -21,7 +21,8 @@ slice of true class.
 Of detection there are those of components.tasks.detection.coco_eval, overall and by class; `map`, `map_50`
 and `map_75` can be bound.
 
-Bounds are components.evaluator.gate's.
+Bounds are components.evaluator.gate's. Where the baseline knows other classes, both models are compared on the
+classes that both know; these metrics have other names, such as `common_classes/accuracy`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ from tensorflow_model_analysis.proto import config_pb2
 from components.base.errors import UsageError
 from components.evaluator import gate
 from components.evaluator.config import METRICS, EvaluationConfig
-from components.tasks.classification.tfma_metric import CONFUSION_MATRIX, ROC, ClassificationMetrics
+from components.resolver.baseline import shorten
+from components.tasks.classification.tfma_metric import (
+    COMMON_NAMES,
+    CONFUSION_MATRIX,
+    IMAGES,
+    ROC,
+    ClassificationMetrics,
+)
 from components.tasks.detection.tfma_metric import CocoMetrics
 from schemas import features
 
@@ -114,7 +122,6 @@ def eval_config(
         config=json.dumps({**options, "expected_examples": expected_examples}),
     )
     # One metric gives many values: their bounds stand in the spec by name, not in the metric.
-    bounds = {name: gate.threshold(name, config) for name in (*known, gate.BEATS_TRIVIAL)}
     return config_pb2.EvalConfig(
         # Both need a name, and TFMA takes the baseline's away again where there is none.
         model_specs=[
@@ -126,11 +133,33 @@ def eval_config(
         metrics_specs=[
             config_pb2.MetricsSpec(
                 metrics=[metric],
-                per_slice_thresholds={name: bound for name, bound in bounds.items() if bound is not None},
+                per_slice_thresholds=gate.thresholds(config, known),
             )
         ],
         slicing_specs=slices,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonClasses:
+    """How candidate and baseline do on the classes that both know, where they know different ones.
+
+    Attributes:
+        class_names: These classes, in the order of the candidate's.
+        test_images: Images that were judged: of a classifier those of these classes, of a detector all.
+        metrics: The candidate's value by metric name, of the metrics that can be bound.
+        baseline: The baseline's.
+    """
+
+    class_names: list[str]
+    test_images: int
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+
+    def __str__(self) -> str:
+        count = len(self.class_names)
+        classes = "class" if count == 1 else "classes"
+        return f"the {count} common {classes} ({shorten(self.class_names)}; {self.test_images:,} test images)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +172,11 @@ class Evaluation:
             map, map_50, map_75, ar_100; None where nothing was there to divide by.
         blessed: Whether every threshold was met.
         failures: One sentence for every threshold that was missed.
-        baseline: Overall value of the baseline by metric name; empty where there is none.
+        baseline: Overall value of the baseline by metric name; empty where there is none, and where it knows
+            other classes.
         warnings: One sentence for everything else to be known before the model is trusted.
         example_count: Images that were judged.
+        common: The comparison with a baseline that knows other classes; None without one.
     """
 
     metrics: dict[str, float]
@@ -155,6 +186,7 @@ class Evaluation:
     baseline: dict[str, float] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
     example_count: int = 0
+    common: CommonClasses | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,12 +215,15 @@ def read_evaluation(folder: str) -> Evaluation:
     overall: dict[str, float] = {}
     baseline: dict[str, float] = {}
     per_class: dict[int, dict[str, float | None]] = {}
+    common_names: list[str] = []
     for by_slice in tfma.load_metrics(folder):
         if by_slice.slice_key.single_slice_keys:
             continue
         for item in by_slice.metric_keys_and_values:
             number = _number(item.value)
             key = item.key
+            if key.name == COMMON_NAMES:
+                common_names = json.loads(item.value.bytes_value)
             if number is None or key.is_diff:
                 continue
             is_number = not math.isnan(number)  # there is no area with one class alone
@@ -200,16 +235,30 @@ def read_evaluation(folder: str) -> Evaluation:
                 (baseline if key.model_name == BASELINE else overall)[key.name] = number
     metrics = {name: overall[name] for name in REPORTED if name in overall}
     task = features.CLASSIFICATION if "accuracy" in metrics else features.DETECTION
+    common = _common(common_names, task, overall, baseline)
     validation = tfma.load_validation_result(folder)
     return Evaluation(
         metrics,
         dict(sorted(per_class.items())),
         validation.validation_ok,
-        _failures(validation, task, metrics),
+        _failures(validation, task, metrics, common),
         {name: baseline[name] for name in REPORTED if name in baseline},
         list(gate.warnings(task, overall)),
-        int(overall.get("example_count", 0)),
+        int(overall.get(IMAGES, 0)),
+        common,
     )
+
+
+def _common(
+    names: list[str], task: str, overall: dict[str, float], baseline: dict[str, float]
+) -> CommonClasses | None:
+    if not names:
+        return None
+    keys = {name: f"{gate.COMMON}{name}" for name in metric_names(len(names), task)}
+    ours, theirs = (
+        {name: values[key] for name, key in keys.items() if key in values} for values in (overall, baseline)
+    )
+    return CommonClasses(names, int(overall[f"{gate.COMMON}{IMAGES}"]), ours, theirs)
 
 
 def read_plots(folder: str) -> Plots:
@@ -235,7 +284,9 @@ def read_plots(folder: str) -> Plots:
     return Plots(confusion, roc)
 
 
-def _failures(validation: Any, task: str, metrics: dict[str, float]) -> list[str]:
+def _failures(
+    validation: Any, task: str, metrics: dict[str, float], common: CommonClasses | None
+) -> list[str]:
     sentences = [
         gate.failure_sentence(
             failure.metric_key.name,
@@ -244,6 +295,7 @@ def _failures(validation: Any, task: str, metrics: dict[str, float]) -> list[str
             failure.metric_threshold,
             task,
             metrics,
+            str(common or ""),
         )
         for by_slice in validation.metric_validations_per_slice
         for failure in by_slice.failures

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from components.base import files, serving_folder
+from components.base.common_classes import find_common
 from components.base.errors import DataRefusedError
 from components.base.paths import is_remote
 from components.base.serving_folder import ServedModel
@@ -47,13 +48,24 @@ def why_incomparable(
     """
     if served.task != task:
         return f"version {served.version} is for {served.task}, and {subject} for {task}"
-    if served.class_names == tuple(class_names):
+    if find_common(task, class_names, served.class_names):
         return None
+    return f"version {served.version} knows other classes ({_difference(served, class_names)})"
+
+
+def _difference(served: ServedModel, class_names: Sequence[str]) -> str:
+    """Say which classes are new and which are given up; empty where the classes are the same."""
     new = [name for name in class_names if name not in served.class_names]
     gone = [name for name in served.class_names if name not in class_names]
     parts = [f"new: {shorten(new)}"] if new else []
     parts += [f"given up: {shorten(gone)}"] if gone else []
-    return f"version {served.version} knows other classes ({'; '.join(parts) or 'another order'})"
+    return "; ".join(parts)
+
+
+def _describe_common(served: ServedModel, class_names: Sequence[str]) -> str:
+    """Name the classes that both know."""
+    common = find_common(served.task, class_names, served.class_names)
+    return f"the {len(common)} common {'class' if len(common) == 1 else 'classes'}: {shorten(common)}"
 
 
 def check_replaces(
@@ -69,7 +81,8 @@ def check_replaces(
         retired: Classes that the next model need not know any more; `*` for all, and for the task.
 
     Returns:
-        A warning, if the next model cannot be compared with the one that is served.
+        A warning, if the next model can be compared with the one that is served on some classes alone, or not
+        at all.
 
     Raises:
         DataRefusedError: The next model would not answer what the served one answers.
@@ -95,7 +108,14 @@ def check_replaces(
         )
     why = why_incomparable(served, task, class_names, subject="the data")
     if why is None:
-        return None
+        if not (difference := _difference(served, class_names)):
+            return None
+        common = _describe_common(served, class_names)
+        return (
+            f"version {served.version} knows other classes ({difference}): evaluation.max_regression "
+            f"compares both models on {common}; evaluation.thresholds judge the next model on all of its "
+            "classes"
+        )
     return (
         f"{why}: the next model cannot be compared with it, so that evaluation.max_regression compares "
         "nothing and the thresholds alone decide"
@@ -130,7 +150,10 @@ def describe_baseline(
         folder = model_folder(baseline_uri)
         for model in served:
             if serving_folder.same_fingerprint(folder, model.path):
-                return Baseline(model.version, model.path, "")
+                difference = _difference(model, class_names)
+                common = _describe_common(model, class_names)
+                note = f"{difference}; compared on {common}" if difference else ""
+                return Baseline(model.version, model.path, note)
         return Baseline(None, folder, "it is not served any more")
     if not served:
         return Baseline(None, None, f"none: first model, nothing is served in {push_destination}")

@@ -19,7 +19,7 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
         model.uri if model else None,
         serving.class_names,
     )
-    result.baseline = {**dataclasses.asdict(found), "metrics": {}}
+    result.baseline = {**dataclasses.asdict(found), "metrics": {}, "common_classes": None}
     return Outcome(note=f"baseline {format_baseline(result.baseline)}")
 
 

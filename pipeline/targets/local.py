@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import fcntl
 import json
+import math
 import os
 import shutil
 import signal
@@ -192,6 +193,14 @@ def _summarize(result: RunResult, console: Console) -> None:
         compared = "" if before is None else f"  (baseline {before:.4f})"
         table.add_row(f"test {name}", f"{value:.4f}{compared}")
     table.add_row("baseline", escape(format_baseline(baseline)))
+    if common := baseline.get("common_classes"):
+        count = len(common["class_names"])
+        table.add_row(
+            "common classes", f"{count} of {len(result.per_class)}, {common['test_images']:,} test images"
+        )
+        for name, value in common["metrics"].items():
+            before = common["baseline"].get(name, math.nan)
+            table.add_row(f"common {name}", f"{value:.4f}  (baseline {before:.4f})")
     table.add_row("blessed", _yes_or_no(result.blessed))
     table.add_row("infra blessed", _yes_or_no(result.infra_blessed))
     table.add_row("pushed model", escape(result.pushed_model or "none"))

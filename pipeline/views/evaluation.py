@@ -26,6 +26,7 @@ _MOST_CONFUSIONS = 30
 
 def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[str]) -> None:
     """Of the Evaluator: what TFMA measured on the test split."""
+    from components.evaluator.gate import COMMON
     from components.evaluator.results import Plots, read_evaluation, read_plots
 
     folder = outputs["evaluation"].uri
@@ -40,25 +41,23 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         page.text("Every threshold was met.")
     for warning in found.warnings:
         page.text(f"Warning: {warning}.")
+    bounds: dict[str, tuple[str, list[float]]] = {}
     with page.part("Metrics on the test split"):
         bounds = _bounds(folder)
-        rows: list[list[Cell]] = []
-        for name, value in found.metrics.items():
-            words, limits = bounds.get(name, ("", []))
-            row: list[Cell] = [name, _beside(value, limits), words]
-            if name in found.baseline:
-                baseline = found.baseline[name]
-                row += [Measure(baseline), f"{value - baseline:+.4f}"]
-            elif found.baseline:
-                row += [None, None]
-            rows.append(row)
-        page.add(
-            table(["metric", "model", "bound", *(["baseline", "change"] if found.baseline else [])], rows)
-        )
+        if found.common is None:
+            bounds = _without_prefix(bounds, COMMON)
+        page.add(_metrics_table(found.metrics, found.baseline, bounds))
         if found.example_count:
             page.note(f"{found.example_count:,} images.")
-        if not found.baseline:
+        if not found.baseline and found.common is None:
             page.note("There was no baseline to compare with.")
+    if found.common is not None:
+        with page.part("Compared with the baseline"):
+            page.text(f"The baseline knows other classes, so both models are compared on {found.common}.")
+            of_common = {
+                name.removeprefix(COMMON): bound for name, bound in bounds.items() if name.startswith(COMMON)
+            }
+            page.add(_metrics_table(found.common.metrics, found.common.baseline, of_common))
     if boxes.is_detection(folder):
         boxes.evaluation(page, folder, found.per_class, class_names)
         return
@@ -71,6 +70,35 @@ def evaluator(page: Page, outputs: Mapping[str, Output], class_names: Sequence[s
         _show_roc(page, plots, class_names)
     with page.part("Classes"):
         _show_classes(page, found.per_class, plots, class_names)
+
+
+def _metrics_table(
+    metrics: Mapping[str, float],
+    baseline: Mapping[str, float],
+    bounds: Mapping[str, tuple[str, list[float]]],
+) -> Html:
+    rows: list[list[Cell]] = []
+    for name, value in metrics.items():
+        words, limits = bounds.get(name, ("", []))
+        row: list[Cell] = [name, _beside(value, limits), words]
+        if name in baseline:
+            row += [Measure(baseline[name]), f"{value - baseline[name]:+.4f}"]
+        elif baseline:
+            row += [None, None]
+        rows.append(row)
+    return table(["metric", "model", "bound", *(["baseline", "change"] if baseline else [])], rows)
+
+
+def _without_prefix(
+    bounds: Mapping[str, tuple[str, list[float]]], prefix: str
+) -> dict[str, tuple[str, list[float]]]:
+    """Returns bounds by metric: where both models know the same classes, those of the common ones too."""
+    found: dict[str, tuple[str, list[float]]] = {}
+    for name, (words, limits) in bounds.items():
+        known, known_limits = found.get(name.removeprefix(prefix), ("", []))
+        joined = ", ".join(part for part in (known, words) if part)
+        found[name.removeprefix(prefix)] = joined, [*known_limits, *limits]
+    return found
 
 
 def _beside(value: float, limits: Sequence[float]) -> Cell:

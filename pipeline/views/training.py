@@ -253,8 +253,8 @@ def resolver(page: Page, outputs: Mapping[str, Output], class_names: Sequence[st
         page,
         outputs,
         "The model is compared with the one that is served:",
-        "There is no baseline: nothing else is served, or the served model knows other classes or is for "
-        "another task, as the log says. The thresholds alone decide.",
+        "There is no baseline: nothing else is served, or the served model knows too few of the "
+        "classes or is for another task, as the log says. The thresholds alone decide.",
     )
 
 

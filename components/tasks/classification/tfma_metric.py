@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
+from components.base.common_classes import places_of, restrict
 from components.base.errors import MiranteError, UsageError
-from components.evaluator.gate import BEATS_TRIVIAL, constant_verdict
+from components.evaluator.config import METRICS
+from components.evaluator.gate import BEATS_TRIVIAL, COMMON, constant_verdict
 from components.tasks.classification.metrics import ByClass, Tally, measure
 
 # The plots' names.
 CONFUSION_MATRIX = "confusion_matrix"
 ROC = "roc"
+# The names of the common classes, bytes: the candidate's alone, where the baseline knows other classes.
+COMMON_NAMES = f"{COMMON}names"
+IMAGES = "example_count"
 
 
 def check_example_count(got: int, expected: int | None) -> None:
@@ -33,61 +40,138 @@ def check_example_count(got: int, expected: int | None) -> None:
         )
 
 
-class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
-    """Labels and one model's probabilities of a batch, as `components.evaluator.batches` gives it."""
+class _Batch(NamedTuple):
+    """Labels and one model's probabilities of a batch.
 
-    def __init__(self, metric_name: str, model_name: str):
+    Attributes:
+        is_whole: Whether it is of the whole split, and not of a class' slice.
+        labels: int [N].
+        probabilities: float [N, known].
+        class_names: Classes of the labels; empty where candidate and baseline know the same classes, or there
+            is no baseline.
+        known: Classes of the model, in the order of its probabilities; likewise.
+        common: Classes that both models know; likewise.
+    """
+
+    is_whole: bool
+    labels: Any
+    probabilities: Any
+    class_names: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
+
+
+class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
+    """Takes a `_Batch` from what `components.evaluator.batches` gives."""
+
+    def __init__(self, metric_name: str, model_name: str, names: tuple[str, ...]):
         # The name is what TFMA tells the computations of two models by.
         super().__init__(name=f"{metric_name}_of_{model_name}")
         self._model_name = model_name
+        self._names = names  # the candidate's first, then the baseline's, if there is one
 
-    def process(self, extracts: Any) -> Iterator[tuple[bool, Any, Any]]:
+    def process(self, extracts: Any) -> Iterator[_Batch]:
         outputs = extracts[tfma.PREDICTIONS_KEY]
-        # With one model there is no name, and its outputs stand where else those of all models do.
-        outputs = outputs.get(self._model_name, outputs) if isinstance(outputs, dict) else outputs
-        probabilities = outputs.get("probabilities") if isinstance(outputs, dict) else outputs
-        if probabilities is None:
-            raise UsageError(
-                f"the model's signature serving_tf_examples gives no probabilities, but "
-                f"{', '.join(sorted(outputs))}; is it one of a recipe with task: classification?"
-            )
-        is_whole = list(extracts[tfma.SLICE_KEY_TYPES_KEY]) == [()]
-        yield is_whole, extracts[tfma.LABELS_KEY], np.asarray(probabilities)
+        probabilities = _output(outputs, self._model_name, "probabilities")
+        labels = extracts[tfma.LABELS_KEY]
+        batch = _Batch(list(extracts[tfma.SLICE_KEY_TYPES_KEY]) == [()], labels, np.asarray(probabilities))
+        if len(self._names) == 1 or not len(labels):
+            yield batch
+            return
+        classes = {name: _class_names(outputs, name) for name in self._names}
+        (class_names, others), known = classes.values(), classes[self._model_name]
+        if set(class_names) == set(others):
+            if known != class_names:
+                batch = batch._replace(probabilities=batch.probabilities[:, places_of(class_names, known)])
+            yield batch
+            return
+        common = tuple(name for name in class_names if name in set(others))
+        yield batch._replace(class_names=class_names, known=known, common=common)
+
+
+def _output(predictions: Any, model_name: str, key: str) -> Any:
+    # With one model there is no name, and its outputs stand where else those of all models do.
+    is_named = isinstance(predictions, Mapping)
+    outputs = predictions.get(model_name, predictions) if is_named else predictions
+    value = outputs.get(key) if isinstance(outputs, Mapping) else outputs
+    if value is None:
+        raise UsageError(
+            f"the model's signature serving_tf_examples gives no {key}, but "
+            f"{', '.join(sorted(outputs))}; is it one of a recipe with task: classification?"
+        )
+    return value
+
+
+def _class_names(predictions: Any, model_name: str) -> tuple[str, ...]:
+    """Returns a model's classes in the order of its probabilities, which it gives with each image."""
+    first = np.asarray(_output(predictions, model_name, "labels"))[0]
+    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in first)
+
+
+@dataclasses.dataclass
+class _Counts:
+    """What was counted of one model.
+
+    Attributes:
+        whole: Over all classes; None of a baseline that knows other classes, and where nothing was counted.
+        common: Over the common classes; None where the models know the same ones, or none was compared.
+        names: The common classes; likewise.
+    """
+
+    whole: Tally | None = None
+    common: Tally | None = None
+    names: tuple[str, ...] = ()
+
+    def merge(self, other: _Counts) -> None:
+        self.names = self.names or other.names
+        for field in ("whole", "common"):
+            mine, others = getattr(self, field), getattr(other, field)
+            if mine is not None and others is not None:
+                mine.merge(others)
+            else:
+                setattr(self, field, mine or others)
 
 
 class _Count(beam.CombineFn):  # type: ignore[misc]
     """Counts batches, and measures the counts."""
 
-    def __init__(self, model_name: str, num_classes: int, expected: int | None):
+    def __init__(
+        self, model_name: str, num_classes: int, expected: int | None, *, is_compared: bool, is_baseline: bool
+    ):
         self._model_name = model_name
         self._num_classes = num_classes
         self._expected = expected
+        self._is_compared = is_compared
+        self._is_baseline = is_baseline
 
-    def create_accumulator(self) -> list[Tally]:
-        return []  # whether it is the whole split is told by the first batch
+    def create_accumulator(self) -> _Counts:
+        return _Counts()  # whether it is the whole split is told by the first batch
 
-    def add_input(self, accumulator: list[Tally], element: tuple[bool, Any, Any]) -> list[Tally]:
-        is_whole, labels, probabilities = element
-        if not accumulator:
-            accumulator.append(Tally(self._num_classes, with_curves=is_whole))
+    def add_input(self, accumulator: _Counts, element: _Batch) -> _Counts:
         try:
-            accumulator[0].add(labels, probabilities)
+            if not (self._is_baseline and element.known):
+                if accumulator.whole is None:
+                    accumulator.whole = Tally(self._num_classes, with_curves=element.is_whole)
+                accumulator.whole.add(element.labels, element.probabilities)
+            if element.common:
+                accumulator.names = element.common
+                if accumulator.common is None:
+                    accumulator.common = Tally(len(element.common), with_curves=element.is_whole)
+                accumulator.common.add(*restrict(*element[1:]))
         except ValueError as e:
             raise UsageError(f"the model and the test split have different classes: {e}") from e
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[list[Tally]]) -> list[Tally]:
-        merged: list[Tally] = []
+    def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:
+        merged = _Counts()
         for accumulator in accumulators:
-            if merged and accumulator:
-                merged[0].merge(accumulator[0])
-            else:
-                merged = merged or accumulator
+            merged.merge(accumulator)
         return merged
 
-    def compact(self, accumulator: list[Tally]) -> list[Tally]:
-        for tally in accumulator:
-            tally.compact()
+    def compact(self, accumulator: _Counts) -> _Counts:
+        for tally in (accumulator.whole, accumulator.common):
+            if tally is not None:
+                tally.compact()
         return accumulator
 
     def _key(self, name: str, class_id: int | None = None) -> tfma.metrics.MetricKey:
@@ -97,13 +181,21 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
             name=name, model_name=self._model_name, sub_key=sub_key, example_weighted=None
         )
 
-    def extract_output(self, accumulator: list[Tally]) -> dict[tfma.metrics.MetricKey, Any]:
-        if not accumulator or not accumulator[0].images:
-            return {}
-        (tally,) = accumulator
-        overall, per_class = measure(tally)
-        if self._num_classes <= 5:
-            del overall["top_5_accuracy"]
+    def extract_output(self, accumulator: _Counts) -> dict[tfma.metrics.MetricKey, Any]:
+        values: dict[Any, Any] = {}
+        overall: dict[str, float] = {}
+        if accumulator.whole is not None and accumulator.whole.images:
+            overall, per_class = measure(accumulator.whole)
+            if self._num_classes <= 5:
+                del overall["top_5_accuracy"]
+            values |= self._values_of_all(accumulator.whole, overall, per_class)
+        if self._is_compared and (overall or accumulator.common is not None):
+            values |= self._values_of_common(accumulator, overall)
+        return values
+
+    def _values_of_all(
+        self, tally: Tally, overall: dict[str, float], per_class: list[dict[str, float | None]]
+    ) -> dict[Any, Any]:
         values: dict[Any, Any] = {self._key(name): value for name, value in overall.items()}
         for class_id, of_class in enumerate(per_class):
             values |= {
@@ -119,6 +211,19 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
                 _confusion_plot(tally)
             )
             values[tfma.metrics.PlotKey(name=ROC, model_name=self._model_name)] = _roc_plot(tally)
+        return values
+
+    def _values_of_common(self, counts: _Counts, overall: dict[str, float]) -> dict[Any, Any]:
+        """Return what `max_regression` compares; of equal classes the overall metrics themselves."""
+        values: dict[Any, Any] = {}
+        if counts.common is not None:
+            overall = measure(counts.common)[0] if counts.common.images else {}
+            values[self._key(f"{COMMON}{IMAGES}")] = float(counts.common.images)
+            if counts.common.with_curves and not self._is_baseline:
+                values[self._key(COMMON_NAMES)] = json.dumps(counts.names).encode()
+        for name in METRICS["classification"]:
+            if name != "top_5_accuracy" or self._num_classes > 5:
+                values[self._key(f"{COMMON}{name}")] = overall.get(name, math.nan)
         return values
 
 
@@ -144,13 +249,20 @@ def _roc_plot(tally: Tally) -> metrics_for_slice_pb2.ConfusionMatrixAtThresholds
 
 
 def _computations(
-    name: str, num_classes: int, expected_examples: int | None, model_name: str
+    name: str, num_classes: int, expected_examples: int | None, eval_config: Any, model_name: str
 ) -> list[tfma.metrics.MetricComputation]:
+    specs = sorted(eval_config.model_specs, key=lambda spec: bool(spec.is_baseline))
     return [
         tfma.metrics.MetricComputation(
             keys=[],  # there are many, and the preprocessor's name tells the computations apart
-            preprocessors=[_ToArrays(name, model_name)],
-            combiner=_Count(model_name, num_classes, expected_examples),
+            preprocessors=[_ToArrays(name, model_name, tuple(spec.name for spec in specs))],
+            combiner=_Count(
+                model_name,
+                num_classes,
+                expected_examples,
+                is_compared=len(specs) > 1,
+                is_baseline=any(spec.is_baseline and spec.name == model_name for spec in specs),
+            ),
         )
     ]
 
@@ -159,7 +271,9 @@ class ClassificationMetrics(tfma.metrics.Metric):  # type: ignore[misc]
     """`components.tasks.classification.metrics.measure` of what `serving_tf_examples` answers.
 
     Gives the overall metrics by their names, those of each class with a sub key of `class_id`, and of the
-    whole split `beats_trivial` (components.evaluator.gate) and the plots `confusion_matrix` and `roc`.
+    whole split `beats_trivial` (components.evaluator.gate) and the plots `confusion_matrix` and `roc`. With a
+    baseline it also gives the metrics that can be bound over the classes that both know, under names that begin
+    with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
 
     Args:
         num_classes: Labels are 0 to this - 1.

@@ -190,6 +190,21 @@ def _mean(values: Array) -> float:
     return round(float(there.mean()), 12) if there.size else math.nan
 
 
+def _precisions(precision: Array) -> dict[str, float]:
+    """Gives `map`, `map_50` and `map_75` of precisions [IOUS, RECALLS, ...]."""
+    at_50, at_75 = (int(np.argmin(np.abs(IOUS - value))) for value in (0.5, 0.75))
+    return {
+        "map": _mean(precision),
+        "map_50": _mean(precision[at_50]),
+        "map_75": _mean(precision[at_75]),
+    }
+
+
+def mean_over(result: CocoResult, classes: Sequence[int]) -> dict[str, float]:
+    """Return `map`, `map_50` and `map_75` over some classes alone, each given by its label - 1."""
+    return _precisions(result.precision[:, :, list(classes)])
+
+
 def map_50(images: Sequence[Detections], num_classes: int) -> float:
     """`map_50` alone, to steer a training by: a fortieth of the work; nan without objects.
 
@@ -229,18 +244,11 @@ def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
         np.where(values < 0, np.nan, values)
         for values in (evaluation.eval[name] for name in ("precision", "recall", "scores"))
     )
-    at_50, at_75 = (int(np.argmin(np.abs(IOUS - value))) for value in (0.5, 0.75))
     whole = precision[..., 0, -1]
-    metrics = {"map": _mean(whole), "map_50": _mean(whole[at_50]), "map_75": _mean(whole[at_75])}
+    metrics = _precisions(whole)
     metrics |= {f"map_{area}": _mean(precision[..., i, -1]) for i, area in enumerate(AREAS) if i}
     metrics |= {f"ar_{count}": _mean(recall[:, :, 0, i]) for i, count in enumerate(MAX_BOXES)}
     per_class = [
-        {
-            "map": _mean(whole[:, :, k]),
-            "map_50": _mean(whole[at_50, :, k]),
-            "map_75": _mean(whole[at_75, :, k]),
-            "ar_100": _mean(recall[:, k, 0, -1]),
-        }
-        for k in range(num_classes)
+        {**_precisions(whole[:, :, k]), "ar_100": _mean(recall[:, k, 0, -1])} for k in range(num_classes)
     ]
     return CocoResult(metrics, per_class, whole, np.where(np.isnan(whole), np.nan, scores[..., 0, -1]))

@@ -14,17 +14,20 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import component, executor
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
 from components.base.records import files_in, record_dataset
+from components.base.serving_folder import class_names_of
+from components.resolver.baseline import model_folder
 from components.tasks.detection import stored
 from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.report import write_report
-from components.tasks.detection.tfma_metric import DETECTIONS, ground_truth
+from components.tasks.detection.tfma_metric import DETECTIONS, add_baseline_classes, ground_truth
 from schemas import features
 
 REPORT_FOLDER = "detection"
@@ -37,6 +40,8 @@ class ReportingExecutor(executor.Executor):
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
         """Evaluates, sets the blessing, and writes the report."""
+        if baselines := input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
+            exec_properties = _with_baseline_classes(exec_properties, baselines[0].uri)
         super().Do(input_dict, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
         examples = input_dict[standard_component_specs.EXAMPLES_KEY]
@@ -56,6 +61,18 @@ class ReportingExecutor(executor.Executor):
             incomplete = os.path.join(evaluation, f".{REPORT_FOLDER}.incomplete")
             io_utils.copy_dir(temporary, incomplete)
             fileio.rename(incomplete, target)
+
+
+def _with_baseline_classes(exec_properties: dict[str, Any], uri: str) -> dict[str, Any]:
+    """Return the properties, with the classes of the baseline at `uri` added to the configuration."""
+    class_names = class_names_of(model_folder(uri))
+    if class_names is None:
+        return exec_properties
+    key = standard_component_specs.EVAL_CONFIG_KEY
+    config = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(exec_properties[key], config)
+    add_baseline_classes(config, class_names)
+    return {**exec_properties, key: proto_utils.proto_to_json(config)}
 
 
 def judged(evaluation: str) -> stored.Judged | None:

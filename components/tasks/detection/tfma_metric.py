@@ -6,6 +6,7 @@ seconds here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,16 +15,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
+from components.base.common_classes import places_of
 from components.base.errors import DataRefusedError, UsageError
-from components.evaluator.gate import BEATS_TRIVIAL, empty_verdict
-from components.tasks.classification.tfma_metric import check_example_count
+from components.evaluator.gate import BEATS_TRIVIAL, COMMON, empty_verdict
+from components.tasks.classification.tfma_metric import COMMON_NAMES, IMAGES, check_example_count
 from components.tasks.detection import stored
-from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.coco_eval import Detections, evaluate, mean_over
 from schemas import features
 
 # Beside the numbers: what they were made of, a value of bytes, of the candidate alone.
 DETECTIONS = "detections"
-IMAGES = "example_count"
 _OUTPUTS = ("boxes", "scores", "class_labels", "counts")
 
 
@@ -85,27 +86,43 @@ def found(outputs: dict[str, Any]) -> dict[str, Any]:
 class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
     """One `Detections` of an example's extracts; small, since the combiner keeps them all."""
 
-    def __init__(self, metric_name: str, model_name: str):
+    def __init__(self, metric_name: str, model_name: str, new_labels: Any | None):
         # The name is what TFMA tells the computations of two models by.
         super().__init__(name=f"{metric_name}_of_{model_name}")
         self._model_name = model_name
+        self._new_labels = (
+            new_labels  # by the model's own label, 0 for what is to be left out; None for the same
+        )
 
     def process(self, extracts: Any) -> Iterator[Detections]:
         record = np.ravel(extracts[tfma.INPUT_KEY])[0]
         outputs = extracts[tfma.PREDICTIONS_KEY]
         # With one model there is no name, and its outputs stand where else those of all models do.
         outputs = outputs.get(self._model_name, outputs) if isinstance(outputs, dict) else outputs
-        yield Detections(**ground_truth(record), **found(outputs))
+        answer = found(outputs)
+        if self._new_labels is not None:
+            labels = self._new_labels[answer["found_labels"]]
+            answer = {name: values[labels > 0] for name, values in {**answer, "found_labels": labels}.items()}
+        yield Detections(**ground_truth(record), **answer)
 
 
 class _Gather(beam.CombineFn):  # type: ignore[misc]
     """Gathers all `Detections` and has them judged."""
 
-    def __init__(self, model_name: str, class_names: Sequence[str], expected: int | None, keep: bool):
+    def __init__(
+        self,
+        model_name: str,
+        class_names: Sequence[str],
+        expected: int | None,
+        *,
+        others: Sequence[str] | None,
+        is_baseline: bool,
+    ):
         self._model_name = model_name
         self._expected = expected
         self._class_names = list(class_names)
-        self._keep = keep
+        self._others = others  # the baseline's classes, None without one
+        self._is_baseline = is_baseline
 
     def create_accumulator(self) -> list[Detections]:
         return []
@@ -129,28 +146,66 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
         images = sorted(accumulator, key=lambda each: each.name)
         check_example_count(len(images), self._expected)
         result = evaluate(images, len(self._class_names))
-        values: dict[Any, float | bytes] = {self._key(name): value for name, value in result.metrics.items()}
+        values: dict[Any, float | bytes] = {}
+        if self._others is not None:
+            common = [name for name in self._class_names if name in set(self._others)]
+            over_common = mean_over(result, places_of(common, self._class_names).tolist())
+            values |= {self._key(f"{COMMON}{name}"): value for name, value in over_common.items()}
+            if set(self._others) != set(self._class_names):
+                values[self._key(f"{COMMON}{IMAGES}")] = float(len(images))
+                if self._is_baseline:
+                    return values
+                values[self._key(COMMON_NAMES)] = json.dumps(common).encode()
+        values |= {self._key(name): value for name, value in result.metrics.items()}
         for class_id, of_class in enumerate(result.per_class):
             values |= {self._key(name, class_id): value for name, value in of_class.items()}
         values[self._key(IMAGES)] = float(len(images))
         objects = sum(int((~image.difficult).sum()) for image in images)
         values[self._key(BEATS_TRIVIAL)] = empty_verdict(objects, result.metrics["map_50"] > 0)
-        if self._keep:
+        if not self._is_baseline:
             values[self._key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
         return values
 
 
 def _computations(
-    name: str, class_names: Sequence[str], expected_examples: int | None, eval_config: Any, model_name: str
+    name: str,
+    class_names: Sequence[str],
+    expected_examples: int | None,
+    baseline_class_names: Sequence[str] | None,
+    eval_config: Any,
+    model_name: str,
 ) -> list[tfma.metrics.MetricComputation]:
     baselines = [spec.name for spec in eval_config.model_specs if spec.is_baseline]
+    others = (baseline_class_names or class_names) if baselines else None
+    new_labels = None
+    if model_name in baselines and others is not None:
+        new_labels = places_of(["", *others], ["", *class_names]).clip(0)
     return [
         tfma.metrics.MetricComputation(
             keys=[],  # there are many, and the preprocessor's name tells the computations apart
-            preprocessors=[_ToDetections(name, model_name)],
-            combiner=_Gather(model_name, class_names, expected_examples, keep=model_name not in baselines),
+            preprocessors=[_ToDetections(name, model_name, new_labels)],
+            combiner=_Gather(
+                model_name,
+                class_names,
+                expected_examples,
+                others=others,
+                is_baseline=model_name in baselines,
+            ),
         )
     ]
+
+
+def add_baseline_classes(config: Any, class_names: Sequence[str]) -> None:
+    """Add the baseline's classes to an `EvalConfig`: a detector's answers name only what it found.
+
+    Args:
+        config: What `components.evaluator.eval_config` built; it is changed.
+        class_names: The baseline's, in the order of its labels.
+    """
+    for specs in config.metrics_specs:
+        for metric in specs.metrics:
+            options = json.loads(metric.config)
+            metric.config = json.dumps({**options, "baseline_class_names": list(class_names)})
 
 
 class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
@@ -158,17 +213,27 @@ class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
 
     Gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is the
     label - 1, the number of images as `example_count`, `beats_trivial` of components.evaluator.gate, and of
-    the candidate `detections`: what was judged, as `components.tasks.detection.stored` reads it.
+    the candidate `detections`: what was judged, as `components.tasks.detection.stored` reads it. With a
+    baseline it also gives the metrics that can be bound over the classes that both know, under names that begin
+    with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
 
     Args:
         class_names: All classes, in the order of their labels.
         expected_examples: How many images the split has; None where that is not known.
+        baseline_class_names: The baseline's classes, in the order of its labels; None for the same ones.
     """
 
-    def __init__(self, class_names: Sequence[str], expected_examples: int | None = None, name: str = "coco"):
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        expected_examples: int | None = None,
+        baseline_class_names: Sequence[str] | None = None,
+        name: str = "coco",
+    ):
         super().__init__(
             tfma.metrics.merge_per_key_computations(_computations),
             name=name,
             class_names=list(class_names),
             expected_examples=expected_examples,
+            baseline_class_names=baseline_class_names,
         )

@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.base import serving_folder
+from components.base.common_classes import find_common
 from components.base.paths import GCS, gcs_mount
+from components.resolver.baseline import model_folder
 
 _EXECUTOR = "--executor_class_path"
 _INVOCATION = "--json_serialized_invocation_args"
@@ -73,25 +76,24 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
-    """Takes out a baseline that is asked something else than the candidate: another task, or other classes.
+    """Take out a baseline for another task than the candidate's, or with too few classes in common.
 
     Vertex finds the model of its project that was blessed last, whatever pipeline made it.
     """
     models = [artifacts[name]["artifacts"] for name in ("model", "baseline_model") if name in artifacts]
     if len(models) < 2 or not all(models):
         return
-    candidate, baseline = (Path(found[0]["uri"], "Format-Serving", "assets.extra") for found in models)
-    for name in ("task.txt", "labels.txt"):
-        ours, theirs = (
-            path.read_text(encoding="utf-8") if (path := folder / name).is_file() else None
-            for folder in (candidate, baseline)
-        )
-        if ours != theirs:
-            print(
-                f"mirante: {baseline.parent.parent} is no baseline: its {name} is not the model's", flush=True
-            )
-            del artifacts["baseline_model"]
-            return
+    candidate, baseline = (model_folder(found[0]["uri"]) for found in models)
+    task, other_task = (serving_folder.task_of(model) for model in (candidate, baseline))
+    names, other_names = (serving_folder.class_names_of(model) or () for model in (candidate, baseline))
+    if task != other_task:
+        why = f"it is for {other_task}, and the model for {task}"
+    elif not find_common(task, names, other_names):
+        why = "it knows too few of the model's classes"
+    else:
+        return
+    print(f"mirante: {os.path.dirname(baseline)} is no baseline: {why}", flush=True)
+    del artifacts["baseline_model"]
 
 
 def _following(argv: Sequence[str], option: str) -> str | None:
