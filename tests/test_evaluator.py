@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.base.errors import MiranteError, UsageError, causes
+from components.base.outcome import Output
 from components.evaluator.batches import custom_extractors
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.results import REPORTED, eval_config, read_evaluation, read_plots
 from components.tasks.classification.metrics import Tally, measure
 from pipeline.target import BEAM_PIPELINE_ARGS
+from pipeline.views import view_of
 from tests import test_common_classes as other_classes
 from tests.tiny import write_split
 
@@ -178,9 +181,18 @@ def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None
     assert found.failures == ["accuracy changed by -0.2500 against the baseline, allowed is -0.1"]
     assert found.metrics["accuracy"] == pytest.approx(0.75)  # the candidate's, not the baseline's
     assert found.baseline["accuracy"] == 1.0
+    assert found.common is None
+    names = [f"class {index}" for index in range(6)]
+    assert "accuracy 0.7500 at least 0.5, change -0.1 at worst 1.0000 -0.2500" in page_of(folder, names)
     plots = read_plots(folder)
     assert plots.confusion[0, 5] == 1
     assert plots.roc[1][:2] == pytest.approx((1 / 40, 6 / 8))
+
+
+def page_of(folder: str, class_names: Sequence[str]) -> str:
+    """The words on the Evaluator's page."""
+    page = view_of("Evaluator", {"evaluation": Output(folder, {})}, class_names).html
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
 @pytest.mark.parametrize(("allowed", "is_refused"), [(0.2, False), (0.1, True)])
@@ -214,6 +226,10 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     assert (found.common.metrics["accuracy"], found.common.baseline["accuracy"]) == (0.8, 1.0)
     assert "top_5_accuracy" not in found.common.metrics
     assert not any(name.startswith("common") for name in found.metrics)
+    words = page_of(folder, other_classes.CANDIDATE)
+    assert "accuracy 0.5000 at least 0.5 loss" in words
+    assert "both models are compared on the 2 common classes (ant, cat; 5 test images)." in words
+    assert f"accuracy 0.8000 change -{allowed} at worst 1.0000 -0.2000" in words
 
 
 def by_slice(folder: str, name: str) -> dict[str, float]:

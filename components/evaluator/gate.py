@@ -6,8 +6,8 @@ is a difference of two rounded values, so it may exceed `max_regression` by `ROU
 one image makes in any test split.
 
 A change is the difference between two metrics on the classes that both models know
-(components.base.common_classes). Their names are `COMMON` and the metric's name. Where both models know the same
-classes, their values are the metric's own.
+(components.base.common_classes). Their names are `COMMON` and the metric's name. Where both models know the
+same classes, their values are the metric's own.
 
 Besides, a model must do better than a trivial one (`evaluation.refuse_trivial`), as `constant_verdict` and
 `empty_verdict` judge it: where the images suffice to tell that it does not, it is refused; where they do not

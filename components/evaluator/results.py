@@ -21,8 +21,8 @@ slice of true class.
 Of detection there are those of components.tasks.detection.coco_eval, overall and by class; `map`, `map_50`
 and `map_75` can be bound.
 
-Bounds are components.evaluator.gate's. Where the baseline knows other classes, both models are compared on the
-classes that both know; these metrics have other names, such as `common_classes/accuracy`.
+Bounds are components.evaluator.gate's. Where the baseline knows other classes, both models are compared on
+the classes that both know; these metrics have other names, such as `common_classes/accuracy`.
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ def _without_prefix(
 ) -> dict[str, tuple[str, list[float]]]:
     """Returns bounds by metric: where both models know the same classes, those of the common ones too."""
     found: dict[str, tuple[str, list[float]]] = {}
-    for name, (words, limits) in bounds.items():
+    # The absolute bounds first: the configuration has its metrics in any order.
+    for name, (words, limits) in sorted(bounds.items(), key=lambda item: item[0].startswith(prefix)):
         known, known_limits = found.get(name.removeprefix(prefix), ("", []))
         joined = ", ".join(part for part in (known, words) if part)
         found[name.removeprefix(prefix)] = joined, [*known_limits, *limits]

@@ -272,8 +272,8 @@ class ClassificationMetrics(tfma.metrics.Metric):  # type: ignore[misc]
 
     Gives the overall metrics by their names, those of each class with a sub key of `class_id`, and of the
     whole split `beats_trivial` (components.evaluator.gate) and the plots `confusion_matrix` and `roc`. With a
-    baseline it also gives the metrics that can be bound over the classes that both know, under names that begin
-    with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
+    baseline it also gives the metrics that can be bound over the classes that both know, under names that
+    begin with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
 
     Args:
         num_classes: Labels are 0 to this - 1.

@@ -214,8 +214,8 @@ class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
     Gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is the
     label - 1, the number of images as `example_count`, `beats_trivial` of components.evaluator.gate, and of
     the candidate `detections`: what was judged, as `components.tasks.detection.stored` reads it. With a
-    baseline it also gives the metrics that can be bound over the classes that both know, under names that begin
-    with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
+    baseline it also gives the metrics that can be bound over the classes that both know, under names that
+    begin with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
 
     Args:
         class_names: All classes, in the order of their labels.
