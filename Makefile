@@ -26,7 +26,7 @@ DOCKER ?= docker
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-services test-real-data fuzz golden lint check format lock image \
+.PHONY: help setup demo test test-slow test-services test-real-data fuzz docs golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator clean
 
@@ -55,6 +55,9 @@ test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is
 
 fuzz: setup ## Readers on tens of thousands of damaged inputs each; FUZZ="csv zip --inputs 5000 --seed 3" for some
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+docs: setup ## Write docs/recipe.md, the page of all keys of a recipe, from the code
+	$(BIN)/python -m pipeline.recipe.reference
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
 	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \

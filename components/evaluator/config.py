@@ -23,23 +23,25 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 
 class EvaluationConfig(Settings):
-    """What a model must reach on the test split before it is pushed."""
+    """Bounds that a model must meet on the test split before it is pushed (docs/evaluation.md)."""
 
     thresholds: dict[str, Float] = Field(
-        {}, description="bounds by metric of the task: a lower bound, for loss an upper bound"
+        {},
+        description="bounds of the task's metrics on the test split, at least one: upper for loss, lower "
+        "for all others",
     )
     max_regression: dict[str, NotNegativeFloat] = Field(
-        {}, description="how much worse than the baseline a metric may be"
+        {}, description="how much worse than the baseline a metric may be, by metric"
     )
     refuse_trivial: bool = Field(
         True,
-        description="refuse a model that is clearly no better than one class for every image, and a "
-        "detector that finds nothing (docs/evaluation.md)",
+        description="whether to refuse a model that is clearly no better than one class for every image, "
+        "or a detector that finds nothing (docs/evaluation.md)",
     )
     slice_by_class: bool = Field(
         False,
-        description="the overall metrics by true class too, up to 50 classes; not for detection, which has "
-        "metrics by class anyway",
+        description="whether the overall metrics are also computed by true class, up to 50 classes; not "
+        "for detection, which always has metrics by class",
     )
 
     @model_validator(mode="after")

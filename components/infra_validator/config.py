@@ -8,11 +8,11 @@ from components.base.settings import Positive, Settings
 
 
 class InfraValidationConfig(Settings):
-    """What a model must do in a fresh process before it is pushed."""
+    """The check that a model loads and answers in a fresh process before it is pushed."""
 
-    images: Positive = Field(8, description="real images sent through every signature")
+    images: Positive = Field(8, description="test images that are sent through every signature")
     time_limit_secs: Positive | None = Field(
         None,
-        description="for starting, loading and answering together; null follows the machine: loading and "
-        "answering may take 20 times as long as TensorFlow took to start, and two minutes at least",
+        description="seconds for starting, loading and answering together; null for 20 times as long as "
+        "TensorFlow takes to start, at least 120",
     )

@@ -80,68 +80,69 @@ OPTIONS = (
 
 
 class IngestConfig(Settings):
-    """Where the examples come from, how they are ingested, and when they are refused.
+    """The raw data, how they are ingested, and when they are refused (docs/ingest.md).
 
     `mirante ingest` makes its options from these fields. It takes `source` and `path` as arguments.
     """
 
-    source: str = Field(
-        "folder", description="cifar, coco, csv, digits, folder, idx, tfds, tfrecord, voc or yolo"
-    )
+    source: str = Field("folder", description="format of the raw data (docs/ingest.md)")
     path: Annotated[str | None, IsPath(is_name=_is_name_of_data)] = Field(
         None,
-        description="raw input, or a name for tfds; `--data` sets it; with {SPAN}, or {YYYY}, {MM} and {DD}, "
-        "the newest of several folders (components.ingest.spans)",
+        description="raw data, or a name for tfds; `--data` sets it. With {SPAN}, or {YYYY}, {MM} and "
+        "{DD}, the newest of several folders (docs/spans.md)",
     )
     span: Annotated[SpanNumber, BeforeValidator(_span_number)] | None = Field(
-        None, description="the span of such a path by its number, or by its date; the newest when null"
+        None, description="span of such a path, by its number or date; null for the newest"
     )
     retired_classes: tuple[str, ...] = Field(
         (),
-        description="what the served model knows and the next one need not; * for all, and for another task",
+        description="classes that the served model has and the data may lack; * for all, and for another "
+        "task",
     )
     splits: Annotated[dict[Split, Share], AfterValidator(_check_sum)] = Field(
         {"train": 0.8, "eval": 0.1, "test": 0.1},
-        description="share of each split; splits that the data brings win",
+        description="share of each split, for data without splits of their own",
     )
     split_names: dict[str, SplitOrNone] = Field(
-        {}, description="what the data's splits are, e.g. validation=test; none for a name that is no split's"
+        {},
+        description="the split that a name in the data stands for, e.g. validation=test; none to ignore "
+        "the name",
     )
     shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = Field(
-        None, description="shards per split; by size when not given"
+        None, description="TFRecord shards of each split; one per 128 MiB of images by default"
     )
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = Field(
-        None, description="processes; all cores when not given"
+        None, description="processes; one per core by default"
     )
     resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = Field(
-        None, description="longest side in pixels; larger images are scaled down to it"
+        None, description="longest side in pixels; larger images are scaled down to it; no limit by default"
     )
     # The limit is there because of decompression bombs: a few hundred kilobytes of PNG can unpack to
     # gigabytes, which would end the worker, or the machine, instead of one image.
     max_pixels: Annotated[int, Field(ge=1, le=PILLOW_MAX_PIXELS, strict=True)] = Field(
         DEFAULT_MAX_PIXELS,
-        description="images with more are rejected before they are decoded; a JPEG that is to be resized is "
-        "read scaled instead",
+        description="images with more pixels are rejected before they are decoded; a JPEG that resize_px "
+        "scales down is decoded at a smaller size instead",
     )
     max_reject_share: Share = Field(
-        0.01, description="more rejected inputs than this share publish nothing and exit with 3"
+        0.01,
+        description="with a larger share of rejected images, nothing is published and the exit code is 3",
     )
     min_test_images: NotNegative = Field(
-        1,
-        description="test images that each class must have (of boxes: be on); 0 lets pass what is not judged",
+        1, description="test images that each class must have, or be on; 0 to let classes pass unjudged"
     )
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"
     )
     label_map: Annotated[str | None, BeforeValidator(_path_text), IsPath()] = Field(
         None,
-        description="a .pbtxt or .txt file that numbers the classes of boxes; else the .pbtxt in the input, "
-        "else by name",
+        description="a .pbtxt or .txt file that numbers the classes of boxes; by default the .pbtxt in "
+        "the input, or the order of their names",
     )
     box_units: Literal["pixels", "shares"] | None = Field(
         None,
-        description="what boxes count in, pixels or shares of the image's width and height; by the format "
-        "when not given",
+        description="unit of the boxes, pixels or shares of the image's width and height; by default that "
+        "of the format",
     )
     check_images: bool = Field(True, description="whether DataGate decodes every image")
 

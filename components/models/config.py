@@ -50,24 +50,27 @@ _BUILDER = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<function>[^\
 
 
 class ModelConfig(Settings):
-    """Which network, and where its weights start."""
+    """The network and its initial weights (docs/models.md)."""
 
     name: str = Field(
-        "mobilenet_v2", description="a built-in network, or one's own as package.module:function"
+        "mobilenet_v2",
+        description="built-in network (docs/models.md), or your own function as package.module:function",
     )
     weights: Annotated[str | None, IsPath(words=("imagenet",), makes_model=True)] = Field(
-        None, description="a weights file, `imagenet` (Keras' download), or null"
+        None, description="weights file, or `imagenet` for Keras' download; null for random weights"
     )
     alpha: PositiveFloat | None = Field(
-        None, description="width of (ssd_)mobilenet_v2; read from the weights file when unset"
+        None,
+        description="width of mobilenet_v2 and ssd_mobilenet_v2, as a factor; null for that of the "
+        "weights file, or 1",
     )
-    dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
-    batch_norm: bool = Field(False, description="lenet with batch norm after each convolution")
-    residual: bool = Field(False, description="lenet with a residual block after each pooling")
-    options: dict[str, JsonValue] = Field(
-        {}, description="anything that a network of one's own wants to know"
+    dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="share of the features that training drops before the last layers"
     )
-    detection: DetectionConfig = Field(DetectionConfig(), description="for ssd_mobilenet_v2")
+    batch_norm: bool = Field(False, description="batch normalisation after each convolution of lenet")
+    residual: bool = Field(False, description="a residual block after each pooling of lenet")
+    options: dict[str, JsonValue] = Field({}, description="any options of your own network")
+    detection: DetectionConfig = Field(DetectionConfig(), description="settings of ssd_mobilenet_v2")
 
     @property
     def task(self) -> Literal["classification", "detection"]:

@@ -10,7 +10,7 @@ from components.base.settings import IsPath, Settings
 
 
 class PushConfig(Settings):
-    """Where a blessed model goes."""
+    """The destination of blessed models."""
 
     destination: Annotated[str | None, IsPath()] = Field(
         None, description="folder for the versions of the model; null for `<root>/serving`"

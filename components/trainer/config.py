@@ -17,74 +17,114 @@ Strategy = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
 class TpuConfig(Settings):
     """The TPU of `strategy: tpu`."""
 
-    name: str = Field("local", description="`local` on a TPU VM, else its name or its gRPC address")
-    zone: str | None = None
-    project: str | None = None
+    name: str = Field("local", description="`local` on a TPU VM; otherwise the TPU's name or gRPC address")
+    zone: str | None = Field(
+        None, description="Google Cloud zone of the TPU; null for that of the environment"
+    )
+    project: str | None = Field(
+        None, description="Google Cloud project of the TPU; null for that of the environment"
+    )
 
 
 class CheckpointConfig(Settings):
-    """What is kept of a training that is going on, so that it can go on after it was killed."""
+    """Checkpoints from which a killed training resumes."""
 
-    steps: Positive = Field(500, description="one after so many steps, and one after each epoch")
-    min_secs: NotNegativeFloat = Field(
-        10.0, description="none so soon after the last one, the end of a stage apart"
+    steps: Positive = Field(
+        500, description="steps between two checkpoints; there is also one after each epoch"
     )
-    keep: Positive = 2
+    min_secs: NotNegativeFloat = Field(
+        10.0, description="minimum seconds between two checkpoints, except at the end of a stage"
+    )
+    keep: Positive = Field(2, description="checkpoints that are kept, the newest ones")
 
 
 class GuardConfig(Settings):
-    """When training is stopped because it learns nothing."""
+    """When to stop a training that learns nothing."""
 
     steps: Positive | None = Field(
         500,
-        description="steps before a training can be stopped, before its end also a fifth of a stage; "
-        "null: only by NaN",
+        description="a training stops after this many steps that are no better than guessing, before its "
+        "end also only after a fifth of a stage; null to check only for NaN",
     )
 
 
 class TrainingConfig(Settings):
-    """How the network is trained, and on what."""
+    """Devices, epochs, batches and learning rates of a training (docs/training.md)."""
 
     strategy: Strategy = Field(
-        "auto", description="auto takes what the machine has: all GPUs, a cluster in TF_CONFIG, or the CPU"
+        "auto",
+        description="which devices train together; auto takes what the machine has: a cluster in "
+        "TF_CONFIG, all GPUs, or the CPU",
     )
-    num_gpus: Positive | None = Field(None, description="GPUs to use; all of them when unset")
+    num_gpus: Positive | None = Field(None, description="GPUs to use; null for all of them")
     tpu: TpuConfig = TpuConfig()
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="mixed: computes in 16 bits, keeps weights in 32; float16 with loss scaling"
+        "float32",
+        description="mixed computes in 16 bits and keeps weights in 32; mixed_float16 also scales the loss",
     )
     jit_compile: bool | None = Field(
-        None, description="whether XLA compiles the step; when unset, not on CPUs (docs/decisions/004)"
+        None,
+        description="whether XLA compiles the training step; null for yes except on CPUs "
+        "(docs/decisions/004-xla-off-on-cpus.md)",
     )
-    debug: Literal["eager"] | None = Field(None, description="eager runs the step line by line, slowly")
+    debug: Literal["eager"] | None = Field(
+        None, description="eager runs the training step line by line, slowly; null for a graph"
+    )
     cache: Literal["auto", "memory", "disk", "none"] = Field(
-        "auto", description="where decoded pixels are kept; none decodes them anew in every epoch"
+        "auto", description="where decoded pixels are kept between epochs; none decodes them again in each"
     )
-    epochs: Positive = 10
+    epochs: Positive = Field(
+        10, description="epochs of the first stage, in which a pretrained backbone is frozen"
+    )
     fine_tune_epochs: NotNegative = Field(
-        0, description="epochs with the pretrained backbone unfrozen, after `epochs` with it frozen"
+        0, description="epochs of the second stage, in which the pretrained backbone is trained too"
     )
-    global_batch_size: Positive | None = Field(None, description="of all replicas together; 32 when unset")
-    per_replica_batch_size: Positive | None = Field(None, description="instead of global_batch_size")
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: PositiveFloat = 1e-3
-    fine_tune_learning_rate: PositiveFloat = 1e-5
+    global_batch_size: Positive | None = Field(
+        None,
+        description="images per step of all replicas together; null for 32, or for per_replica_batch_size",
+    )
+    per_replica_batch_size: Positive | None = Field(
+        None, description="images per step of each replica; null for global_batch_size"
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="Adam, AdamW, or SGD with Nesterov momentum 0.9"
+    )
+    learning_rate: PositiveFloat = Field(
+        1e-3, description="learning rate of the first stage, the highest one of the schedule"
+    )
+    fine_tune_learning_rate: PositiveFloat = Field(
+        1e-5, description="learning rate of the second stage, likewise"
+    )
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
-        "none", description="times the number of replicas, or its root; with per_replica_batch_size"
+        "none",
+        description="linear multiplies the learning rates by the number of replicas, sqrt by its square "
+        "root; with per_replica_batch_size",
     )
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="learning rate over a stage: constant, or falling to 0 by a cosine"
+    )
     warmup_epochs: NotNegative = Field(
-        0, description="first epochs of each stage, in which the rate rises from 0; all but one at most"
+        0,
+        description="first epochs of each stage, in which the learning rate rises from 0; fewer than epochs",
     )
-    weight_decay: NotNegativeFloat = 0.0
-    label_smoothing: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
+    weight_decay: NotNegativeFloat = Field(
+        0.0,
+        description="decoupled weight decay of any optimizer, as a factor of the learning rate; 0 for none",
+    )
+    label_smoothing: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="share of each label that is spread over all classes"
+    )
     patience_epochs: Positive | None = Field(
         None,
-        description="a stage stops after this many epochs without a better eval loss of its own, and the "
-        "weights of the training's best epoch are exported; null exports the last weights",
+        description="a stage stops after this many epochs without a lower eval loss, and the weights of "
+        "the best epoch are exported; null to train all epochs and export the last weights",
     )
-    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
-    warm_start: WarmStartConfig | None = Field(None, description="weights to start from (docs/warm-start.md)")
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = Field(
+        0, description="random seed of weights, order and augmentation"
+    )
+    warm_start: WarmStartConfig | None = Field(
+        None, description="weights to start from (docs/warm-start.md); null for those of `model.weights`"
+    )
     augmentation: AugmentationConfig = AugmentationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
     guard: GuardConfig = GuardConfig()

@@ -12,15 +12,23 @@ Normalization = Literal["none", "zero_one", "minus_one_one", "imagenet", "imagen
 
 
 class TransformConfig(Settings):
-    """What every image becomes: float32 [height_px, width_px, channels]."""
+    """The pixels that a model sees: float32 [height_px, width_px, channels]."""
 
-    height_px: Pixels = 224
-    width_px: Pixels = 224
-    channels: Literal[1, 3] = 3
+    height_px: Pixels = Field(224, description="height that every image is scaled to, in pixels")
+    width_px: Pixels = Field(224, description="width that every image is scaled to, in pixels")
+    channels: Literal[1, 3] = Field(3, description="1 for gray images, 3 for RGB; images are converted")
     resize: Literal["bilinear", "pad"] = Field(
-        "bilinear", description="bilinear fills the frame; pad keeps the aspect ratio and adds black"
+        "bilinear",
+        description="bilinear stretches the image to the whole frame; pad keeps its aspect ratio and "
+        "fills the rest with 0",
     )
-    normalization: Normalization = "zero_one"
+    normalization: Normalization = Field(
+        "zero_one",
+        description="pixel values of 0 to 255 become: the same with none, 0 to 1 with zero_one, -1 to 1 "
+        "with minus_one_one, those of Keras' ImageNet models with imagenet (torch mode) and "
+        "imagenet_caffe, mean 0 and deviation 1 of each channel of the train split with "
+        "standardize",
+    )
 
     @model_validator(mode="after")
     def _colour_modes_need_colour(self) -> TransformConfig:

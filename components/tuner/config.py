@@ -14,12 +14,14 @@ HYPERBAND_FACTOR = 3
 
 
 class SearchField(Settings):
-    """What a search may give one field: a number between two others, or a value of a list."""
+    """Values that the search may give to a field: a range of numbers, or a list."""
 
-    min: Float | None = None
-    max: Float | None = None
-    scale: Literal["linear", "log"] = Field("linear", description="log: 1 to 10 as likely as 10 to 100")
-    values: list[Any] | None = None
+    min: Float | None = Field(None, description="least number; with max, null if `values` is given")
+    max: Float | None = Field(None, description="largest number; with min, null if `values` is given")
+    scale: Literal["linear", "log"] = Field("linear", description="log makes 1 to 10 as likely as 10 to 100")
+    values: list[Any] | None = Field(
+        None, description="numbers, words or true and false to choose from; null if min and max are given"
+    )
 
     @property
     def limits(self) -> list[Any]:
@@ -51,17 +53,22 @@ class SearchField(Settings):
 
 
 class TunerConfig(Settings):
-    """A search for better values of some fields of `model` and `training`, before the Trainer."""
+    """A search for better values of fields of `model` and `training`, before the Trainer (docs/tuning.md)."""
 
-    trials: Positive = Field(10, description="trainings at most")
-    epochs: Positive | None = Field(None, description="of each trial; training.epochs when unset")
+    trials: Positive = Field(10, description="most trials, each a training")
+    epochs: Positive | None = Field(None, description="most epochs of a trial; null for training.epochs")
     objective: Literal["eval_accuracy", "eval_map_50", "eval_loss"] = Field(
-        "eval_accuracy", description="eval_map_50 is a detector's, and eval_accuracy is not"
+        "eval_accuracy",
+        description="metric that the search improves; accuracy for classification, map_50 for detection",
     )
     algorithm: Literal["random", "bayesian", "hyperband"] = Field(
-        "random", description="hyperband gives few epochs to many trials and `epochs` to the best of them"
+        "random",
+        description="how values are chosen; hyperband gives few epochs to many trials, and all epochs "
+        "only to the best",
     )
-    fields: dict[str, SearchField] = Field(description="by name, e.g. training.learning_rate")
+    fields: dict[str, SearchField] = Field(
+        description="fields to search, by name, e.g. training.learning_rate"
+    )
 
     def epochs_of_trials(self, training_epochs: int) -> set[int]:
         """How long the shortest and the longest trial train, where the Trainer would so many epochs."""

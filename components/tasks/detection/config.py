@@ -11,46 +11,73 @@ from components.trainer.augment.config import Scale
 
 
 class DetectionConfig(Settings):
-    """How a detector finds boxes, and how it is taught to; docs/detection.md."""
+    """Anchors, losses and output of a detector (docs/detection.md)."""
 
     max_boxes: Positive | None = Field(
-        None, description="boxes an image is taught with at most; measured from the data when unset"
+        None,
+        description="most boxes of an image in training; null for the most that an image of the data has",
     )
-    min_scale: Scale = Field(0.2, description="anchors of the finest map, as a share of the image's side")
-    max_scale: Scale = Field(0.95, description="anchors of the coarsest map; those between grow evenly")
+    min_scale: Scale = Field(
+        0.2, description="size of the anchors of the finest feature map, as a share of the image's side"
+    )
+    max_scale: Scale = Field(
+        0.95,
+        description="size of the anchors of the coarsest feature map, as a share of the image's side; "
+        "sizes in between grow evenly",
+    )
     scales: tuple[Scale, ...] | None = Field(
-        None, description="of each feature map, the finest first, instead of min_scale and max_scale"
+        None,
+        description="sizes of the anchors of each feature map, the finest first, as shares of the image's "
+        "side; null for min_scale and max_scale",
     )
     aspect_ratios: tuple[PositiveFloat, ...] = Field(
         (1.0, 2.0, 0.5, 3.0, 1 / 3),
-        description="width to height of the anchors; one more square lies between two maps' scales",
+        description="width to height of the anchors; each map has one more square anchor, between its own "
+        "size and the next map's",
     )
     extra_layers: Annotated[int, Field(ge=0, le=4, strict=True)] = Field(
-        4, description="feature maps after the backbone's two, each half as large as the one before"
+        4, description="feature maps after the two of the backbone, each half as large as the one before"
     )
-    matched_iou: Share = Field(0.5, description="an anchor that overlaps a box so much is to give it")
+    matched_iou: Share = Field(
+        0.5, description="an anchor must find a box that it overlaps at least this much, as IoU"
+    )
     unmatched_iou: Share = Field(
-        0.4, description="one that overlaps none so much is background; those between do not count"
+        0.4,
+        description="an anchor that overlaps every box less than this, as IoU, is background; anchors in "
+        "between do not count",
     )
     train_on_difficult: bool = Field(
-        False, description="whether difficult objects are to be found; else what is on them does not count"
+        False,
+        description="whether boxes that are marked as difficult must be found; otherwise anchors on them "
+        "do not count",
     )
     classification_loss: Literal["focal", "hard_negative"] = Field(
-        "focal", description="hard_negative: softmax over boxes and the worst of the background"
+        "focal",
+        description="focal: focal loss of each class; hard_negative: softmax over boxes and the worst of "
+        "the background",
     )
-    focal_alpha: Share = 0.25
-    focal_gamma: Annotated[Number, Field(ge=0.0, le=5.0)] = 2.0
-    negatives_per_positive: PositiveFloat = Field(3.0, description="for hard_negative")
-    box_loss: Literal["smooth_l1", "giou"] = "smooth_l1"
-    box_weight: PositiveFloat = Field(
-        1.0, description="how much the loss of boxes counts against that of classes"
+    focal_alpha: Share = Field(
+        0.25, description="weight of boxes in the focal loss; background has 1 minus this"
     )
-    min_score: Share = Field(0.01, description="what is served has this score at least")
+    focal_gamma: Annotated[Number, Field(ge=0.0, le=5.0)] = Field(
+        2.0, description="how much less easy anchors count in the focal loss; 0 for all alike"
+    )
+    negatives_per_positive: PositiveFloat = Field(
+        3.0, description="background anchors for each anchor with a box, for hard_negative"
+    )
+    box_loss: Literal["smooth_l1", "giou"] = Field(
+        "smooth_l1", description="smooth L1 of the offsets, or generalised IoU of the boxes"
+    )
+    box_weight: PositiveFloat = Field(1.0, description="weight of the loss of boxes; that of classes has 1")
+    min_score: Share = Field(0.01, description="least score of a box that is served")
     nms_iou: Share = Field(
-        0.6, description="of two boxes of a class that overlap more, the better one is served"
+        0.6,
+        description="if two boxes of a class overlap more than this, as IoU, only the better one is served",
     )
-    candidates: Positive = Field(400, description="boxes of all classes that are compared with each other")
-    max_detections: Positive = Field(100, description="boxes that are served for an image at most")
+    candidates: Positive = Field(
+        400, description="boxes of all classes, the best ones, that are compared with each other"
+    )
+    max_detections: Positive = Field(100, description="most boxes that are served for an image")
 
     @model_validator(mode="after")
     def _bounds_fit_together(self) -> DetectionConfig:

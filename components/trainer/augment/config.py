@@ -12,13 +12,13 @@ Scale = Annotated[Number, Field(gt=0.0, le=2.0)]
 
 
 class CropConfig(Settings):
-    """The part of an image that is cut out and brought back to the image's size."""
+    """A random part of the image, scaled to the image's size."""
 
     area: tuple[Share, Share] = Field(
-        (1.0, 1.0), description="least and largest share of the image's area; [1, 1] cuts nothing"
+        (1.0, 1.0), description="least and largest share of the image's area; [1, 1] for no crop"
     )
     aspect: tuple[Float, Float] = Field(
-        (3 / 4, 4 / 3), description="least and largest width to height, as a share of the image's own"
+        (3 / 4, 4 / 3), description="least and largest aspect ratio, relative to the image's own"
     )
 
     @model_validator(mode="after")
@@ -30,15 +30,15 @@ class CropConfig(Settings):
 
 
 class ObjectCropConfig(Settings):
-    """A part of an image that is cut out so that something is left to be found, and enlarged to its size."""
+    """A random part of the image with an object in it, scaled to the image's size."""
 
-    chance: Share = Field(0.0, description="of each image; the others stay whole")
+    chance: Share = Field(0.0, description="share of the images that are cropped")
     area: tuple[Share, Share] = Field((0.3, 1.0), description="least and largest share of the image's area")
     aspect: tuple[Float, Float] = Field(
-        (0.5, 2.0), description="least and largest width to height, as a share of the image's own"
+        (0.5, 2.0), description="least and largest aspect ratio, relative to the image's own"
     )
     min_overlap: tuple[Share, ...] = Field(
-        (0.1, 0.3, 0.5, 0.7, 0.9), description="the part overlaps a box by one of these at least, as IoU"
+        (0.1, 0.3, 0.5, 0.7, 0.9), description="the crop overlaps a box by at least one of these, as IoU"
     )
 
     @model_validator(mode="after")
@@ -54,52 +54,64 @@ class ObjectCropConfig(Settings):
 class ZoomOutConfig(Settings):
     """The image made smaller, in a larger empty frame."""
 
-    chance: Share = Field(0.0, description="of each image; the others stay as large")
+    chance: Share = Field(0.0, description="share of the images that are made smaller")
     largest: Annotated[Number, Field(ge=1.0, le=8.0)] = Field(
-        2.0, description="side of the frame, at most, by that of the image"
+        2.0, description="largest side of the frame, as a multiple of the image's side"
     )
 
 
 class RandAugmentConfig(Settings):
-    """Changes by chance out of a list of thirteen, all of one strength."""
+    """Random changes out of a list of thirteen, all of one strength."""
 
-    ops: NotNegative = Field(0, description="how many changes each image gets; 0: none")
-    magnitude: Share = Field(0.3, description="how strong they are; 1 is hard to recognise")
+    ops: NotNegative = Field(0, description="changes of each image; 0 for none")
+    magnitude: Share = Field(0.3, description="strength of the changes; 1 is hard to recognise")
 
 
 class AugmentationConfig(Settings):
-    """How training images are varied, in this order; evaluation and serving never are."""
+    """Random changes of training images alone, in this order (docs/augmentation.md)."""
 
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
-        "none", description="mirrored or not, by an even throw for each direction"
+        "none", description="flip each direction with probability 0.5"
     )
     translation: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
-        0.0, description="shifted by up to this share of height and width; what is uncovered is mirrored"
+        0.0, description="largest shift, as a share of height and width; the uncovered part is mirrored"
     )
     crop: CropConfig = CropConfig()
     zoom: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
-        0.0, description="shown larger or smaller by up to this share; what is uncovered is mirrored"
+        0.0, description="largest change of size, as a share; the uncovered part is mirrored"
     )
     rotation: Annotated[Number, Field(ge=0.0, le=0.5)] = Field(
-        0.0, description="turned by up to this share of a full circle, either way (0.5: any angle); mirrored"
+        0.0,
+        description="largest angle either way, as a share of a full circle (0.5 for any angle); the "
+        "uncovered part is mirrored",
     )
-    brightness: Share = Field(0.0, description="lighter or darker by up to this share of the range")
-    contrast: Share = Field(0.0, description="stronger or weaker by up to this share")
-    saturation: Share = Field(0.0, description="colours stronger or weaker by up to this share")
+    brightness: Share = Field(
+        0.0, description="largest change of brightness either way, as a share of the range"
+    )
+    contrast: Share = Field(0.0, description="largest change of contrast either way, as a share")
+    saturation: Share = Field(0.0, description="largest change of saturation either way, as a share")
     hue: Annotated[Number, Field(ge=0.0, le=0.5)] = Field(
-        0.0, description="colours turned by up to this share of the colour circle, either way"
+        0.0, description="largest change of hue either way, as a share of the colour circle"
     )
     rand_augment: RandAugmentConfig = RandAugmentConfig()
     erasing: Share = Field(
-        0.0, description="chance that a rectangle of 2 to 33 % of the image is filled with 0"
+        0.0, description="probability that a rectangle of 2 to 33 % of the image is filled with 0"
     )
-    zoom_out: ZoomOutConfig = Field(ZoomOutConfig(), description="for detection")
-    object_crop: ObjectCropConfig = Field(ObjectCropConfig(), description="for detection")
+    zoom_out: ZoomOutConfig = Field(
+        ZoomOutConfig(), description="the image in a larger empty frame; for detection"
+    )
+    object_crop: ObjectCropConfig = Field(
+        ObjectCropConfig(), description="a part of the image with an object in it; for detection"
+    )
     mix_up: Annotated[Number, Field(ge=0.0, le=10.0)] = Field(
-        0.0, description="alpha: images and labels blended with another of the batch; 0.2 is usual"
+        0.0,
+        description="alpha of MixUp: images and labels blended with another of the batch; 0.2 is usual, 0 "
+        "for none",
     )
     cut_mix: Annotated[Number, Field(ge=0.0, le=10.0)] = Field(
-        0.0, description="alpha: a rectangle of another of the batch pasted in, labels by area; 1 is usual"
+        0.0,
+        description="alpha of CutMix: a rectangle of another image of the batch pasted in, labels by "
+        "area; 1 is usual, 0 for none",
     )
 
     @model_validator(mode="after")

@@ -13,21 +13,27 @@ from components.base.settings import IsPath, NotNegative, Positive, Settings
 class WandbConfig(Settings):
     """Weights & Biases; the key comes from WANDB_API_KEY or `wandb login`."""
 
-    project: Annotated[str, Field(min_length=1, max_length=128)] = "mirante"
-    entity: str | None = Field(None, description="team or user; W&B's default when unset")
-    mode: Literal["online", "offline"] = Field(
-        "online", description="offline writes to the disk alone, for `wandb sync`"
+    project: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        "mirante", description="project of Weights & Biases that gets the run"
     )
-    tags: tuple[str, ...] = ()
+    entity: str | None = Field(None, description="team or user; null for the default of your account")
+    mode: Literal["online", "offline"] = Field(
+        "online", description="offline only writes to the disk, for `wandb sync`"
+    )
+    tags: tuple[str, ...] = Field((), description="tags of the run")
 
 
 class MlflowConfig(Settings):
-    """MLflow; what the server wants to know of a user comes from MLFLOW_TRACKING_USERNAME and the like."""
+    """MLflow; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD sign in to a server."""
 
     tracking_uri: Annotated[str | None, IsPath(prefix="sqlite:///")] = Field(
-        None, description="a server or a database; when unset MLFLOW_TRACKING_URI, else <root>/mlflow.db"
+        None,
+        description="a server, or a database such as sqlite:///mlflow.db; null for MLFLOW_TRACKING_URI, "
+        "or without it `<root>/mlflow.db`",
     )
-    experiment: Annotated[str, Field(min_length=1)] = "mirante"
+    experiment: Annotated[str, Field(min_length=1)] = Field(
+        "mirante", description="experiment that gets the run; created if it does not exist"
+    )
 
     @model_validator(mode="after")
     def _names_a_store_and_no_secret(self) -> MlflowConfig:
@@ -50,17 +56,20 @@ class MlflowConfig(Settings):
 
 
 class TrackingConfig(Settings):
-    """Who is told of the course of a training; docs/tracking.md."""
+    """Where training metrics are sent (docs/tracking.md)."""
 
-    tensorboard: bool = Field(True, description="event files beside the model")
-    wandb: WandbConfig | None = None
-    mlflow: MlflowConfig | None = None
+    tensorboard: bool = Field(
+        True, description="whether event files for TensorBoard are written next to the model"
+    )
+    wandb: WandbConfig | None = Field(None, description="report to Weights & Biases; null for no")
+    mlflow: MlflowConfig | None = Field(None, description="report to MLflow; null for no")
     graph: bool = Field(True, description="whether TensorBoard gets the graph of the training step")
     profile_steps: tuple[Positive, Positive] | None = Field(
-        None, description="first and last step of each stage that TensorFlow's profiler records"
+        None,
+        description="first and last step of each stage that TensorFlow's profiler records; null for none",
     )
     mistakes: NotNegative = Field(
-        16, description="eval images that a stage got wrong with the highest score, shown after it"
+        16, description="misclassified eval images with the highest scores that are shown after each stage"
     )
 
     @model_validator(mode="after")

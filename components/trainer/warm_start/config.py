@@ -12,16 +12,20 @@ LATEST_BLESSED = "latest_blessed"
 
 
 class WarmStartConfig(Settings):
-    """Whose weights a training starts from; `from` in recipes, `source` in code, where `from` is no name."""
+    """Initial weights of a training (docs/warm-start.md).
+
+    The recipe key is `from`; the field is `source` because `from` is a Python keyword.
+    """
 
     source: Annotated[str, Field(min_length=1), IsPath(words=(LATEST_BLESSED, ""), makes_model=True)] = Field(
         alias="from",
-        description="latest_blessed, or a pushed model, a .keras or .h5 file, a TensorFlow checkpoint",
+        description="latest_blessed for the served model, or the path of a pushed model, a .keras or .h5 "
+        "file, or a TensorFlow checkpoint",
     )
     fine_tune_checkpoint_type: Literal["classification", "detection", "full"] = Field(
         "full",
-        description="full takes everything; classification and detection the backbone alone, of a classifier "
-        "or a detector: the head starts anew, and is trained first",
+        description="full takes all weights; classification and detection take the backbone of a "
+        "classifier or a detector, and train a new head first",
     )
 
     @property

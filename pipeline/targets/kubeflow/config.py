@@ -66,24 +66,30 @@ Variable = Annotated[str, Field(pattern=_VARIABLE)]
 class SecretKey(Settings):
     """One key of a Kubernetes Secret; its value is never in the compiled pipeline."""
 
-    secret: Name
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$")]
+    secret: Name = Field(description="name of the Secret, in the run's namespace")
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$")] = Field(description="key within the Secret")
 
 
 class VolumeConfig(Settings):
     """A PersistentVolumeClaim that every task mounts."""
 
-    claim: Name
-    mount_path: Annotated[str, Field(pattern=r"^/.+")]
+    claim: Name = Field(description="name of the PersistentVolumeClaim")
+    mount_path: Annotated[str, Field(pattern=r"^/.+")] = Field(
+        description="folder at which every task mounts it"
+    )
 
 
 class TolerationConfig(Settings):
-    """A taint of nodes that a task may run on all the same."""
+    """A taint of machines that a task tolerates."""
 
-    key: str | None = None
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    key: str | None = Field(None, description="key of the taint; null, with operator Exists, for all taints")
+    operator: Literal["Equal", "Exists"] = Field(
+        "Equal", description="Equal compares the value too; Exists only the key"
+    )
+    value: str | None = Field(None, description="value of the taint, for Equal; null for none")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="effect of the taint; null for all effects"
+    )
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> TolerationConfig:
@@ -99,40 +105,54 @@ class TolerationConfig(Settings):
 class GpuConfig(Settings):
     """GPUs of a task, as the cluster's device plugin names them."""
 
-    type: Literal["nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915"] = "nvidia.com/gpu"
-    count: Literal[1, 2, 4, 8, 16] = 1
+    type: Literal["nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915"] = Field(
+        "nvidia.com/gpu", description="resource name of the GPUs"
+    )
+    count: Literal[1, 2, 4, 8, 16] = Field(1, description="GPUs of the task")
 
 
 class TpuSliceConfig(Settings):
-    """The TPU of a task on Google Kubernetes Engine, one host of it."""
+    """The TPU of a task on Google Kubernetes Engine, one host."""
 
     type: Literal[
         "tpu-v4-podslice", "tpu-v5-lite-device", "tpu-v5-lite-podslice", "tpu-v5p-slice", "tpu-v6e-slice"
-    ]
-    topology: Annotated[str, Field(pattern=r"^\d+x\d+(x\d+)?$")] = "1x1"
-    chips: Literal[1, 2, 4, 8, 16] = 1
+    ] = Field(description="accelerator type, as GKE labels its machines")
+    topology: Annotated[str, Field(pattern=r"^\d+x\d+(x\d+)?$")] = Field(
+        "1x1", description="topology of the slice, as GKE labels its machines"
+    )
+    chips: Literal[1, 2, 4, 8, 16] = Field(1, description="TPU chips of the task")
 
 
 class TaskConfig(Settings):
-    """What a task asks of the cluster."""
+    """Resources and retries of a task."""
 
     cpu: Annotated[Quantity, AfterValidator(_cpu)] | None = Field(
-        None, description="cores, as 2 or 500m: requested, and the limit"
+        None, description="cores, such as 2 or 500m, as request and limit; null for the cluster's default"
     )
     memory: Annotated[Quantity, AfterValidator(_memory)] | None = Field(
-        None, description="as 8Gi: requested, and the limit"
+        None, description="bytes, such as 8Gi, as request and limit; null for the cluster's default"
     )
-    gpu: GpuConfig | None = None
-    tpu: TpuSliceConfig | None = None
-    node_selector: dict[str, str] = Field({}, description="labels of the machines that will do")
-    tolerations: tuple[TolerationConfig, ...] = ()
-    retries: NotNegative = Field(0, description="how often a task that failed is tried again")
-    backoff_secs: Positive = Field(30, description="before the first time")
-    backoff_factor: Annotated[Number, Field(ge=1.0, le=100.0)] = 2.0
-    backoff_max_secs: Annotated[int, Field(ge=1, le=3600, strict=True)] = 3600
-    timeout_secs: Positive | None = Field(None, description="a task that takes longer has failed")
-    env: dict[Variable, str] = Field({}, description="environment variables, no secrets")
-    secrets: dict[Variable, SecretKey] = Field({}, description="environment variables from Secrets")
+    gpu: GpuConfig | None = Field(None, description="GPUs of the task; null for none")
+    tpu: TpuSliceConfig | None = Field(None, description="TPU of the task; null for none")
+    node_selector: dict[str, str] = Field({}, description="labels that a machine must have to run the task")
+    tolerations: tuple[TolerationConfig, ...] = Field(
+        (), description="taints of machines that the task may run on even so"
+    )
+    retries: NotNegative = Field(0, description="retries of a failed task")
+    backoff_secs: Positive = Field(30, description="seconds before the first retry")
+    backoff_factor: Annotated[Number, Field(ge=1.0, le=100.0)] = Field(
+        2.0, description="factor by which the wait grows with each retry"
+    )
+    backoff_max_secs: Annotated[int, Field(ge=1, le=3600, strict=True)] = Field(
+        3600, description="most seconds before a retry"
+    )
+    timeout_secs: Positive | None = Field(
+        None, description="seconds after which the task has failed; null for no limit"
+    )
+    env: dict[Variable, str] = Field({}, description="environment variables of the task; no secrets")
+    secrets: dict[Variable, SecretKey] = Field(
+        {}, description="environment variables whose values come from Secrets"
+    )
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> TaskConfig:
@@ -153,17 +173,25 @@ class TaskConfig(Settings):
 class MetadataConfig(Settings):
     """The store of ML Metadata that all tasks share."""
 
-    type: Literal["sqlite", "mysql", "postgresql"] = "sqlite"
+    type: Literal["sqlite", "mysql", "postgresql"] = Field("sqlite", description="database of the store")
     path: Annotated[str, Field(pattern=r"^/.+")] | None = Field(
         None,
-        description="SQLite's file on a ReadWriteOnce volume; when unset <pipeline_root>/metadata.sqlite, "
-        "and the tasks run one at a time",
+        description="SQLite's file, on a ReadWriteOnce volume; null for "
+        "`<pipeline_root>/metadata.sqlite`, and tasks that run one at a time",
     )
-    host: Annotated[str, Field(pattern=_HOST)] = Field("", description="a name or an address, without port")
-    port: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
-    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "mirante"
-    user: SecretKey | None = None
-    password: SecretKey | None = None
+    host: Annotated[str, Field(pattern=_HOST)] = Field(
+        "", description="name or address of the database server, without port; empty for SQLite"
+    )
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = Field(
+        None, description="port of the database server; null for the usual one"
+    )
+    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
+        "mirante", description="name of the database"
+    )
+    user: SecretKey | None = Field(None, description="Secret with the user of the database; null for none")
+    password: SecretKey | None = Field(
+        None, description="Secret with the password of the database; null for none"
+    )
 
     @property
     def server_port(self) -> int:
@@ -194,26 +222,30 @@ class MetadataConfig(Settings):
 
 
 class KubeflowConfig(Settings):
-    """How a recipe becomes a Kubeflow pipeline."""
+    """A recipe as a pipeline of Kubeflow Pipelines (docs/kubeflow.md)."""
 
     pipeline_root: str | None = Field(
         None,
-        description="below a volume's mount_path, or gs://BUCKET/FOLDER or s3://BUCKET/FOLDER; "
-        "/mirante/<recipe> when unset",
+        description="folder of the run, below a volume's mount_path, or gs://BUCKET/FOLDER or "
+        "s3://BUCKET/FOLDER; null for `/mirante/<recipe>`",
     )
     volumes: tuple[VolumeConfig, ...] = Field(
         (VolumeConfig(claim="mirante", mount_path="/mirante"),),
-        description="mounted in every task; none when unset and pipeline_root is a bucket",
+        description="volumes that every task mounts; none by default if pipeline_root is in a bucket",
     )
     metadata: MetadataConfig = MetadataConfig()
-    workers: WorkerPodsConfig | None = Field(None, description="of training.strategy: multi_worker")
-    service_account: Name | None = Field(
-        None, description="that the run's tasks run as; its default is the cluster's"
+    workers: WorkerPodsConfig | None = Field(
+        None, description="pods of training.strategy: multi_worker; null for none"
     )
-    defaults: TaskConfig = Field(TaskConfig(), description="of every task")
-    tasks: dict[str, TaskConfig] = Field({}, description="by node; what stands here comes before defaults")
+    service_account: Name | None = Field(
+        None, description="Kubernetes service account of the run's tasks; null for the cluster's default"
+    )
+    defaults: TaskConfig = Field(TaskConfig(), description="what every task asks for")
+    tasks: dict[str, TaskConfig] = Field(
+        {}, description="what the task of a node, or Ingest, asks for; its keys replace those of defaults"
+    )
     together: tuple[tuple[str, ...], ...] = Field(
-        (), description="nodes that follow each other and share a task, e.g. [[StatisticsGen, DataGate]]"
+        (), description="nodes that follow each other and share a task, such as `[[StatisticsGen, DataGate]]`"
     )
 
     @model_validator(mode="before")

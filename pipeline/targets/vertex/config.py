@@ -31,39 +31,49 @@ class AcceleratorConfig(Settings):
         "NVIDIA_L4",
         "NVIDIA_H100_80GB",
         "NVIDIA_H100_MEGA_80GB",
-    ]
-    count: Literal[1, 2, 4, 8, 16] = 1
+    ] = Field(description="type of the accelerators")
+    count: Literal[1, 2, 4, 8, 16] = Field(1, description="accelerators of the machine")
 
 
 class VertexTaskConfig(Settings):
-    """What the task of a node asks for; Vertex finds a machine that has it."""
+    """Resources of a task; Vertex AI finds a machine that has them."""
 
-    cpu: Annotated[Number, Field(gt=0.0, le=416.0)] | None = Field(None, description="virtual CPUs")
-    memory_gb: Annotated[Number, Field(gt=0.0, le=12000.0)] | None = Field(None, description="10^9 bytes")
-    accelerator: AcceleratorConfig | None = None
+    cpu: Annotated[Number, Field(gt=0.0, le=416.0)] | None = Field(
+        None, description="virtual CPUs; null for Vertex AI's default"
+    )
+    memory_gb: Annotated[Number, Field(gt=0.0, le=12000.0)] | None = Field(
+        None, description="memory in GB of 10^9 bytes; null for Vertex AI's default"
+    )
+    accelerator: AcceleratorConfig | None = Field(
+        None, description="accelerators of the machine; null for none"
+    )
 
 
 class TrainingJobConfig(Settings):
-    """Vertex' custom training: the machine that the Trainer's job gets."""
+    """The machine of Vertex AI's custom training."""
 
-    machine_type: MachineType = Field("n1-standard-8", description="as Compute Engine calls it")
-    accelerator: AcceleratorConfig | None = None
+    machine_type: MachineType = Field("n1-standard-8", description="machine type, as Compute Engine names it")
+    accelerator: AcceleratorConfig | None = Field(
+        None, description="accelerators of the machine; null for none"
+    )
 
 
 class DeploymentConfig(Settings):
-    """An endpoint of Vertex AI that a blessed model is deployed to."""
+    """The endpoint of Vertex AI that serves a blessed model."""
 
     endpoint: Annotated[str, Field(pattern=r"^[^\"\\\n]{1,128}$")] = Field(
-        description="its display name; made where there is none"
+        description="display name of the endpoint; it is created if it does not exist"
     )
     serving_image: str = Field(
         "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
-        description="Vertex' container for TensorFlow models; the region's own is nearest",
+        description="Vertex AI's container for TensorFlow models; a region's own is nearest",
     )
-    machine_type: MachineType = "n1-standard-4"
-    accelerator: AcceleratorConfig | None = None
-    min_replicas: Positive = 1
-    max_replicas: Positive = 1
+    machine_type: MachineType = Field("n1-standard-4", description="machine type, as Compute Engine names it")
+    accelerator: AcceleratorConfig | None = Field(
+        None, description="accelerators of the machine; null for none"
+    )
+    min_replicas: Positive = Field(1, description="least machines that serve")
+    max_replicas: Positive = Field(1, description="most machines that serve")
 
     @model_validator(mode="after")
     def _replicas_are_a_range(self) -> DeploymentConfig:
@@ -75,23 +85,35 @@ class DeploymentConfig(Settings):
 
 
 class VertexConfig(Settings):
-    """How a recipe becomes a pipeline of Vertex AI."""
+    """A recipe as a pipeline of Vertex AI (docs/vertex.md)."""
 
-    project: Annotated[str, Field(pattern=r"^([a-z][-a-z0-9:.]{4,61}[a-z0-9]|\d{6,15})$")]
-    region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d{1,2}$")]
-    pipeline_root: BucketFolder = Field(description="artifacts, checkpoints and pushed models lie below it")
-    data_root: BucketFolder = Field(description="contract data that `mirante ingest` made, copied there")
+    project: Annotated[str, Field(pattern=r"^([a-z][-a-z0-9:.]{4,61}[a-z0-9]|\d{6,15})$")] = Field(
+        description="Google Cloud project, by ID or number"
+    )
+    region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d{1,2}$")] = Field(
+        description="region of the run, such as europe-west4"
+    )
+    pipeline_root: BucketFolder = Field(
+        description="bucket folder for artifacts, checkpoints and pushed models"
+    )
+    data_root: BucketFolder = Field(
+        description="bucket folder with a copy of the data that `mirante ingest` made"
+    )
     service_account: ServiceAccount | None = Field(
-        None, description="that the training job and the endpoint run as; that of the run is given with it"
+        None,
+        description="service account of the training job and the endpoint, the same as the run's; null "
+        "for the project's default",
     )
     training: TrainingJobConfig | None = Field(
-        None, description="custom training; without it the Trainer trains in its task"
+        None, description="Vertex AI's custom training; null to train in the Trainer's task"
     )
     deployment: DeploymentConfig | None = Field(
-        None, description="an endpoint; without one models are pushed to push.destination"
+        None, description="endpoint for a blessed model; null to push it to push.destination"
     )
-    defaults: VertexTaskConfig = Field(VertexTaskConfig(), description="of every task")
-    tasks: dict[str, VertexTaskConfig] = Field({}, description="by node, in place of defaults")
+    defaults: VertexTaskConfig = Field(VertexTaskConfig(), description="what every task asks for")
+    tasks: dict[str, VertexTaskConfig] = Field(
+        {}, description="what the task of a node asks for, instead of defaults"
+    )
 
     @model_validator(mode="after")
     def _names_are_of_tasks(self) -> VertexConfig:

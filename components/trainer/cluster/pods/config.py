@@ -14,16 +14,16 @@ REQUEST = "MIRANTE_WORKER_PODS"
 
 
 class WorkerPodsConfig(Settings):
-    """Pods that train together, on Kubernetes."""
+    """Pods on Kubernetes that train together."""
 
     replicas: Annotated[int, Field(ge=2, strict=True)] = Field(
-        description="pods that train, the Trainer's own among them"
+        description="pods that train, including the Trainer's own"
     )
     port: Annotated[int, Field(ge=1024, le=65535, strict=True)] = Field(
-        2222, description="on which they talk to each other"
+        2222, description="port on which the pods talk to each other"
     )
     startup_timeout_secs: Positive = Field(
-        900, description="for all of them to be there, image pull included"
+        900, description="seconds until all pods must have started, including the pull of the image"
     )
 
 
