@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from components.base.example import serialize_example
 from components.base.tfrecord import frame
 from pipeline.recipe.load import RECIPES
 from tests import boxes
+from tests.make.commands import mirante
 from tests.test_ingest_sources import mnist, png, put
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "failures.md"
@@ -79,7 +79,7 @@ def arguments(command: str) -> list[str]:
 
 def run(command: str, here: Path) -> Ended:
     """Runs a command in a folder."""
-    done = subprocess.run(arguments(command), cwd=here, capture_output=True, text=True, check=False)
+    done = mirante(*arguments(command)[1:], cwd=here)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

@@ -1,0 +1,1 @@
+"""Helpers of several test modules: what they make, and how they start commands."""

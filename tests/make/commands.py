@@ -1,0 +1,100 @@
+"""Run `mirante` without its start-up: a server imports the command once and forks for every call.
+
+The process of a call has its own folder, environment and streams, and ends as `mirante` itself does. Start
+`mirante` as a program where the start matters: interrupts, limits of the shell, PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# What `mirante run` and `mirante ingest` load before they know that all is well.
+IMPORTED = (
+    "components.ingest.sources.folder",
+    "components.ingest.work",
+    "components.models.published",
+    "pipeline.cli",
+    "pipeline.data",
+    "pipeline.run",
+    "rich.progress",
+)
+
+
+def mirante(
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `mirante ARGUMENTS...` on one core, and return its exit code and what it wrote."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (stdout, stderr)]
+        server = _server()
+        server.send((arguments, str(cwd or Path.cwd()), dict(env or os.environ), streams))
+        code: int = server.recv()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(
+            ["mirante", *arguments], code, stdout.read().decode(), stderr.read().decode()
+        )
+
+
+@functools.cache
+def _server() -> multiprocessing.connection.Connection[object, int]:
+    ours, theirs = multiprocessing.Pipe()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            cwd=Path(__file__).resolve().parents[2],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def serve(descriptor: int) -> None:
+    """Import the command, and fork for each request until the other end is closed."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.freeze()
+    from mirante_command import main
+
+    connection: multiprocessing.connection.Connection[
+        int, tuple[Sequence[str], str, dict[str, str], list[str]]
+    ]
+    connection = multiprocessing.connection.Connection(descriptor)
+    while True:
+        try:
+            arguments, folder, environment, streams = connection.recv()
+        except EOFError:
+            os._exit(0)
+        child = os.fork()
+        if child == 0:
+            break
+        connection.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    connection.close()
+    # So that an ingest starts one worker process, not as many as there are cores.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for number, path in enumerate(streams, start=1):
+        opened = os.open(path, os.O_WRONLY)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["mirante", *arguments]
+    main()
