@@ -3,14 +3,13 @@
 
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
-# All files of tests, those that take longest (in minutes) first: the test processes then end together.
-LONG := $(patsubst %,tests/test_%.py,kubeflow_run vertex_run cluster failures run_digits tuner resume warm_start \
-	run_real_data)
-LONG_FIRST := --no-loadscope-reorder $(LONG) $(filter-out $(LONG),$(wildcard tests/test_*.py))
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py mirante_command.py
-# Test processes, each with a TensorFlow of its own: some 2 GiB.
-PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
-PYTEST := $(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile
+# The tests to run, as pytest takes them: T=tests/test_x.py, or T="tests/test_x.py -k name". All when not given.
+T ?=
+ONE_FILE := $(and $(findstring .py,$(T)),$(filter 1,$(words $(filter tests/%,$(T)))))
+# Test processes, each with a TensorFlow of its own: some 2 GiB. None besides pytest's own for one file.
+PYTEST_JOBS ?= $(if $(ONE_FILE),0,$(shell n=$$(nproc); echo $$((n < 4 ? n : 4))))
+PYTEST := $(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
 # Recipes with an acceptance run, see benchmarks/accept.py.
@@ -41,17 +40,17 @@ setup: ## Make or update .venv (every target that needs it does this first)
 demo: setup ## Train, check and push a digits model: no network, account or GPU
 	$(BIN)/mirante run digits
 
-test: setup ## Fast tests: no network, account or GPU
-	$(PYTEST) $(FAST)
+test: setup ## Fast tests: no network, account or GPU; T=tests/test_x.py for one file, here and below
+	$(PYTEST) $(FAST) $(T)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
-	$(PYTEST) -m "slow and not real_data and not services" $(LONG_FIRST)
+	$(PYTEST) -m "slow and not real_data and not services" $(T)
 
 test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
-	$(PYTEST) -m services
+	$(PYTEST) -m services $(T)
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
-	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(LONG_FIRST)
+	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(T)
 
 fuzz: setup ## Readers on tens of thousands of damaged inputs each; FUZZ="csv zip --inputs 5000 --seed 3" for some
 	$(BIN)/python -m tests.fuzz $(FUZZ)

@@ -26,6 +26,24 @@ def real_data_dir() -> Path:
     return folder.resolve()
 
 
+@pytest.fixture
+def inline_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `ingest` work in this process: for tests of what is read and written, of a few images each."""
+    from components.ingest import run
+    from tests.make.workers import InlinePool
+
+    monkeypatch.setattr(run, "WorkerPool", InlinePool)
+
+
+@pytest.fixture
+def worker_processes(inline_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `ingest` start its processes all the same, in a file that asks for `inline_workers`."""
+    from components.ingest import run
+    from components.ingest.workers import WorkerPool
+
+    monkeypatch.setattr(run, "WorkerPool", WorkerPool)
+
+
 def pytest_configure() -> None:
     """Sets what TensorFlow reads once, and what children inherit."""
     # A shell starts its background jobs with SIGINT ignored, and so were what tests start and interrupt.
@@ -34,6 +52,15 @@ def pytest_configure() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # XLA on a CPU takes minutes to optimise networks of depthwise convolutions, and seconds to compile them.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files marked `long` first, so that the test processes end together.
+
+    `--dist loadfile` keeps to this order with `--no-loadscope-reorder` alone.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -37,6 +37,8 @@ from pipeline.recipe.load import load_recipe
 from schemas import features
 from tests.tiny import Tiny, encode, noise, record, transform_graph
 
+pytestmark = pytest.mark.stack_free
+
 pytest_plugins = ["tests.fixtures"]
 
 CLASSES = 5

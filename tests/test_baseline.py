@@ -11,6 +11,8 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.serving_folder import ServedModel, check_can_push
 from components.resolver.baseline import check_replaces
 
+pytestmark = pytest.mark.stack_free
+
 SERVED = ServedModel(17, "serving/17", "classification", ("cat", "dog"))
 
 

@@ -19,7 +19,7 @@ from tests.kfp_api import Request, serving
 from tests.kubernetes_api import FAILED, RUNNING, KubernetesApi
 from tests.test_strategy import REPOSITORY, cluster, free_ports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 MIRANTE = str(Path(sys.executable).with_name("mirante"))
 # Long enough to be killed in the middle of it.
 SETTINGS = (

@@ -11,6 +11,8 @@ import pytest
 from components.base import code
 from components.base.code import closure, code_digest
 
+pytestmark = pytest.mark.stack_free
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -147,6 +149,15 @@ ALL = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages, each file of which is parsed once."""
+    folder = tmp_path_factory.mktemp("tree")
+    for package in code.PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("name", "nodes"),
     [
@@ -166,8 +177,8 @@ ALL = {
         ("components/pages/page.py", set()),
     ],
 )
-def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path: Path) -> None:
-    check_nodes(name, nodes, "classification", tmp_path)
+def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tree: Path) -> None:
+    check_nodes(name, nodes, "classification", tree)
 
 
 @pytest.mark.parametrize(
@@ -179,27 +190,27 @@ def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tmp_path
         ("components/tasks/classification/data_gate.py", set()),
     ],
 )
-def test_the_nodes_that_a_module_of_a_task_can_change(name: str, nodes: set[str], tmp_path: Path) -> None:
-    check_nodes(name, nodes, "detection", tmp_path)
+def test_the_nodes_that_a_module_of_a_task_can_change(name: str, nodes: set[str], tree: Path) -> None:
+    check_nodes(name, nodes, "detection", tree)
 
 
-def check_nodes(name: str, nodes: set[str], task: str, tmp_path: Path) -> None:
+def check_nodes(name: str, nodes: set[str], task: str, tree: Path) -> None:
     """Check that code added to a module changes the digests of these nodes, and a remark changes none."""
     from pipeline.digests import node_code_digest
 
-    for package in code.PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-
     def digests() -> dict[str, str]:
-        return {node: node_code_digest(node, task, tmp_path) for node in ALL}
+        return {node: node_code_digest(node, task, tree) for node in ALL}
 
     before = digests()
     assert before == {node: node_code_digest(node, task) for node in ALL}
-    text = (tmp_path / name).read_text(encoding="utf-8")
-    (tmp_path / name).write_text(f"{text}\n# A remark.\n", encoding="utf-8")
-    assert digests() == before
-    (tmp_path / name).write_text(f"{text}\nADDED = 1\n", encoding="utf-8")
-    after = digests()
+    text = (tree / name).read_text(encoding="utf-8")
+    try:
+        (tree / name).write_text(f"{text}\n# A remark.\n", encoding="utf-8")
+        assert digests() == before
+        (tree / name).write_text(f"{text}\nADDED = 1\n", encoding="utf-8")
+        after = digests()
+    finally:
+        (tree / name).write_text(text, encoding="utf-8")
     assert {node for node in ALL if after[node] != before[node]} == nodes
 
 

@@ -21,6 +21,8 @@ from pipeline.recipe.load import RECIPES, load_recipe, recipe_names, recipe_path
 from pipeline.recipe.recipe import Recipe
 from tests.failures import weights_file
 
+pytestmark = pytest.mark.stack_free
+
 SMALLEST = {"name": "flowers", "evaluation": {"thresholds": {"accuracy": 0.9}}}
 
 

@@ -11,6 +11,8 @@ import pytest
 from components.base import content
 from components.base.content import FileDigests, file_sha256
 
+pytestmark = pytest.mark.stack_free
+
 
 def old(path: Path, secs: int = 3600) -> None:
     """Give a file a time of change in the past; only the time of its entry is now."""

@@ -23,6 +23,8 @@ from pipeline.run.nodes import prepare_data
 from schemas import features
 from tests import boxes, failures
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 
 def test_a_folder_with_a_manifest_is_described(tmp_path: Path) -> None:
     ingest("folder", failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")

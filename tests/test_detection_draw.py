@@ -11,6 +11,8 @@ from PIL import Image
 
 from components.pictures.boxes import Box, colour_of, draw_boxes, enlarged, file_names, save
 
+pytestmark = pytest.mark.stack_free
+
 ORANGE = colour_of(1)
 
 

@@ -18,6 +18,8 @@ from components.tasks.detection.stored import Judged, from_bytes, to_bytes
 from tests.detections import detections, random_detections
 from tests.tiny import encode
 
+pytestmark = pytest.mark.stack_free
+
 CAT, DOG = 1, 2
 LEFT, RIGHT_BOX = (10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 300.0, 110.0)
 NAMES = ["cat", "dog"]

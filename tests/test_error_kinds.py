@@ -20,6 +20,8 @@ from components.tasks.detection.error_kinds import (
 )
 from tests.detections import Corners, detections, random_detections
 
+pytestmark = pytest.mark.stack_free
+
 CAT, DOG = 1, 2
 OBJECT = (10.0, 10.0, 110.0, 110.0)
 OTHER = (200.0, 10.0, 300.0, 110.0)

@@ -18,6 +18,8 @@ from tests import failures
 from tests.failures import Ended, arguments, check, rows, run, said
 from tests.small_disk import SmallDisk
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.long]
+
 # Rows whose failure comes while the command runs, by who makes it: a test below each.
 ARRANGED = {
     "root in use",

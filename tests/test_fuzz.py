@@ -14,6 +14,8 @@ from tests.fuzz.mutate import change
 from tests.fuzz.seeds import TARGETS, recipe_target
 from tests.fuzz.try_inputs import Tried, write_files
 
+pytestmark = pytest.mark.stack_free
+
 READERS = [*TARGETS, "recipe"]
 INPUTS = 200
 

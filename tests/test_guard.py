@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from components.trainer.evidence import Mean, Share
 from components.trainer.guard import NotLearningError, Pace
 from components.trainer.input import ArrayExamples
 from components.trainer.trainee import Evaluation
-from tests.guard_trainings import HEALTHY, HEALTHY_DETECTORS, SICK, SICK_DETECTORS
+from tests.guard_trainings import HEALTHY, HEALTHY_DETECTORS, SICK, SICK_DETECTORS, Course, Training
 from tests.training import images_of, small_network, striped, train
+
+pytestmark = pytest.mark.stack_free
 
 
 def refusal(config: TrainingConfig, folder: Path, **given: object) -> str:
@@ -75,6 +78,7 @@ def test_numbers_are_looked_at_even_when_the_guard_is_off(tmp_path: Path) -> Non
     assert "loss is" in refusal(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_labels_that_are_shuffled(tmp_path: Path) -> None:
     # Too many to be learned by heart by so small a network.
     said = refusal(
@@ -123,6 +127,7 @@ def test_pixels_that_are_no_numbers(tmp_path: Path) -> None:
     assert "12.5% of the values of the first images are NaN or infinite" in said
 
 
+@pytest.mark.slow
 def test_all_eval_images_taken_for_one_class(tmp_path: Path) -> None:
     # Eval images without contrast: whatever was learned, they are all the same to the network.
     # Batch norms of momentum 0.99 take 459 steps to follow the weights: 115 epochs of 4.
@@ -286,12 +291,20 @@ def test_a_late_start_is_left_alone() -> None:
             guard.step(number, math.log(2) * (1 - 0.5 * share), {"accuracy": 0.5 + 0.4 * share}, 1.0, 32)
 
 
-@pytest.mark.parametrize("name", [*HEALTHY, *HEALTHY_DETECTORS])
+def by_length(trainings: Mapping[str, Training | Course]) -> list[object]:
+    """Names of trainings, the long ones among the slow tests."""
+    marks = {
+        name: [pytest.mark.slow] if training.steps > 5000 else [] for name, training in trainings.items()
+    }
+    return [pytest.param(name, marks=marks[name]) for name in trainings]
+
+
+@pytest.mark.parametrize("name", by_length(HEALTHY | HEALTHY_DETECTORS))
 def test_a_healthy_training_is_not_stopped(name: str) -> None:
     assert (HEALTHY | HEALTHY_DETECTORS)[name].run(0) is None
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", [*SICK, *SICK_DETECTORS])
+@pytest.mark.parametrize("name", by_length(SICK | SICK_DETECTORS))
 def test_a_sick_training_is_stopped(name: str) -> None:
     assert (SICK | SICK_DETECTORS)[name].run(0) is not None

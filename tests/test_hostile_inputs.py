@@ -19,6 +19,8 @@ import pytest
 from tests.test_ingest_cifar_tfrecord import Runs, cifar10
 from tests.test_ingest_sources import mnist, png, put
 
+pytestmark = pytest.mark.stack_free
+
 MIRANTE = Path(sys.executable).with_name("mirante")
 # What `mirante ingest` of a handful of good pictures takes: no input may take much more.
 MAX_MEMORY_KIB = 200_000

@@ -19,6 +19,8 @@ from components.infra_validator.component import InfraValidator
 from components.infra_validator.probe import probe
 from tests.tiny import CLASS_NAMES, Exported, Tiny, write_split
 
+pytestmark = pytest.mark.stack_free
+
 pytest_plugins = ["tests.fixtures"]
 
 LIMIT_SECS = 300

@@ -31,6 +31,8 @@ from components.ingest.splits import split_named, splitter
 from pipeline.commands.cli import main
 from pipeline.commands.field_options import settings_from
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -180,6 +182,7 @@ def test_what_is_published_completely(tmp_path: Path) -> None:
     assert not published_completely(out)
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=150)
     for workers in (1, 3):
@@ -575,6 +578,7 @@ def test_a_crash_while_publishing_is_repaired(tmp_path: Path, monkeypatch: pytes
     assert files(out) == files(tmp_path / "fresh")
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_a_dead_worker_is_an_error_that_says_so(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=300)
 

@@ -9,6 +9,8 @@ import pytest
 
 from components.ingest.truth.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
 
+pytestmark = pytest.mark.stack_free
+
 
 def sides(box: Box) -> tuple[float, ...]:
     return tuple(round(side, 6) for side in box.sides)

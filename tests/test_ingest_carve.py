@@ -14,6 +14,8 @@ from components.ingest.carve import Copies, assign_splits
 from components.ingest.index import Index, Item
 from components.ingest.truth.boxes import Annotation, Box
 
+pytestmark = pytest.mark.stack_free
+
 SHARES = {"train": 0.8, "eval": 0.1, "test": 0.1}
 
 

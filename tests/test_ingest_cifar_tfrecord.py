@@ -25,6 +25,8 @@ from components.base.tfrecord import MAX_RECORD_BYTES, frame, masked_crc32c, rea
 from components.ingest import IngestConfig, ingest, source_names
 from tests.test_ingest_sources import LENIENT, found, mnist, png, put, rejects
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 CIFAR10_NAMES = ["airplane", "automobile", "bird"]
 
 

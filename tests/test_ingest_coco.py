@@ -17,6 +17,8 @@ from components.ingest import IngestConfig, ingest, json_stream, read_manifest
 from components.ingest.json_stream import JsonError, read_object
 from tests.boxes import ingested, picture, put, rejects
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}, {"id": 90, "name": "toothbrush"}]
 
 

@@ -10,6 +10,8 @@ from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
 from tests.boxes import ingested, picture, put, rejects
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
 

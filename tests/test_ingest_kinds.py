@@ -7,6 +7,8 @@ import pytest
 from components.ingest.kinds import sniff
 from components.ingest.whole import RejectedImage
 
+pytestmark = pytest.mark.stack_free
+
 
 def media(*brands: bytes) -> bytes:
     body = b"ftyp" + brands[0] + b"\0\0\0\0" + b"".join(brands[1:])

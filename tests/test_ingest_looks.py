@@ -18,6 +18,8 @@ from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest
 from components.ingest.looks import alike, look_of
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 FORMATS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 90},
     "png": {"format": "PNG"},

@@ -40,6 +40,8 @@ from tests.test_ingest_sources import (
     rejects,
 )
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 
 def strict(source: str, path: Path, output: Path, *, force: bool = False, **options: Any) -> IngestResult:
     """Ingests with the share of rejects that users have."""

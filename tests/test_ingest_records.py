@@ -17,6 +17,8 @@ from components.base.tfrecord import frame, masked_crc32c, read_records
 from components.ingest import IngestConfig, ingest
 from schemas import features
 
+pytestmark = pytest.mark.stack_free
+
 
 def test_the_checksum_is_the_published_one() -> None:
     # RFC 3720, B.4: the CRC-32C of 32 zero bytes is 0x8a9136aa; masked as TFRecord does.

@@ -22,6 +22,8 @@ from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, archive, ingest, read_manifest, source_names
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 LENIENT: dict[str, Any] = {"max_reject_share": 1.0, "workers": 1}
 
 

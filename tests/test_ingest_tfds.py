@@ -30,6 +30,8 @@ from pipeline.commands.cli import main
 from pipeline.data import prepare as data
 from pipeline.recipe.load import load_recipe
 
+pytestmark = pytest.mark.usefixtures("inline_workers")
+
 NAMES = ["zebra", "ant"]  # not sorted: the labels are the data set's own
 PLAIN = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=NAMES)}
 NAMED = {**PLAIN, "file_name": tfds.features.Text()}

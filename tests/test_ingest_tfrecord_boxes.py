@@ -15,6 +15,8 @@ from components.ingest import IngestConfig, ingest, read_manifest
 from tests.boxes import ingested, picture, put, record, rejects, xml
 from tests.test_ingest_voc import many
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 CAT = (0.25, 0.25, 0.5, 0.75, "cat")
 CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
 DOG = (0.0, 0.0, 1.0, 1.0, "dog")

@@ -16,6 +16,8 @@ from components.ingest import IngestConfig, ingest, read_manifest, staging
 from components.ingest.sources.voc_xml import MAX_BYTES
 from tests.boxes import ingested, picture, published, put, rejects, xml
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 CAT = (10, 5, 20, 15, "cat")
 CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
 DOG = (0, 0, 40, 20, "dog")
@@ -385,6 +387,7 @@ def shards(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(output.iterdir()) if path.is_file()}
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     root = many(tmp_path / "in")
     options = {"max_reject_share": 0.1, "shards": 2}

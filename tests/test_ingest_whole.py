@@ -15,6 +15,8 @@ from PIL import Image
 from components.ingest.canonical import canonical_bytes
 from components.ingest.whole import RejectedImage, check_jpeg, check_whole, is_plain_jpeg
 
+pytestmark = pytest.mark.stack_free
+
 END = b"\xff\xd9"
 KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},

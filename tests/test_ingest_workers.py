@@ -12,6 +12,8 @@ import pytest
 from components.base.errors import MiranteError, UsageError
 from components.ingest.workers import WorkerPool, usable_cores
 
+pytestmark = pytest.mark.stack_free
+
 HERE = "tests.test_ingest_workers"
 
 

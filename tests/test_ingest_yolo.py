@@ -14,6 +14,8 @@ from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
 from tests.boxes import ingested, picture, put, rejects
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 # The box from (0.25, 0.25) to (0.5, 0.75) of an image, as class 0 and 1.
 CAT, DOG = "0 0.375 0.5 0.25 0.5", "1 0.375 0.5 0.25 0.5"
 CAT_SHARES, DOG_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75), ("dog", 0.25, 0.25, 0.5, 0.75)

@@ -22,7 +22,7 @@ from tests import shapes
 from tests.test_task import OUTCOMES
 from tests.test_views import text_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

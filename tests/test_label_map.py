@@ -11,6 +11,8 @@ from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.label_map import read_label_map
 from tests.boxes import ingested, picture, put, xml
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 MAP = """
 item {  # the gap in the numbers is meant
   id: 7

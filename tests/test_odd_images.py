@@ -19,6 +19,8 @@ from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest
 from tests.conftest import DEFAULT_REAL_DATA
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "ingest.md"
 BEGIN = "<!-- The table below is written by `python -m tests.test_odd_images`. -->"
 END = "<!-- End of that table. -->"

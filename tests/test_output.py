@@ -16,6 +16,8 @@ from pipeline.run.console import Redacted, make_console
 from pipeline.run.output import check_can_write, end_output, hold_standard_streams, quote
 from tests.failures import MIRANTE, put
 
+pytestmark = pytest.mark.stack_free
+
 FULL = "standard output cannot be written: No space left on device"
 CLOSED = "standard output cannot be written: it is closed"
 

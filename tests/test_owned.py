@@ -20,6 +20,8 @@ from pipeline.run.nodes import prepare_data
 from pipeline.targets.local import _temporary_files_below
 from tests import failures
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
 # What file systems allow in names, and programs read as something else.
 NAMES = [
     "run[1]",

@@ -8,6 +8,8 @@ import pytest
 
 from components.base.paths import gcs_mount, is_in_bucket, is_remote, replace_file, write_atomically
 
+pytestmark = pytest.mark.stack_free
+
 
 def test_an_address_is_remote() -> None:
     assert is_remote("gs://bucket/file")

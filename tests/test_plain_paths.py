@@ -10,6 +10,8 @@ import pytest
 from pipeline.run.plain_paths import is_plain, plain_path
 from tests.test_owned import NAMES
 
+pytestmark = pytest.mark.stack_free
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plain_path_leads_to_the_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from components.base.errors import UsageError
 from pipeline.recipe.load import RECIPES, load_recipe
 from pipeline.recipe.yaml_text import read_yaml, write_yaml
 
+pytestmark = pytest.mark.stack_free
+
 ROUNDS = 60
 ODD = (
     *(".nan", ".inf", "1e999", "010", "0b1", "1:30", "off", "~", "2026-02-30", "1_000", "9" * 5000, "-0.0"),

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.paths import files_of, find_files, find_paths, make_paths_absolute
+
+pytestmark = pytest.mark.stack_free
 
 EVERY_PATH: dict[str, Any] = {
     "data": {"source": "folder", "path": "photos", "label_map": "map.pbtxt"},

@@ -10,6 +10,8 @@ import yaml
 
 from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml, write_yaml
 
+pytestmark = pytest.mark.stack_free
+
 
 @pytest.mark.parametrize(
     ("text", "value"),

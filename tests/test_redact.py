@@ -14,6 +14,8 @@ from components.base.redact import check_address, find_secret, is_secret, redact
 from pipeline.recipe.load import load_recipe
 from pipeline.run.console import ConsoleHandler, Redacted, RedactedFormatter, make_console, quiet_libraries
 
+pytestmark = pytest.mark.stack_free
+
 
 @pytest.fixture(autouse=True)
 def _planted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import resume
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def test_a_run_killed_three_times_ends_as_an_undisturbed_one(tmp_path: Path) -> None:

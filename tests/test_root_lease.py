@@ -15,6 +15,8 @@ from pipeline.storage import root_lease
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.root_lease import RootLease
 
+pytestmark = pytest.mark.stack_free
+
 HOLD = """
 import sys, time
 from pipeline.storage import root_lease

@@ -22,7 +22,7 @@ from pipeline.steps import node_ids
 from pipeline.storage.metadata_store import sqlite_store
 from tests.pages import write_pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 MIRANTE = Path(sys.executable).with_name("mirante")
 

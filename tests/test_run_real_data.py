@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.long, pytest.mark.real_data]
 
 MIRANTE = Path(sys.executable).with_name("mirante")
 FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_dequantized_no_top.h5"

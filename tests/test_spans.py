@@ -24,6 +24,8 @@ from pipeline.run.nodes import prepare_data
 from tests import failures
 from tests.test_ingest_sources import png
 
+pytestmark = pytest.mark.usefixtures("inline_workers")
+
 # Folders, a pattern, the span that is asked for; number, version and folder that are to be found.
 FOUND = [
     ("span-1 span-2 span-10", "span-{SPAN}", None, (10, None, "span-10")),

@@ -11,6 +11,8 @@ from components.trainer.config import TrainingConfig
 from components.tuner.config import TunerConfig
 from pipeline.recipe.task_fit import check_fits_task
 
+pytestmark = pytest.mark.stack_free
+
 SSD: dict[str, Any] = {"name": "ssd_mobilenet_v2"}
 
 

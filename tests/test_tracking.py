@@ -40,6 +40,8 @@ from components.transform.config import TransformConfig
 from pipeline.recipe.load import load_recipe
 from tests.tiny import CLASS_NAMES, Tiny
 
+pytestmark = pytest.mark.stack_free
+
 pytest_plugins = ["tests.fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -355,6 +357,7 @@ def items(parts: Any) -> dict[str, Any]:
     return {part.key or "/".join(part.nested_key): json.loads(part.value_json) for part in parts}
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_in_the_same_runs(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 

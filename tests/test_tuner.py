@@ -38,6 +38,8 @@ from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Tiny, write_split
 
+pytestmark = [pytest.mark.stack_free, pytest.mark.long]
+
 pytest_plugins = ["tests.fixtures"]
 
 MIRANTE = Path(sys.executable).with_name("mirante")
@@ -279,6 +281,7 @@ def best_of(search: Search) -> dict[str, Any]:
     return values
 
 
+@pytest.mark.slow
 def test_the_values_that_learn_are_found_and_the_trainer_takes_them(
     data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from components.ingest.values import brief, number, whole, words
 
+pytestmark = pytest.mark.stack_free
+
 
 @pytest.mark.parametrize(
     ("value", "read"),

@@ -16,7 +16,7 @@ from tests.test_vertex_compile import CLOUD, IMAGE, WHERE, compiled, container, 
 from tests.vertex import ROOT, Vertex
 
 __all__ = ["data"]  # the fixture
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def test_the_sdk_reads_the_job_without_an_account(data: Path, tmp_path: Path) -> None:

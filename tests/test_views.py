@@ -22,6 +22,8 @@ from pipeline.views import PAGES, View, view_of
 from schemas import features
 from tests.records import CLASSES, png
 
+pytestmark = pytest.mark.stack_free
+
 # What must not come out as it went in.
 EVIL = "<img src=x onerror=alert(1)>"
 

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from components.pictures.boxes import colour_of
@@ -19,6 +20,8 @@ from schemas.curated import write_schema
 from tests import shapes
 from tests.records import png
 from tests.test_views import EVIL, Output, text_of, view, write_records
+
+pytestmark = pytest.mark.stack_free
 
 
 def record(seed: int, size_px: int = 96) -> bytes:

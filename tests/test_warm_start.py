@@ -35,6 +35,8 @@ from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Exported, Tiny
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.fixtures"]
 
 SHAPE = (16, 16, 1)

@@ -4,6 +4,8 @@ import pytest
 
 from components.base.words import find_nearest, format_count, format_some, suggest, suggest_and_list
 
+pytestmark = pytest.mark.stack_free
+
 
 def test_the_nearest_word() -> None:
     assert find_nearest("epoch", ["epochs", "optimizer"]) == "epochs"

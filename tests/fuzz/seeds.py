@@ -31,6 +31,7 @@ from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
 from tests.fuzz.mutate import TOKENS, change, change_text
+from tests.make.workers import InlinePool
 from tests.test_ingest_sources import idx
 
 Files = dict[str, bytes]
@@ -53,32 +54,12 @@ class Target:
     change: Change
 
 
-class _Inline:
-    """A pool of workers without processes: thousands of inputs take too long with them."""
-
-    def __init__(self, workers: int) -> None:
-        pass
-
-    def __enter__(self) -> _Inline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def map(self, function: str, tasks: Any, progress: Any = None) -> Any:
-        import importlib
-
-        module, _, name = function.partition(":")
-        for key, arguments in tasks:
-            yield key, getattr(importlib.import_module(module), name)(*arguments, lambda count: None)
-
-
 def of_source(source: str, given: str = "", **options: Any) -> Read:
     """Return what ingests a folder, or a file in it, with this source, and adds up the counts."""
 
     def read(folder: Path, output: Path) -> None:
         with (
-            mock.patch.object(run, "WorkerPool", _Inline),
+            mock.patch.object(run, "WorkerPool", InlinePool),
             mock.patch.object(os, "fsync", return_value=None),
         ):
             given_files = {name: folder / value for name, value in options.items()}

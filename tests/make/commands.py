@@ -24,9 +24,9 @@ IMPORTED = (
     "components.ingest.sources.folder",
     "components.ingest.work",
     "components.models.published",
-    "pipeline.cli",
-    "pipeline.data",
-    "pipeline.run",
+    "pipeline.commands.cli",
+    "pipeline.data.prepare",
+    "pipeline.run.nodes",
     "rich.progress",
 )
 
