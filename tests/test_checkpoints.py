@@ -100,6 +100,7 @@ def test_interrupts_at_every_step_leave_no_trace(
     assert rest.epochs("eval_loss")[-1] == course.epochs("eval_loss")[-1]
 
 
+@pytest.mark.slow
 def test_a_detector_that_was_stopped_ends_as_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

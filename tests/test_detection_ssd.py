@@ -128,6 +128,7 @@ def step_losses(precision: str = "float32", *, jit_compile: bool = False) -> lis
     return losses
 
 
+@pytest.mark.slow
 def test_the_step_in_16_bits_is_near_that_in_32() -> None:
     assert step_losses("mixed_bfloat16") == pytest.approx(step_losses(), rel=0.1)
 

@@ -134,6 +134,7 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
     assert judged.metrics["map"] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     model = build_model(ModelConfig.model_validate(MODEL), SHAPE, 3)

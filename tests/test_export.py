@@ -205,6 +205,7 @@ def test_the_class_list_lies_beside_the_model(export: Callable[[int], Exported])
     assert CLASS_NAMES == ("bird", "cat", "dog")
 
 
+@pytest.mark.slow
 def test_a_fresh_process_needs_tensorflow_alone(
     tmp_path: pytest.TempPathFactory,
     make_tiny: Callable[[int], Tiny],

@@ -149,16 +149,16 @@ def rare(random: np.random.Generator) -> tuple[npt.NDArray[np.int64], Array]:
 
 
 def thousand_classes(random: np.random.Generator) -> tuple[npt.NDArray[np.int64], Array]:
-    labels = np.arange(6000) % 1000
-    logits = random.normal(0.0, 2.0, (6000, 1000))
-    logits[np.arange(6000), labels] += 2.0
+    labels = np.arange(4000) % 1000
+    logits = random.normal(0.0, 2.0, (4000, 1000))
+    logits[np.arange(4000), labels] += 2.0
     return labels, softmax(logits)
 
 
 def untrained(random: np.random.Generator) -> tuple[npt.NDArray[np.int64], Array]:
-    labels = np.arange(6000) % 1000
-    logits = random.normal(0.0, 1e-4, (6000, 1000))
-    logits[np.arange(6000), labels] += 1e-4
+    labels = np.arange(4000) % 1000
+    logits = random.normal(0.0, 1e-4, (4000, 1000))
+    logits[np.arange(4000), labels] += 1e-4
     return labels, softmax(logits)
 
 

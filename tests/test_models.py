@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +175,12 @@ def test_cifar_resnet_has_0_31_million_parameters() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "features", "backbone"),
     [
-        ("mobilenet_v2", {}, 1280, 3_538_984 - 1_281_000),
-        ("mobilenet_v2", {"alpha": 0.35}, 1280, 1_691_208 - 1_281_000),
+        pytest.param("mobilenet_v2", {}, 1280, 3_538_984 - 1_281_000, marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", {"alpha": 0.35}, 1280, 1_691_208 - 1_281_000, marks=pytest.mark.slow),
         ("mobilenet_v2", {"alpha": 1.4}, 1792, 6_156_712 - 1_793_000),
         ("vgg16", {}, 512, 14_714_688),
         ("efficientnet_b0", {}, 1280, 5_330_571 - 1_281_000),
-        ("efficientnet_b1", {}, 1280, 7_856_239 - 1_281_000),
+        pytest.param("efficientnet_b1", {}, 1280, 7_856_239 - 1_281_000, marks=pytest.mark.slow),
         pytest.param("efficientnet_b7", {}, 2560, 66_658_687 - 2_561_000, marks=pytest.mark.slow),
     ],
 )
@@ -191,8 +193,8 @@ def test_applications_have_their_published_size(
     assert model.get_layer(HEAD).count_params() == (features + 1) * 5
 
 
-# vgg16 has the same head as mobilenet_v2, and is slow to build.
-@pytest.mark.parametrize("name", ["lenet", "mobilenet_v2"])
+# mobilenet_v2 and others have the same head as cifar_resnet, and are slow to build.
+@pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
 def test_dropout_is_in_the_head_and_only_where_asked_for(name: str) -> None:
     options, shape = NETWORKS[name]
     model = build(name, shape, dropout=0.9, **options)
@@ -213,7 +215,8 @@ def test_the_seed_decides_the_weights() -> None:
 def test_the_least_size_is_known(name: str) -> None:
     options, _ = NETWORKS[name]
     least = SMALLEST_PX[name]
-    for channels in (1, 3):
+    # Networks of hundreds of layers take seconds to build.
+    for channels in (1,) if name.startswith(("mobilenet", "efficientnet")) else (1, 3):
         assert build(name, (least, least, channels), **options).output_shape == (None, 10)
     said = refusal((least + 1, least - 1, 3), name=name)
     assert said == (
@@ -230,7 +233,15 @@ def test_every_network_has_a_least_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "policy"), [*((name, "mixed_bfloat16") for name in NETWORKS), ("lenet", "mixed_float16")]
+    ("name", "policy"),
+    [
+        ("lenet", "mixed_float16"),
+        ("lenet", "mixed_bfloat16"),
+        ("cifar_resnet", "mixed_bfloat16"),
+        ("vgg16", "mixed_bfloat16"),
+        pytest.param("mobilenet_v2", "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", "mixed_bfloat16", marks=pytest.mark.slow),
+    ],
 )
 def test_logits_are_float32_in_mixed_precision(name: str, policy: str) -> None:
     options, shape = NETWORKS[name]
@@ -249,28 +260,31 @@ def test_logits_are_float32_in_mixed_precision(name: str, policy: str) -> None:
 # --- weights
 
 
+Weights = Callable[[float | None], tuple[str, list[np.ndarray]]]
+
+
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, list[np.ndarray]]]:
-    """Weights files, and what is in them, by name."""
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Gives a weights file and what is in it: MobileNetV2 of a width, or LeNet for none."""
     folder = tmp_path_factory.mktemp("weights")
-    networks = {
-        f"mobilenet_v2_{alpha}": keras.applications.MobileNetV2(
-            (32, 32, 3), alpha, include_top=False, weights=None
+
+    @functools.cache
+    def write(alpha: float | None) -> tuple[str, list[np.ndarray]]:
+        network = (
+            keras.applications.MobileNetV2((32, 32, 3), alpha, include_top=False, weights=None)
+            if alpha
+            else build("lenet", (16, 16, 3))
         )
-        for alpha in (0.35, 0.5, 1.0)
-    }
-    networks["other"] = build("lenet", (16, 16, 3))
-    return {
-        name: (published_layout(network, folder / f"{name}.h5"), network.get_weights())
-        for name, network in networks.items()
-    }
+        return published_layout(network, folder / f"{alpha}.h5"), network.get_weights()
+
+    return write
 
 
-@pytest.mark.parametrize("alpha", [0.35, 0.5, 1.0])
-def test_mobilenet_reads_its_width_from_the_weights_file(
-    weights: dict[str, tuple[str, list[np.ndarray]]], alpha: float
-) -> None:
-    file, values = weights[f"mobilenet_v2_{alpha}"]
+@pytest.mark.parametrize(
+    "alpha", [0.35, pytest.param(0.5, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]
+)
+def test_mobilenet_reads_its_width_from_the_weights_file(weights: Weights, alpha: float) -> None:
+    file, values = weights(alpha)
     assert alpha_of(file) == alpha
     model = build("mobilenet_v2", (32, 32, 3), weights=file)
     found = model.get_layer(BACKBONE).get_weights()
@@ -291,20 +305,20 @@ def test_every_published_width_is_told_apart() -> None:
         assert filters % 8 == 0
 
 
-def test_weights_of_another_width_are_refused(weights: dict[str, tuple[str, list[np.ndarray]]]) -> None:
-    file, _ = weights["mobilenet_v2_0.5"]
+def test_weights_of_another_width_are_refused(weights: Weights) -> None:
+    file, _ = weights(0.35)
     said = refusal(name="mobilenet_v2", weights=file, alpha=1.0)
-    assert said.startswith(f"model.weights: {file} is of alpha 0.5, and model.alpha is 1.0")
+    assert said.startswith(f"model.weights: {file} is of alpha 0.35, and model.alpha is 1.0")
 
 
-def test_weights_of_another_network_are_refused(weights: dict[str, tuple[str, list[np.ndarray]]]) -> None:
-    file, _ = weights["other"]
+def test_weights_of_another_network_are_refused(weights: Weights) -> None:
+    file, _ = weights(None)
     for options in ({}, {"alpha": 0.35}):
         said = refusal(name="mobilenet_v2", weights=file, **options)
         assert said.startswith(
             f"model.weights: {file} holds no mobilenet_v2: it has no layer block_16_project"
         )
-    file, _ = weights["mobilenet_v2_0.35"]
+    file, _ = weights(0.35)
     said = refusal(name="vgg16", weights=file)
     assert said.startswith(f"model.weights: {file} holds no vgg16: it has no layer block5_conv3")
 
@@ -394,7 +408,7 @@ def test_efficientnet_with_random_weights_divides_by_255() -> None:
     )
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"])
 def test_efficientnet_from_a_file_sees_imagenets_mean_and_deviation(
     efficientnet_file: str, policy: str
 ) -> None:

@@ -145,6 +145,7 @@ def test_the_backbone_is_taken_out_of_a_checkpoint(
     assert comparison.unused == {head_name: "the network has no such variable"}
 
 
+@pytest.mark.slow
 def test_a_detector_takes_all_of_another_but_its_classes(tmp_path: Path) -> None:
     def given(model: keras.Model, kind: str, source: Any, names: tuple[str, ...]) -> Any:
         config = WarmStartConfig.model_validate({"from": "it", "fine_tune_checkpoint_type": kind})
