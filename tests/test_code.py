@@ -164,6 +164,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("components/tasks/classification/metrics.py", {"Evaluator"}),
         ("components/data_gate/component.py", {"DataGate"}),
         ("components/infra_validator/probe.py", {"InfraValidator"}),
+        ("components/tasks/classification/answers.py", {"InfraValidator"}),
         ("components/pusher/executor.py", {"Pusher"}),
         ("components/models/lenet.py", {"Trainer", "Tuner"}),
         ("components/trainer/loop.py", {"Trainer", "Tuner"}),
@@ -187,6 +188,8 @@ def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str], tree: Pa
         ("components/tasks/detection/samples.py", {"DataGate"}),
         ("components/tasks/detection/data_gate.py", {"DataGate"}),
         ("components/tasks/detection/error_kinds.py", {"Evaluator"}),
+        ("components/tasks/detection/answers.py", {"InfraValidator"}),
+        ("components/tasks/classification/answers.py", set()),
         ("components/tasks/classification/data_gate.py", set()),
     ],
 )

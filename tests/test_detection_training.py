@@ -18,6 +18,7 @@ from components.base.errors import UsageError
 from components.infra_validator.probe import probe
 from components.models import build_model
 from components.models.config import ModelConfig
+from components.tasks.detection import answers
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.geometry import encode
 from components.tasks.detection.matching import match
@@ -173,7 +174,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
         for record in records(3):
             writer.write(record)
-    report = probe(str(tmp_path), str(tmp_path / "records"))
+    report = probe(str(tmp_path), str(tmp_path / "records"), answers.__file__)
     assert report["problems"] == []
     assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
 

@@ -16,7 +16,7 @@ from components.base.errors import DataRefusedError, MiranteError
 from components.infra_validator import component
 from components.infra_validator import probe as infra_probe
 from components.infra_validator.component import InfraValidator
-from components.infra_validator.probe import probe
+from components.tasks.classification import answers
 from tests.tiny import CLASS_NAMES, Exported, Tiny, write_split
 
 pytestmark = pytest.mark.stack_free
@@ -59,6 +59,11 @@ class Answers(tf.Module):
 
 
 GOOD = [0.5, 0.25, 0.25]
+
+
+def probe(model_dir: str, records_file: str) -> dict[str, Any]:
+    """The report on a classifier."""
+    return infra_probe.probe(model_dir, records_file, answers.__file__)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,13 +13,20 @@ from components.base.task import TASKS, part, task_named
 if TYPE_CHECKING:
     # mypy compares the functions of these modules with the steps' protocols.
     from components.data_gate.protocol import TaskDataGate
+    from components.infra_validator.protocol import TaskAnswers
+    from components.tasks.classification import answers as classification_answers
     from components.tasks.classification import data_gate as classification_data_gate
+    from components.tasks.detection import answers as detection_answers
     from components.tasks.detection import data_gate as detection_data_gate
 
     DATA_GATES: list[TaskDataGate] = [classification_data_gate, detection_data_gate]
+    ANSWERS: list[TaskAnswers] = [classification_answers, detection_answers]
 
 # By step: what the step asks of the task's module.
-STEPS = {"data_gate": ("FACTS", "FEATURE", "PICTURE", "Facts", "problem", "picture")}
+STEPS = {
+    "data_gate": ("FACTS", "FEATURE", "PICTURE", "Facts", "problem", "picture"),
+    "answers": ("OUTPUTS", "COMPARED", "DRAWS", "problems", "predictions", "drawn", "best"),
+}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -26,3 +35,19 @@ def test_a_task_answers_a_step(task: str, step: str) -> None:
     assert task_named(task).name == task
     module = part(task, step)
     assert [name for name in STEPS[step] if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_import_numpy_only(task: str) -> None:
+    """InfraValidator's process loads the file without Mirante."""
+    file = part(task, "answers").__file__
+    program = f"""if True:
+        import importlib.util, sys
+        before = set(sys.modules)
+        spec = importlib.util.spec_from_file_location("answers", {file!r})
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
+    """
+    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    third_party = set(run.stdout.split()) - {"cython_runtime", *sys.stdlib_module_names}
+    assert {name for name in third_party if not name.startswith("_")} == {"numpy"}

@@ -1,7 +1,7 @@
-"""InfraValidator: whether the exported model loads and answers in a process of its own.
+"""InfraValidator: blesses a model that loads and answers in a process of its own.
 
-TFX's InfraValidator needs a TF Serving image and Docker or Kubernetes. This one needs a Python process, and
-gives the same InfraBlessing to Pusher.
+TFX's InfraValidator needs a TF Serving image and Docker or Kubernetes. This one needs a Python process only,
+and gives the Pusher the same InfraBlessing.
 """
 
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
@@ -24,11 +24,13 @@ from tfx.utils import io_utils, path_utils
 
 from components.base.errors import DataRefusedError, MiranteError
 from components.base.records import files_in, record_dataset
+from components.base.serving_folder import task_of
+from components.base.task import part
 from components.infra_validator import probe
 from schemas import features
 
 REPORT = "report.json"
-# Loading and asking a model takes about as long as importing TensorFlow, which is slow on a busy machine too.
+# Loading and asking a model takes about as long as importing TensorFlow; both are slow on a busy machine.
 _STARTS = 20
 _LEAST_SECS = 120
 _START_SECS = 1800
@@ -46,23 +48,25 @@ def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) 
 
 
 def validate(model_dir: str, records_file: str, time_limit_secs: int | None = None) -> dict[str, Any]:
-    """Runs `infra_probe` on the model.
+    """Run `probe` on the model.
 
     Args:
         model_dir: The SavedModel.
         records_file: The images that it is sent.
-        time_limit_secs: For the whole process; None for a limit that follows the machine, which counts from
-            when the process has imported TensorFlow.
+        time_limit_secs: For the whole process. None for a limit that follows the machine and begins when
+            the process has imported TensorFlow.
 
     Returns:
-        The probe's report, with what went wrong under `problems`.
+        The probe's report; `problems` says what went wrong.
 
     Raises:
-        MiranteError: The process was killed, or did not even start: that says nothing of the model, and a
-            verdict would be kept for every later run.
+        MiranteError: The process was killed, or did not start: that says nothing about the model, and a
+            verdict would be kept for all later runs.
     """
+    answers = part(task_of(model_dir), "answers").__file__
+    assert answers is not None
     # -I: neither this package's folder nor the environment decides what the probe imports.
-    command = [sys.executable, "-I", probe.__file__, model_dir, records_file]
+    command = [sys.executable, "-I", probe.__file__, model_dir, records_file, answers]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
@@ -86,7 +90,7 @@ def validate(model_dir: str, records_file: str, time_limit_secs: int | None = No
         errors.seek(0)
         last = errors.read().strip().splitlines()[-1:] or ["no message"]
     if killer.killed:
-        return {"problems": [_too_long(time_limit_secs, limit_secs)]}
+        return {"problems": [_describe_timeout(time_limit_secs, limit_secs)]}
     if process.returncode == -signal.SIGKILL:
         raise MiranteError("the process that loads the model was killed; is memory short? Run again")
     if process.returncode != 0:
@@ -96,7 +100,7 @@ def validate(model_dir: str, records_file: str, time_limit_secs: int | None = No
 
 
 class _Killer:
-    """Kills a process when its time is up; `killed` says whether it did."""
+    """Kills a process when its time is up; `killed` says whether it has."""
 
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
@@ -111,7 +115,7 @@ class _Killer:
             self._timer.cancel()
 
     def kill_after(self, secs: float) -> None:
-        """Starts the time anew."""
+        """Restart the time."""
         self.__exit__()
         self._timer = threading.Timer(secs, self._kill)
         self._timer.daemon = True
@@ -123,11 +127,11 @@ class _Killer:
             self._process.kill()
 
 
-def _too_long(given_secs: int | None, limit_secs: int | None) -> str:
-    """Words a timeout.
+def _describe_timeout(given_secs: int | None, limit_secs: int | None) -> str:
+    """Describe a timeout.
 
     Raises:
-        MiranteError: TensorFlow was not even imported.
+        MiranteError: TensorFlow was not imported in time.
     """
     if limit_secs is None:
         raise MiranteError(
@@ -151,11 +155,14 @@ def InfraValidator(  # noqa: N802 - components are named like classes
     images: Parameter[int],
     time_limit_secs: Parameter[int],
 ) -> None:
-    """Sends `images` real images of the test split through every signature within `time_limit_secs`.
+    """Send images of the test split through every signature.
 
-    0 stands for a limit that follows the machine.
-
-    The blessing's folder holds `report.json` (see `infra_probe`), its property `blessed` tells Pusher.
+    Args:
+        model: The candidate.
+        examples: Of which the test split is used.
+        blessing: Its folder has `report.json` (see `probe`); the Pusher reads its property `blessed`.
+        images: The number of images to send.
+        time_limit_secs: The limit for the process; 0 for one that follows the machine.
     """
     with tempfile.TemporaryDirectory() as folder:
         records_file = os.path.join(folder, "sample.tfrecord")

@@ -1,94 +1,42 @@
-"""Loads a SavedModel in a fresh process, as a server does, and asks every signature.
+"""Load a SavedModel in a fresh process, as a server does, and ask every signature.
 
-Run as a program, with TensorFlow alone and nothing of Mirante or TFX imported:
+This is a program. It imports TensorFlow, and nothing of Mirante or TFX:
 
-    python infra_probe.py MODEL_DIR RECORDS    RECORDS: a TFRecord file of tf.train.Example
+    python probe.py MODEL_DIR RECORDS ANSWERS
 
-The first line on standard output, `READY`, comes when TensorFlow is imported. The last one is a JSON object:
-`problems` (sentences; empty when all is well), `load_secs`, and by signature the median seconds of a request
-with one image.
+RECORDS is a TFRecord file of tf.train.Example; ANSWERS is the file of the task's module `answers`
+(components/infra_validator/protocol.py). The first line on standard output, `READY`, appears when TensorFlow
+is imported. The last one is a JSON object: `problems` (sentences; empty if there are none), `load_secs`, and
+`request_secs`, the median seconds of a request with one image by signature.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
 import sys
 import time
+from types import ModuleType
 from typing import Any
 
 REQUESTS = 5
 READY = "ready"
 
 
-# What a classifier gives, and what a detector does: the first two of each are compared between signatures.
-CLASSES = ("probabilities", "labels")
-BOXES = ("boxes", "scores", "class_labels", "class_names", "counts")
+def load_answers(path: str) -> ModuleType:
+    """Load the module `answers` of a task's room from its file."""
+    spec = importlib.util.spec_from_file_location("answers", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def _check(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
-    wanted = BOXES if "boxes" in outputs else CLASSES
-    problems = [f"signature {name} gives no output {key!r}" for key in wanted if key not in outputs]
-    if problems:
-        return problems
-    check = _check_boxes if wanted is BOXES else _check_classes
-    return check(name, outputs, count, labels)
-
-
-def _check_boxes(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
-    import numpy as np
-
-    boxes, scores, numbers, names, counts = (outputs[key].numpy() for key in BOXES)
-    problems = []
-    most = boxes.shape[1] if boxes.ndim == 3 else 0
-    for key, value, shape in (
-        ("boxes", boxes, (count, most, 4)),
-        ("scores", scores, (count, most)),
-        ("class_labels", numbers, (count, most)),
-        ("class_names", names, (count, most)),
-        ("counts", counts, (count,)),
-    ):
-        if value.shape != shape:
-            problems.append(f"signature {name}: {key} have shape {value.shape}, not {shape}")
-    if problems:
-        return problems
-    for key, value in (("boxes", boxes), ("scores", scores)):
-        if not (np.isfinite(value).all() and (value >= 0).all() and (value <= 1).all()):
-            problems.append(f"signature {name}: {key} are not all between 0 and 1")
-    if (np.diff(scores, axis=1) > 0).any():
-        problems.append(f"signature {name}: scores do not descend")
-    known = ["", *labels]
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= len(known):
-        problems.append(f"signature {name}: class_labels are not all 0 to {len(labels)}")
-    elif [[value.decode() for value in row] for row in names] != [[known[n] for n in row] for row in numbers]:
-        problems.append(f"signature {name}: class_names are not those of class_labels")
-    if not np.array_equal(counts, (numbers > 0).sum(axis=1)):
-        problems.append(f"signature {name}: counts are not those of class_labels")
-    return problems
-
-
-def _check_classes(name: str, outputs: dict[str, Any], count: int, labels: list[str]) -> list[str]:
-    import numpy as np
-
-    problems = []
-    probabilities = outputs["probabilities"].numpy()
-    if probabilities.shape != (count, len(labels)):
-        return [
-            f"signature {name}: probabilities have shape {probabilities.shape}, not {(count, len(labels))}"
-        ]
-    if not np.all(np.isfinite(probabilities)):
-        problems.append(f"signature {name}: probabilities are not all finite")
-    elif not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
-        problems.append(f"signature {name}: probabilities do not sum to 1")
-    given = [[value.decode() for value in row] for row in outputs["labels"].numpy()]
-    if given != [labels] * count:
-        problems.append(f"signature {name}: labels are {given[0]}, not {labels}")
-    return problems
-
-
-def probe(model_dir: str, records_file: str) -> dict[str, Any]:
-    """See the module's docstring."""
+def probe(model_dir: str, records_file: str, answers_file: str) -> dict[str, Any]:
+    """Return the report that the module's docstring describes."""
     import numpy as np
     import tensorflow as tf
 
@@ -105,7 +53,8 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
     began = time.monotonic()
     loaded = tf.saved_model.load(model_dir)
     report: dict[str, Any] = {"problems": [], "load_secs": time.monotonic() - began, "request_secs": {}}
-    answers = {}
+    asked = load_answers(answers_file)
+    answers: dict[str, list[Any]] = {}
     for name in sorted(set(requests) | set(loaded.signatures)):
         if name not in loaded.signatures or name not in requests:
             report["problems"].append(
@@ -114,22 +63,25 @@ def probe(model_dir: str, records_file: str) -> dict[str, Any]:
             continue
         signature = loaded.signatures[name]
         (argument,) = signature.structured_input_signature[1]
-        outputs = signature(**{argument: tf.constant(requests[name])})
-        report["problems"] += _check(name, outputs, len(serialized), labels)
-        compared = [outputs[key].numpy() for key in (*CLASSES[:1], *BOXES[:2]) if key in outputs]
-        answers[name] = compared or None
+        outputs = {
+            key: value.numpy() for key, value in signature(**{argument: tf.constant(requests[name])}).items()
+        }
+        missing = [key for key in asked.OUTPUTS if key not in outputs]
+        report["problems"] += [f"signature {name} gives no output {key!r}" for key in missing]
+        if not missing:
+            report["problems"] += asked.problems(name, outputs, len(serialized), labels)
+            answers[name] = [outputs[key] for key in asked.COMPARED]
         seconds = []
         for _ in range(REQUESTS):
             began = time.monotonic()
             signature(**{argument: tf.constant(requests[name][:1])})
             seconds.append(time.monotonic() - began)
         report["request_secs"][name] = statistics.median(seconds)
-    given = [answer for answer in answers.values() if answer is not None]
-    if len(given) == 2 and not all(map(np.array_equal, *given)):
-        what = "boxes" if len(given[0]) > 1 else "probabilities"
+    if len(answers) == 2 and not all(map(np.array_equal, *answers.values())):
+        what = asked.COMPARED[0]
         report["problems"].append(f"the signatures give different {what} for the same images")
     return report
 
 
 if __name__ == "__main__":
-    print(json.dumps(probe(sys.argv[1], sys.argv[2])))
+    print(json.dumps(probe(*sys.argv[1:])))

@@ -353,24 +353,26 @@ def predict(
     from components.base.printable import printable
     from components.ingest.files import displayed
     from pipeline.prediction.answers import as_lines, write_csv
-    from pipeline.prediction.predict import predict as answer
+    from pipeline.prediction.predict import Answered, ask
 
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise UsageError(f"--csv {csv_file}: expected a file in a folder that is there")
     try:
-        answers = answer(model, images, min_score, draw, max_pixels=max_pixels)
+        answered = ask(model, images, min_score, draw, max_pixels=max_pixels)
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
         told = worded_os_error(e) if isinstance(e, OSError) else str(e) or type(e).__name__
         reason = f"the model could not be asked: {told}"
         answers = [{"image": displayed(os.fsencode(image)), "error": reason} for image in images]
+        answered = Answered(answers, None)
+    answers = answered.answers
     failed = any("error" in item for item in answers)
     for item in answers:
         if "error" in item:
             click.echo(printable(f"{item['image']}: {item['error']}"), err=True)
-        elif not as_json:
-            click.echo(as_lines(item, min_score))
+        elif not as_json and answered.task is not None:
+            click.echo(as_lines(item, answered.task, min_score))
     if csv_file is not None:
         try:
             write_csv(answers, csv_file)

@@ -1,1 +1,1 @@
-"""Asks a pushed model about images."""
+"""`mirante predict`: a pushed model asked about images."""

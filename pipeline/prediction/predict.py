@@ -1,10 +1,11 @@
-"""Predictions of a pushed model for image files, by its `serving_default`. Imports TensorFlow, no TFX."""
+"""Ask a pushed model's `serving_default` about image files. Imports TensorFlow, but no TFX."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,31 @@ from PIL import Image
 from components.base.errors import UsageError
 from components.base.imports import without_collector
 from components.base.limits import DEFAULT_MAX_PIXELS
+from components.base.task import TASKS, part
+from components.infra_validator.protocol import Drawn, TaskAnswers
 from components.ingest.canonical import LOW_RANGE, CanonicalImage, canonical_bytes
 from components.ingest.image_file import read_image_file
 from components.ingest.whole import RejectedImage
 from components.pictures.boxes import Box, colour_of, draw_boxes, file_names, save
 from pipeline.prediction.asked import AskedImage, asked_images, saved_model_folder
 
-# Images in one request: enough to fill a CPU, little enough to keep decoded pixels small.
+# Images per request: enough to fill a CPU, few enough to keep the decoded pixels small.
 BATCH_IMAGES = 32
-# They are decoded at the same time: 300 MB of pixels.
+# Pixels per request, since its images are decoded at the same time: 300 MB.
 BATCH_PIXELS = DEFAULT_MAX_PIXELS
-# A detector is nearly sure that there is nothing in most places; that is not worth an answer, nor what it
-# doubts worth a box on a picture.
-MIN_DETECTION_SCORE = 0.01
-MIN_DRAWN_SCORE = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """The answers of a model.
+
+    Attributes:
+        answers: One per image, in the order given; see `predict`.
+        task: The task's module `answers`; None if no image could be read, so that the model was not asked.
+    """
+
+    answers: list[dict[str, Any]]
+    task: TaskAnswers | None
 
 
 def predict(
@@ -37,29 +49,40 @@ def predict(
     *,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> list[dict[str, Any]]:
-    """Answers for every image, in the order given.
+    """Return an answer for every image, in the order given.
 
     Args:
-        model: A SavedModel, the folder of its versions, or a run's root. One whose `serving_default` gives
-            `boxes` is a detector.
-        images: Paths of JPEG, PNG, GIF, WebP, ... files, and of folders of them, which are looked through.
-        min_score: Predictions below are left out; 0, for a detector 0.01 when None.
-        draw: Folder for pictures with the boxes that score at least `min_score`, or 0.3 when that is None;
-            made if it is not there.
-        max_pixels: An image that has more is answered with an error.
+        model: A SavedModel, the folder of its versions, or a run's root.
+        images: Paths of JPEG, PNG, GIF, WebP, ... files, and of folders of them.
+        min_score: The lowest score of a prediction; when None 0, for a detector 0.01.
+        draw: Folder for images with the boxes that score at least `min_score`, or 0.3 when that is None;
+            created if it does not exist.
+        max_pixels: The answer for an image with more pixels is an error.
 
     Returns:
-        `{"image": path, "predictions": [{"label", "score"}, ...]}`, scores descending; for a file that is no
-        usable image `{"image": path, "error": why}`. A detector's predictions also have `"box": [xmin,
-        ymin, xmax, ymax]` in pixels of the upright image, and with `draw` there is `"drawn"`, the picture's
-        path, or an error that says why there is none. The model is asked with the file's own bytes; where it
-        refuses them and is asked with a PNG instead, `"converted"` says why. `"warning"` tells what makes
-        the answer doubtful.
+        `{"image": path, "predictions": [{"label", "score"}, ...]}`, scores descending; for a file that is
+        not a usable image `{"image": path, "error": why}`. A detector's predictions also have `"box": [xmin,
+        ymin, xmax, ymax]` in pixels of the upright image, and with `draw` there is `"drawn"`, the path of
+        the drawn image, or an error that says why there is none. The model gets the file's own bytes; if it
+        refuses them, it gets a PNG instead, and `"converted"` says why. `"warning"` says what makes the
+        answer doubtful.
 
     Raises:
-        UsageError: `model` is no model, or not one of Mirante's, or `draw` is no folder, or there is nothing
-            to draw since the model tells classes alone.
+        UsageError: `model` is not a model, or not one of Mirante's, or `draw` cannot be a folder, or the
+            model gives nothing to draw.
     """
+    return ask(model, images, min_score, draw, max_pixels=max_pixels).answers
+
+
+def ask(
+    model: str,
+    images: Sequence[str],
+    min_score: float | None = None,
+    draw: Path | None = None,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Answered:
+    """Do what `predict` does, and return the model's task too."""
     folder = saved_model_folder(model)
     if draw is not None:
         try:
@@ -70,42 +93,38 @@ def predict(
     drawn = file_names([os.fsdecode(image.path) for image in asked], draw) if draw is not None else []
     answers: list[dict[str, Any]] = [{"image": image.name} for image in asked]
     served: _Served | None = None
-    for part in _batches(asked, answers, max_pixels):
+    for batch in _batches(asked, answers, max_pixels):
         if served is None:
             served = _Served(folder)
-            if draw is not None and not served.detects:
+            if draw is not None and not served.task.DRAWS:
                 raise UsageError(
                     f"--draw {draw}: {folder} tells what is on an image, not where: leave out --draw"
                 )
-        for (index, _, image), (outputs, converted) in zip(part, served.ask(part), strict=True):
+        for (index, _, image), (outputs, converted) in zip(batch, served.ask(batch), strict=True):
             answer = answers[index]
             if converted:
                 answer["converted"] = converted
             if image.low_range:
                 answer["warning"] = LOW_RANGE
-            if not served.detects:
-                answer["predictions"] = _classes(outputs, min_score or 0.0)
-                continue
-            least = MIN_DETECTION_SCORE if min_score is None else min_score
-            answer["predictions"] = _boxes(outputs, image, least)
+            image_px = image.width, image.height
+            answer["predictions"] = served.task.predictions(outputs, image_px, min_score)
             if draw is not None:
-                least = MIN_DRAWN_SCORE if min_score is None else min_score
                 try:
-                    _draw(outputs, image, least, drawn[index])
+                    _draw(served.task.drawn(outputs, image_px, min_score), image, drawn[index])
                     answer["drawn"] = str(drawn[index])
                 except OSError as e:
                     answer["error"] = f"{drawn[index]} cannot be written: {e.strerror or e}"
-    return answers
+    return Answered(answers, None if served is None else served.task)
 
 
-# Its place among the answers, the file's bytes, its canonical form.
+# An image's place among the answers, the file's bytes, its canonical form.
 _Read = tuple[int, bytes, CanonicalImage]
 
 
 def _batches(
     asked: Sequence[AskedImage], answers: list[dict[str, Any]], max_pixels: int
 ) -> Iterator[list[_Read]]:
-    """Yield the images that can be used, a request's at a time; writes into the answers why others cannot."""
+    """Yield the usable images, one request at a time; the answers of the others say why they are not."""
     batch: list[_Read] = []
     pixels = 0
     for index, image in enumerate(asked):
@@ -133,6 +152,9 @@ def _batches(
 class _Served:
     """A loaded model.
 
+    Attributes:
+        task: Its task's module `answers`.
+
     Raises:
         UsageError: It is not one of Mirante's.
     """
@@ -150,12 +172,19 @@ class _Served:
             raise UsageError(
                 f"{folder}: serving_default takes no image_bytes: was the model pushed by a run?"
             )
-        self.detects = "boxes" in self._signature.structured_outputs
-        # Models of earlier versions do not turn images, and drop alpha without a word.
+        task = _find_task(self._signature.structured_outputs)
+        if task is None:
+            gives = ", ".join(sorted(self._signature.structured_outputs))
+            raise UsageError(
+                f"{folder}: serving_default gives {gives}, as no task's models do: was the model pushed by a "
+                "run?"
+            )
+        self.task = task
+        # Models of earlier versions neither rotate images nor refuse alpha.
         self._takes_files = hasattr(loaded, "canonical")
 
     def ask(self, batch: Sequence[_Read]) -> Iterator[tuple[dict[str, Any], str]]:
-        """Yield what the signature gives for each image, and why its file had to be converted, else ""."""
+        """Yield the signature's outputs for each image, and why its file had to be converted, else ""."""
         import tensorflow as tf
 
         from components.transform.canonical_graph import reason_of
@@ -184,37 +213,21 @@ class _Served:
             yield {name: value[row] for name, value in outputs.items()}, ""
 
 
-def _classes(outputs: dict[str, Any], min_score: float) -> list[dict[str, Any]]:
-    probabilities, labels = outputs["probabilities"], outputs["labels"]
-    order = sorted(range(len(labels)), key=lambda i: (-probabilities[i], i))
-    return [
-        {"label": labels[i].decode("utf-8"), "score": float(probabilities[i])}
-        for i in order
-        if probabilities[i] >= min_score
-    ]
+def _find_task(outputs: Collection[str]) -> TaskAnswers | None:
+    """Return the answers of the task whose models give these outputs; None if no task's do."""
+    for name in TASKS:
+        answers: TaskAnswers = part(name, "answers")
+        if set(answers.OUTPUTS) <= set(outputs):
+            return answers
+    return None
 
 
-def _boxes(outputs: dict[str, Any], image: CanonicalImage, min_score: float) -> list[dict[str, Any]]:
-    """The signature gives scores descending, and corners as shares of the image."""
-    size = image.width, image.height, image.width, image.height
-    return [
-        {
-            "label": outputs["class_names"][i].decode("utf-8"),
-            "score": float(outputs["scores"][i]),
-            "box": [round(float(c) * s, 2) for c, s in zip(outputs["boxes"][i], size, strict=True)],
-        }
-        for i in range(int(outputs["counts"]))
-        if outputs["scores"][i] >= min_score
-    ]
+def _draw(boxes: Sequence[Drawn], image: CanonicalImage, path: Path) -> None:
+    """Write an image with boxes.
 
-
-def _draw(outputs: dict[str, Any], image: CanonicalImage, min_score: float, path: Path) -> None:
-    labels = outputs["class_labels"]
-    boxes = []
-    # Scores descend, so those that are left out come last.
-    for each, label in zip(_boxes(outputs, image, min_score), labels, strict=False):
-        xmin, ymin, xmax, ymax = each["box"]
-        text = f"{each['label']} {each['score']:.2f}"
-        boxes.append(Box((xmin, ymin, xmax, ymax), text, colour_of(int(label))))
+    Raises:
+        OSError: The file cannot be written.
+    """
+    drawn = [Box(corners, text, colour_of(label)) for corners, text, label in boxes]
     with Image.open(io.BytesIO(image.encoded)) as file:
-        save(draw_boxes(file, boxes), path)
+        save(draw_boxes(file, drawn), path)
