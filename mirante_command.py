@@ -1,4 +1,4 @@
-"""What the command `mirante` starts: has the packages be Mirante's own, and calls `pipeline.commands.cli`.
+"""What the command `mirante` starts: has the packages be Mirante's own, and calls `pipeline.commands.main`.
 
 A module by itself, since packages called `components` or `pipeline` may be in a folder that PYTHONPATH names.
 """
@@ -40,7 +40,7 @@ def _holds_another(folder: Path, own: Path) -> bool:
 def main() -> None:
     """Run the command; ends the process with its exit code."""
     prefer_own_packages()
-    from pipeline.commands.cli import main as command
+    from pipeline.commands.main import main as command
 
     command()
 

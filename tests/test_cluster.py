@@ -161,7 +161,7 @@ api._SERVICE_ACCOUNT = Path(folder)
 pods.cluster_addresses = manifest.cluster_addresses = lambda pod, config: addresses
 request_workers(WorkerPodsConfig(replicas=2, startup_timeout_secs=240))
 sys.argv[1:2] = []
-from pipeline.commands.cli import main
+from pipeline.commands.main import main
 main()
 """
 

@@ -26,14 +26,14 @@ SMALL = {
     "components/__init__.py": "",
     "components/a.py": '"""A."""\nfrom components.b import b\ndef f():\n    """Return 1."""\n    return 1\n',
     "components/b.py": "import numpy\nfrom schemas import features\ndef two():\n    import components.c\n",
-    "components/c.py": "MODULE = 'components.d'\nCOMMAND = 'pipeline.commands.cli'\n",
+    "components/c.py": "MODULE = 'components.d'\nCOMMAND = 'pipeline.commands.main'\n",
     "components/d.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import components.e\n",
     "components/e.py": "",
     "components/f.py": "def of(name):\n    return f'components.kinds.{name}'\n",
     "components/kinds/__init__.py": "import components.e\n",
     "components/kinds/x.py": "",
     "components/kinds/y.py": "",
-    "pipeline/commands/cli.py": "",
+    "pipeline/commands/main.py": "",
     "components/base/task.py": "TASKS = {'classification': 'components.tasks.classification',\n"
     " 'detection': 'components.tasks.detection'}\n",
     "components/g.py": "from components.base.task import part\ndef f(task):\n    part(task, 'bark').f()\n",
@@ -100,7 +100,7 @@ def test_every_question_to_a_task_names_the_step() -> None:
         ("components/e.py", "", "E = 1", True),
         ("schemas/features.py", "A = 1", "A = 2", False),
         ("schemas/features.py", "A = 1", "A = (\n    1\n)", True),
-        ("pipeline/commands/cli.py", "", "A = 1", True),
+        ("pipeline/commands/main.py", "", "A = 1", True),
     ],
 )
 def test_what_is_executed_counts_and_words_do_not(

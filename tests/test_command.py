@@ -19,9 +19,9 @@ PROBE = """
 import sys
 import mirante_command
 mirante_command.prefer_own_packages()
-import pipeline.commands.cli, components.base.errors, schemas.features
+import pipeline.commands.main, components.base.errors, schemas.features
 from pipeline.blocks import X
-print(pipeline.commands.cli.__file__, components.base.errors.__file__, X)
+print(pipeline.commands.main.__file__, components.base.errors.__file__, X)
 """
 
 
@@ -36,7 +36,7 @@ def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(tmp_pa
     assert (done.returncode, "name: input should be a valid string, got 7" in done.stderr) == (2, True)
     # Theirs can still be imported where ours has no such module.
     done = subprocess.run([sys.executable, "-c", PROBE], text=True, check=False, **run)  # type: ignore[call-overload]
-    ours = [str(ROOT / "pipeline" / "commands" / "cli.py"), str(ROOT / "components" / "base" / "errors.py")]
+    ours = [str(ROOT / "pipeline" / "commands" / "main.py"), str(ROOT / "components" / "base" / "errors.py")]
     assert done.stdout.split() == [*ours, "5"], done.stderr
     # Workers of an ingest are processes of their own.
     done = subprocess.run([MIRANTE, "ingest", "digits", "-", "data"], text=True, check=False, **run)  # type: ignore[call-overload]

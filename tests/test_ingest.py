@@ -28,8 +28,8 @@ from components.ingest import IngestConfig, ingest, is_manifest, published_compl
 from components.ingest.config import OPTIONS
 from components.ingest.manifest import read_inputs, write_inputs
 from components.ingest.splits import split_named, splitter
-from pipeline.commands.cli import main
 from pipeline.commands.field_options import settings_from
+from pipeline.commands.main import main
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 

@@ -26,7 +26,7 @@ from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.sources import tfds as source
-from pipeline.commands.cli import main
+from pipeline.commands.main import main
 from pipeline.data import prepare as data
 from pipeline.recipe.load import load_recipe
 

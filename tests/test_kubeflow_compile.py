@@ -73,7 +73,7 @@ def test_the_package_is_the_golden_one(recipe: str, name: str, cluster: str, tmp
 def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) -> None:
     def compiled(name: str) -> bytes:
         program = (
-            "import sys; from pipeline.commands.cli import main\n"
+            "import sys; from pipeline.commands.main import main\n"
             "try: main()\n"
             "finally: print(sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))"
         )

@@ -45,7 +45,7 @@ def test_imports_only_go_down(floor: str) -> None:
         for path in modules
         if (found := climbing_imports(floor, path.read_text(encoding="utf-8")))
     }
-    # The CLI imports kubeflow/ lazily, from a checkout that it has checked: see pipeline/commands/cli.py.
+    # The CLI imports kubeflow/ lazily, from a checkout that it has checked: see pipeline/commands/main.py.
     if floor == "pipeline":
         climbing = {path: found for path, found in climbing.items() if not is_lazy_kubeflow(path, found)}
     assert not climbing

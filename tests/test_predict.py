@@ -21,7 +21,7 @@ from PIL import Image
 
 from components.base.errors import UsageError
 from components.pictures.boxes import colour_of
-from pipeline.commands.cli import main
+from pipeline.commands.main import main
 from pipeline.prediction.asked import saved_model_folder
 from pipeline.prediction.predict import predict
 from tests.detections import detections, save_detector

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.commands.cli import main
+from pipeline.commands.main import main
 from tests.kfp_api import KfpApi, Request, serving, task
 
 # On Python 3.10 there is no kfp.
@@ -239,7 +239,7 @@ def test_an_interrupt_leaves_the_run_going(api: KfpApi, package: Path, number: i
     api.script = [("RUNNING", [task("ingest", "RUNNING")])]
     arguments = [str(package), "--host", api.host, "--param", "data=/data", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.commands.cli", "submit", *arguments],
+        [sys.executable, "-m", "pipeline.commands", "submit", *arguments],
         cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -465,7 +465,7 @@ def test_five_fields_become_six(cron: str, six: str) -> None:
 
 def test_help_does_not_import_the_client() -> None:
     script = (
-        "import sys; from pipeline.commands.cli import main\n"
+        "import sys; from pipeline.commands.main import main\n"
         "try: main(['submit', '--help'])\n"
         "finally: print([name for name in ('kfp', 'kfp_server_api', 'yaml') if name in sys.modules])"
     )

@@ -97,7 +97,7 @@ def test_the_job_is_the_golden_one(
 
 def test_the_command_writes_equal_bytes_elsewhere_and_loads_no_sdk(data: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pipeline.commands.cli import main\n"
+        "import sys; from pipeline.commands.main import main\n"
         "try: main()\n"
         "finally: print('google.cloud.aiplatform' in sys.modules)"
     )

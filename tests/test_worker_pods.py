@@ -56,7 +56,7 @@ def start(config: WorkerPodsConfig = CONFIG) -> None:
 
 
 def test_the_manifests_are_the_golden_ones() -> None:
-    command = ["/opt/venv/bin/python", "-m", "pipeline.commands.cli", "worker", "/mirante/digits"]
+    command = ["/opt/venv/bin/python", "-m", "pipeline.commands", "worker", "/mirante/digits"]
     made = [worker_service(trainer_pod(), CONFIG), worker_job(trainer_pod(), CONFIG, command)]
     path = GOLDEN / "worker_job.yaml"
     if os.environ.get("MIRANTE_WRITE_GOLDEN") == "1":
@@ -132,7 +132,7 @@ def test_pods_are_there_while_it_trains_and_gone_afterwards(
     assert any(f"DELETE /apis/batch/v1/namespaces/kubeflow/jobs/{NAME}" in line for line in cluster.requests)
     assert any("jobs" in line and "propagationPolicy=Background" in line for line in cluster.requests)
     command = job["spec"]["template"]["spec"]["containers"][0]["command"]
-    assert command[1:] == ["-m", "pipeline.commands.cli", "worker", "/mirante/digits"]
+    assert command[1:] == ["-m", "pipeline.commands", "worker", "/mirante/digits"]
     assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert "worker pods: 1 of 2 run; worker 1: Unschedulable: 0/3 nodes are available" in caplog.text
 

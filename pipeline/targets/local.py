@@ -120,7 +120,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
                 _run_locked(recipe, root, result, console)
             except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
                 # An interrupt that came while C++ called back gets here as an error of the library's; that it
-                # came tells the timer that pipeline.commands.cli sets.
+                # came tells the timer that pipeline.commands.main sets.
                 secs_to_next, _ = signal.setitimer(signal.ITIMER_REAL, 0)
                 error = KeyboardInterrupt() if secs_to_next else explain_os_error(e, written_to) or e
             result.error = _said(error)

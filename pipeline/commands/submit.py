@@ -1,10 +1,9 @@
-"""`mirante compile` and `mirante submit` as commands. Imports nothing heavy."""
+"""`mirante submit`: run a package on Kubeflow Pipelines."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +12,13 @@ import click
 from components.base.errors import MiranteError, UsageError
 from components.base.redact import redact, redact_values
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.run.output import check_can_write, say_error
+from pipeline.commands.shared import INTERRUPTED, example
+from pipeline.run.output import say_error
 
 _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
-_INTERRUPTED = 130
 
 
-@click.command(
-    epilog="\b\nExample:\n  mirante compile digits --image registry.example.org/mirante:0.1.0 -o digits.yaml"
-)
-@click.argument("recipe")
-@click.option("--image", metavar="REF", help="Image with Mirante in it (`make image`).")
-@click.option(
-    "--target",
-    type=click.Choice(["kubeflow", "vertex"]),
-    default="kubeflow",
-    show_default=True,
-    help="Kubeflow Pipelines on a cluster, or Vertex AI.",
-)
-@click.option(
-    "--data",
-    "data_path",
-    metavar="DIR",
-    help="Default of the parameter data_root; for vertex what `mirante ingest` made, here.",
-)
-@click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="A .yaml file, for vertex a .json file.",
-)
-def compile(  # noqa: A001 - the command's name
-    recipe: str,
-    image: str | None,
-    target: str,
-    data_path: str | None,
-    overrides: tuple[str, ...],
-    output: Path,
-) -> None:
-    """Compile a recipe to a package for Kubeflow Pipelines, or to a job for Vertex AI.
-
-    For Kubeflow: one task a node, after one that ingests. What the recipe says is the default of the run's
-    parameters; paths are those that the tasks see. For Vertex AI the recipe's part `vertex` says where; data
-    are ingested here and copied to a bucket before. Needs no cluster and no credentials.
-    """
-    from pipeline.recipe.load import load_recipe
-
-    loaded = load_recipe(recipe, overrides, data_path, elsewhere=True, data_here=target == "vertex")
-    check_can_write(output, "-o")
-    if target == "vertex":
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        import_kubeflow("vertex").compile_recipe(loaded, image, output)
-        click.echo(f"{output}: {recipe} for Vertex AI; docs/vertex.md says how to run it")
-        return
-    import_kubeflow("compile").compile_recipe(loaded, image, output)
-    click.echo(f"{output}: {recipe} for Kubeflow Pipelines; docs/kubeflow.md says how to run it")
-
-
-@click.command(
-    epilog="\b\nExample:\n  mirante submit pipeline.yaml --host http://localhost:8080 --param epochs=3"
-)
+@click.command(epilog=example("mirante submit pipeline.yaml --host http://localhost:8080 --param epochs=3"))
 @click.argument("package", metavar="PIPELINE.YAML", type=click.Path(path_type=Path))
 @click.option("--host", required=True, metavar="URL", help="The server, as a browser shows its UI.")
 @click.option("--namespace", metavar="NS", help="Your namespace, on a server for several users.")
@@ -126,7 +69,7 @@ def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any
         raise
     except KeyboardInterrupt:
         going = f"; the run goes on: {submitted.url}" if submitted.url else ""
-        code, submitted.error = _INTERRUPTED, f"interrupted{going}"
+        code, submitted.error = INTERRUPTED, f"interrupted{going}"
     except MiranteError as e:
         code, submitted.error = e.exit_code, str(e)
     if submitted.error:

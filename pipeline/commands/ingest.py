@@ -1,0 +1,105 @@
+"""`mirante ingest`: turn raw images into checked TFRecord shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.base.errors import UsageError
+from components.base.printable import printable_lines
+from components.base.redact import redact_values
+from pipeline.commands.field_options import FieldsCommand, settings_from
+from pipeline.commands.shared import INTERRUPTED_SAID, PathType, example, exit_code
+
+
+def _ingest_settings() -> Any:
+    from components.ingest.config import OPTIONS, IngestConfig
+
+    return IngestConfig, OPTIONS
+
+
+@click.command(
+    cls=FieldsCommand,
+    settings=_ingest_settings,
+    given={
+        "label_map": {"type": PathType(), "metavar": "FILE"},
+        "resize_px": {"flag": "--resize", "metavar": "PX"},
+    },
+    epilog=example("mirante ingest folder photos/ data/ --splits train=0.8,eval=0.1,test=0.1"),
+)
+@click.argument("source")
+@click.argument("input_path", metavar="INPUT", type=PathType())
+@click.argument("output", metavar="OUTPUT", type=PathType())
+@click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
+def ingest(
+    source: str,
+    input_path: Path,
+    output: Path,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Turn raw images into checked TFRecord shards.
+
+    SOURCE is the format of INPUT: idx (MNIST family), cifar (python batches), folder (class folders), csv
+    (filename,label), tfrecord (the contract's features), tfds (tensorflow_datasets), digits (scikit-learn's;
+    INPUT is then -). With boxes: voc (Pascal VOC XML), coco (JSON), yolo (data.yaml and labels/*.txt), csv
+    (filename,width,height,class,xmin,ymin,xmax,ymax), tfrecord (the Object Detection API's). INPUT is a
+    folder, a .zip or a .tar(.gz), the CSV, JSON or TFRecord file itself, or for tfds a name such as
+    oxford_iiit_pet:4.0.0.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
+    from components import ingest as ingest_package
+    from components.base.os_errors import explain_os_error
+    from pipeline.run.console import make_console, progress_bar
+
+    console = make_console(to_stderr=True)
+    result: dict[str, Any] = {}
+    code = 0
+    try:
+        config = settings_from(ingest_package.IngestConfig, options)
+        with progress_bar(console) as progress:
+            given = None if str(input_path) == "-" else input_path
+            done = ingest_package.ingest(source, given, output, config, progress, force=force)
+    except UsageError:
+        raise
+    except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - scripts read it from the JSON
+        e = explain_os_error(raised, [output]) or raised
+        code = exit_code(e)
+        error = INTERRUPTED_SAID if isinstance(e, KeyboardInterrupt) else str(e) or type(e).__name__
+        # Of this call alone: OUTPUT may hold the list of an earlier one.
+        rejects = getattr(e, "rejects_file", None)
+        result = {
+            "splits": {},
+            "rejected": getattr(e, "rejected", None),
+            "rejects_file": None if rejects is None else str(rejects),
+            "error": error,
+        }
+        console.print(f"mirante: {printable_lines(error)}", markup=False, soft_wrap=True)
+    else:
+        result = {
+            "splits": {name: dataclasses.asdict(summary) for name, summary in done.splits.items()},
+            "rejected": done.rejected,
+            "rejects_file": str(done.rejects_file),
+            "left_out": done.left_out,
+        }
+        for warning in done.warnings:
+            console.print(f"warning: {printable_lines(warning)}", markup=False, soft_wrap=True)
+        if not as_json:
+            what = "unchanged, nothing to do" if done.unchanged else "ingested"
+            click.echo(f"{output}: {what}; {len(done.class_names)} classes, {done.rejected} rejected")
+            for name, summary in done.splits.items():
+                click.echo(f"  {name:6}{summary.images:10,} images in {summary.shards} shards")
+            if done.rejected:
+                click.echo(f"rejected files and why: {done.rejects_file}")
+            if done.left_out:
+                click.echo(f"left out, {done.left_out} files and folders: {done.left_out_file}")
+    if as_json:
+        click.echo(json.dumps(redact_values(result)))
+    return code

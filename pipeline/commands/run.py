@@ -1,0 +1,88 @@
+"""`mirante run`: run a recipe on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from components.base.errors import MiranteError, UsageError
+from components.base.printable import printable_lines
+from components.base.redact import redact_values
+from pipeline.commands.shared import PathType, example, exit_code
+from pipeline.run.output import quote
+from pipeline.steps import TRAINER
+
+
+@click.command(epilog=example("mirante run mnist --data mnist/ --set training.epochs=3"))
+@click.argument("recipe")
+@click.option("--data", "data_path", metavar="DIR", help="Raw input, or a folder of contract TFRecords.")
+@click.option("--root", type=PathType(), help="Pipeline root.  [default: runs/<recipe>]")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
+@click.option(
+    "--gpu", "num_gpus", type=click.IntRange(1, 1024), metavar="N", help="Same as --set training.num_gpus=N."
+)
+@click.option("--no-cache", is_flag=True, help="Execute every node. Same as --set use_cache=false.")
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
+def run(
+    recipe: str,
+    data_path: str | None,
+    root: Path | None,
+    overrides: tuple[str, ...],
+    num_gpus: int | None,
+    no_cache: bool,
+    as_json: bool,
+) -> int:
+    """Run a recipe: ingest, validate, train, evaluate, push.
+
+    RECIPE is a built-in name (`mirante recipes`) or a YAML file. Nodes whose inputs did not change keep their
+    results; a run that was killed goes on where it was.
+    """
+    from components.models.published import check_download
+    from pipeline.data.prepare import check_config, check_effect
+    from pipeline.recipe.load import load_recipe
+
+    if no_cache:
+        overrides = (*overrides, "use_cache=false")
+    if num_gpus:
+        overrides = (*overrides, f"training.num_gpus={num_gpus}")
+    loaded = load_recipe(recipe, overrides, data_path)
+    # Before the root is touched.
+    check_config(loaded.data, loaded.task)
+    check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
+    root = Path(os.path.abspath(root or Path("runs") / loaded.name))
+    if not (root / TRAINER).exists():  # else there may be nothing to train, and no network needed
+        check_download(loaded.model, loaded.transform)
+
+    from pipeline.run.console import make_console
+    from pipeline.targets import local as runner
+
+    console = make_console(to_stderr=as_json)
+    code = 0
+    result, error = runner.run(loaded, root, console)
+    if error is None:
+        serving = os.path.relpath(Path(result.pushed_model or "").parent)
+        image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
+        console.print(
+            f"\nAsk the model:  {quote(_own_name(), 'predict', serving)} {image}",
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        code = exit_code(error)
+        console.print(f"\nmirante: {printable_lines(str(result.error))}", soft_wrap=True, markup=False)
+        if code == 1 and not isinstance(error, MiranteError) and result.log:
+            console.print(f"The whole story is in {result.log}", soft_wrap=True, markup=False)
+    if as_json and code != UsageError.exit_code:
+        click.echo(json.dumps(redact_values(dataclasses.asdict(result)), allow_nan=False))
+    return code
+
+
+def _own_name() -> str:
+    """How the user can call this program: by its name where it is on PATH, else by its path."""
+    return "mirante" if shutil.which("mirante") else os.path.relpath(sys.argv[0])

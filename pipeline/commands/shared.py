@@ -1,0 +1,38 @@
+"""What several commands share: kinds of options, examples in the help, exit codes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.base.errors import MiranteError
+
+INTERRUPTED = 130
+INTERRUPTED_SAID = "interrupted; the same command goes on from here"
+
+
+class PathType(click.Path):
+    """A path; an empty text, such as a variable that is not set, would be the folder of the shell."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(path_type=Path, **kwargs)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("expected a path, got an empty text", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a command that ends with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return error.exit_code if isinstance(error, MiranteError) else 1
+
+
+def example(text: str) -> str:
+    """Return the end of a command's help: how it is called."""
+    return "\b\nExample:\n  " + text
