@@ -29,7 +29,7 @@ from components.ingest.config import OPTIONS
 from components.ingest.manifest import read_inputs, write_inputs
 from components.ingest.splits import split_named, splitter
 from pipeline.commands.field_options import settings_from
-from pipeline.commands.main import main
+from pipeline.commands.ingest import ingest as ingest_command
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -316,7 +316,7 @@ def test_options_are_checked(options: dict[str, Any], message: str) -> None:
 
 
 def test_every_option_of_the_command_is_a_field_and_takes_what_the_field_takes() -> None:
-    command = main.commands["ingest"]
+    command = ingest_command
     made = {param.name: param for param in command.get_params(click.Context(command))}
     assert list(made)[3 : 3 + len(OPTIONS)] == list(OPTIONS)
     assert [made[name].opts for name in OPTIONS] == [
