@@ -1,15 +1,16 @@
-"""All pages of a finished run, to be looked at: `write_pages(Path("runs/digits"), Path("pages"))`."""
+"""Writes all pages of a finished run, to look at them.
+
+write_pages(Path("runs/digits"), Path("pages"), "classification", list("0123456789"))
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.views import View, view_of
-
-if TYPE_CHECKING:
-    from components.base.outcome import Output
+from components.base.outcome import Output
+from components.pages.rendered import RenderedPage
+from pipeline.pages import make_page
 
 
 def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
@@ -17,7 +18,7 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
 
-    from components.base.outcome import Output, _outputs, _properties
+    from pipeline.run.node import _outputs, _properties
     from pipeline.storage.metadata_store import METADATA_FILE
 
     config = metadata_store_pb2.ConnectionConfig()
@@ -33,16 +34,14 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     return found
 
 
-def write_pages(root: Path, folder: Path, class_names: Sequence[str]) -> dict[str, View]:
-    """Writes `<node>.html` of every node, and of Ingest where `root/data` is; returns the views."""
-    from components.base.outcome import Output
-
+def write_pages(root: Path, folder: Path, task: str, class_names: Sequence[str]) -> dict[str, RenderedPage]:
+    """Writes `<node>.html` of every node, and of Ingest where `root/data` is; returns them."""
     outputs = dict(outputs_of(root))
     if (root / "data").is_dir():
         outputs["Ingest"] = {"examples": Output(str(root / "data"), {})}
     folder.mkdir(parents=True, exist_ok=True)
-    views = {}
+    pages = {}
     for node_id, given in outputs.items():
-        views[node_id] = view_of(node_id, given, class_names)
-        (folder / f"{node_id}.html").write_text(views[node_id].html, encoding="utf-8")
-    return views
+        pages[node_id] = make_page(node_id, given, task, class_names)
+        (folder / f"{node_id}.html").write_text(pages[node_id].html, encoding="utf-8")
+    return pages

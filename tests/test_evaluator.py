@@ -24,8 +24,8 @@ from components.evaluator.batches import custom_extractors
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.results import REPORTED, eval_config, read_evaluation, read_plots
 from components.tasks.classification.metrics import Tally, measure
+from pipeline.pages import make_page
 from pipeline.target import BEAM_PIPELINE_ARGS
-from pipeline.views import view_of
 from tests import test_common_classes as other_classes
 from tests.tiny import write_split
 
@@ -191,7 +191,7 @@ def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None
 
 def page_of(folder: str, class_names: Sequence[str]) -> str:
     """The words on the Evaluator's page."""
-    page = view_of("Evaluator", {"evaluation": Output(folder, {})}, class_names).html
+    page = make_page("Evaluator", {"evaluation": Output(folder, {})}, "classification", class_names).html
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 

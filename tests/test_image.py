@@ -114,3 +114,14 @@ def test_the_build_sees_every_file_it_needs_and_no_other() -> None:
         "requirements/bootstrap.txt",
         "requirements/image-*.txt",
     }
+
+
+def test_every_kind_of_file_in_the_packages_is_installed() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r'package-data\]\n"\*" = \[(.*)\]', text)
+    assert listed is not None
+    installed = {".py", *re.findall(r'"\*\*/\*(\.\w+)"', listed[1])}
+    files = [
+        path for package in ("schemas", "components", "pipeline") for path in (ROOT / package).rglob("*.*")
+    ]
+    assert {path.suffix for path in files if "__pycache__" not in path.parts} <= installed

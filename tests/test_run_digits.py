@@ -78,11 +78,11 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
 
 def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
     _, result, said = first
-    views = write_pages(root, tmp_path, tuple("0123456789"))
-    assert set(views) == {"Ingest", *node_ids()}, said
-    assert [name for name, view in views.items() if "could not be made" in view.html] == []
-    assert max(len(view.html) for view in views.values()) < 1_000_000
-    evaluation = views["Evaluator"]
+    pages = write_pages(root, tmp_path, "classification", tuple("0123456789"))
+    assert set(pages) == {"Ingest", *node_ids()}, said
+    assert [name for name, page in pages.items() if "could not be made" in page.html] == []
+    assert max(len(page.html) for page in pages.values()) < 1_000_000
+    evaluation = pages["Evaluator"]
     assert evaluation.metrics == result["metrics"]
     assert evaluation.confusion is not None
     right = sum(row[place] for place, row in enumerate(evaluation.confusion.counts))
@@ -90,9 +90,9 @@ def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path
     assert right / whole == pytest.approx(result["metrics"]["accuracy"])
     assert evaluation.roc is not None
     assert (evaluation.roc.fpr[0], evaluation.roc.tpr[-1]) == (0.0, 1.0)
-    assert views["Trainer"].metrics["eval_accuracy"] > 0.9
+    assert pages["Trainer"].metrics["eval_accuracy"] > 0.9
     # Standardized: the mean of the pixels, between black and white, is 0.
-    words = " ".join(re.sub(r"<[^>]*>", " ", views["Transform"].html).split())
+    words = " ".join(re.sub(r"<[^>]*>", " ", pages["Transform"].html).split())
     levels = re.search(r"white becomes 1 (-?[\d.]+) (-?[\d.]+)", words)
     assert levels, words
     assert float(levels[1]) < 0 < float(levels[2])

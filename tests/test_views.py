@@ -15,10 +15,16 @@ from typing import Any
 import pytest
 
 from components.base.example import serialize_example
+from components.base.outcome import Output
+from components.base.task import TASKS, task_named
 from components.base.tfrecord import frame
-from components.pages.charts import Curve, line_chart
-from components.pages.page import PICTURES_BYTES, Measure, Page, number, table
-from pipeline.views import PAGES, View, view_of
+from components.pages.charts import Curve, make_line_chart
+from components.pages.markup import Measure, format_number, make_table
+from components.pages.page import IMAGES_BYTES, Page
+from components.pages.rendered import RenderedPage
+from components.pages.tables import count_by_class
+from pipeline.pages import make_page
+from pipeline.steps import INGEST, STEPS
 from schemas import features
 from tests.records import CLASSES, png
 
@@ -28,20 +34,22 @@ pytestmark = pytest.mark.stack_free
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-class Output:
-    """As `pipeline.run.node.Output`, which would import TFX."""
-
-    def __init__(self, uri: Path | str, **properties: Any):
-        self.uri, self.properties = str(uri), properties
+def output(uri: Path, **properties: Any) -> Output:
+    return Output(str(uri), properties)
 
 
-def view(node_id: str, class_names: tuple[str, ...] = CLASSES, **outputs: Output) -> View:
-    made = view_of(node_id, outputs, class_names)  # type: ignore[arg-type]
+def page_of(
+    node_id: str,
+    class_names: tuple[str, ...] = CLASSES,
+    task: str = features.CLASSIFICATION,
+    **outputs: Output,
+) -> RenderedPage:
+    made = make_page(node_id, outputs, task, class_names)
     assert "could not be made" not in made.html
     return made
 
 
-def text_of(page: View | str) -> str:
+def text_of(page: RenderedPage | str) -> str:
     """A page's words, with a space for every tag."""
     content = (page if isinstance(page, str) else page.html).partition("<body>")[2]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content)).split())
@@ -70,31 +78,33 @@ def write_splits(folder: Path, counts: dict[str, list[int]], names: tuple[str, .
             record(label, seed, names) for label, count in enumerate(by_label) for seed in range(count)
         ]
         write_records(folder / f"Split-{split}" / "data_tfrecord-00000-of-00001.gz", records)
-    return Output(folder)
+    return output(folder)
 
 
 # --- whatever comes
 
 
-@pytest.mark.parametrize("node_id", [*PAGES, "BulkInferrer"])
+@pytest.mark.parametrize("node_id", [INGEST.id, *(step.id for step in STEPS)])
 def test_no_node_fails_for_want_of_outputs(node_id: str, tmp_path: Path) -> None:
-    assert "The node has no outputs." in view_of(node_id, {}, CLASSES).html
-    empty: Any = {"examples": Output(tmp_path / "nowhere"), "model": Output(tmp_path / "gone")}
-    page = view_of(node_id, empty, CLASSES)
+    assert "The node has no outputs." in make_page(node_id, {}, features.CLASSIFICATION, CLASSES).html
+    empty = {"examples": output(tmp_path / "nowhere"), "model": output(tmp_path / "gone")}
+    page = make_page(node_id, empty, features.CLASSIFICATION, CLASSES)
     assert str(tmp_path / "gone") in page.html
     assert page.confusion is None
 
 
 def test_what_cannot_be_read_is_said_on_the_page(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("{")
-    page = view_of("DataGate", {"blessing": Output(tmp_path)}, CLASSES)  # type: ignore[dict-item]
+    page = make_page("DataGate", {"blessing": output(tmp_path)}, features.CLASSIFICATION, CLASSES)
     assert "This part could not be made: JSONDecodeError" in page.html
     assert "Artifacts" in page.html
 
 
-def test_importing_the_views_imports_nothing_heavy() -> None:
+def test_importing_the_pages_imports_nothing_heavy() -> None:
     heavy = "{'tensorflow', 'tfx', 'numpy', 'PIL', 'apache_beam', 'google.protobuf'}"
-    code = f"import sys, pipeline.views; print({heavy} & set(sys.modules))"
+    rooms = [step.room for step in (INGEST, *STEPS)] + list(TASKS.values())
+    modules = ", ".join(("pipeline.pages", *(f"{room}.page" for room in rooms)))
+    code = f"import sys, {modules}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -102,19 +112,19 @@ def test_importing_the_views_imports_nothing_heavy() -> None:
 def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
     names = (EVIL, 'a"b', "c&d")
     splits = write_splits(tmp_path / "examples", {"train": [1, 1, 1], "eval": [1, 1, 1]}, names)
-    page = view("ImportExampleGen", names, examples=splits)
+    page = page_of("ImportExampleGen", names, examples=splits)
     assert EVIL not in page.html
     assert html.escape(EVIL) in page.html
     assert "<script" not in page.html
-    assert html.escape(EVIL) in table([EVIL], [[EVIL]])
-    assert EVIL not in table([EVIL], [[EVIL]])
-    assert EVIL not in line_chart(EVIL, [Curve(EVIL, [(0, 1)], "red")], EVIL)
+    assert html.escape(EVIL) in make_table([EVIL], [[EVIL]])
+    assert EVIL not in make_table([EVIL], [[EVIL]])
+    assert EVIL not in make_line_chart(EVIL, [Curve(EVIL, [(0, 1)], "red")], EVIL)
 
 
-def test_pictures_stay_below_their_share_of_a_page() -> None:
-    page = Page("x")
-    assert page.data_uri(b"\0" * (PICTURES_BYTES // 4 * 3), "png") is not None
-    assert page.data_uri(b"\0" * 30, "png") is None
+def test_images_stay_below_their_share_of_a_page() -> None:
+    page = Page("x", task_named(features.CLASSIFICATION), CLASSES)
+    assert page.embed_image(b"\0" * (IMAGES_BYTES // 4 * 3), "png") is not None
+    assert page.embed_image(b"\0" * 30, "png") is None
 
 
 @pytest.mark.parametrize(
@@ -129,11 +139,11 @@ def test_pictures_stay_below_their_share_of_a_page() -> None:
     ],
 )
 def test_numbers_are_legible(value: float, words: str) -> None:
-    assert number(value) == words
+    assert format_number(value) == words
 
 
 def test_a_chart_goes_from_the_lowest_value_to_the_highest() -> None:
-    chart = line_chart(
+    chart = make_line_chart(
         "t", [Curve("c", [(0, 0.0), (5, float("nan")), (10, 1.0)], "red")], "step", y_range=(0, 1)
     )
     (points,) = re.findall(r'points="([^"]+)"', chart)
@@ -145,7 +155,7 @@ def test_a_chart_goes_from_the_lowest_value_to_the_highest() -> None:
 
 def test_examples_are_counted_and_shown(tmp_path: Path) -> None:
     counts = {"train": [5, 3, 2], "eval": [1, 2, 0], "test": [1, 1, 1]}
-    page = view("ImportExampleGen", examples=write_splits(tmp_path, counts))
+    page = page_of("ImportExampleGen", examples=write_splits(tmp_path, counts))
     words = text_of(page)
     assert "10 train examples 3 eval examples 3 test examples" in words
     assert "blue 5 1 1 green 3 2 1 red 2 0 1" in words
@@ -163,7 +173,7 @@ def test_artifacts_in_a_bucket_are_read_too(tmp_path: Path) -> None:
     tf.io.gfile.makedirs("ram://bucket/examples/1/Split-train")
     with tf.io.gfile.GFile("ram://bucket/examples/1/Split-train/data.gz", "wb") as file:
         file.write(source.read_bytes())
-    page = view("ImportExampleGen", examples=Output("ram://bucket/examples/1"))
+    page = page_of("ImportExampleGen", examples=output("ram://bucket/examples/1"))
     assert "blue 2 green 0 red 1" in text_of(page)
 
 
@@ -183,7 +193,7 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "rejects.csv").write_text("path,reason\r\nblue/broken.png,cannot be decoded\r\n")
-    page = view("Ingest", data=Output(tmp_path))
+    page = page_of("Ingest", data=output(tmp_path))
     words = text_of(page)
     assert "3 train images 3 classes 1 rejected" in words
     assert "Read by the source folder from /photos." in words
@@ -194,7 +204,7 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
 
 def test_contract_data_without_a_manifest_is_shown_too(tmp_path: Path) -> None:
     write_records(tmp_path / "train-00000-of-00001.tfrecord", [record(0, 0), record(2, 0)])
-    page = view("Ingest", data=Output(tmp_path))
+    page = page_of("Ingest", data=output(tmp_path))
     assert page.html.count("<img") == 2
     assert "Images of 2 of 3 classes." in page.html
 
@@ -202,7 +212,7 @@ def test_contract_data_without_a_manifest_is_shown_too(tmp_path: Path) -> None:
 def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
     from schemas.curated import write_schema
 
-    page = view("ImportSchemaGen", schema=Output(write_schema(CLASSES, tmp_path).parent))
+    page = page_of("ImportSchemaGen", schema=output(write_schema(CLASSES, tmp_path).parent))
     words = text_of(page)
     assert "image/class/label int in every record 0 to 2" in words
     assert "image/class/text bytes in every record blue, green, red" in words
@@ -212,9 +222,7 @@ def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
 def test_of_very_many_classes_the_rarest_and_most_frequent_are_shown(tmp_path: Path) -> None:
     names = tuple(f"class{number:03}" for number in range(70))
     counts = [70 - number for number in range(70)]
-    from pipeline.views.data import counts_by_class
-
-    shown = counts_by_class({"train": dict(zip(names, counts, strict=True))}, names)
+    shown = count_by_class({"train": dict(zip(names, counts, strict=True))}, names)
     assert re.findall(r"class\d\d\d", shown) == [*names[:30], *names[40:]]
 
 
@@ -245,11 +253,11 @@ def write_statistics(folder: Path) -> Output:
         path = folder / f"Split-{split}" / "FeatureStats.pb"
         path.parent.mkdir(parents=True)
         path.write_bytes(statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset]).SerializeToString())
-    return Output(folder)
+    return output(folder)
 
 
 def test_statistics_of_all_splits_stand_side_by_side(tmp_path: Path) -> None:
-    page = view("StatisticsGen", ("blue", "red"), statistics=write_statistics(tmp_path))
+    page = page_of("StatisticsGen", ("blue", "red"), statistics=write_statistics(tmp_path))
     words = text_of(page)
     assert "8 train examples 2 eval examples" in words
     assert "class train eval blue 6 1 red 2 1 A bar" in words
@@ -269,11 +277,11 @@ def write_anomalies(folder: Path, split: str, fill: Any = None) -> Output:
     path = folder / split / "SchemaDiff.pb"
     path.parent.mkdir(parents=True)
     path.write_bytes(anomalies.SerializeToString())
-    return Output(folder)
+    return output(folder)
 
 
 def test_no_anomalies_are_said_to_be_none(tmp_path: Path) -> None:
-    words = text_of(view("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-train")))
+    words = text_of(page_of("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-train")))
     assert "none found Looked at: train." in words
 
 
@@ -282,7 +290,7 @@ def test_anomalies_are_told_with_their_reasons(tmp_path: Path) -> None:
         reason = anomalies.anomaly_info["image/class/text"].reason.add()
         reason.short_description, reason.description = "Unexpected string values", f"Value {EVIL} (12%)"
 
-    page = view("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-eval", fill))
+    page = page_of("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-eval", fill))
     words = text_of(page)
     assert "1 anomaly found" in words
     assert f"image/class/text eval Unexpected string values Value {EVIL} (12%)" in words
@@ -296,19 +304,19 @@ def test_distances_between_splits_stand_beside_their_bounds(tmp_path: Path) -> N
         info.drift_measurements.add(value=0.036, threshold=0.12)
 
     found = write_anomalies(tmp_path, "SplitPair-train_eval", fill)
-    words = text_of(view("DistributionValidator", anomalies=found))
+    words = text_of(page_of("DistributionValidator", anomalies=found))
     assert "none found Looked at: train against eval." in words
     assert "image/class/text train against eval 0.0360 0.1200" in words
 
 
 def test_the_gate_tells_what_it_decoded(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"images": {"train": 1267, "eval": 176}}')
-    words = text_of(view("DataGate", blessing=Output(tmp_path)))
+    words = text_of(page_of("DataGate", blessing=output(tmp_path)))
     assert "passed" in words
     assert "train 1,267 0 eval 176 0 all 1,443 0" in words
     (tmp_path / "report.json").write_text('{"images": {}}')
-    assert "data.check_images is off" in text_of(view("DataGate", blessing=Output(tmp_path)))
-    assert "refused" in text_of(view_of("DataGate", {}, CLASSES))
+    assert "data.check_images is off" in text_of(page_of("DataGate", blessing=output(tmp_path)))
+    assert "refused" in text_of(page_of("DataGate"))
 
 
 # --- training
@@ -326,11 +334,11 @@ def write_trials(folder: Path) -> dict[str, Output]:
         writer.writerow([1, "completed", 0.1, "adam", 0.94, 0.21, 4.2, ""])
         writer.writerow([2, "failed", 0.4, "sgd", "", "", "", f"diverged {EVIL}"])
         writer.writerow([3, "completed", 0.25, "adam", 0.97, 0.11, 4.02, ""])
-    return {"best_hyperparameters": Output(folder / "best"), "tuner_results": Output(folder / "results")}
+    return {"best_hyperparameters": output(folder / "best"), "tuner_results": output(folder / "results")}
 
 
 def test_trials_are_listed_and_the_best_stands_out(tmp_path: Path) -> None:
-    page = view("Tuner", **write_trials(tmp_path))
+    page = page_of("Tuner", **write_trials(tmp_path))
     words = text_of(page)
     assert "model.dropout 0.25 training.optimizer adam Trials" in words
     (best,) = re.findall("<tr class=best>(.*?)</tr>", page.html)
@@ -387,7 +395,7 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
         },
     )
     (stage / "inputs.png").write_bytes(png(1, 0))
-    page = view("Trainer", model=Output(tmp_path / "model"), model_run=Output(tmp_path))
+    page = page_of("Trainer", model=output(tmp_path / "model"), model_run=output(tmp_path))
     assert page.metrics == pytest.approx(
         {
             "train_loss": 1.25,
@@ -412,7 +420,7 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
 
 
 def test_a_training_without_event_files_says_so(tmp_path: Path) -> None:
-    page = view("Trainer", model_run=Output(tmp_path))
+    page = page_of("Trainer", model_run=output(tmp_path))
     assert "No curves were kept beside the model" in page.html
     assert page.metrics == {}
 
@@ -431,13 +439,13 @@ def test_event_files_of_tensorflow_are_read(tmp_path: Path) -> None:
     assert (whole.name, head.name) == ("", "head")
     assert '"name": "lenet"' in whole.texts["settings"]
     assert head.curves == {"epoch/loss": [(5, 0.25)]}
-    assert head.pictures["mistakes"].startswith(b"\x89PNG")
-    assert "model.name lenet" in text_of(view("Trainer", model_run=Output(tmp_path)))
+    assert head.images["mistakes"].startswith(b"\x89PNG")
+    assert "model.name lenet" in text_of(page_of("Trainer", model_run=output(tmp_path)))
 
 
 def test_the_baseline_is_named_or_missing(tmp_path: Path) -> None:
-    assert "There is no baseline" in text_of(view("Resolver"))
-    words = text_of(view("Resolver", model=Output(tmp_path / "model" / "8")))
+    assert "There is no baseline" in text_of(page_of("Resolver"))
+    words = text_of(page_of("Resolver", model=output(tmp_path / "model" / "8")))
     assert str(tmp_path / "model" / "8") in words
     assert "There is no baseline" not in words
 
@@ -495,12 +503,12 @@ def write_evaluation(folder: Path, *, blessed: bool = True, accuracy: float = 0.
     (folder / "eval_config.json").write_text(
         json.dumps({"evalConfig": {"metricsSpecs": [{"metrics": [metric]}]}})
     )
-    blessing = Output(folder.parent / "blessing", blessed=int(blessed))
-    return {"evaluation": Output(folder), "blessing": blessing}
+    blessing = output(folder.parent / "blessing", blessed=int(blessed))
+    return {"evaluation": output(folder), "blessing": blessing}
 
 
 def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) -> None:
-    page = view("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation"))
+    page = page_of("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation"))
     words = text_of(page)
     assert "blessed Every threshold was met." in words
     assert "accuracy 0.7500 at least 0.9 0.5000 +0.2500" in words
@@ -523,20 +531,20 @@ def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) 
 
 
 def test_a_model_that_is_not_blessed_is_told_why(tmp_path: Path) -> None:
-    page = view("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation", blessed=False))
+    page = page_of("Evaluator", ("cat", "dog"), **write_evaluation(tmp_path / "evaluation", blessed=False))
     assert "not blessed accuracy is 0.7500, must be at least 0.9" in text_of(page)
 
 
 def test_a_value_is_shown_with_the_digits_that_tell_it_from_its_bound(tmp_path: Path) -> None:
     outputs = write_evaluation(tmp_path / "evaluation", accuracy=0.89996)
     assert "accuracy 0.89996 at least 0.9 0.5000 +0.4000" in text_of(
-        view("Evaluator", ("cat", "dog"), **outputs)
+        page_of("Evaluator", ("cat", "dog"), **outputs)
     )
 
 
 def test_with_many_classes_the_most_frequent_confusions_stand_for_the_table(tmp_path: Path) -> None:
     names = tuple(f"class {number}" for number in range(101))
-    page = view("Evaluator", names, **write_evaluation(tmp_path / "evaluation"))
+    page = page_of("Evaluator", names, **write_evaluation(tmp_path / "evaluation"))
     assert page.confusion is None
     assert 'class="confusion"' not in page.html
     assert "class 0 class 1 1 class 1 class 0 1" in text_of(page)
@@ -547,7 +555,7 @@ def test_with_many_classes_the_most_frequent_confusions_stand_for_the_table(tmp_
 def test_an_evaluation_without_plots_says_so(tmp_path: Path) -> None:
     outputs: Any = write_evaluation(tmp_path / "evaluation")
     (tmp_path / "evaluation" / "plots-00000-of-00001.tfrecord").unlink()
-    page = view_of("Evaluator", outputs, ("cat", "dog"))
+    page = make_page("Evaluator", outputs, features.CLASSIFICATION, ("cat", "dog"))
     assert page.metrics == {"accuracy": 0.75}
     assert "The evaluation holds no ROC curve." in page.html
 
@@ -558,17 +566,17 @@ def test_an_evaluation_without_plots_says_so(tmp_path: Path) -> None:
 def test_the_infra_report_gives_seconds_or_problems(tmp_path: Path) -> None:
     report = {"problems": [], "load_secs": 0.5, "request_secs": {"serving_default": 0.002}}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    page = view("InfraValidator", blessing=Output(tmp_path, blessed=1))
+    page = page_of("InfraValidator", blessing=output(tmp_path, blessed=1))
     assert "infra blessed" in text_of(page)
     assert page.metrics == {"loading_secs": 0.5, "serving_default_secs": 0.002}
     (tmp_path / "report.json").write_text('{"problems": ["the model did not load"]}')
-    page = view("InfraValidator", blessing=Output(tmp_path, blessed=0))
+    page = page_of("InfraValidator", blessing=output(tmp_path, blessed=0))
     assert "not infra blessed" in text_of(page)
     assert "the model did not load" in text_of(page)
 
 
 def test_a_push_tells_where_the_model_is_or_why_it_is_nowhere(tmp_path: Path) -> None:
-    where = Output(tmp_path, pushed=1, pushed_destination="/serving/17", pushed_version="17")
-    assert "pushed model /serving/17 version 17" in text_of(view("Pusher", pushed_model=where))
-    words = text_of(view("Pusher", pushed_model=Output(tmp_path, pushed=0)))
+    where = output(tmp_path, pushed=1, pushed_destination="/serving/17", pushed_version="17")
+    assert "pushed model /serving/17 version 17" in text_of(page_of("Pusher", pushed_model=where))
+    words = text_of(page_of("Pusher", pushed_model=output(tmp_path, pushed=0)))
     assert "not pushed The model was not blessed" in words

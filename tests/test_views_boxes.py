@@ -14,18 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.base.outcome import Output
+from components.pages.rendered import RenderedPage
 from components.pictures.boxes import colour_of
 from schemas import features
 from schemas.curated import write_schema
 from tests import shapes
 from tests.records import png
-from tests.test_views import EVIL, Output, text_of, view, write_records
+from tests.test_views import EVIL, output, page_of, text_of, write_records
 
 pytestmark = pytest.mark.stack_free
 
 
-def record(seed: int, size_px: int = 96) -> bytes:
-    return shapes.record(shapes.draw(seed, size_px), f"{seed}.png")
+def boxes_page(node_id: str, **outputs: Output) -> RenderedPage:
+    return page_of(node_id, shapes.CLASSES, features.DETECTION, **outputs)
 
 
 def test_images_are_shown_with_their_boxes_and_count_for_each_class(tmp_path: Path) -> None:
@@ -33,7 +35,7 @@ def test_images_are_shown_with_their_boxes_and_count_for_each_class(tmp_path: Pa
     empty = dataclasses.replace(drawn[0], boxes=np.empty((0, 4), np.float32), labels=np.empty(0, int))
     records = [shapes.record(picture, "name.png") for picture in (*drawn, empty)]
     write_records(tmp_path / "Split-train" / "data_tfrecord-00000-of-00001.gz", records)
-    page = view("ImportExampleGen", shapes.CLASSES, examples=Output(tmp_path))
+    page = boxes_page("ImportExampleGen", examples=output(tmp_path))
     words = text_of(page)
     assert "4 train examples" in words
     on = [{shapes.CLASSES[label - 1] for label in picture.labels} for picture in drawn]
@@ -52,7 +54,7 @@ def test_a_box_is_drawn_where_it_is(tmp_path: Path) -> None:
         Image.new("RGB", image.size, (120, 120, 120)).save(gray, "PNG")
     gray_half = dataclasses.replace(half, encoded=gray.getvalue())
     write_records(tmp_path / "Split-train" / "data.gz", [shapes.record(gray_half, "half.png")])
-    page = view("ImportExampleGen", shapes.CLASSES, examples=Output(tmp_path))
+    page = boxes_page("ImportExampleGen", examples=output(tmp_path))
     (encoded,) = re.findall(r'class="boxed" src="data:image/jpeg;base64,([^"]+)"', page.html)
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as shown:
         pixels = np.asarray(shown).astype(int)
@@ -69,7 +71,7 @@ def test_a_box_is_drawn_where_it_is(tmp_path: Path) -> None:
 
 def test_labels_of_boxes_begin_at_1(tmp_path: Path) -> None:
     schema = write_schema(shapes.CLASSES, tmp_path, features.DETECTION).parent
-    words = text_of(view("ImportSchemaGen", shapes.CLASSES, schema=Output(schema)))
+    words = text_of(boxes_page("ImportSchemaGen", schema=output(schema)))
     assert "3, in the order of their labels from 1: circle, square, triangle" in words
     assert "image/object/class/label int may be missing 1 to 3" in words
 
@@ -89,7 +91,7 @@ def test_the_gate_tells_of_boxes(tmp_path: Path) -> None:
     report = {"images": {"train": 9, "test": 4}, "boxes": {"test": facts(4, 2), "train": facts(9, 3)}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     (tmp_path / "boxes.png").write_bytes(png(1, 0))
-    page = view("DataGate", shapes.CLASSES, blessing=Output(tmp_path))
+    page = boxes_page("DataGate", blessing=output(tmp_path))
     words = text_of(page)
     assert "split images boxes difficult train 9 12 3 test 4 8 2" in words
     assert "boxes train test 2 3 2 10 1 1" in words  # by number, not by its digits
@@ -110,10 +112,10 @@ def test_trials_of_a_detector_are_listed_by_its_own_measure(tmp_path: Path) -> N
         writer.writerow([2, "failed", 0.4, "", "", "", f"diverged {EVIL}"])
         writer.writerow([3, "completed", 0.25, 0.75, 1.25, 4.0, ""])
     outputs = {
-        "best_hyperparameters": Output(tmp_path / "best"),
-        "tuner_results": Output(tmp_path / "results"),
+        "best_hyperparameters": output(tmp_path / "best"),
+        "tuner_results": output(tmp_path / "results"),
     }
-    page = view("Tuner", shapes.CLASSES, **outputs)
+    page = boxes_page("Tuner", **outputs)
     words = text_of(page)
     assert "trial eval_map_50 eval_loss seconds model.dropout 1 0.5000 1.5000 4.2000 0.1" in words
     assert page.metrics == {"trials": 3.0, "best_trial_eval_map_50": 0.75, "best_trial_eval_loss": 1.25}

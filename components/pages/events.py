@@ -1,7 +1,7 @@
-"""Reading the event files that the Trainer keeps beside the model.
+"""Reads the event files that the Trainer keeps next to the model.
 
-components/trainer/tracking/event_files.py writes them. An event file is a TFRecord file of `Event` messages;
-TensorFlow is not needed to read it.
+components/trainer/tracking/event_files.py writes them. An event file is a TFRecord file of `Event` messages,
+which can be read without TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from components.base import files
 from components.base.errors import DataRefusedError
 
-# Of TensorFlow's types: a scalar float32 and float64.
+# How TensorFlow's types float32 and float64 hold a scalar.
 _FORMATS = {1: ("<f", "float_val"), 2: ("<d", "double_val")}
 
 
@@ -23,25 +23,25 @@ class Stage:
     """A stage of a training.
 
     Attributes:
-        name: Its folder; empty for what concerns all of them.
+        name: Its folder; empty for events about all stages.
         began: Seconds since 1970.
-        curves: By name, step and value in the order of steps.
-        pictures: PNG files by name.
-        texts: By name.
+        curves: Steps and values by name, in the order of steps.
+        images: PNG files by name.
+        texts: Texts by name.
     """
 
     name: str
     began: float
     curves: dict[str, list[tuple[int, float]]] = dataclasses.field(default_factory=dict)
-    pictures: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    images: dict[str, bytes] = dataclasses.field(default_factory=dict)
     texts: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read_stages(folder: str) -> list[Stage]:
-    """All stages below a folder, in the order in which they began.
+    """Return all stages below a folder, in the order in which they began.
 
-    A training that was killed and went on has several files a stage: of a step that stands in two of them the
-    later one counts.
+    A training that was killed and resumed has several files per stage. Where two of them have the same step,
+    the later file counts.
     """
     stages: dict[str, Stage] = {}
     points: dict[tuple[str, str], dict[int, float]] = {}
@@ -49,14 +49,14 @@ def read_stages(folder: str) -> list[Stage]:
         if "tfevents" not in os.path.basename(path):
             continue
         name = os.path.relpath(os.path.dirname(path), folder).replace(".", "", 1)
-        for event in _events(path):
+        for event in _read_events(path):
             stage = stages.setdefault(name, Stage(name, event.wall_time))
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "scalars":
-                    points.setdefault((name, value.tag), {})[event.step] = _scalar(value.tensor)
+                    points.setdefault((name, value.tag), {})[event.step] = _read_scalar(value.tensor)
                 elif value.metadata.plugin_data.plugin_name == "images":
                     # Width and height come first.
-                    stage.pictures[value.tag] = value.tensor.string_val[2]
+                    stage.images[value.tag] = value.tensor.string_val[2]
                 elif value.metadata.plugin_data.plugin_name == "text":
                     stage.texts[value.tag] = b"".join(value.tensor.string_val).decode("utf-8")
     for (name, tag), by_step in points.items():
@@ -64,7 +64,7 @@ def read_stages(folder: str) -> list[Stage]:
     return sorted(stages.values(), key=lambda stage: stage.began)
 
 
-def _events(path: str) -> Any:
+def _read_events(path: str) -> Any:
     from tensorboard.compat.proto import event_pb2
 
     from components.base.tfrecord import records_in
@@ -74,11 +74,11 @@ def _events(path: str) -> Any:
             for record in records_in(file, path):
                 yield event_pb2.Event.FromString(record)
         except DataRefusedError:
-            # A killed training leaves half a record at the end; what stands before it is whole.
+            # A killed training leaves half a record at the end; the records before it are whole.
             return
 
 
-def _scalar(tensor: Any) -> float:
+def _read_scalar(tensor: Any) -> float:
     layout, field = _FORMATS[tensor.dtype]
     if tensor.tensor_content:
         return float(struct.unpack(layout, tensor.tensor_content)[0])

@@ -1,4 +1,4 @@
-"""Records that are looked into for a page: how many there are of each class, and what they show."""
+"""Reads the first records of a split for a page: how many each class has, and their images."""
 
 from __future__ import annotations
 
@@ -11,50 +11,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from components.base import files
-from components.pages.page import Html, Page, table
+from components.pages.contract import Record, task_page
+from components.pages.markup import Html, make_table
+from components.pages.page import Page
+from components.pages.tables import MOST_CLASSES
 from schemas import features
 
-# Of a page that a person reads.
-MOST_CLASSES = 60
-_MOST_THUMBS, _MOST_OF_A_CLASS = 96, 8
-# Twice the size at which they are shown, for screens of many pixels; those with boxes are shown larger.
-_THUMB_PX, _BOXED_PX = 112, 192
-# A page is to cost seconds, however large the data.
-_LOOK_SECS = 0.7
-# Of a split's shards those that are looked at, in turn.
+_MOST_THUMBNAILS, _MOST_PER_CLASS = 96, 8
+# Twice the size at which they are shown, for high-resolution screens.
+_THUMBNAIL_PX = 112
+# A page costs only seconds, however large the data is.
+_READ_SECS = 0.7
+# The shards of a split that are read, in turn.
 _MOST_SHARDS = 16
-# Where a record tells no class, and of detection where nothing is on the image.
-_NO_CLASS, _NOTHING = "(no class)", "(nothing)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """An image file, and of detection its boxes: corners in shares of the image, and the label."""
-
-    encoded: bytes
-    boxes: Sequence[tuple[Sequence[float], int]] | None = None
 
 
 @dataclasses.dataclass
 class Seen:
-    """What was seen of a split.
+    """The records of a split that were read.
 
     Attributes:
-        counts: Examples by class name; of detection one may count for several.
-        images: By class name, the first ones.
-        examples: All of them.
+        counts: Records by class name; one record may count for several classes.
+        images: The first records with an image by class name.
+        examples: The number of records.
         whole: Whether that is the whole split.
-        has_boxes: Whether it is of detection.
     """
 
     counts: Counter[str]
-    images: dict[str, list[Shown]]
+    images: dict[str, list[Record]]
     examples: int = 0
     whole: bool = True
-    has_boxes: bool = False
 
 
-def _records_of(path: str) -> Iterator[bytes]:
+def _read_shard(path: str) -> Iterator[bytes]:
     from components.base.tfrecord import records_in
 
     with files.open_binary(path) as raw:
@@ -62,9 +51,9 @@ def _records_of(path: str) -> Iterator[bytes]:
         yield from records_in(file, path)
 
 
-def _in_turn(shards: Sequence[str]) -> Iterator[bytes]:
-    """Records of several shards in turn, so that the first ones come from all of them."""
-    readers = [_records_of(path) for path in shards[:_MOST_SHARDS]]
+def _read_in_turn(shards: Sequence[str]) -> Iterator[bytes]:
+    """Yield records of several shards in turn, so that the first records come from all of them."""
+    readers = [_read_shard(path) for path in shards[:_MOST_SHARDS]]
     while readers:
         for reader in list(readers):
             record = next(reader, None)
@@ -74,24 +63,22 @@ def _in_turn(shards: Sequence[str]) -> Iterator[bytes]:
                 yield record
 
 
-def look(shards: Sequence[str], most_of_a_class: int, enough: int | None = None) -> Seen:
-    """Reads a split until its end, until the time is up, or until `enough` images are gathered."""
+def read_split(page: Page, shards: Sequence[str], enough: int | None = None) -> Seen:
+    """Read a split until its end, until the time is up, or until `enough` images are gathered."""
     from components.base.example import parse_example
 
+    task, most = task_page(page), most_per_class(page)
     seen = Seen(Counter(), {}, whole=len(shards) <= _MOST_SHARDS)
-    until = time.monotonic() + _LOOK_SECS
+    until = time.monotonic() + _READ_SECS
     gathered = 0
-    for record in _in_turn(shards):
-        values = parse_example(record)
-        names, boxes = _told(values)
+    for serialized in _read_in_turn(shards):
+        record = parse_example(serialized)
         seen.examples += 1
-        seen.has_boxes |= boxes is not None
-        encoded = values.get(features.ENCODED)
-        for name in names:
+        for name in task.read_classes(record):
             seen.counts[name] += 1
-            of_class = seen.images.setdefault(name, [])
-            if encoded and len(of_class) < most_of_a_class:
-                of_class.append(Shown(encoded[0], boxes))
+            images = seen.images.setdefault(name, [])
+            if record.get(features.ENCODED) and len(images) < most:
+                images.append(record)
                 gathered += 1
         if time.monotonic() > until or (enough is not None and gathered >= enough):
             seen.whole = False
@@ -99,88 +86,65 @@ def look(shards: Sequence[str], most_of_a_class: int, enough: int | None = None)
     return seen
 
 
-def _told(values: Mapping[str, list[Any]]) -> tuple[list[str], list[tuple[Sequence[float], int]] | None]:
-    """The classes that a record is of, and of detection its boxes."""
-    if features.BOX_TEXT not in values:
-        name = b"".join(values.get(features.LABEL_TEXT, [])[:1]).decode("utf-8", "replace")
-        return [name or _NO_CLASS], None
-    names = sorted({text.decode("utf-8", "replace") for text in values[features.BOX_TEXT]})
-    corners = zip(*(values.get(side, []) for side in features.BOX_SIDES), strict=False)
-    return names or [_NOTHING], list(zip(corners, values.get(features.BOX_LABEL, []), strict=False))
+def make_thumbnail(page: Page, encoded: bytes) -> Html:
+    """Return a small image, or nothing where the page has no room left.
 
-
-def _thumbnail(page: Page, shown: Shown) -> Html:
-    """A small picture; nothing where it cannot be decoded, or the page has no room left."""
+    Raises:
+        OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError: It cannot be decoded.
+    """
     from PIL import Image
 
-    if shown.boxes is not None:
-        return _boxed_thumbnail(page, shown)
-    try:
-        with Image.open(io.BytesIO(shown.encoded)) as image:
-            small = max(image.size) <= _THUMB_PX
-            content, kind = shown.encoded, "png"
-            if not small or image.format != "PNG":
-                image.draft("RGB", (_THUMB_PX, _THUMB_PX))
-                reduced = image.convert("RGB")
-                reduced.thumbnail((_THUMB_PX, _THUMB_PX))
-                content, kind = _jpeg(reduced), "jpeg"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Html("")  # DataGate names such images
-    uri = page.data_uri(content, kind)
-    pixelated = ' class="small"' if small else ""
-    return Html(f'<img{pixelated} src="{uri}" alt="">' if uri else "")
-
-
-def _boxed_thumbnail(page: Page, shown: Shown) -> Html:
-    from PIL import Image, ImageDraw
-
-    from components.pictures.boxes import colour_of
-
-    try:
-        with Image.open(io.BytesIO(shown.encoded)) as image:
-            image.draft("RGB", (_BOXED_PX, _BOXED_PX))
+    with Image.open(io.BytesIO(encoded)) as image:
+        is_small = max(image.size) <= _THUMBNAIL_PX
+        content, kind = encoded, "png"
+        if not is_small or image.format != "PNG":
+            image.draft("RGB", (_THUMBNAIL_PX, _THUMBNAIL_PX))
             reduced = image.convert("RGB")
-            scale = _BOXED_PX / max(reduced.size)
-            reduced = reduced.resize([max(1, round(side * scale)) for side in reduced.size])
-        pen = ImageDraw.Draw(reduced)
-        for (xmin, ymin, xmax, ymax), label in shown.boxes or []:
-            corners = [
-                xmin * reduced.width,
-                ymin * reduced.height,
-                xmax * reduced.width,
-                ymax * reduced.height,
-            ]
-            pen.rectangle(corners, outline=colour_of(label), width=3)
-        content = _jpeg(reduced)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Html("")  # DataGate names such images and boxes
-    uri = page.data_uri(content, "jpeg")
-    return Html(f'<img class="boxed" src="{uri}" alt="">' if uri else "")
+            reduced.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+            content, kind = to_jpeg(reduced), "jpeg"
+    return embed_thumbnail(page, content, kind, "small" if is_small else "")
 
 
-def _jpeg(image: Any) -> bytes:
+def embed_thumbnail(page: Page, content: bytes, kind: str, style: str) -> Html:
+    """Return a small image file as markup with a class of the stylesheet; nothing without room for it."""
+    uri = page.embed_image(content, kind)
+    of_style = f' class="{style}"' if style else ""
+    return Html(f'<img{of_style} src="{uri}" alt="">' if uri else "")
+
+
+def to_jpeg(image: Any) -> bytes:
+    """Return a Pillow image as a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
-def show_images(page: Page, images: Mapping[str, Sequence[Shown]], class_names: Sequence[str]) -> None:
-    """A row for each class, and one for what is of none."""
-    known = set(class_names)
-    names = [*class_names, *sorted(name for name in images if name not in known)]
+def show_images(page: Page, images: Mapping[str, Sequence[Record]]) -> None:
+    """Add a row of images for each class, and for images without a class."""
+    known = set(page.class_names)
+    names = [*page.class_names, *sorted(name for name in images if name not in known)]
     rows = [
-        [name, Html("".join(_thumbnail(page, shown) for shown in images[name]))]
+        [name, Html("".join(_try_thumbnail(page, record) for record in images[name]))]
         for name in [name for name in names if images.get(name)][:MOST_CLASSES]
     ]
     if not rows:
-        page.note("No images were found.")
+        page.add_note("No images were found.")
         return
-    page.add(table(["", ""], rows, style="thumbs"))
+    page.add(make_table(["", ""], rows, style="thumbs"))
     there = len([name for name in images if name in known])
-    if min(there, MOST_CLASSES) < len(class_names):
-        page.note(f"Images of {min(there, MOST_CLASSES):,} of {len(class_names):,} classes.")
+    if min(there, MOST_CLASSES) < len(page.class_names):
+        page.add_note(f"Images of {min(there, MOST_CLASSES):,} of {len(page.class_names):,} classes.")
 
 
-def of_a_class(class_names: Sequence[str]) -> int:
-    """How many images of a class are shown."""
-    return max(1, min(_MOST_OF_A_CLASS, _MOST_THUMBS // max(1, len(class_names))))
+def _try_thumbnail(page: Page, record: Record) -> Html:
+    from PIL import Image
+
+    try:
+        return task_page(page).make_thumbnail(page, record)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Html("")  # DataGate names such images and boxes
+
+
+def most_per_class(page: Page) -> int:
+    """Return how many images of a class are shown."""
+    return max(1, min(_MOST_PER_CLASS, _MOST_THUMBNAILS // max(1, len(page.class_names))))

@@ -24,12 +24,6 @@ from components.ingest.staging import SHARD_NAME, STAGING
 from schemas import features
 
 _CORRECT = "correct the records, or ingest the images again"
-# Splits are told apart by the beginning of their files' names.
-SPLIT_PREFIXES = {
-    features.TRAIN: ("train",),
-    features.EVAL: ("eval", *features.EVAL_SYNONYMS),
-    features.TEST: ("test",),
-}
 _LABELS = {
     features.CLASSIFICATION: (features.LABEL, features.LABEL_TEXT),
     features.DETECTION: (features.BOX_LABEL, features.BOX_TEXT),
@@ -128,7 +122,7 @@ def look_into_shards(folder: Path) -> Found:
     reader = _Reader()
     counted: dict[str, Counter[int]] = {}
     records: dict[str, int] = {}
-    for split, prefixes in SPLIT_PREFIXES.items():
+    for split, prefixes in features.SPLIT_PREFIXES.items():
         for prefix in prefixes:
             files = [path for path in folder.glob(f"{prefix}*") if path.is_file()]
             if files and split not in patterns:

@@ -50,6 +50,7 @@ class _Plan:
 
     Attributes:
         recipe: Its name.
+        task: The recipe's task.
         class_names: In the order of their labels.
         metadata: The part `kubeflow.metadata` of the recipe; no password is in it.
         workers: The part `kubeflow.workers`; None where the Trainer trains alone.
@@ -58,6 +59,7 @@ class _Plan:
     """
 
     recipe: str
+    task: str
     class_names: list[str]
     metadata: dict[str, Any]
     workers: dict[str, Any] | None
@@ -81,7 +83,7 @@ def ingest(
         overrides: More of them, by recipe key.
         pipeline_root: A folder on a volume, or gs://BUCKET/... or s3://BUCKET/...
         run_id: Names the run; a task that is tried again has the same.
-        view: Gets what a person sees; kfp's `Output[HTML]`.
+        view: Gets the page; kfp's `Output[HTML]`.
 
     Raises:
         SystemExit: The task failed; the last line of its log says why.
@@ -168,6 +170,7 @@ def ingest(
         reads = {step.id: files[step.reads] for step in STEPS if step.reads}
         plan = _Plan(
             resolved.name,
+            resolved.task,
             list(examples.class_names),
             kubeflow.metadata.model_dump(),
             kubeflow.workers.model_dump() if kubeflow.workers else None,
@@ -179,11 +182,12 @@ def ingest(
         write_atomically(folder / "recipe.json", mirror.shown(resolved.model_dump_json(indent=1)).encode())
         mirror.send(str(folder))
 
-        from pipeline.views import view_of
+        from pipeline.pages import make_page
 
         about = {"span": str(examples.span)} if examples.span else {}
-        seen = view_of(INGEST.id, {"data": Output(str(examples.folder), about)}, examples.class_names)
-        Path(view.path).write_text(redact(mirror.shown(seen.html)), encoding="utf-8")
+        data = {"data": Output(str(examples.folder), about)}
+        page = make_page(INGEST.id, data, resolved.task, examples.class_names)
+        Path(view.path).write_text(redact(mirror.shown(page.html)), encoding="utf-8")
 
 
 def run_nodes(
@@ -200,7 +204,7 @@ def run_nodes(
         names: The nodes, in the order in which they run.
         pipeline_root: Where `ingest` planned the run.
         run_id: As it was given there.
-        views: Gets what a person sees of each node; kfp's `Output[HTML]` by node.
+        views: Gets the page of each node; kfp's `Output[HTML]` by node.
         metrics: Gets numbers; kfp's `Output[Metrics]`.
         classification: Gets the confusion matrix and the ROC curve; kfp's `Output[ClassificationMetrics]`.
 
@@ -213,11 +217,11 @@ def run_nodes(
         with without_collector():
             from tfx.proto.orchestration import pipeline_pb2
 
+            from pipeline.pages import make_page
             from pipeline.run.node import NodeRunner
             from pipeline.run.nodes import run_nodes as run_in_turn
             from pipeline.storage import metadata_store
             from pipeline.storage.node_files import NodeFiles
-            from pipeline.views import view_of
 
         root = mirror.local(pipeline_root)
         folder = _run_folder(root, run_id)
@@ -248,14 +252,14 @@ def run_nodes(
         refusals = run_in_turn(nodes, result, console, plan.class_names, pushed_to, only=names)
         mirror.send(str(folder))  # what the Tuner found lies there too
         for name in names:
-            seen = view_of(name, nodes.results[name].outputs, plan.class_names)
-            Path(views[name].path).write_text(redact(mirror.shown(seen.html)), encoding="utf-8")
-            for key, value in seen.metrics.items() if metrics is not None else ():
+            page = make_page(name, nodes.results[name].outputs, plan.task, plan.class_names)
+            Path(views[name].path).write_text(redact(mirror.shown(page.html)), encoding="utf-8")
+            for key, value in page.metrics.items() if metrics is not None else ():
                 metrics.log_metric(key, value)
-            if classification is not None and seen.confusion is not None:
-                classification.log_confusion_matrix(list(seen.confusion.class_names), seen.confusion.counts)
-            if classification is not None and seen.roc is not None:
-                classification.log_roc_curve(seen.roc.fpr, seen.roc.tpr, seen.roc.thresholds)
+            if classification is not None and page.confusion is not None:
+                classification.log_confusion_matrix(list(page.confusion.class_names), page.confusion.counts)
+            if classification is not None and page.roc is not None:
+                classification.log_roc_curve(page.roc.fpr, page.roc.tpr, page.roc.thresholds)
         for refusal in refusals:
             console.print(f"  {refusal}", markup=False, soft_wrap=True)
         for name, value in result.metrics.items():

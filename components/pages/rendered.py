@@ -1,4 +1,4 @@
-"""What a person is shown of a task, as data."""
+"""A finished page, as data: its HTML, and the numbers that Kubeflow's UI shows next to it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ConfusionMatrix:
-    """How many images of each class were taken for which.
+    """The number of images of each class that were taken for each class.
 
     Attributes:
-        class_names: Of rows and columns alike.
+        class_names: The names of both rows and columns.
         counts: By true class and predicted class.
     """
 
@@ -25,9 +25,9 @@ class Roc:
     Attributes:
         fpr: Shares of false positives, 0 to 1, rising.
         tpr: Shares of true positives, 0 to 1, rising.
-        thresholds: The probability from which on an image counts as positive, falling; the first one lies
-            above all probabilities.
-        of: What counts as positive, for people.
+        thresholds: The probabilities from which an image counts as positive, falling; the first one is above
+            all probabilities.
+        of: The class that counts as positive, in words.
     """
 
     fpr: list[float]
@@ -37,14 +37,14 @@ class Roc:
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
-    """What a person is shown of a task.
+class RenderedPage:
+    """The page of a node.
 
     Attributes:
         html: A whole page that loads nothing from elsewhere and runs no script; below 1 MB.
         metrics: Finite numbers by name.
-        confusion: Of an Evaluator, on the test split; None with more classes than can be looked at.
-        roc: Of an Evaluator, on the test split; at most 100 points.
+        confusion: The confusion matrix on the test split; None where there is none, or too many classes.
+        roc: The ROC curve on the test split, at most 100 points; None where there is none.
     """
 
     html: str

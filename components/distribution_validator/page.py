@@ -1,0 +1,33 @@
+"""The page of DistributionValidator: how far splits are apart, and which are too far apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.base.outcome import Output
+from components.pages.anomalies import read_anomalies, show_anomalies
+from components.pages.markup import Cell, make_table
+from components.pages.page import Page
+from components.pages.tables import find_output
+
+
+def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
+    """Show the anomalies of each pair of splits, and all distances."""
+    page.add_text("The classes' shares in one split against those in another.")
+    found = read_anomalies(find_output(outputs, "anomalies").uri)
+    show_anomalies(page, found)
+    with page.part("Distances"):
+        rows: list[list[Cell]] = []
+        for split, anomalies in found.items():
+            for info in anomalies.drift_skew_info:
+                for measured in [*info.drift_measurements, *info.skew_measurements]:
+                    name = "/".join(info.path.step)
+                    rows.append([name, split, measured.value, measured.threshold])
+        if rows:
+            page.add(make_table(["feature", "splits", "distance", "at most"], rows))
+            page.add_note(
+                "The distance is the largest difference of a class's share. The bound is "
+                "data.max_label_drift, or what chance makes of splits of these sizes, if that is more."
+            )
+        else:
+            page.add_note("No distances were recorded.")

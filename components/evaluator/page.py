@@ -1,0 +1,118 @@
+"""The page of the Evaluator: the blessing, the overall metrics with their bounds, and the task's part."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.base import files
+from components.base.outcome import Output
+from components.pages.contract import task_page
+from components.pages.markup import Cell, Html, Measure, make_table
+from components.pages.page import Page
+
+# The bounds of metrics by name: in words, and as values.
+_Bounds = dict[str, tuple[str, list[float]]]
+
+
+def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
+    """Show what TFMA measured on the test split."""
+    from components.evaluator.gate import COMMON
+    from components.evaluator.results import read_evaluation
+
+    folder = outputs["evaluation"].uri
+    found = read_evaluation(folder)
+    page.metrics.update(found.metrics)
+    if "blessing" in outputs:
+        is_blessed = outputs["blessing"].properties.get("blessed") == 1
+        page.add_verdict(is_blessed, "blessed" if is_blessed else "not blessed")
+    if found.failures:
+        page.add_list(found.failures)
+    elif found.blessed:
+        page.add_text("Every threshold was met.")
+    for warning in found.warnings:
+        page.add_text(f"Warning: {warning}.")
+    bounds: _Bounds = {}
+    with page.part("Metrics on the test split"):
+        bounds = _read_bounds(folder)
+        if found.common is None:
+            bounds = _join_bounds(bounds, COMMON)
+        page.add(_make_metrics_table(found.metrics, found.baseline, bounds))
+        if found.example_count:
+            page.add_note(f"{found.example_count:,} images.")
+        if not found.baseline and found.common is None:
+            page.add_note("There was no baseline to compare with.")
+    if found.common is not None:
+        with page.part("Compared with the baseline"):
+            page.add_text(f"The baseline knows other classes, so both models are compared on {found.common}.")
+            of_common = {
+                name.removeprefix(COMMON): bound for name, bound in bounds.items() if name.startswith(COMMON)
+            }
+            page.add(_make_metrics_table(found.common.metrics, found.common.baseline, of_common))
+    task_page(page).show_evaluation(page, folder, found.per_class)
+
+
+def _make_metrics_table(metrics: Mapping[str, float], baseline: Mapping[str, float], bounds: _Bounds) -> Html:
+    rows: list[list[Cell]] = []
+    for name, value in metrics.items():
+        words, limits = bounds.get(name, ("", []))
+        row: list[Cell] = [name, _format_beside(value, limits), words]
+        if name in baseline:
+            row += [Measure(baseline[name]), f"{value - baseline[name]:+.4f}"]
+        elif baseline:
+            row += [None, None]
+        rows.append(row)
+    return make_table(["metric", "model", "bound", *(["baseline", "change"] if baseline else [])], rows)
+
+
+def _join_bounds(bounds: _Bounds, prefix: str) -> _Bounds:
+    """Return bounds by metric without a prefix: where both models know the same classes, one row has both."""
+    found: _Bounds = {}
+    # The absolute bounds first: the configuration has its metrics in any order.
+    for name, (words, limits) in sorted(bounds.items(), key=lambda item: item[0].startswith(prefix)):
+        known, known_limits = found.get(name.removeprefix(prefix), ("", []))
+        joined = ", ".join(part for part in (known, words) if part)
+        found[name.removeprefix(prefix)] = joined, [*known_limits, *limits]
+    return found
+
+
+def _format_beside(value: float, limits: Sequence[float]) -> Cell:
+    """Return a value with as many digits as show on which side of its bounds it is."""
+    from components.evaluator.gate import distinct
+
+    longest = max((distinct(value, limit) for limit in limits), key=len, default="")
+    return longest if len(longest) > len(f"{value:.4f}") else Measure(value)
+
+
+def _read_bounds(folder: str) -> _Bounds:
+    """Return the bounds of each metric from the configuration that TFMA keeps."""
+    path = os.path.join(folder, "eval_config.json")
+    if not files.exists(path):
+        return {}
+    found: _Bounds = {}
+    for specs in json.loads(files.read_text(path))["evalConfig"]["metricsSpecs"]:
+        for metric in specs["metrics"]:
+            if thresholds := metric.get("perSliceThresholds"):
+                found[json.loads(metric["config"])["name"]] = _describe_bounds(thresholds)
+        # A metric that gives many values has its bounds next to it.
+        for name, bounded in specs.get("perSliceThresholds", {}).items():
+            found[name] = _describe_bounds(bounded["thresholds"])
+    return found
+
+
+def _describe_bounds(thresholds: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
+    from components.evaluator.gate import shortest
+
+    parts, limits = [], []
+    for threshold in (item["threshold"] for item in thresholds):
+        value = threshold.get("valueThreshold", {})
+        for key, words in (("lowerBound", "at least"), ("upperBound", "at most")):
+            if key in value:
+                parts.append(f"{words} {shortest(value[key])}")
+                limits.append(float(value[key]))
+        if "changeThreshold" in threshold:
+            allowed = threshold["changeThreshold"].get("absolute", 0.0)
+            parts.append(f"change {'+' if allowed > 0 else ''}{shortest(allowed)} at worst")
+    return ", ".join(parts), limits

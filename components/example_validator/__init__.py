@@ -1,0 +1,1 @@
+"""ExampleValidator is TFX's own; its page is here."""

@@ -1,0 +1,16 @@
+"""The page of ExampleValidator: examples that do not agree with the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.base.outcome import Output
+from components.pages.anomalies import read_anomalies, show_anomalies
+from components.pages.page import Page
+from components.pages.tables import find_output
+
+
+def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
+    """Show the anomalies of each split."""
+    page.add_text("Every split against the schema.")
+    show_anomalies(page, read_anomalies(find_output(outputs, "anomalies").uri))

@@ -1,0 +1,42 @@
+"""Anomalies that ExampleValidator and DistributionValidator found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from components.base import files
+from components.pages.markup import Cell, make_table
+from components.pages.page import Page
+
+
+def read_anomalies(folder: str) -> dict[str, Any]:
+    """Return the `Anomalies` of an ExampleAnomalies artifact by split, or by pair of splits."""
+    from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    found = {}
+    for path in files.below(folder):
+        split = os.path.basename(os.path.dirname(path))
+        if split.startswith("Split"):
+            words = split.removeprefix("SplitPair-").removeprefix("Split-").replace("_", " against ")
+            found[words] = anomalies_pb2.Anomalies.FromString(files.read_bytes(path))
+    return found
+
+
+def show_anomalies(page: Page, found: Mapping[str, Any]) -> None:
+    """Add whether there are anomalies, and which."""
+    rows: list[list[Cell]] = []
+    for split, anomalies in found.items():
+        for feature, info in sorted(anomalies.anomaly_info.items()):
+            for reason in info.reason or [info]:
+                rows.append([feature, split, reason.short_description, reason.description])
+        if anomalies.HasField("dataset_anomaly_info"):
+            rows.append(["(the split)", split, "", anomalies.dataset_anomaly_info.description])
+    if rows:
+        page.add_verdict(False, f"{len(rows):,} anomalies found" if len(rows) > 1 else "1 anomaly found")
+        page.add(make_table(["feature", "split", "anomaly", "why"], rows))
+        page.add_text("DataGate refuses this data.")
+    else:
+        page.add_verdict(True, "none found")
+    page.add_note(f"Looked at: {', '.join(found) or 'nothing'}.")

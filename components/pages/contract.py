@@ -1,0 +1,81 @@
+"""What the pages ask of the rooms: the module `page` of each step and of each task, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from components.base.task import part
+
+if TYPE_CHECKING:
+    from components.base.outcome import Output
+    from components.pages.markup import Html
+    from components.pages.page import Page
+
+# The features of a record by name.
+Record = Mapping[str, list[Any]]
+
+
+class StepPage(Protocol):
+    """The module `page` in the room of a step."""
+
+    def fill_page(self, page: Page, outputs: Mapping[str, Output]) -> None:
+        """Fill the page of a node that has run, from its output artifacts by channel name."""
+
+
+class TaskPage(Protocol):
+    """The module `page` in the room of a task: what the pages of its nodes have of their own.
+
+    Attributes:
+        EXAMPLES_NOTE: A note on the counts of examples by class; empty for none.
+        COUNTS_HEADING: The heading over the counts of StatisticsGen.
+        CURVES: The curves besides the loss, by name, with their headings.
+        MISTAKES: What the images of the mistakes have in common, and a sentence on what they show.
+    """
+
+    EXAMPLES_NOTE: str
+    COUNTS_HEADING: str
+    CURVES: Sequence[tuple[str, str]]
+    MISTAKES: tuple[str, str]
+
+    def read_classes(self, record: Record) -> list[str]:
+        """Return the names of the classes that a record counts for, at least one."""
+
+    def make_thumbnail(self, page: Page, record: Record) -> Html:
+        """Return a small image of a record; raises what Pillow does where it cannot be decoded."""
+
+    def show_statistics(
+        self, page: Page, examples: Mapping[str, int], stats: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Add what StatisticsGen counted besides classes and image sizes.
+
+        Args:
+            page: The page.
+            examples: The number of examples by split.
+            stats: TFDV's `FeatureNameStatistics` by split and feature.
+        """
+
+    def show_gate(self, page: Page, folder: str, report: Mapping[str, Any]) -> None:
+        """Add what DataGate reports besides the images that it decoded.
+
+        Args:
+            page: The page.
+            folder: The folder of DataGate's report.
+            report: The report itself.
+        """
+
+    def show_evaluation(
+        self, page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]
+    ) -> None:
+        """Add what an evaluation holds besides the overall metrics.
+
+        Args:
+            page: The page.
+            folder: The folder of the evaluation.
+            per_class: Metrics by class index, 0 for the first class.
+        """
+
+
+def task_page(page: Page) -> TaskPage:
+    """Return the module `page` of the task that a page is about."""
+    return cast(TaskPage, part(page.task.name, "page"))

@@ -1,0 +1,20 @@
+"""The page of the Resolver: the baseline, if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.base.outcome import Output
+from components.pages.page import Page
+from components.pages.tables import show_model
+
+
+def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
+    """Show the model that the new one is compared with."""
+    show_model(
+        page,
+        outputs,
+        "The model is compared with the one that is served:",
+        "There is no baseline: nothing else is served, or the served model knows too few of the "
+        "classes or is for another task, as the log says. The thresholds alone decide.",
+    )

@@ -1,0 +1,1 @@
+"""StatisticsGen is TFX's own; its page is here."""

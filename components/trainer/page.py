@@ -1,0 +1,110 @@
+"""The page of the Trainer: curves of every stage, the images that the network was given, and its settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from components.base import files
+from components.base.outcome import Output
+from components.pages.charts import COLOURS, OTHER, Curve, make_line_chart, put_side_by_side
+from components.pages.contract import task_page
+from components.pages.events import Stage, read_stages
+from components.pages.markup import Cell, Measure, make_table
+from components.pages.page import Page
+from components.pages.tables import find_output
+
+
+def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
+    """Show what the Trainer kept next to the model."""
+    folder = find_output(outputs, "model_run").uri
+    stages: list[Stage] = []
+    with page.part():
+        stages = read_stages(folder)
+        with_curves = [stage for stage in stages if stage.curves]
+        if with_curves:
+            _take_metrics(page, with_curves[-1])
+        else:
+            page.add_text(
+                "No curves were kept beside the model: training.tracking.tensorboard was off. The task's log "
+                "has the values of every epoch."
+            )
+        for stage in with_curves:
+            with page.part(f"Curves: {stage.name or 'training'}"):
+                _show_curves(page, stage)
+    for path in files.below(folder):
+        if os.path.basename(path) == "inputs.png":
+            stage_name = os.path.basename(os.path.dirname(path))
+            with page.part(f"What the network is given first: {stage_name}"):
+                page.add_image(files.read_bytes(path), "The first images of the first batch, augmented.")
+        elif os.path.basename(path) == "warm_start.txt":
+            with page.part("Warm start"):
+                page.add_list(files.read_text(path).splitlines(), most=20)
+    what, words = task_page(page).MISTAKES
+    for stage in stages:
+        if "mistakes" in stage.images:
+            with page.part(f"Eval images that {what}: {stage.name}"):
+                page.add_image(stage.images["mistakes"], words)
+    settings = next((stage.texts["settings"] for stage in stages if "settings" in stage.texts), None)
+    if settings:
+        with page.part("Settings"):
+            _show_settings(page, json.loads(textwrap.dedent(settings)))
+
+
+def _take_metrics(page: Page, last: Stage) -> None:
+    """Take the numbers of the last stage as metrics, and show them in large print."""
+    curves = {tag: [value for _, value in points] for tag, points in last.curves.items()}
+    measures = [name.removeprefix("eval_") for name in page.task.objectives]
+    for measure in measures:
+        for split, prefix in (("train", ""), ("eval", "eval_")):
+            values = curves.get(f"epoch/{prefix}{measure}", [])
+            # A stage that returned to earlier weights at its end evaluated them once more.
+            final = curves.get(f"final/{prefix}{measure}", values)
+            if final:
+                page.metrics[f"{split}_{measure}"] = final[-1]
+            if values:
+                page.metrics[f"best_{split}_{measure}"] = (min if measure == "loss" else max)(values)
+    epochs = len(curves.get("epoch/loss", []))
+    names = [*page.task.objectives, *(f"train_{measure}" for measure in measures)]
+    shown = [(name.replace("_", " "), Measure(page.metrics[name])) for name in names if name in page.metrics]
+    page.add_cards([*shown, ("epochs", epochs), ("steps", last.curves["epoch/loss"][-1][0] if epochs else 0)])
+
+
+def _show_curves(page: Page, stage: Stage) -> None:
+    def curve(tag: str, name: str, colour: str, dashed: bool = False) -> Curve:
+        return Curve(name, stage.curves.get(tag, []), colour, dashed)
+
+    def of_both(name: str) -> list[Curve]:
+        train, evaluated = COLOURS["train"], COLOURS["eval"]
+        return [curve(f"epoch/{name}", "train", train), curve(f"epoch/eval_{name}", "eval", evaluated)]
+
+    single = curve("step/loss", "train, single steps", "#a9c4e4", dashed=True)
+    rate = curve("epoch/learning_rate", "at the end of each epoch", OTHER)
+    charts = [
+        ("Loss", [single, *of_both("loss")]),
+        *((heading, of_both(name)) for name, heading in task_page(page).CURVES),
+        ("Learning rate", [rate]),
+        ("Speed", [curve("epoch/images_per_sec", "images/s", OTHER)]),
+    ]
+    page.add(put_side_by_side([make_line_chart(heading, curves, "step") for heading, curves in charts]))
+
+
+def _show_settings(page: Page, settings: Mapping[str, Any]) -> None:
+    rows: list[list[Cell]] = []
+    for part, values in settings.items():
+        if isinstance(values, Mapping):
+            rows += [
+                [f"{part}.{key}", _format_setting(value)]
+                for key, value in values.items()
+                if value is not None
+            ]
+        else:
+            rows.append([part, _format_setting(values)])
+    page.add(make_table(["setting", "value"], rows))
+
+
+def _format_setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
