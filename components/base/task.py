@@ -20,20 +20,27 @@ class Task:
     Attributes:
         name: The recipe's `task`.
         gives: What a model of it answers, for messages.
-        metrics: Overall metrics that a threshold can bound, in the order in which they are reported.
+        metrics: Overall metrics that a threshold can bound, in the order in which they are reported. A model
+            has the first one on any test split.
+        more_metrics: Overall metrics that are only reported, after the others.
+        class_metrics: Metrics of each class.
         objectives: What the Tuner can search for.
         label: Name of the feature with the labels.
         text: Name of the feature with the class names.
         first_label: Label of the first class.
+        min_classes: The fewest classes that a model can tell apart.
     """
 
     name: str
     gives: str
     metrics: tuple[str, ...]
+    more_metrics: tuple[str, ...]
+    class_metrics: tuple[str, ...]
     objectives: tuple[str, ...]
     label: str
     text: str
     first_label: int
+    min_classes: int
 
 
 # The room of each task: a package with `TASK` and a module for each step that asks it something.

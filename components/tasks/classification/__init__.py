@@ -15,8 +15,11 @@ TASK = Task(
         "min_class_recall",
         *(f"{mean}_{name}" for mean in ("macro", "weighted") for name in ("precision", "recall", "f1")),
     ),
+    more_metrics=("majority_accuracy",),
+    class_metrics=("precision", "recall", "f1", "auc"),
     objectives=("eval_accuracy", "eval_loss"),
     label=features.LABEL,
     text=features.LABEL_TEXT,
     first_label=0,
+    min_classes=2,
 )

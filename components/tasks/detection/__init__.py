@@ -24,8 +24,11 @@ TASK = Task(
     name=features.DETECTION,
     gives="boxes",
     metrics=("map", "map_50", "map_75"),
+    more_metrics=("map_small", "map_medium", "map_large", "ar_1", "ar_10", "ar_100"),
+    class_metrics=("map", "map_50", "map_75", "ar_100"),
     objectives=("eval_map_50", "eval_loss"),
     label=features.BOX_LABEL,
     text=features.BOX_TEXT,
     first_label=1,
+    min_classes=1,
 )
