@@ -43,8 +43,9 @@ def measure(name: str, is_fused: bool) -> dict[str, float]:
 
     from components.models import batch_norm, build_model
     from components.models.config import ModelConfig
+    from components.tasks.classification.losses import cross_entropy
     from components.trainer.config import TrainingConfig
-    from components.trainer.optimizer import cross_entropy, make_optimizer
+    from components.trainer.optimizer import make_optimizer
 
     if not is_fused:
         batch_norm.BatchNormalization.call = keras.layers.BatchNormalization.call  # type: ignore[method-assign]

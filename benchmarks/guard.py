@@ -70,7 +70,7 @@ def by_the_loop(only: str) -> tuple[int, int, list[str]]:
 
     from components.trainer.config import TrainingConfig
     from components.trainer.guard import NotLearningError
-    from components.trainer.input import ArrayExamples
+    from components.trainer.input.examples import ArrayExamples
     from tests import shapes
     from tests.training import images_of, small_network, striped, train
 

@@ -84,6 +84,7 @@ def train(data: Path, folder: Path) -> None:
         base_model=None,
         hyperparameters=None,
         custom_config={
+            "task": "classification",
             "transform": json.loads((data / "transform.json").read_text(encoding="utf-8")),
             "model": ModelConfig(name="lenet", dropout=0.3).model_dump(),
             "training": training.model_dump(),

@@ -173,7 +173,8 @@ class Steps:
 
 def bench_input(workload: Workload) -> bool:
     from components.tasks.classification.trainer import Classification
-    from components.trainer.input import SplitInput, training_batches
+    from components.trainer.input.batches import training_batches
+    from components.trainer.input.split import SplitInput
 
     steps = Steps(workload)
     size = workload.batch_size
@@ -207,7 +208,8 @@ def bench_keras(workload: Workload) -> bool:
 
     from components.models import build_model
     from components.tasks.classification.trainer import Classification
-    from components.trainer.input import SplitInput, training_batches
+    from components.trainer.input.batches import training_batches
+    from components.trainer.input.split import SplitInput
 
     steps = Steps(workload)
     split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
@@ -245,7 +247,8 @@ def bench_keras(workload: Workload) -> bool:
 
 def bench_graph(workload: Workload) -> bool:
     from components.tasks.classification.trainer import Classification
-    from components.trainer.input import SplitInput, training_batches
+    from components.trainer.input.batches import training_batches
+    from components.trainer.input.split import SplitInput
 
     split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
     batches = iter(training_batches(split, workload.batch_size, seed=0))
@@ -266,7 +269,8 @@ def bench_precision(workload: Workload) -> bool:
     import tensorflow as tf
 
     from components.tasks.classification.trainer import Classification
-    from components.trainer.input import SplitInput, training_batches
+    from components.trainer.input.batches import training_batches
+    from components.trainer.input.split import SplitInput
 
     split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
     batches = iter(training_batches(split, workload.batch_size, seed=0))
@@ -301,7 +305,8 @@ def digits_accuracy(precision: str, seed: int) -> float:
     from components.trainer.checkpoints import Checkpoints
     from components.trainer.config import TrainingConfig
     from components.trainer.fit import fit
-    from components.trainer.input import ArrayExamples
+    from components.trainer.input.examples import ArrayExamples
+    from components.trainer.run import Run
     from components.trainer.strategy import Place
     from components.trainer.tracking.trackers import Trackers
     from tests.training import Course
@@ -315,17 +320,16 @@ def digits_accuracy(precision: str, seed: int) -> float:
     keras.config.set_dtype_policy("float32")
     course = Course()
     with tempfile.TemporaryDirectory() as folder:
-        fit(
-            model,
+        run = Run(
+            Classification([str(digit) for digit in range(10)]),
             ArrayExamples("train", images[:1400], digits.target[:1400]),
             ArrayExamples("eval", images[1400:], digits.target[1400:]),
             config,
-            Classification([str(digit) for digit in range(10)]),
-            pretrained=False,
-            place=Place(tf.distribute.get_strategy()),
-            checkpoints=Checkpoints(f"{folder}/checkpoints/x", 1),
-            tracker=Trackers({"course": course}),
+            Place(tf.distribute.get_strategy()),
+            Checkpoints(f"{folder}/checkpoints/x", 1),
+            Trackers({"course": course}),
         )
+        fit(model, run, pretrained=False)
     return course.epochs("eval_accuracy")[-1]
 
 

@@ -97,7 +97,7 @@ def create_pipeline(
         task=examples.task,
     )
     # Pad each image's boxes to this number.
-    max_boxes = recipe.model.detection.max_boxes or examples.max_boxes
+    max_boxes = recipe.model.detection.max_boxes or examples.max_boxes or None
     # Decode, resize, normalise: one graph for training and serving. Pixels are not written out:
     # decoding them again is faster than reading them back (docs/decisions/001).
     transform = Transform(
@@ -109,8 +109,9 @@ def create_pipeline(
         disable_analyzer_cache=True,
         disable_statistics=True,
         custom_config={
+            "task": recipe.task,
             "transform": recipe.transform.model_dump(),
-            **({"max_boxes": max_boxes} if examples.task == features.DETECTION else {}),
+            "max_boxes": max_boxes,
         },
     )
     transform.add_upstream_node(data_gate)

@@ -27,6 +27,7 @@ def training_config(recipe: Recipe, examples: Examples, root: str, target: Targe
     """
     data_path = examples.span.path if examples.span else recipe.data.path
     return {
+        "task": recipe.task,
         "transform": recipe.transform.model_dump(),
         "model": recipe.model.model_dump(),
         "training": recipe.training.model_dump(),

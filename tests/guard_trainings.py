@@ -17,7 +17,7 @@ from components.tasks.classification.guard import ClassificationGuard, Guessing
 from components.tasks.detection.guard import DetectionGuard
 from components.trainer.config import GuardConfig
 from components.trainer.guard import Guard, NotLearningError, Pace
-from components.trainer.trainee import Evaluation
+from components.trainer.result import StageResult
 
 Array = np.ndarray[Any, Any]
 
@@ -243,11 +243,11 @@ class _Net:
         accuracy = float((logits.argmax(axis=1) == labels).mean())
         return {"loss": float(losses.mean()), "accuracy": accuracy, "norm": norm}
 
-    def evaluate(self, points: Array, labels: Array, smoothing: float) -> Evaluation:
+    def evaluate(self, points: Array, labels: Array, smoothing: float) -> StageResult:
         _, logits = self._forward(points)
         losses, _ = _cross_entropy(logits, labels, smoothing)
         given = logits.argmax(axis=1)
-        return Evaluation(
+        return StageResult(
             float(losses.mean()),
             {"accuracy": float((given == labels).mean())},
             {"predicted": np.bincount(given, minlength=logits.shape[1])},
@@ -375,7 +375,7 @@ class Course:
                 loss = self.loss(step) * math.exp(rng.normal(0, 0.2))
                 guard.step(step, loss, {"class_loss": loss / 2, "box_loss": loss / 2}, 1.0, 8)
                 if step % 100 == 0:
-                    evaluation = Evaluation(
+                    evaluation = StageResult(
                         self.loss(step), {"map_50": self.map_50(step)}, {}, np.empty(0), {}
                     )
                     guard.epoch(step, {"loss": loss}, evaluation, 30, is_last=step == self.steps)

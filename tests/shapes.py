@@ -99,7 +99,7 @@ def record(shapes: Shapes, name: str) -> bytes:
 
 def examples(split: str, count: int, first_seed: int, size_px: int) -> Any:
     """As the Trainer takes them, pixels in [-1, 1]; the first box of all is difficult."""
-    from components.trainer.input import ArrayExamples
+    from components.trainer.input.examples import ArrayExamples
 
     images, targets = [], np.zeros((count, 2, 5), np.float32)
     for number in range(count):
@@ -175,7 +175,7 @@ def transform_graph(
     from schemas.curated import detection_schema
     from tests.tiny import BEAM_ARGS
 
-    given = {"transform": config.model_dump(), "max_boxes": max_boxes}
+    given = {"task": features.DETECTION, "transform": config.model_dump(), "max_boxes": max_boxes}
     function = functools.partial(preprocessing_fn, custom_config=given)
     reader = tf_example_record.TFExampleBeamRecord(
         physical_format="inmem", telemetry_descriptors=["tests"], schema=detection_schema(classes)
@@ -215,6 +215,7 @@ def make_job(
         ),
         schema_path=str(write_schema(classes, folder / "schema", features.DETECTION)),
         custom_config={
+            "task": features.DETECTION,
             "transform": transform.model_dump(),
             "model": ModelConfig.model_validate(model).model_dump(),
             "training": TrainingConfig.model_validate(training).model_dump(),

@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from components.base.errors import MiranteError, UsageError
+from components.pictures.grid import draw_grid
 from components.tasks.classification.trainer import Classification
 from components.trainer.augment import rand_augment as ra
 from components.trainer.augment.changes import augmenter
@@ -25,13 +26,15 @@ from components.trainer.augment.config import AugmentationConfig
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
-from components.trainer.input import ArrayExamples, training_batches
-from components.trainer.inputs_shown import InputPictures, grid, save_png
+from components.trainer.input.batches import training_batches
+from components.trainer.input.examples import ArrayExamples
+from components.trainer.inputs_shown import ShowInputs, save_png
+from components.trainer.run import Run
 from components.trainer.strategy import Place
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.trackers import Trackers
 from components.transform.config import TransformConfig
-from components.transform.levels import Levels, known_levels, measured_levels
+from components.transform.levels import Levels, known_levels, measured_levels, to_bytes
 from components.transform.pixels import decode, normalize, resize
 from pipeline.recipe.load import load_recipe
 from schemas import features
@@ -481,9 +484,8 @@ def test_a_grid_shows_the_pixels_as_they_were(normalization: str) -> None:
     config = TransformConfig(normalization=normalization)
     pixels = np.stack([noise(seed, 48, 32) for seed in range(5)])
     images = normalize(tf.constant(pixels, tf.float32), config).numpy()
-    picture = grid(
-        images, ["one", "two", "a\nb", "", "a name that is far too long for a picture so small"], config
-    )
+    captions = ["one", "two", "a\nb", "", "a name that is far too long for a picture so small"]
+    picture = draw_grid(to_bytes(images, known_levels(config)), captions)
     assert picture.dtype == np.uint8
     # 3 columns and 2 rows; images are enlarged three times, captions take two lines below.
     assert picture.shape == (2 * (144 + 28 + 4) + 4, 3 * (128 + 4) + 4, 3)
@@ -496,7 +498,7 @@ def test_a_grid_shows_the_pixels_as_they_were(normalization: str) -> None:
 
 def test_a_grid_of_large_gray_images_by_their_own_range() -> None:
     images = np.linspace(-3, 5, 400 * 400, dtype=np.float32).reshape(1, 400, 400, 1)
-    picture = grid(images, ["x"], TransformConfig(channels=1, normalization="standardize"))
+    picture = draw_grid(to_bytes(images, None), ["x"])
     assert picture.shape == (4 + 192 + 14 + 4, 4 + 192 + 4, 3)
     shown = picture[4:196, 4:196]
     assert shown.min() <= 2
@@ -523,7 +525,7 @@ def test_the_first_batch_is_written_and_tracked(tmp_path: Path) -> None:
         def close(self) -> None: ...
 
     told = Told()
-    show = InputPictures(str(tmp_path), told, Classification(["cat", "dog"]), UNIT)
+    show = ShowInputs(str(tmp_path), told, Classification(["cat", "dog"]), UNIT)
     # Features, no images.
     show("head", np.zeros((4, 10), np.float32), np.zeros(4, np.int64))
     assert told.images == []
@@ -546,25 +548,25 @@ def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     train, evaluation = (ArrayExamples(split, photos(16), np.arange(16) % 2) for split in ("train", "eval"))
     tracker = Trackers({"TensorBoard": TensorBoard(str(tmp_path))})
-    fit(
-        model,
+    trainee = Classification(["cat", "dog"])
+    run = Run(
+        trainee,
         train,
         evaluation,
         config,
-        Classification(["cat", "dog"]),
-        pretrained=False,
-        place=place,
-        checkpoints=Checkpoints(str(tmp_path / "checkpoints"), 2),
-        tracker=tracker,
-        levels=UNIT,
-        show=InputPictures(str(tmp_path), tracker, Classification(["cat", "dog"]), UNIT),
+        place,
+        Checkpoints(str(tmp_path / "checkpoints"), 2),
+        tracker,
+        UNIT,
+        ShowInputs(str(tmp_path), tracker, trainee, UNIT),
     )
+    fit(model, run, pretrained=False)
     tracker.close()
     shown = np.asarray(Image.open(tmp_path / "training" / "inputs.png"))
     augment = augmenter(config.augmentation, config.seed, 2, UNIT)
     [(images, labels)] = training_batches(train, 8, config.seed, augment=augment).take(1)
     captions = [Classification(["cat", "dog"]).show(label)[0] for label in labels.numpy()]
-    np.testing.assert_array_equal(shown, grid(images.numpy(), captions, UNIT))
+    np.testing.assert_array_equal(shown, draw_grid(to_bytes(images.numpy(), UNIT), captions))
 
 
 def test_save_png_makes_folders(tmp_path: Path) -> None:

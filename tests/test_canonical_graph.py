@@ -154,7 +154,7 @@ def test_behind_transform_they_are_the_same_to_the_bit(channels: int, resize: st
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def transformed(encoded: tf.Tensor) -> tf.Tensor:
         inputs = {features.ENCODED: encoded, features.LABEL: tf.zeros(tf.shape(encoded), tf.int64)}
-        return preprocessing_fn(inputs, {"transform": config.model_dump()})[IMAGE]
+        return preprocessing_fn(inputs, {"task": "classification", "transform": config.model_dump()})[IMAGE]
 
     images = [*TURNED[::3], *(png(bits, 6) for bits in (8, 16))]
     stored = [canonical_bytes(encoded).encoded for encoded in images]

@@ -168,6 +168,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("components/pusher/executor.py", {"Pusher"}),
         ("components/models/lenet.py", {"Trainer", "Tuner"}),
         ("components/trainer/loop.py", {"Trainer", "Tuner"}),
+        # The rooms of tasks, asked by name: the recipe's own, no other.
+        ("components/tasks/classification/transform.py", {"Transform", "Trainer", "Tuner"}),
+        ("components/tasks/classification/losses.py", {"Trainer", "Tuner"}),
+        ("components/tasks/detection/transform.py", set()),
+        ("components/tasks/detection/losses.py", set()),
         ("components/tuner/search.py", {"Tuner"}),
         ("components/example_gen/component.py", {"ImportExampleGen"}),
         ("components/schema_gen/component.py", {"ImportSchemaGen"}),

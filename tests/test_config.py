@@ -163,7 +163,7 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ),
         ("model.name=my/networks.py:build", "as package.module:function"),
         ("model.options={depth: 3}", "model.options: these are for a network of your own"),
-        ("model.batch_norm=true", "model.batch_norm: only lenet can be built with and without"),
+        ("model.batch_norm=true", "model.batch_norm: it is for lenet alone, got name: "),
         ("model.weights=w.h5", "transform.normalization: the pretrained weights of mobilenet_v2 expect"),
         ("transform.channels=4", "transform.channels: input should be 1 or 3, got 4"),
         ("data.splits={train: 2}", "data.splits.train: input should be less than or equal to 1, got 2"),
@@ -289,7 +289,7 @@ def test_a_wrong_override_is_refused(tmp_path: Path, override: str, expected: st
 @pytest.mark.parametrize("evaluation", [{}, {"thresholds": {}}, {"max_regression": {"accuracy": 0.1}}])
 def test_a_recipe_needs_a_threshold(tmp_path: Path, evaluation: dict[str, Any]) -> None:
     said = refusal(write_recipe(tmp_path, {"name": "flowers", "evaluation": evaluation}))
-    assert "evaluation.thresholds: at least one is needed, e.g. {accuracy: 0.9}" in said
+    assert "evaluation.thresholds: at least one is needed, e.g. {accuracy: 0.5}" in said
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_weights_are_for_models_that_have_them(name: str) -> None:
 
 def test_only_mobilenet_has_a_width() -> None:
     with pytest.raises(
-        ValidationError, match="alpha: only mobilenet_v2 and ssd_mobilenet_v2 have a width, got name: vgg16"
+        ValidationError, match="alpha: it is for mobilenet_v2 and ssd_mobilenet_v2 alone, got name: vgg16"
     ):
         ModelConfig(name="vgg16", alpha=0.5)
     assert ModelConfig(name="mobilenet_v2", alpha=0.5).alpha == 0.5
@@ -328,7 +328,7 @@ def test_only_mobilenet_has_a_width() -> None:
 def test_only_lenet_has_options_of_its_own() -> None:
     for key in ("batch_norm", "residual"):
         with pytest.raises(
-            ValidationError, match=f"{key}: only lenet .* got name: cifar_resnet; leave it out"
+            ValidationError, match=f"{key}: it is for lenet alone, got name: cifar_resnet; leave it out"
         ):
             ModelConfig(name="cifar_resnet", **{key: True})
         assert getattr(ModelConfig(name="lenet", **{key: True}), key)
@@ -463,7 +463,7 @@ def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
     assert "there is no 'map_57': did you mean 'map_75'?" in refusal(
         detection, "evaluation.thresholds.map_57=0.1"
     )
-    assert "evaluation.thresholds: at least one is needed, e.g. {map_50: 0.5}" in refusal(
+    assert "evaluation.thresholds: at least one is needed, e.g. {map: 0.5}" in refusal(
         detection, "evaluation.thresholds={}"
     )
     assert "evaluation.slice_by_class: an image of task: detection is of no one class" in refusal(

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components.models.anchors import make_anchors, scales, shapes
-from components.tasks.detection.config import DetectionConfig
+from components.models.config import DetectionConfig
 from components.tasks.detection.geometry import (
     area,
     clip,

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.tasks.detection.config import DetectionConfig
+from components.models.config import DetectionConfig
 from components.tasks.detection.losses import (
     box_loss,
     classification_loss,
-    num_logits,
     per_positive,
     scores_of,
 )
@@ -81,10 +80,10 @@ def test_the_worst_of_the_background_is_mined() -> None:
 
 def test_scores_have_no_background() -> None:
     config = DetectionConfig(classification_loss="hard_negative")
-    assert num_logits(config, 2) == 3
+    assert config.num_logits(2) == 3
     logits = tf.math.log(tf.constant([[[0.2, 0.5, 0.3]]]))
     np.testing.assert_allclose(scores_of(logits, config), [[[0.5, 0.3]]], rtol=1e-5)
-    assert num_logits(DetectionConfig(), 2) == 2
+    assert DetectionConfig().num_logits(2) == 2
     np.testing.assert_allclose(scores_of(tf.constant([[[0.0]]]), DetectionConfig()), [[[0.5]]])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.tasks.detection.config import DetectionConfig
+from components.models.config import DetectionConfig
 from components.tasks.detection.nms import best_boxes
 
 

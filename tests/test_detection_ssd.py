@@ -11,10 +11,9 @@ import pytest
 import tensorflow as tf
 
 from components.base.errors import MiranteError
-from components.models import BACKBONE, HEAD, build_model, is_detector, is_of_classes
-from components.models.config import ModelConfig
+from components.models import BACKBONE, HEAD, build_model, has_shared_head, is_of_classes
+from components.models.config import DetectionConfig, ModelConfig
 from components.models.ssd_mobilenet_v2 import MAPS, anchors_of, map_shapes
-from components.tasks.detection.config import DetectionConfig
 from components.tasks.detection.trainer import Detection
 from components.trainer.config import TrainingConfig
 from components.trainer.step import build_step
@@ -65,7 +64,7 @@ def test_the_backbone_is_the_classifiers() -> None:
     assert {v.path: v.shape for v in backbone.variables} == theirs
 
 
-def test_what_is_of_classes_and_what_is_a_detector() -> None:
+def test_what_is_of_classes_and_which_head_is_shared() -> None:
     two, three = (
         {v.path: tuple(v.shape) for v in network(classes=classes).get_layer(HEAD).variables}
         for classes in (2, 3)
@@ -73,8 +72,8 @@ def test_what_is_of_classes_and_what_is_a_detector() -> None:
     differing = {path for path in two if two[path] != three[path]}
     assert differing == {path for path in two if is_of_classes(path)}
     assert len(differing) == 2 * 6
-    assert is_detector(network())
-    assert not is_detector(build_model(ModelConfig(name="lenet"), (16, 16, 1), 2))
+    assert has_shared_head(network())
+    assert not has_shared_head(build_model(ModelConfig(name="lenet"), (16, 16, 1), 2))
 
 
 def test_statistics_follow_weights_that_begin_at_random() -> None:

@@ -10,15 +10,14 @@ import tensorflow as tf
 
 from components.base.errors import DataRefusedError
 from components.models.config import ModelConfig
+from components.pictures.grid import draw_grid
 from components.tasks.detection.geometry import encode
 from components.tasks.detection.guard import DetectionGuard
-from components.tasks.detection.inputs import pack, unpack
-from components.tasks.detection.trainer import Detection, hits
+from components.tasks.detection.mistakes import match_boxes
+from components.tasks.detection.trainer import Detection, pack, unpack
 from components.trainer.config import GuardConfig
 from components.trainer.guard import NotLearningError
-from components.trainer.inputs_shown import grid
-from components.trainer.trainee import Evaluation
-from components.transform.levels import Levels
+from components.trainer.result import StageResult
 
 A, B, C = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.0, 0.6, 0.3, 0.9]
 
@@ -55,9 +54,9 @@ def test_boxes_and_labels_go_as_one() -> None:
 
 def test_a_true_box_is_found_once() -> None:
     near_a = [0.0, 0.0, 0.4, 0.36]  # overlaps A by 0.9
-    assert hits(np.array([near_a, A, C]), np.array([A, B]), 0.5).tolist() == [True, False, False]
-    assert hits(np.array([near_a]), np.array([A]), 0.95).tolist() == [False]
-    assert hits(np.array([A]), np.empty((0, 4)), 0.5).tolist() == [False]
+    assert match_boxes(np.array([near_a, A, C]), np.array([A, B]), 0.5).tolist() == [True, False, False]
+    assert match_boxes(np.array([near_a]), np.array([A]), 0.95).tolist() == [False]
+    assert match_boxes(np.array([A]), np.empty((0, 4)), 0.5).tolist() == [False]
 
 
 def map_50(truth: np.ndarray, *found: tuple[list[float], float, int]) -> float:
@@ -183,7 +182,7 @@ def test_a_detector_that_learns_nothing_is_stopped() -> None:
     losses = {"class_loss": 0.9, "box_loss": 0.7}
     for number in range(1, 21):
         guard.step(number, 1.6, losses, 1.0, 8)
-    nothing = Evaluation(1.6, {"map_50": 0.0}, {}, np.empty(0), {})
+    nothing = StageResult(1.6, {"map_50": 0.0}, {}, np.empty(0), {})
     # It may still learn; at the end of the training it has not.
     guard.epoch(20, {"loss": 1.6}, nothing, 30)
     with pytest.raises(
@@ -202,9 +201,9 @@ def test_a_detector_that_learns_is_left_alone() -> None:
 def test_a_detector_that_finds_nothing_is_stopped(boxes: int, stops: bool) -> None:
     guard = DetectionGuard(GuardConfig(steps=20), 1.5, num_eval_boxes=boxes)
     train = {"loss": 1.0}
-    nothing = Evaluation(1.0, {"map_50": 0.0}, {}, np.empty(0), {})
+    nothing = StageResult(1.0, {"map_50": 0.0}, {}, np.empty(0), {})
     guard.epoch(10, train, nothing, 30)
-    something = Evaluation(1.0, {"map_50": 0.1}, {}, np.empty(0), {})
+    something = StageResult(1.0, {"map_50": 0.1}, {}, np.empty(0), {})
     guard.epoch(30, train, something, 30)
     guard.epoch(40, train, nothing, 30)
     guard.epoch(50, train, nothing, 30)  # it may still find some
@@ -222,7 +221,7 @@ def test_a_detector_whose_loss_falls_is_waited_for() -> None:
     for number in range(1, 41):
         guard.step(number, 3.0 - 0.04 * number, {"class_loss": 0.0, "box_loss": 0.0}, 1.0, 8)
     for step in (40, 50):
-        guard.epoch(step, {"loss": 1.5}, Evaluation(1.0, {"map_50": 0.0}, {}, np.empty(0), {}), 30)
+        guard.epoch(step, {"loss": 1.5}, StageResult(1.0, {"map_50": 0.0}, {}, np.empty(0), {}), 30)
 
 
 # --- what is shown
@@ -238,8 +237,8 @@ def test_a_label_is_shown_as_its_boxes() -> None:
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
-    images = np.zeros((1, 128, 128, 3), np.float32)
-    marked = grid(images, ["1 box"], Levels((0.0,) * 3, (1.0,) * 3), [[([0.25, 0.5, 0.75, 1.0], "cat", 1)]])
+    images = np.zeros((1, 128, 128, 3), np.uint8)
+    marked = draw_grid(images, ["1 box"], [[([0.25, 0.5, 0.75, 1.0], "cat", 1)]])
     tile = marked[4:132, 4:132].astype(int)
     is_drawn = tile.max(axis=-1) > 60
     rows, columns = np.where(is_drawn)
@@ -257,7 +256,7 @@ def test_the_worst_mistakes_come_first() -> None:
         "scores": np.array([[0.9, 0.1], [0.9, 0.8], [0.9, 0.4]]),
         "labels": np.array([[1, 1], [1, 1], [1, 1]]),
     }
-    evaluation = Evaluation(1.0, {}, {}, np.arange(3), found)
+    evaluation = StageResult(1.0, {}, {}, np.arange(3), found)
     worst = task().mistakes(evaluation, labels, 5)
     assert [(place, caption) for place, caption, _ in worst] == [
         (1, "1 missed\n1 needless"),

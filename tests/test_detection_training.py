@@ -26,8 +26,9 @@ from components.tasks.detection.tfma_metric import found, ground_truth
 from components.tasks.detection.trainer import Detection
 from components.trainer.config import TrainingConfig
 from components.trainer.export import save_module
-from components.trainer.input import SplitInput
-from components.trainer.job import Job, run_job
+from components.trainer.input.split import SplitInput
+from components.trainer.job import Job
+from components.trainer.train import run_job
 from components.transform.config import TransformConfig
 from pipeline.prediction.predict import predict
 from tests import shapes
@@ -181,6 +182,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
 
 def test_a_classifier_is_refused_for_boxes(job: Job) -> None:
     model = ModelConfig(name="mobilenet_v2").model_dump()
-    other = dataclasses.replace(job, custom_config={**job.custom_config, "model": model})
-    with pytest.raises(UsageError, match="mobilenet_v2 is for classification, and the examples' schema"):
+    config = {**job.custom_config, "task": "classification", "model": model}
+    other = dataclasses.replace(job, custom_config=config)
+    with pytest.raises(UsageError, match="task: classification needs examples with the feature image/class"):
         run_job(other, TrainingConfig(tracking={"graph": False}))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from components.ingest.canonical import canonical_bytes
 from components.tasks.classification.trainer import Classification
-from components.trainer.input import SplitInput
+from components.trainer.input.split import SplitInput
 from components.transform.pixels import IMAGE
 from pipeline.prediction.predict import predict
 from schemas import features

@@ -13,8 +13,8 @@ from components.tasks.classification.guard import ClassificationGuard, Guessing
 from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.evidence import Mean, Share
 from components.trainer.guard import NotLearningError, Pace
-from components.trainer.input import ArrayExamples
-from components.trainer.trainee import Evaluation
+from components.trainer.input.examples import ArrayExamples
+from components.trainer.result import StageResult
 from tests.guard_trainings import HEALTHY, HEALTHY_DETECTORS, SICK, SICK_DETECTORS, Course, Training
 from tests.training import images_of, small_network, striped, train
 
@@ -144,9 +144,9 @@ def test_all_eval_images_taken_for_one_class(tmp_path: Path) -> None:
 COIN = Guessing(math.log(2), np.array([0.5, 0.5]))
 
 
-def evaluated(accuracy: float, loss: float, predicted: list[int], loss_error: float = 0.0) -> Evaluation:
+def evaluated(accuracy: float, loss: float, predicted: list[int], loss_error: float = 0.0) -> StageResult:
     totals = {"predicted": np.array(predicted)}
-    return Evaluation(loss, {"accuracy": accuracy}, totals, np.empty(0), {}, loss_error)
+    return StageResult(loss, {"accuracy": accuracy}, totals, np.empty(0), {}, loss_error)
 
 
 def test_what_is_learned_by_heart_fails_at_the_end_and_not_before(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,17 +12,12 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.tasks.classification.trainer import Classification
-from components.trainer import input as input_module
 from components.trainer.augment.changes import augmenter
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.input import (
-    ArrayExamples,
-    SplitInput,
-    available_memory_bytes,
-    chunks,
-    evaluation_batches,
-    training_batches,
-)
+from components.trainer.input import split as input_module
+from components.trainer.input.batches import chunks, evaluation_batches, training_batches
+from components.trainer.input.examples import ArrayExamples, available_memory_bytes
+from components.trainer.input.split import SplitInput
 from components.trainer.strategy import Place
 from tests.tiny import Tiny, encode, noise, record, write_split
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.models import build_model
-from components.models.config import BUILT_IN_MODELS, DETECTORS, ModelConfig
+from components.models import build_model, networks
+from components.models.config import ModelConfig
 from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
 from components.trainer.step import build_step
@@ -31,7 +31,7 @@ QUICK = ("lenet",)
 
 def test_no_network_is_left_out() -> None:
     # Those that find boxes are in tests/test_detection_ssd.py.
-    families = {name.partition("_b")[0] for name in BUILT_IN_MODELS if name not in DETECTORS}
+    families = {name.partition("_b")[0] for name in networks.networks_for("classification")}
     assert {name.partition(",")[0].partition("_b")[0] for name in NETWORKS} == families
 
 

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
-from components.trainer.input import ArrayExamples, chunks
+from components.trainer.input.batches import chunks
+from components.trainer.input.examples import ArrayExamples
 from components.trainer.loop import CURVE_STEPS
 from components.trainer.optimizer import make_optimizer
 from components.trainer.step import build_evaluate, build_step

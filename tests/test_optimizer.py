@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.tasks.classification.losses import class_of, cross_entropy
 from components.trainer.config import TrainingConfig
-from components.trainer.optimizer import class_of, cross_entropy, learning_rate, make_optimizer
+from components.trainer.optimizer import learning_rate, make_optimizer
 
 
 def test_cosine_with_warmup_by_hand() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from components.base.task import part
+from components.evaluator.config import EvaluationConfig
 from components.models.config import ModelConfig
 from components.trainer.config import TrainingConfig
 from components.tuner.config import TunerConfig
-from pipeline.recipe.task_fit import check_fits_task
 
 pytestmark = pytest.mark.stack_free
 
@@ -33,11 +34,11 @@ def check(
     training: dict[str, Any] | None = None,
     tuner: dict[str, Any] | None = None,
 ) -> None:
-    check_fits_task(
-        task,
+    part(task, "recipe").check(
         ModelConfig.model_validate(model),
         TrainingConfig.model_validate(training or {}),
         TunerConfig.model_validate(tuner) if tuner else None,
+        EvaluationConfig(thresholds={}),
     )
 
 
@@ -70,5 +71,5 @@ def test_other_parts() -> None:
 
 
 def test_options_of_detection_are_for_detectors() -> None:
-    with pytest.raises(ValueError, match="detection: only ssd_mobilenet_v2 finds boxes, got name: lenet"):
+    with pytest.raises(ValueError, match="detection: it is for ssd_mobilenet_v2 alone, got name: lenet"):
         ModelConfig.model_validate({"name": "lenet", "detection": {"extra_layers": 0}})

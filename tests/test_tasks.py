@@ -16,16 +16,32 @@ if TYPE_CHECKING:
     from components.infra_validator.protocol import TaskAnswers
     from components.tasks.classification import answers as classification_answers
     from components.tasks.classification import data_gate as classification_data_gate
+    from components.tasks.classification import recipe as classification_recipe
+    from components.tasks.classification import trainer as classification_trainer
+    from components.tasks.classification import transform as classification_transform
     from components.tasks.detection import answers as detection_answers
     from components.tasks.detection import data_gate as detection_data_gate
+    from components.tasks.detection import recipe as detection_recipe
+    from components.tasks.detection import trainer as detection_trainer
+    from components.tasks.detection import transform as detection_transform
+    from components.trainer.trainee import TaskTrainer, Trainee
+    from components.transform.preprocessing import TaskTransform
+    from pipeline.recipe.rules import TaskRecipe
 
     DATA_GATES: list[TaskDataGate] = [classification_data_gate, detection_data_gate]
     ANSWERS: list[TaskAnswers] = [classification_answers, detection_answers]
+    RECIPES: list[TaskRecipe] = [classification_recipe, detection_recipe]
+    TRANSFORMS: list[TaskTransform] = [classification_transform, detection_transform]
+    TRAINERS: list[TaskTrainer] = [classification_trainer, detection_trainer]
+    TRAINEES: list[type[Trainee]] = [classification_trainer.Classification, detection_trainer.Detection]
 
 # By step: what the step asks of the task's module.
 STEPS = {
     "data_gate": ("FACTS", "FEATURE", "PICTURE", "Facts", "problem", "picture"),
     "answers": ("OUTPUTS", "COMPARED", "DRAWS", "problems", "predictions", "drawn", "best"),
+    "recipe": ("check",),
+    "transform": ("outputs",),
+    "trainer": ("trainee",),
 }
 
 

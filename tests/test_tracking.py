@@ -27,7 +27,8 @@ from components.tasks.classification.trainer import Classification
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
-from components.trainer.input import ArrayExamples
+from components.trainer.input.examples import ArrayExamples
+from components.trainer.result import StageResult
 from components.trainer.strategy import Place
 from components.trainer.tracking import About
 from components.trainer.tracking.background import Background
@@ -35,7 +36,6 @@ from components.trainer.tracking.config import MlflowConfig, TrackingConfig, Wan
 from components.trainer.tracking.mistakes import mistakes
 from components.trainer.tracking.mlflow_run import KEY_TAG
 from components.trainer.tracking.trackers import Trackers, make_trackers
-from components.trainer.trainee import Evaluation
 from components.transform.config import TransformConfig
 from pipeline.recipe.load import load_recipe
 from tests.tiny import CLASS_NAMES, Tiny
@@ -524,7 +524,7 @@ def test_the_worst_mistakes_come_first() -> None:
     images = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
     examples = ArrayExamples("eval", images, np.array([0, 1, 2, 0, 1, 2]))
     # As the second of two processes sees it: the last four.
-    evaluation = Evaluation(
+    evaluation = StageResult(
         loss=1.0,
         metrics={"accuracy": 0.5},
         totals={"predicted": np.zeros(3, int)},
@@ -557,7 +557,8 @@ def test_the_worst_mistakes_come_first() -> None:
 def test_the_trainer_tells_what_it_is_and_does(tmp_path: Path, make_tiny: Callable[[int], Tiny]) -> None:
     from mlflow import MlflowClient
 
-    from components.trainer.job import Job, run_job
+    from components.trainer.job import Job
+    from components.trainer.train import run_job
     from schemas.curated import write_schema
 
     split = make_tiny(3)
@@ -568,6 +569,7 @@ def test_the_trainer_tells_what_it_is_and_does(tmp_path: Path, make_tiny: Callab
         transform_output=split.tft_output.transform_savedmodel_dir.rpartition("/")[0],
         schema_path=str(write_schema(CLASS_NAMES, tmp_path / "schema")),
         custom_config={
+            "task": "classification",
             "transform": split.config.model_dump(),
             "model": ModelConfig(name="lenet").model_dump(),
             "training": config.model_dump(),

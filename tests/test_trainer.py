@@ -50,6 +50,7 @@ def train(
             base_model=None,
             hyperparameters=None,
             custom_config={
+                "task": "classification",
                 "transform": split.config.model_dump(),
                 "model": ModelConfig(name="lenet", dropout=0.3).model_dump(),
                 "training": TrainingConfig(

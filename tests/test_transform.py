@@ -15,14 +15,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from components.tasks.classification.transform import LABEL
+from components.tasks.detection.transform import BOXES, FRAME, LABELS
 from components.transform import preprocessing_fn
 from components.transform.config import TransformConfig
 from components.transform.pixels import (
-    BOXES,
-    FRAME,
     IMAGE,
-    LABEL,
-    LABELS,
     decode,
     frames,
     normalize,
@@ -61,7 +59,7 @@ def preprocess(images: list[bytes], settings: TransformConfig) -> dict[str, tf.T
         features.ENCODED: tf.constant([[image] for image in images]),
         features.LABEL: tf.constant([[index] for index in range(len(images))], tf.int64),
     }
-    return preprocessing_fn(inputs, {"transform": settings.model_dump()})
+    return preprocessing_fn(inputs, {"task": "classification", "transform": settings.model_dump()})
 
 
 def from_pillow(encoded: bytes, mode: str) -> np.ndarray:
@@ -242,7 +240,8 @@ def test_boxes_go_along_where_an_image_is_padded() -> None:
     }
 
     def outputs(mode: str) -> dict[str, Any]:
-        custom_config = {"transform": config(8, 8, resize=mode).model_dump(), "max_boxes": 3}
+        settings = config(8, 8, resize=mode)
+        custom_config = {"task": "detection", "transform": settings.model_dump(), "max_boxes": 3}
         return {name: value.numpy() for name, value in preprocessing_fn(inputs, custom_config).items()}
 
     found = outputs("pad")

@@ -24,7 +24,8 @@ from components.base.outcome import Output, RunResult, Serving
 from components.models.config import ModelConfig
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
-from components.trainer.job import Job, Material
+from components.trainer.job import Job
+from components.trainer.material import Material
 from components.trainer.step import build_evaluate
 from components.trainer.strategy import make_place
 from components.tuner import tuner_fn
@@ -242,6 +243,7 @@ class Data:
             transform_output=self.graph,
             schema_path=self.schema,
             custom_config={
+                "task": "classification",
                 "transform": self._tiny.config.model_dump(),
                 "model": ModelConfig(name=model).model_dump(),
                 "training": TrainingConfig(**settings).model_dump(),
@@ -335,7 +337,7 @@ def test_the_values_that_learn_are_found_and_the_trainer_takes_them(
     evaluation = material.evaluation
     assert len(evaluation.labels) == 12
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
-    task = material.task(ModelConfig.model_validate(job.custom_config["model"]), training)
+    task = material.trainee(ModelConfig.model_validate(job.custom_config["model"]), training)
     evaluate = build_evaluate(model, task, evaluation, training, make_place(training))
     assert evaluate().loss == pytest.approx(losses[0.003], abs=1e-6)
 
@@ -388,7 +390,7 @@ def test_two_values_that_do_not_go_together_fail_a_trial(data: Data, tmp_path: P
     assert said.startswith(
         "all 1 trials failed, the last one with model.alpha=0.5, model.name=cifar_resnet: "
     )
-    assert "only mobilenet_v2 and ssd_mobilenet_v2 have a width, got name: cifar_resnet" in said
+    assert "it is for mobilenet_v2 and ssd_mobilenet_v2 alone, got name: cifar_resnet" in said
     assert "tuner.fields" in said
     # With a remedy, it is searched anew.
     assert list(tmp_path.iterdir()) == []

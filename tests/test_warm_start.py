@@ -22,11 +22,14 @@ import tensorflow as tf
 from components.base.errors import MiranteError, UsageError
 from components.models import BACKBONE, HEAD, build_model
 from components.models.config import ModelConfig
+from components.tasks.classification.trainer import Classification
 from components.trainer import run_fn
 from components.trainer.checkpoints import Checkpoints, by_path
 from components.trainer.config import TrainingConfig
 from components.trainer.job import Job
+from components.trainer.run import Run
 from components.trainer.strategy import Place
+from components.trainer.tracking.trackers import Trackers
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import digest, locate, open_source
 from components.trainer.warm_start.start import REPORT, begin, warm_start
@@ -34,6 +37,7 @@ from pipeline.recipe.load import load_recipe
 from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Exported, Tiny
+from tests.training import striped
 
 pytestmark = pytest.mark.long
 
@@ -350,11 +354,16 @@ def started(
 ) -> tuple[keras.Model, bool]:
     model = network(seed=9)
     training = TrainingConfig(warm_start=config(kind, str(source or "latest_blessed")))
-    place = Place(tf.distribute.get_strategy())
-    checkpoints = Checkpoints(str(folder / "checkpoints"), 2)
-    return model, begin(
-        model, training, base_model, place, checkpoints, str(folder / "run"), ("bird", "cat", "fish")
+    run = Run(
+        Classification(("bird", "cat", "fish")),
+        striped(1, 0),
+        striped(1, 1),
+        training,
+        Place(tf.distribute.get_strategy()),
+        Checkpoints(str(folder / "checkpoints"), 2),
+        Trackers(),
     )
+    return model, begin(model, run, base_model, str(folder / "run"))
 
 
 @pytest.mark.parametrize(
@@ -433,6 +442,7 @@ def job(
             base_model=base_model,
             hyperparameters=None,
             custom_config={
+                "task": "classification",
                 "transform": split.config.model_dump(),
                 "model": ModelConfig(name="lenet").model_dump(),
                 "training": whole.model_dump(),

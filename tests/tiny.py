@@ -103,7 +103,8 @@ def transform_graph(folder: Path, records: Sequence[bytes], config: TransformCon
         {name: value.numpy() for name, value in tf.io.parse_single_example(item, spec).items()}
         for item in records
     ]
-    function = functools.partial(preprocessing_fn, custom_config={"transform": config.model_dump()})
+    given = {"task": features.CLASSIFICATION, "transform": config.model_dump()}
+    function = functools.partial(preprocessing_fn, custom_config=given)
     with (
         beam.Pipeline(options=PipelineOptions(BEAM_ARGS)) as pipeline,
         tft_beam.Context(temp_dir=str(folder / "temp")),

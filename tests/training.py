@@ -15,10 +15,11 @@ from components.tasks.classification.trainer import Classification
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
-from components.trainer.input import ArrayExamples
+from components.trainer.input.examples import ArrayExamples
+from components.trainer.run import Run
 from components.trainer.strategy import Place
 from components.trainer.tracking.trackers import Trackers
-from components.trainer.trainee import Task
+from components.trainer.trainee import Trainee
 
 CLASSES = ("lying", "standing")
 
@@ -103,22 +104,19 @@ def train(
     evaluation: Any = None,
     pretrained: bool = False,
     place: Place | None = None,
-    task: Task | None = None,
+    task: Trainee | None = None,
 ) -> Course:
     """Trains `model` on stripes unless other examples and their task are given, checkpoints in `folder`."""
     course = Course()
     place = place or Place(tf.distribute.get_strategy())
-    fit(
-        model,
+    run = Run(
+        task or Classification(CLASSES, config.label_smoothing),
         train or striped(64, 0),
         evaluation or striped(20, 1, "eval"),
         config,
-        task or Classification(CLASSES, config.label_smoothing),
-        pretrained=pretrained,
-        place=place,
-        checkpoints=Checkpoints(
-            str(folder / "checkpoints"), config.checkpoints.keep, is_chief=place.is_chief
-        ),
-        tracker=Trackers({"course": course}),
+        place,
+        Checkpoints(str(folder / "checkpoints"), config.checkpoints.keep, is_chief=place.is_chief),
+        Trackers({"course": course}),
     )
+    fit(model, run, pretrained=pretrained)
     return course

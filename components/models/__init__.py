@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING
 
 from components.base.errors import UsageError
-from components.models.config import EFFICIENTNETS, ModelConfig, check_input
+from components.models.config import ModelConfig, check_input
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +45,8 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
         check_input(config, *input_shape)
     except ValueError as e:
         raise UsageError(str(e)) from e
-    module = importlib.import_module(_module_of(config))
+    name = config.network.module if config.network else "custom"
+    module = importlib.import_module(f"components.models.{name}")
     inputs = keras.Input(input_shape, name="image")
     outputs = inputs
     for part in module.build(config, input_shape, num_classes):
@@ -54,22 +55,14 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
     return keras.Model(inputs, outputs, name=re.sub(r"\W", "_", config.name))
 
 
-def _module_of(config: ModelConfig) -> str:
-    """The module whose `build` gives the network's parts."""
-    if config.task == "detection":
-        return "components.models.ssd_mobilenet_v2"
-    name = "efficientnet" if config.name in EFFICIENTNETS else config.name
-    return f"components.models.{'custom' if config.builder else name}"
-
-
-def is_detector(model: keras.Model) -> bool:
-    """Whether a network of `build_model` finds boxes."""
+def has_shared_head(model: keras.Model) -> bool:
+    """Return whether a part of the head serves networks for other classes too, as a detector's does."""
     heads = [layer for layer in model.layers if layer.name == HEAD]
     return any(layer.name.startswith(CLASS_PREDICTOR) for head in heads for layer in head._flatten_layers())
 
 
 def is_of_classes(path: str) -> bool:
-    """Whether a variable of a detector's head, by its path, is of certain classes."""
+    """Return whether a variable of a shared head, given by its path, belongs to certain classes."""
     return re.fullmatch(rf"{CLASS_PREDICTOR}_\d+/(kernel|bias)", path) is not None
 
 

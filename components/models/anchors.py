@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from components.tasks.detection.config import DetectionConfig
+from components.models.config import DetectionConfig
 
 
 def scales(config: DetectionConfig, num_maps: int) -> list[float]:

@@ -1,52 +1,112 @@
-"""Settings of the network: the part `model` of a recipe, and which networks there are."""
+"""Settings of the network: the part `model` of a recipe."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from components.base.settings import IsPath, Number, PositiveFloat, Settings
-from components.tasks.detection.config import DetectionConfig
+from components.base.settings import IsPath, Number, Positive, PositiveFloat, Settings, Share
+from components.base.words import suggest_and_list
+from components.models.networks import NETWORKS, SPECIAL_KEYS, Network
+from components.trainer.augment.config import Scale
 from components.transform.config import Normalization
 
-EfficientNet = Literal[
-    "efficientnet_b0",
-    "efficientnet_b1",
-    "efficientnet_b2",
-    "efficientnet_b3",
-    "efficientnet_b4",
-    "efficientnet_b5",
-    "efficientnet_b6",
-    "efficientnet_b7",
-]
-Detector = Literal["ssd_mobilenet_v2"]
-BuiltInModel = Literal["lenet", "cifar_resnet", "mobilenet_v2", "vgg16", EfficientNet, Detector]
-EFFICIENTNETS: tuple[EfficientNet, ...] = get_args(EfficientNet)
-DETECTORS: tuple[Detector, ...] = get_args(Detector)
-BUILT_IN_MODELS: tuple[BuiltInModel, ...] = get_args(BuiltInModel)
-# Networks that have a width.
-_WITH_ALPHA = ("mobilenet_v2", "ssd_mobilenet_v2")
-# The least height and width that each network takes, in pixels.
-SMALLEST_PX: dict[str, int] = {
-    "lenet": 16,
-    "cifar_resnet": 2,
-    "mobilenet_v2": 32,
-    "ssd_mobilenet_v2": 64,
-    "vgg16": 32,
-    **dict.fromkeys(EFFICIENTNETS, 32),
-}
-# What the published ImageNet weights of each model were trained on. Feeding them anything else trains
-# without an error and never gets good, so a recipe that does is refused.
-PRETRAINED_NORMALIZATION: dict[str, Normalization] = {
-    "mobilenet_v2": "minus_one_one",
-    "ssd_mobilenet_v2": "minus_one_one",
-    "vgg16": "imagenet_caffe",
-    **dict.fromkeys(EFFICIENTNETS, "none"),
-}
 _BUILDER = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
+
+
+class DetectionConfig(Settings):
+    """The part `model.detection`: anchors, losses and output of a detector (docs/detection.md)."""
+
+    max_boxes: Positive | None = Field(
+        None,
+        description="most boxes of an image in training; null for the most that an image of the data has",
+    )
+    min_scale: Scale = Field(
+        0.2, description="size of the anchors of the finest feature map, as a share of the image's side"
+    )
+    max_scale: Scale = Field(
+        0.95,
+        description="size of the anchors of the coarsest feature map, as a share of the image's side; "
+        "sizes in between grow evenly",
+    )
+    scales: tuple[Scale, ...] | None = Field(
+        None,
+        description="sizes of the anchors of each feature map, the finest first, as shares of the image's "
+        "side; null for min_scale and max_scale",
+    )
+    aspect_ratios: tuple[PositiveFloat, ...] = Field(
+        (1.0, 2.0, 0.5, 3.0, 1 / 3),
+        description="width to height of the anchors; each map has one more square anchor, between its own "
+        "size and the next map's",
+    )
+    extra_layers: Annotated[int, Field(ge=0, le=4, strict=True)] = Field(
+        4, description="feature maps after the two of the backbone, each half as large as the one before"
+    )
+    matched_iou: Share = Field(
+        0.5, description="an anchor must find a box that it overlaps at least this much, as IoU"
+    )
+    unmatched_iou: Share = Field(
+        0.4,
+        description="an anchor that overlaps every box less than this, as IoU, is background; anchors in "
+        "between do not count",
+    )
+    train_on_difficult: bool = Field(
+        False,
+        description="whether boxes that are marked as difficult must be found; otherwise anchors on them "
+        "do not count",
+    )
+    classification_loss: Literal["focal", "hard_negative"] = Field(
+        "focal",
+        description="focal: focal loss of each class; hard_negative: softmax over boxes and the worst of "
+        "the background",
+    )
+    focal_alpha: Share = Field(
+        0.25, description="weight of boxes in the focal loss; background has 1 minus this"
+    )
+    focal_gamma: Annotated[Number, Field(ge=0.0, le=5.0)] = Field(
+        2.0, description="how much less easy anchors count in the focal loss; 0 for all alike"
+    )
+    negatives_per_positive: PositiveFloat = Field(
+        3.0, description="background anchors for each anchor with a box, for hard_negative"
+    )
+    box_loss: Literal["smooth_l1", "giou"] = Field(
+        "smooth_l1", description="smooth L1 of the offsets, or generalised IoU of the boxes"
+    )
+    box_weight: PositiveFloat = Field(1.0, description="weight of the loss of boxes; that of classes has 1")
+    min_score: Share = Field(0.01, description="least score of a box that is served")
+    nms_iou: Share = Field(
+        0.6,
+        description="if two boxes of a class overlap more than this, as IoU, only the better one is served",
+    )
+    candidates: Positive = Field(
+        400, description="boxes of all classes, the best ones, that are compared with each other"
+    )
+    max_detections: Positive = Field(100, description="most boxes that are served for an image")
+
+    @model_validator(mode="after")
+    def _bounds_fit_together(self) -> DetectionConfig:
+        if self.unmatched_iou > self.matched_iou:
+            raise ValueError(
+                f"unmatched_iou: expected at most matched_iou ({self.matched_iou}), got {self.unmatched_iou}"
+            )
+        if self.min_scale > self.max_scale:
+            raise ValueError(
+                f"min_scale: expected at most max_scale ({self.max_scale}), got {self.min_scale}"
+            )
+        if self.scales is not None and len(self.scales) != 2 + self.extra_layers:
+            raise ValueError(
+                f"scales: expected one for each of {2 + self.extra_layers} feature maps (two and "
+                f"extra_layers), got {len(self.scales)}"
+            )
+        if not self.aspect_ratios:
+            raise ValueError("aspect_ratios: at least one is needed, e.g. [1.0]")
+        return self
+
+    def num_logits(self, num_classes: int) -> int:
+        """Return the logits per anchor: focal loss has one per class, softmax one more for background."""
+        return num_classes if self.classification_loss == "focal" else num_classes + 1
 
 
 class ModelConfig(Settings):
@@ -73,44 +133,39 @@ class ModelConfig(Settings):
     detection: DetectionConfig = Field(DetectionConfig(), description="settings of ssd_mobilenet_v2")
 
     @property
-    def task(self) -> Literal["classification", "detection"]:
-        """What the network is for."""
-        return "detection" if self.name in DETECTORS else "classification"
+    def network(self) -> Network | None:
+        """The row of the built-in network; None for a custom one."""
+        return NETWORKS.get(self.name)
 
     @property
     def builder(self) -> tuple[str, str] | None:
-        """Module and function of a network of the user's own; None for a built-in one."""
+        """Module and function of a custom network; None for a built-in one."""
         match = _BUILDER.fullmatch(self.name)
         return (match["module"], match["function"]) if match else None
 
     @model_validator(mode="after")
     def _name_is_known(self) -> ModelConfig:
-        if self.name not in BUILT_IN_MODELS and self.builder is None:
-            near = difflib.get_close_matches(self.name, BUILT_IN_MODELS, n=1, cutoff=0.5)
-            hint = f": did you mean {near[0]!r}?" if near else "."
+        if self.network is None and self.builder is None:
             raise ValueError(
-                f"name: there is no {self.name!r}{hint} Known here: {', '.join(BUILT_IN_MODELS)}; a network "
-                "of your own is named by its function, as package.module:function"
+                f"name: there is no {self.name!r}{suggest_and_list(self.name, NETWORKS)}; a network of your "
+                "own is named by its function, as package.module:function"
             )
         return self
 
     @model_validator(mode="after")
-    def _keys_fit_the_model(self) -> ModelConfig:
-        if self.weights is not None and self.name not in PRETRAINED_NORMALIZATION and not self.builder:
+    def _keys_fit_the_network(self) -> ModelConfig:
+        if self.network is not None and self.weights is not None and self.network.normalization is None:
+            published = sorted(name for name, network in NETWORKS.items() if network.normalization)
             raise ValueError(
-                f"weights: {self.name} starts from random weights; weights are for "
-                f"{', '.join(sorted(PRETRAINED_NORMALIZATION))}"
+                f"weights: {self.name} starts from random weights; weights are for {', '.join(published)}"
             )
-        if self.alpha is not None and self.name not in _WITH_ALPHA:
-            raise ValueError(f"alpha: only {' and '.join(_WITH_ALPHA)} have a width, got name: {self.name}")
-        if self.detection != DetectionConfig() and self.task != "detection":
-            raise ValueError(
-                f"detection: only {', '.join(DETECTORS)} finds boxes, got name: {self.name}; leave it out"
-            )
-        for key in ("batch_norm", "residual"):
-            if getattr(self, key) and self.name != "lenet":
+        for key in SPECIAL_KEYS:
+            if getattr(self, key) == type(self).model_fields[key].default:
+                continue
+            having = [name for name, network in NETWORKS.items() if key in network.keys]
+            if self.name not in having:
                 raise ValueError(
-                    f"{key}: only lenet can be built with and without, got name: {self.name}; leave it out"
+                    f"{key}: it is for {' and '.join(having)} alone, got name: {self.name}; leave it out"
                 )
         if self.options and not self.builder:
             raise ValueError(
@@ -124,9 +179,9 @@ def check_input(model: ModelConfig, height_px: int, width_px: int, channels: int
     """Refuse images that a built-in network cannot take.
 
     Raises:
-        ValueError: It names the key of `transform`.
+        ValueError: The message names the key of `transform`.
     """
-    least = SMALLEST_PX.get(model.name, 1)
+    least = model.network.smallest_px if model.network else 1
     if min(height_px, width_px) < least:
         key = "height_px" if height_px < least else "width_px"
         raise ValueError(
@@ -137,4 +192,23 @@ def check_input(model: ModelConfig, height_px: int, width_px: int, channels: int
         raise ValueError(
             f"transform.channels: the pretrained weights of {model.name} are for 3, got {channels}; gray "
             "images become images of 3 channels too"
+        )
+
+
+def check_normalization(model: ModelConfig, normalization: Normalization) -> None:
+    """Refuse pixels in another range than a built-in network was trained on.
+
+    Raises:
+        ValueError: The message names the key of `transform`.
+    """
+    wanted = model.network.normalization if model.network else None
+    if wanted == "none" and normalization != "none":
+        raise ValueError(
+            f"transform.normalization: {model.name} takes pixels of 0 to 255 and scales them itself: "
+            f"expected none, got {normalization}; scaled twice, they would all be near 0"
+        )
+    if model.weights is not None and wanted not in (None, normalization):
+        raise ValueError(
+            f"transform.normalization: the pretrained weights of {model.name} expect {wanted}, got "
+            f"{normalization}; with anything else training does not converge"
         )

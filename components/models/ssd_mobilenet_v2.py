@@ -21,11 +21,9 @@ import numpy as np
 from components.models import BACKBONE, CLASS_PREDICTOR, HEAD
 from components.models.anchors import make_anchors, shapes
 from components.models.batch_norm import BatchNormalization
-from components.models.config import ModelConfig
+from components.models.config import DetectionConfig, ModelConfig
 from components.models.mobilenet_v2 import width_of
 from components.models.pretrained import application
-from components.tasks.detection.config import DetectionConfig
-from components.tasks.detection.losses import num_logits
 
 # The layers of keras.applications' MobileNetV2 that are looked at.
 MAPS = ("block_13_expand_relu", "out_relu")
@@ -124,7 +122,7 @@ class _Repeated(keras.initializers.Initializer):
 def first_logits(config: DetectionConfig, num_classes: int) -> list[float]:
     """The logits by which each anchor says at the beginning that there is nothing."""
     odds = math.log((1 - _PRIOR) / _PRIOR)
-    if num_logits(config, num_classes) == num_classes:
+    if config.num_logits(num_classes) == num_classes:
         return [-odds] * num_classes
     return [odds + math.log(num_classes), *[0.0] * num_classes]
 

@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from components.base.errors import UsageError
-from components.models.config import EFFICIENTNETS, ModelConfig
+from components.models.config import ModelConfig
+from components.models.networks import NETWORKS
 
 if TYPE_CHECKING:
     import h5py
@@ -29,11 +30,12 @@ _EFFICIENTNET_BY_FILTERS = {
 }
 _EFFICIENTNET_B1_LAYER = "block1b_dwconv"
 # A layer that only this network has (of EfficientNets, the first version), and VGG19's that VGG16 has not.
+_EFFICIENTNETS = [name for name, network in NETWORKS.items() if network.module == "efficientnet"]
 _OWN_LAYER: dict[str, str] = {
     "mobilenet_v2": "block_16_project",
     "ssd_mobilenet_v2": "block_16_project",
     "vgg16": "block5_conv3",
-    **dict.fromkeys(EFFICIENTNETS, "block2a_dwconv"),
+    **dict.fromkeys(_EFFICIENTNETS, "block2a_dwconv"),
 }
 _MOBILENETS = ("mobilenet_v2", "ssd_mobilenet_v2")
 _FOREIGN_LAYER = "block5_conv4"
@@ -79,7 +81,7 @@ def check_weights(config: ModelConfig) -> None:
             f"model.weights: {weights} holds the top layers too ({', '.join(top)}): give the file without "
             "them; those that Keras publishes are called ..._no_top.h5 or ..._notop.h5"
         )
-    if config.name in EFFICIENTNETS:
+    if config.name in _EFFICIENTNETS:
         found = _efficientnet_of(shapes)
         if found != config.name:
             raise UsageError(
@@ -117,7 +119,7 @@ def _efficientnet_of(shapes: dict[str, list[tuple[int, ...]]]) -> str:
     if not filters or filters[0] not in _EFFICIENTNET_BY_FILTERS:
         return f"an unknown EfficientNet (its top_conv has {filters[0] if filters else 'no'} filters)"
     if filters[0] == 1280 and _EFFICIENTNET_B1_LAYER not in shapes:
-        return EFFICIENTNETS[0]
+        return _EFFICIENTNETS[0]
     return _EFFICIENTNET_BY_FILTERS[filters[0]]
 
 

@@ -44,8 +44,9 @@ def run_fn(fn_args: FnArgs) -> None:
     from components.trainer.cluster.pods.config import requested_workers
     from components.trainer.cluster.processes import run_as_chief, run_with_worker_pods
     from components.trainer.config import TrainingConfig
-    from components.trainer.job import Job, run_job
+    from components.trainer.job import Job
     from components.trainer.strategy import is_cluster
+    from components.trainer.train import run_job
 
     job = Job.of(fn_args)
     training = TrainingConfig.model_validate(job.custom_config["training"])

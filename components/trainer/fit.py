@@ -1,8 +1,7 @@
-"""The stages of a training: all of a network at once, or the head on a frozen backbone, then all of it."""
+"""The stages of a training: the whole network at once, or the head on a frozen backbone, then everything."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 
@@ -12,91 +11,58 @@ import tensorflow as tf
 
 from components.models import BACKBONE, HEAD
 from components.trainer.augment.changes import Augment
-from components.trainer.checkpoints import Checkpoints
-from components.trainer.config import TrainingConfig
-from components.trainer.input import (
+from components.trainer.input.batches import evaluation_batches
+from components.trainer.input.examples import (
     CACHE_MEMORY_SHARE,
     ArrayExamples,
     Examples,
     available_memory_bytes,
-    evaluation_batches,
 )
-from components.trainer.loop import Loop, Show, Stage
+from components.trainer.loop import Loop
 from components.trainer.optimizer import learning_rate
+from components.trainer.run import Run
+from components.trainer.stage import Stage
 from components.trainer.step import batch_size_for, steps_of
-from components.trainer.strategy import Place
-from components.trainer.tracking.trackers import Trackers
-from components.trainer.trainee import Task
-from components.transform.levels import Levels
 
 logger = logging.getLogger("mirante.trainer")
 
 TRAINING, HEAD_STAGE, FINE_TUNING = "training", "head", "fine-tuning"
 
 
-def fit(
-    model: keras.Model,
-    train: Examples,
-    evaluation: Examples,
-    config: TrainingConfig,
-    task: Task,
-    *,
-    pretrained: bool,
-    place: Place,
-    checkpoints: Checkpoints,
-    tracker: Trackers,
-    levels: Levels | None = None,
-    show: Show | None = None,
-) -> None:
-    """Trains `model` in place, from where the last checkpoint is.
+def fit(model: keras.Model, run: Run, *, pretrained: bool) -> None:
+    """Train `model` in place, from its last checkpoint on.
 
-    With a pretrained backbone, `config.epochs` train the head alone; then `config.fine_tune_epochs` train
-    everything, batch norms in inference mode (their statistics are the pretrained ones). Without,
-    `config.epochs` train everything. The head is trained on features that are computed once where they fit
-    into memory, without augmentation where fine-tuning follows; with augmentation and no fine-tuning, and
-    of tasks that look at more than one feature vector an image, they are computed anew in every epoch.
+    With a pretrained backbone, `epochs` train the head alone; then `fine_tune_epochs` train everything, with
+    batch norms in inference mode (their statistics are the pretrained ones). Without one, `epochs` train
+    everything. The head is trained on features that are computed once where they fit into memory, without
+    augmentation where fine-tuning follows. With augmentation and no fine-tuning, and for trainees that look
+    at more than one feature vector per image, features are computed anew in every epoch.
 
     Args:
-        model: From `components.models.build_model`, under `place.strategy`.
-        train: What it learns from.
-        evaluation: What early stopping looks at.
-        config: The recipe's `training` part.
-        task: What for.
-        pretrained: Whether the backbone bears trained weights.
-        place: Where it runs.
-        checkpoints: Where it goes on, and is kept.
-        tracker: What is told of the course.
-        levels: Of the images, for an augmentation that changes colours.
-        show: Is given each stage's first batch.
+        model: From `components.models.build_model`, under `run.place.strategy`.
+        run: The training.
+        pretrained: Whether the backbone has trained weights.
 
     Raises:
-        NotLearningError: It was stopped because it learns nothing.
+        NotLearningError: The training was stopped because it learns nothing.
     """
-    augment = task.augmenter(config.augmentation, config.seed, levels)
+    config = run.config
+    augment = run.trainee.augmenter(config.augmentation, config.seed, run.levels)
     names = [TRAINING] if not pretrained else [HEAD_STAGE, FINE_TUNING][: 2 if config.fine_tune_epochs else 1]
-    former = checkpoints.state()
+    former = run.checkpoints.state()
     if former:
-        # Whatever came before has left its mark in the weights.
-        checkpoints.restore_weights(model)
+        # What the stages before it learned is in the weights.
+        run.checkpoints.restore_weights(model)
         names = names[names.index(former["stage"]) + bool(former["done"]) :]
     for name in names:
-        stage = _stage(name, model, train, evaluation, config, task, augment, place)
-        stage = dataclasses.replace(stage, is_last=name == names[-1])
-        steps, result = Loop(stage, task, config, place, checkpoints, tracker, show).run()
-        tracker.stage_over(name, steps, result, evaluation, task)
-    checkpoints.finish()
+        stage = _make_stage(name, model, run, augment, is_last=name == names[-1])
+        steps, result = Loop(stage, run).run()
+        run.tracker.stage_over(name, steps, result, run.evaluation, run.trainee)
+    run.checkpoints.finish()
 
 
-def _stage(
-    name: str,
-    model: keras.Model,
-    train: Examples,
-    evaluation: Examples,
-    config: TrainingConfig,
-    task: Task,
-    augment: Augment | None,
-    place: Place,
-) -> Stage:
+def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None, *, is_last: bool) -> Stage:
+    config, place, train, evaluation = run.config, run.place, run.train, run.evaluation
     fine_tuning = name == FINE_TUNING
     epochs = config.fine_tune_epochs if fine_tuning else config.epochs
     peak = config.fine_tune_learning_rate if fine_tuning else config.learning_rate
@@ -108,9 +74,9 @@ def _stage(
     if name == HEAD_STAGE:
         backbone, part = model.get_layer(BACKBONE), model.get_layer(HEAD)
         backbone.trainable = False
-        # Features of images that change with every epoch cannot be kept; a head that is but the start of
+        # Features of images that change with every epoch cannot be kept; a head that is only the start of
         # fine-tuning does without augmentation.
-        fixed = task.looks_at_whole_images and (augment is None or config.fine_tune_epochs > 0)
+        fixed = run.trainee.looks_at_whole_images and (augment is None or config.fine_tune_epochs > 0)
         if fixed and _features_bytes(backbone, train, evaluation) <= (
             CACHE_MEMORY_SHARE * available_memory_bytes()
         ):
@@ -124,7 +90,7 @@ def _stage(
         for layer in backbone._flatten_layers():  # networks within networks too
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-    return Stage(name, part, model, train, evaluation, epochs, rate, augment, warmup_steps)
+    return Stage(name, part, model, train, evaluation, epochs, rate, augment, warmup_steps, is_last)
 
 
 def _features_bytes(backbone: keras.Model, *splits: Examples) -> int:
@@ -132,7 +98,7 @@ def _features_bytes(backbone: keras.Model, *splits: Examples) -> int:
 
 
 def _features(backbone: keras.Model, split: Examples, batch_size: int) -> Examples:
-    """The split's features by the backbone, computed once and held in memory."""
+    """Compute a split's features by the backbone, once, and hold them in memory."""
     began = time.monotonic()
     forward = tf.function(lambda images: backbone(images, training=False))
     parts = [forward(images).numpy() for images, _, _ in evaluation_batches(split, batch_size)]

@@ -13,16 +13,14 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from components.base.errors import MiranteError
 from components.trainer.config import GuardConfig
 from components.trainer.evidence import Mean
-
-if TYPE_CHECKING:
-    from components.trainer.trainee import Evaluation
+from components.trainer.result import StageResult
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -155,7 +153,7 @@ class Guard:
         self,
         step: int,
         train: Mapping[str, float],
-        evaluation: Evaluation,
+        evaluation: StageResult,
         size: int,
         *,
         change: float = math.inf,
@@ -267,12 +265,12 @@ class Guard:
         """Say what guessing gives, and the likely causes of being no better."""
         raise NotImplementedError
 
-    def _look_at_evaluation(self, step: int, evaluation: Evaluation, size: int) -> None:
+    def _look_at_evaluation(self, step: int, evaluation: StageResult, size: int) -> None:
         """Take in whether an evaluation proves that something was learned."""
         raise NotImplementedError
 
     def _check_evaluation(
-        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
+        self, step: int, train: Mapping[str, float], evaluation: StageResult, size: int, *, is_last: bool
     ) -> None:
         """Look at what an evaluation says of this task, after the wait; see `epoch`."""
         raise NotImplementedError

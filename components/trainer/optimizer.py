@@ -1,17 +1,12 @@
-"""Rates, optimisers and losses, as recipes name them."""
+"""Learning rates and optimisers, as recipes name them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from components.trainer.config import TrainingConfig
-
-# (labels int [N] or float [N, classes], logits [N, classes]) -> loss float32 [N]
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def learning_rate(config: TrainingConfig, peak: float, total_steps: int, warmup_steps: int) -> Any:
@@ -33,7 +28,7 @@ def learning_rate(config: TrainingConfig, peak: float, total_steps: int, warmup_
 
 
 def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimizer:
-    """The recipe's optimiser; SGD has Nesterov momentum 0.9, weight decay is decoupled in all three.
+    """Return the recipe's optimiser; SGD has Nesterov momentum 0.9, weight decay is decoupled in all three.
 
     In `mixed_float16` its losses are scaled, so that small gradients do not vanish in 16 bits.
     """
@@ -51,23 +46,3 @@ def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimi
     if config.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
-
-
-def cross_entropy(smoothing: float) -> Loss:
-    """Cross-entropy of logits against labels: int `[N]`, or float `[N, classes]` where images are mixed."""
-
-    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        logits = tf.cast(logits, tf.float32)
-        if labels.shape.rank == 1 and not smoothing:
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        if labels.shape.rank == 1:
-            labels = tf.one_hot(labels, logits.shape[-1])
-        labels = labels * (1.0 - smoothing) + smoothing / logits.shape[-1]
-        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-
-    return loss
-
-
-def class_of(labels: tf.Tensor) -> tf.Tensor:
-    """int64 [N]: the label, or the larger part of a mixed one."""
-    return tf.cast(labels, tf.int64) if labels.shape.rank == 1 else tf.argmax(labels, axis=-1)

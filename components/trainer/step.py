@@ -1,4 +1,4 @@
-"""What is done to one batch: a training step, and an evaluation, on all replicas of a strategy.
+"""One training step and one evaluation, on all replicas of a strategy.
 
 Keras' own `fit` does not run under MultiWorkerMirroredStrategy (it builds the network on a value that is one
 of several replicas'), cannot go on in the middle of an epoch, and does not look whether anything is learned.
@@ -16,9 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer.config import TrainingConfig
-from components.trainer.input import Examples, evaluation_batches, evaluation_rows
+from components.trainer.input.batches import evaluation_batches, evaluation_rows
+from components.trainer.input.examples import Examples
+from components.trainer.result import StageResult
 from components.trainer.strategy import Place
-from components.trainer.trainee import Evaluation, Task
+from components.trainer.trainee import Trainee
 
 
 def steps_of(num_examples: int, epochs: float, batch_size: int) -> int:
@@ -34,7 +36,7 @@ def batch_size_for(config: TrainingConfig, place: Place, num_examples: int) -> i
 
 def build_step(
     model: keras.Model,
-    task: Task,
+    trainee: Trainee,
     optimizer: keras.optimizers.Optimizer,
     counter: tf.Variable,
     config: TrainingConfig,
@@ -52,7 +54,7 @@ def build_step(
 
     def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            measured = task.measure(labels, model(images, training=True))
+            measured = trainee.measure(labels, model(images, training=True))
             # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
             task_loss = loss = tf.reduce_sum(measured["loss"]) / batch_size
             if model.losses:
@@ -65,7 +67,7 @@ def build_step(
         return {
             "loss": loss,
             "task_loss": task_loss,
-            **{name: tf.reduce_sum(measured[name]) for name in task.metrics},
+            **{name: tf.reduce_sum(measured[name]) for name in trainee.metrics},
             "gradient_norm": norm / place.num_replicas,
         }
 
@@ -152,8 +154,8 @@ def compiles_with_xla(config: TrainingConfig) -> bool:
 
 
 def build_evaluate(
-    model: keras.Model, task: Task, examples: Examples, config: TrainingConfig, place: Place
-) -> Callable[[], Evaluation]:
+    model: keras.Model, trainee: Trainee, examples: Examples, config: TrainingConfig, place: Place
+) -> Callable[[], StageResult]:
     """A function that evaluates `model` on `examples`, on all replicas."""
     strategy = place.strategy
     batch_size = batch_size_for(config, place, examples.num_examples)
@@ -168,13 +170,13 @@ def build_evaluate(
         images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         outputs = model(images, training=False)
-        measured = task.measure(labels, outputs)
-        counted = {**measured, "loss_squares": tf.square(measured["loss"]), **task.counts(outputs)}
+        measured = trainee.measure(labels, outputs)
+        counted = {**measured, "loss_squares": tf.square(measured["loss"]), **trainee.counts(outputs)}
         sums = {
             name: tf.reduce_sum(values * tf.reshape(weights, [-1] + [1] * (values.shape.rank - 1)), axis=0)
             for name, values in counted.items()
         }
-        return sums, task.predict(outputs)
+        return sums, trainee.predict(outputs)
 
     def step(batch: Any) -> tuple[dict[str, tf.Tensor], dict[str, Any]]:
         sums, predictions = strategy.run(replica_step, args=batch)
@@ -186,7 +188,7 @@ def build_evaluate(
 
     run = step if config.debug == "eager" else tf.function(step)
 
-    def evaluate() -> Evaluation:
+    def evaluate() -> StageResult:
         totals: dict[str, Any] = {}
         predictions: dict[str, list[np.ndarray[Any, Any]]] = {}
         for batch in batches:
@@ -198,14 +200,14 @@ def build_evaluate(
                     part.numpy() for part in strategy.experimental_local_results(values)
                 )
         count = examples.num_examples
-        means = {name: float(totals.pop(name)) / count for name in ("loss", "loss_squares", *task.metrics)}
+        means = {name: float(totals.pop(name)) / count for name in ("loss", "loss_squares", *trainee.metrics)}
         loss = means.pop("loss")
         variance = max(0.0, means.pop("loss_squares") - loss**2)
         predicted = {name: np.concatenate(parts)[is_counted] for name, parts in predictions.items()}
         seen = rows.reshape(-1)[is_counted]
         # One of several processes knows of its own share alone.
-        judged = task.judge(examples.labels[seen], predicted) if place.num_workers == 1 else {}
-        return Evaluation(
+        judged = trainee.judge(examples.labels[seen], predicted) if place.num_workers == 1 else {}
+        return StageResult(
             loss, {**means, **judged}, totals, seen, predicted, math.sqrt(variance / max(1, count - 1))
         )
 

@@ -1,7 +1,8 @@
 """Transform: encoded images to normalised pixels, in one graph for training, evaluation and serving.
 
 config.py           the recipe's part `transform`
-pixels.py           decoding, resizing and normalising, and the entry point itself
+preprocessing.py    the entry point itself, which asks the task what goes along with the pixels
+pixels.py           decoding, resizing and normalising
 levels.py           the values of black and white, which bring pixels back to 0..1
 canonical_graph.py  what ingest does to an image's bytes, as a graph for serving
 """
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """TFX's entry point: see `components.transform.pixels.preprocessing_fn`."""
-    from components.transform import pixels
+    """TFX's entry point: see `components.transform.preprocessing.preprocessing_fn`."""
+    from components.transform import preprocessing
 
-    return pixels.preprocessing_fn(inputs, custom_config)
+    return preprocessing.preprocessing_fn(inputs, custom_config)

@@ -66,6 +66,23 @@ def _levels(images: Any, config: TransformConfig) -> Levels:
     return Levels(black, white, bgr=config.normalization == "imagenet_caffe")
 
 
+def to_bytes(images: np.ndarray[Any, Any], levels: Levels | None) -> np.ndarray[Any, Any]:
+    """Turn normalised images float32 [N, H, W, C] into uint8 [N, H, W, 3].
+
+    Args:
+        images: As Transform makes them.
+        levels: Their levels; without them each image is shown from its least value to its largest.
+    """
+    if levels is not None:
+        unit = np.asarray(levels.to_unit(images))
+    else:
+        low = images.min(axis=(1, 2, 3), keepdims=True)
+        high = images.max(axis=(1, 2, 3), keepdims=True)
+        unit = (images - low) / np.maximum(high - low, 1e-6)
+    pixels = np.round(np.clip(unit, 0.0, 1.0) * 255).astype(np.uint8)
+    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+
+
 def known_levels(config: TransformConfig) -> Levels | None:
     """Return the levels of a configuration; None for `standardize`, which needs the data."""
     if config.normalization == "standardize":

@@ -10,29 +10,16 @@ range that the normalization names:
     imagenet         about [-2.2, 2.7]    (x / 255 - mean) / std, ImageNet's RGB mean and deviation
     imagenet_caffe   [-124, 152]          BGR minus ImageNet's mean, no scaling (VGG16's published weights)
     standardize      mean 0, deviation 1  per channel over the train split, by a full pass of the analyzers
-
-For detection, boxes and their labels go along, as many for each image (components/tasks/detection/__init__.py
-says what they are). Where images are padded (`resize: pad`), boxes become shares of what one is padded to,
-and `frame` says where in it the image is: the way back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.tasks.detection.geometry import out_of
 from components.transform.config import TransformConfig
-from schemas import features
 
 IMAGE = "image"
-LABEL = "label"
-BOXES = "boxes"
-LABELS = "labels"
-FRAME = "frame"
 
 # Deviations of the 0..1 pixels of ImageNet's training set, as torchvision and Keras ("torch" mode) use them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -128,64 +115,3 @@ def normalize(pixels: tf.Tensor, config: TransformConfig) -> tf.Tensor:
     mean = tf.cast(tft.mean(by_channel, reduce_instance_dims=False), tf.float32)
     variance = tf.cast(tft.var(by_channel, reduce_instance_dims=False), tf.float32)
     return (pixels - mean) / tf.sqrt(tf.maximum(variance, 1e-6))
-
-
-def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """TFT's preprocessing function.
-
-    Args:
-        inputs: The record's features: `image/encoded` string [N, 1], `image/class/label` int64 [N, 1]; for
-            detection sparse, of any length, `image/object/bbox/...` float32, `image/object/class/label` and
-            `image/object/difficult` int64.
-        custom_config: `{"transform": TransformConfig as a dict}`; for detection `max_boxes` too, how many
-            boxes each image is brought to: those beyond are left out, empty ones fill up.
-
-    Returns:
-        `image` float32 [N, height_px, width_px, channels] and `label` int64 [N]; for detection instead of the
-        latter what `boxes_and_labels` gives, and where images are padded `frame` float32 [N, 4]: where in
-        `image` that is which was given, as a box.
-    """
-    config = TransformConfig.model_validate(custom_config["transform"])
-    encoded = tf.reshape(inputs[features.ENCODED], (-1,))
-    pixels = tf.map_fn(
-        lambda encoded: resize(decode(encoded, config.channels), config),
-        encoded,
-        fn_output_signature=tf.TensorSpec((config.height_px, config.width_px, config.channels), tf.float32),
-    )
-    image = normalize(pixels, config)
-    if (max_boxes := custom_config.get("max_boxes")) is None:
-        return {IMAGE: image, LABEL: tf.reshape(inputs[features.LABEL], (-1,))}
-    if config.resize != "pad":
-        return {IMAGE: image, **boxes_and_labels(inputs, max_boxes)}
-    frame = frames(encoded, (config.height_px, config.width_px))
-    return {IMAGE: image, FRAME: frame, **boxes_and_labels(inputs, max_boxes, frame)}
-
-
-def boxes_and_labels(
-    inputs: Mapping[str, tf.SparseTensor], max_boxes: int, frame: tf.Tensor | None = None
-) -> dict[str, tf.Tensor]:
-    """The part of `preprocessing_fn` for detection that does not look at pixels.
-
-    Args:
-        inputs: Its own; those of boxes are enough.
-        max_boxes: How many boxes each image is brought to.
-        frame: Where each image is in what it was padded to, float32 [N, 4].
-
-    Returns:
-        `boxes` float32 [N, max_boxes, 4], and `labels` int64 [N, max_boxes]: below 0 for difficult objects,
-        0 where there is no box.
-    """
-    boxes = tf.stack([_filled_up(inputs[side], max_boxes) for side in features.BOX_SIDES], axis=-1)
-    labels = _filled_up(inputs[features.BOX_LABEL], max_boxes)
-    if frame is not None:
-        boxes = tf.where(labels[..., tf.newaxis] > 0, out_of(boxes, frame[:, tf.newaxis]), boxes)
-    # Old records may not say which are difficult, and then none is.
-    is_difficult = _filled_up(inputs[features.BOX_DIFFICULT], max_boxes) > 0
-    return {BOXES: boxes, LABELS: tf.where(is_difficult, -labels, labels)}
-
-
-def _filled_up(values: tf.SparseTensor, size: int) -> tf.Tensor:
-    """Sparse [N, any] to dense [N, size], zeros at the end."""
-    dense = tf.sparse.to_dense(values)[:, :size]
-    dense = tf.pad(dense, [[0, 0], [0, size - tf.shape(dense)[1]]])
-    return tf.ensure_shape(dense, [None, size])

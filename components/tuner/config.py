@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from components.base.settings import Float, Positive, Settings
+from components.base.task import Task
 
 # Hyperband trains the best of so many trials on, so many times as long.
 HYPERBAND_FACTOR = 3
@@ -57,9 +58,10 @@ class TunerConfig(Settings):
 
     trials: Positive = Field(10, description="most trials, each a training")
     epochs: Positive | None = Field(None, description="most epochs of a trial; null for training.epochs")
-    objective: Literal["eval_accuracy", "eval_map_50", "eval_loss"] = Field(
+    objective: str = Field(
         "eval_accuracy",
-        description="metric that the search improves; accuracy for classification, map_50 for detection",
+        description="metric that the search improves: eval_loss, or eval_accuracy for classification and "
+        "eval_map_50 for detection",
     )
     algorithm: Literal["random", "bayesian", "hyperband"] = Field(
         "random",
@@ -85,3 +87,16 @@ class TunerConfig(Settings):
                 "fields: at least one is needed, e.g. {training.optimizer: {values: [adam, sgd]}}"
             )
         return self
+
+
+def check_objective(tuner: TunerConfig | None, task: Task) -> None:
+    """Refuse an objective that trainings of a task do not measure.
+
+    Raises:
+        ValueError: The message names what to take.
+    """
+    if tuner is not None and tuner.objective not in task.objectives:
+        raise ValueError(
+            f"tuner.objective: {tuner.objective} is not measured for task: {task.name}; take "
+            f"{' or '.join(task.objectives)}"
+        )

@@ -27,24 +27,21 @@ from pydantic import ValidationError
 
 from components.base.disk_full import disk_full_error
 from components.base.errors import MiranteError
+from components.base.task import task_named
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fields import chosen, in_words, limits_of, settings
-from components.trainer.job import Job, Material, train
+from components.trainer.job import Job
+from components.trainer.material import Material
+from components.trainer.run import Run
 from components.trainer.step import build_evaluate
 from components.trainer.strategy import checked_batch_size, is_cluster, make_place
 from components.trainer.tracking.trackers import Trackers
+from components.trainer.train import train
 from components.tuner.config import HYPERBAND_FACTOR, TunerConfig
-from schemas import features
 
 logger = logging.getLogger("mirante.tuner")
 
-# What a trial is measured by, by task and in the order of the table.
-MEASURES = {
-    features.CLASSIFICATION: ("eval_accuracy", "eval_loss", "seconds"),
-    features.DETECTION: ("eval_map_50", "eval_loss", "seconds"),
-}
-DIRECTIONS = {"eval_accuracy": "max", "eval_map_50": "max", "eval_loss": "min"}
 # KerasTuner's own value: how many epochs hyperband gives a trial.
 _EPOCHS = "tuner/epochs"
 _EPOCHS_FIELD = "training.epochs"
@@ -81,9 +78,10 @@ def make_space(config: TunerConfig, parts: dict[str, Any]) -> keras_tuner.HyperP
 
 
 def make_oracle(config: TunerConfig, parts: dict[str, Any]) -> keras_tuner.Oracle:
-    """What says which values are tried next; the same for the same seed and the same results."""
+    """Return what chooses the values to try next; equal seeds and results give equal choices."""
+    direction = "min" if config.objective.endswith("loss") else "max"
     options = {
-        "objective": keras_tuner.Objective(config.objective, DIRECTIONS[config.objective]),
+        "objective": keras_tuner.Objective(config.objective, direction),
         "hyperparameters": make_space(config, parts),
         # Other fields than these are not asked for.
         "allow_new_entries": False,
@@ -128,7 +126,7 @@ class Search(base_tuner.BaseTuner):
             )
         self._place = make_place(training)
         self._material = Material.of(job, training)
-        self._measures = MEASURES[self._material.kind]
+        self._measures = (*task_named(self._material.task).objectives, "seconds")
         # The guard does not tell one training from another, but one search: it says which trials fail.
         guard = {"guard": training.guard.model_dump()}
         job = dataclasses.replace(job, custom_config={**job.custom_config, **guard})
@@ -219,19 +217,22 @@ class Search(base_tuner.BaseTuner):
         checked_batch_size(training, self._place.num_replicas)
         checkpoints = Checkpoints(folder, training.checkpoints.keep)
         checkpoints.discard_damaged()
-        model = train(
-            model_config,
+        material = self._material
+        run = Run(
+            material.trainee(model_config, training),
+            material.train,
+            material.evaluation,
             training,
-            self._material,
             self._place,
             checkpoints,
             Trackers(),
-            os.path.join(folder, "report"),
+            material.levels,
         )
-        # Smoothing is part of how is trained: with it, losses of trials could not be compared.
+        model = train(model_config, material, run, os.path.join(folder, "report"))
+        # With label smoothing, which a trial may choose, losses of trials could not be compared.
         plain = training.model_copy(update={"label_smoothing": 0.0})
-        task = self._material.task(model_config, plain)
-        result = build_evaluate(model, task, self._material.evaluation, plain, self._place)()
+        trainee = material.trainee(model_config, plain)
+        result = build_evaluate(model, trainee, material.evaluation, plain, self._place)()
         if not math.isfinite(result.loss):
             raise MiranteError(f"diverged: the eval loss is {result.loss}")
         measured = {f"eval_{name}": value for name, value in {"loss": result.loss, **result.metrics}.items()}

@@ -6,18 +6,37 @@ A rule raises a ValueError whose message begins with the key. Imports no TensorF
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from components.base.task import TASKS, task_named
+from components.base.task import TASKS, part, task_named
 from components.base.words import suggest_and_list
-from components.models.config import PRETRAINED_NORMALIZATION, check_input
+from components.evaluator.config import EvaluationConfig
+from components.models.config import ModelConfig, check_input, check_normalization
+from components.trainer.config import TrainingConfig
 from components.trainer.fields import check_searched, put
-from components.tuner.config import HYPERBAND_FACTOR
+from components.tuner.config import HYPERBAND_FACTOR, TunerConfig
 from pipeline.recipe.recipe import Recipe
-from pipeline.recipe.task_fit import check_fits_task
 from pipeline.recipe.wording import lines_of
+
+
+class TaskRecipe(Protocol):
+    """What a recipe asks of its task: the module `recipe` of the task's room. Imports no TensorFlow."""
+
+    def check(
+        self,
+        model: ModelConfig,
+        training: TrainingConfig,
+        tuner: TunerConfig | None,
+        evaluation: EvaluationConfig,
+    ) -> None:
+        """Refuse what the task has no use for.
+
+        Raises:
+            ValueError: The message names the key, and what to give instead.
+        """
+        ...
 
 
 def check_rules(recipe: Recipe) -> None:
@@ -58,23 +77,14 @@ def recipes_of_search(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
 
 
 def _fit_the_task(recipe: Recipe) -> None:
-    check_fits_task(recipe.task, recipe.model, recipe.training, recipe.tuner)
+    asked: TaskRecipe = part(recipe.task, "recipe")
+    asked.check(recipe.model, recipe.training, recipe.tuner, recipe.evaluation)
 
 
 def _fit_the_network(recipe: Recipe) -> None:
     model, transform = recipe.model, recipe.transform
     check_input(model, transform.height_px, transform.width_px, transform.channels)
-    wanted = PRETRAINED_NORMALIZATION.get(model.name)
-    if wanted == "none" and transform.normalization != "none":
-        raise ValueError(
-            f"transform.normalization: {model.name} takes pixels of 0 to 255 and scales them itself: "
-            f"expected none, got {transform.normalization}; scaled twice, they would all be near 0"
-        )
-    if model.weights is not None and wanted not in (None, transform.normalization):
-        raise ValueError(
-            f"transform.normalization: the pretrained weights of {model.name} expect {wanted}, got "
-            f"{transform.normalization}; with anything else training does not converge"
-        )
+    check_normalization(model, transform.normalization)
 
 
 def _have_something_to_fine_tune(recipe: Recipe) -> None:
@@ -107,24 +117,19 @@ def _have_worker_pods_for_one_strategy(recipe: Recipe) -> None:
 
 def _have_thresholds(recipe: Recipe) -> None:
     if not recipe.evaluation.thresholds:
-        example = {"classification": "{accuracy: 0.9}", "detection": "{map_50: 0.5}"}[recipe.task]
+        example = f"{{{task_named(recipe.task).metrics[0]}: 0.5}}"
         raise ValueError(
             f"evaluation.thresholds: at least one is needed, e.g. {example}: a model is pushed because it "
             "reached something"
-        )
-    if recipe.task == "detection" and recipe.evaluation.slice_by_class:
-        raise ValueError(
-            "evaluation.slice_by_class: an image of task: detection is of no one class; leave it out, every "
-            "class is judged by itself anyway"
         )
 
 
 def _name_metrics_of_the_task(recipe: Recipe) -> None:
     known = task_named(recipe.task).metrics
     task_of = {metric: task for task in TASKS for metric in task_named(task).metrics}
-    for part in ("thresholds", "max_regression"):
-        key = f"evaluation.{part}"
-        for metric in getattr(recipe.evaluation, part):
+    for bounds in ("thresholds", "max_regression"):
+        key = f"evaluation.{bounds}"
+        for metric in getattr(recipe.evaluation, bounds):
             if task_of.get(metric, recipe.task) != recipe.task:
                 raise ValueError(
                     f"{key}: {metric} is for task: {task_of[metric]}, and this recipe's task is "

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from components.trainer.config import GuardConfig
 from components.trainer.evidence import SIGMAS, Share
 from components.trainer.guard import EVALUATIONS, Guard, NotLearningError, Pace
-
-if TYPE_CHECKING:
-    from components.trainer.trainee import Evaluation
+from components.trainer.result import StageResult
 
 # Standard errors above chance from which on there may be knowledge.
 _MAYBE = 2.0
@@ -98,7 +96,7 @@ class ClassificationGuard(Guard):
             "shuffled labels); images lost what matters in transform (height_px, width_px, normalization)"
         )
 
-    def _look_at_evaluation(self, step: int, evaluation: Evaluation, size: int) -> None:
+    def _look_at_evaluation(self, step: int, evaluation: StageResult, size: int) -> None:
         predicted = evaluation.totals["predicted"]
         self._right, self._generalises = None, False
         given = np.flatnonzero(predicted)
@@ -119,7 +117,7 @@ class ClassificationGuard(Guard):
                 self._has_generalised = self._has_generalised or sigmas == _EVER
 
     def _check_evaluation(
-        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
+        self, step: int, train: Mapping[str, float], evaluation: StageResult, size: int, *, is_last: bool
     ) -> None:
         if self._right is None or self._generalises or self._has_generalised or self._is_useful:
             return

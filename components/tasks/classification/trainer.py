@@ -1,4 +1,4 @@
-"""Classification as a task: one label an image, logits of the classes."""
+"""What a classifier learns: one label per image, logits of the classes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from components.models.config import ModelConfig
+from components.pictures.grid import Mark
 from components.tasks.classification.guard import ClassificationGuard, Guessing
+from components.tasks.classification.losses import class_of, cross_entropy
+from components.tasks.classification.transform import LABEL
 from components.trainer.augment.changes import Augment, augmenter
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.config import GuardConfig
+from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.guard import Pace
-from components.trainer.optimizer import class_of, cross_entropy
-from components.trainer.trainee import Array, Evaluation, Mark
+from components.trainer.result import StageResult
+from components.trainer.trainee import Array
 from components.transform.levels import Levels
-from components.transform.pixels import LABEL
 from schemas import features
 
 if TYPE_CHECKING:
@@ -24,6 +27,16 @@ if TYPE_CHECKING:
     import tensorflow_transform as tft
 
     from components.trainer.export import ServingModule
+
+
+def trainee(
+    class_names: Sequence[str],
+    model: ModelConfig,
+    training: TrainingConfig,
+    input_shape: tuple[int, int, int],
+) -> Classification:
+    """Return what a classifier learns; see `components.trainer.trainee.TaskTrainer`."""
+    return Classification(class_names, training.label_smoothing)
 
 
 class Classification:
@@ -48,39 +61,39 @@ class Classification:
         self._loss = cross_entropy(label_smoothing)
 
     def labels(self, transformed: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """int64 [N]."""
+        """Return int64 [N]."""
         return transformed[LABEL]
 
     def labels_of_records(self, parsed: Mapping[str, Any], shapes: Mapping[str, tf.TensorShape]) -> tf.Tensor:
-        """int64 [N]."""
+        """Return int64 [N]."""
         return tf.reshape(parsed[features.LABEL], [-1])
 
     def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`loss`, the cross-entropy, and `accuracy`, 1 or 0."""
+        """Return `loss`, the cross-entropy, and `accuracy`, 1 or 0."""
         right = tf.equal(tf.argmax(outputs, axis=-1), class_of(labels))
         return {"loss": self._loss(labels, outputs), "accuracy": tf.cast(right, tf.float32)}
 
     def counts(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`predicted`: how often each class was, float32 [classes] in the sum."""
+        """Return `predicted`: how often each class was predicted, float32 [classes] in the sum."""
         return {"predicted": tf.one_hot(tf.argmax(outputs, axis=-1), outputs.shape[-1])}
 
     def predict(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`classes` int64 [N], and `scores` float32 [N]: the probability that each was given."""
+        """Return `classes` int64 [N], and `scores` float32 [N], the probability of each."""
         scores = tf.reduce_max(tf.nn.softmax(tf.cast(outputs, tf.float32)), axis=-1)
         return {"classes": tf.argmax(outputs, axis=-1), "scores": scores}
 
     def judge(self, labels: Array, predictions: Mapping[str, Array]) -> dict[str, float]:
-        """Nothing: accuracy is one of each example."""
+        """Return nothing: accuracy is measured per example."""
         return {}
 
     def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
-        """See components/trainer/augment/changes.py."""
+        """Return what components/trainer/augment/changes.py makes."""
         return augmenter(config, seed, len(self.class_names), levels)
 
     def guard(
         self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None
     ) -> ClassificationGuard:
-        """See components/tasks/classification/guard.py."""
+        """Return the guard of components/tasks/classification/guard.py."""
         count = len(self.class_names)
         return ClassificationGuard(
             config,
@@ -92,7 +105,7 @@ class Classification:
         )
 
     def show(self, label: Array) -> tuple[str, list[Mark]]:
-        """The class, or of mixed ones the two largest shares, a line each."""
+        """Return the class; for a mixed image its two largest shares, one per line."""
         if label.ndim == 0:
             return self.class_names[int(label)], []
         largest = [index for index in np.argsort(-label, kind="stable")[:2] if label[index] >= 0.005]
@@ -100,11 +113,9 @@ class Classification:
             return self.class_names[largest[0]], []
         return "\n".join(f"{label[index]:.0%} {self.class_names[index]}" for index in largest), []
 
-    def mistakes(
-        self, evaluation: Evaluation, labels: Array, count: int
-    ) -> list[tuple[int, str, list[Mark]]]:
-        """Those with the highest scores: what each is, what it was taken for, and with which score."""
-        classes, scores = (evaluation.predictions[name] for name in ("classes", "scores"))
+    def mistakes(self, result: StageResult, labels: Array, count: int) -> list[tuple[int, str, list[Mark]]]:
+        """Return the misclassified images with the highest scores, with true class, prediction and score."""
+        classes, scores = (result.predictions[name] for name in ("classes", "scores"))
         wrong = np.flatnonzero(labels != classes)
         # Equal scores in the order of the examples, so that two runs show the same.
         worst = wrong[np.argsort(-scores[wrong], kind="stable")][:count]
@@ -119,7 +130,7 @@ class Classification:
         ]
 
     def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> ServingModule:
-        """Probabilities with their class names."""
+        """Return the module that serves probabilities with their class names."""
         from components.trainer.export import ServingModule
 
         return ServingModule(model, tft_output, list(self.class_names))

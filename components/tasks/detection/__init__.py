@@ -1,13 +1,13 @@
 """Object detection: what differs from classification, from boxes to signatures.
 
 geometry.py   IoU, GIoU, clipping, and boxes as offsets from anchors
-config.py     the recipe's part `model.detection`
 matching.py   which anchor answers for which box
 losses.py     focal loss, hard-negative mining, smooth L1, GIoU
 nms.py        the best boxes of an image, in a graph of fixed shapes
-inputs.py     boxes and labels of an image as one tensor
+transform.py  what goes along with the pixels
+mistakes.py   what a detector got wrong
 augment.py    training images and their boxes, varied together
-trainer.py    all of this as the Trainer's task
+trainer.py    what is learned
 guard.py      stops a training that finds nothing
 serving.py    the signatures
 coco_eval.py, tfma_metric.py, evaluator.py   COCO's metrics, gathered by TFMA, and the Evaluator's report

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from components.trainer.config import GuardConfig
 from components.trainer.guard import EVALUATIONS, Guard, NotLearningError, Pace
-from components.trainer.trainee import Evaluation
+from components.trainer.result import StageResult
 
 # Who finds three of ten boxes finds one of so many, but once in a thousand times.
 _FEW_BOXES = 20
@@ -40,7 +40,7 @@ class DetectionGuard(Guard):
             "matters in transform (height_px, width_px, normalization)"
         )
 
-    def _look_at_evaluation(self, step: int, evaluation: Evaluation, size: int) -> None:
+    def _look_at_evaluation(self, step: int, evaluation: StageResult, size: int) -> None:
         found = evaluation.metrics.get("map_50")
         if found is None:
             return
@@ -49,7 +49,7 @@ class DetectionGuard(Guard):
         self._without_a_hit = 0 if self._generalises else self._without_a_hit + 1
 
     def _check_evaluation(
-        self, step: int, train: Mapping[str, float], evaluation: Evaluation, size: int, *, is_last: bool
+        self, step: int, train: Mapping[str, float], evaluation: StageResult, size: int, *, is_last: bool
     ) -> None:
         if self._without_a_hit < EVALUATIONS or self._is_useful:
             return

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from components.tasks.detection.config import DetectionConfig
+from components.models.config import DetectionConfig
 from components.tasks.detection.geometry import decode, encode, giou
 from components.tasks.detection.matching import Matches
 
 # Where smooth L1 goes from a parabola to a line, in units of codes.
 _BETA = 1.0
-
-
-def num_logits(config: DetectionConfig, num_classes: int) -> int:
-    """Logits of an anchor: focal loss asks for each class alone, softmax needs one for background."""
-    return num_classes if config.classification_loss == "focal" else num_classes + 1
 
 
 def scores_of(logits: tf.Tensor, config: DetectionConfig) -> tf.Tensor:

@@ -10,7 +10,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from components.tasks.detection.config import DetectionConfig
+from components.models.config import DetectionConfig
 from components.tasks.detection.geometry import pairwise_iou
 
 

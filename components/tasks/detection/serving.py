@@ -11,31 +11,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.tasks.detection.trainer import Detection
+from components.tasks.detection.transform import FRAME
 from components.trainer.export import ServingModule
-from components.transform.pixels import FRAME, IMAGE
+from components.transform.pixels import IMAGE
 from schemas import features
 
 
 class DetectionModule(ServingModule):
-    """Everything from encoded images to named boxes."""
+    """Everything from encoded images to named boxes.
+
+    Args:
+        model: The network.
+        tft_output: The Transform graph.
+        class_names: The names of the labels 1 and up.
+        find_boxes: Turns the network's outputs and the images' frames into boxes; see `Detection.predict`.
+    """
 
     task = features.DETECTION
 
-    def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, task: Detection):
-        super().__init__(model, tft_output, list(task.class_names))
-        self._task = task
-        self._with_background = tf.constant(["", *task.class_names])
+    def __init__(
+        self,
+        model: keras.Model,
+        tft_output: tft.TFTransformOutput,
+        class_names: list[str],
+        find_boxes: Callable[[tf.Tensor, tf.Tensor | None], dict[str, tf.Tensor]],
+    ):
+        super().__init__(model, tft_output, class_names)
+        self._find_boxes = find_boxes
+        self._with_background = tf.constant(["", *class_names])
 
     def predict(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best boxes of each canonical image, string [N]."""
+        """Return the best boxes of each canonical image, string [N]."""
         transformed = self.transformed(encoded)
         outputs = self.model(transformed[IMAGE], training=False)
-        found = self._task.predict(outputs, transformed.get(FRAME))
+        found = self._find_boxes(outputs, transformed.get(FRAME))
         return {
             "boxes": found["boxes"],
             "scores": found["scores"],

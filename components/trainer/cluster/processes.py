@@ -228,7 +228,8 @@ def _main(path: str) -> int:
     logger.setLevel(logging.INFO)
     try:
         from components.trainer.config import TrainingConfig
-        from components.trainer.job import Job, run_job
+        from components.trainer.job import Job
+        from components.trainer.train import run_job
 
         job = Job(**json.loads(_read(path) or "{}")["job"])
         run_job(job, TrainingConfig.model_validate(job.custom_config["training"]))

@@ -7,31 +7,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.input import Examples
+from components.trainer.input.examples import Examples
 
 if TYPE_CHECKING:
-    from components.trainer.trainee import Evaluation, Mark, Task
+    from components.pictures.grid import Mark
+    from components.trainer.result import StageResult
+    from components.trainer.trainee import Trainee
 
 
 def mistakes(
-    evaluation: Evaluation, examples: Examples, task: Task, count: int
+    result: StageResult, examples: Examples, trainee: Trainee, count: int
 ) -> tuple[np.ndarray[Any, Any], list[str], list[list[Mark]]]:
-    """The worst mistakes, as the task has them.
+    """Return the worst mistakes.
 
     Args:
-        evaluation: What was predicted.
-        examples: The images that it was predicted for, by their rows.
-        task: What for.
-        count: How many at most.
+        result: The predictions.
+        examples: The images that they are for, by their rows.
+        trainee: What is learned.
+        count: The most to return.
 
     Returns:
         Images float32 [N, H, W, C] as the network sees them, the worst first, and for each what is written
         below it and which boxes are drawn on it.
     """
-    worst = task.mistakes(evaluation, examples.labels[evaluation.rows], count)
+    worst = trainee.mistakes(result, examples.labels[result.rows], count)
     if not worst:
         return np.empty((0, 1, 1, 1), np.float32), [], []
     places, captions, marks = zip(*worst, strict=True)
-    rows = tf.data.Dataset.from_tensors(evaluation.rows[list(places)])
+    rows = tf.data.Dataset.from_tensors(result.rows[list(places)])
     images, _ = next(iter(rows.map(examples.load)))
     return images.numpy(), list(captions), list(marks)

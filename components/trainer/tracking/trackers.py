@@ -13,7 +13,7 @@ import numpy as np
 
 from components.base.errors import UsageError
 from components.base.redact import redact
-from components.trainer.inputs_shown import grid
+from components.pictures.grid import draw_grid
 from components.trainer.tracking import About, Tracker
 from components.trainer.tracking.background import Background
 from components.trainer.tracking.config import MlflowConfig, TrackingConfig, WandbConfig
@@ -24,10 +24,12 @@ from components.trainer.tracking.mlflow_run import MlflowRun
 from components.trainer.tracking.profile import Profile
 from components.trainer.tracking.wandb_run import WandbRun, mode_of
 from components.transform.config import TransformConfig
+from components.transform.levels import known_levels, to_bytes
 
 if TYPE_CHECKING:
-    from components.trainer.input import Examples
-    from components.trainer.trainee import Evaluation, Task
+    from components.trainer.input.examples import Examples
+    from components.trainer.result import StageResult
+    from components.trainer.trainee import Trainee
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -111,27 +113,28 @@ class Trackers:
         self,
         stage: str,
         step: int,
-        evaluation: Evaluation,
+        result: StageResult,
         examples: Examples,
-        task: Task,
+        trainee: Trainee,
     ) -> None:
-        """What a stage ended with: its values, and the eval images that it got wrong.
+        """Report what a stage ended with: its values, and the eval images that it got wrong.
 
         Args:
             stage: Its name.
             step: Its last step.
-            evaluation: Of the weights that it ended with.
-            examples: The images of that evaluation.
-            task: What it was for.
+            result: The evaluation of the weights that it ended with.
+            examples: The evaluated images.
+            trainee: What is learned.
         """
-        values = {"loss": evaluation.loss, **evaluation.metrics}
+        values = {"loss": result.loss, **result.metrics}
         self.final(stage, step, {f"eval_{name}": value for name, value in values.items()})
         if not self._trackers or not self._config.mistakes or self._transform is None:
             return
         with self._unharmed("The picture of mistakes"):
-            images, captions, marks = mistakes(evaluation, examples, task, self._config.mistakes)
+            images, captions, marks = mistakes(result, examples, trainee, self._config.mistakes)
             if captions:
-                self.image(stage, step, MISTAKES, grid(images, captions, self._transform, marks))
+                pixels = to_bytes(images, known_levels(self._transform))
+                self.image(stage, step, MISTAKES, draw_grid(pixels, captions, marks))
 
     def close(self, error: BaseException | None = None) -> None:
         """The training is over; by `error`, if it did not come to its end."""

@@ -35,8 +35,13 @@ class WarmStartConfig(Settings):
 
     @property
     def backbone_only(self) -> bool:
-        """Whether the head starts anew."""
+        """Whether the head, or the part of it that is of classes, starts from random weights."""
         return self.fine_tune_checkpoint_type != "full"
+
+    @property
+    def takes_shared_head(self) -> bool:
+        """Whether the parts of a head that are not of certain classes are taken too."""
+        return self.fine_tune_checkpoint_type != "classification"
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

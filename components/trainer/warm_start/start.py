@@ -11,10 +11,10 @@ import keras
 import tensorflow as tf
 
 from components.base.errors import MiranteError
-from components.models import BACKBONE, is_detector, is_of_classes, refresh_constants
-from components.trainer.checkpoints import Checkpoints, by_path
+from components.models import BACKBONE, has_shared_head, is_of_classes, refresh_constants
+from components.trainer.checkpoints import by_path
 from components.trainer.config import TrainingConfig
-from components.trainer.strategy import Place
+from components.trainer.run import Run
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import Source, digest, open_source
 
@@ -74,25 +74,14 @@ def source_digest(config: TrainingConfig, base_model: str | None) -> str | None:
     return None if path is None else digest(path)
 
 
-def begin(
-    model: keras.Model,
-    config: TrainingConfig,
-    base_model: str | None,
-    place: Place,
-    checkpoints: Checkpoints,
-    report_folder: str,
-    class_names: Sequence[str],
-) -> bool:
-    """Gives `model` the weights that its training starts from, unless that has begun already.
+def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: str) -> bool:
+    """Give `model` the weights that its training starts from, unless that has begun already.
 
     Args:
-        model: From `components.models.build_model`, under `place.strategy`.
-        config: The recipe's `training` part.
+        model: From `components.models.build_model`, under `run.place.strategy`.
+        run: The training.
         base_model: The SavedModel that was blessed last, if there is one.
-        place: Where the training runs.
-        checkpoints: A training that has one goes on from there.
         report_folder: Gets `warm_start.txt`, the whole table.
-        class_names: The classes of the training, in the order of the logits.
 
     Returns:
         Whether the backbone counts as pretrained by this, so that the head is trained first.
@@ -101,17 +90,18 @@ def begin(
         UsageError: The source cannot be read.
         MiranteError: It is another network's.
     """
+    config, class_names = run.config, run.trainee.class_names
     path = source_path(config, base_model)
     if config.warm_start is None:
         return False
     if path is None:
         logger.info("warm start: no model is blessed yet, the training starts as model.weights says")
         return False
-    # Kept with the checkpoints too: who goes on from one has a new folder for results.
-    kept = os.path.join(checkpoints.folder, REPORT)
-    if checkpoints.state() is None:
+    # Kept with the checkpoints too: a resumed training has a new folder for results.
+    kept = os.path.join(run.checkpoints.folder, REPORT)
+    if run.checkpoints.state() is None:
         source = open_source(path, model)
-        with place.strategy.scope():
+        with run.place.strategy.scope():
             comparison = warm_start(model, source, config.warm_start, class_names)
         if not config.warm_start.backbone_only and source.class_names not in (None, tuple(class_names)):
             logger.warning(
@@ -119,18 +109,18 @@ def begin(
                 "fine_tune_checkpoint_type classification leaves it out",
                 _some(source.class_names or ()),
             )
-        if place.is_chief:
+        if run.place.is_chief:
             header = [
                 f"source       {source.path}",
                 f"taken as     {config.warm_start.fine_tune_checkpoint_type}",
                 f"result       {comparison.counts}",
             ]
-            tf.io.gfile.makedirs(checkpoints.folder)
+            tf.io.gfile.makedirs(run.checkpoints.folder)
             with tf.io.gfile.GFile(kept, "w") as file:
                 file.write("".join(f"{line}\n" for line in (*header, "", *comparison.lines())))
     else:
         logger.info("warm start: not again, the training goes on from its own checkpoint")
-    if place.is_chief and tf.io.gfile.exists(kept):
+    if run.place.is_chief and tf.io.gfile.exists(kept):
         tf.io.gfile.makedirs(report_folder)
         tf.io.gfile.copy(kept, os.path.join(report_folder, REPORT), overwrite=True)
     return config.warm_start.backbone_only
@@ -161,9 +151,8 @@ def warm_start(
 
 
 def takes_backbone_alone(model: keras.Model, config: WarmStartConfig) -> bool:
-    """Whether `model` takes no more than its backbone; a detector takes all of another one."""
-    kind = config.fine_tune_checkpoint_type
-    return kind == "classification" or (kind == "detection" and not is_detector(model))
+    """Return whether `model` takes no more than its backbone; a detector takes all of another detector."""
+    return config.backbone_only and not (config.takes_shared_head and has_shared_head(model))
 
 
 def compare(
@@ -234,7 +223,7 @@ def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: 
         )
     if not config.backbone_only and len(found.loaded) < len(wanted):
         instead = "classification, which leaves out the head"
-        if is_detector(model):
+        if has_shared_head(model):
             instead = "detection, which leaves out what is of classes"
         raise MiranteError(
             f"{where}: fine_tune_checkpoint_type full takes everything, and not everything fits; for other "

@@ -1,0 +1,130 @@
+"""The built-in networks. Imports no TensorFlow.
+
+A new network is a module with `build(config, input_shape, num_classes)` and a row of `NETWORKS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from components.transform.config import Normalization
+
+# Keys of the recipe's part `model` that only some networks have.
+SPECIAL_KEYS = ("alpha", "batch_norm", "residual", "detection")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A built-in network, and a row of the table in docs/models.md.
+
+    Attributes:
+        module: The module of `components.models` whose `build` returns the network's parts.
+        task: The task that the network is for.
+        smallest_px: The least height and width that it takes.
+        designed_px: The height and width that it was designed for.
+        normalization: What the published ImageNet weights were trained on; None if there are none. With
+            other pixels a training raises no error and never gets good, so a recipe that asks for them is
+            refused.
+        keys: Those of `SPECIAL_KEYS` that it has.
+        parameters: How many it has without the layer that gives the classes, in words.
+        features: Length of the vector that the head takes, in words.
+        source: The paper, as Markdown.
+    """
+
+    module: str
+    task: str
+    smallest_px: int
+    designed_px: int
+    normalization: Normalization | None
+    keys: tuple[str, ...]
+    parameters: str
+    features: str
+    source: str
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether it has a width, `model.alpha`."""
+        return "alpha" in self.keys
+
+
+def _efficientnet(designed_px: int, parameters: str, features: str, source: str = "the same") -> Network:
+    return Network(
+        "efficientnet", "classification", 32, designed_px, "none", (), parameters, features, source
+    )
+
+
+NETWORKS: dict[str, Network] = {
+    "lenet": Network(
+        module="lenet",
+        task="classification",
+        smallest_px=16,
+        designed_px=28,
+        normalization=None,
+        keys=("batch_norm", "residual"),
+        parameters="0.12 M (all of it)",
+        features="800 at 28 px",
+        source="LeCun et al., [Gradient-based learning applied to document recognition]"
+        "(http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf), 1998",
+    ),
+    "cifar_resnet": Network(
+        module="cifar_resnet",
+        task="classification",
+        smallest_px=2,
+        designed_px=32,
+        normalization=None,
+        keys=(),
+        parameters="0.31 M",
+        features="128",
+        source="He et al., [Deep residual learning](https://arxiv.org/abs/1512.03385), 2015, and "
+        "[Identity mappings](https://arxiv.org/abs/1603.05027), 2016",
+    ),
+    "mobilenet_v2": Network(
+        module="mobilenet_v2",
+        task="classification",
+        smallest_px=32,
+        designed_px=224,
+        normalization="minus_one_one",
+        keys=("alpha",),
+        parameters="2.26 M at `alpha` 1.0 (0.41 M at 0.35, 4.36 M at 1.4)",
+        features="1280 (1792 at 1.4)",
+        source="Sandler et al., [MobileNetV2](https://arxiv.org/abs/1801.04381), 2018",
+    ),
+    "vgg16": Network(
+        module="vgg16",
+        task="classification",
+        smallest_px=32,
+        designed_px=224,
+        normalization="imagenet_caffe",
+        keys=(),
+        parameters="14.7 M",
+        features="512",
+        source="Simonyan and Zisserman, [Very deep convolutional networks](https://arxiv.org/abs/1409.1556), "
+        "2014",
+    ),
+    "efficientnet_b0": _efficientnet(
+        224, "4.05 M", "1280", "Tan and Le, [EfficientNet](https://arxiv.org/abs/1905.11946), 2019"
+    ),
+    "efficientnet_b1": _efficientnet(240, "6.58 M", "1280"),
+    "efficientnet_b2": _efficientnet(260, "7.77 M", "1408"),
+    "efficientnet_b3": _efficientnet(300, "10.8 M", "1536"),
+    "efficientnet_b4": _efficientnet(380, "17.7 M", "1792"),
+    "efficientnet_b5": _efficientnet(456, "28.5 M", "2048"),
+    "efficientnet_b6": _efficientnet(528, "41.0 M", "2304"),
+    "efficientnet_b7": _efficientnet(600, "64.1 M", "2560"),
+    "ssd_mobilenet_v2": Network(
+        module="ssd_mobilenet_v2",
+        task="detection",
+        smallest_px=64,
+        designed_px=320,
+        normalization="minus_one_one",
+        keys=("alpha", "detection"),
+        parameters="3.03 M at `alpha` 1.0",
+        features="two maps, see [object detection](detection.md)",
+        source="Liu et al., [SSD](https://arxiv.org/abs/1512.02325), 2016, on MobileNetV2",
+    ),
+}
+
+
+def networks_for(task: str) -> list[str]:
+    """Return the names of the built-in networks for a task."""
+    return [name for name, network in NETWORKS.items() if network.task == task]

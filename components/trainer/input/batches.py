@@ -1,0 +1,116 @@
+"""Batches of examples, for the replicas of this process."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.trainer.augment.changes import Augment
+from components.trainer.input.examples import Examples
+from components.trainer.strategy import Place
+
+# Chunks that are taken from Python together: each call costs about a millisecond.
+_CHUNKS_AT_ONCE = 64
+
+
+def chunks(
+    num_examples: int, batch_size: int, seed: int, first_step: int, place: Place
+) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    """Yield what the replicas of this process train on, without end, from step `first_step` on.
+
+    The examples are shuffled anew for every epoch, each epoch following the other without a gap, and dealt
+    out to steps of `batch_size` and within a step to the replicas of all processes: every example is seen
+    exactly once in an epoch, and all steps are of one size.
+
+    Yields:
+        The replica's number over all steps (`step * num_replicas + replica`), and its rows, int64
+        [batch_size / num_replicas]; for each step, one for each replica of this process.
+    """
+    size = batch_size // place.num_replicas
+    first_replica = place.worker * place.local_replicas
+    epoch, offset = divmod(first_step * batch_size, num_examples)
+    order = np.random.default_rng([seed, epoch]).permutation(num_examples)[offset:]
+    step = first_step
+    while True:
+        while len(order) < batch_size:
+            epoch += 1
+            order = np.concatenate([order, np.random.default_rng([seed, epoch]).permutation(num_examples)])
+        for replica in range(first_replica, first_replica + place.local_replicas):
+            yield step * place.num_replicas + replica, order[replica * size : (replica + 1) * size]
+        order = order[batch_size:]
+        step += 1
+
+
+def training_batches(
+    examples: Examples,
+    batch_size: int,
+    seed: int,
+    *,
+    first_step: int = 0,
+    place: Place | None = None,
+    augment: Augment | None = None,
+) -> tf.data.Dataset:
+    """Return batches for the replicas of this process, without end: `(image, label)` as `load` gives them.
+
+    What a batch holds depends on the seed and its number alone. See `chunks` for which replica sees what.
+    """
+    place = place or Place(tf.distribute.get_strategy())
+    size = batch_size // place.num_replicas
+
+    def dealt() -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        numbered = chunks(examples.num_examples, batch_size, seed, first_step, place)
+        while True:
+            numbers, rows = zip(*itertools.islice(numbered, _CHUNKS_AT_ONCE), strict=True)
+            yield np.array(numbers), np.stack(rows)
+
+    numbers = tf.data.Dataset.from_generator(
+        dealt,
+        output_signature=(tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, size], tf.int64)),
+    ).unbatch()
+
+    def load(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return number, *examples.load(rows)
+
+    loaded = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    if augment is not None:
+        # It keeps no state, and the order is kept: side by side, too.
+        varied = loaded.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        varied = loaded.map(lambda _, image, label: (image, label))
+    return varied.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_rows(
+    num_examples: int, batch_size: int, place: Place
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return which examples `evaluation_batches` gives to the replicas of this process.
+
+    Returns:
+        Rows int64 [batches, batch_size / num_replicas], and their weights, float32 of the same shape.
+    """
+    size = batch_size // place.num_replicas
+    steps = -(-num_examples // batch_size)
+    numbers = np.arange(steps * batch_size).reshape(steps, place.num_replicas, size)
+    first_replica = place.worker * place.local_replicas
+    mine = numbers[:, first_replica : first_replica + place.local_replicas].reshape(-1, size)
+    return np.minimum(mine, num_examples - 1), (mine < num_examples).astype(np.float32)
+
+
+def evaluation_batches(examples: Examples, batch_size: int, place: Place | None = None) -> tf.data.Dataset:
+    """Return batches for the replicas of this process: `(image, label, weight)`, weight float32 [N].
+
+    Every example once over all processes, in order; all batches are of one size and all processes have
+    equally many, padded with examples of weight 0.
+    """
+    place = place or Place(tf.distribute.get_strategy())
+    rows, weights = evaluation_rows(examples.num_examples, batch_size, place)
+
+    def load(rows: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return *examples.load(rows), weights
+
+    batches = tf.data.Dataset.from_tensor_slices((rows, weights))
+    return batches.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

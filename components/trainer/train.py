@@ -1,0 +1,147 @@
+"""Trains a job's network and exports it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.models import build_model, refresh_constants
+from components.models.config import ModelConfig
+from components.trainer import export
+from components.trainer.checkpoints import Checkpoints
+from components.trainer.config import TrainingConfig
+from components.trainer.fit import fit
+from components.trainer.inputs_shown import ShowInputs
+from components.trainer.job import Job
+from components.trainer.material import Material
+from components.trainer.run import Run
+from components.trainer.strategy import Place, make_place
+from components.trainer.tracking import About
+from components.trainer.tracking.event_files import copy_tree
+from components.trainer.tracking.trackers import Trackers, make_trackers
+from components.trainer.warm_start import start as warm_start
+from components.transform.config import TransformConfig
+
+logger = logging.getLogger("mirante.trainer")
+
+
+def run_job(job: Job, training: TrainingConfig) -> None:
+    """Train and export, from the last checkpoint of the same training on.
+
+    Raises:
+        MiranteError: See `components.trainer.run_fn`.
+    """
+    place = make_place(training)
+    model_config = ModelConfig.model_validate(job.custom_config["model"])
+    material = Material.of(job, training)
+    name = job.name
+    checkpoints = Checkpoints(
+        os.path.join(job.custom_config["checkpoints"], name),
+        training.checkpoints.keep,
+        is_chief=place.is_chief,
+    )
+    checkpoints.remove_others()
+    checkpoints.discard_damaged()
+    transform = TransformConfig.model_validate(job.custom_config["transform"])
+    tracker = _make_trackers(job, name, training, transform) if place.is_chief else Trackers()
+    # Next to the checkpoints: TFX removes `model_run_dir` when the node fails or is killed.
+    images = os.path.join(checkpoints.folder, "pictures")
+    trainee = material.trainee(model_config, training)
+    run = Run(
+        trainee,
+        material.train,
+        material.evaluation,
+        training,
+        place,
+        checkpoints,
+        tracker,
+        material.levels,
+        ShowInputs(images, tracker, trainee, material.levels),
+    )
+    try:
+        model = train(model_config, material, run, job.model_run_dir)
+    except BaseException as e:
+        tracker.close(e)
+        raise
+    tracker.close()
+    if place.is_chief:
+        copy_tree(images, job.model_run_dir)
+    # Reading the weights takes all processes, writing them one.
+    weights = model.get_weights()
+    if place.is_chief:
+        model = _as_served(model, weights, place, functools.partial(build, model_config, material, training))
+        export.save_module(trainee.serving(model, material.tft_output), job.serving_model_dir)
+        model.save(f"{job.model_run_dir}/model.keras")
+
+
+def train(model_config: ModelConfig, material: Material, run: Run, report_folder: str) -> keras.Model:
+    """Build a network and train it, from its last checkpoint on; return it trained.
+
+    Args:
+        model_config: The recipe's part `model`.
+        material: What the training is made from.
+        run: The training.
+        report_folder: Gets the report of `training.warm_start`.
+    """
+    model = build(model_config, material, run.config, run.config.precision, run.place.strategy)
+    starts_pretrained = warm_start.begin(model, run, material.base_model, report_folder)
+    fit(model, run, pretrained=model_config.weights is not None or starts_pretrained)
+    return model
+
+
+def build(
+    model_config: ModelConfig,
+    material: Material,
+    training: TrainingConfig,
+    precision: str,
+    strategy: tf.distribute.Strategy,
+) -> keras.Model:
+    """Build the network before training; equal seeds give equal networks, whatever was built before."""
+    # Names of layers are counted from here; not under the strategy, whose stack it would clear too.
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(training.seed)
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        with strategy.scope():
+            return build_model(model_config, material.input_shape, len(material.class_names))
+    finally:
+        keras.config.set_dtype_policy(former)
+
+
+def _make_trackers(job: Job, name: str, training: TrainingConfig, transform: TransformConfig) -> Trackers:
+    about = job.custom_config.get("about", {})
+    settings = {key: dict(job.custom_config[key]) for key in ("model", "training", "transform")}
+    settings["training"].pop("tracking", None)
+    checkpoints = job.custom_config["checkpoints"]
+    return make_trackers(
+        training.tracking,
+        About(name, f"{about.get('recipe', 'training')}-{name[:6]}", {**about, **settings}),
+        transform,
+        # TFX removes `model_run_dir` when the node fails or is killed; the checkpoints stay.
+        curves_dir=os.path.join(checkpoints, name, "tensorboard"),
+        model_run_dir=job.model_run_dir,
+        root=os.path.dirname(checkpoints.rstrip("/")),
+    )
+
+
+def _as_served(
+    model: keras.Model,
+    weights: list[np.ndarray[Any, Any]],
+    place: Place,
+    build: Callable[[str, tf.distribute.Strategy], keras.Model],
+) -> keras.Model:
+    """Return the network on one device and in 32 bits, as it is served however it was trained."""
+    if place.num_replicas == 1 and model.dtype_policy.name == "float32":
+        return model
+    served = build("float32", tf.distribute.get_strategy())
+    served.set_weights(weights)
+    refresh_constants(served)
+    return served

@@ -1,0 +1,33 @@
+"""The table of built-in networks, and the page that is written from it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from components.base.task import TASKS
+from components.models.networks import NETWORKS, SPECIAL_KEYS, networks_for
+from components.models.reference import PAGE, format_table, replace_table
+
+
+def test_the_page_lists_the_networks_as_they_are() -> None:
+    assert format_table() in PAGE.read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_a_row_in_the_table() -> None:
+    row = "| `vgg16` | classification | 224 | 32 | 14.7 M | 512 | `imagenet_caffe` | Simonyan and Zisserman, "
+    assert row in format_table()
+    assert replace_table("Networks\n\n| `model.name` | old |\n| x | y |\n\nMore\n") == (
+        f"Networks\n\n{format_table()}\nMore\n"
+    )
+
+
+def test_every_network_has_a_module_a_task_and_known_keys() -> None:
+    for name, network in NETWORKS.items():
+        assert importlib.util.find_spec(f"components.models.{network.module}"), name
+        assert network.task in TASKS, name
+        assert set(network.keys) <= set(SPECIAL_KEYS), name
+
+
+def test_networks_are_found_by_task() -> None:
+    assert networks_for("detection") == ["ssd_mobilenet_v2"]
+    assert networks_for("classification")[:3] == ["lenet", "cifar_resnet", "mobilenet_v2"]
