@@ -19,13 +19,9 @@ from kubeflow.parameters import Parameter, parameters
 from pipeline.recipe.paths import files_of
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, upstream
+from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
 from pipeline.storage.object_store import parse_url
-from pipeline.targets.kubeflow.config import (
-    PASSWORD_VARIABLE,
-    USER_VARIABLE,
-    KubeflowConfig,
-    TaskConfig,
-)
+from pipeline.targets.kubeflow.config import KubeflowConfig, TaskConfig
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")

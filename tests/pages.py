@@ -18,7 +18,7 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
 
-    from pipeline.run.node import _outputs, _properties
+    from pipeline.run.executions import read_outputs, read_properties
     from pipeline.storage.metadata_store import METADATA_FILE
 
     config = metadata_store_pb2.ConnectionConfig()
@@ -28,8 +28,8 @@ def outputs_of(root: Path) -> dict[str, dict[str, Output]]:
     for context in store.get_contexts_by_type("node"):
         last = max(execution.id for execution in store.get_executions_by_context(context.id))
         found[context.name.rpartition(".")[2]] = {
-            key: Output(artifact.uri, _properties(artifact))
-            for key, artifact in _outputs(store, last).items()
+            key: Output(artifact.uri, read_properties(artifact))
+            for key, artifact in read_outputs(store, last).items()
         }
     return found
 

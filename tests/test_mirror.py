@@ -21,8 +21,7 @@ from components.ingest.config import IngestConfig
 from components.pusher.executor import TakenBackError, push
 from components.resolver.baseline import import_folder, imports_folder
 from pipeline.recipe.load import load_recipe
-from pipeline.storage import mirror as mirror_module
-from pipeline.storage import object_store
+from pipeline.storage import follower, object_store
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.storage.node_files import NodeFiles, check_can_push
 from pipeline.targets.kubeflow import nodes
@@ -289,7 +288,7 @@ def test_data_that_was_half_replaced_is_not_taken(
 def test_checkpoints_are_whole_in_the_bucket_while_they_come_and_go(
     url: str, pod: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "_LOOK_SECS", 0.01)
+    monkeypatch.setattr(follower, "_LOOK_SECS", 0.01)
     trains, looks = pod("trains"), pod("looks")
     folder, there = trains.local(url), looks.local(url)
     seen = set()

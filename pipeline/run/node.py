@@ -9,7 +9,7 @@ import dataclasses
 import os
 import random
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -21,7 +21,8 @@ from tfx.orchestration.portable import execution_publish_utils, launcher, runtim
 from tfx.orchestration.portable.mlmd import execution_lib
 
 from components.base.outcome import Output
-from components.base.output_files import FILES, find_damage, measure_outputs
+from pipeline.run import executions
+from pipeline.run.executions import read_all_outputs
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.node_files import NodeFiles
 
@@ -31,7 +32,6 @@ FAILED = "failed"
 SKIPPED = "skipped"
 
 _BEAM_SEED = 0
-_UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 
 
@@ -71,8 +71,8 @@ class _Launcher(launcher.Launcher):
         last = max(found, key=lambda execution: execution.id, default=None)
         put_away = (
             last is not None
-            and last.last_known_state == metadata_store_pb2.Execution.FAILED
-            and _all_outputs(metadata_handle.store, last.id)
+            and last.last_known_state == executions.FAILED
+            and read_all_outputs(metadata_handle.store, last.id)
         )
         if last is not None and not put_away and not self.anew:
             return last
@@ -139,7 +139,7 @@ class NodeRunner:
             killed = [
                 execution
                 for execution in (store.get_executions() if only is None else self._executions(store, only))
-                if execution.last_known_state in _UNFINISHED
+                if execution.last_known_state in executions.UNFINISHED
             ]
             # The files first: whoever is killed here finds the executions again.
             for node_id in self._nodes if only is None else only:
@@ -155,24 +155,11 @@ class NodeRunner:
                 for kind in ("driver_execution", "stateful_working_dir") if only is None else ():
                     for name in _listed(os.path.join(system, kind)):
                         _remove(os.path.join(system, kind, name))
-            for execution in killed:
-                execution.last_known_state = metadata_store_pb2.Execution.FAILED
-            if killed:
-                store.put_executions(killed)
+            executions.put_away(store, killed)
 
     def _executions(self, store: Any, node_ids: Collection[str]) -> list[Any]:
-        """Those of the given nodes in this run."""
-        run = store.get_context_by_type_and_name("pipeline_run", self._run_id)
-        if run is None:
-            return []
-        of_nodes = set()
-        for node_id in node_ids:
-            node = store.get_context_by_type_and_name("node", _node_context(self._nodes[node_id]))
-            if node is not None:
-                of_nodes |= {execution.id for execution in store.get_executions_by_context(node.id)}
-        return [
-            execution for execution in store.get_executions_by_context(run.id) if execution.id in of_nodes
-        ]
+        """Return the executions of nodes in this run."""
+        return executions.find_executions(store, self._run_id, [self._nodes[node_id] for node_id in node_ids])
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
         """Runs a node whose upstream nodes have run. Never raises for what the node does.
@@ -196,16 +183,13 @@ class NodeRunner:
         whatever became of them. Runs before this one have read these outputs; no later one shall.
         """
         with metadata.Metadata(self._connection) as handle:
-            executions = self._executions(handle.store, [node_id])
-            outputs = [artifact for e in executions for _, artifact in _all_outputs(handle.store, e.id)]
+            found = self._executions(handle.store, [node_id])
+            outputs = [artifact for e in found for _, artifact in read_all_outputs(handle.store, e.id)]
             for artifact in outputs:
                 artifact.state = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
             if outputs:
                 handle.store.put_artifacts(outputs)
-            for execution in executions:
-                execution.last_known_state = metadata_store_pb2.Execution.FAILED
-            if executions:
-                handle.store.put_executions(executions)
+            executions.put_away(handle.store, found)
 
     def _run(self, node_id: str, use_cache: bool) -> NodeResult:
         began = time.monotonic()
@@ -235,22 +219,24 @@ class NodeRunner:
         with metadata.Metadata(self._connection) as handle:
             store = handle.store
             (execution,) = store.get_executions_by_id([info.execution_id])
-            if execution.last_known_state == metadata_store_pb2.Execution.FAILED:
+            if execution.last_known_state == executions.FAILED:
                 # TFX's handler of resolvers logs an error and returns as if all were well.
                 error = RuntimeError(f"{node_id}: its inputs could not be resolved")
                 return NodeResult(FAILED, time.monotonic() - began, error=error)
             cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
             if node.node_info.type.name == _RESOLVER:
-                cached = self._resolved_as_before(node, store, execution)
-            found = _all_outputs(store, execution.id)
+                cached = executions.is_resolved_as_before(store, node, execution)
+            found = read_all_outputs(store, execution.id)
             damage = None
             # A bucket keeps checksums itself, and a task has copies of a few of its files only.
             if node.node_info.type.name != _RESOLVER and not self._files.are_copies:
                 if cached:
-                    damage = _find_damage(artifact for _, artifact in found)
+                    damage = executions.find_damage(artifact for _, artifact in found)
                 else:
-                    _record(store, [artifact for _, artifact in found])
-            outputs = {key: Output(artifact.uri, _properties(artifact)) for key, artifact in found}
+                    executions.record_files(store, [artifact for _, artifact in found])
+            outputs = {
+                key: Output(artifact.uri, executions.read_properties(artifact)) for key, artifact in found
+            }
         if cached and len(found) > len(outputs):
             # By releases that took an execution twice; whatever reads this node would fail for ever.
             return self.run(node_id, use_cache=False)
@@ -261,22 +247,6 @@ class NodeRunner:
         seconds = time.monotonic() - began
         return NodeResult(CACHED if cached else COMPLETED, seconds, outputs, damage=damage)
 
-    @staticmethod
-    def _resolved_as_before(node: Any, store: Any, execution: Any) -> bool:
-        """Whether a Resolver, which executes nothing, gave what it gave the last time."""
-        # Of this node: all Resolvers have one type.
-        context = store.get_context_by_type_and_name("node", _node_context(node))
-        former = [
-            other.id
-            for other in store.get_executions_by_context(context.id)
-            if other.id < execution.id and other.last_known_state == metadata_store_pb2.Execution.COMPLETE
-        ]
-        if not former:
-            return False
-        return {key: artifact.id for key, artifact in _outputs(store, max(former)).items()} == {
-            key: artifact.id for key, artifact in _outputs(store, execution.id).items()
-        }
-
 
 def _listed(folder: str) -> list[str]:
     """Return what is in a folder; nothing where there is none. A path is never taken for a pattern."""
@@ -286,53 +256,3 @@ def _listed(folder: str) -> list[str]:
 def _remove(path: str) -> None:
     if fileio.isdir(path):
         fileio.rmtree(path)
-
-
-def _node_context(node: Any) -> str:
-    """Name of the context in ML Metadata that all executions of a node share."""
-    (name,) = (c.name.field_value.string_value for c in node.contexts.contexts if c.type.name == "node")
-    return str(name)
-
-
-def _outputs(store: Any, execution_id: int) -> dict[str, Any]:
-    return dict(_all_outputs(store, execution_id))
-
-
-def _all_outputs(store: Any, execution_id: int) -> list[tuple[str, Any]]:
-    """The output artifacts of an execution by channel name."""
-    events = [
-        event
-        for event in store.get_events_by_execution_ids([execution_id])
-        if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
-    ]
-    artifacts = {
-        artifact.id: artifact
-        for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
-    }
-    return [(event.path.steps[0].key, artifacts[event.artifact_id]) for event in events]
-
-
-def _record(store: Any, artifacts: Sequence[Any]) -> None:
-    """Writes down what the files of new outputs are."""
-    for artifact in artifacts:
-        artifact.custom_properties[FILES].string_value = measure_outputs(artifact.uri)
-    if artifacts:
-        store.put_artifacts(artifacts)
-
-
-def _find_damage(artifacts: Iterable[Any]) -> str | None:
-    """Describes a file of cached outputs that is not what was written; None if there is none."""
-    for artifact in artifacts:
-        if FILES in artifact.custom_properties:
-            damage = find_damage(artifact.uri, artifact.custom_properties[FILES].string_value)
-            if damage is not None:
-                return damage
-    return None
-
-
-def _properties(artifact: Any) -> dict[str, Any]:
-    return {
-        key: getattr(value, value.WhichOneof("value"))
-        for key, value in artifact.custom_properties.items()
-        if key != FILES and value.WhichOneof("value")
-    }

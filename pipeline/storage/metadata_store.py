@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import MiranteError, UsageError
-from pipeline.targets.kubeflow.config import PASSWORD_VARIABLE, USER_VARIABLE, MetadataConfig
+from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE, MetadataConfig
 
 METADATA_FILE = "metadata.sqlite"
 # Nodes that run at the same time wait for each other's transactions: with SQLite and InnoDB alike, whoever

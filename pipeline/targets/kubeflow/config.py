@@ -15,16 +15,9 @@ from components.base.settings import NotNegative, Number, Positive, Settings
 from components.base.words import suggest_and_list
 from components.trainer.cluster.pods.config import WorkerPodsConfig
 from pipeline.steps import INGEST, STEPS
+from pipeline.storage.config import MetadataConfig, Name, SecretKey
 from pipeline.storage.object_store import parse_url
 
-# In a task's process, user and password of the metadata store; from a Secret.
-USER_VARIABLE = "MIRANTE_METADATA_USER"
-PASSWORD_VARIABLE = "MIRANTE_METADATA_PASSWORD"
-
-_PORTS = {"mysql": 3306, "postgresql": 5432}
-_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)?$"
 _CPU = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?)(?P<unit>m?)")
 _MEMORY = re.compile(r"(?P<number>\d{1,18}(\.\d{1,9})?)(?P<unit>([KMGTPE]i?)?)")
 _UNITS = {"": 1.0, "m": 1e-3} | {
@@ -59,15 +52,7 @@ def _size(form: re.Pattern[str], value: str) -> float | None:
     return float(match["number"]) * _UNITS[match["unit"]] if match else None
 
 
-Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
-Variable = Annotated[str, Field(pattern=_VARIABLE)]
-
-
-class SecretKey(Settings):
-    """One key of a Kubernetes Secret; its value is never in the compiled pipeline."""
-
-    secret: Name = Field(description="name of the Secret, in the run's namespace")
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$")] = Field(description="key within the Secret")
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class VolumeConfig(Settings):
@@ -167,57 +152,6 @@ class TaskConfig(Settings):
         twice = sorted(set(self.env) & set(self.secrets))
         if twice:
             raise ValueError(f"secrets.{twice[0]}: stands in env too: leave one out")
-        return self
-
-
-class MetadataConfig(Settings):
-    """The store of ML Metadata that all tasks share."""
-
-    type: Literal["sqlite", "mysql", "postgresql"] = Field("sqlite", description="database of the store")
-    path: Annotated[str, Field(pattern=r"^/.+")] | None = Field(
-        None,
-        description="SQLite's file, on a ReadWriteOnce volume; null for "
-        "`<pipeline_root>/metadata.sqlite`, and tasks that run one at a time",
-    )
-    host: Annotated[str, Field(pattern=_HOST)] = Field(
-        "", description="name or address of the database server, without port; empty for SQLite"
-    )
-    port: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = Field(
-        None, description="port of the database server; null for the usual one"
-    )
-    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
-        "mirante", description="name of the database"
-    )
-    user: SecretKey | None = Field(None, description="Secret with the user of the database; null for none")
-    password: SecretKey | None = Field(
-        None, description="Secret with the password of the database; null for none"
-    )
-
-    @property
-    def server_port(self) -> int:
-        """The server's port, the usual one where none is given."""
-        return self.port or _PORTS[self.type]
-
-    @property
-    def takes_parallel_tasks(self) -> bool:
-        """Whether tasks may run at the same time; files on a network's file system take no two writers."""
-        return self.type != "sqlite" or self.path is not None
-
-    @model_validator(mode="after")
-    def _parts_fit_together(self) -> MetadataConfig:
-        if self.type == "sqlite":
-            given = [
-                name for name in ("host", "port", "user", "password") if getattr(self, name) not in ("", None)
-            ]
-            if given:
-                raise ValueError(f"{given[0]}: SQLite has no server: give type mysql or postgresql with it")
-        elif not self.host:
-            raise ValueError(f"host: {self.type} needs one, e.g. the service mysql.kubeflow.svc")
-        elif self.path is not None:
-            raise ValueError(f"path: this is for sqlite, got type: {self.type}")
-        if self.type == "postgresql" and self.database != self.database.lower():
-            # It would be made in small letters, and then looked for as it is written.
-            raise ValueError(f"database: small letters only with postgresql, got {self.database}")
         return self
 
 

@@ -31,9 +31,9 @@ from components.trainer.cluster.pods.config import WorkerPodsConfig, request_wor
 from pipeline.run.interrupts import interruptible
 from pipeline.run.plain_paths import is_plain
 from pipeline.steps import INGEST, STEPS, node_ids, step_named
+from pipeline.storage.config import MetadataConfig
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
-from pipeline.targets.kubeflow.config import MetadataConfig
 from schemas import features
 
 _INTERMEDIATE = "pipeline.pb"
