@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from components.base.imports import without_collector
 
 DEFAULT_REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+# How many modules may be loaded before they are kept out of the collector's rounds.
+_LOADED = pytest.StashKey[int]()
 # Set by `make test-real-data`: there, a test that skips has checked nothing and counts as failed.
 SKIP_IS_FAILURE = os.environ.get("MIRANTE_REQUIRE_REAL_DATA") == "1"
 
@@ -64,10 +68,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Imports TensorFlow, Beam and TFX as the commands do."""
     with without_collector():
-        return (yield)
+        found = yield
+    session.stash[_LOADED] = len(sys.modules) + 100
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Keeps what tests have imported out of the collector's rounds, as `without_collector` does."""
+    if nextitem is not None and nextitem.path != item.path and len(sys.modules) > item.session.stash[_LOADED]:
+        item.session.stash[_LOADED] = len(sys.modules) + 100
+        gc.collect()
+        gc.freeze()
 
 
 def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -43,6 +43,7 @@ def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(tmp_pa
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_every_tool_that_the_documentation_names_starts() -> None:
     bin_folder = Path(sys.executable).parent
     named = {"tensorboard": "--version", "wandb": "--version", "uv": "--version"}

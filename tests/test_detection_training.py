@@ -93,6 +93,7 @@ def answering(detection: Detection, box: list[float], label: int) -> keras.Model
     return keras.Model(pixels, outputs)
 
 
+@pytest.mark.slow
 def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path) -> None:
     # 200 x 100 px, in a frame of 96 x 96 the rows 24 to 71; the box is the pixels 50 to 149, 20 to 69.
     photo = Image.new("RGB", (200, 100), "gray")

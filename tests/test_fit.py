@@ -199,7 +199,7 @@ def test_fine_tuning_that_harms_is_not_exported(tmp_path: Path) -> None:
     assert mean_loss(model, evaluation) == pytest.approx(min(of_head), abs=1e-5)
 
 
-@pytest.mark.parametrize("stopped_after", [1, 2])
+@pytest.mark.parametrize("stopped_after", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_best_of_a_former_stage_outlives_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
 ) -> None:

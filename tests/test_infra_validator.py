@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,32 +94,15 @@ def run_component(
     return blessing.get_int_custom_property("blessed"), report
 
 
-@pytest.fixture(scope="module")
-def verdicts(
-    tmp_path_factory: pytest.TempPathFactory,
-    make_tiny: Callable[[int], Tiny],
-    export: Callable[[int], Exported],
-) -> dict[str, tuple[int, dict[str, Any]]]:
-    """What the component says of a model each; side by side, as each imports TensorFlow."""
-    folder = tmp_path_factory.mktemp("verdicts")
-    no_model = folder / "empty"
-    (no_model / "assets.extra").mkdir(parents=True)
-    (no_model / "assets.extra" / "labels.txt").write_text("bird\n")
-    models = {
-        "good": export(3).folder,
-        "no model": no_model,
-    }
-    records = make_tiny(3).records
-
-    def run(name: str) -> tuple[int, dict[str, Any]]:
-        return run_component(folder / name, models[name], records, images=4, time_limit_secs=0)
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(models, pool.map(run, models), strict=True))
+def verdict(folder: Path, model: Path, records: list[bytes]) -> tuple[int, dict[str, Any]]:
+    """What the component says of a model; it starts a process that imports TensorFlow."""
+    return run_component(folder / "run", model, records, images=4, time_limit_secs=0)
 
 
-def test_a_good_model_is_blessed(verdicts: dict[str, tuple[int, dict[str, Any]]]) -> None:
-    blessed, report = verdicts["good"]
+def test_a_good_model_is_blessed(
+    tmp_path: Path, make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported]
+) -> None:
+    blessed, report = verdict(tmp_path, export(3).folder, make_tiny(3).records)
     assert report["problems"] == []
     assert blessed == 1
     assert 0 < report["load_secs"] < LIMIT_SECS
@@ -128,8 +110,12 @@ def test_a_good_model_is_blessed(verdicts: dict[str, tuple[int, dict[str, Any]]]
     assert all(0 < secs < 10 for secs in report["request_secs"].values())
 
 
-def test_a_folder_that_is_no_model_is_refused(verdicts: dict[str, tuple[int, dict[str, Any]]]) -> None:
-    blessed, report = verdicts["no model"]
+@pytest.mark.slow
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, make_tiny: Callable[[int], Tiny]) -> None:
+    empty = tmp_path / "empty"
+    (empty / "assets.extra").mkdir(parents=True)
+    (empty / "assets.extra" / "labels.txt").write_text("bird\n")
+    blessed, report = verdict(tmp_path, empty, make_tiny(3).records)
     (problem,) = report["problems"]
     assert problem.startswith(
         "the process that loads the model ended with 1: OSError: SavedModel file does not"

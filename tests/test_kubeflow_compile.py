@@ -21,6 +21,7 @@ from pipeline.recipe.recipe import Recipe
 from pipeline.steps import node_ids, upstream
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from schemas.curated import write_schema
+from tests.make.commands import mirante
 from tests.tiny import CLASS_NAMES
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -29,17 +30,29 @@ IMAGE = "registry.example.org/mirante:0.1.0"
 
 
 def packaged(recipe: Recipe, folder: Path, image: str | None = IMAGE) -> str:
-    """The package of a recipe, without the version of kfp's SDK and what newer ones write of defaults."""
+    """The package of a recipe, as `text_of` reads it."""
     import_kubeflow("compile").compile_recipe(recipe, image, folder / "package.yaml")
-    text = (folder / "package.yaml").read_text(encoding="utf-8")
+    return text_of(folder / "package.yaml")
+
+
+def text_of(package: Path) -> str:
+    """A package without the version of kfp's SDK and what newer ones write of defaults."""
+    text = package.read_text(encoding="utf-8")
     text = re.sub(r"^ *optional: false\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^sdkVersion: kfp-[\d.]+$", "sdkVersion: masked", text, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The package of the recipe with everything in it; made once, since it takes kfp seconds."""
-    return packaged(elsewhere(CLUSTER), tmp_path_factory.mktemp("cluster"))
+    """The package of the recipe with everything in it.
+
+    Made by the command: kfp looks for the caller of each setting among all modules that are loaded, which
+    takes seconds where TensorFlow is.
+    """
+    package = tmp_path_factory.mktemp("cluster") / "package.yaml"
+    done = mirante("compile", CLUSTER, "--image", IMAGE, "-o", str(package), cwd=GOLDEN.parents[1])
+    assert done.returncode == 0, done.stderr
+    return text_of(package)
 
 
 def elsewhere(recipe: str, *overrides: str) -> Recipe:
@@ -179,13 +192,15 @@ def test_the_service_account_is_in_the_package_for_submit(cluster: str, tmp_path
     assert read_package(tmp_path / "package.yaml").service_account is None
 
 
-def test_the_knobs_are_parameters_with_the_recipes_values(tmp_path: Path) -> None:
-    spec, _ = documents(packaged(elsewhere(CLUSTER, "training.epochs=7"), tmp_path))
+def test_the_knobs_are_parameters_with_the_recipes_values(cluster: str, tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere("digits", "training.epochs=7"), tmp_path))
+    assert spec["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 7
+    spec, _ = documents(cluster)
     form = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: field["defaultValue"] for name, field in form.items()} == {
         "pipeline_root": "/pipelines/butterflies",
         "data_root": "/photos/butterflies",
-        "epochs": 7,
+        "epochs": 30,
         "fine_tune_epochs": 8,
         "fine_tune_learning_rate": 1e-5,
         "learning_rate": 1e-3,

@@ -208,6 +208,7 @@ def test_tallies_merge_to_the_same_metrics_in_any_order() -> None:
         assert merged.roc() == whole.roc()
 
 
+@pytest.mark.slow
 def test_a_tally_stays_small_with_a_thousand_classes() -> None:
     random = np.random.default_rng(0)
     counted = Tally(1000)

@@ -14,7 +14,7 @@ from rich.table import Table
 from components.base.errors import UsageError
 from pipeline.run.console import Redacted, make_console
 from pipeline.run.output import check_can_write, end_output, hold_standard_streams, quote
-from tests.failures import MIRANTE, put
+from tests.failures import MIRANTE, photos, put
 
 pytestmark = pytest.mark.stack_free
 
@@ -47,12 +47,13 @@ def test_a_reader_that_has_gone_is_passed_over_in_silence(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("to", ["> /dev/full", ">&-", "--json > /dev/full", "--json >&-"])
 def test_an_ingest_is_done_all_the_same(to: str, tmp_path: Path) -> None:
-    code, lines = shell(f"ingest digits - data {to}", tmp_path)
+    photos(tmp_path)
+    code, lines = shell(f"ingest folder photos data {to}", tmp_path)
     assert code == 1
     assert [line.partition(":")[0] for line in lines] == ["mirante"]
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
-    assert sum(summary["images"] for summary in manifest["splits"].values()) == 1797
-    assert shell("ingest digits - data --json", tmp_path) == (0, [])
+    assert sum(summary["images"] for summary in manifest["splits"].values()) == 60
+    assert shell("ingest folder photos data --json", tmp_path) == (0, [])
 
 
 def test_wrong_usage_keeps_its_exit_code(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def test_folders_are_looked_through_in_the_order_of_names(detector: str, tmp_pat
     assert [("error" in answer) for answer in answers] == [False, False, False, True, False]
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text_are_escaped(detector: str, tmp_path: Path) -> None:
     names = [b"caf\xe9.png", b"\x1b]0;title\x07.png", b"line\nbreak.png"]
     paths = [os.path.join(os.fsencode(tmp_path), name) for name in names]

@@ -97,6 +97,7 @@ def test_a_version_appears_by_a_rename(tmp_path: Path, model: Path, monkeypatch:
     assert seen == [([], True)]
 
 
+@pytest.mark.slow
 def test_what_a_killed_push_leaves_is_replaced_and_nobody_elses(tmp_path: Path, model: Path) -> None:
     script = (
         "import os, signal, sys\n"

@@ -161,8 +161,8 @@ def test_only_logs_of_runs_are_redacted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["a", "a:b,", "a=b", "key=", "x://", "eyJ", "a.b-", "https://h/a@", "?"])
 def test_a_long_line_takes_no_longer_than_its_length(part: str) -> None:
     began = time.process_time()
-    redact(part * (200_000 // len(part)))
-    assert time.process_time() - began < 10
+    redact(part * (50_000 // len(part)))
+    assert time.process_time() - began < 5
 
 
 def test_nested_values() -> None:

@@ -65,6 +65,7 @@ def train(
     return run
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(train: Callable[..., Trained]) -> None:
     first = train(3)
     # Whatever random numbers were drawn in between.

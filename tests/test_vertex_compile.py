@@ -95,6 +95,7 @@ def test_the_job_is_the_golden_one(
     assert text == golden.read_text(encoding="utf-8"), "read the difference; `make golden` writes it anew"
 
 
+@pytest.mark.slow
 def test_the_command_writes_equal_bytes_elsewhere_and_loads_no_sdk(data: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pipeline.commands.main import main\n"

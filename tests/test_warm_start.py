@@ -466,6 +466,7 @@ def test_a_training_starts_from_what_the_pipeline_gives_it(
     assert "10 variables loaded" in (Path(given.model_run_dir) / REPORT).read_text()
 
 
+@pytest.mark.slow
 def test_a_head_is_trained_on_a_backbone_that_stays(
     job: Callable[..., SimpleNamespace], export: Callable[[int], Exported]
 ) -> None:

@@ -35,7 +35,7 @@ IMPORTED = (
 def mirante(
     *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `mirante ARGUMENTS...` on one core, and return its exit code and what it wrote."""
+    """Run `mirante ARGUMENTS...`, an ingest without worker processes; return its code and what it wrote."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (stdout, stderr)]
         server = _server()
@@ -72,7 +72,11 @@ def serve(descriptor: int) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     gc.freeze()
+    from components.ingest import run
     from mirante_command import main
+    from tests.make.workers import InlinePool
+
+    run.WorkerPool = InlinePool
 
     connection: multiprocessing.connection.Connection[
         int, tuple[Sequence[str], str, dict[str, str], list[str]]
@@ -88,8 +92,6 @@ def serve(descriptor: int) -> None:
             break
         connection.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     connection.close()
-    # So that an ingest starts one worker process, not as many as there are cores.
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for number, path in enumerate(streams, start=1):
         opened = os.open(path, os.O_WRONLY)
         os.dup2(opened, number)
