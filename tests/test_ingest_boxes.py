@@ -7,7 +7,16 @@ import struct
 
 import pytest
 
-from components.ingest.truth.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
+from components.ingest.readings import Size
+from components.ingest.truth import Boxes
+from components.ingest.truth.counts import BoxCounts
+from components.ingest.truth.placing import Box, PlacedBoxes
+from components.ingest.truth.truth import WrongImageError
+
+
+def place(boxes: Boxes, upright: Size, orientation: int) -> PlacedBoxes:
+    return boxes.place(upright, orientation)
+
 
 pytestmark = pytest.mark.stack_free
 
@@ -18,7 +27,7 @@ def sides(box: Box) -> tuple[float, ...]:
 
 def on(upright: tuple[int, int], orientation: int = 1, size: tuple[float, float] | None = None) -> Box:
     """A box of 10, 20, 30, 60 pixels on a picture."""
-    placed = place(Annotation((Box("cat", 10, 20, 30, 60),), size), upright, orientation)
+    placed = place(Boxes((Box("cat", 10, 20, 30, 60),), size), upright, orientation)
     assert (placed.left_out, placed.cut) == ([], 0)
     (box,) = placed.boxes
     return box
@@ -26,15 +35,15 @@ def on(upright: tuple[int, int], orientation: int = 1, size: tuple[float, float]
 
 def test_pixels_become_shares() -> None:
     assert sides(on((100, 200))) == (0.1, 0.1, 0.3, 0.3)
-    fraction = place(Annotation((Box("cat", 0.5, 0, 99.75, 200),), (100, 200)), (100, 200), 1)
+    fraction = place(Boxes((Box("cat", 0.5, 0, 99.75, 200),), (100, 200)), (100, 200), 1)
     assert sides(fraction.boxes[0]) == (0.005, 0.0, 0.9975, 1.0)
 
 
 def test_shares_are_those_that_a_record_can_hold() -> None:
-    third = place(Annotation((Box("cat", 1, 1, 2, 2),)), (3, 3), 1).boxes[0].sides
+    third = place(Boxes((Box("cat", 1, 1, 2, 2),)), (3, 3), 1).boxes[0].sides
     assert struct.unpack("<4f", struct.pack("<4f", *third)) == third
     # So thin that 32 bits cannot tell its sides apart.
-    thin = place(Annotation((Box("cat", 50, 0, 50 + 1e-7, 10),)), (100, 100), 1)
+    thin = place(Boxes((Box("cat", 50, 0, 50 + 1e-7, 10),)), (100, 100), 1)
     assert (thin.boxes, len(thin.left_out)) == ([], 1)
 
 
@@ -47,7 +56,7 @@ def test_no_size_is_that_of_the_picture(size: tuple[float, float] | None) -> Non
 
 
 def test_a_picture_that_was_scaled_since() -> None:
-    placed = place(Annotation((Box("cat", 10, 20, 30, 60),), (50, 100)), (1000, 2000), 1)
+    placed = place(Boxes((Box("cat", 10, 20, 30, 60),), (50, 100)), (1000, 2000), 1)
     assert (sides(placed.boxes[0]), placed.scaled) == ((0.2, 0.2, 0.6, 0.6), True)
     # 333.5 x 500 is 334 x 500 or 333 x 500.
     assert sides(on((334, 500), size=(667, 1000)))[0] == pytest.approx(10 / 667, abs=1e-6)
@@ -56,9 +65,7 @@ def test_a_picture_that_was_scaled_since() -> None:
 
 @pytest.mark.parametrize("size", [(200, 100), (100, 100), (100, 300), (480, 640)])
 def test_an_annotation_of_another_picture(size: tuple[int, int]) -> None:
-    with pytest.raises(
-        WrongPictureError, match=f"an image of {size[0]} x {size[1]} pixels, and it has 100 x"
-    ):
+    with pytest.raises(WrongImageError, match=f"an image of {size[0]} x {size[1]} pixels, and it has 100 x"):
         on((100, 200), size=size)
 
 
@@ -73,11 +80,11 @@ def test_an_annotation_of_another_picture(size: tuple[int, int]) -> None:
     ],
 )
 def test_boxes_of_the_file_turn_with_the_picture(orientation: int, expected: tuple[float, ...]) -> None:
-    annotation = Annotation((Box("cat", 20, 20, 60, 50),), (200, 100))
+    annotation = Boxes((Box("cat", 20, 20, 60, 50),), (200, 100))
     placed = place(annotation, (100, 200), orientation)
     assert sides(placed.boxes[0]) == expected
     assert not placed.scaled
-    half = place(Annotation((Box("cat", 10, 10, 30, 25),), (100, 50)), (100, 200), orientation)
+    half = place(Boxes((Box("cat", 10, 10, 30, 25),), (100, 50)), (100, 200), orientation)
     assert (sides(half.boxes[0]), half.scaled) == (expected, True)
 
 
@@ -93,15 +100,15 @@ def test_the_turned_box_is_where_the_turned_pixels_are() -> None:
         upright = np.asarray(_upright(Image.fromarray(pixels), orientation))
         rows, columns = np.nonzero(upright)
         seen = columns.min() / 20, rows.min() / 40, (columns.max() + 1) / 20, (rows.max() + 1) / 40
-        placed = place(Annotation((Box("cat", 8, 4, 12, 10),), (40, 20)), (20, 40), orientation)
+        placed = place(Boxes((Box("cat", 8, 4, 12, 10),), (40, 20)), (20, 40), orientation)
         assert sides(placed.boxes[0]) == pytest.approx(seen)
 
 
 def test_nearly_square_pictures_are_told_apart_by_the_pixel() -> None:
     box = Box("cat", 0, 0, 50, 499)
-    upright = place(Annotation((box,), (499, 500)), (499, 500), 6).boxes[0]
+    upright = place(Boxes((box,), (499, 500)), (499, 500), 6).boxes[0]
     assert sides(upright)[2] == pytest.approx(50 / 499, abs=1e-5)
-    file = place(Annotation((box,), (500, 499)), (499, 500), 6).boxes[0]
+    file = place(Boxes((box,), (500, 499)), (499, 500), 6).boxes[0]
     assert sides(file) == pytest.approx((0, 0, 1, 0.1))
 
 
@@ -116,7 +123,7 @@ def test_boxes_beyond_the_picture_are_cut_and_what_is_empty_is_left_out() -> Non
         Box("dog", 10, 50, 20, 40),
         Box("dog", 30, 10, 20, 40),
     )
-    placed = place(Annotation(boxes, (100, 200)), (100, 200), 1)
+    placed = place(Boxes(boxes, (100, 200)), (100, 200), 1)
     assert [sides(box) for box in placed.boxes] == [(0, 0, 0.5, 0.25), (0, 0, 1, 1), (0.9, 0.95, 1, 1)]
     assert placed.cut == 2
     assert placed.left_out == [
@@ -132,30 +139,30 @@ def test_boxes_beyond_the_picture_are_cut_and_what_is_empty_is_left_out() -> Non
 
 def test_shares_are_kept_as_they_are() -> None:
     third = struct.unpack("<f", struct.pack("<f", 1 / 3))[0]
-    annotation = Annotation((Box("cat", third, 0.25, 1.0, 0.5),), (640, 480), in_shares=True)
+    annotation = Boxes((Box("cat", third, 0.25, 1.0, 0.5),), (640, 480), in_shares=True)
     assert place(annotation, (640, 480), 1).boxes[0].sides == (third, 0.25, 1.0, 0.5)
     assert place(annotation, (480, 640), 6).boxes[0].sides == pytest.approx((0.5, third, 0.75, 1.0))
-    with pytest.raises(WrongPictureError):
+    with pytest.raises(WrongImageError):
         place(annotation, (480, 640), 1)
 
 
 def test_an_annotation_survives_the_index() -> None:
-    annotation = Annotation((Box("Wölfe", 0.1, 2, 3.5, 4, difficult=True),), (3, 4))
-    assert Annotation.from_text(annotation.to_text()) == annotation
-    assert Annotation.from_text(Annotation().to_text()) == Annotation()
+    annotation = Boxes((Box("Wölfe", 0.1, 2, 3.5, 4, difficult=True),), (3, 4))
+    assert Boxes.from_text(annotation.to_text()) == annotation
+    assert Boxes.from_text(Boxes().to_text()) == Boxes()
 
 
 def test_a_box_that_repeats_another_one_is_dropped() -> None:
     cat, dog = Box("cat", 1, 2, 3, 4), Box("dog", 1, 2, 3, 4)
     crowd = dataclasses.replace(cat, difficult=True)
-    annotation = Annotation((dog, cat, cat, Box("cat", 1, 2, 3, 5), crowd, dog, cat), (10, 10))
+    annotation = Boxes((dog, cat, cat, Box("cat", 1, 2, 3, 5), crowd, dog, cat), (10, 10))
     # In their order; another class, another side and a crowd round an object are no copies.
     assert annotation.boxes == (dog, cat, Box("cat", 1, 2, 3, 5), crowd)
     assert annotation.copies == 3
-    again = Annotation.from_text(annotation.to_text())
+    again = Boxes.from_text(annotation.to_text())
     assert again == annotation
     counts = BoxCounts()
-    counts.add("1.jpg", place(again, (10, 10), 1))
+    place(again, (10, 10), 1).count("1.jpg", counts)
     assert (counts.listed, counts.copies, counts.boxes) == (7, 3, {"dog": 1, "cat": 3})
 
 
@@ -174,13 +181,13 @@ def test_what_tells_whether_exif_turns_boxes(
     orientation: int, annotated: tuple[int, int] | None, unknown: bool
 ) -> None:
     cat = Box("cat", 1, 2, 3, 4)
-    assert place(Annotation((cat,), annotated), (40, 20), orientation).turn_unknown is unknown
+    assert place(Boxes((cat,), annotated), (40, 20), orientation).turn_unknown is unknown
     # Nothing is turned wrong where there is no box.
-    assert not place(Annotation((), annotated), (40, 20), orientation).turn_unknown
+    assert not place(Boxes((), annotated), (40, 20), orientation).turn_unknown
 
 
 def test_a_turned_square_does_not_tell() -> None:
-    assert place(Annotation((Box("cat", 1, 2, 3, 4),), (20, 20)), (20, 20), 8).turn_unknown
+    assert place(Boxes((Box("cat", 1, 2, 3, 4),), (20, 20)), (20, 20), 8).turn_unknown
 
 
 @pytest.mark.parametrize(
@@ -200,13 +207,13 @@ def test_a_turned_square_does_not_tell() -> None:
 def test_what_else_numbers_may_mean(
     sides: tuple[float, float, float, float], beyond: int, fits: dict[str, int]
 ) -> None:
-    placed = place(Annotation((Box("cat", *sides),)), (40, 20), 1)
+    placed = place(Boxes((Box("cat", *sides),)), (40, 20), 1)
     assert placed.beyond == beyond
     assert {name: placed.fits.get(name, 0) for name in fits} == fits
 
 
 def test_how_far_beyond_is_none_goes_with_the_image() -> None:
-    box = Annotation((Box("cat", 0, 0, 1015, 10),), None)
+    box = Boxes((Box("cat", 0, 0, 1015, 10),), None)
     assert place(box, (1000, 1000), 1).beyond == 0
     assert place(box, (990, 1000), 1).beyond == 1
 
@@ -214,9 +221,9 @@ def test_how_far_beyond_is_none_goes_with_the_image() -> None:
 def test_counts_add_up() -> None:
     one, other = BoxCounts(), BoxCounts()
     cat, dog = Box("cat", 0, 0, 10, 10), Box("dog", 0, 0, 200, 10)
-    one.add("1.jpg", place(Annotation((cat, Box("cat", 0, 0, 10, 11), dog)), (100, 100), 1))
-    other.add("2.jpg", place(Annotation((cat, Box("cat", 5, 5, 5, 5))), (100, 100), 1))
-    other.add("3.jpg", place(Annotation(), (100, 100), 1))
+    place(Boxes((cat, Box("cat", 0, 0, 10, 11), dog)), (100, 100), 1).count("1.jpg", one)
+    place(Boxes((cat, Box("cat", 5, 5, 5, 5))), (100, 100), 1).count("2.jpg", other)
+    place(Boxes(), (100, 100), 1).count("3.jpg", other)
     total = BoxCounts.total([one, other])
     assert (total.images, total.boxes) == ({"cat": 2, "dog": 1}, {"cat": 3, "dog": 1})
     assert (total.most, total.empty, total.cut, total.scaled) == (3, 1, 1, 0)

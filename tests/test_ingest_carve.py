@@ -12,7 +12,8 @@ import pytest
 
 from components.ingest.carve import Copies, assign_splits
 from components.ingest.index import Index, Item
-from components.ingest.truth.boxes import Annotation, Box
+from components.ingest.truth import Boxes, Label
+from components.ingest.truth.placing import Box
 
 pytestmark = pytest.mark.stack_free
 
@@ -50,7 +51,7 @@ class Assign:
         self, images: Iterable[Image], shares: Mapping[str, float] = SHARES, contents: Mapping[str, str] = {}
     ) -> dict[str, str]:
         """The split by path of (path, class, split that the data brings)."""
-        items = (Item(path, path.encode(), 1, label, split) for path, label, split in images)
+        items = (Item(path, path.encode(), 1, Label(label), split) for path, label, split in images)
         return self.items(items, shares, contents)
 
 
@@ -168,14 +169,14 @@ def test_equal_bytes_join_two_originals(assign: Assign) -> None:
         assert len(set(splits.values())) == 1
 
 
-def boxes(*names: str) -> Annotation:
-    return Annotation(tuple(Box(name, 0, 0, 5, 5) for name in names))
+def boxes(*names: str) -> Boxes:
+    return Boxes(tuple(Box(name, 0, 0, 5, 5) for name in names))
 
 
 def test_a_class_of_boxes_is_in_every_split(assign: Assign) -> None:
     # Each image shows a common class; 6 of 200 show a rare one as well, and 3 a rarer one.
     items = [
-        Item(f"{i}.jpg", b"", 1, boxes=boxes("car", *["bus"] * (i < 6), *["tram"] * (i in (5, 7, 9))))
+        Item(f"{i}.jpg", b"", 1, boxes("car", *["bus"] * (i < 6), *["tram"] * (i in (5, 7, 9))))
         for i in range(200)
     ]
     splits = assign.items(items, SHARES, {})
@@ -184,7 +185,7 @@ def test_a_class_of_boxes_is_in_every_split(assign: Assign) -> None:
     moved = sum(
         splits[path] != of_hash
         for path, of_hash in assign.items(
-            [Item(f"{i}.jpg", b"", 1, boxes=boxes("car")) for i in range(200)], SHARES, {}
+            [Item(f"{i}.jpg", b"", 1, boxes("car")) for i in range(200)], SHARES, {}
         ).items()
     )
     assert moved <= 4

@@ -27,12 +27,6 @@ from schemas import features
 _EXPORTED_COPY = re.compile(r"(?P<original>.+)\.rf\.[0-9A-Za-z]{6,}\.[0-9A-Za-z]+")
 # Images whose split is not the data's: those without one, and those of train, which lends to missing splits.
 _CARVED = "(brought IS NULL OR brought = 'train')"
-# (unit, split, name of a class that it shows); an annotation's text is [[[label, ...], ...], ...].
-_SHOWN = {
-    features.CLASSIFICATION: "SELECT unit, split, label AS name FROM items",
-    features.DETECTION: "SELECT unit, split, json_extract(box.value, '$[0]') AS name FROM items, "
-    "json_each(items.boxes, '$[0]') AS box",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +55,7 @@ def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
         The copies that were found, apart from equal bytes.
     """
     db = index.db
-    db.execute("CREATE INDEX items_by_hash ON items (hash, split, label)")
+    db.execute(f"CREATE INDEX items_by_hash ON items (hash, split, {index.truth.order})")
     db.execute("UPDATE items SET unit = hash")
     copies = _join_copies(index)
     brought = {
@@ -128,7 +122,7 @@ def _give_every_class_an_image(index: Index, wanted: Sequence[str]) -> None:
         index: Its items have a split.
         wanted: The splits, train first. A class with fewer units than splits is only given one in train.
     """
-    index.db.execute(f"CREATE TEMP VIEW shown AS {_SHOWN[index.task()]} WHERE {_CARVED}")
+    index.db.execute(f"CREATE TEMP VIEW shown AS {index.truth.shown} WHERE {_CARVED}")
     counts = collections.Counter(
         {
             (name, split): count

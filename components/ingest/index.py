@@ -14,8 +14,7 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError, MiranteError
 from components.ingest.files import FileEntry, composed, label_problem
-from components.ingest.truth.boxes import Annotation
-from schemas import features
+from components.ingest.truth import Label, Truth
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB) WITHOUT
@@ -33,7 +32,7 @@ DROP TABLE IF EXISTS alike;
 CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
-    label TEXT, boxes TEXT, brought TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
+    truth TEXT, brought TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
     rejected INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);
@@ -52,23 +51,24 @@ _MAX_DIGITS = 18
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One input picture.
+    """One input image.
 
-    path: `image/filename` of its record.
-    file: absolute path, as the file system has it.
-    offset: where in the file its bytes begin; None if the file is the encoded picture.
-    size_bytes: how many bytes.
-    shape: (height, width, channels) of raw uint8 pixels; None for an encoded picture.
-    label: its class. split: the split that the data brings, or None.
-    boxes: what is to be found on it; None for data with one class a picture, which `label` then names.
+    Attributes:
+        path: `image/filename` of its record.
+        file: Absolute path, as the file system has it.
+        size_bytes: Bytes of the image.
+        truth: What is known of it. All items of a source have one kind.
+        split: The split that the data bring, or None.
+        stamp: As in `components.ingest.files.FileEntry`.
+        offset: Where in the file its bytes begin; None if the file is the encoded image.
+        shape: (height, width, channels) of raw uint8 pixels; None for an encoded image.
     """
 
     path: str
     file: bytes
     size_bytes: int
-    label: str = ""
+    truth: Truth
     split: str | None = None
-    boxes: Annotation | None = None
     stamp: int = 0
     offset: int | None = None
     shape: tuple[int, int, int] | None = None
@@ -93,11 +93,9 @@ class LeftOut:
 Found = Item | Reject | LeftOut
 
 
-def _problem_of_labels(item: Item) -> str:
-    """Why a class of the picture cannot be used; "" if all can."""
-    if item.boxes is None:
-        return label_problem(item.label)
-    return next(filter(None, (label_problem(box.label) for box in item.boxes.boxes)), "")
+def _find_problem(truth: Truth) -> str:
+    """Return why a class of an image cannot be used; "" if all can."""
+    return next(filter(None, map(label_problem, truth.classes)), "")
 
 
 def sorted_classes(names: Iterable[str]) -> list[str]:
@@ -132,6 +130,8 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Which kind of truth the items have; known from the first one on.
+        self.truth: type[Truth] = Label
         try:
             self.db = _open(path)
         except sqlite3.DatabaseError:
@@ -232,14 +232,15 @@ class Index:
                 self.reject(one.path, one.reason)
             elif isinstance(one, LeftOut):
                 self.leave_out(one.path, one.reason, is_input=True)
-            elif problem := _problem_of_labels(one):
+            elif problem := _find_problem(one.truth):
                 self.reject(one.path, problem)
             else:
+                self.truth = type(one.truth)
                 self.db.execute(
-                    "INSERT INTO items (path, file, offset, size, mtime, shape, label, boxes, brought) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO items (path, file, offset, size, mtime, shape, truth, brought) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (one.path, one.file, one.offset, one.size_bytes, one.stamp, shape_text(one.shape),
-                     one.label, None if one.boxes is None else one.boxes.to_text(), one.split),
+                     one.truth.to_text(), one.split),
                 )  # fmt: skip
         self.db.execute(
             "UPDATE items SET hash = (SELECT h.hash FROM hashes h WHERE h.path = items.path AND h.size = "
@@ -275,20 +276,8 @@ class Index:
         listed = [name for (name,) in self.db.execute("SELECT name FROM classes ORDER BY rowid")]
         if listed:
             return listed
-        if self.task() == features.DETECTION:
-            # An annotation's text is [[[label, ...], ...], ...]: the first of each of its first.
-            query = (
-                "SELECT DISTINCT json_extract(box.value, '$[0]') FROM items, json_each(items.boxes, '$[0]') "
-                "AS box"
-            )
-        else:
-            query = "SELECT DISTINCT label FROM items"
+        query = f"SELECT DISTINCT name FROM ({self.truth.shown})"
         return sorted_classes(name for (name,) in self.db.execute(query))
-
-    def task(self) -> str:
-        """What the items are for, features.CLASSIFICATION or features.DETECTION; sources give one kind."""
-        with_boxes = self.db.execute("SELECT 1 FROM items WHERE boxes IS NOT NULL LIMIT 1").fetchone()
-        return features.DETECTION if with_boxes else features.CLASSIFICATION
 
     def use(self, path: str) -> bool:
         """Notes that an annotation has told what the file is; False if another one has done so before."""

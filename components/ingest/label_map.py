@@ -20,7 +20,7 @@ from typing import Any
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of, label_problem
-from components.ingest.truth.boxes import Annotation
+from components.ingest.truth import Boxes
 
 SUFFIX = ".pbtxt"
 _LIST_SUFFIXES = (".txt", ".names")
@@ -52,7 +52,7 @@ class LabelMap:
             )
         return self.by_text[text]
 
-    def apply(self, annotation: Annotation, where: str) -> Annotation:
+    def apply(self, annotation: Boxes, where: str) -> Boxes:
         """The annotation with its classes called as here. Raises DataRefusedError like `named`."""
         boxes = (dataclasses.replace(box, label=self.named(box.label, where)) for box in annotation.boxes)
         return dataclasses.replace(annotation, boxes=tuple(boxes))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import DataRefusedError
-from components.ingest.truth.boxes import BoxCounts
+from components.ingest.truth.counts import BoxCounts
 from schemas import features
 
 # Changes when a record's bytes or their order change for the same inputs: then everything is ingested again.

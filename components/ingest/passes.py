@@ -13,7 +13,7 @@ from components.ingest.index import Index
 from components.ingest.manifest import Shard
 from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
-from components.ingest.truth.boxes import BoxCounts
+from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import HashTask, PartResult, PartTask, finish, merge_low_ranges
 from components.ingest.workers import WorkerPool
 
@@ -119,7 +119,7 @@ def write_all(
                     (
                         PartTask(
                             index=str(index.path),
-                            task=plan.task,
+                            task=plan.truth.task,
                             split=shard.split,
                             shard=shard.number,
                             first=first,

@@ -18,6 +18,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import FORMAT_VERSION
 from components.ingest.splits import shard_of
+from components.ingest.truth import Truth
 from schemas import features
 
 # TensorFlow's guides advise 100 to 200 MB a shard: large enough to be read in one go, small enough to be
@@ -38,13 +39,18 @@ class PlannedShard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """task, class_names: see Manifest. shards: by split, in order.
+    """What an ingest writes.
 
-    cross_split_duplicates: different pictures in two splits or more. label_conflicts: ... under two labels or
-        more, or with two sets of boxes or more. copies: of originals, apart from equal bytes.
+    Attributes:
+        truth: Which kind the records have.
+        class_names: In the order of their labels.
+        shards: By split, in order.
+        cross_split_duplicates: Different images in two splits or more.
+        label_conflicts: Different images with two truths or more.
+        copies: Copies of originals, apart from equal bytes.
     """
 
-    task: str
+    truth: type[Truth]
     class_names: list[str]
     shards: list[PlannedShard]
     cross_split_duplicates: int
@@ -68,38 +74,35 @@ def make_plan(index: Index, config: IngestConfig) -> Plan:
         "shard_of", 2, lambda digest, split: shard_of(digest, counts[split]), deterministic=True
     )
     db.execute("UPDATE items SET shard = shard_of(hash, split)")
-    db.execute("CREATE INDEX items_by_shard ON items (split, shard, hash, path, label, id)")
+    db.execute(f"CREATE INDEX items_by_shard ON items (split, shard, hash, path, {index.truth.order})")
     db.commit()
 
-    task, class_names = index.task(), index.class_names()
+    class_names = index.class_names()
     return Plan(
-        task,
+        index.truth,
         class_names,
-        _planned_shards(index, config, counts, task, class_names),
-        _hashes_with_several(index, "split"),
-        _hashes_with_several(index, "boxes" if task == features.DETECTION else "label"),
+        _plan_shards(index, config, counts, class_names),
+        _count_hashes_with_several(index, "split"),
+        _count_hashes_with_several(index, "truth"),
         copies,
     )
 
 
-def _planned_shards(
-    index: Index, config: IngestConfig, counts: dict[str, int], task: str, class_names: list[str]
+def _plan_shards(
+    index: Index, config: IngestConfig, counts: dict[str, int], class_names: list[str]
 ) -> list[PlannedShard]:
     label_index = {name: number for number, name in enumerate(class_names)}
-    decisive: list[object] = [FORMAT_VERSION, reader_code(), config.resize_px, config.max_pixels]
-    if task == features.DETECTION:
-        decisive.append(class_names)
-    settings = json.dumps(decisive).encode()
+    settings = json.dumps([FORMAT_VERSION, reader_code(), config.resize_px, config.max_pixels]).encode()
     found: dict[tuple[str, int], tuple[int, str]] = {}
     rows = index.db.execute(
-        "SELECT split, shard, hash, path, label, boxes FROM items "
-        "ORDER BY split, shard, hash, path, label, id"
+        "SELECT split, shard, hash, path, truth FROM items "
+        f"ORDER BY split, shard, hash, path, {index.truth.order}"
     )
     for key, group in itertools.groupby(rows, key=lambda row: (row[0], row[1])):
         digest, records = hashlib.sha256(settings), 0
-        for _, _, source_sha256, path, label, boxes in group:
-            what = [label_index[label], label] if boxes is None else [boxes]
-            digest.update(json.dumps([source_sha256.hex(), path, *what]).encode())
+        for _, _, source_sha256, path, text in group:
+            labels = [label_index[name] for name in index.truth.from_text(text).classes]
+            digest.update(json.dumps([source_sha256.hex(), path, labels, text]).encode())
             records += 1
         found[key] = records, digest.hexdigest()
     nothing = 0, hashlib.sha256(settings).hexdigest()
@@ -115,8 +118,8 @@ def _planned_shards(
     ]
 
 
-def _hashes_with_several(index: Index, column: str) -> int:
-    """How many different pictures have more than one value in the column."""
+def _count_hashes_with_several(index: Index, column: str) -> int:
+    """Return how many different images have more than one value in the column."""
     (count,) = index.db.execute(
         f"SELECT count(*) FROM (SELECT 1 FROM items GROUP BY hash HAVING min({column}) < max({column}))"
     ).fetchone()

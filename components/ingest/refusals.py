@@ -12,10 +12,9 @@ from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
 from components.ingest.plan import Plan
-from components.ingest.readings import LARGEST_SHARE, LEAST_PIXELS, READINGS
+from components.ingest.readings import READINGS
 from components.ingest.sources import SOURCES
-from components.ingest.truth.boxes import Annotation, BoxCounts
-from schemas import features
+from components.ingest.truth.counts import BoxCounts
 
 _REASONS_SHOWN = 5
 # Of the boxes that reach beyond their images this share is refused by itself, and less if all boxes would fit
@@ -89,26 +88,11 @@ class Refusals:
             way_out = f"All boxes seem to be {cause}. " if cause else ""
             raise self._refused(index, what, boxes.left_out[:_REASONS_SHOWN], way_out + self._allow_more())
 
-    def wrong_units(self, index: Index) -> None:
-        """Raises UsageError if most boxes are shares that were read as pixels, or the other way round."""
-        total = shares = pixels = 0
-        for (text,) in index.db.execute("SELECT boxes FROM items WHERE boxes IS NOT NULL"):
-            annotation = Annotation.from_text(text)
-            for box in annotation.boxes:
-                total += 1
-                low, high = min(box.sides), max(box.sides)
-                shares += not annotation.in_shares and low >= 0.0 and 0.0 < high <= LARGEST_SHARE
-                pixels += annotation.in_shares and high > LEAST_PIXELS
-        for count, are, expected, what in (
-            (shares, "shares", "pixels", "no number outside of 0 .. 1"),
-            (pixels, "pixels", "shares", f"numbers above {LEAST_PIXELS:g}"),
-        ):
-            if count > _MOST * total:
-                raise UsageError(
-                    f"{self.input}: expected boxes in {expected}, got {count} of {total} boxes with {what}: "
-                    f"they seem to be {are}; --box-units {are} (in a recipe data.box_units: {are}) reads "
-                    "them as such"
-                )
+    def misread(self, index: Index) -> None:
+        """Raises UsageError if the images' truths are not what they are taken for."""
+        texts = (text for (text,) in index.db.execute("SELECT truth FROM items"))
+        if problem := index.truth.find_misreading(texts):
+            raise UsageError(f"{self.input}: {problem}")
 
     def misread_boxes(self, boxes: BoxCounts) -> None:
         """Raises DataRefusedError if many boxes reach beyond their images, with the likely cause."""
@@ -140,16 +124,12 @@ class Refusals:
                 "right folder?"
             )
 
-    def options_without_boxes(self, index: Index) -> None:
-        """Raises UsageError for an option about boxes that was given for images with one class each."""
-        (found,) = index.db.execute("SELECT count(*) FROM items").fetchone()
-        if not found or index.task() == features.DETECTION:
+    def useless_options(self, index: Index) -> None:
+        """Raises UsageError for an option that says nothing about such data."""
+        if index.db.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:
             return
-        for name, value, what in (
-            ("label_map", self.config.label_map, "it numbers the classes of boxes"),
-            ("box_units", self.config.box_units, "it says what boxes count in"),
-        ):
-            if value is not None:
+        for name, what in index.truth.useless_options.items():
+            if (value := getattr(self.config, name)) is not None:
                 raise UsageError(
                     f"{name} {value}: {what}, and {self.input} has one class an image: leave it out."
                 )

@@ -14,12 +14,14 @@ from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Shard, Split
 from components.ingest.plan import Plan
 from components.ingest.sources import SourceContext
-from components.ingest.truth.boxes import BoxCounts
+from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import merge_low_ranges
 from schemas import features
 
 _NAMES_SHOWN = 5
 _COPIES_LETTERS = 300
+# How an image is called whose copies are in several splits.
+_WITH_SPLIT = "path || ' (' || split || ')'"
 _NUMBER = re.compile(r"\d+(\.0*)?$")
 
 
@@ -28,8 +30,7 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     found = [*index.warnings(), *_about_left_out(index)]
     if features.TRAIN not in splits:
         found.append(f"There is no {features.TRAIN} split: nothing can be trained on this data.")
-    if len(plan.class_names) == 1 and plan.task == features.CLASSIFICATION:
-        found.append(f"There is only one class, {plan.class_names[0]!r}: there is nothing to tell apart.")
+    found += plan.truth.remarks(plan.class_names)
     for name, split in splits.items():
         empty = [class_name for class_name, images in split.class_counts.items() if not images]
         if empty:
@@ -40,16 +41,15 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     if plan.cross_split_duplicates:
         found.append(
             f"{_count(plan.cross_split_duplicates, 'image is', 'images are')} in more than one split, "
-            f"identical to the byte: what is measured on them is too good: {_copies(index, 'split')}."
+            "identical to the byte: what is measured on them is too good: "
+            f"{_copies(index, 'split', _WITH_SPLIT)}."
         )
     if plan.label_conflicts:
-        detection = plan.task == features.DETECTION
-        how = "with several sets of boxes" if detection else "under more than one class"
         found.append(
-            f"{_count(plan.label_conflicts, 'image is', 'images are')} there {how}, identical to the byte: "
-            f"{_copies(index, 'boxes' if detection else 'label')}."
+            f"{_count(plan.label_conflicts, 'image is', 'images are')} there {plan.truth.conflict}, "
+            f"identical to the byte: {_copies(index, 'truth', plan.truth.called)}."
         )
-    found += _about_copies(index, "boxes" if plan.task == features.DETECTION else "label")
+    found += _about_copies(index)
     if plan.copies.originals:
         found.append(
             f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
@@ -60,7 +60,7 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
             f"{plan.copies.alike} images look like another one, in another format or size: copies are carved "
             f"out of train together: {_alike(index)}."
         )
-    found += _about_boxes(boxes)
+    found += boxes.remarks()
     found += _about_names(plan.class_names)
     return found
 
@@ -151,22 +151,20 @@ def _alike(index: Index) -> str:
     return "; ".join(pairs[:_NAMES_SHOWN]) + ("; and more" if len(pairs) > _NAMES_SHOWN else "")
 
 
-def _copies(index: Index, column: str) -> str:
-    """The first copies of pictures that have several values in the column, with these values."""
-    shown = "path" if column == "boxes" else f"path || ' (' || {column} || ')'"
+def _copies(index: Index, column: str, called: str) -> str:
+    """Return the first copies of images that have several values in the column, each as SQL calls it."""
     groups = index.db.execute(
-        f"SELECT group_concat({shown}, ' = ') FROM (SELECT hash, path, split, label, boxes FROM items ORDER "
-        "BY "
-        f"hash, path) GROUP BY hash HAVING min({column}) < max({column}) LIMIT {_NAMES_SHOWN}"
+        f"SELECT group_concat({called}, ' = ') FROM (SELECT hash, path, split, truth FROM items "
+        f"ORDER BY hash, path) GROUP BY hash HAVING min({column}) < max({column}) LIMIT {_NAMES_SHOWN}"
     )
     return "; ".join(printable(text)[:_COPIES_LETTERS] for (text,) in groups)
 
 
-def _about_copies(index: Index, column: str) -> list[str]:
-    """Return a sentence about images that are there several times, with one value in the column."""
+def _about_copies(index: Index) -> list[str]:
+    """Return a sentence about images that are there several times, with one truth."""
     same = (
         "SELECT min(path) AS one, max(path) AS other, count(*) - 1 AS more FROM items WHERE rejected = 0 "
-        f"GROUP BY hash HAVING more > 0 AND min({column}) = max({column}) AND min(split) = max(split)"
+        "GROUP BY hash HAVING more > 0 AND min(truth) = max(truth) AND min(split) = max(split)"
     )
     more, first, second = index.db.execute(
         f"SELECT total(more), one, other FROM ({same}) ORDER BY one LIMIT 1"
@@ -178,39 +176,6 @@ def _about_copies(index: Index, column: str) -> list[str]:
         f"{_count(int(more), 'image repeats', 'images repeat')} another one of the same class and split, "
         f"identical to the byte: each counts again (for example {printable(shown)})."
     ]
-
-
-def _about_boxes(boxes: BoxCounts) -> list[str]:
-    """Return a sentence for each kind of box that is not as it was listed, or not sure to be right."""
-    told = (
-        (
-            boxes.left_out and _count(len(boxes.left_out), "box was", "boxes were"),
-            "left out, and what is in there counts as background: the list of rejects has each",
-        ),
-        (
-            boxes.cut and _count(boxes.cut, "box", "boxes"),
-            "reached beyond the edge of the image and ended there",
-        ),
-        (
-            boxes.copies and _count(boxes.copies, "box", "boxes"),
-            f"of {boxes.listed} repeated another box of the same image, with the same class and the same "
-            "sides: each copy was dropped",
-        ),
-        (
-            boxes.turn_unknown and _count(boxes.turn_unknown, "image", "images"),
-            "with boxes turned by EXIF, and nothing says whether the boxes are of the image as it is seen or "
-            "as the file holds it: read as seen; compare some with their images",
-        ),
-        (
-            boxes.scaled and _count(boxes.scaled, "image", "images"),
-            "of another size than annotated, in the same shape: the boxes were scaled too",
-        ),
-        (
-            boxes.empty and _count(boxes.empty, "image", "images"),
-            "without a box: kept, as background",
-        ),
-    )
-    return [f"{count} {what}." for count, what in told if count]
 
 
 def _count(number: int, one: str, many: str) -> str:

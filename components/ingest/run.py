@@ -45,7 +45,7 @@ from components.ingest.remarks import about_low_range, note_unused_split_names, 
 from components.ingest.result import IngestResult, SplitSummary
 from components.ingest.sources import Source, SourceContext, source_named
 from components.ingest.sources.lookup import conclude_lookups
-from components.ingest.truth.boxes import BoxCounts
+from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
 from schemas import features
@@ -214,7 +214,7 @@ class _Run:
                     raise
             _note_rejected(index, plan, shards)
             self._refusals.too_many(index)
-            boxes = BoxCounts.total([shard.boxes for shard in shards.values() if shard.boxes is not None])
+            boxes = BoxCounts.total(shard.boxes for shard in shards.values())
             self._refusals.misread_boxes(boxes)
             self._refusals.too_many_boxes(index, boxes)
             return self._publish(index, plan, shards, boxes)
@@ -266,8 +266,8 @@ class _Run:
         self._listed += len(repeated)
         index.check_counts(self._listed)
         self.progress("find", found, found)
-        self._refusals.wrong_units(index)
-        self._refusals.options_without_boxes(index)
+        self._refusals.misread(index)
+        self._refusals.useless_options(index)
 
     def _root(self) -> Path | None:
         """The folder that is read, None for an archive and for a source that brings its own data."""
@@ -296,7 +296,7 @@ class _Run:
             cross_split_duplicates=plan.cross_split_duplicates,
             warnings=[*remarks(index, plan, splits, boxes), *about_low_range(shards.values())],
             input=self.shown_input,
-            task=plan.task,
+            task=plan.truth.task,
             max_boxes=boxes.most,
             left_out=len(left_out),
         )
@@ -414,24 +414,18 @@ def check_input(name: str, path: Path | None) -> Path | None:
 
 
 def _splits(index: Index, plan: Plan, shards: dict[str, Shard]) -> dict[str, Split]:
-    """What each split holds."""
-    counts: dict[str, dict[str, int]] = {}
-    for split, label, images in index.db.execute(
-        "SELECT split, label, count(*) FROM items WHERE rejected = 0 GROUP BY split, label"
-    ):
-        counts.setdefault(split, {})[label] = images
+    """Return what each split holds."""
+    images = dict(index.db.execute("SELECT split, count(*) FROM items WHERE rejected = 0 GROUP BY split"))
     splits = {}
     for split in features.SPLITS:
-        if split not in counts:
+        if split not in images:
             continue
         of_split = tuple(shards[shard.name] for shard in plan.shards if shard.split == split)
-        images, boxes = counts[split], {}
-        if plan.task == features.DETECTION:
-            counted = BoxCounts.total([shard.boxes for shard in of_split if shard.boxes is not None])
-            images = counted.images
-            boxes = {name: counted.boxes.get(name, 0) for name in plan.class_names}
-        by_class = {name: images.get(name, 0) for name in plan.class_names}
-        splits[split] = Split(sum(counts[split].values()), by_class, of_split, boxes)
+        counts = BoxCounts.total(shard.boxes for shard in of_split)
+        shown = plan.truth.images_by_class(index.db, split, counts)
+        by_class = {name: shown.get(name, 0) for name in plan.class_names}
+        boxes = plan.truth.boxes_by_class(counts, plan.class_names)
+        splits[split] = Split(images[split], by_class, of_split, boxes)
     return splits
 
 

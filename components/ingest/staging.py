@@ -16,7 +16,7 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.owned import MARK
 from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest, write_atomically
 from components.ingest.plan import PlannedShard
-from components.ingest.truth.boxes import BoxCounts
+from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import PartResult
 from schemas import features
 

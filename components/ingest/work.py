@@ -10,17 +10,16 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.base.errors import MiranteError
 from components.base.os_errors import explain_os_error
 from components.base.printable import printable
 from components.ingest.index import shape_from, shape_text
-from components.ingest.truth.boxes import Annotation, Box, BoxCounts, WrongPictureError, place
+from components.ingest.truth import TRUTHS
+from components.ingest.truth.counts import BoxCounts
+from components.ingest.truth.truth import WrongImageError
 from schemas import features
-
-if TYPE_CHECKING:
-    from components.base.example import FeatureValue
 
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
@@ -155,15 +154,15 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     from components.ingest.canonical import canonical_bytes, canonical_pixels
     from components.ingest.whole import RejectedImage
 
-    first_label = 1 if task.task == features.DETECTION else 0
-    label_index = {name: number for number, name in enumerate(task.class_names, start=first_label)}
-    counts = BoxCounts() if task.task == features.DETECTION else None
+    truth = TRUTHS[task.task]
+    labels = {name: label for label, name in enumerate(task.class_names, start=truth.first_label)}
+    counts = BoxCounts()
     digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
     rejected: list[tuple[str, ...]] = []
     low_range: LowRange = (0, "")
     temporary = Path(f"{task.target}.{os.getpid()}.tmp")
     with temporary.open("wb") as out:
-        for path, file, offset, length, shape_words, label, boxes, expected in _planned(task):
+        for path, file, offset, length, shape_words, text, expected in _planned(task):
             report(0)
             try:
                 data = _read(file, offset, length)
@@ -177,13 +176,8 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                     image = canonical_bytes(data, max_pixels=task.max_pixels, resize_px=task.resize_px)
                 else:
                     image = canonical_pixels(data, *shape, resize_px=task.resize_px)
-                if counts is None:
-                    content = {features.LABEL: label_index[label], features.LABEL_TEXT: label.encode()}
-                else:
-                    placed = place(Annotation.from_text(boxes), image.full_size, image.orientation)
-                    counts.add(path, placed)
-                    content = _box_features(placed.boxes, label_index)
-            except (RejectedImage, WrongPictureError) as error:
+                placed = truth.from_text(text).place(image.full_size, image.orientation)
+            except (RejectedImage, WrongImageError) as error:
                 rejected.append((path, str(error), expected.hex()))
                 continue
             finally:
@@ -191,6 +185,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                 if since_report >= _REPORT_EVERY_IMAGES:
                     report(since_report)
                     since_report = 0
+            placed.count(path, counts)
             record = frame(
                 serialize_example(
                     {
@@ -200,7 +195,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                         features.WIDTH: image.width,
                         features.FILENAME: path.encode(),
                         features.SHA256: hashlib.sha256(image.encoded).hexdigest().encode(),
-                        **content,
+                        **placed.record_features(labels),
                     }
                 )
             )
@@ -213,22 +208,9 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
         out.flush()
         os.fsync(out.fileno())
     report(since_report)
-    counted = None if counts is None else dataclasses.asdict(BoxCounts.total([counts]))
-    result = PartResult(records, size, digest.hexdigest(), rejected, counted, low_range)
+    result = PartResult(records, size, digest.hexdigest(), rejected, truth.counted(counts), low_range)
     finish(temporary, Path(task.target), result)
     return result
-
-
-def _box_features(boxes: list[Box], label_index: dict[str, int]) -> dict[str, FeatureValue]:
-    """The features of a record with these boxes, lists with one value a box."""
-    by_side = zip(*(box.sides for box in boxes), strict=True) if boxes else [()] * len(features.BOX_SIDES)
-    return {
-        **dict(zip(features.BOX_SIDES, by_side, strict=True)),
-        features.BOX_LABEL: [label_index[box.label] for box in boxes],
-        features.BOX_TEXT: [box.label.encode() for box in boxes],
-        features.BOX_DIFFICULT: [int(box.difficult) for box in boxes],
-        features.BOX_TRUNCATED: [int(box.truncated) for box in boxes],
-    }
 
 
 def finish(temporary: Path, target: Path, result: PartResult) -> None:
@@ -242,8 +224,8 @@ def finish(temporary: Path, target: Path, result: PartResult) -> None:
 def _planned(task: PartTask) -> sqlite3.Cursor:
     db = sqlite3.connect(task.index)
     return db.execute(
-        "SELECT path, file, offset, size, shape, label, boxes, hash FROM items WHERE split = ? AND shard = ? "
-        "ORDER BY hash, path, label, id LIMIT ? OFFSET ?",
+        "SELECT path, file, offset, size, shape, truth, hash FROM items WHERE split = ? AND shard = ? "
+        f"ORDER BY hash, path, {TRUTHS[task.task].order} LIMIT ? OFFSET ?",
         (task.split, task.shard, task.count, task.first),
     )
 

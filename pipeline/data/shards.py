@@ -19,15 +19,11 @@ from components.base.example import parse_example, type_problem
 from components.base.tfrecord import read_records
 from components.ingest import Manifest, read_manifest
 from components.ingest.readings import LEAST_PIXELS, PIXELS_HINT
-from components.ingest.sources.tfrecord_boxes import task_of
 from components.ingest.staging import SHARD_NAME, STAGING
+from components.ingest.truth import Label, Truth, truth_of
 from schemas import features
 
 _CORRECT = "correct the records, or ingest the images again"
-_LABELS = {
-    features.CLASSIFICATION: (features.LABEL, features.LABEL_TEXT),
-    features.DETECTION: (features.BOX_LABEL, features.BOX_TEXT),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,14 +127,12 @@ def look_into_shards(folder: Path) -> Found:
                 for path in files:
                     counted[split].update(reader.labels_in(path))
                 records[split] = reader.take_count()
-    task = reader.task or features.CLASSIFICATION
-    label, text = _LABELS[task]
-    first = 1 if task == features.DETECTION else 0
-    names = reader.names
+    truth, names = reader.truth or Label, reader.names
+    first = truth.first_label
     if not names or sorted(names) != list(range(first, first + len(names))):
-        what = "0 .. classes - 1" if first == 0 else "1 .. classes"
         raise DataRefusedError(
-            f"{folder}: {label} must be {what}, each with an {text}; found {sorted(names)[:10]}; {_CORRECT}"
+            f"{folder}: {truth.label}: expected every number from {first} to the last class, each with an "
+            f"{truth.text}, got {sorted(names)[:10]}; {_CORRECT}"
         )
     if reader.boxes_in_pixels * 2 > reader.boxes:
         raise DataRefusedError(
@@ -147,21 +141,21 @@ def look_into_shards(folder: Path) -> Found:
         )
     counts = {split: [labels[label] for label in sorted(names)] for split, labels in counted.items()}
     class_names = [names[label] for label in sorted(names)]
-    return Found(task, patterns, class_names, counts, reader.max_boxes, records)
+    return Found(truth.task, patterns, class_names, counts, reader.max_boxes, records)
 
 
 class _Reader:
     """Gathers what records say.
 
     Attributes:
-        task: What the first record that tells is for; None before.
+        truth: Which kind the first record that tells has; None before.
         names: Class names by label.
         max_boxes: The largest number of boxes so far.
         boxes, boxes_in_pixels: How many there are, and how many have numbers that no share has.
     """
 
     def __init__(self) -> None:
-        self.task: str | None = None
+        self.truth: type[Truth] | None = None
         self.names: dict[int, str] = {}
         self.max_boxes = 0
         self.boxes = 0
@@ -184,19 +178,14 @@ class _Reader:
             if problem := type_problem(values):
                 raise DataRefusedError(f"{where}: {problem}; {_CORRECT}")
             self._records += 1
-            self.task = self.task or task_of(values)
-            if self.task is None:
+            self.truth = self.truth or truth_of(values)
+            if self.truth is None:
                 continue
-            label, text = _LABELS[self.task]
-            if self.task == features.DETECTION:
-                self._count_boxes(values)
-            yield from self._labels(values, label, text, where)
-
-    def _count_boxes(self, values: dict[str, list[Any]]) -> None:
-        self.max_boxes = max(self.max_boxes, len(values.get(features.BOX_LABEL, [])))
-        for sides in zip(*(values.get(name, []) for name in features.BOX_SIDES), strict=False):
-            self.boxes += 1
-            self.boxes_in_pixels += max(sides) > LEAST_PIXELS
+            boxes = self.truth.boxes_in(values)
+            self.max_boxes = max(self.max_boxes, len(boxes))
+            self.boxes += len(boxes)
+            self.boxes_in_pixels += sum(max(sides) > LEAST_PIXELS for sides in boxes)
+            yield from self._labels(values, self.truth.label, self.truth.text, where)
 
     def _labels(self, values: dict[str, list[Any]], label: str, text: str, where: str) -> Iterator[int]:
         labels, texts = values.get(label, []), values.get(text, [])

@@ -24,6 +24,7 @@ from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
 from components.ingest.sources.cifar_pickle import load_plain
+from components.ingest.truth import Label
 from schemas import features
 
 _HEIGHT_PX = _WIDTH_PX = 32
@@ -64,7 +65,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 offset=row * _IMAGE_BYTES,
                 size_bytes=_IMAGE_BYTES,
                 shape=_SHAPE,
-                label=class_names[label],
+                truth=Label(class_names[label]),
                 split=split,
             )
 

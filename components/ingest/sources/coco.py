@@ -32,7 +32,7 @@ from components.ingest.sources import SourceContext
 from components.ingest.sources.coco_segments import box_of_segments
 from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_folders
-from components.ingest.truth.boxes import Box
+from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)

@@ -24,7 +24,7 @@ from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
 from components.ingest.sources.csv_file import Row, Table
 from components.ingest.sources.gather import Gathered, Names, is_guessed
-from components.ingest.truth.boxes import Box
+from components.ingest.truth.placing import Box
 from components.ingest.values import number
 
 

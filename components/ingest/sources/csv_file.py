@@ -34,6 +34,7 @@ from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
 from components.ingest.sources.box_columns import HEADERLESS, find_box_columns, is_headerless
 from components.ingest.sources.lookup import Lookup
+from components.ingest.truth import Label
 
 FILE_COLUMNS = (
     "filename", "file_name", "file", "filepath", "filepaths", "file_path", "path", "image", "image_path",
@@ -209,7 +210,7 @@ def _labelled(context: SourceContext, lookup: Lookup, table: Table, row: Row) ->
         file=context.absolute(found.raw),
         size_bytes=found.size_bytes,
         stamp=found.stamp,
-        label=label_of(label),
+        truth=Label(label_of(label)),
         split=row.split,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from components.base.errors import UsageError
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
+from components.ingest.truth import Label
 
 _LARGEST_VALUE = 16
 
@@ -37,5 +38,5 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             offset=row * height * width,
             size_bytes=height * width,
             shape=(height, width, 1),
-            label=str(target),
+            truth=Label(str(target)),
         )

@@ -24,6 +24,7 @@ from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext
 from components.ingest.sources.yolo import looks_like_yolo
 from components.ingest.splits import NO_SPLIT
+from components.ingest.truth import Label
 
 _NAMES_SHOWN = 5
 
@@ -76,7 +77,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             file=context.absolute(entry.raw),
             size_bytes=entry.size_bytes,
             stamp=entry.stamp,
-            label=label_of(folders[0]),
+            truth=Label(label_of(folders[0])),
             split=split,
         )
     context.announce(files)

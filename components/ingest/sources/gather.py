@@ -17,7 +17,8 @@ from components.ingest.index import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources import SourceContext
 from components.ingest.sources.lookup import Lookup
-from components.ingest.truth.boxes import Annotation, Box
+from components.ingest.truth import Boxes
+from components.ingest.truth.placing import Box
 
 _TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS pictures (
@@ -131,7 +132,7 @@ class Gathered:
                 size_bytes=size,
                 stamp=mtime,
                 split=split,
-                boxes=Annotation(
+                truth=Boxes(
                     tuple(Box(*json.loads(text)) for (text,) in boxes), _size_from(annotated), in_shares
                 ),
             )

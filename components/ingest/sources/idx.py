@@ -26,6 +26,7 @@ from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
+from components.ingest.truth import Label
 from schemas import features
 
 _NAME = re.compile(
@@ -86,7 +87,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 offset=images.offset + row * size,
                 size_bytes=size,
                 shape=(height, width, 1),
-                label=str(classes[row]),
+                truth=Label(str(classes[row])),
                 split=split,
             )
 

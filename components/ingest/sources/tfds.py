@@ -28,6 +28,7 @@ from components.base.extras import install_command
 from components.ingest.files import displayed, label_of
 from components.ingest.index import Item, Reject
 from components.ingest.sources import SourceContext
+from components.ingest.truth import Label
 from schemas import features as contract
 
 # What tensorflow_datasets writes beside the records; the second since its version 4.
@@ -131,7 +132,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                     file=os.fsencode(file),
                     offset=offset,
                     size_bytes=len(encoded),
-                    label=class_names[label],
+                    truth=Label(class_names[label]),
                     split=split,
                 )
                 offset += len(encoded)

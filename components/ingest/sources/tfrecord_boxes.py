@@ -16,7 +16,8 @@ from components.base.example import type_problem
 from components.ingest.files import displayed, label_of
 from components.ingest.index import Reject
 from components.ingest.label_map import LabelMap
-from components.ingest.truth.boxes import Annotation, Box
+from components.ingest.truth import Boxes
+from components.ingest.truth.placing import Box
 from components.ingest.values import number
 from schemas import features
 
@@ -33,21 +34,9 @@ Values = Mapping[str, list[Any]]
 NameOf = Callable[["int | None", str, str], "str | Reject"]
 
 
-def task_of(values: Values) -> str | None:
-    """What a record is for by its features' names; None where it has neither a class nor boxes.
-
-    ImageNet's records have boxes beside the picture's one class; those without a class of their own.
-    """
-    if features.BOX_LABEL in values or features.BOX_TEXT in values:
-        return features.DETECTION
-    if features.LABEL in values or features.LABEL_TEXT in values:
-        return features.CLASSIFICATION
-    return None
-
-
-def annotation_of(
+def read_boxes(
     values: Values, where: str, label_map: LabelMap | None, name_of: NameOf, *, in_shares: bool = True
-) -> Annotation | Reject:
+) -> Boxes | Reject:
     """The boxes of a record, or why they cannot be used.
 
     name_of: tells a class where there is no label map. in_shares: whether the sides are shares.
@@ -86,7 +75,7 @@ def annotation_of(
         xmin, ymin, xmax, ymax = (side[at] for side in sides)
         boxes.append(Box(called, xmin, ymin, xmax, ymax, passed_over[at], bool(truncated[at])))
     width, height = (values.get(name) or [0] for name in (features.WIDTH, features.HEIGHT))
-    return Annotation(tuple(boxes), (width[0], height[0]), in_shares)
+    return Boxes(tuple(boxes), (width[0], height[0]), in_shares)
 
 
 def _flags(values: Values, names: tuple[str, ...], count: int) -> list[list[Any]]:

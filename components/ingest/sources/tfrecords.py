@@ -37,11 +37,9 @@ from components.base.tfrecord import (
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Found, Item, LeftOut, Reject
-from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import SourceContext, tfrecord_boxes
-from components.ingest.sources.tfrecord_boxes import task_of
-from components.ingest.truth.boxes import Annotation
+from components.ingest.truth import Boxes, Label, Truth, truth_of
 from schemas import features
 
 _LETTERS = re.compile(r"[A-Za-z]+")
@@ -79,18 +77,17 @@ def find(context: SourceContext) -> Iterator[Found]:
             for number, record in enumerate(records_in(opened, f"{context.shown}: {entry.path}")):
                 where = f"{entry.path}#{number}"
                 read = read or _reader(context, record)
-                found = (read or _Labels()).read(record, where)
+                found = (read or _Labels(context)).read(record, where)
                 if isinstance(found, Reject):
                     yield found
                 else:
-                    path, encoded, label, boxes = found
+                    path, encoded, truth = found
                     yield Item(
                         path=path,
                         file=os.fsencode(file),
                         offset=position + DATA_OFFSET_BYTES + record.index(encoded),
                         size_bytes=len(encoded),
-                        label=label,
-                        boxes=boxes,
+                        truth=truth,
                         split=split,
                     )
                 position += len(record) + OVERHEAD_BYTES
@@ -196,25 +193,23 @@ def _split(context: SourceContext, path: str) -> str | None:
     return split or (context.split_named(folders[-1]) if folders else None)
 
 
-# `image/filename`, the encoded image, its class or "", its boxes or None.
-_Found = tuple[str, bytes, str, "Annotation | None"]
+# `image/filename`, the encoded image, what is known of it.
+_Found = tuple[str, bytes, Truth]
 
 
 def _reader(context: SourceContext, record: bytes) -> _Labels | _Boxes | None:
-    """What reads records like this one; None where it does not tell."""
+    """Return what reads records like this one; None where the record does not tell."""
     try:
-        task = task_of(parse_example(record))
+        kind = truth_of(parse_example(record))
     except DecodeError:
         return None
-    if task == features.DETECTION:
-        return _Boxes(context.label_map(), in_shares=context.in_shares(usual=True))
-    return None if task is None else _Labels()
+    return None if kind is None else _READERS[kind](context)
 
 
 class _Labels:
     """Reads records with one class each."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: SourceContext) -> None:
         self.classes = _Classes(features.LABEL, features.LABEL_TEXT)
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
@@ -226,25 +221,28 @@ class _Labels:
                 return Reject(where, f"{feature}: expected one value, got {len(values[feature])}")
         text = label_of(displayed(_one(values, features.LABEL_TEXT) or b""))
         name = self.classes.name(_one(values, features.LABEL), text, where)
-        return name if isinstance(name, Reject) else (*_told(values, where), name, None)
+        return name if isinstance(name, Reject) else (*_told(values, where), Label(name))
 
 
 class _Boxes:
     """Reads records with boxes."""
 
-    def __init__(self, label_map: LabelMap | None, *, in_shares: bool) -> None:
-        self._in_shares = in_shares
+    def __init__(self, context: SourceContext) -> None:
+        self._in_shares = context.in_shares(usual=True)
         self.classes = _Classes(features.BOX_LABEL, features.BOX_TEXT)
-        self._label_map = label_map
+        self._label_map = context.label_map()
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
         values = _picture(record, where, tfrecord_boxes.TYPES)
         if isinstance(values, Reject):
             return values
-        boxes = tfrecord_boxes.annotation_of(
+        boxes = tfrecord_boxes.read_boxes(
             values, where, self._label_map, self.classes.name, in_shares=self._in_shares
         )
-        return boxes if isinstance(boxes, Reject) else (*_told(values, where), "", boxes)
+        return boxes if isinstance(boxes, Reject) else (*_told(values, where), boxes)
+
+
+_READERS: Mapping[type[Truth], type[_Labels] | type[_Boxes]] = {Label: _Labels, Boxes: _Boxes}
 
 
 def _picture(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, list[Any]] | Reject:

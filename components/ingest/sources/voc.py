@@ -103,7 +103,7 @@ def _annotated(
                 size_bytes=picture.size_bytes,
                 stamp=picture.stamp,
                 split=split,
-                boxes=annotation,
+                truth=annotation,
             )
 
 

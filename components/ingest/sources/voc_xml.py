@@ -18,7 +18,8 @@ from typing import Any
 
 from components.ingest.files import label_of
 from components.ingest.readings import Size
-from components.ingest.truth.boxes import Annotation, Box
+from components.ingest.truth import Boxes
+from components.ingest.truth.placing import Box
 from components.ingest.values import number
 
 # An object takes about 300 bytes: room for ten thousands on one picture.
@@ -35,7 +36,7 @@ class VocFile:
     """filename: what it calls its picture, "" where it does not. annotation: the boxes."""
 
     filename: str
-    annotation: Annotation
+    annotation: Boxes
 
 
 def read_voc(path: Path) -> VocFile:
@@ -60,7 +61,7 @@ def read_voc(path: Path) -> VocFile:
     if root.tag != "annotation":
         raise VocError(f"no VOC annotation: it begins with <{root.tag[:40]}>, expected <annotation>")
     boxes = tuple(_box(element, at) for at, element in enumerate(root.findall("object"), start=1))
-    return VocFile(_text(root, "filename"), Annotation(boxes, _size(root)))
+    return VocFile(_text(root, "filename"), Boxes(boxes, _size(root)))
 
 
 def _size(root: Any) -> Size | None:

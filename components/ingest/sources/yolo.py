@@ -30,7 +30,7 @@ from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.yolo_config import YoloConfig, read_config
 from components.ingest.sources.yolo_labels import LabelError, read_labels
 from components.ingest.sources.yolo_splits import SplitsOfConfig
-from components.ingest.truth.boxes import Annotation
+from components.ingest.truth import Boxes
 
 _IMAGES, _LABELS, _SUFFIX = "images", "labels", ".txt"
 
@@ -81,7 +81,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             label_file = None
         labels += label_file is not None
         found = _image(context, entry, label_file, config, names, used)
-        if isinstance(found, Annotation):
+        if isinstance(found, Boxes):
             if label_map is not None:
                 found = label_map.apply(found, f"{context.shown}: {entry.path}")
             yield Item(
@@ -90,7 +90,7 @@ def find(context: SourceContext) -> Iterator[Found]:
                 size_bytes=entry.size_bytes,
                 stamp=entry.stamp,
                 split=split or split_of_folders(context, entry.path),
-                boxes=found,
+                truth=found,
             )
         else:
             yield Reject(entry.path, found)
@@ -113,13 +113,13 @@ def _image(
     config: YoloConfig,
     names: dict[int, str] | None,
     used: dict[int, str],
-) -> Annotation | str:
+) -> Boxes | str:
     """The boxes of an image, or why it cannot be used."""
     if entry.problem:
         return entry.problem
     in_shares = context.in_shares(usual=True)
     if label_file is None:
-        return Annotation(in_shares=in_shares)
+        return Boxes(in_shares=in_shares)
     if not context.index.use(label_file.path):
         return f"ambiguous: {label_file.path} is the label file of another image already"
     if label_file.problem:
@@ -130,7 +130,7 @@ def _image(
     except LabelError as error:
         return f"{label_file.path}: {error}"
     used.update({key: box.label for key, box in objects})
-    return Annotation(tuple(box for _, box in objects), in_shares=in_shares)
+    return Boxes(tuple(box for _, box in objects), in_shares=in_shares)
 
 
 def _texts_of_no_image(context: SourceContext, no_labels: set[str]) -> Iterator[Found]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from components.ingest.truth.boxes import Box
+from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, whole
 
 # A line of a box takes about 40 bytes, one of a polygon some hundreds: room for ten thousands on one image.

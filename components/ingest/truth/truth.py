@@ -1,0 +1,115 @@
+"""What a record says of its image: one class, or boxes. Everything that depends on it is asked here."""
+
+from __future__ import annotations
+
+import abc
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from components.ingest.readings import Sides, Size
+from components.ingest.truth.counts import BoxCounts
+
+if TYPE_CHECKING:
+    from components.base.example import FeatureValue
+
+
+class WrongImageError(Exception):
+    """What is known is about another image than this one; the message says why."""
+
+
+class Placed(Protocol):
+    """What a record says of its stored image."""
+
+    def record_features(self, labels: Mapping[str, int]) -> dict[str, FeatureValue]:
+        """Return the features of the record, from the labels of the classes by name."""
+
+    def count(self, path: str, counts: BoxCounts) -> None:
+        """Add what is to be counted of the image to the counts."""
+
+
+class Truth(abc.ABC):
+    """What is known of an input image; the data of one ingest have one kind of it.
+
+    The SQL is about the index's table `items`, whose column `truth` has `to_text()`.
+
+    Attributes:
+        task: The task that it is for.
+        first_label: Label of the first class.
+        label, text: Names of the features with the labels and with the names of the classes.
+        shown: SQL that selects (unit, split, name) of each class that an image shows.
+        order: SQL that orders records of equal bytes and path.
+        called: SQL by which an image is called where copies of it differ in their truth.
+        conflict: How such copies differ.
+        useless_options: Options that say nothing about such data, and what they are for.
+    """
+
+    task: ClassVar[str]
+    first_label: ClassVar[int]
+    label: ClassVar[str]
+    text: ClassVar[str]
+    shown: ClassVar[str]
+    order: ClassVar[str]
+    called: ClassVar[str]
+    conflict: ClassVar[str]
+    useless_options: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    @abc.abstractmethod
+    def classes(self) -> Sequence[str]:
+        """The classes that the image shows; one that is there twice is listed twice."""
+
+    @abc.abstractmethod
+    def to_text(self) -> str:
+        """Return what the index keeps; equal truths give equal texts."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_text(cls, text: str) -> Truth:
+        """Return the inverse of `to_text`."""
+
+    @abc.abstractmethod
+    def place(self, upright: Size, orientation: int) -> Placed:
+        """Return what the record says of the stored image.
+
+        Args:
+            upright: (width, height) in pixels of the image as it is seen.
+            orientation: EXIF's, by which its file is turned.
+
+        Raises:
+            WrongImageError: It is about another image.
+        """
+
+    @classmethod
+    def find_misreading(cls, texts: Iterator[str]) -> str | None:
+        """Return what the data seem to be instead, and which option says so; None if they seem right.
+
+        Args:
+            texts: `to_text()` of every image.
+        """
+        return None
+
+    @classmethod
+    def remarks(cls, class_names: Sequence[str]) -> list[str]:
+        """Return a sentence for each thing that is odd about the list of classes."""
+        return []
+
+    @classmethod
+    @abc.abstractmethod
+    def images_by_class(cls, db: sqlite3.Connection, split: str, counts: BoxCounts) -> dict[str, int]:
+        """Return how many images of a split show each class; classes without an image may be missing."""
+
+    @classmethod
+    def boxes_by_class(cls, counts: BoxCounts, class_names: Sequence[str]) -> dict[str, int]:
+        """Return how many boxes each class has; empty for data without boxes."""
+        return {}
+
+    @classmethod
+    def counted(cls, counts: BoxCounts) -> dict[str, Any] | None:
+        """Return the counts of a shard as its manifest has them; None for data without boxes."""
+        return None
+
+    @classmethod
+    def boxes_in(cls, values: Mapping[str, list[Any]]) -> list[Sides]:
+        """Return (xmin, ymin, xmax, ymax) of each box of a record, from its features."""
+        return []
