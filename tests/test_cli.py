@@ -61,7 +61,7 @@ def test_recipes_lists_each_with_its_first_line() -> None:
         (("run", "digits", "--set", "training.epoch=3"), "did you mean 'epochs'?"),
         (
             ("run", "digits", "--set", "training.epochs=many"),
-            "training.epochs: input should be a valid integer",
+            "training.epochs: expected a whole number",
         ),
         (("run", "digits", "--set", "training.epochs"), "expected key.sub=value"),
         (("run", "digits", "--set", "model.name=alexnet"), "model.name: there is no 'alexnet'"),

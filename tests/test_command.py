@@ -33,7 +33,7 @@ def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(tmp_pa
     (tmp_path / "mine.yaml").write_text("name: 7\n")
     run = {"cwd": tmp_path, "env": {"PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}, "capture_output": True}
     done = subprocess.run([MIRANTE, "run", "mine.yaml"], text=True, check=False, **run)  # type: ignore[call-overload]
-    assert (done.returncode, "name: input should be a valid string, got 7" in done.stderr) == (2, True)
+    assert (done.returncode, "name: expected a text, got 7" in done.stderr) == (2, True)
     # Theirs can still be imported where ours has no such module.
     done = subprocess.run([sys.executable, "-c", PROBE], text=True, check=False, **run)  # type: ignore[call-overload]
     ours = [str(ROOT / "pipeline" / "commands" / "main.py"), str(ROOT / "components" / "base" / "errors.py")]

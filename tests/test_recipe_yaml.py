@@ -55,8 +55,8 @@ ALIASES = "\n".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: the key a stands here a second time"),
-        ("b:\n  c: 1\n  c: 2", "line 3: the key c stands here a second time"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key a is repeated"),
+        ("b:\n  c: 1\n  c: 2", "line 3: the key c is repeated"),
         ("\na: .nan", "line 2: expected a finite number, got .nan"),
         ("a: -.inf", "line 1: expected a finite number, got -.inf"),
         ("a: 1e999", "line 1: expected a finite number, got 1e999"),
@@ -69,7 +69,7 @@ ALIASES = "\n".join(
         ('a: "\\ud800"', "line 1: the character 0xd800 is not allowed"),
         ('a: "\\x85"', "line 1: the character 0x85 is not allowed"),
         ("a: 1\nb: \x00", "line 2: the character 0x0 is not allowed"),
-        ("a: &x [*x]", "line 1: an alias (*) stands within what it is an alias of"),
+        ("a: &x [*x]", "line 1: an alias (*) is within its own value"),
         (ALIASES, "line 5: more than 20,000 values, aliases (*) written out"),
         ("? [1]\n: 2", "line 1: expected a word as the key, got a list or a mapping"),
         ("name: [mine", "line 1: expected ',' or ']', but got '<stream end>'"),

@@ -224,7 +224,7 @@ HIDDEN = "hunter2-4711"
             "a value for ssl",
         ),
         (URI, f"me:{HIDDEN}@host", "expected a server or a database"),
-        ("training.tracking.mlflow", f"https://me:{HIDDEN}@host/x", "input should be a valid dictionary"),
+        ("training.tracking.mlflow", f"https://me:{HIDDEN}@host/x", "expected a mapping"),
         ("push.destination", f"s3://me:{HIDDEN}@bucket/x", "a password"),
         ("data.path", f"https://host/photos.zip?sig={HIDDEN}", "a value for sig"),
         ("training.tracking.wandb.tags", "[correct-horse]", "the value of the environment variable DB_PASS"),
@@ -255,7 +255,7 @@ def test_a_secret_among_the_options_of_a_network_is_refused(tmp_path: Path) -> N
     path = tmp_path / "mine.yaml"
     path.write_text(RECIPE + f"model: {{name: 'nets:build', options: {{api_key: {HIDDEN}, depth: 3}}}}\n")
     with pytest.raises(
-        UsageError, match=r"model\.options\.api_key: a value for api_key stands in it"
+        UsageError, match=r"model\.options\.api_key: expected no secret, got a value for api_key"
     ) as caught:
         load_recipe(str(path), elsewhere=True)
     assert HIDDEN not in str(caught.value)

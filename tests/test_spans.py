@@ -187,8 +187,8 @@ def test_a_span_is_asked_for_by_its_number_or_its_date(given: str) -> None:
         ),
         (["data.path=a/{SPAN}/{DD}"], "a/{SPAN}/{DD}: {SPAN} and a date cannot go together"),
         (["data.path=photos", "data.span=3"], "data.span: 3, and the path has no {SPAN}"),
-        (["data.span=first"], "data.span: input should be a valid integer, got 'first'"),
-        (["data.span=-1"], "data.span: input should be greater than or equal to 0, got -1"),
+        (["data.span=first"], "data.span: expected a whole number, got 'first'"),
+        (["data.span=-1"], "data.span: expected 0 or more, got -1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done(overrides: list[str], said: str) -> None:

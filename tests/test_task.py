@@ -116,7 +116,7 @@ def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
             "unknown key 'training.lerning_rate': did you mean 'learning_rate'?",
         ),
         ({}, {"training.epochs.first": 1}, "overrides: training.epochs.first: epochs is a single value"),
-        ({"training.epochs": 0}, {}, "training.epochs: input should be greater than or equal to 1, got 0"),
+        ({"training.epochs": 0}, {}, "training.epochs: expected 1 or more, got 0"),
         ({}, {"data.source": "folders"}, "data.source: there is no 'folders': did you mean 'folder'?"),
         (
             {},

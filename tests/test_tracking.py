@@ -105,7 +105,7 @@ def test_a_resolved_recipe_loads_again_as_the_same(tmp_path: Path) -> None:
         ),
         (
             {"wandb": {"mode": "disabled"}},
-            "training.tracking.wandb.mode: input should be 'online' or 'offline'",
+            "training.tracking.wandb.mode: expected 'online' or 'offline'",
         ),
         (
             {"wandb": {"projct": "x"}},
@@ -124,7 +124,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, tracking: Any, expected: s
 
 @pytest.mark.parametrize("uri", ["https://me:s3cret@host/mlflow", "postgresql://me:s3cret@host:5432/runs"])
 def test_a_password_in_a_recipe_is_refused_and_not_shown(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(UsageError, match=r"a password stands in it.*MLFLOW_TRACKING_URI") as caught:
+    with pytest.raises(
+        UsageError, match=r"expected no secret, got a password.*MLFLOW_TRACKING_URI"
+    ) as caught:
         load_recipe(write_recipe(tmp_path, {"mlflow": {"tracking_uri": uri}}))
     assert "s3cret" not in str(caught.value)
 

@@ -99,11 +99,11 @@ def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path
         (fields("training: {min: 1, max: 2}"), "tuner.fields: there is no field 'training'"),
         (
             fields("training.learning_rate: {min: 0, max: 0.1}"),
-            "tuner.fields.training.learning_rate: 0 cannot be: training.learning_rate: input should be",
+            "tuner.fields.training.learning_rate: 0 cannot be: training.learning_rate: expected",
         ),
         (
             fields("model.dropout: {min: 0.5, max: 1}"),
-            "tuner.fields.model.dropout: 1 cannot be: model.dropout: input should be less than 1, got 1",
+            "tuner.fields.model.dropout: 1 cannot be: model.dropout: expected less than 1, got 1",
         ),
         (
             fields("training.learning_rate: {min: 1e-2, max: 1e-4}"),
@@ -119,15 +119,15 @@ def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path
         ),
         (
             fields("training.optimizer: {values: [adam, sdg]}"),
-            "tuner.fields.training.optimizer: 'sdg' cannot be: training.optimizer: input should be 'adam', ",
+            "tuner.fields.training.optimizer: 'sdg' cannot be: training.optimizer: expected 'adam', ",
         ),
         (
             fields("training.optimizer: {min: 0, max: 1}"),
-            "tuner.fields.training.optimizer: 0 cannot be: training.optimizer: input should be 'adam', ",
+            "tuner.fields.training.optimizer: 0 cannot be: training.optimizer: expected 'adam', ",
         ),
         (
             fields("training.global_batch_size: {min: 0.5, max: 32}"),
-            "tuner.fields.training.global_batch_size: 0.5 cannot be: training.global_batch_size: input ",
+            "tuner.fields.training.global_batch_size: 0.5 cannot be: training.global_batch_size: expected",
         ),
         (
             fields("training.per_replica_batch_size: {values: [4]}"),
@@ -165,9 +165,7 @@ def test_trials_must_fit_the_rest_of_the_recipe() -> None:
         "tuner.algorithm=hyperband", "tuner.epochs=2"
     )
     assert "a search runs on one machine" in refusal("training.strategy=multi_worker")
-    assert "input should be 'random', 'bayesian' or 'hyperband', got 'grid'" in refusal(
-        "tuner.algorithm=grid"
-    )
+    assert "expected 'random', 'bayesian' or 'hyperband', got 'grid'" in refusal("tuner.algorithm=grid")
     # A value that the trials could have, and the Trainer could not.
     assert "tuner.fields.training.warmup_epochs: 4 cannot be: " in refusal(
         "training.epochs=2", "tuner.epochs=9", fields("training.warmup_epochs: {min: 0, max: 4}")
@@ -205,9 +203,9 @@ def test_values_of_a_file_come_before_the_recipe_and_after_set(tmp_path: Path) -
             "training.lerning_rate: 1",
             "there is no field 'training.lerning_rate': did you mean 'training.learning",
         ),
-        ("- 1", "expected lines like `training.learning_rate: 0.001`, got list"),
+        ("- 1", "expected lines like `training.learning_rate: 0.001`, got [1]"),
         ("a: [", "cannot be read: line 1: expected the node"),
-        ("model.dropout: 2", "digits.yaml with {file}: model.dropout: input should be less than 1, got 2"),
+        ("model.dropout: 2", "digits.yaml with {file}: model.dropout: expected less than 1, got 2"),
     ],
 )
 def test_a_file_of_wrong_values_is_refused(tmp_path: Path, content: str, expected: str) -> None:

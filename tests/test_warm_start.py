@@ -523,7 +523,7 @@ def test_it_is_set_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     ("override", "said"),
     [
         ("training.warm_start.from=absent.keras", "training.warm_start.from: there is nothing at /"),
-        ("training.warm_start.from=", "training.warm_start.from: input should be a valid string"),
+        ("training.warm_start.from=", "training.warm_start.from: expected a text"),
         ("training.warm_start={}", "training.warm_start.from: required, but not set"),
         (
             "training.warm_start.form=x",
@@ -532,7 +532,7 @@ def test_it_is_set_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
         ),
         (
             "training.warm_start={from: latest_blessed, fine_tune_checkpoint_type: head}",
-            "training.warm_start.fine_tune_checkpoint_type: input should be 'classification', 'detection'",
+            "training.warm_start.fine_tune_checkpoint_type: expected 'classification', 'detection'",
         ),
         (
             "training={fine_tune_epochs: 1, warm_start: {from: latest_blessed}}",

@@ -1,12 +1,12 @@
-"""Text that can be shown: names may hold line breaks, and codes that drive a terminal."""
+"""Makes text safe to print: names may have line breaks, and codes that control a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Controls, what cannot be written as UTF-8, separators of lines, and what turns the direction of text.
+# Controls, characters that UTF-8 does not have, line separators, and marks that change the text direction.
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-# Letters of some scripts are written with these.
+# Some scripts need these.
 _JOINERS = ("\u200c", "\u200d")
 
 
@@ -23,5 +23,5 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return text of several lines, each as `printable` has it."""
+    """Return text of several lines, with an escape for each control character."""
     return "\n".join(printable(line) for line in text.split("\n"))

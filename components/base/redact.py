@@ -1,7 +1,7 @@
-"""Finds secrets in texts and takes them out: by name, by form and by value. No TensorFlow.
+"""Finds and masks secrets in texts, by their name, form and value. Imports no TensorFlow.
 
-A recipe that holds a secret is refused (`find_secret`), since recipes are kept with every run. All else that
-is written for people to read goes through `redact`: the console, logs, results, pages.
+A recipe with a secret is refused (`find_secret`), since recipes are kept with every run. Other texts go
+through `redact`: the console, logs, results, pages.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import TypeVar
 
 MASK = "***"
 
-# Names of variables, of parameters in addresses, and of keys. In them a hyphen stands for an underscore.
+# Names of variables, of parameters in addresses, and of keys, with underscores for hyphens.
 _SECRET_NAME = re.compile(
     r"(PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS|_PWD|SECRETS?|TOKEN|CREDENTIALS?|(^|_)CREDS?|AUTH|AUTHORIZATION|"
     r"(^|_)PAT|JWT|COOKIE|SIGNATURE|(^|_)SIG|(^|_)SAS|(^|_)DSN|CONN(ECTION)?_?STR(ING)?)(_|$)"
     r"|KEYS?(_BASE64|_B64|_?\d+)?$",
     re.I,
 )
-# They name a file or a socket, or something that everybody may know.
+# Names of files, sockets, and of values that are public.
 _NAMES_A_PLACE = re.compile(
     r"(_FILE|_PATH|_DIR|_SOCK|_SOCKET|^GOOGLE_APPLICATION_CREDENTIALS|PUBLIC_KEY|_TTL|_SECS|_TYPE)$", re.I
 )
-# Switches and small numbers under such a name are no secrets.
+# Switches and small numbers are not secrets, whatever their name is.
 _PLAIN_VALUE = re.compile(r"(true|false|yes|no|on|off|none|null|\d{1,3})?", re.I)
-# All are bounded, so that a line of megabytes takes no longer than its length. What comes after a name, or
-# after ://, is looked at and not passed over: there may be more of them in it.
+# All lengths are bounded, so that the time grows only linearly with the line. Values, and what follows ://,
+# are looked ahead at and not consumed: there may be more secrets in them.
 # A name and its value, as in the query of an address, a connection string and an option.
 _ASSIGNMENT = re.compile(
     r"(?P<before>[?&]|(?<![\w.-]))(?P<name>\w[\w.-]{0,200})(?:=|%3[Dd])['\"]?"
@@ -41,14 +41,14 @@ _BARE_USER_INFO = re.compile(
     r"(?P<user>(?<![\w:/.+-])[\w.+-]{1,200}):(?P<password>[^\s'\"<>:/@][^\s'\"<>@]{0,200})@(?!sha256:)"
     r"(?=[A-Za-z0-9])"
 )
-# Keys that tell by themselves what they are.
+# Keys of well-known services, by their form.
 _KNOWN_FORM = re.compile(
     r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|"
     r"xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<=\bBearer )[\w.~+/=-]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
 )
-# Shorter values are part of any text, and so are words.
+# Shorter values, and words, can be part of any text.
 _LEAST_CHARS = 5
 _LEAST_LETTERS = 12
 # A user without a password that is as long as this is a token.
@@ -60,21 +60,21 @@ T = TypeVar("T")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a value under this name is taken for a secret."""
+    """Return whether a value with this name is taken for a secret."""
     plain = name.replace("-", "_").replace(".", "_")
     return bool(_SECRET_NAME.search(plain)) and not _NAMES_A_PLACE.search(plain)
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether this value under this name is taken for a secret; switches and small numbers are not."""
+    """Return whether this value is taken for a secret; switches and small numbers are not."""
     return is_secret_name(name) and not _PLAIN_VALUE.fullmatch(value)
 
 
 def redact(text: str) -> str:
     """Return a text with every secret in it replaced by three asterisks.
 
-    Secrets are what the environment holds under a secret's name, user and password of an address, parameters
-    of an address under a secret's name, and keys of a well-known form.
+    Secrets are values of environment variables and of an address's parameters that have a secret's name,
+    user and password of an address, and keys of a well-known form.
     """
     redacted, done = [], 0
     for start, end in _spans(text, _known_patterns(_environment())):
@@ -84,7 +84,7 @@ def redact(text: str) -> str:
 
 
 def redact_values(value: T) -> T:
-    """Return a nested value of dicts and lists with `redact` done to every text in it."""
+    """Return a nested value of dicts and lists with every text in it redacted."""
     if isinstance(value, str):
         return redact(value)  # type: ignore[return-value]
     if isinstance(value, Mapping):
@@ -95,9 +95,9 @@ def redact_values(value: T) -> T:
 
 
 def redact_file(path: Path) -> None:
-    """Overwrite every secret in a file with as many asterisks; the file keeps its length.
+    """Overwrite every character of a secret in a file with an asterisk; the file keeps its length.
 
-    For what libraries, C++ and other processes wrote to it without asking.
+    For files that libraries, C++ code and other processes wrote without `redact`.
     """
     # Latin-1 has one character for each byte.
     text = path.read_bytes().decode("latin-1")
@@ -110,7 +110,7 @@ def redact_file(path: Path) -> None:
 
 
 def find_secret(value: str) -> str | None:
-    """Return what kind of secret a text of a recipe holds, without telling it; None where there is none."""
+    """Return the kind of secret that a text of a recipe has, such as `a password`; None for no secret."""
     for match in _ADDRESS.finditer(value):
         scheme, rest = match["scheme"].lower(), match["rest"]
         user, _, password = rest[: _user_info_length(rest)].partition(":")
@@ -130,10 +130,10 @@ def find_secret(value: str) -> str | None:
 
 
 def check_address(name: str, address: str) -> None:
-    """Refuse an address whose password would be read as something else, and told in an error.
+    """Refuse an address whose password would be read as something else, and shown in an error.
 
     Raises:
-        ValueError: The password holds / # or ? as they are.
+        ValueError: The password has an unescaped / # or ?.
     """
     match = _ADDRESS.match(address)
     if match and "@" not in _authority(match["rest"]) and _user_info_length(match["rest"]):
@@ -145,9 +145,9 @@ def _authority(rest: str) -> str:
 
 
 def _user_info_length(rest: str) -> int:
-    """How many characters of an address, after ://, are user and password; all before the last @.
+    """Return the number of characters of an address, after ://, that are user and password: to the last @.
 
-    A host and its port, then a path with an @ in it, have neither. A port that is no number is a password.
+    It is 0 for a host and its port with an @ in the path. A port that is not a number is a password.
     """
     authority = _authority(rest)
     is_host = ":" not in authority or re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:]*)(:\d{0,5})?", authority)
@@ -155,7 +155,7 @@ def _user_info_length(rest: str) -> int:
 
 
 def _spans(text: str, known: Iterable[re.Pattern[str]]) -> list[tuple[int, int]]:
-    """Return where secrets are in a text, in order, none overlapping another."""
+    """Return the start and end of all secrets in a text, in order, without overlaps."""
     found = [match.span() for pattern in known for match in pattern.finditer(text)]
     for match in _ADDRESS.finditer(text):
         if length := _user_info_length(match["rest"]):
@@ -175,7 +175,7 @@ def _spans(text: str, known: Iterable[re.Pattern[str]]) -> list[tuple[int, int]]
 def _is_secret_assignment(match: re.Match[str]) -> bool:
     name = match["name"].rpartition(".")[2]
     if name.lower() in ("key", "keys", "auth") and not match["before"]:
-        return False  # an argument of some function
+        return False  # an argument of a function
     return is_secret(name, match["value"])
 
 
@@ -187,28 +187,28 @@ def _environment() -> tuple[tuple[str, str], ...]:
 def _known_patterns(
     environment: tuple[tuple[str, str], ...], encoding: str = "utf-8"
 ) -> tuple[re.Pattern[str], ...]:
-    """Return what finds the secrets of the environment, as they are and with percent signs, longest first.
+    """Return patterns for the secrets of the environment, plain and percent-encoded, the longest first.
 
     Args:
         environment: Names and values.
-        encoding: How the bytes of the text were read.
+        encoding: Encoding with which the text was read.
     """
     values = {
         form.encode().decode(encoding)
         for _, value in _named_secrets(dict(environment))
         for form in (value, urllib.parse.unquote(value), urllib.parse.quote(value, safe=""))
-        if _can_be_told_from_text(form)
+        if _is_unmistakable(form)
     }
     return tuple(re.compile(_pattern(value)) for value in sorted(values, key=len, reverse=True))
 
 
-def _can_be_told_from_text(value: str) -> bool:
-    """Whether a value, wherever it is, is the secret: short ones and words such as `mirante` may not be."""
+def _is_unmistakable(value: str) -> bool:
+    """Return whether a value in a text must be the secret: neither short nor a word such as `mirante`."""
     return len(value) >= (_LEAST_LETTERS if value.isalpha() else _LEAST_CHARS)
 
 
 def _pattern(value: str) -> str:
-    # A number is not looked for within another one.
+    # Not within another number.
     return rf"(?<!\d)(?<!\d[.,]){value}(?!\d|[.,]\d)" if re.fullmatch(r"\d+", value) else re.escape(value)
 
 

@@ -1,6 +1,6 @@
-"""Base of all settings, and the kinds of numbers that they hold. Imports no TensorFlow.
+"""The base class of all settings, their numbers, and the mark of paths. Imports no TensorFlow.
 
-Every class refuses unknown keys and is frozen; `pipeline.recipe` joins them to a recipe and words the errors.
+`pipeline.recipe` joins the settings of all rooms to a recipe, and writes the messages about them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _number(value: Any) -> Any:
-    """Refuse what pydantic would take for a number and nobody means as one."""
+    """Refuse booleans and texts with an underscore, which pydantic takes for numbers."""
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
         raise ValueError(f"expected a number, got {str(value).lower()}")
     return value
@@ -21,12 +21,12 @@ def _number(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
-# Strict: else `epochs: yes` would be one epoch. What TensorFlow and protocol buffers count in has 32 bits.
+# Strict: otherwise `epochs: yes` would be one epoch. TensorFlow and protocol buffers count in 32 bits.
 Positive = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
 NotNegative = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
-# Of an image's side: larger ones no network takes, and no memory holds.
+# One side of an image; no network takes larger ones.
 Pixels = Annotated[int, Field(ge=1, le=16384, strict=True)]
-# The numbers of float32, which trainings count in.
+# Numbers of float32, in which a training computes.
 Float = Annotated[Number, Field(ge=-3e38, le=3e38)]
 PositiveFloat = Annotated[Number, Field(gt=0.0, le=3e38)]
 NotNegativeFloat = Annotated[Number, Field(ge=0.0, le=3e38)]

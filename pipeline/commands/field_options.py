@@ -74,7 +74,7 @@ def settings_from(model: type[Settings], options: Mapping[str, Any]) -> Any:
     """
     from pydantic import ValidationError
 
-    from pipeline.recipe.wording import lines_of
+    from pipeline.recipe.wording import format_errors
 
     values = {name: value for name, value in options.items() if value is not None}
     for name, value in values.items():
@@ -83,7 +83,7 @@ def settings_from(model: type[Settings], options: Mapping[str, Any]) -> Any:
     try:
         return model(**values)
     except ValidationError as e:
-        raise UsageError("\n".join(lines_of(e, model))) from e
+        raise UsageError("\n".join(format_errors(e, model))) from e
 
 
 def _option(name: str, field: FieldInfo, given: Mapping[str, Any]) -> click.Option:

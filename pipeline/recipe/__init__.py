@@ -1,1 +1,1 @@
-"""A recipe: its fields, how it is read, and its messages."""
+"""Recipes: fields, rules between them, reading, messages, and the page of all keys."""

@@ -1,6 +1,6 @@
-"""The file of values that a search found: written by its run, read by later ones (`hyperparameters: FILE`).
+"""The file with the values that a search found; later runs read it by `hyperparameters: FILE`.
 
-One line a field, `training.learning_rate: 0.001`. Imports no TensorFlow.
+It has one line per field, such as `training.learning_rate: 0.001`. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from components.base.errors import UsageError
 from components.trainer.fields import check_name, put
+from pipeline.recipe.wording import format_value
 from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml, write_yaml
 
 BEST_FILE = "best_hyperparameters.yaml"
@@ -22,19 +23,19 @@ def write_best(values: Mapping[str, Any], folder: Path) -> None:
 
 
 def take_best(recipe: dict[str, Any], overridden: Sequence[str]) -> str:
-    """Puts the values of the file that the key `hyperparameters` names into a recipe; the key becomes null.
+    """Put the values of the file in `hyperparameters` into a recipe, and set the key to null.
 
-    They come before what the recipe says, and after what `--set` says.
+    They replace the values of the recipe's file, but not those of `--set`.
 
     Args:
-        recipe: As it was read; changed in place.
-        overridden: The keys that `--set` gave.
+        recipe: Values as YAML gives them; changed in place.
+        overridden: Keys that `--set` gave.
 
     Returns:
-        For messages about the recipe: ` with FILE`, nothing without a file.
+        ` with FILE`, for messages about the recipe; empty without a file.
 
     Raises:
-        UsageError: The file cannot be read, or names what is no field.
+        UsageError: The file cannot be read, or has an unknown field.
     """
     given = recipe.get("hyperparameters")
     if not isinstance(given, str):
@@ -44,12 +45,12 @@ def take_best(recipe: dict[str, Any], overridden: Sequence[str]) -> str:
     except (OSError, UnicodeDecodeError, RecipeYamlError) as e:
         why = getattr(e, "strerror", None) or e
         raise UsageError(
-            f"hyperparameters: {given} cannot be read: {why}. Give a file like runs/<run id>/{BEST_FILE}"
+            f"hyperparameters: {given} cannot be read: {why}; give a file like runs/<run id>/{BEST_FILE}"
         ) from e
     if not isinstance(values, dict):
         raise UsageError(
             f"hyperparameters: {given}: expected lines like `training.learning_rate: 0.001`, got "
-            f"{type(values).__name__}"
+            f"{format_value(values)}"
         )
     for name in values:
         try:

@@ -20,7 +20,7 @@ from pipeline.recipe.paths import check_paths_elsewhere, make_paths_absolute
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.rules import check_rules
 from pipeline.recipe.this_machine import check_this_machine
-from pipeline.recipe.wording import join, lines_of, odd_values, place, secrets_in
+from pipeline.recipe.wording import add_origin, find_odd_values, find_secrets, format_errors, join_lines
 from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -91,7 +91,7 @@ def load_recipe(
         only = (("data.path",) if data_here else ()) if elsewhere else None
         make_paths_absolute(values, folder, options, only)
     except ValueError as e:
-        raise UsageError(place(str(path), options, str(e))) from e
+        raise UsageError(add_origin(str(path), options, str(e))) from e
     where = f"{path}{take_best(values, list(options))}"
     options.pop("hyperparameters", None)  # the file is named in its place
     return resolve(values, where, elsewhere=elsewhere, options=options)
@@ -118,28 +118,28 @@ def resolve(
     options = options or {}
 
     def refuse(lines: Iterable[str]) -> None:
-        if placed := [place(where, options, line) for line in lines]:
-            raise UsageError(join(placed, where))
+        if placed := [add_origin(where, options, line) for line in lines]:
+            raise UsageError(join_lines(placed, where))
 
-    refuse(odd_values(values))
+    refuse(find_odd_values(values))
     try:
         if elsewhere:
             check_paths_elsewhere(values)
         else:
             make_paths_absolute(values, os.getcwd(), options)
         resolved = Recipe.model_validate(values)
-        refuse(secrets_in(resolved.model_dump(by_alias=True)))
+        refuse(find_secrets(resolved.model_dump(by_alias=True)))
         check_rules(resolved)
     except ValidationError as e:
-        refuse(lines_of(e, Recipe))
+        refuse(format_errors(e, Recipe))
         raise
     except ValueError as e:
-        raise UsageError(place(where, options, redact(str(e)))) from e
+        raise UsageError(add_origin(where, options, redact(str(e)))) from e
     try:
         if not elsewhere:
             check_this_machine(resolved)
     except UsageError as e:
-        raise UsageError(place(where, options, str(e))) from e
+        raise UsageError(add_origin(where, options, str(e))) from e
     return resolved
 
 

@@ -18,7 +18,7 @@ from components.trainer.config import TrainingConfig
 from components.trainer.fields import check_searched, put
 from components.tuner.config import HYPERBAND_FACTOR, TunerConfig
 from pipeline.recipe.recipe import Recipe
-from pipeline.recipe.wording import lines_of
+from pipeline.recipe.wording import format_errors
 
 
 class TaskRecipe(Protocol):
@@ -71,7 +71,7 @@ def recipes_of_search(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             searched = Recipe.model_validate({**put(recipe.model_dump(), values), "tuner": None})
             check_rules(searched)
         except ValueError as e:
-            why = "; ".join(lines_of(e, Recipe)) if isinstance(e, ValidationError) else e
+            why = "; ".join(format_errors(e, Recipe)) if isinstance(e, ValidationError) else e
             raise ValueError(f"{key}: {list(values.values())[-1]!r} cannot be: {why}") from e
         yield key, searched
 

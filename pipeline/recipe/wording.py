@@ -1,7 +1,8 @@
-"""Words what is wrong with a recipe: who gave the value, its key, what was expected. No TensorFlow."""
+"""Messages about a recipe: the origin of the value, its key, what was expected. Imports no TensorFlow."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from types import UnionType
@@ -16,14 +17,37 @@ from pipeline.recipe.yaml_text import UNWRITABLE
 _LINES = 20
 _VALUE_CHARS, _LINE_CHARS = 200, 1500
 _OPTIONS_NAMED = 3
-# What users may put any names into.
+# Mappings in which users choose the keys.
 _FREE = ("model.options.",)
-# Has its own words for it.
-_SAYS_IT_ITSELF = "training.tracking.mlflow.tracking_uri"
+# Types of pydantic's errors, and what they expected; the first part of other types names a kind of value.
+_BOUNDS = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "a text that matches {pattern}",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} characters",
+    "too_long": "at most {max_length} values",
+    "too_short": "at least {min_length} values",
+}
+_KINDS = {
+    "bool": "true or false",
+    "dict": "a mapping",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "a mapping",
+    "string": "a text",
+    "tuple": "a list",
+}
+# Its own class of settings looks for secrets.
+_CHECKED_BY_ITSELF = "training.tracking.mlflow.tracking_uri"
 
 
-def place(where: str, options: Mapping[str, str], line: str) -> str:
-    """Return a line about a key with the place before it that gave the key's value.
+def add_origin(where: str, options: Mapping[str, str], line: str) -> str:
+    """Return a line about a key, with the file or option before it that gave the key's value.
 
     Args:
         where: The recipe's file.
@@ -36,7 +60,7 @@ def place(where: str, options: Mapping[str, str], line: str) -> str:
             return (
                 f"{option} {line}"
                 if line.startswith(given) and option == "--set"
-                else _named(given, option, line)
+                else _add_option(given, option, line)
             )
     named = [f"{option} {key}" if option == "--set" else option for key, option in options.items()]
     if named and not line.startswith("unknown key"):
@@ -45,11 +69,11 @@ def place(where: str, options: Mapping[str, str], line: str) -> str:
     return f"{where}: {line}"
 
 
-def _named(given: str, option: str, line: str) -> str:
+def _add_option(given: str, option: str, line: str) -> str:
     return f"{option} {given}: {line}" if option == "--set" else f"{option}: {line}"
 
 
-def join(lines: list[str], where: str) -> str:
+def join_lines(lines: list[str], where: str) -> str:
     """Return one message for several lines about a recipe."""
     if len(lines) == 1:
         return lines[0]
@@ -57,12 +81,12 @@ def join(lines: list[str], where: str) -> str:
     return f"{where}: " + "\n" + "\n".join(f"  - {line.removeprefix(f'{where}: ')}" for line in shown)
 
 
-def lines_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return a line for everything that pydantic found, each beginning with its key, without secrets."""
-    return [redact(line)[:_LINE_CHARS] for line in _lines_of(error, model)]
+def format_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return a line for each error that pydantic found; it begins with the key, and secrets are masked."""
+    return [redact(line)[:_LINE_CHARS] for line in _format_errors(error, model)]
 
 
-def _lines_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+def _format_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part != "[key]")
         if item["type"] == "extra_forbidden":
@@ -75,50 +99,64 @@ def _lines_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
             # A rule of a section names the key in it; a rule of a value does not.
             yield f"{key}: {said}" if said.startswith("expected ") else f"{key}{'.' if key else ''}{said}"
         else:
-            given = repr(item["input"])
-            given = given if len(given) <= _VALUE_CHARS else f"{given[:_VALUE_CHARS]}..."
-            yield f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}, got {given}"
+            yield f"{key}: {_format_expected(item)}, got {format_value(item['input'])}"
 
 
-def odd_values(values: Any, key: str = "") -> Iterator[str]:
-    """Yield a line for every value that is no number or cannot be written to a file, each with its key."""
+def format_value(value: Any) -> str:
+    """Return a value as YAML has it, cut off if it is long."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _VALUE_CHARS else f"{text[:_VALUE_CHARS]}..."
+
+
+def _format_expected(item: Any) -> str:
+    """Return what pydantic expected, in the words of YAML."""
+    kind: str = item["type"]
+    if kind in _BOUNDS:
+        context = {key: f"{v:g}" if isinstance(v, float) else v for key, v in item["ctx"].items()}
+        return f"expected {_BOUNDS[kind].format(**context)}"
+    name = kind.partition("_")[0]
+    return f"expected {_KINDS[name]}" if name in _KINDS else f"{item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def find_odd_values(values: Any, key: str = "") -> Iterator[str]:
+    """Yield a line for each value that is infinite, not a number, or cannot be written to a file."""
     if isinstance(values, Mapping):
         for name, value in values.items():
             inner = f"{key}.{name}" if key else str(name)
             if UNWRITABLE.search(str(name)):
                 yield f"{inner!a}: expected characters that can be written, got {str(name)!a}"
             else:
-                yield from odd_values(value, inner)
+                yield from find_odd_values(value, inner)
     elif isinstance(values, list | tuple):
         for number, value in enumerate(values):
-            yield from odd_values(value, f"{key}.{number}")
+            yield from find_odd_values(value, f"{key}.{number}")
     elif isinstance(values, float) and not math.isfinite(values):
         yield f"{key}: expected a finite number, got {values}"
     elif isinstance(values, str) and UNWRITABLE.search(values):
         yield f"{key}: expected characters that can be written, got {redact(values)!a}"
 
 
-def secrets_in(values: Any, key: str = "") -> Iterator[str]:
-    """Yield a line for every text of a recipe that holds a secret: with its key, without the secret."""
+def find_secrets(values: Any, key: str = "") -> Iterator[str]:
+    """Yield a line for each text of a recipe that holds a secret; it has the key, but not the secret."""
     if isinstance(values, Mapping):
         for name, value in values.items():
-            yield from secrets_in(value, f"{key}.{name}" if key else str(name))
+            yield from find_secrets(value, f"{key}.{name}" if key else str(name))
     elif isinstance(values, list | tuple):
         for number, value in enumerate(values):
-            yield from secrets_in(value, f"{key}.{number}")
-    elif isinstance(values, str) and key != _SAYS_IT_ITSELF:
+            yield from find_secrets(value, f"{key}.{number}")
+    elif isinstance(values, str) and key != _CHECKED_BY_ITSELF:
         name = key.rpartition(".")[2]
         is_named = key.startswith(_FREE) and is_secret(name, values)
         if kind := f"a value for {name}" if is_named else find_secret(values):
             yield (
-                f"{key}: {kind} stands in it, and recipes are kept with every run and in compiled packages: "
-                "leave it out, and give it by a variable of the environment (on Kubeflow by "
+                f"{key}: expected no secret, got {kind}; recipes are kept with every run and in compiled "
+                "packages: leave it out, and give it by an environment variable (on Kubeflow by "
                 "kubeflow.tasks.<node>.secrets)"
             )
 
 
 def _fields_at(location: tuple[Any, ...], model: type[BaseModel]) -> Mapping[str, Any]:
-    """Return the fields of the settings class at `location` in a recipe; empty where there is none."""
+    """Return the fields of the settings class at `location` in a recipe; empty if there is no class."""
     current: Any = model
     for part in location:
         if get_origin(current) is dict:
@@ -133,6 +171,6 @@ def _fields_at(location: tuple[Any, ...], model: type[BaseModel]) -> Mapping[str
 
 
 def _fields_of(kind: Any) -> Mapping[str, Any]:
-    # On Python 3.10 `dict[str, float]` passes for a type, and then is none.
+    # On Python 3.10 `dict[str, float]` is an instance of type, but not a class.
     is_class = isinstance(kind, type) and get_origin(kind) is None
     return kind.model_fields if is_class and issubclass(kind, BaseModel) else {}

@@ -1,8 +1,8 @@
-"""Reads and writes YAML as recipes have it: YAML 1.2's plain values, every key once.
+"""Reads and writes the YAML of recipes: plain values of YAML 1.2, every key once.
 
-`010` is ten; `1:30`, `0b11`, `1_000`, `yes` and dates are texts, which the setting then takes or refuses. A
-key that stands twice, an explicit tag such as `!!int`, control characters, and what is too deep or too large
-for a recipe are refused with their line. Imports no TensorFlow.
+`010` is ten; `1:30`, `0b11`, `1_000`, `yes` and dates are texts, which the setting then takes or refuses.
+Repeated keys, explicit tags such as `!!int`, control characters, and texts that are too deep or too large for
+a recipe are refused with their line. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import yaml
 
 MAX_CHARS = 1_000_000
 _MAX_DEPTH = 30
-# With every alias written out.
+# Counted with every alias replaced by its value.
 _MAX_NODES = 20_000
 _MAX_DIGITS = 25
-# Neither YAML, JSON nor a file in UTF-8 holds them.
+# Characters that cannot be in YAML, in JSON, or in a file in UTF-8.
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 class RecipeYamlError(ValueError):
-    """A text that cannot be read; the message says where and what to do."""
+    """A text that cannot be read as YAML; the message has the line and the remedy."""
 
 
 def read_yaml(text: str) -> Any:
-    """Return what a YAML text says.
+    """Return the value of a YAML text.
 
     Raises:
-        RecipeYamlError: It cannot be read; begins with the line, where there is one.
+        RecipeYamlError: The text cannot be read; begins with the line if it is known.
     """
     if len(text) > MAX_CHARS:
         raise RecipeYamlError(f"expected at most {MAX_CHARS:,} characters, got {len(text):,}")
@@ -63,7 +63,7 @@ def write_yaml(value: Any) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, which puts quotes around what any YAML would take for something else."""
+    """PyYAML's safe dumper; it quotes texts that any version of YAML would read as another kind of value."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -97,7 +97,7 @@ class _Loader(yaml.SafeLoader):
                 raise _marked(key_node, "expected a word as the key, got a list or a mapping")
             key = self.construct_object(key_node)
             if key in seen:
-                raise _marked(key_node, f"the key {key} stands here a second time")
+                raise _marked(key_node, f"the key {key} is repeated")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -123,13 +123,13 @@ def _marked(at: Any, problem: str) -> yaml.MarkedYAMLError:
 
 
 def _count(node: yaml.Node, known: dict[int, int], above: list[int]) -> int:
-    """Return how many nodes there are with every alias written out.
+    """Return the number of nodes, with every alias replaced by its value.
 
     Raises:
-        yaml.MarkedYAMLError: Too many, or an alias that stands for something that holds it.
+        yaml.MarkedYAMLError: There are too many nodes, or an alias is within its own value.
     """
     if id(node) in above:
-        raise _marked(node, "an alias (*) stands within what it is an alias of")
+        raise _marked(node, "an alias (*) is within its own value")
     if id(node) not in known:
         parts = [] if isinstance(node, yaml.ScalarNode) else list(node.value)
         below = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from components.base.paths import is_remote
 from components.base.redact import find_secret, redact
 from components.base.settings import IsPath, NotNegative, Positive, Settings
 
@@ -43,11 +44,11 @@ class MlflowConfig(Settings):
         # The message is shown and logged, so that the URI is not in it.
         if secret := find_secret(uri):
             raise ValueError(
-                f"tracking_uri: {secret} stands in it, and recipes are kept with every run: leave "
+                f"tracking_uri: expected no secret, got {secret}; recipes are kept with every run: leave "
                 "tracking_uri out and set the environment variable MLFLOW_TRACKING_URI, or for a server "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
-        if "://" not in uri and uri != "databricks":
+        if not is_remote(uri) and uri != "databricks":
             raise ValueError(
                 "tracking_uri: expected a server or a database, such as https://mlflow.example.org or "
                 f"sqlite:///mlflow.db, got {redact(uri)!r}"
