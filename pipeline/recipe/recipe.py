@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components.base.settings import IsPath, Settings
+from components.base.task import TASKS, task_named
+from components.base.words import suggest
 from components.evaluator.config import EvaluationConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import IngestConfig
@@ -20,6 +22,12 @@ from pipeline.targets.kubeflow.config import KubeflowConfig
 from pipeline.targets.vertex.config import VertexConfig
 
 
+def _check_task_name(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(f"expected one of {', '.join(TASKS)}, got {name!r}{suggest(name, TASKS)}")
+    return name
+
+
 class Recipe(Settings):
     """Everything that determines a run, apart from where it happens.
 
@@ -29,8 +37,9 @@ class Recipe(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)] = Field(
         description="name of the pipeline, and of its folder below runs/"
     )
-    task: Literal["classification", "detection"] = Field(
-        "classification", description="one class for each image, or boxes with classes"
+    task: Annotated[str, AfterValidator(_check_task_name)] = Field(
+        "classification",
+        description="the model gives " + ", or ".join(f"{task_named(name).gives} ({name})" for name in TASKS),
     )
     data: IngestConfig = IngestConfig()
     transform: TransformConfig = TransformConfig()

@@ -1,4 +1,4 @@
-"""Rules between the parts of a recipe: what fits its own part can still be wrong with another one.
+"""Rules between the parts of a recipe: a value that fits its own part can be wrong with another part.
 
 A rule raises a ValueError whose message begins with the key. Imports no TensorFlow.
 """
@@ -22,7 +22,7 @@ from pipeline.recipe.wording import format_errors
 
 
 class TaskRecipe(Protocol):
-    """What a recipe asks of its task: the module `recipe` of the task's room. Imports no TensorFlow."""
+    """The module `recipe` of a task's room, which a recipe asks. Imports no TensorFlow."""
 
     def check(
         self,
@@ -50,10 +50,10 @@ def check_rules(recipe: Recipe) -> None:
 
 
 def recipes_of_search(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """Yield what the search may make of a recipe, one field at a time, after the key that asks for it.
+    """Yield the recipes that the search may make of one, each after the key that asks for it.
 
     Raises:
-        ValueError: A value of the search makes no valid recipe.
+        ValueError: A value of the search makes a recipe that is not valid.
     """
     if recipe.tuner is None:
         return
@@ -76,18 +76,18 @@ def recipes_of_search(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         yield key, searched
 
 
-def _fit_the_task(recipe: Recipe) -> None:
+def _check_task(recipe: Recipe) -> None:
     asked: TaskRecipe = part(recipe.task, "recipe")
     asked.check(recipe.model, recipe.training, recipe.tuner, recipe.evaluation)
 
 
-def _fit_the_network(recipe: Recipe) -> None:
+def _check_network(recipe: Recipe) -> None:
     model, transform = recipe.model, recipe.transform
     check_input(model, transform.height_px, transform.width_px, transform.channels)
     check_normalization(model, transform.normalization)
 
 
-def _have_something_to_fine_tune(recipe: Recipe) -> None:
+def _check_fine_tuning(recipe: Recipe) -> None:
     warm_start = recipe.training.warm_start
     takes_backbone = warm_start is not None and warm_start.backbone_only
     if recipe.training.fine_tune_epochs and recipe.model.weights is None and not takes_backbone:
@@ -98,7 +98,7 @@ def _have_something_to_fine_tune(recipe: Recipe) -> None:
         )
 
 
-def _have_colours_to_change(recipe: Recipe) -> None:
+def _check_colours(recipe: Recipe) -> None:
     augmentation = recipe.training.augmentation
     if recipe.transform.channels == 1 and (augmentation.saturation or augmentation.hue):
         raise ValueError(
@@ -107,7 +107,7 @@ def _have_colours_to_change(recipe: Recipe) -> None:
         )
 
 
-def _have_worker_pods_for_one_strategy(recipe: Recipe) -> None:
+def _check_worker_pods(recipe: Recipe) -> None:
     if recipe.kubeflow.workers is not None and recipe.training.strategy != "multi_worker":
         raise ValueError(
             "kubeflow.workers: these are for training.strategy: multi_worker, got "
@@ -115,7 +115,7 @@ def _have_worker_pods_for_one_strategy(recipe: Recipe) -> None:
         )
 
 
-def _have_thresholds(recipe: Recipe) -> None:
+def _check_thresholds(recipe: Recipe) -> None:
     if not recipe.evaluation.thresholds:
         example = f"{{{task_named(recipe.task).metrics[0]}: 0.5}}"
         raise ValueError(
@@ -124,7 +124,7 @@ def _have_thresholds(recipe: Recipe) -> None:
         )
 
 
-def _name_metrics_of_the_task(recipe: Recipe) -> None:
+def _check_metrics(recipe: Recipe) -> None:
     known = task_named(recipe.task).metrics
     task_of = {metric: task for task in TASKS for metric in task_named(task).metrics}
     for bounds in ("thresholds", "max_regression"):
@@ -139,7 +139,7 @@ def _name_metrics_of_the_task(recipe: Recipe) -> None:
                 raise ValueError(f"{key}: there is no {metric!r}{suggest_and_list(metric, known)}")
 
 
-def _name_a_source(recipe: Recipe) -> None:
+def _check_source(recipe: Recipe) -> None:
     from components.ingest import source_names
 
     source = recipe.data.source
@@ -147,7 +147,7 @@ def _name_a_source(recipe: Recipe) -> None:
         raise ValueError(f"data.source: there is no {source!r}{suggest_and_list(source, source_names())}")
 
 
-def _search_what_can_be_searched(recipe: Recipe) -> None:
+def _check_search(recipe: Recipe) -> None:
     tuner = recipe.tuner
     if tuner is None:
         return
@@ -173,13 +173,13 @@ def _search_what_can_be_searched(recipe: Recipe) -> None:
 
 # In the order in which they are applied.
 RULES: tuple[Callable[[Recipe], None], ...] = (
-    _name_a_source,
-    _fit_the_task,
-    _fit_the_network,
-    _have_something_to_fine_tune,
-    _have_colours_to_change,
-    _have_worker_pods_for_one_strategy,
-    _have_thresholds,
-    _name_metrics_of_the_task,
-    _search_what_can_be_searched,
+    _check_source,
+    _check_task,
+    _check_network,
+    _check_fine_tuning,
+    _check_colours,
+    _check_worker_pods,
+    _check_thresholds,
+    _check_metrics,
+    _check_search,
 )
