@@ -93,9 +93,9 @@ def main() -> int:
 
     from types import SimpleNamespace
 
+    from pipeline import task
     from pipeline.commands.checkout import import_kubeflow
     from pipeline.recipe.load import load_recipe
-    from pipeline.targets.kubeflow import nodes
 
     with tempfile.TemporaryDirectory(prefix="mirante-bench-") as name:
         folder, root = Path(name), Path(name) / "root"
@@ -103,7 +103,7 @@ def main() -> int:
         recipe = load_recipe("digits", elsewhere=True)
         import_kubeflow("compile").compile_recipe(recipe, "mirante:python", package)
         view = SimpleNamespace(path=str(folder / "ingest.html"))
-        nodes.ingest(recipe.model_dump_json(), {"data.path": ""}, {}, str(root), "bench", view)
+        task.ingest(recipe.model_dump_json(), {"data.path": ""}, {}, str(root), "bench", view)
         command = task_command(package, root, "bench", folder)
         candidates = {
             "from tfx import v1": ([sys.executable, "-c", f"from tfx import v1; print({_SAID!r})"], _SAID),

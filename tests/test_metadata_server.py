@@ -12,10 +12,10 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 
 from components.base.errors import MiranteError
+from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage.config import MetadataConfig
 from pipeline.storage.metadata_store import require_store
-from pipeline.targets.kubeflow import nodes as task
 from tests.servers import LIMITED, SERVERS, free_port
 from tests.test_task import COMPLETE, OUTCOMES, end, html
 

@@ -20,11 +20,11 @@ from components.base.errors import MiranteError, UsageError
 from components.ingest.config import IngestConfig
 from components.pusher.executor import TakenBackError, push
 from components.resolver.baseline import import_folder, imports_folder
+from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage import follower, object_store
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.storage.node_files import NodeFiles, check_can_push
-from pipeline.targets.kubeflow import nodes
 from pipeline.targets.kubeflow.inputs import fetch_raw, take_weights
 from tests import failures, object_stores
 from tests.object_stores import BUCKET, STRANGER
@@ -387,7 +387,7 @@ def test_each_run_takes_the_newest_span_of_a_bucket(
         # A store each: in one, the root would be in use by the run before, which has not ended.
         values["kubeflow"]["metadata"]["path"] = str(tmp_path / f"{run}.sqlite")
         page = tmp_path / f"{run}.html"
-        nodes.ingest(json.dumps(values), {}, overrides, f"{url}/root", run, SimpleNamespace(path=str(page)))
+        task.ingest(json.dumps(values), {}, overrides, f"{url}/root", run, SimpleNamespace(path=str(page)))
         photos = pod("disk").local(f"{url}/photos")
         return text_of(page.read_text()), [path.parent.name for path in Path(photos).glob("*/cats")]
 

@@ -19,10 +19,10 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.root_lease import RootLease
-from pipeline.targets.kubeflow import nodes
 from tests import failures
 
 RUN = "run-1"
@@ -49,7 +49,7 @@ def ingest(
 ) -> None:
     recipe = load_recipe("digits", elsewhere=True).model_dump_json()
     view = html(root.parent / "views" / "ingest.html")
-    nodes.ingest(recipe, settings or {}, overrides or {}, str(root), run_id, view)
+    task.ingest(recipe, settings or {}, overrides or {}, str(root), run_id, view)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def refused(root: Path, recipe: str, data: str, capfd: pytest.CaptureFixture[str
     """Exit code and last line of an Ingest that has to fail, with nothing of a traceback in its log."""
     given = load_recipe(recipe, ["model.weights=null"], elsewhere=True).model_dump_json()
     with pytest.raises(SystemExit) as ended:
-        nodes.ingest(given, {"data.path": data}, {}, str(root), RUN, html(Path(os.devnull)))
+        task.ingest(given, {"data.path": data}, {}, str(root), RUN, html(Path(os.devnull)))
     log = capfd.readouterr().out
     assert "Traceback" not in log
     return ended.value.code, log.strip().splitlines()[-1]
@@ -197,7 +197,7 @@ def end(root: Path, run_id: str = RUN, store: Any = None) -> None:
 
 def run(root: Path, *names: str, run_id: str = RUN) -> None:
     views = {name: html(root.parent / "views" / f"{name}.html") for name in names}
-    nodes.run_nodes(list(names), str(root), run_id, views)
+    task.run_nodes(list(names), str(root), run_id, views)
 
 
 def executions(root: Path) -> dict[int, tuple[str, int]]:
