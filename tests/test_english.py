@@ -17,7 +17,7 @@ WORDS = {
     r"held against|holds? .{1,30} against": "compared with",
     r"lest": "so that ... not",
     r"go(es|ing)? on": "continues, resumes",
-    r"(is|are|was|were) told": "is logged, is reported",
+    r"(is|are|was|were) told(?! apart)": "is logged, is reported",
     r"(is|are|was|were) (?-i:none)": "is not a ..., there is no ...",
     r"whoever|(for|of|by|to|than) who": "code that ..., users who ...",
     r"beside": "next to, besides",
@@ -32,7 +32,7 @@ WORDS = {
     r"a person": "you, users",
 }
 # First words of docstrings: what does it do, or return?
-FIRST_WORDS = (
+FIRST_WORDS = [
     "What",
     "Who",
     "Whose",
@@ -45,24 +45,83 @@ FIRST_WORDS = (
     "Nothing",
     "Is",
     "Has",
-)
-# Texts that were gone through. Files and folders; in time, all of them.
-DONE = (
-    "components/base/limits.py",
-    "components/base/paths.py",
-    "components/base/printable.py",
-    "components/base/redact.py",
-    "components/base/settings.py",
-    "components/base/words.py",
-    "pipeline/recipe",
-    "pipeline/recipes",
-)
+]
+FLOORS = ("schemas", "components", "pipeline", "kubeflow")
+# Folders and files whose texts nobody has gone through yet. The list can only become shorter.
+NOT_YET = {
+    "components/base/disk_full.py",
+    "components/base/files.py",
+    "components/base/os_errors.py",
+    "components/base/owned.py",
+    "components/base/serving_folder.py",
+    "components/base/tfrecord.py",
+    "components/data_gate/combine.py",
+    "components/data_gate/component.py",
+    "components/data_gate/protocol.py",
+    "components/evaluator/gate.py",
+    "components/evaluator/results.py",
+    "components/infra_validator/probe.py",
+    "components/infra_validator/protocol.py",
+    "components/ingest",
+    "components/ingest/sources",
+    "components/ingest/truth",
+    "components/models",
+    "components/pages/page.py",
+    "components/pages/rendered.py",
+    "components/pages/tables.py",
+    "components/pictures/boxes.py",
+    "components/pusher/executor.py",
+    "components/resolver",
+    "components/schema_gen/page.py",
+    "components/tasks/classification/guard.py",
+    "components/tasks/classification/metrics.py",
+    "components/tasks/classification/probability_levels.py",
+    "components/tasks/classification/tfma_metric.py",
+    "components/tasks/detection",
+    "components/trainer",
+    "components/trainer/augment/changes.py",
+    "components/trainer/cluster",
+    "components/trainer/cluster/pods/config.py",
+    "components/trainer/cluster/pods/manifest.py",
+    "components/trainer/tracking",
+    "components/trainer/warm_start",
+    "components/transform/canonical_graph.py",
+    "components/transform/page.py",
+    "components/transform/preprocessing.py",
+    "components/tuner",
+    "docs/failures.md",
+    "docs/ingest.md",
+    "kubeflow",
+    "pipeline/commands/predict.py",
+    "pipeline/commands/run.py",
+    "pipeline/commands/shared.py",
+    "pipeline/commands/submit.py",
+    "pipeline/data",
+    "pipeline/prediction",
+    "pipeline/run",
+    "pipeline/steps.py",
+    "pipeline/storage",
+    "pipeline/targets",
+    "pipeline/targets/kubeflow",
+    "pipeline/targets/vertex",
+}
 
 
-def files_of(done: str) -> list[Path]:
-    path = REPOSITORY / done
-    inner = (each for each in path.rglob("*") if each.suffix in (".py", ".md", ".yaml"))
-    return [path] if path.is_file() else sorted(inner)
+def checked_files() -> list[Path]:
+    """Return all files with text but those of `NOT_YET`."""
+    found = [
+        path
+        for floor in FLOORS
+        for kind in ("py", "yaml")
+        for path in (REPOSITORY / floor).rglob(f"*.{kind}")
+    ]
+    found += [*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+    return sorted(path for path in found if not is_left_out(path))
+
+
+def is_left_out(path: Path) -> bool:
+    names = path.relative_to(REPOSITORY).as_posix(), path.parent.relative_to(REPOSITORY).as_posix()
+    return not NOT_YET.isdisjoint(names)
 
 
 def texts_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -98,10 +157,13 @@ def findings(path: Path) -> Iterator[str]:
                     yield f"{path.relative_to(REPOSITORY)}:{node.lineno}: a docstring begins with {first}"
 
 
-@pytest.mark.parametrize("done", DONE)
-def test_no_word_that_is_avoided(done: str) -> None:
-    found = [line for path in files_of(done) for line in findings(path)]
+def test_no_word_that_is_avoided() -> None:
+    found = [line for path in checked_files() for line in findings(path)]
     assert not found, "\n".join(found)
+
+
+def test_what_is_left_out_exists() -> None:
+    assert [name for name in NOT_YET if not (REPOSITORY / name).exists()] == []
 
 
 def test_the_check_finds_words_in_text_and_not_in_code(
