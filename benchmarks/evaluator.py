@@ -125,13 +125,12 @@ def main() -> int:
         if arguments.root is None:
             train(root)
 
-        from components.evaluator.batches import custom_extractors
         from components.evaluator.config import EvaluationConfig
-        from components.evaluator.results import eval_config
+        from components.tasks.classification.evaluator import EXTRACTORS, eval_config
 
         ours = eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASSES, expected_examples=10_000)
         sides: dict[str, tuple[Any, str | None]] = {
-            "mirante": (ours, custom_extractors.__module__),
+            "mirante": (ours, EXTRACTORS),
             "plain": (plain_config(), None),
         }
         seconds: dict[str, list[float]] = {side: [] for side in sides}

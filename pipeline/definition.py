@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.transform.component import Transform
@@ -18,16 +17,15 @@ from tfx.orchestration import pipeline
 from tfx.proto import trainer_pb2, transform_pb2
 from tfx.utils import json_utils
 
-from components.base.task import task_named
+from components.base.task import part, task_named
 from components.data_gate.component import DataGate
 from components.distribution_validator.component import DistributionValidator
 from components.distribution_validator.drift import drift_config
-from components.evaluator.batches import custom_extractors
-from components.evaluator.results import eval_config
+from components.evaluator.component import Evaluator
+from components.evaluator.protocol import TaskEvaluator
 from components.infra_validator.component import InfraValidator
 from components.resolver.baseline import imports_folder
 from components.resolver.strategies import BaselineStrategy, BaseModelStrategy
-from components.tasks.detection.evaluator import Evaluator as DetectionEvaluator
 from components.trainer import run_fn
 from components.transform import preprocessing_fn
 from components.tuner import tuner_fn
@@ -163,20 +161,16 @@ def create_pipeline(
         "Resolver"
     )
     # Judge the model on the test split: absolute bounds, and against the baseline.
-    evaluator_class = DetectionEvaluator if recipe.task == "detection" else Evaluator
-    evaluator = evaluator_class(
+    task_evaluator: TaskEvaluator = part(examples.task, "evaluator")
+    evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(
-            recipe.evaluation,
-            examples.class_names,
-            recipe.task,
-            expected_examples=examples.split_sizes.get(features.TEST),
+        eval_config=task_evaluator.eval_config(
+            recipe.evaluation, examples.class_names, examples.split_sizes.get(features.TEST)
         ),
         example_splits=[features.TEST],
-        # Of classification: whole batches at once. A detector's images are judged one by one.
-        module_path=None if recipe.task == features.DETECTION else custom_extractors.__module__,
+        module_path=task_evaluator.EXTRACTORS,
     )
     # Load the model as a server does, and ask it.
     infra_validator = InfraValidator(

@@ -19,7 +19,6 @@ from pipeline.steps import step_named
 
 # The execution property of every node that executes something, and the Trainer's custom_config, have it.
 CODE = "code_sha256"
-_DETECTION = {"Evaluator": ("components.tasks.detection.evaluator",)}
 
 
 def node_code_digest(node_id: str, task: str, base: Path | None = None) -> str:
@@ -31,10 +30,7 @@ def node_code_digest(node_id: str, task: str, base: Path | None = None) -> str:
         base: Holds Mirante's packages; this installation's folder when not given.
     """
     step = step_named(node_id)
-    modules = step.code
-    if task == "detection":
-        modules += _DETECTION.get(node_id, ())
-    return code_digest(*modules, libraries=("tfx", "tensorflow", *step.libraries), task=task, base=base)
+    return code_digest(*step.code, libraries=("tfx", "tensorflow", *step.libraries), task=task, base=base)
 
 
 def add_code_digests(nodes: Iterable[Any], task: str) -> None:

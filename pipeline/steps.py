@@ -149,7 +149,7 @@ STEPS = (
         after=("ImportExampleGen", "Trainer", "Resolver"),
         has_outcome=True,
         shows=("metrics", "classification"),
-        code=("components.evaluator.results",),
+        code=("components.evaluator.component",),
         libraries=("tensorflow_model_analysis", "tfx_bsl"),
     ),
     Step(

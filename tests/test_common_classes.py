@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 
-from components.base.common_classes import find_common, restrict
+from components.base.common_classes import find_common
 from components.base.errors import UsageError
-from components.evaluator.gate import COMMON
-from components.tasks.classification.tfma_metric import COMMON_NAMES, ClassificationMetrics
+from components.evaluator.bounds import COMMON
+from components.evaluator.metric import COMMON_NAMES
+from components.tasks.classification.restrict import restrict
+from components.tasks.classification.tfma_metric import ClassificationMetrics
 
 # Six images: ants, cats and a bee. The candidate knows bees, which the baseline does not; the baseline knows
 # dogs, and its columns are in another order.

@@ -19,10 +19,11 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.base.errors import DataRefusedError, UsageError
+from components.evaluator.component import Evaluator, ReportingExecutor
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.results import eval_config, read_evaluation
+from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
-from components.tasks.detection.evaluator import Evaluator, ReportingExecutor
+from components.tasks.detection.evaluator import eval_config
 from components.tasks.detection.tfma_metric import found, ground_truth
 from schemas import features
 from tests.detections import box_record, detections, random_detections, save_detector
@@ -84,9 +85,7 @@ def run(
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(
-                eval_config(config, CLASS_NAMES, "detection", expected_examples)
-            ),
+            "eval_config": proto_utils.proto_to_json(eval_config(config, CLASS_NAMES, expected_examples)),
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
         },
@@ -269,4 +268,4 @@ def test_a_classifier_is_no_detector() -> None:
 
 def test_only_metrics_of_detection_can_be_bound() -> None:
     with pytest.raises(UsageError, match=r"accuracy: no such metric .* there are map, map_50, map_75"):
-        eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASS_NAMES, "detection")
+        eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASS_NAMES)

@@ -14,16 +14,18 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
-from tfx.components.evaluator.executor import Executor
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.base.errors import MiranteError, UsageError, causes
 from components.base.outcome import Output
-from components.evaluator.batches import custom_extractors
+from components.evaluator.component import ReportingExecutor
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.results import REPORTED, eval_config, read_evaluation, read_plots
+from components.evaluator.results import read_evaluation
+from components.tasks.classification import TASK
+from components.tasks.classification.evaluator import EXTRACTORS, eval_config
 from components.tasks.classification.metrics import Tally, measure
+from components.tasks.classification.plots import read_plots
 from pipeline.pages import make_page
 from pipeline.target import BEAM_PIPELINE_ARGS
 from tests import test_common_classes as other_classes
@@ -67,7 +69,7 @@ def evaluate(
     names: Sequence[str] | None = None,
     baseline_names: Sequence[str] | None = None,
 ) -> tuple[str, bool]:
-    """Runs TFX's Evaluator on as many records as there are labels; its folder, and whether it blessed."""
+    """Runs the Evaluator on as many records as there are labels; its folder, and whether it blessed."""
     table = probabilities() if table is None else table
     names = names or [f"class {index}" for index in range(table.shape[1])]
     records = []
@@ -99,10 +101,10 @@ def evaluate(
             inputs[key] = [model]
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
-    context = Executor.Context(
+    context = ReportingExecutor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(list(BEAM_PIPELINE_ARGS)))
     )
-    Executor(context).Do(
+    ReportingExecutor(context).Do(
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
@@ -111,7 +113,7 @@ def evaluate(
             ),
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
-            "module_path": custom_extractors.__module__,
+            "module_path": EXTRACTORS,
         },
     )
     return evaluation.uri, blessing.get_int_custom_property("blessed") == 1
@@ -128,7 +130,7 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert found.metrics["balanced_accuracy"] == 4.5 / 6
     assert found.metrics["min_class_recall"] == 0.0
     assert found.metrics["majority_accuracy"] == 2 / 8
-    assert list(found.metrics) == [name for name in REPORTED if not name.startswith(("map", "ar_"))]
+    assert list(found.metrics) == [*TASK.metrics, *TASK.more_metrics]
     assert found.metrics["top_5_accuracy"] == pytest.approx(7 / 8)
     # Six times -ln 0.9, once -ln 0.02, once -ln of Keras' smallest probability, 1e-7.
     expected = (-6 * np.log(0.9) - np.log(0.02) - np.log(1e-7)) / 8

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ml_metadata.metadata_store import MetadataStore
 
-from components.evaluator.config import METRICS
+from components.tasks.classification import TASK
 from pipeline.steps import node_ids
 from pipeline.storage.metadata_store import sqlite_store
 from tests.pages import write_pages
@@ -56,7 +56,7 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert result["root"] == str(root)
     assert tuple(result["components"]) == node_ids()
     assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
-    assert set(result["metrics"]) == {*METRICS["classification"], "majority_accuracy"}
+    assert set(result["metrics"]) == {*TASK.metrics, *TASK.more_metrics}
     assert all(f"test {name}" in said for name in result["metrics"])
     assert (result["test_images"], result["warnings"]) == (354, [])
     assert set(result["per_class"]["0"]) == {"precision", "recall", "f1", "auc"}

@@ -81,7 +81,7 @@ def read_by_evaluators(root: Path) -> list[dict[str, int]]:
     from pipeline.storage.metadata_store import sqlite_store
 
     store = MetadataStore(sqlite_store(root))
-    executions = store.get_executions_by_type("tfx.components.evaluator.component.Evaluator")
+    executions = store.get_executions_by_type("components.evaluator.component.Evaluator")
     return [
         {
             event.path.steps[0].key: event.artifact_id

@@ -9,39 +9,45 @@ from typing import TYPE_CHECKING
 import pytest
 
 from components.base.task import TASKS, part, task_named
+from components.data_gate.protocol import TaskDataGate
+from components.evaluator.protocol import TaskEvaluator
+from components.infra_validator.protocol import TaskAnswers
+from components.trainer.trainee import TaskTrainer
+from components.transform.preprocessing import TaskTransform
+from pipeline.recipe.rules import TaskRecipe
 
 if TYPE_CHECKING:
     # mypy compares the functions of these modules with the steps' protocols.
-    from components.data_gate.protocol import TaskDataGate
-    from components.infra_validator.protocol import TaskAnswers
     from components.tasks.classification import answers as classification_answers
     from components.tasks.classification import data_gate as classification_data_gate
+    from components.tasks.classification import evaluator as classification_evaluator
     from components.tasks.classification import recipe as classification_recipe
     from components.tasks.classification import trainer as classification_trainer
     from components.tasks.classification import transform as classification_transform
     from components.tasks.detection import answers as detection_answers
     from components.tasks.detection import data_gate as detection_data_gate
+    from components.tasks.detection import evaluator as detection_evaluator
     from components.tasks.detection import recipe as detection_recipe
     from components.tasks.detection import trainer as detection_trainer
     from components.tasks.detection import transform as detection_transform
-    from components.trainer.trainee import TaskTrainer, Trainee
-    from components.transform.preprocessing import TaskTransform
-    from pipeline.recipe.rules import TaskRecipe
+    from components.trainer.trainee import Trainee
 
     DATA_GATES: list[TaskDataGate] = [classification_data_gate, detection_data_gate]
+    EVALUATORS: list[TaskEvaluator] = [classification_evaluator, detection_evaluator]
     ANSWERS: list[TaskAnswers] = [classification_answers, detection_answers]
     RECIPES: list[TaskRecipe] = [classification_recipe, detection_recipe]
     TRANSFORMS: list[TaskTransform] = [classification_transform, detection_transform]
     TRAINERS: list[TaskTrainer] = [classification_trainer, detection_trainer]
     TRAINEES: list[type[Trainee]] = [classification_trainer.Classification, detection_trainer.Detection]
 
-# By step: what the step asks of the task's module.
-STEPS = {
-    "data_gate": ("FACTS", "FEATURE", "PICTURE", "Facts", "problem", "picture"),
-    "answers": ("OUTPUTS", "COMPARED", "DRAWS", "problems", "predictions", "drawn", "best"),
-    "recipe": ("check",),
-    "transform": ("outputs",),
-    "trainer": ("trainee",),
+# What each step asks of the task's module.
+STEPS: dict[str, type] = {
+    "recipe": TaskRecipe,
+    "data_gate": TaskDataGate,
+    "transform": TaskTransform,
+    "trainer": TaskTrainer,
+    "evaluator": TaskEvaluator,
+    "answers": TaskAnswers,
 }
 
 
@@ -49,8 +55,9 @@ STEPS = {
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_answers_a_step(task: str, step: str) -> None:
     assert task_named(task).name == task
-    module = part(task, step)
-    assert [name for name in STEPS[step] if not hasattr(module, name)] == []
+    asked = [name for name in vars(STEPS[step]) if not name.startswith("_")]
+    assert asked
+    assert [name for name in asked if not hasattr(part(task, step), name)] == []
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -150,7 +150,7 @@ def test_detection_is_compiled_from_its_manifest(tmp_path: Path) -> None:
     weights = "model.weights=gs://example-models/ssd.h5"
     job = json.loads(compiled("voc", data, tmp_path / "job.json", *WHERE, weights, "model.alpha=1.0"))
     arguments = container(job, "Evaluator")["args"]
-    assert arguments[1] == "components.tasks.detection.evaluator.ReportingExecutor"
+    assert arguments[1] == "components.evaluator.component.ReportingExecutor"
     assert json.loads(parameter(job, "Transform", "custom_config"))["max_boxes"] == 7
     assert parameter(job, "DataGate", "task") == "detection"
 

@@ -5,21 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from components.base.settings import Float, NotNegativeFloat, Settings
-
-# What Evaluator measures on the test split, and `evaluation.thresholds` bounds, by task; see
-# components.evaluator.results.
-METRICS: dict[str, tuple[str, ...]] = {
-    "classification": (
-        "accuracy",
-        "loss",
-        "auc",
-        "top_5_accuracy",
-        "balanced_accuracy",
-        "min_class_recall",
-        *(f"{mean}_{name}" for mean in ("macro", "weighted") for name in ("precision", "recall", "f1")),
-    ),
-    "detection": ("map", "map_50", "map_75"),
-}
+from components.base.task import TASKS, task_named
 
 
 class EvaluationConfig(Settings):
@@ -46,7 +32,7 @@ class EvaluationConfig(Settings):
 
     @model_validator(mode="after")
     def _bounds_of_shares_are_shares(self) -> EvaluationConfig:
-        shares = {name for names in METRICS.values() for name in names} - {"loss"}
+        shares = {name for task in TASKS for name in task_named(task).metrics} - {"loss"}
         for part, bounds in (("thresholds", self.thresholds), ("max_regression", self.max_regression)):
             for name, bound in bounds.items():
                 if name in shares and not 0.0 <= bound <= 1.0:

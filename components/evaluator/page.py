@@ -19,7 +19,7 @@ _Bounds = dict[str, tuple[str, list[float]]]
 
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show what TFMA measured on the test split."""
-    from components.evaluator.gate import COMMON
+    from components.evaluator.bounds import COMMON
     from components.evaluator.results import read_evaluation
 
     folder = outputs["evaluation"].uri
@@ -80,7 +80,7 @@ def _join_bounds(bounds: _Bounds, prefix: str) -> _Bounds:
 
 def _format_beside(value: float, limits: Sequence[float]) -> Cell:
     """Return a value with as many digits as show on which side of its bounds it is."""
-    from components.evaluator.gate import distinct
+    from components.evaluator.bounds import distinct
 
     longest = max((distinct(value, limit) for limit in limits), key=len, default="")
     return longest if len(longest) > len(f"{value:.4f}") else Measure(value)
@@ -103,7 +103,7 @@ def _read_bounds(folder: str) -> _Bounds:
 
 
 def _describe_bounds(thresholds: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
-    from components.evaluator.gate import shortest
+    from components.evaluator.bounds import shortest
 
     parts, limits = [], []
     for threshold in (item["threshold"] for item in thresholds):

@@ -14,6 +14,7 @@ from components.base.common_classes import find_common
 from components.base.errors import DataRefusedError
 from components.base.paths import is_remote
 from components.base.serving_folder import ServedModel
+from components.base.words import format_count, format_some
 
 # In `data.retired_classes`: the served model may be replaced, whatever it knows.
 ANY = "*"
@@ -57,15 +58,15 @@ def _difference(served: ServedModel, class_names: Sequence[str]) -> str:
     """Say which classes are new and which are given up; empty where the classes are the same."""
     new = [name for name in class_names if name not in served.class_names]
     gone = [name for name in served.class_names if name not in class_names]
-    parts = [f"new: {shorten(new)}"] if new else []
-    parts += [f"given up: {shorten(gone)}"] if gone else []
+    parts = [f"new: {format_some(new, _FEW)}"] if new else []
+    parts += [f"given up: {format_some(gone, _FEW)}"] if gone else []
     return "; ".join(parts)
 
 
 def _describe_common(served: ServedModel, class_names: Sequence[str]) -> str:
     """Name the classes that both know."""
     common = find_common(served.task, class_names, served.class_names)
-    return f"the {len(common)} common {'class' if len(common) == 1 else 'classes'}: {shorten(common)}"
+    return f"the {format_count(common, 'common class', 'common classes')}: {format_some(common, _FEW)}"
 
 
 def check_replaces(
@@ -103,8 +104,8 @@ def check_replaces(
     if lost:
         raise DataRefusedError(
             f"{what}: {len(lost)} of the {len(known)} classes that the served model knows ({served.path}) "
-            f"have no image in it: {shorten(lost)}. The next model would not know them any more. Add images "
-            f"of them. {instead}the classes that it need not know, or to ['{ANY}']"
+            f"have no image in it: {format_some(lost, _FEW)}. The next model would not know them any more. "
+            f"Add images of them. {instead}the classes that it need not know, or to ['{ANY}']"
         )
     why = why_incomparable(served, task, class_names, subject="the data")
     if why is None:
@@ -120,12 +121,6 @@ def check_replaces(
         f"{why}: the next model cannot be compared with it, so that evaluation.max_regression compares "
         "nothing and the thresholds alone decide"
     )
-
-
-def shorten(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    more = len(names) - _FEW
-    return ", ".join(names[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def model_folder(uri: str) -> str:

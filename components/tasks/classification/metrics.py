@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from components.tasks.classification import TASK
 from components.tasks.classification.probability_levels import CHUNK, Levels, probabilities_of
 
 Array = npt.NDArray[Any]
@@ -46,6 +47,11 @@ EPSILON = 1e-7
 # Units of a nat, in which the loss is summed.
 LOSS_UNITS = 2**40
 ROC_POINTS = 100
+
+
+def metric_names(num_classes: int) -> tuple[str, ...]:
+    """Return the overall metrics of a data set with this number of classes that can be bound."""
+    return tuple(name for name in TASK.metrics if name != "top_5_accuracy" or num_classes > 5)
 
 
 class Tally:

@@ -16,7 +16,7 @@ from components.pages.tables import show_classes
 from schemas import features
 
 if TYPE_CHECKING:
-    from components.evaluator.results import Plots
+    from components.tasks.classification.plots import Plots
 
 EXAMPLES_NOTE = ""
 COUNTS_HEADING = "Classes by split"
@@ -50,7 +50,7 @@ def show_gate(page: Page, folder: str, report: Mapping[str, Any]) -> None:
 
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
     """Add the confusion matrix, the ROC curve, and the classes."""
-    from components.evaluator.results import Plots, read_plots
+    from components.tasks.classification.plots import Plots, read_plots
 
     plots = Plots({}, [])
     with page.part():

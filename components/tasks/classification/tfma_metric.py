@@ -11,46 +11,28 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
-from components.base.common_classes import places_of, restrict
-from components.base.errors import MiranteError, UsageError
-from components.evaluator.config import METRICS
-from components.evaluator.gate import BEATS_TRIVIAL, COMMON, constant_verdict
-from components.tasks.classification.metrics import ByClass, Tally, measure
-
-# The plots' names.
-CONFUSION_MATRIX = "confusion_matrix"
-ROC = "roc"
-# The names of the common classes, bytes: the candidate's alone, where the baseline knows other classes.
-COMMON_NAMES = f"{COMMON}names"
-IMAGES = "example_count"
-
-
-def check_example_count(got: int, expected: int | None) -> None:
-    """Fails where not every example of the split was judged.
-
-    Raises:
-        MiranteError: With both numbers.
-    """
-    if expected is not None and got != expected:
-        raise MiranteError(
-            f"split test: expected {expected:,} examples, as its manifest has it, got {got:,}: records were "
-            "lost, or the manifest is that of others; make both anew: mirante ingest"
-        )
+from components.base.common_classes import places_of
+from components.base.errors import UsageError
+from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
+from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
+from components.tasks.classification.metrics import ByClass, Tally, measure, metric_names
+from components.tasks.classification.plots import CONFUSION_MATRIX, ROC, make_confusion_plot, make_roc_plot
+from components.tasks.classification.restrict import restrict
+from components.tasks.classification.trivial import judge_trivial
 
 
 class _Batch(NamedTuple):
     """Labels and one model's probabilities of a batch.
 
     Attributes:
-        is_whole: Whether it is of the whole split, and not of a class' slice.
+        is_whole: Whether it is of the whole split, and not of the slice of a class.
         labels: int [N].
         probabilities: float [N, known].
-        class_names: Classes of the labels; empty where candidate and baseline know the same classes, or there
+        class_names: Classes of the labels; empty if candidate and baseline know the same classes, or if there
             is no baseline.
-        known: Classes of the model, in the order of its probabilities; likewise.
-        common: Classes that both models know; likewise.
+        known: Classes of the model, in the order of its probabilities; empty in the same cases.
+        common: Classes that both models know; empty in the same cases.
     """
 
     is_whole: bool
@@ -62,13 +44,13 @@ class _Batch(NamedTuple):
 
 
 class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
-    """Takes a `_Batch` from what `components.evaluator.batches` gives."""
+    """Takes a `_Batch` from the extracts of `components.tasks.classification.batches`."""
 
     def __init__(self, metric_name: str, model_name: str, names: tuple[str, ...]):
-        # The name is what TFMA tells the computations of two models by.
+        # TFMA distinguishes the computations of two models by this name.
         super().__init__(name=f"{metric_name}_of_{model_name}")
         self._model_name = model_name
-        self._names = names  # the candidate's first, then the baseline's, if there is one
+        self._names = names  # the candidate's name, then the baseline's if there is one
 
     def process(self, extracts: Any) -> Iterator[_Batch]:
         outputs = extracts[tfma.PREDICTIONS_KEY]
@@ -90,9 +72,7 @@ class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
 
 
 def _output(predictions: Any, model_name: str, key: str) -> Any:
-    # With one model there is no name, and its outputs stand where else those of all models do.
-    is_named = isinstance(predictions, Mapping)
-    outputs = predictions.get(model_name, predictions) if is_named else predictions
+    outputs = outputs_of(predictions, model_name)
     value = outputs.get(key) if isinstance(outputs, Mapping) else outputs
     if value is None:
         raise UsageError(
@@ -103,19 +83,19 @@ def _output(predictions: Any, model_name: str, key: str) -> Any:
 
 
 def _class_names(predictions: Any, model_name: str) -> tuple[str, ...]:
-    """Returns a model's classes in the order of its probabilities, which it gives with each image."""
+    """Return a model's classes in the order of its probabilities, from its answer to an image."""
     first = np.asarray(_output(predictions, model_name, "labels"))[0]
     return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in first)
 
 
 @dataclasses.dataclass
 class _Counts:
-    """What was counted of one model.
+    """The counts of one model.
 
     Attributes:
-        whole: Over all classes; None of a baseline that knows other classes, and where nothing was counted.
-        common: Over the common classes; None where the models know the same ones, or none was compared.
-        names: The common classes; likewise.
+        whole: Over all classes; None for a baseline that knows other classes, and if nothing was counted.
+        common: Over the common classes; None if the models know the same classes, or were not compared.
+        names: The common classes; empty in the same cases.
     """
 
     whole: Tally | None = None
@@ -145,7 +125,7 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
         self._is_baseline = is_baseline
 
     def create_accumulator(self) -> _Counts:
-        return _Counts()  # whether it is the whole split is told by the first batch
+        return _Counts()  # the first batch says whether it is the whole split
 
     def add_input(self, accumulator: _Counts, element: _Batch) -> _Counts:
         try:
@@ -174,12 +154,8 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
                 tally.compact()
         return accumulator
 
-    def _key(self, name: str, class_id: int | None = None) -> tfma.metrics.MetricKey:
-        sub_key = None if class_id is None else tfma.metrics.SubKey(class_id=class_id)
-        # A bound that stands in the spec by a metric's name is for None, which is not the default.
-        return tfma.metrics.MetricKey(
-            name=name, model_name=self._model_name, sub_key=sub_key, example_weighted=None
-        )
+    def _make_key(self, name: str, class_id: int | None = None) -> Any:
+        return make_key(name, self._model_name, class_id)
 
     def extract_output(self, accumulator: _Counts) -> dict[tfma.metrics.MetricKey, Any]:
         values: dict[Any, Any] = {}
@@ -196,56 +172,34 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
     def _values_of_all(
         self, tally: Tally, overall: dict[str, float], per_class: list[dict[str, float | None]]
     ) -> dict[Any, Any]:
-        values: dict[Any, Any] = {self._key(name): value for name, value in overall.items()}
+        values: dict[Any, Any] = {self._make_key(name): value for name, value in overall.items()}
         for class_id, of_class in enumerate(per_class):
             values |= {
-                self._key(name, class_id): math.nan if value is None else value
+                self._make_key(name, class_id): math.nan if value is None else value
                 for name, value in of_class.items()
             }
         counts = ByClass.of(tally.confusion(), self._num_classes).rows()
-        # In each slice, though it binds the whole split alone: TFMA refuses a model for what is missing.
-        values[self._key(BEATS_TRIVIAL)] = constant_verdict(counts)
+        # Slices have it too, though only the whole split is bound: TFMA refuses a model if it is missing.
+        values[self._make_key(BEATS_TRIVIAL)] = judge_trivial(counts)
         if tally.with_curves:  # of the whole split
             check_example_count(tally.images, self._expected)
             values[tfma.metrics.PlotKey(name=CONFUSION_MATRIX, model_name=self._model_name)] = (
-                _confusion_plot(tally)
+                make_confusion_plot(tally)
             )
-            values[tfma.metrics.PlotKey(name=ROC, model_name=self._model_name)] = _roc_plot(tally)
+            values[tfma.metrics.PlotKey(name=ROC, model_name=self._model_name)] = make_roc_plot(tally)
         return values
 
     def _values_of_common(self, counts: _Counts, overall: dict[str, float]) -> dict[Any, Any]:
-        """Return what `max_regression` compares; of equal classes the overall metrics themselves."""
+        """Return the metrics that `max_regression` compares: for equal classes the overall ones."""
         values: dict[Any, Any] = {}
         if counts.common is not None:
             overall = measure(counts.common)[0] if counts.common.images else {}
-            values[self._key(f"{COMMON}{IMAGES}")] = float(counts.common.images)
+            values[self._make_key(f"{COMMON}{IMAGES}")] = float(counts.common.images)
             if counts.common.with_curves and not self._is_baseline:
-                values[self._key(COMMON_NAMES)] = json.dumps(counts.names).encode()
-        for name in METRICS["classification"]:
-            if name != "top_5_accuracy" or self._num_classes > 5:
-                values[self._key(f"{COMMON}{name}")] = overall.get(name, math.nan)
+                values[self._make_key(COMMON_NAMES)] = json.dumps(counts.names).encode()
+        for name in metric_names(self._num_classes):
+            values[self._make_key(f"{COMMON}{name}")] = overall.get(name, math.nan)
         return values
-
-
-def _confusion_plot(tally: Tally) -> metrics_for_slice_pb2.MultiClassConfusionMatrixAtThresholds:
-    plot = metrics_for_slice_pb2.MultiClassConfusionMatrixAtThresholds()
-    matrix = plot.matrices.add()
-    for (true, predicted), count in tally.confusion().items():
-        matrix.entries.add(actual_class_id=true, predicted_class_id=predicted, num_weighted_examples=count)
-    return plot
-
-
-def _roc_plot(tally: Tally) -> metrics_for_slice_pb2.ConfusionMatrixAtThresholds:
-    plot = metrics_for_slice_pb2.ConfusionMatrixAtThresholds()
-    for threshold, true_positives, false_positives, true_negatives, false_negatives in tally.roc():
-        plot.matrices.add(
-            threshold=threshold,
-            true_positives=true_positives,
-            false_positives=false_positives,
-            true_negatives=true_negatives,
-            false_negatives=false_negatives,
-        )
-    return plot
 
 
 def _computations(
@@ -254,7 +208,7 @@ def _computations(
     specs = sorted(eval_config.model_specs, key=lambda spec: bool(spec.is_baseline))
     return [
         tfma.metrics.MetricComputation(
-            keys=[],  # there are many, and the preprocessor's name tells the computations apart
+            keys=[],  # there are many; the preprocessor's name distinguishes the computations
             preprocessors=[_ToArrays(name, model_name, tuple(spec.name for spec in specs))],
             combiner=_Count(
                 model_name,
@@ -268,16 +222,16 @@ def _computations(
 
 
 class ClassificationMetrics(tfma.metrics.Metric):  # type: ignore[misc]
-    """`components.tasks.classification.metrics.measure` of what `serving_tf_examples` answers.
+    """The metrics of `components.tasks.classification.metrics.measure` for `serving_tf_examples`.
 
-    Gives the overall metrics by their names, those of each class with a sub key of `class_id`, and of the
-    whole split `beats_trivial` (components.evaluator.gate) and the plots `confusion_matrix` and `roc`. With a
-    baseline it also gives the metrics that can be bound over the classes that both know, under names that
-    begin with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
+    It gives the overall metrics by their names, those of each class with a sub key of `class_id`, and for the
+    whole split `beats_trivial` (components.evaluator.bounds) and the plots `confusion_matrix` and `roc`. With
+    a baseline it also gives the metrics that can be bound over the classes that both know, under names that
+    begin with `components.evaluator.bounds.COMMON`. A baseline that knows other classes has only these.
 
     Args:
         num_classes: Labels are 0 to this - 1.
-        expected_examples: How many examples the split has; None where that is not known.
+        expected_examples: The number of examples of the split; None if that is not known.
     """
 
     def __init__(self, num_classes: int, expected_examples: int | None = None, name: str = "classification"):

@@ -1,7 +1,7 @@
-"""TFX's Evaluator for detection, which also writes the report that a person looks at.
+"""What the Evaluator asks about detection: COCO's metrics for TFMA, and a report for users.
 
-The report (`components.tasks.detection.report`) lies in the folder `detection` of the evaluation artifact.
-The model runs once: `CocoMetrics` leaves in the evaluation what it judged, and this reads it from there.
+The report (`components.tasks.detection.report`) is in the folder `detection` of the evaluation. The model
+runs once: `CocoMetrics` leaves the judged detections in TFMA's results, and the report reads them from there.
 """
 
 from __future__ import annotations
@@ -15,68 +15,69 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
-from tfx.components.evaluator import component, executor
-from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils, proto_utils
+from tfx.utils import io_utils
 
-from components.base.records import files_in, record_dataset
-from components.base.serving_folder import class_names_of
-from components.resolver.baseline import model_folder
-from components.tasks.detection import stored
+from components.base.records import record_dataset
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.eval_config import build_eval_config
+from components.tasks.detection import TASK, report, stored
 from components.tasks.detection.coco_eval import Detections
-from components.tasks.detection.report import write_report
-from components.tasks.detection.tfma_metric import DETECTIONS, add_baseline_classes, ground_truth
+from components.tasks.detection.tfma_metric import DETECTIONS, CocoMetrics, add_baseline_classes, ground_truth
+from components.tasks.detection.trivial import TRIVIAL, describe_evidence
 from schemas import features
 
+__all__ = [
+    "EXTRACTORS", "TRIVIAL", "add_baseline_classes", "describe_evidence", "eval_config", "find_warnings",
+    "metric_names", "write_report",
+]  # fmt: skip
+
 REPORT_FOLDER = "detection"
+# The images of a detector are judged one by one.
+EXTRACTORS = None
 
 
-class ReportingExecutor(executor.Executor):
-    """TFX's executor, with the report."""
-
-    def Do(  # noqa: N802 - TFX's name
-        self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
-    ) -> None:
-        """Evaluates, sets the blessing, and writes the report."""
-        if baselines := input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
-            exec_properties = _with_baseline_classes(exec_properties, baselines[0].uri)
-        super().Do(input_dict, output_dict, exec_properties)
-        evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
-        examples = input_dict[standard_component_specs.EXAMPLES_KEY]
-        splits = json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
-        files = [
-            file
-            for split in splits
-            for folder in artifact_utils.get_split_uris(examples, split)
-            for file in files_in(folder)
-        ]
-        found = judged(evaluation)
-        if found is None:
-            return  # there were no examples, and no threshold was met
-        with tempfile.TemporaryDirectory() as temporary:
-            write_report(Path(temporary), found, lambda wanted: encoded_images(files, found.images, wanted))
-            target = os.path.join(evaluation, REPORT_FOLDER)
-            incomplete = os.path.join(evaluation, f".{REPORT_FOLDER}.incomplete")
-            io_utils.copy_dir(temporary, incomplete)
-            fileio.rename(incomplete, target)
+def metric_names(num_classes: int) -> tuple[str, ...]:
+    """Return the overall metrics that can be bound, which do not depend on the number of classes."""
+    return TASK.metrics
 
 
-def _with_baseline_classes(exec_properties: dict[str, Any], uri: str) -> dict[str, Any]:
-    """Return the properties, with the classes of the baseline at `uri` added to the configuration."""
-    class_names = class_names_of(model_folder(uri))
-    if class_names is None:
-        return exec_properties
-    key = standard_component_specs.EVAL_CONFIG_KEY
-    config = config_pb2.EvalConfig()
-    proto_utils.json_to_proto(exec_properties[key], config)
-    add_baseline_classes(config, class_names)
-    return {**exec_properties, key: proto_utils.proto_to_json(config)}
+def eval_config(
+    config: EvaluationConfig, class_names: Sequence[str], expected_examples: int | None = None
+) -> config_pb2.EvalConfig:
+    """Build TFMA's configuration with `CocoMetrics`.
+
+    It has no keys: the metric takes labels from the record, and predictions from all outputs.
+    """
+    return build_eval_config(
+        config,
+        class_names,
+        TASK.metrics,
+        CocoMetrics,
+        {"class_names": list(class_names), "expected_examples": expected_examples},
+    )
 
 
-def judged(evaluation: str) -> stored.Judged | None:
-    """What the candidate found, from the evaluation artifact's folder; None where there were no examples."""
+def find_warnings(metrics: Mapping[str, float]) -> list[str]:
+    """Return no warnings."""
+    return []
+
+
+def write_report(evaluation: str, files: Sequence[str]) -> None:
+    """Write the report into the evaluation's folder; none if there were no examples."""
+    found = read_judged(evaluation)
+    if found is None:
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        report.write_report(Path(temporary), found, lambda wanted: find_images(files, found.images, wanted))
+        target = os.path.join(evaluation, REPORT_FOLDER)
+        incomplete = os.path.join(evaluation, f".{REPORT_FOLDER}.incomplete")
+        io_utils.copy_dir(temporary, incomplete)
+        fileio.rename(incomplete, target)
+
+
+def read_judged(evaluation: str) -> stored.Judged | None:
+    """Return the candidate's detections from an evaluation's folder; None if there were no examples."""
     for by_slice in tfma.load_metrics(evaluation):
         for item in by_slice.metric_keys_and_values:
             if item.key.name == DETECTIONS:
@@ -84,10 +85,10 @@ def judged(evaluation: str) -> stored.Judged | None:
     return None
 
 
-def encoded_images(
+def find_images(
     files: Iterable[str], images: Sequence[Detections], wanted: Sequence[int]
 ) -> Mapping[int, bytes]:
-    """The image files of `images[i]` for the wanted i, out of the records."""
+    """Return the encoded images of `images[i]` for the wanted i, from the records."""
 
     def key(name: str, height: int, width: int, boxes: Any) -> tuple[Any, ...]:
         return name, height, width, boxes.tobytes()  # names need not be unique
@@ -102,9 +103,3 @@ def encoded_images(
             feature = tf.train.Example.FromString(serialized).features.feature
             encoded[found] = feature[features.ENCODED].bytes_list.value[0]
     return {i: encoded[found] for i, found in keys.items()}
-
-
-class Evaluator(component.Evaluator):
-    """TFX's component, with `ReportingExecutor`."""
-
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(ReportingExecutor)

@@ -1,7 +1,7 @@
-"""COCO's metrics as one metric of TFMA: boxes are gathered in its one pass, pycocotools judges them.
+"""COCO's metrics as one metric of TFMA: it gathers boxes in one pass, and pycocotools judges them.
 
-TFMA's own detection metrics take up every image anew for each class, IoU and size: minutes for what takes
-seconds here.
+TFMA's own detection metrics go over every image again for each class, IoU and size, which takes minutes
+instead of seconds.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ import tensorflow_model_analysis as tfma
 
 from components.base.common_classes import places_of
 from components.base.errors import DataRefusedError, UsageError
-from components.evaluator.gate import BEATS_TRIVIAL, COMMON, empty_verdict
-from components.tasks.classification.tfma_metric import COMMON_NAMES, IMAGES, check_example_count
+from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
+from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
 from components.tasks.detection import stored
 from components.tasks.detection.coco_eval import Detections, evaluate, mean_over
+from components.tasks.detection.trivial import judge_trivial
 from schemas import features
 
-# Beside the numbers: what they were made of, a value of bytes, of the candidate alone.
+# The detections that the numbers are computed from, as bytes; only the candidate has them.
 DETECTIONS = "detections"
 _OUTPUTS = ("boxes", "scores", "class_labels", "counts")
 
 
 def ground_truth(record: bytes) -> dict[str, Any]:
-    """What a record says of its image: the fields of `Detections` that are not found by a model.
+    """Return the fields of `Detections` that a record has, and no model finds.
 
-    It is read from the record itself: TFMA gives a feature of variable length in three forms, by what else
-    is in the batch, and leaves one out that is empty in all of it.
+    They are read from the record itself: TFMA gives a feature of variable length in three forms, depending on
+    the rest of the batch, and leaves it out if it is empty in the whole batch.
 
     Raises:
         DataRefusedError: The record has no size, or not four corners and a label for every object.
@@ -64,7 +65,7 @@ def ground_truth(record: bytes) -> dict[str, Any]:
 
 
 def found(outputs: dict[str, Any]) -> dict[str, Any]:
-    """The other fields of `Detections`: one image's outputs of `serving_tf_examples`, without padding.
+    """Return the other fields of `Detections`: one image's outputs of `serving_tf_examples` without padding.
 
     Raises:
         UsageError: The model does not answer as a detector.
@@ -84,22 +85,18 @@ def found(outputs: dict[str, Any]) -> dict[str, Any]:
 
 
 class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
-    """One `Detections` of an example's extracts; small, since the combiner keeps them all."""
+    """Makes one `Detections` of an example's extracts. It is small, since the combiner keeps them all."""
 
     def __init__(self, metric_name: str, model_name: str, new_labels: Any | None):
-        # The name is what TFMA tells the computations of two models by.
+        # TFMA distinguishes the computations of two models by this name.
         super().__init__(name=f"{metric_name}_of_{model_name}")
         self._model_name = model_name
-        self._new_labels = (
-            new_labels  # by the model's own label, 0 for what is to be left out; None for the same
-        )
+        # By the model's own label; 0 for boxes that are left out. None if the labels are the same.
+        self._new_labels = new_labels
 
     def process(self, extracts: Any) -> Iterator[Detections]:
         record = np.ravel(extracts[tfma.INPUT_KEY])[0]
-        outputs = extracts[tfma.PREDICTIONS_KEY]
-        # With one model there is no name, and its outputs stand where else those of all models do.
-        outputs = outputs.get(self._model_name, outputs) if isinstance(outputs, dict) else outputs
-        answer = found(outputs)
+        answer = found(outputs_of(extracts[tfma.PREDICTIONS_KEY], self._model_name))
         if self._new_labels is not None:
             labels = self._new_labels[answer["found_labels"]]
             answer = {name: values[labels > 0] for name, values in {**answer, "found_labels": labels}.items()}
@@ -121,7 +118,7 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
         self._model_name = model_name
         self._expected = expected
         self._class_names = list(class_names)
-        self._others = others  # the baseline's classes, None without one
+        self._others = others  # the baseline's classes; None without a baseline
         self._is_baseline = is_baseline
 
     def create_accumulator(self) -> list[Detections]:
@@ -134,15 +131,11 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
     def merge_accumulators(self, accumulators: Iterable[list[Detections]]) -> list[Detections]:
         return [each for accumulator in accumulators for each in accumulator]
 
-    def _key(self, name: str, class_id: int | None = None) -> tfma.metrics.MetricKey:
-        sub_key = None if class_id is None else tfma.metrics.SubKey(class_id=class_id)
-        # A bound that stands in the spec by a metric's name is for None, which is not the default.
-        return tfma.metrics.MetricKey(
-            name=name, model_name=self._model_name, sub_key=sub_key, example_weighted=None
-        )
+    def _make_key(self, name: str, class_id: int | None = None) -> Any:
+        return make_key(name, self._model_name, class_id)
 
     def extract_output(self, accumulator: list[Detections]) -> dict[tfma.metrics.MetricKey, float | bytes]:
-        # Beam promises no order, and boxes of equal scores are judged in the order of their images.
+        # Beam guarantees no order, and boxes of equal scores are judged in the order of their images.
         images = sorted(accumulator, key=lambda each: each.name)
         check_example_count(len(images), self._expected)
         result = evaluate(images, len(self._class_names))
@@ -150,20 +143,20 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
         if self._others is not None:
             common = [name for name in self._class_names if name in set(self._others)]
             over_common = mean_over(result, places_of(common, self._class_names).tolist())
-            values |= {self._key(f"{COMMON}{name}"): value for name, value in over_common.items()}
+            values |= {self._make_key(f"{COMMON}{name}"): value for name, value in over_common.items()}
             if set(self._others) != set(self._class_names):
-                values[self._key(f"{COMMON}{IMAGES}")] = float(len(images))
+                values[self._make_key(f"{COMMON}{IMAGES}")] = float(len(images))
                 if self._is_baseline:
                     return values
-                values[self._key(COMMON_NAMES)] = json.dumps(common).encode()
-        values |= {self._key(name): value for name, value in result.metrics.items()}
+                values[self._make_key(COMMON_NAMES)] = json.dumps(common).encode()
+        values |= {self._make_key(name): value for name, value in result.metrics.items()}
         for class_id, of_class in enumerate(result.per_class):
-            values |= {self._key(name, class_id): value for name, value in of_class.items()}
-        values[self._key(IMAGES)] = float(len(images))
+            values |= {self._make_key(name, class_id): value for name, value in of_class.items()}
+        values[self._make_key(IMAGES)] = float(len(images))
         objects = sum(int((~image.difficult).sum()) for image in images)
-        values[self._key(BEATS_TRIVIAL)] = empty_verdict(objects, result.metrics["map_50"] > 0)
+        values[self._make_key(BEATS_TRIVIAL)] = judge_trivial(objects, result.metrics["map_50"] > 0)
         if not self._is_baseline:
-            values[self._key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
+            values[self._make_key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
         return values
 
 
@@ -182,7 +175,7 @@ def _computations(
         new_labels = places_of(["", *others], ["", *class_names]).clip(0)
     return [
         tfma.metrics.MetricComputation(
-            keys=[],  # there are many, and the preprocessor's name tells the computations apart
+            keys=[],  # there are many; the preprocessor's name distinguishes the computations
             preprocessors=[_ToDetections(name, model_name, new_labels)],
             combiner=_Gather(
                 model_name,
@@ -196,11 +189,11 @@ def _computations(
 
 
 def add_baseline_classes(config: Any, class_names: Sequence[str]) -> None:
-    """Add the baseline's classes to an `EvalConfig`: a detector's answers name only what it found.
+    """Add the baseline's classes to an `EvalConfig`, since a detector's answers only name what it found.
 
     Args:
-        config: What `components.evaluator.eval_config` built; it is changed.
-        class_names: The baseline's, in the order of its labels.
+        config: The configuration, which is changed.
+        class_names: The baseline's classes, in the order of its labels.
     """
     for specs in config.metrics_specs:
         for metric in specs.metrics:
@@ -209,17 +202,17 @@ def add_baseline_classes(config: Any, class_names: Sequence[str]) -> None:
 
 
 class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
-    """`components.tasks.detection.coco_eval.evaluate` of what `serving_tf_examples` answers.
+    """The metrics of `components.tasks.detection.coco_eval.evaluate` for `serving_tf_examples`.
 
-    Gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is the
-    label - 1, the number of images as `example_count`, `beats_trivial` of components.evaluator.gate, and of
-    the candidate `detections`: what was judged, as `components.tasks.detection.stored` reads it. With a
+    It gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is
+    the label - 1, the number of images as `example_count`, `beats_trivial` of components.evaluator.bounds,
+    and for the candidate `detections`: what was judged, for `components.tasks.detection.stored`. With a
     baseline it also gives the metrics that can be bound over the classes that both know, under names that
-    begin with `components.evaluator.gate.COMMON`. A baseline that knows other classes has these values alone.
+    begin with `components.evaluator.bounds.COMMON`. A baseline that knows other classes has only these.
 
     Args:
         class_names: All classes, in the order of their labels.
-        expected_examples: How many images the split has; None where that is not known.
+        expected_examples: The number of images of the split; None if that is not known.
         baseline_class_names: The baseline's classes, in the order of its labels; None for the same ones.
     """
 

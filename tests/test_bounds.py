@@ -10,22 +10,25 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.evaluators import metrics_validator
 
-from components.evaluator.config import EvaluationConfig
-from components.evaluator.gate import (
+from components.base.task import part
+from components.evaluator.bounds import (
     BEATS_TRIVIAL,
     COMMON,
     NO,
     UNKNOWN,
     YES,
-    constant_verdict,
     distinct,
-    empty_verdict,
     failure_sentence,
     shortest,
-    warnings,
 )
-from components.evaluator.results import eval_config
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.results import describe_trivial, find_warnings
+from components.tasks.classification.evaluator import eval_config
 from components.tasks.classification.metrics import ByClass, Tally, measure
+from components.tasks.classification.trivial import judge_trivial
+from components.tasks.detection import trivial as detection_trivial
+
+CLASSIFICATION, DETECTION = part("classification", "evaluator"), part("detection", "evaluator")
 
 
 def key(name: str, model: str = "candidate") -> Any:
@@ -53,8 +56,7 @@ def failures(name: str, value: float, config: EvaluationConfig, baseline: float 
             failure.metric_value.double_value.value,
             failure.metric_key.is_diff,
             failure.metric_threshold,
-            "classification",
-            {name: value},
+            "",
         )
         for by_slice in result.metric_validations_per_slice
         for failure in by_slice.failures
@@ -159,7 +161,7 @@ def test_bounds_are_shown_as_they_were_written() -> None:
 def verdict(labels: Any, predicted: Any, classes: int) -> float:
     tally = Tally(classes)
     tally.add(np.asarray(labels), np.eye(classes)[np.asarray(predicted)])
-    return constant_verdict(ByClass.of(tally.confusion(), classes).rows())
+    return judge_trivial(ByClass.of(tally.confusion(), classes).rows())
 
 
 @pytest.mark.parametrize(
@@ -258,9 +260,9 @@ def test_the_variance_is_that_of_all_orders() -> None:
 
 
 def test_a_detector_that_finds_nothing_is_refused() -> None:
-    assert empty_verdict(7, found_any=False) == NO
-    assert empty_verdict(6, found_any=False) == UNKNOWN
-    assert empty_verdict(7, found_any=True) == YES
+    assert detection_trivial.judge_trivial(7, found_any=False) == NO
+    assert detection_trivial.judge_trivial(6, found_any=False) == UNKNOWN
+    assert detection_trivial.judge_trivial(7, found_any=True) == YES
 
 
 def test_the_gate_says_why_a_trivial_model_is_refused() -> None:
@@ -273,13 +275,13 @@ def test_the_gate_says_why_a_trivial_model_is_refused() -> None:
         )
         result = metrics_validator.validate_metrics(((), values), full)
         assert result.validation_ok == (not refuse_trivial)
-    said = failure_sentence(BEATS_TRIVIAL, NO, False, None, "classification", metrics)
+    said = failure_sentence(BEATS_TRIVIAL, NO, False, None, describe_trivial(metrics, CLASSIFICATION))
     assert said == (
         "not better than one that gives the same class for every image: balanced_accuracy is 0.5000, and "
         "accuracy 0.9500, where always the most frequent class reaches 0.9500 "
         "(evaluation.refuse_trivial: false lets it pass)"
     )
-    said = failure_sentence(BEATS_TRIVIAL, NO, False, None, "detection", {"map_50": 0.0})
+    said = failure_sentence(BEATS_TRIVIAL, NO, False, None, describe_trivial({"map_50": 0.0}, DETECTION))
     assert said.startswith("not better than one that finds nothing: map_50 is 0.0000")
 
 
@@ -292,10 +294,10 @@ def test_what_is_unclear_is_a_warning() -> None:
         BEATS_TRIVIAL: UNKNOWN,
         "not_number_count": 2.0,
     }
-    small, numbers = warnings("classification", metrics)
+    small, numbers = find_warnings(metrics, CLASSIFICATION)
     assert small.startswith("the test split (6 images) is too small to tell whether the model is better than")
     assert numbers.startswith("2 of 6 test images: the model's probabilities are not all finite numbers")
-    assert list(warnings("classification", {**metrics, BEATS_TRIVIAL: YES, "not_number_count": 0.0})) == []
+    assert find_warnings({**metrics, BEATS_TRIVIAL: YES, "not_number_count": 0.0}, CLASSIFICATION) == []
 
 
 def test_a_value_that_is_missing_is_called_missing() -> None:

@@ -1,8 +1,8 @@
-"""What TFMA is fed with: whole batches of labels and probabilities, instead of an example at a time.
+"""TFMA's extractors for whole batches of labels and probabilities, instead of one example at a time.
 
-TFMA takes a batch of predictions apart into one dictionary an example, and looks up slices, labels and
+TFMA takes a batch of predictions apart into one dictionary per example, and looks up slices, labels and
 predictions in each of them: most of its time on small images. Here a batch stays one element, with the labels
-and each model's probabilities as arrays; of each class' slice it gives one more.
+and each model's probabilities as arrays. Each slice of a class adds one more element.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schemas import features
 
 
 def _read_batch(extracts: dict[str, Any]) -> dict[str, Any]:
-    """Takes records and labels out of a RecordBatch, and nothing else."""
+    """Take only records and labels out of a RecordBatch."""
     batch = extracts[tfma.ARROW_RECORD_BATCH_KEY]
     columns = {name: batch.column(batch.schema.get_field_index(name)) for name in batch.schema.names}
     found: dict[str, Any] = {tfma.INPUT_KEY: np.asarray(columns[tfma.constants.ARROW_INPUT_COLUMN].flatten())}
@@ -37,7 +37,7 @@ def _read_batch(extracts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_slices(extracts: dict[str, Any], by_class: bool) -> Iterator[dict[str, Any]]:
-    """Yields a batch for the whole split, and its images of each class for the class' slice."""
+    """Yield a batch for the whole split, and its images of each class for the slice of the class."""
     labels, texts = (extracts[tfma.FEATURES_KEY][name] for name in (features.LABEL, features.LABEL_TEXT))
     predictions = extracts[tfma.PREDICTIONS_KEY]
     yield _slice((), labels, predictions)
@@ -47,7 +47,7 @@ def _with_slices(extracts: dict[str, Any], by_class: bool) -> Iterator[dict[str,
 
 
 def _rows(values: Any, wanted: Any) -> Any:
-    """Returns rows of an array, or of all arrays of nested dictionaries."""
+    """Return rows of an array, or of all arrays of nested dictionaries."""
     if isinstance(values, dict):
         return {name: _rows(each, wanted) for name, each in values.items()}
     return values[wanted]
@@ -62,7 +62,7 @@ def _slice(key: tuple[Any, ...], labels: Any, predictions: Any) -> dict[str, Any
 
 
 def custom_extractors(eval_shared_model: Any, eval_config: Any, tensor_adapter_config: Any) -> list[Any]:
-    """Returns the extractors of an evaluation, as TFX's Evaluator asks for them by this name."""
+    """Return the extractors of an evaluation; TFX's Evaluator calls this name."""
     by_class = any(spec.feature_keys for spec in eval_config.slicing_specs)
     return [
         tfma.extractors.Extractor("ReadBatches", beam.Map(_read_batch)),

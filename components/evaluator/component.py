@@ -1,0 +1,52 @@
+"""Evaluator: TFX's, which also writes the task's report into the evaluation's folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorflow_model_analysis.proto import config_pb2
+from tfx.components.evaluator import component, executor
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import json_utils, proto_utils
+
+from components.base.records import files_in
+from components.base.serving_folder import class_names_of
+from components.base.task import part
+from components.evaluator.eval_config import find_task
+from components.evaluator.protocol import TaskEvaluator
+from components.resolver.baseline import model_folder
+
+
+class ReportingExecutor(executor.Executor):
+    """TFX's executor. It tells the metric which classes the baseline knows, and has the report written."""
+
+    def Do(  # noqa: N802 - TFX's name
+        self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
+    ) -> None:
+        """Evaluate, set the blessing, and write the report."""
+        key = standard_component_specs.EVAL_CONFIG_KEY
+        config = config_pb2.EvalConfig()
+        proto_utils.json_to_proto(exec_properties[key], config)
+        asked: TaskEvaluator = part(find_task(config), "evaluator")
+        if baselines := input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
+            class_names = class_names_of(model_folder(baselines[0].uri))
+            if class_names is not None:
+                asked.add_baseline_classes(config, class_names)
+                exec_properties = {**exec_properties, key: proto_utils.proto_to_json(config)}
+        super().Do(input_dict, output_dict, exec_properties)
+        examples = input_dict[standard_component_specs.EXAMPLES_KEY]
+        files = [
+            file
+            for split in json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+            for folder in artifact_utils.get_split_uris(examples, split)
+            for file in files_in(folder)
+        ]
+        evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
+        asked.write_report(evaluation, files)
+
+
+class Evaluator(component.Evaluator):
+    """TFX's component, with `ReportingExecutor`."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(ReportingExecutor)

@@ -1,0 +1,66 @@
+"""What the Evaluator asks about classification: its metric for TFMA, and its warnings.
+
+The metrics, overall and by class, are described in `components.tasks.classification.metrics`. With
+`slice_by_class` the overall ones are also computed by slice of true class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tensorflow_model_analysis.proto import config_pb2
+
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.eval_config import build_eval_config
+from components.evaluator.metric import IMAGES
+from components.tasks.classification import batches
+from components.tasks.classification.metrics import metric_names
+from components.tasks.classification.tfma_metric import ClassificationMetrics
+from components.tasks.classification.trivial import TRIVIAL, describe_evidence
+from schemas import features
+
+__all__ = [
+    "EXTRACTORS", "TRIVIAL", "add_baseline_classes", "describe_evidence", "eval_config", "find_warnings",
+    "metric_names", "write_report",
+]  # fmt: skip
+
+# Whole batches of images at once.
+EXTRACTORS = batches.__name__
+# The cost of slices grows with the square of the classes; above this number there are metrics by class only.
+MAX_SLICED_CLASSES = 50
+
+
+def eval_config(
+    config: EvaluationConfig, class_names: Sequence[str], expected_examples: int | None = None
+) -> config_pb2.EvalConfig:
+    """Build TFMA's configuration with `ClassificationMetrics`."""
+    is_sliced = config.slice_by_class and len(class_names) <= MAX_SLICED_CLASSES
+    return build_eval_config(
+        config,
+        class_names,
+        metric_names(len(class_names)),
+        ClassificationMetrics,
+        {"num_classes": len(class_names), "expected_examples": expected_examples},
+        keys={"label_key": features.LABEL, "prediction_key": "probabilities"},
+        slice_by=features.LABEL_TEXT if is_sliced else None,
+    )
+
+
+def add_baseline_classes(config: config_pb2.EvalConfig, class_names: Sequence[str]) -> None:
+    """Add nothing: a classifier names its classes with every answer."""
+
+
+def find_warnings(metrics: Mapping[str, float]) -> list[str]:
+    """Return a warning if some probabilities are not numbers."""
+    wrong = metrics.get("not_number_count")
+    if not wrong:
+        return []
+    return [
+        f"{wrong:,.0f} of {metrics.get(IMAGES, 0.0):,.0f} test images: the model's probabilities are "
+        "not all finite numbers; each counts as wrong, and there is no loss; train again with a lower "
+        "training.learning_rate"
+    ]
+
+
+def write_report(evaluation: str, files: Sequence[str]) -> None:
+    """Write nothing: TFMA's results have all that the page shows."""
