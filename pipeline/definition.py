@@ -24,7 +24,6 @@ from components.distribution_validator.drift import drift_config
 from components.evaluator.component import Evaluator
 from components.evaluator.protocol import TaskEvaluator
 from components.infra_validator.component import InfraValidator
-from components.resolver.baseline import imports_folder
 from components.resolver.strategies import BaselineStrategy, BaseModelStrategy
 from components.trainer import run_fn
 from components.transform import preprocessing_fn
@@ -33,6 +32,7 @@ from components.tuner.component import Tuner
 from pipeline.data.prepare import Examples
 from pipeline.digests import add_code_digests
 from pipeline.recipe.recipe import Recipe
+from pipeline.steps import imports_folder
 from pipeline.target import BEAM_PIPELINE_ARGS, Target
 from pipeline.training import training_config, work_of
 from schemas import features

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection
 from typing import Literal
 
@@ -164,6 +165,11 @@ STEPS = (
 _BY_ID = {step.id: step for step in STEPS}
 # The artifacts of trained models are below `<root>/<TRAINER>/model`.
 TRAINER = "Trainer"
+
+
+def imports_folder(root: str) -> str:
+    """Return the folder, below a pipeline root, for served models that are no artifact of that root."""
+    return os.path.join(root, "Resolver", "served")
 
 
 def step_named(node_id: str) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import shutil
@@ -25,25 +26,57 @@ print(pipeline.commands.main.__file__, components.base.errors.__file__, X)
 """
 
 
-def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(tmp_path: Path) -> None:
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    """A user's folder with packages of our names, which hold modules that ours do not have."""
     for name in ("pipeline", "components"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong one')")
-    (tmp_path / "pipeline" / "blocks.py").write_text("X = 5\n")
+    (tmp_path / "pipeline" / "blocks.py").write_text("X = 5\nif __name__ == '__main__':\n    print(X)\n")
     (tmp_path / "mine.yaml").write_text("name: 7\n")
-    run = {"cwd": tmp_path, "env": {"PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}, "capture_output": True}
-    done = subprocess.run([MIRANTE, "run", "mine.yaml"], text=True, check=False, **run)  # type: ignore[call-overload]
+    return tmp_path
+
+
+def start(*command: str | Path, cwd: Path, path: str = ".") -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": path, "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(others: Path) -> None:
+    done = start(MIRANTE, "run", "mine.yaml", cwd=others)
     assert (done.returncode, "name: expected a text, got 7" in done.stderr) == (2, True)
     # Theirs can still be imported where ours has no such module.
-    done = subprocess.run([sys.executable, "-c", PROBE], text=True, check=False, **run)  # type: ignore[call-overload]
+    done = start(sys.executable, "-c", PROBE, cwd=others)
     ours = [str(ROOT / "pipeline" / "commands" / "main.py"), str(ROOT / "components" / "base" / "errors.py")]
     assert done.stdout.split() == [*ours, "5"], done.stderr
     # Workers of an ingest are processes of their own.
-    done = subprocess.run([MIRANTE, "ingest", "digits", "-", "data"], text=True, check=False, **run)  # type: ignore[call-overload]
+    done = start(MIRANTE, "ingest", "digits", "-", "data", cwd=others)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+def test_a_custom_network_in_a_package_of_the_same_name_is_found(others: Path) -> None:
+    settings = ["--set", "model.name=pipeline.blocks:net", "--set", "data.path=/nowhere"]
+    for command in ([MIRANTE], [sys.executable, "-m", "pipeline.commands"]):
+        done = start(*command, "run", "cifar10", *settings, cwd=ROOT, path=str(others))
+        # The network was looked for before.
+        assert (done.returncode, "INPUT /nowhere does not exist" in done.stderr) == (2, True), done.stderr
+    done = start(MIRANTE, "run", "cifar10", "--set", "model.name=pipeline.none:net", cwd=others)
+    assert "there is no module pipeline.none in any folder" in done.stderr
+
+
+def test_a_process_of_a_training_finds_a_network_in_a_package_of_the_same_name(others: Path) -> None:
+    # As components/trainer/cluster/processes.py starts it, with their module in place of the training.
+    source = (ROOT / "components" / "trainer" / "cluster" / "processes.py").read_text(encoding="utf-8")
+    (child,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_CHILD"
+    )
+    child = child.replace("components.trainer.cluster.processes", "pipeline.blocks")
+    done = start(sys.executable, "-c", child, cwd=others, path=f"{ROOT}:{others}")
+    assert done.stdout == "5\n", done.stderr
+
+
 def test_every_tool_that_the_documentation_names_starts() -> None:
     bin_folder = Path(sys.executable).parent
     named = {"tensorboard": "--version", "wandb": "--version", "uv": "--version"}

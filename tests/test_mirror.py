@@ -19,9 +19,10 @@ from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.ingest.config import IngestConfig
 from components.pusher.executor import TakenBackError, push
-from components.resolver.baseline import import_folder, imports_folder
+from components.resolver.baseline import import_folder
 from pipeline import task
 from pipeline.recipe.load import load_recipe
+from pipeline.steps import imports_folder
 from pipeline.storage import follower, object_store
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.storage.node_files import NodeFiles, check_can_push

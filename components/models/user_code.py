@@ -174,5 +174,6 @@ def module_file(module: str) -> Path | None:
         spec = next((candidate for candidate in found if candidate is not None), None)
         if spec is None:
             return None
-        folders = spec.submodule_search_locations
+        # An import takes the folders of an imported package as they are, and `mirante_command` adds to them.
+        folders = getattr(sys.modules.get(name), "__path__", spec.submodule_search_locations)
     return Path(spec.origin) if spec and spec.origin and spec.has_location else None

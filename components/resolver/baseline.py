@@ -159,11 +159,6 @@ def describe_baseline(
     return Baseline(None, None, f"none: {why or 'the served model cannot be read'}")
 
 
-def imports_folder(root: str) -> str:
-    """Return the folder, below a pipeline root, for models that are served and no artifact of that root."""
-    return os.path.join(root, "Resolver", "served")
-
-
 def import_folder(imports: str, served: ServedModel) -> str:
     """Return the folder of the artifact that a served model becomes; another model has another folder."""
     fingerprint = os.path.join(served.path, serving_folder.FINGERPRINT_FILE)

@@ -1,6 +1,6 @@
 """`python -m pipeline.commands` is the command `mirante`."""
 
-from pipeline.commands.main import main
+from mirante_command import main
 
 if __name__ == "__main__":
     main()

@@ -20,8 +20,8 @@ from components.base.serving_folder import (
     list_versions,
     version_number,
 )
-from components.resolver.baseline import imports_folder, link_served
-from pipeline.steps import TRAINER, step_named
+from components.resolver.baseline import link_served
+from pipeline.steps import TRAINER, imports_folder, step_named
 from pipeline.storage.mirror import Mirror
 
 # Which model it is, and what it is asked: its task and its classes (components/trainer/export.py).

@@ -136,9 +136,11 @@ def _write_atomically(path: str, text: str) -> None:
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
-# Like `-m`, but for the folder that the command runs in, which may hold another package `components`.
+# Like `-m`, but without the folder that the command runs in, which may hold another package `components`.
+# What a user's packages of our names hold besides is found, such as a custom network.
 _CHILD = (
     "import runpy, sys; sys.path[:] = [entry for entry in sys.path if entry]; "
+    "import mirante_command; mirante_command.prefer_own_packages(); "
     "runpy.run_module('components.trainer.cluster.processes', run_name='__main__', alter_sys=True)"
 )
 
