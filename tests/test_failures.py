@@ -230,7 +230,7 @@ def test_trainings_that_fail(here: Path) -> None:
     )
     assert (done.returncode, said(Ended(done.returncode, "", done.stderr), here)) == (
         130,
-        "mirante: interrupted; the same command goes on from here",
+        "mirante: interrupted; the same command continues from here",
     )
 
     # A network that does not look: Evaluator's bounds are met, and it is not blessed.

@@ -314,9 +314,9 @@ def huge_record() -> bytes:
     [
         (frame(record(1)) + frame(record(2))[:-5], DataRefusedError, "record 1: expected .* ends before"),
         (frame(record(1)) + b"\0" * 40, DataRefusedError, "record 1: its length is damaged"),
-        (frame(record(1))[:-2] + b"xx", DataRefusedError, "record 0: the data's checksum is wrong"),
+        (frame(record(1))[:-2] + b"xx", DataRefusedError, "record 0: the checksum of the data is wrong"),
         (gzip.compress(frame(record(1)), mtime=0)[:-30], DataRefusedError, "does not unpack to its end"),
-        (huge_record(), DataRefusedError, "more than the 268435456 of any picture"),
+        (huge_record(), DataRefusedError, "more than the 268435456 of any image"),
         (b"<html>no</html>", UsageError, "no TFRecord file in it"),
         (gzip.compress(b"<html>no</html>", mtime=0), UsageError, "no TFRecord file in it"),
         (

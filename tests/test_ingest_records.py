@@ -50,7 +50,7 @@ def test_records_come_back_and_damage_is_found(tmp_path: Path) -> None:
     assert list(read_records(zipped)) == [b"one", b"", b"three"]
     for damaged, message in (
         (data[:-1], "record 2: expected 5 bytes"),
-        (data[:14] + b"X" + data[15:], "record 0: the data's checksum"),
+        (data[:14] + b"X" + data[15:], "record 0: the checksum of the data"),
         (b"\x04" + data[1:], "record 0: its length is damaged"),
         (data + b"\x00", "record 3: its length is damaged"),
     ):

@@ -137,7 +137,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
 def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) -> None:
     code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch 3/12")
     assert code == 130
-    assert log.splitlines()[-1] == "mirante: interrupted; the task goes on from here when it is tried again"
+    assert log.splitlines()[-1] == "mirante: interrupted; the task continues from here when it is tried again"
     code, log = up_to_trainer(tmp_path / "root", "retry")
     assert code == 0, log[-5000:]
     gone_on = re.search(r"training goes on at step (\d+), in epoch (\d+), from a checkpoint", log)

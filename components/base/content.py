@@ -1,4 +1,4 @@
-"""SHA-256 of files, computed once for as long as a file stays as it is."""
+"""Computes the SHA-256 of files, once for each state of a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from components.base.paths import write_atomically
 
 _BLOCK_BYTES = 1 << 20
-# A file that changes twice within a clock tick of its file system keeps its times; FAT has the longest, 2 s.
+# A file that changes twice within a clock tick of its file system keeps its times; FAT has the longest tick.
 _SETTLED_SECS = 2.0
 
 
@@ -25,22 +25,22 @@ def file_sha256(path: Path) -> str:
 
 
 def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
-    """Return what changes when a file changes: bytes, times of change of content and entry (ns), inode."""
+    """Return numbers that change with a file: bytes, times of change of content and entry (ns), inode."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def stamp_number(status: os.stat_result) -> int:
-    """Return `stamp` as one number from 0 to 2^56 - 1, by which two states of a file are told apart."""
+    """Return `stamp` as one number from 0 to 2^56 - 1, which differs between two states of a file."""
     digest = hashlib.blake2b(repr(stamp(status)).encode(), digest_size=7).digest()
     return int.from_bytes(digest, "big")
 
 
 class FileDigests:
-    """SHA-256 of files that are remembered together with their stamps.
+    """SHA-256 of files, remembered together with their stamps.
 
     Args:
-        memory: The file that keeps them between runs; None for none. It only saves work: whatever it holds
-            that cannot be read is computed again.
+        memory: File that keeps them between runs; None for none. It only saves work: if it cannot be read,
+            they are computed again.
     """
 
     def __init__(self, memory: Path | None = None):
@@ -61,14 +61,14 @@ class FileDigests:
             self._asked[key] = known
             return str(known[-1])
         digest = file_sha256(path)
-        # Only a file that is the same after it was read, and was not written just now.
+        # Only if the file did not change while it was read, and was not written just before.
         settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECS
         if settled and stamp(path.stat()) == stamp(status):
             self._asked[key] = [*stamp(status), digest]
         return digest
 
     def save(self) -> None:
-        """Write what was asked for; the rest is forgotten."""
+        """Write the digests that were asked for, and forget all others."""
         if self._memory is None or self._asked == self._known:
             return
         self._memory.parent.mkdir(parents=True, exist_ok=True)

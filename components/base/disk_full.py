@@ -1,4 +1,4 @@
-"""What is said when a file system is full, whoever noticed: Python, SQLite, TensorFlow, a worker process."""
+"""The error for a full file system, noticed by Python, SQLite, TensorFlow or a worker process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.base.errors import MiranteError, causes
 
 
 class DiskFullError(MiranteError):
-    """A file system is full; the message says which, and what was short when it was noticed."""
+    """A file system is full; the message says which one, and how much was free at that time."""
 
 
 _SAID = ("No space left on device", "database or disk is full", "Disk quota exceeded")
@@ -21,13 +21,13 @@ _ROOM_BYTES, _ROOM_SHARE = 32 * 2**20, 0.2
 
 
 def disk_full_error(error: BaseException, folders: Iterable[Path]) -> MiranteError | None:
-    """An error that says which file system is full, None where that is not what `error` comes from.
+    """Return an error that says which file system is full; None if `error` has another cause.
 
-    Call it where the error is caught first: what is short is measured then.
+    Call it where the error is caught first, since it measures the free space.
 
     Args:
-        error: What was raised; what it was raised from is looked at too.
-        folders: Where was written to; they need not exist.
+        error: The error; its causes count too.
+        folders: Folders that were written to; they need not exist.
     """
     found = list(causes(error))
     for cause in found:
@@ -38,7 +38,7 @@ def disk_full_error(error: BaseException, folders: Iterable[Path]) -> MiranteErr
     places = [_existing(folder) for folder in folders]
     place = min(places, key=lambda place: shutil.disk_usage(place).free)
     where = f"{_mount_point(place)}, the file system of {place}"
-    again = "run the same command again: what is finished is kept, and it goes on from here"
+    again = "run the same command again: what is finished is kept, and it continues from here"
     if any(isinstance(cause, OSError) and cause.errno == errno.EDQUOT for cause in found):
         return DiskFullError(
             f"too little space on {where}: your quota is used up (`quota` shows it). Remove files of yours "

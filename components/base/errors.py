@@ -1,6 +1,6 @@
-"""Errors that end a command with an exit code of their own. Anything else that is raised ends it with 1.
+"""Errors that end a command with their own exit code; any other exception ends it with 1.
 
-Every message says what was expected, what arrived, where, and what to do next.
+Every message says what was expected, what it got, where, and what to do next.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class UsageError(MiranteError):
 
 
 class DataRefusedError(MiranteError):
-    """The data was looked at and refused: anomalies, too many rejected files, no train split."""
+    """The data were read and refused: anomalies, too many rejected files, no train split."""
 
     exit_code = 3
 
@@ -33,10 +33,10 @@ class NotBlessedError(MiranteError):
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, what that was raised from, and so on."""
+    """Yield an error, the error that it was raised from, and so on."""
     cause: BaseException | None = error
     seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # an error may be its own cause
+    while cause is not None and id(cause) not in seen:  # an error can be its own cause
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__

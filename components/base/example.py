@@ -1,9 +1,9 @@
-"""tf.train.Example without TensorFlow.
+"""Reads and writes tf.train.Example without TensorFlow.
 
 The messages are those of tensorflow/core/example/{example,feature}.proto, same field numbers and so the same
 bytes: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto
-They live in a package and a descriptor pool of their own: TensorFlow may be loaded in the same process, and
-protobuf does not let two definitions of one name into one pool.
+They have their own package and descriptor pool: TensorFlow may be loaded in the same process, and protobuf
+does not allow two definitions of a name in one pool.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _TYPES = {bytes: "bytes", int: "int64", float: "float"}
 
 
 def serialize_example(values: Mapping[str, FeatureValue]) -> bytes:
-    """A serialized tf.train.Example of the values.
+    """Return a serialized tf.train.Example of the values.
 
-    A bytes or int value makes a feature with one entry; a sequence's first entry tells its type (bytes, int,
-    float), an empty sequence makes a feature without a kind. The same values always give the same bytes:
-    features are written in the order of their names.
+    A bytes or int value makes a feature with one entry; the first entry of a sequence decides its type
+    (bytes, int, float); an empty sequence makes a feature without a type. The same values always give the
+    same bytes, since features are written in the order of their names.
     """
     example = _example_class()()
     for name, value in values.items():
@@ -45,9 +45,10 @@ def serialize_example(values: Mapping[str, FeatureValue]) -> bytes:
 
 
 def parse_example(serialized: bytes) -> dict[str, list[Any]]:
-    """The features of a serialized tf.train.Example by name, each a list of bytes, int or float.
+    """Return the features of a serialized tf.train.Example by name, each a list of bytes, int or float.
 
-    Raises google.protobuf.message.DecodeError for bytes that are no Example.
+    Raises:
+        google.protobuf.message.DecodeError: The bytes are not an Example.
     """
     example = _example_class().FromString(serialized)
     values: dict[str, list[Any]] = {}
@@ -60,11 +61,11 @@ def parse_example(serialized: bytes) -> dict[str, list[Any]]:
 def type_problem(
     values: Mapping[str, Sequence[Any]], types: Mapping[str, str] = features_contract.TYPES
 ) -> str | None:
-    """Return which feature is of another type than expected, and both types; None where none is.
+    """Return the first feature of another type than expected, with both types; None if there is none.
 
     Args:
-        values: As parse_example gives them; a feature without a value has no type.
-        types: `bytes`, `int64` or `float` by the names of the features that are looked at.
+        values: As `parse_example` returns them; a feature without a value has no type.
+        types: `bytes`, `int64` or `float`, by the name of each feature to check.
     """
     for name, expected in types.items():
         if entries := values.get(name):
@@ -97,7 +98,7 @@ def _example_class() -> Any:
         field.label = _FIELD.LABEL_OPTIONAL
         field.type_name = f".{_PACKAGE}.{kind}"
 
-    # map<string, Feature> feature = 1: protobuf spells a map as a repeated nested entry message.
+    # map<string, Feature> feature = 1: in protobuf, a map is a repeated nested entry message.
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
@@ -121,7 +122,7 @@ def _example_class() -> Any:
 
 
 def message_class(descriptor: Any) -> Any:
-    """The class of a message's descriptor, on every protobuf that there is."""
+    """Return the class of a message from its descriptor, with any version of protobuf."""
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
     # protobuf before 4.22, which TFX 1.16 brings on Python 3.10.

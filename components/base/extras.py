@@ -1,4 +1,4 @@
-"""What the optional parts of Mirante (`[project.optional-dependencies]`) are, as a command to type."""
+"""The command that installs an optional part of Mirante (`[project.optional-dependencies]`)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shlex
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs what an extra brings.
+    """Return the command that installs the packages of an extra.
 
-    It names the packages and not `mirante[EXTRA]`: Mirante itself is in no package index.
+    It names the packages instead of `mirante[EXTRA]`, since no package index has Mirante.
     """
     import importlib.metadata  # takes a fifth of the time of `mirante --help`
 

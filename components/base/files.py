@@ -1,4 +1,4 @@
-"""Files on a disk or in a bucket. TensorFlow is imported for a bucket alone."""
+"""Reads and writes files on a disk or in a bucket. Imports TensorFlow only for a bucket."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from components.base.paths import is_remote, write_atomically
 
 
 def below(folder: str) -> list[str]:
-    """Paths of all files below a folder, sorted; none where it does not exist."""
+    """Return the paths of all files below a folder, sorted; empty if the folder does not exist."""
     if not is_remote(folder):
         return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
     return sorted(_walk(folder))
 
 
 def names_in(folder: str) -> list[str]:
-    """Names of what lies directly in a folder, sorted; none where it does not exist."""
+    """Return the names of the files and folders in a folder, sorted; empty if it does not exist."""
     if not exists(folder):
         return []
     if not is_remote(folder):
@@ -37,7 +37,7 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def open_binary(path: str) -> BinaryIO:
-    """Opens a file for reading bytes."""
+    """Open a file to read bytes."""
     if not is_remote(path):
         return open(path, "rb")
     import tensorflow as tf
@@ -47,18 +47,18 @@ def open_binary(path: str) -> BinaryIO:
 
 
 def read_bytes(path: str) -> bytes:
-    """All of a file."""
+    """Return the content of a file."""
     with open_binary(path) as file:
         return file.read()
 
 
 def read_text(path: str) -> str:
-    """All of a text file, UTF-8."""
+    """Return the content of a text file, in UTF-8."""
     return read_bytes(path).decode("utf-8")
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file or folder."""
+    """Return whether a file or folder exists."""
     if not is_remote(path):
         return os.path.exists(path)
     import tensorflow as tf
@@ -67,7 +67,7 @@ def exists(path: str) -> bool:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a text file, UTF-8, which appears whole or not at all; makes its folder."""
+    """Write a text file in UTF-8, all of it or nothing; creates its folder."""
     if not is_remote(path):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What is said when the operating system refuses something: what, where, and what to do.
+"""Errors for what the operating system refuses: what, where, and what to do.
 
-Whoever noticed it: Python, SQLite, ML Metadata, TensorFlow, a worker process.
+Python, SQLite, ML Metadata, TensorFlow or a worker process may have noticed it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from components.base.disk_full import disk_full_error
 from components.base.errors import MiranteError, causes
 
 _NO_PERMISSION = "you have no permission: change its owner or mode, or give another folder"
-# What an error number means, and what to do about it.
+# By error number, the meaning and the remedy.
 _BY_NUMBER = {
     errno.EROFS: "the file system is read-only: give a folder on another one",
     errno.EACCES: _NO_PERMISSION,
@@ -33,7 +33,7 @@ _BY_NUMBER = {
     errno.ENFILE: "too many files are open on this machine: end other programs, or raise fs.file-max",
     errno.ENOMEM: "memory is short: end other programs, or take a machine with more",
 }
-# The same, of a path that a command was given. Within a run they are nobody's but ours.
+# The same for paths on the command line. Within a run, these errors are faults of Mirante.
 _BY_NUMBER_OF_ARGUMENTS = {
     errno.ENAMETOOLONG: "the name is too long: give a shorter one",
     errno.ENOTDIR: "a part of the path is a file: give another folder",
@@ -42,7 +42,7 @@ _BY_NUMBER_OF_ARGUMENTS = {
     errno.EEXIST: "something of that name is there: give another one",
     errno.ELOOP: "its links lead in a circle: correct them",
 }
-# What libraries make of them, which hand on no number. In the order in which they are looked for.
+# Texts of libraries that do not pass the number on, in the order in which they are looked for.
 _BY_WORDS = {
     "database is locked": (
         "another program has the metadata store open, or its file system has no locks: wait for that program "
@@ -68,14 +68,14 @@ def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteEr
     """Return an error that says what the system refused, where, and what to do; None for other errors.
 
     Args:
-        error: What was raised; what it was raised from is looked at too.
-        folders: Where was written to; they need not exist. None where a command's own files are meant.
+        error: The error; its causes count too.
+        folders: Folders that were written to; they need not exist. Empty for the files of a command.
     """
     folders = list(folders)
     if folders and (full := disk_full_error(error, folders)):
         return full
     if isinstance(error, MiranteError):
-        return None  # says what to do
+        return None  # it says what to do
     remedies = _BY_NUMBER if folders else {**_BY_NUMBER, **_BY_NUMBER_OF_ARGUMENTS}
     for cause in causes(error):
         if not isinstance(cause, OSError) or cause.errno not in remedies:
@@ -95,7 +95,7 @@ def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteEr
 
 
 def check_address_space() -> None:
-    """Refuse a limit of memory under which TensorFlow ends the process without a word.
+    """Refuse a limit of memory under which TensorFlow ends the process without a message.
 
     Raises:
         MiranteError: `ulimit -v` is too low.

@@ -1,7 +1,7 @@
-"""What the files of a node's outputs were when it had written them, so that damaged ones are not handed on.
+"""Remembers the files of a node's outputs, so that a later node never reads a damaged one.
 
-Anything may happen to a cached result: a full disk, a crash, a copy that was cut short. Each file's size,
-time and SHA-256 are kept with the artifact in ML Metadata. A file of equal size and time is not read again.
+A cached result can be damaged by a full disk, a crash, or a copy that was cut short. ML Metadata keeps the
+size, time and SHA-256 of each file with the artifact. A file with the same size and time is not read again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILES = "mirante_files"
 
 
 def measure_outputs(folder: str) -> str:
-    """Read all files of an artifact, and return what `find_damage` compares them with."""
+    """Read all files of an artifact, and return the text with which `find_damage` compares them."""
     measured = {}
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file():
@@ -31,7 +31,7 @@ def measure_outputs(folder: str) -> str:
 
 
 def find_damage(folder: str, measured: str) -> str | None:
-    """Describe the first file that is not what it was; None if all are, whatever was added to them."""
+    """Describe the first file that has changed; None if none has. Added files do not count."""
     for name, (size_bytes, mtime_ns, sha256) in json.loads(measured).items():
         path = Path(folder, name)
         try:

@@ -1,4 +1,4 @@
-"""Marks in folders that Mirante makes and removes: nothing is removed, or replaced, for its name alone."""
+"""Marks folders that Mirante makes, so that it never removes or replaces a folder only by its name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MARK = "made-by-mirante.json"
 
 
 def mark_text(owner: str) -> str:
-    """Return what the mark of a folder says: who may remove it."""
+    """Return the mark of a folder, which names its owner; only the owner may remove the folder."""
     return json.dumps({"made_by": "mirante", "owner": owner}) + "\n"
 
 
 def is_mark(text: str, owner: str) -> bool:
-    """Return whether a file's text is `mark_text` of an owner."""
+    """Return whether a text is the mark of an owner."""
     return _parsed(text).get("owner") == owner
 
 
 def mark(folder: Path, owner: str) -> None:
-    """Mark a folder, which is made where there is none yet."""
+    """Mark a folder; creates it if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / MARK, mark_text(owner))
 
@@ -35,7 +35,7 @@ def is_marked(folder: Path, owner: str) -> bool:
 
 
 def root_id(root: Path) -> str:
-    """Return what identifies a pipeline root; it stays the same when the root is moved.
+    """Return the ID of a pipeline root, which stays the same when the root is moved.
 
     The first call writes it to the root.
     """
@@ -43,7 +43,7 @@ def root_id(root: Path) -> str:
 
 
 def root_facts(root: Path) -> dict[str, Any]:
-    """Return what a root's mark says: its `id`, and whatever `note` has added."""
+    """Return the facts in a root's mark: its `id`, and those that `note` has added."""
     facts = _parsed(_text(root / MARK))
     if not isinstance(facts.get("id"), str):
         facts = {"made_by": "mirante", "id": uuid.uuid4().hex}

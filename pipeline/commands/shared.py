@@ -10,7 +10,7 @@ import click
 from components.base.errors import MiranteError
 
 INTERRUPTED = 130
-INTERRUPTED_SAID = "interrupted; the same command goes on from here"
+INTERRUPTED_SAID = "interrupted; the same command continues from here"
 
 
 class PathType(click.Path):

@@ -135,7 +135,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
 
 def _said(error: BaseException | None) -> str | None:
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command goes on from here"
+        return "interrupted; the same command continues from here"
     return None if error is None else str(error) or type(error).__name__
 
 

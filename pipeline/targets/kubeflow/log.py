@@ -55,7 +55,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
         with interruptible():
             yield console
     except KeyboardInterrupt:
-        _fail(console, "interrupted; the task goes on from here when it is tried again", 130)
+        _fail(console, "interrupted; the task continues from here when it is tried again", 130)
     except MiranteError as e:
         _fail(console, str(e), e.exit_code)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
