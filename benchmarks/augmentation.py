@@ -43,7 +43,7 @@ def main() -> None:
     import numpy as np
     import tensorflow as tf
 
-    from components.trainer.augment.changes import augmenter
+    from components.trainer.augment.changes import make_augmenter
     from components.trainer.augment.config import AugmentationConfig
     from components.transform.config import TransformConfig
     from components.transform.levels import known_levels
@@ -62,7 +62,7 @@ def main() -> None:
         levels = known_levels(TransformConfig(normalization="zero_one"))
         augments: dict[str, Callable[..., object]] = {}
         for name, options in OPTIONS.items():
-            augment = augmenter(AugmentationConfig.model_validate(options), 0, 10, levels)
+            augment = make_augmenter(AugmentationConfig.model_validate(options), 0, 10, levels)
             assert augment is not None
             augments[name] = augment
         for name, layer in layers.items():

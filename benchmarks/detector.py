@@ -62,7 +62,7 @@ def measure(root: Path) -> None:
     from components.models import BACKBONE, HEAD
     from components.models.ssd_mobilenet_v2 import anchors_of
     from components.tasks.detection.geometry import clip, decode
-    from components.tasks.detection.losses import scores_of
+    from components.tasks.detection.losses import compute_scores
     from components.tasks.detection.nms import best_boxes
     from pipeline.recipe.load import load_recipe
 
@@ -78,7 +78,7 @@ def measure(root: Path) -> None:
 
     @tf.function
     def boxes_and_scores(outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return clip(decode(outputs[..., :4], anchors)), scores_of(outputs[..., 4:], config.detection)
+        return clip(decode(outputs[..., :4], anchors)), compute_scores(outputs[..., 4:], config.detection)
 
     @tf.function
     def suppressed(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, ...]:

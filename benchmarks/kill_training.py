@@ -184,7 +184,7 @@ def compare(kills: int, seed: int, folder: Path) -> dict[str, Any]:
         ) and np.array_equal(got["answers"], expected["answers"])
         same_curve = got["last"] == expected["last"]
         text = (target / "log.txt").read_text()
-        resumed = text.count(" goes on at step ")
+        resumed = text.count(" resumes at step ")
         print(
             f"{killed:3} kills, {resumed} times gone on in the middle; equal: {same}, curve: {same_curve}",
             flush=True,

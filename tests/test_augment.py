@@ -21,7 +21,7 @@ from components.base.errors import MiranteError, UsageError
 from components.pictures.grid import draw_grid
 from components.tasks.classification.trainer import Classification
 from components.trainer.augment import rand_augment as ra
-from components.trainer.augment.changes import augmenter
+from components.trainer.augment.changes import make_augmenter
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
@@ -69,7 +69,7 @@ EVERYTHING = {key: value for options in EACH.values() for key, value in options.
 
 @functools.cache
 def prepared(options: str, levels: Levels | None) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    augment = augmenter(AugmentationConfig.model_validate_json(options), 0, CLASSES, levels)
+    augment = make_augmenter(AugmentationConfig.model_validate_json(options), 0, CLASSES, levels)
     assert augment is not None
     # In a graph, as in training.
     return tf.function(augment)
@@ -110,7 +110,7 @@ def test_a_batch_is_decided_by_the_seed_and_its_number(
 ) -> None:
     def steps(seed: int, first: int, count: int) -> list[tuple[bytes, bytes]]:
         # Each time anew, as by another process.
-        augment = augmenter(AugmentationConfig.model_validate(options), seed, CLASSES, UNIT)
+        augment = make_augmenter(AugmentationConfig.model_validate(options), seed, CLASSES, UNIT)
         batches = training_batches(examples, 8, 5, first_step=first, augment=augment)
         made = [(images.numpy(), labels.numpy()) for images, labels in batches.take(count)]
         assert all(np.isfinite(images).all() for images, _ in made)
@@ -133,7 +133,7 @@ def test_another_number_varies_the_same_images_differently(options: dict[str, An
 def test_replicas_see_different_throws() -> None:
     same = ArrayExamples("train", np.tile(photos(1), (8, 1, 1, 1)), np.zeros(8))
     place = Place(tf.distribute.get_strategy(), num_replicas=2)
-    augment = augmenter(AugmentationConfig(translation=0.5), 0, CLASSES)
+    augment = make_augmenter(AugmentationConfig(translation=0.5), 0, CLASSES)
     first, second = (
         images.numpy() for images, _ in training_batches(same, 8, 0, place=place, augment=augment).take(2)
     )
@@ -151,15 +151,16 @@ def test_an_option_more_leaves_the_throws_of_the_others() -> None:
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
-    assert augmenter(AugmentationConfig(), 0, CLASSES) is None
+    assert make_augmenter(AugmentationConfig(), 0, CLASSES) is None
     assert (
-        augmenter(AugmentationConfig.model_validate({"rand_augment": {"magnitude": 0.9}}), 0, CLASSES) is None
+        make_augmenter(AugmentationConfig.model_validate({"rand_augment": {"magnitude": 0.9}}), 0, CLASSES)
+        is None
     )
 
 
 @pytest.mark.parametrize("options", [EVERYTHING, {"flip": "vertical"}], ids=["mixed", "not mixed"])
 def test_shapes_stay_static(examples: ArrayExamples, options: dict[str, Any]) -> None:
-    augment = augmenter(AugmentationConfig.model_validate(options), 0, CLASSES, UNIT)
+    augment = make_augmenter(AugmentationConfig.model_validate(options), 0, CLASSES, UNIT)
     images, labels = training_batches(examples, 8, 0, augment=augment).element_spec
     assert images.shape == (8, 12, 12, 3)
     assert labels.shape == ((8, CLASSES) if "mix_up" in options else (8,))
@@ -341,9 +342,9 @@ def test_measured_levels_are_the_known_ones(tmp_path: Path) -> None:
 
 def test_colours_without_levels_or_channels_are_refused() -> None:
     with pytest.raises(MiranteError, match="brightness, hue need the levels"):
-        augmenter(AugmentationConfig(brightness=0.1, hue=0.1), 0, CLASSES)
+        make_augmenter(AugmentationConfig(brightness=0.1, hue=0.1), 0, CLASSES)
     with pytest.raises(MiranteError, match=r"saturation and hue need transform\.channels: 3"):
-        augmenter(AugmentationConfig(saturation=0.1), 0, CLASSES, GRAY)
+        make_augmenter(AugmentationConfig(saturation=0.1), 0, CLASSES, GRAY)
     with pytest.raises(UsageError, match=r"saturation and hue are of colours, and transform\.channels is 1"):
         load_recipe("mnist", ["training.augmentation.hue=0.1"], "data")
     assert load_recipe("mnist", ["training.augmentation.rand_augment.ops=2"], "data")
@@ -563,7 +564,7 @@ def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
     fit(model, run, pretrained=False)
     tracker.close()
     shown = np.asarray(Image.open(tmp_path / "training" / "inputs.png"))
-    augment = augmenter(config.augmentation, config.seed, 2, UNIT)
+    augment = make_augmenter(config.augmentation, config.seed, 2, UNIT)
     [(images, labels)] = training_batches(train, 8, config.seed, augment=augment).take(1)
     captions = [Classification(["cat", "dog"]).show(label)[0] for label in labels.numpy()]
     np.testing.assert_array_equal(shown, draw_grid(to_bytes(images.numpy(), UNIT), captions))

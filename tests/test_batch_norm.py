@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components.models import build_model
-from components.models.batch_norm import BatchNormalization, fused
+from components.models.batch_norm import BatchNormalization, fuse_batch_norms
 from components.models.config import ModelConfig
 
 
@@ -59,7 +59,7 @@ def test_a_network_of_keras_takes_it_over_with_its_weights() -> None:
     )
     for weight in network.weights:
         weight.assign(tf.random.stateless_uniform(weight.shape, (1, 2), 0.5, 1.5))
-    copy = fused(network)
+    copy = fuse_batch_norms(network)
     kinds = [type(layer) for layer in copy.layers]
     assert BatchNormalization in kinds
     assert keras.layers.BatchNormalization not in kinds

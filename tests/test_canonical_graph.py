@@ -21,7 +21,7 @@ from components.ingest.whole import RejectedImage
 from components.transform import preprocessing_fn
 from components.transform.canonical_graph import canonical, reason_of
 from components.transform.config import TransformConfig
-from components.transform.pixels import IMAGE, frames
+from components.transform.pixels import IMAGE, find_frames
 from schemas import features
 from tests.tiny import encode, noise
 
@@ -161,7 +161,7 @@ def test_behind_transform_they_are_the_same_to_the_bit(channels: int, resize: st
     served, trained = transformed(served_form(tf.constant(images))), transformed(tf.constant(stored))
     assert served.shape == (len(images), 9, 8, channels)
     assert served.numpy().tobytes() == trained.numpy().tobytes()
-    frames_of = tf.function(functools.partial(frames, target=(9, 8)), reduce_retracing=True)
+    frames_of = tf.function(functools.partial(find_frames, target=(9, 8)), reduce_retracing=True)
     # Where a padded image is, and so the boxes of a detector, is told of the upright image.
     served_frames, trained_frames = (
         frames_of(encoded) for encoded in (served_form(tf.constant(images)), tf.constant(stored))

@@ -187,7 +187,7 @@ def test_other_kernels_than_before_are_told(
         caplog.clear()
         with caplog.at_level("WARNING", "mirante.trainer"), pytest.raises(KeyboardInterrupt):
             outcome(tmp_path, pretrained=False)
-        assert ("goes on with other kernels" in caplog.text) == told
+        assert ("resumes with other kernels" in caplog.text) == told
         if told:
             assert "TF_ENABLE_ONEDNN_OPTS 1" in caplog.text
             assert "TF_ENABLE_ONEDNN_OPTS 0" in caplog.text

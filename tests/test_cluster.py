@@ -80,7 +80,7 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -
     chief, worker = start(tmp_path)
     assert chief.process.wait(timeout=300) == 0, chief.text[-3000:]
     assert worker.process.wait(timeout=60) == 0, worker.text[-3000:]
-    assert "training goes on at step" in chief.text
+    assert "training resumes at step" in chief.text
     result = json.loads(chief.text.splitlines()[-1])
     assert result["metrics"]["accuracy"] > 0.95
     assert "multi_worker (chosen by auto), 2 CPUs on 2 machines" in chief.text

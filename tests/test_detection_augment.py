@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.tasks.detection.augment import augmenter, sampled, seen_in
+from components.tasks.detection.augment import crop_targets, make_augmenter, sample_windows
 from components.trainer.augment.config import AugmentationConfig
 from components.transform.levels import Levels
 
@@ -35,7 +35,7 @@ def with_boxes(count: int = 16) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def augmented(options: dict[str, Any], number: int = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    augment = augmenter(AugmentationConfig.model_validate(options), seed, UNIT)
+    augment = make_augmenter(AugmentationConfig.model_validate(options), seed, UNIT)
     assert augment is not None
     images, targets = tf.function(augment)(tf.constant(number, tf.int64), *with_boxes())
     return images.numpy(), targets.numpy()
@@ -102,23 +102,23 @@ def test_colours_leave_boxes_alone() -> None:
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
-    assert augmenter(AugmentationConfig(), 0) is None
-    assert augmenter(AugmentationConfig.model_validate({"zoom_out": {"largest": 3.0}}), 0) is None
+    assert make_augmenter(AugmentationConfig(), 0) is None
+    assert make_augmenter(AugmentationConfig.model_validate({"zoom_out": {"largest": 3.0}}), 0) is None
 
 
 def test_the_whole_window_is_the_image_to_the_last_bit() -> None:
     images = tf.random.stateless_uniform([3, 37, 51, 3], [0, 1])
     whole = tf.constant([[0.0, 0.0, 1.0, 1.0]] * 3)
-    np.testing.assert_allclose(sampled(images, whole), images, atol=1e-5)
+    np.testing.assert_allclose(sample_windows(images, whole), images, atol=1e-5)
 
 
 def test_a_window_by_hand() -> None:
     # The right half of a row 0 1 2 3, enlarged to four pixels: at 1.75, 2.25, 2.75, and at the edge.
     row = tf.reshape(tf.range(4, dtype=tf.float32), [1, 1, 4, 1])
-    half = sampled(row, tf.constant([[0.5, 0.0, 1.0, 1.0]])).numpy().ravel()
+    half = sample_windows(row, tf.constant([[0.5, 0.0, 1.0, 1.0]])).numpy().ravel()
     assert half == pytest.approx([1.75, 2.25, 2.75, 3.0], abs=1e-5)
     # Twice as large a frame around it: the row in the middle, nothing at both ends.
-    frame = sampled(row, tf.constant([[-0.5, 0.0, 1.5, 1.0]])).numpy().ravel()
+    frame = sample_windows(row, tf.constant([[-0.5, 0.0, 1.5, 1.0]])).numpy().ravel()
     assert frame == pytest.approx([0.0, 0.5, 2.5, 0.0], abs=1e-5)
 
 
@@ -134,7 +134,7 @@ def test_what_is_left_of_boxes_by_hand() -> None:
             ]
         ]
     )
-    left = seen_in(targets, tf.constant([[0.5, 0.0, 1.0, 1.0]])).numpy()[0]
+    left = crop_targets(targets, tf.constant([[0.5, 0.0, 1.0, 1.0]])).numpy()[0]
     np.testing.assert_allclose(left[0], [0.0, 0.5, 1.0, 1.0, 1.0], atol=1e-6)
     np.testing.assert_allclose(left[1], [0.0, 0.5, 0.6, 1.0, 2.0], atol=1e-6)
     np.testing.assert_array_equal(left[2], 0)

@@ -15,11 +15,11 @@ from components.tasks.detection.geometry import (
     clip,
     decode,
     encode,
+    from_window,
     giou,
     iou,
-    out_of,
     pairwise_iou,
-    seen_from,
+    to_window,
 )
 from components.tasks.detection.matching import match
 
@@ -208,9 +208,9 @@ def test_difficult_objects_may_be_trained_on() -> None:
 def test_a_window_of_an_image_and_back() -> None:
     # The lower half: a box of its middle is at 3/8 to 5/8 and 5/8 to 7/8 of the image.
     half, seen = tf.constant([0.0, 0.5, 1.0, 1.0]), tf.constant([0.375, 0.25, 0.625, 0.75])
-    whole = out_of(seen, half)
+    whole = from_window(seen, half)
     np.testing.assert_allclose(whole, [0.375, 0.625, 0.625, 0.875])
-    np.testing.assert_allclose(seen_from(whole, half), seen)
+    np.testing.assert_allclose(to_window(whole, half), seen)
 
 
 def test_an_image_without_boxes_is_background() -> None:

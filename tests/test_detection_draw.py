@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.pictures.boxes import Box, colour_of, draw_boxes, enlarged, file_names, save
+from components.pictures.boxes import Box, colour_of, draw_boxes, enlarge, file_names, save
 
 pytestmark = pytest.mark.stack_free
 
@@ -56,7 +56,7 @@ def test_a_tiny_picture_is_enlarged_with_its_boxes() -> None:
     assert drawn.mode == "RGB"
     assert drawn.size == (32 * 13, 16 * 13)  # 416, the first multiple from 400 on
     assert extent(coloured(drawn)) == (8 * 13, 8 * 13, 16 * 13, 12 * 13)
-    assert enlarged(Image.new("RGB", (400, 10)))[1] == 1
+    assert enlarge(Image.new("RGB", (400, 10)))[1] == 1
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from components.models.config import DetectionConfig
 from components.tasks.detection.losses import (
     box_loss,
     classification_loss,
-    per_positive,
-    scores_of,
+    compute_scores,
+    divide_by_positives,
 )
 from components.tasks.detection.matching import Matches
 
@@ -82,9 +82,9 @@ def test_scores_have_no_background() -> None:
     config = DetectionConfig(classification_loss="hard_negative")
     assert config.num_logits(2) == 3
     logits = tf.math.log(tf.constant([[[0.2, 0.5, 0.3]]]))
-    np.testing.assert_allclose(scores_of(logits, config), [[[0.5, 0.3]]], rtol=1e-5)
+    np.testing.assert_allclose(compute_scores(logits, config), [[[0.5, 0.3]]], rtol=1e-5)
     assert DetectionConfig().num_logits(2) == 2
-    np.testing.assert_allclose(scores_of(tf.constant([[[0.0]]]), DetectionConfig()), [[[0.5]]])
+    np.testing.assert_allclose(compute_scores(tf.constant([[[0.0]]]), DetectionConfig()), [[[0.5]]])
 
 
 def test_smooth_l1_by_hand() -> None:
@@ -113,8 +113,8 @@ def test_without_boxes_there_is_nothing_to_place(kind: str) -> None:
 
 
 def test_by_positive_anchors() -> None:
-    assert per_positive(tf.constant([6.0]), matches([1, 1, 0])).numpy() == [3.0]
-    assert per_positive(tf.constant([6.0]), matches([0, 0, 0])).numpy() == [6.0]
+    assert divide_by_positives(tf.constant([6.0]), matches([1, 1, 0])).numpy() == [3.0]
+    assert divide_by_positives(tf.constant([6.0]), matches([0, 0, 0])).numpy() == [6.0]
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_boxes_are_drawn_where_they_are() -> None:
 def test_the_worst_mistakes_come_first() -> None:
     labels = np.concatenate([targets(A), targets(A, B), targets(A)])
     found = {
-        # Found; one missed and one needless; one needless.
+        # Found; one missed and one extra; one extra.
         "boxes": np.array([[A, A], [A, C], [A, B]]),
         "scores": np.array([[0.9, 0.1], [0.9, 0.8], [0.9, 0.4]]),
         "labels": np.array([[1, 1], [1, 1], [1, 1]]),
@@ -259,12 +259,12 @@ def test_the_worst_mistakes_come_first() -> None:
     evaluation = StageResult(1.0, {}, {}, np.arange(3), found)
     worst = task().mistakes(evaluation, labels, 5)
     assert [(place, caption) for place, caption, _ in worst] == [
-        (1, "1 missed\n1 needless"),
-        (2, "0 missed\n1 needless"),
+        (1, "1 missed\n1 extra"),
+        (2, "0 missed\n1 extra"),
     ]
     assert [text for _, text, _ in worst[0][2]] == ["cat 0.90", "cat 0.80"]
     assert len(task().mistakes(evaluation, labels, 1)) == 1
-    # Difficult ones are neither missed nor needless.
+    # Difficult ones are neither missed nor extra.
     labels[1, 1, 4] = labels[2, 1, 4] = -1
     labels[2, 1, :4] = B
-    assert [caption for _, caption, _ in task().mistakes(evaluation, labels, 5)] == ["0 missed\n1 needless"]
+    assert [caption for _, caption, _ in task().mistakes(evaluation, labels, 5)] == ["0 missed\n1 extra"]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.tasks.classification.trainer import Classification
-from components.trainer.augment.changes import augmenter
+from components.trainer.augment.changes import make_augmenter
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.input import split as input_module
 from components.trainer.input.batches import chunks, evaluation_batches, training_batches
@@ -214,7 +214,7 @@ def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
     split = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(()))
 
     def steps(seed: int, first: int, count: int) -> list[bytes]:
-        augment = augmenter(EVERYTHING, seed, 3)
+        augment = make_augmenter(EVERYTHING, seed, 3)
         batches = training_batches(split, 16, 1, first_step=first, augment=augment)
         return [images.numpy().tobytes() for images, _ in batches.take(count)]
 

@@ -140,7 +140,7 @@ def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) 
     assert log.splitlines()[-1] == "mirante: interrupted; the task continues from here when it is tried again"
     code, log = up_to_trainer(tmp_path / "root", "retry")
     assert code == 0, log[-5000:]
-    gone_on = re.search(r"training goes on at step (\d+), in epoch (\d+), from a checkpoint", log)
+    gone_on = re.search(r"training resumes at step (\d+), in epoch (\d+), from a checkpoint", log)
     assert gone_on, log[-5000:]
     assert int(gone_on[2]) in (3, 4)
     assert "training epoch 2/12" not in log

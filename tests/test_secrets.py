@@ -77,8 +77,8 @@ def test_no_secret_is_written_anywhere_and_a_damaged_store_is_taken_back(tmp_pat
         time.sleep(0.2)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
-    assert "Weights & Biases fails, the training goes on" in stderr
-    assert "MLflow fails, the training goes on" in stderr
+    assert "Weights & Biases fails, the training continues" in stderr
+    assert "MLflow fails, the training continues" in stderr
     log = Path(json.loads(stdout.splitlines()[-1])["log"])
     assert b"as a library prints it" in log.read_bytes()
 

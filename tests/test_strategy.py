@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.trainer.config import TrainingConfig
-from components.trainer.strategy import cluster_tasks, is_cluster, make_place
+from components.trainer.strategy import is_cluster, make_place, read_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -148,17 +148,17 @@ def test_several_machines_need_a_cluster(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tf_config_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}}')
-    assert cluster_tasks() == ["a:1", "b:1", "c:1"]
+    assert read_cluster() == ["a:1", "b:1", "c:1"]
     assert is_cluster()
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["b:1"]}}')
     assert not is_cluster()
     for broken in ("{", "[]", '{"cluster": 3}'):
         monkeypatch.setenv("TF_CONFIG", broken)
         with pytest.raises(MiranteError, match="TF_CONFIG cannot be read as a cluster: expected JSON"):
-            cluster_tasks()
+            read_cluster()
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}')
     with pytest.raises(MiranteError, match="only chief and worker are known, got ps too"):
-        cluster_tasks()
+        read_cluster()
 
 
 def test_batch_sizes_and_rates() -> None:

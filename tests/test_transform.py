@@ -22,9 +22,9 @@ from components.transform.config import TransformConfig
 from components.transform.pixels import (
     IMAGE,
     decode,
-    frames,
+    find_frames,
     normalize,
-    placed,
+    place_padded,
     resize,
 )
 from schemas import features
@@ -194,20 +194,22 @@ def test_where_a_padded_image_is(
     size: tuple[int, int], target: tuple[int, int], expected: tuple[int, int, int, int]
 ) -> None:
     top, left, height, width = expected
-    assert placed(tf.constant(size), target).numpy().tolist() == [top, left, height, width]
+    assert place_padded(tf.constant(size), target).numpy().tolist() == [top, left, height, width]
     white = resize(tf.fill((*size, 1), tf.constant(255, tf.uint8)), config(*target, channels=1, resize="pad"))
     is_image = np.zeros(target, bool)
     is_image[top : top + height, left : left + width] = True
     np.testing.assert_array_equal(white.numpy()[..., 0], np.where(is_image, 255.0, 0.0))
     files = [encode(np.zeros((*size, 3), np.uint8), kind) for kind in ("JPEG", "PNG")]
     edges = np.array([left, top, left + width, top + height]) / (target[1], target[0], target[1], target[0])
-    np.testing.assert_allclose(frames(tf.constant(files), target), [edges, edges], rtol=1e-6)
+    np.testing.assert_allclose(find_frames(tf.constant(files), target), [edges, edges], rtol=1e-6)
 
 
 def test_a_padded_image_fills_the_frame_one_way_and_keeps_its_shape() -> None:
     sizes = np.random.default_rng(0).integers(20, 2000, (200, 4))
     for height, width, high, wide in sizes.tolist():
-        top, left, fit_height, fit_width = placed(tf.constant((height, width)), (high, wide)).numpy().tolist()
+        top, left, fit_height, fit_width = (
+            place_padded(tf.constant((height, width)), (high, wide)).numpy().tolist()
+        )
         assert fit_height == high or fit_width == wide
         scale = min(high / height, wide / width)
         assert fit_height == max(1, int(height * scale + 1e-9))

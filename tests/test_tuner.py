@@ -439,7 +439,7 @@ def test_a_search_that_was_interrupted_goes_on(
         logger.removeHandler(handler)
     caplog.clear()
     again = searched(job)
-    assert f"the search goes on after {at - 1} trials" in caplog.text
+    assert f"the search resumes after {at - 1} trials" in caplog.text
     assert caplog.text.count(f"/{trials}: training.learning_rate=") == trials - at + 1
     assert table_of(again) == whole
 

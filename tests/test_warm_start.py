@@ -400,7 +400,7 @@ def test_a_training_that_goes_on_does_not_load_again(
         model, pretrained = started(tmp_path, path, "classification")
     assert pretrained  # the stages are the same
     assert values(model) == values(network(seed=9))
-    assert "not again, the training goes on from its own checkpoint" in caplog.text
+    assert "not again, the training resumes from its own checkpoint" in caplog.text
     assert (tmp_path / "run" / REPORT).is_file()
 
 

@@ -19,7 +19,7 @@ from components.models.config import ModelConfig
 from components.tasks.classification.losses import cross_entropy
 from components.trainer.config import TrainingConfig
 from components.trainer.optimizer import learning_rate, make_optimizer
-from components.trainer.step import steps_of
+from components.trainer.step import count_steps
 from components.transform import pixels as pixels
 from components.transform.config import TransformConfig
 from schemas import features
@@ -85,7 +85,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     model = build_model(model_config, (size.height_px, size.width_px, size.channels), settings["classes"])
     if model_config.weights is not None:
         model.get_layer(BACKBONE).trainable = False
-    steps_per_epoch = steps_of(settings["train_images"], 1, batch_size)
+    steps_per_epoch = count_steps(settings["train_images"], 1, batch_size)
     rate = learning_rate(
         training,
         training.learning_rate,
@@ -105,7 +105,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         epochs=training.epochs,
         steps_per_epoch=steps_per_epoch,
         validation_data=evaluation,
-        validation_steps=steps_of(settings["eval_images"], 1, batch_size),
+        validation_steps=count_steps(settings["eval_images"], 1, batch_size),
         callbacks=[keras.callbacks.TensorBoard(fn_args.model_run_dir, update_freq="epoch")],
         verbose=2,
     )

@@ -15,9 +15,9 @@ def files_in(folder: str) -> list[str]:
 
 
 def record_dataset(files: Iterable[str]) -> tf.data.Dataset:
-    """Serialized records, string [], of `files` sorted by name; four files at a time, in a fixed order.
+    """Return the serialized records, string [], of `files` by name, four at a time in a fixed order.
 
-    Files are told apart by the first one's name: `.gz` is gzip.
+    The first file's name decides for all of them: `.gz` is gzip.
     """
     names = sorted(files)
     compression = "GZIP" if names and names[0].endswith(".gz") else ""

@@ -1,11 +1,11 @@
-"""The networks a recipe can name: those of this package, and any function of the user's own.
+"""The networks a recipe can name: those of this package, and any custom function.
 
 A network takes `[N, height_px, width_px, channels]` float32 pixels as Transform makes them and gives
 `[N, classes]` float32 logits. It has two parts, layers named `backbone` (pixels to `[N, D]` features) and
-`head` (features to logits), so that the head can be trained alone on a pretrained backbone. A user's own may
-have one part, `network`. Logits are float32 under every dtype policy: softmax needs the digits.
+`head` (features to logits), so that the head can be trained alone on a pretrained backbone. A custom
+network may have one part, `network`. Logits are float32 under every dtype policy: softmax needs the digits.
 
-docs/models.md lists them, and tells how to name one's own.
+docs/models.md lists them, and says how to name your own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLASS_PREDICTOR = "class_predictor"
 
 
 def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
-    """Builds the network that `config` names, under the dtype policy that is set.
+    """Build the network that `config` names, under the dtype policy that is set.
 
     Args:
         config: The recipe's `model` part.
@@ -36,7 +36,7 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
 
     Raises:
         UsageError: The images are too small for the network, or have other channels than its weights.
-        MiranteError: The weights cannot be had or do not fit, or the user's own function cannot be had or
+        MiranteError: The weights are not available or do not fit, or a custom function is not available or
             does not return a network.
     """
     import keras
@@ -67,10 +67,10 @@ def is_of_classes(path: str) -> bool:
 
 
 def refresh_constants(model: keras.Model) -> None:
-    """To be called when weights were put into a network from outside, rather than by training.
+    """Update constants that follow weights: call it after loading weights rather than training them.
 
-    Keras' Normalization, which EfficientNets have inside, computes with constants that follow its weights
-    only when they are told to.
+    Keras' Normalization, which EfficientNets contain, computes with constants that follow its weights only
+    on request.
     """
     import keras
 
@@ -80,7 +80,7 @@ def refresh_constants(model: keras.Model) -> None:
 
 
 def linear_head(num_features: int, num_classes: int, dropout: float) -> keras.Model:
-    """Dropout and one dense layer: `[N, num_features]` to `[N, num_classes]` logits, float32."""
+    """Build dropout and one dense layer: `[N, num_features]` to `[N, num_classes]` logits, float32."""
     import keras
 
     layers = [keras.layers.Dropout(dropout)] if dropout else []

@@ -17,7 +17,7 @@ from components.models.config import DetectionConfig
 
 
 def scales(config: DetectionConfig, num_maps: int) -> list[float]:
-    """Of each map, as a share of the image's side."""
+    """Return the anchors' scale on each map, as a share of the image's side."""
     if config.scales is not None:
         return list(config.scales)
     low, high = config.min_scale, config.max_scale
@@ -25,7 +25,7 @@ def scales(config: DetectionConfig, num_maps: int) -> list[float]:
 
 
 def shapes(config: DetectionConfig, num_maps: int) -> list[list[tuple[float, float]]]:
-    """Width and height of the anchors at each place, for each map; shares of the image's sides."""
+    """Return width and height of the anchors at each place, for each map; shares of the image's sides."""
     of_maps = scales(config, num_maps)
     nexts = [*of_maps[1:], 1.0]
     found = []
@@ -37,7 +37,7 @@ def shapes(config: DetectionConfig, num_maps: int) -> list[list[tuple[float, flo
 
 
 def make_anchors(config: DetectionConfig, map_shapes: Sequence[tuple[int, int]]) -> np.ndarray[Any, Any]:
-    """All anchors, float32 [A, 4]: map by map, row by row, column by column, shape by shape.
+    """Return all anchors, float32 [A, 4]: map by map, row by row, column by column, shape by shape.
 
     Args:
         config: The recipe's `model.detection`.

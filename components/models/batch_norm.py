@@ -20,7 +20,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """As in Keras."""
+        """See Keras."""
         is_usual = self.scale and self.center and not (self.renorm or self.synchronized) and mask is None
         if not (training and self.trainable and is_usual and len(inputs.shape) == 4 and self.axis in (3, -1)):
             return super().call(inputs, training=training, mask=mask)
@@ -40,8 +40,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(outputs, self.compute_dtype)
 
 
-def fused(model: keras.Model) -> keras.Model:
-    """A functional model like `model`, weights included, with this layer where it has Keras'."""
+def fuse_batch_norms(model: keras.Model) -> keras.Model:
+    """Return a model like `model`, weights included, with this layer in place of Keras'."""
 
     def substitute(layer: keras.layers.Layer) -> keras.layers.Layer:
         kind = BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)

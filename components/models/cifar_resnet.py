@@ -45,7 +45,7 @@ def _block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTenso
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Backbone `[N, H, W, C]` to `[N, 128]`, head `[N, 128]` to logits."""
+    """Build backbone `[N, H, W, C]` to `[N, 128]`, head `[N, 128]` to logits."""
     inputs = keras.Input(input_shape)
     x = keras.layers.MaxPooling2D(2)(_convolution(FILTERS[0])(inputs))
     for stage, filters in enumerate(FILTERS):

@@ -1,4 +1,4 @@
-"""Networks of the user's own: a function by its import path, and whether what it returns can be trained."""
+"""Custom networks: a function by its import path, and checks that its network can be trained."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _CONTRACT = "(backbone, head), two keras.Model, or one keras.Model that gives lo
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, ...]:
-    """Calls the function that `config.name` names, and checks what it returns.
+    """Call the function that `config.name` names, and check what it returns.
 
     Returns:
         Backbone `[N, H, W, C]` to `[N, D]` and head `[N, D]` to logits; or all of it as one.
 
     Raises:
-        MiranteError: The function cannot be had, fails, or returns something else.
+        MiranteError: The function is not available, fails, or returns something else.
     """
     where = f"model.name: {config.name}"
     parts = _parts(_function(config), where, config, input_shape, num_classes)
@@ -123,7 +123,7 @@ def _part(
     *,
     is_last: bool = False,
 ) -> tuple[keras.Model, keras.KerasTensor]:
-    """The part under the name that it has in every network, and what it gives; the last one in float32."""
+    """Return the part under its name in every network, and its output; the last part gives float32."""
     inputs = keras.Input(input_shape)
     try:
         outputs = model(inputs)
@@ -145,7 +145,7 @@ def _part(
 def _check_logits(
     last_part: keras.Model, checked: tuple[keras.Model, ...], input_shape: tuple[int, ...], where: str
 ) -> None:
-    """Refuses probabilities: the loss takes logits, and what is served applies softmax to them."""
+    """Refuse probabilities: the loss and the served model take logits."""
     last = _last_layer(last_part)
     kind = getattr(getattr(last, "activation", None), "__name__", type(last).__name__).lower()
     if kind not in _PROBABILITIES:
@@ -160,7 +160,7 @@ def _check_logits(
 
 
 def _last_layer(model: keras.Model) -> Any:
-    """The operation that gives the output, inside of nested models and before changes of type."""
+    """Return the operation that gives the output, inside nested models and before changes of type."""
     last: Any = model
     while True:
         if isinstance(last, keras.Sequential) and last.layers:
@@ -174,7 +174,7 @@ def _last_layer(model: keras.Model) -> Any:
 
 
 def _gives_probabilities(parts: tuple[keras.Model, ...], last: Any, input_shape: tuple[int, ...]) -> bool:
-    """Whether a last layer that cannot be looked into, the user's own, gives what looks like softmax's."""
+    """Return whether the outputs of a custom last layer look like those of softmax."""
     if type(last).__module__.startswith("keras.") and not isinstance(last, keras.layers.Lambda):
         return False
     values: Any = np.random.default_rng(0).uniform(size=(3, *input_shape)).astype(np.float32)
@@ -185,7 +185,7 @@ def _gives_probabilities(parts: tuple[keras.Model, ...], last: Any, input_shape:
 
 
 def _check_can_be_saved(part: keras.Model, where: str) -> None:
-    """Refuses what could be trained and then not be written."""
+    """Refuse a part that could be trained but not saved."""
     try:
         json.dumps(keras.saving.serialize_keras_object(part))
     except Exception as e:

@@ -23,7 +23,7 @@ _TOLERANCE = 1e-3
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Backbone `[N, H, W, 3]` in [0, 255] to `[N, D]`, D from 1280 (B0) to 2560 (B7), head to logits."""
+    """Build backbone `[N, H, W, 3]` in [0, 255] to `[N, D]`, D from 1280 (B0) to 2560 (B7), and head."""
     application = getattr(keras.applications, f"EfficientNet{config.name[-2:].upper()}")
     backbone = pooled_backbone(application, config, input_shape)
     for layer in backbone.layers:
@@ -38,14 +38,14 @@ def build(
 
 
 def _in_float32(layer: keras.layers.Layer) -> None:
-    """Keeps what scales the pixels in 32 bits: bfloat16 would round the mean that is taken off."""
+    """Keep a layer that scales pixels in 32 bits: bfloat16 would round the mean that it subtracts."""
     layer.dtype_policy = keras.DTypePolicy("float32")
 
 
 def _correct_variance(layer: keras.layers.Normalization) -> None:
-    """Puts variances where the published file has deviations.
+    """Replace deviations, which the published file has by mistake, with variances.
 
-    They stand in it by mistake. Keras makes up for that with another layer, but only where it downloads the
+    Keras corrects that with another layer, but only where it downloads the
     file itself; loaded by its path, the same file would see pixels half as large as it was trained on.
     """
     variance = layer.adapt_variance.numpy()

@@ -24,7 +24,7 @@ def _convolution(
     batch_norm: bool,
     activation: str | None = "relu",
 ) -> keras.KerasTensor:
-    """A convolution, its batch norm where asked for, its activation."""
+    """Apply a convolution, batch norm if asked for, and the activation."""
     layers = keras.layers
     if not batch_norm:
         return layers.Conv2D(filters, size, padding=padding, activation=activation)(x)
@@ -35,7 +35,7 @@ def _convolution(
 
 
 def _residual_block(x: keras.KerasTensor, batch_norm: bool) -> keras.KerasTensor:
-    """ReLU of x + F(x), F two 3 x 3 convolutions with as many filters as x has."""
+    """Return the ReLU of x + F(x), F two 3 x 3 convolutions with as many filters as x has."""
     y = _convolution(x, x.shape[-1], 3, "same", batch_norm)
     y = _convolution(y, x.shape[-1], 3, "same", batch_norm, activation=None)
     return keras.layers.ReLU()(keras.layers.Add()([x, y]))
@@ -44,7 +44,7 @@ def _residual_block(x: keras.KerasTensor, batch_norm: bool) -> keras.KerasTensor
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Backbone `[N, H, W, C]` to `[N, D]`, head `[N, D]` to logits; about 0.1 M parameters at 28 px."""
+    """Build backbone `[N, H, W, C]` to `[N, D]` and head to logits; about 0.1 M parameters at 28 px."""
     layers = keras.layers
     inputs = keras.Input(input_shape)
     x = inputs

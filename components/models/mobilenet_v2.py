@@ -16,17 +16,17 @@ from components.models.weights_file import alpha_of, check_weights
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Backbone `[N, H, W, 3]` in [-1, 1] to `[N, 1280]` (less below alpha 1), head to logits."""
+    """Build backbone `[N, H, W, 3]` in [-1, 1] to `[N, 1280]` (less below alpha 1), and head to logits."""
     alpha = width_of(config)
     backbone = pooled_backbone(keras.applications.MobileNetV2, config, input_shape, alpha=alpha)
     return backbone, linear_head(backbone.output_shape[-1], num_classes, config.dropout)
 
 
 def width_of(config: ModelConfig) -> float:
-    """`model.alpha`; when unset, that of the weights file, and 1.0 without one.
+    """Return `model.alpha`; when unset, the weights file's, or 1.0 without a file.
 
     Raises:
-        UsageError: The file is none of MobileNetV2's.
+        UsageError: The file is not one of MobileNetV2's.
     """
     if config.alpha is not None:
         return config.alpha

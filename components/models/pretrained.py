@@ -10,7 +10,7 @@ import numpy as np
 
 from components.base.errors import MiranteError
 from components.models import BACKBONE
-from components.models.batch_norm import fused
+from components.models.batch_norm import fuse_batch_norms
 from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 
@@ -18,7 +18,7 @@ from components.models.weights_file import check_weights
 def pooled_backbone(
     network: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
 ) -> keras.Model:
-    """`network` without its top, averaged over the image: `[N, H, W, 3]` to `[N, D]`; see `application`."""
+    """Build `network` without its top, averaged over the image: `[N, H, W, 3]` to `[N, D]`."""
     backbone = application(network, config, input_shape, pooling="avg", **options)
     # Not by the argument `name`: EfficientNet's download would take it for the name of the published file.
     backbone.name = BACKBONE
@@ -28,7 +28,7 @@ def pooled_backbone(
 def application(
     network: Callable[..., Any], config: ModelConfig, input_shape: tuple[int, int, int], **options: Any
 ) -> keras.Model:
-    """A network of keras.applications without its top, with the weights that `model.weights` says.
+    """Build a network of keras.applications without its top, with the weights of `model.weights`.
 
     Raises:
         UsageError: `model.weights` is no file, or not one of this network's.
@@ -57,5 +57,5 @@ def application(
             "download it again"
         )
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone.layers):
-        backbone = fused(backbone)
+        backbone = fuse_batch_norms(backbone)
     return backbone

@@ -25,21 +25,21 @@ from components.models.config import DetectionConfig, ModelConfig
 from components.models.mobilenet_v2 import width_of
 from components.models.pretrained import application
 
-# The layers of keras.applications' MobileNetV2 that are looked at.
+# The layers of keras.applications' MobileNetV2 whose outputs are the feature maps.
 MAPS = ("block_13_expand_relu", "out_relu")
 # Filters of the extra layers, as in SSD; narrower networks have narrower ones.
 _EXTRA_FILTERS = (512, 256, 256, 128)
-# What each anchor says at the beginning: there is nothing here.
+# Probability of a box that each anchor gives at the beginning.
 _PRIOR = 0.01
-# Of batch norms' statistics. Keras' own, 0.99 and in MobileNetV2 0.999, take hundreds and thousands of steps
-# to follow the weights.
+# Momentum of batch norms' statistics. Keras' own, 0.99 and in MobileNetV2 0.999, take hundreds and thousands
+# of steps to follow the weights.
 _MOMENTUM = 0.9
 
 
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Backbone `[N, H, W, 3]` in [-1, 1] to two feature maps, head to `[N, A, 4 + logits]` float32.
+    """Build backbone `[N, H, W, 3]` in [-1, 1] to two feature maps, head to `[N, A, 4 + logits]` float32.
 
     `logits` is `num_classes` with focal loss and one more, for background, with hard-negative mining.
 
@@ -57,7 +57,7 @@ def build(
 
 
 def map_shapes(config: DetectionConfig, input_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
-    """Rows and columns of each feature map, the finest first."""
+    """Return rows and columns of each feature map, the finest first."""
     first = tuple(math.ceil(size / 16) for size in input_shape[:2])
     found = [first]
     for _ in range(1 + config.extra_layers):
@@ -66,7 +66,7 @@ def map_shapes(config: DetectionConfig, input_shape: tuple[int, int, int]) -> li
 
 
 def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
-    """The anchors of the network's outputs, in their order: float32 [A, 4]."""
+    """Return the anchors of the network's outputs, in their order: float32 [A, 4]."""
     return make_anchors(config.detection, map_shapes(config.detection, input_shape))
 
 
@@ -76,7 +76,7 @@ def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _extra(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Half the map: a narrow pointwise convolution, a depthwise one, a pointwise one."""
+    """Halve the map by a narrow pointwise convolution, a depthwise one and a pointwise one."""
     layers = keras.layers
     x = layers.Conv2D(filters // 2, 1, use_bias=False, name=f"{name}_reduce")(x)
     x = _norm(x, f"{name}_reduce")
@@ -87,7 +87,7 @@ def _extra(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
 
 
 def _predictor(x: keras.KerasTensor, anchors: int, name: str, bias: list[float]) -> keras.KerasTensor:
-    """SSDLite: `[N, h, w, C]` to `[N, h w anchors, values]`, float32, as many values as biases."""
+    """Apply SSDLite: `[N, h, w, C]` to `[N, h w anchors, values]`, float32, one value per bias."""
     layers = keras.layers
     x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = _norm(x, f"{name}_depthwise")
@@ -115,12 +115,12 @@ class _Repeated(keras.initializers.Initializer):
         )
 
     def get_config(self) -> dict[str, object]:
-        """What the constructor takes."""
+        """Return the constructor's arguments."""
         return {"values": self.values, "times": self.times}
 
 
 def first_logits(config: DetectionConfig, num_classes: int) -> list[float]:
-    """The logits by which each anchor says at the beginning that there is nothing."""
+    """Return the logits by which each anchor says at the beginning that there is nothing."""
     odds = math.log((1 - _PRIOR) / _PRIOR)
     if config.num_logits(num_classes) == num_classes:
         return [-odds] * num_classes

@@ -1,4 +1,4 @@
-"""Where the code of a user's own network is: looked up without running any of it. Imports no Keras."""
+"""Finds the code of a custom network without running any of it. Imports no Keras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_NAME = 255
 
 
 def check_builder(config: ModelConfig) -> None:
-    """Refuses a `model.name` whose module is nowhere to be found.
+    """Refuse a `model.name` whose module cannot be found.
 
     Raises:
         UsageError: There is no such module on Python's search path.
@@ -31,7 +31,7 @@ def check_builder(config: ModelConfig) -> None:
 
 
 def not_found(config: ModelConfig) -> str:
-    """What to say of a module that is nowhere to be found."""
+    """Return the message about a module that cannot be found."""
     module, _ = config.builder or ("", "")
     folders = [entry or "." for entry in sys.path if not entry.endswith(".zip")]
     return (
@@ -44,8 +44,8 @@ def not_found(config: ModelConfig) -> str:
 def builder_digest(config: ModelConfig) -> str | None:
     """Return the SHA-256 of the code of a custom network, so that changed code trains again.
 
-    `builder_files` says which files it covers. Of Python files only what is executed counts, as for Mirante's
-    own (`components.base.code`); of all others, the bytes. Imported libraries count by their version.
+    `builder_files` says which files it covers. In Python files only executed code counts, as for Mirante's
+    own (`components.base.code`); in all other files, the bytes. Imported libraries count by their version.
 
     Returns:
         None for a built-in network.
@@ -133,8 +133,10 @@ def _imported(name: str, path: Path) -> list[str]:
     if tree is None:
         return []
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    beside = {text for text in code.strings(tree) if (path.parent / f"{text.replace('.', '/')}.py").is_file()}
-    return [*code.imports(tree, package), *(f"{package}.{text}".strip(".") for text in beside)]
+    neighbours = {
+        text for text in code.strings(tree) if (path.parent / f"{text.replace('.', '/')}.py").is_file()
+    }
+    return [*code.imports(tree, package), *(f"{package}.{text}".strip(".") for text in neighbours)]
 
 
 def _named_files(path: Path) -> list[str]:
@@ -164,7 +166,7 @@ def _versions(libraries: Collection[str]) -> list[list[str]]:
 
 
 def module_file(module: str) -> Path | None:
-    """The file of a module, found as an import would find it, without importing its packages."""
+    """Return the file of a module, found as an import would find it, without importing its packages."""
     spec: ModuleSpec | None = None
     folders = None
     parts = module.split(".")

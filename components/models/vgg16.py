@@ -15,6 +15,6 @@ from components.models.pretrained import pooled_backbone
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Backbone `[N, H, W, 3]` (BGR minus mean, see `imagenet_caffe`) to `[N, 512]`, head to logits."""
+    """Build backbone `[N, H, W, 3]` (BGR minus mean, see `imagenet_caffe`) to `[N, 512]`, and head."""
     backbone = pooled_backbone(keras.applications.VGG16, config, input_shape)
     return backbone, linear_head(backbone.output_shape[-1], num_classes, config.dropout)

@@ -45,7 +45,7 @@ _TOP_LAYERS = ("predictions", "Logits", "fc1", "fc2")
 
 
 def check_weights(config: ModelConfig) -> None:
-    """Refuses a `model.weights` that cannot be this network's; reads no tensor.
+    """Refuse a `model.weights` that cannot be this network's; reads no tensor.
 
     Raises:
         UsageError: There is no such file, it is no HDF5, another network's, of another width or with the top.
@@ -98,7 +98,7 @@ def check_weights(config: ModelConfig) -> None:
 
 
 def alpha_of(weights_file: str) -> float:
-    """The width multiplier of a MobileNetV2 weights file (.h5), read from its tensors' shapes.
+    """Return the width multiplier of a MobileNetV2 weights file (.h5), from its tensors' shapes.
 
     Raises:
         UsageError: The file is no HDF5 file, or holds no MobileNetV2 of a known width.
@@ -114,7 +114,7 @@ def alpha_of(weights_file: str) -> float:
 
 
 def _efficientnet_of(shapes: dict[str, list[tuple[int, ...]]]) -> str:
-    """Which EfficientNet a file is of, by the last convolution's filters and the depth."""
+    """Return which EfficientNet a file is of, by the last convolution's filters and the depth."""
     filters = [shape[-1] for shape in shapes.get("top_conv", []) if len(shape) == 4]
     if not filters or filters[0] not in _EFFICIENTNET_BY_FILTERS:
         return f"an unknown EfficientNet (its top_conv has {filters[0] if filters else 'no'} filters)"
@@ -158,7 +158,7 @@ def dataset_shapes(file: h5py.Group) -> dict[str, tuple[int, ...]]:
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub" or item.shape is None:
             return
         if item.is_virtual or item.external:
-            raise ValueError(f"{name} lies in another file")
+            raise ValueError(f"{name} is in another file")
         stored = min(item.id.get_storage_size(), file_bytes)
         if item.nbytes > stored * (_LARGEST_RATIO if item.chunks else 1):
             raise ValueError(f"{name} is of shape {tuple(item.shape)}, and the file is too small to hold it")

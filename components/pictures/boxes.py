@@ -1,4 +1,4 @@
-"""Boxes drawn on pictures, with Pillow alone.
+"""Draws boxes on images, with Pillow alone.
 
 Pillow's own font has Latin letters; those of other scripts are drawn as empty boxes.
 """
@@ -27,13 +27,13 @@ COLOURS = (
 )
 Colour = tuple[int, int, int]
 
-# Below this a text beside a box of a few pixels would cover everything: the picture is enlarged first.
+# In smaller images a text next to a box of a few pixels would cover everything: they are enlarged first.
 SMALLEST_SIDE_PX = 400
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A box to draw: corners (xmin, ymin, xmax, ymax) in pixels of the picture, its text and its colour."""
+    """A box to draw: corners (xmin, ymin, xmax, ymax) in pixels of the image, its text and its colour."""
 
     corners: tuple[float, float, float, float]
     text: str
@@ -41,17 +41,17 @@ class Box:
 
 
 def colour_of(label: int) -> Colour:
-    """The colour of a class; labels from 1 on. After eight classes colours repeat."""
+    """Return the colour of a class; labels from 1 on. After eight classes colours repeat."""
     return COLOURS[(label - 1) % len(COLOURS)]
 
 
 def font(size_px: int) -> Any:
-    """Pillow's own font in this size."""
+    """Return Pillow's own font in this size."""
     return ImageFont.load_default(size=size_px)
 
 
-def enlarged(image: Image.Image, least_px: int = SMALLEST_SIDE_PX) -> tuple[Image.Image, int]:
-    """The picture in RGB, each pixel k x k of them so that the longest side has `least_px` or more; and k."""
+def enlarge(image: Image.Image, least_px: int = SMALLEST_SIDE_PX) -> tuple[Image.Image, int]:
+    """Return the image in RGB, each pixel k x k pixels so that the longest side has `least_px`, and k."""
     factor = max(1, -(-least_px // max(image.size)))
     image = image.convert("RGB")
     if factor > 1:
@@ -61,14 +61,14 @@ def enlarged(image: Image.Image, least_px: int = SMALLEST_SIDE_PX) -> tuple[Imag
 
 
 def draw_boxes(image: Image.Image, boxes: Sequence[Box], least_px: int = SMALLEST_SIDE_PX) -> Image.Image:
-    """The picture with boxes, the first one on top; lines and letters grow with it, a tiny one is enlarged.
+    """Draw boxes on an image, the first on top; lines and letters grow with it, a tiny image is enlarged.
 
-    See `enlarged` for `least_px`; with 1, the picture keeps its size.
+    See `enlarge` for `least_px`; with 1, the image keeps its size.
 
-    A text stands on its box, inside where there is no room above, and never leaves the picture unless it
-    is longer than the picture is wide; its end is then cut off.
+    A text is above its box, or inside where there is no room above. It never leaves the image unless it is
+    longer than the image is wide; its end is then cut off.
     """
-    drawn, factor = enlarged(image, least_px)
+    drawn, factor = enlarge(image, least_px)
     pen = ImageDraw.Draw(drawn)
     longest = max(drawn.size)
     line_px = max(2, round(longest / 300))
@@ -76,7 +76,7 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Box], least_px: int = SMALLES
     for box in reversed(boxes):
         xmin, ymin, xmax, ymax = (value * factor for value in box.corners)
         xmax, ymax = max(xmin, xmax), max(ymin, ymax)
-        # A dark rim keeps a bright line visible on a bright picture.
+        # A dark rim keeps a bright line visible on a bright image.
         for colour, rim in (((0, 0, 0), 1), (box.colour, 0)):
             pen.rectangle(
                 (xmin - rim, ymin - rim, xmax + rim, ymax + rim), outline=colour, width=line_px + 2 * rim
@@ -109,7 +109,7 @@ def _draw_text(
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Writes the picture, whole or not at all; a .jpg of high quality, or what else the name says.
+    """Write the image, whole or not at all; as a .jpg of high quality, or as the name says.
 
     Raises:
         OSError: It cannot be written.
@@ -126,7 +126,7 @@ def save(image: Image.Image, path: Path) -> None:
 
 
 def file_names(images: Sequence[str], folder: Path) -> list[Path]:
-    """Where the drawing of each image goes in `folder`: `<name>.boxes.jpg`, `<name>.boxes-2.jpg`, ...
+    """Return the path of each image's drawing in `folder`: `<name>.boxes.jpg`, `<name>.boxes-2.jpg`, ...
 
     No two are the same, also where file systems know no capitals, and none is one of the images.
     """

@@ -1,24 +1,23 @@
 """Trainer: fits the recipe's network on what Transform makes, and exports it with its signatures.
 
-strategy.py     where it runs: one device, several, several machines, a TPU
-task.py         what a network is trained for; classification.py, and components/tasks/detection/trainer.py
-input.py        examples of a split by their number, through the Transform graph, to batches
-augment.py      what is done to training batches; rand_augment.py: one of its options
-levels.py       what black and white are in normalised images
-pictures.py     a grid of what the network sees
-optimizer.py    rates, optimisers, losses
+job.py          one training, as data
+material.py     what it is made from: examples, classes, the Transform graph
+train.py        trains a job's network and exports it
+run.py          what the parts below hand on: what learns, from what, and where
 fit.py          the stages: frozen backbone, then fine-tuning
-loop.py         one stage: steps, epochs, evaluations
-step.py         what is done to one batch
-checkpoints.py  what is kept, so that a killed training goes on
-warm_start.py   weights that it starts from, which weights_source.py finds and reads;
-                object_detection_api.py: names of others' checkpoints
-guard.py        stops what learns nothing; classification_guard.py, and components/tasks/detection/guard.py
-evidence.py     what is certain of a mean, and of a share of right answers
-tracking/       who is told of the course: TensorBoard, Weights & Biases, MLflow
-cluster.py      one training in several processes
-job.py          one training as data; runs it
+stage.py        one stage, and how far it is; loop.py runs it; step.py: one step, one evaluation
+trainee.py      what the Trainer asks of a task (components/tasks/*/trainer.py)
+input/          examples of a split by their number, through the Transform graph, to batches
+augment/        varies training batches
+strategy.py     where a training runs: one device, several, several machines, a TPU
+optimizer.py    learning rates and optimisers
+checkpoints.py  what a killed training resumes from
+warm_start/     the weights that a training starts from
+guard.py        stops a training that learns nothing; evidence.py: what a mean or a share proves
+tracking/       where metrics are sent: TensorBoard, Weights & Biases, MLflow
+cluster/        one training in several processes
 export.py       the SavedModel: Transform graph and network behind the serving signatures
+fields.py       fields of the recipe by name, for a search
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ if TYPE_CHECKING:
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """TFX's entry point: trains on the `train` split, steers by `eval`, writes the model.
+    """Train on the `train` split, steer by `eval`, and write the model: TFX's entry point.
 
     Args:
-        fn_args: `custom_config` holds `transform`, `model` and `training`, the recipe's parts as dicts, and
-            `checkpoints`, the folder of all trainings' checkpoints. `hyperparameters`, where there are any,
-            come before what is in these.
+        fn_args: `custom_config` holds the recipe's `task`, its parts `transform`, `model` and `training` as
+            dicts, and `checkpoints`, the folder of all trainings' checkpoints. `hyperparameters`, if there
+            are any, replace values of these parts.
 
     Raises:
         MiranteError: The network cannot be built as configured, a split is empty, the machine does not have

@@ -1,9 +1,9 @@
-"""Checkpoints of a training that is going on: all that it takes to go on as if nothing had happened.
+"""Checkpoints of a running training: all that it takes to resume as if undisturbed.
 
 A checkpoint holds every variable of the model (batch norm statistics and the state of random generators among
 them), of the optimiser, the number of steps done, and what the loop knows: stage, epoch, sums of the epoch,
 the best epoch so far. What a step sees is a function of the seed and its number
-(components/trainer/input.py), so the number is the position in the data.
+(components/trainer/input/batches.py), so the number is the position in the data.
 
 They are TensorFlow checkpoints, written under another name first: a full disk or a kill leaves the former
 one. The keys are the variables' paths: `weights/<path>`, `optimizer/<path>`.
@@ -25,7 +25,7 @@ from components.base.owned import MARK, is_mark, mark_text
 from components.models import refresh_constants
 
 logger = logging.getLogger("mirante.trainer")
-# Trainings whose checkpoints are kept beside the one that is going on.
+# Other trainings whose checkpoints are kept next to the running one's.
 OTHER_TRAININGS = 2
 # What TensorFlow raises for a checkpoint that is damaged: mostly the general one, without a kind.
 _UNREADABLE = (tf.errors.OpError, IndexError, ValueError)
@@ -34,12 +34,12 @@ _STATE_KEY = "state/.ATTRIBUTES/py_state"
 
 
 def by_path(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
-    """TensorFlow's variables by the path of Keras', made unique where two layers have the same."""
+    """Return TensorFlow's variables by the paths of Keras' variables; see `unique_paths`."""
     return {path: variable.value for path, variable in unique_paths(variables).items()}
 
 
 def unique_paths(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
-    """Variables by their path, made unique where two layers have the same."""
+    """Return variables by their path, numbered where two layers have the same path."""
     named: dict[str, keras.Variable] = {}
     for variable in variables:
         path, number = variable.path, 2
@@ -66,8 +66,8 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        folder: Theirs alone; may be a bucket (`gs://`).
-        keep: How many of the latest are kept.
+        folder: The training's own; may be a bucket (`gs://`).
+        keep: The number of latest checkpoints to keep.
         is_chief: Whether this process writes; the others only take part in reading the variables.
     """
 
@@ -78,7 +78,7 @@ class Checkpoints:
         self._own = folder if is_chief else tempfile.mkdtemp()
 
     def state(self) -> dict[str, Any] | None:
-        """What the latest checkpoint says of the loop; None without one."""
+        """Return what the latest checkpoint knows of the loop; None without a checkpoint."""
         latest = tf.train.latest_checkpoint(self.folder)
         if latest is None:
             return None
@@ -87,9 +87,9 @@ class Checkpoints:
         return state
 
     def discard_damaged(self) -> None:
-        """Remove this training's checkpoints if one that it goes on from cannot be read: it begins anew.
+        """Remove this training's checkpoints if one that it resumes from cannot be read: it starts anew.
 
-        TensorFlow compares each tensor with its checksum. Of several processes the chief alone looks.
+        TensorFlow compares each tensor with its checksum. In a cluster only the chief does so.
         """
         if not self._is_chief:
             return
@@ -101,7 +101,7 @@ class Checkpoints:
             raise
         except _UNREADABLE as e:
             logger.warning(
-                "%s: a checkpoint is damaged (%s): the training begins anew",
+                "%s: a checkpoint is damaged (%s): the training starts anew",
                 self.folder,
                 str(e).splitlines()[0] if str(e) else type(e).__name__,
             )
@@ -111,28 +111,28 @@ class Checkpoints:
                 _remove(best)
 
     def saver(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, step: tf.Variable) -> Saver:
-        """What saves and restores the training of `model` by `optimizer`."""
+        """Return a saver for the training of `model` by `optimizer`."""
         return Saver(self.folder, self._own, self._keep if self._is_chief else 1, model, optimizer, step)
 
     def save_best(self, model: keras.Model) -> None:
-        """Keeps the model's variables as the best so far, in place of the former best."""
+        """Save the model's variables as the best so far, replacing the former best."""
         checkpoint = tf.train.Checkpoint(weights=by_path(model.variables))
         tf.train.CheckpointManager(checkpoint, os.path.join(self._own, "best"), max_to_keep=1).save()
 
     def restore_best(self, model: keras.Model) -> None:
-        """Gives the model the variables that `save_best` kept."""
+        """Give the model the variables that `save_best` saved."""
         latest = tf.train.latest_checkpoint(os.path.join(self._own, "best"))
         tf.train.Checkpoint(weights=by_path(model.variables)).read(latest).assert_existing_objects_matched()
 
     def restore_weights(self, model: keras.Model) -> None:
-        """Gives the model the variables of the latest checkpoint, whatever stage it is of."""
+        """Give the model the variables of the latest checkpoint, whatever its stage."""
         latest = tf.train.latest_checkpoint(self.folder)
         checkpoint = tf.train.Checkpoint(weights=by_path(model.variables))
         checkpoint.read(latest).assert_existing_objects_matched().expect_partial()
         refresh_constants(model)
 
     def finish(self) -> None:
-        """Removes all but the latest: the training is done, its result not yet handed on."""
+        """Remove all but the latest checkpoint: the training is done, but its result is not yet saved."""
         if not self._is_chief:
             return
         latest = tf.train.latest_checkpoint(self.folder)
@@ -144,9 +144,9 @@ class Checkpoints:
             _remove(best)
 
     def remove_others(self) -> None:
-        """Removes the checkpoints of other trainings beside this one, the latest few apart.
+        """Remove the checkpoints of other trainings next to this one, except the latest few.
 
-        Marks its own folder: what has no mark is not known to be a training's, and stays.
+        Marks its own folder: a folder without a mark is not known to be a training's, and stays.
         """
         if not self._is_chief:
             return
@@ -184,22 +184,22 @@ class Saver:
         self._manager = tf.train.CheckpointManager(self._checkpoint, own, max_to_keep=keep)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Writes a checkpoint of now."""
+        """Write a checkpoint."""
         self._state.values = state
-        # On from the latest one's number: a stage does not write over the one before.
+        # Continue the latest one's numbers, so that a stage does not write over the one before.
         latest = tf.train.latest_checkpoint(self._manager.directory)
         number = int(latest.rpartition("-")[2]) + 1 if latest else 1
         try:
             self._manager.save(number)
         except BaseException:
-            # A full disk, or an interrupt: half a checkpoint only takes room. The former one is whole.
+            # A full disk, or an interrupt: half a checkpoint only takes space. The former one is whole.
             for rest in (".", "_temp"):
                 for name in _starting(self._manager.directory, f"ckpt-{number}{rest}"):
                     _remove(name)
             raise
 
     def restore(self) -> dict[str, Any]:
-        """Goes back to the latest checkpoint; returns what it says of the loop."""
+        """Restore the latest checkpoint; return what it knows of the loop."""
         latest = tf.train.latest_checkpoint(self._folder)
         self._checkpoint.restore(latest).assert_consumed()
         return self._state.values
@@ -214,7 +214,7 @@ def _read_latest(folder: str) -> None:
 
 
 def _starting(folder: str, start: str) -> list[str]:
-    """Return the paths in a folder whose names start so; the folder's own is not taken for a pattern."""
+    """Return the paths in a folder whose names start with `start`; the folder is not a pattern."""
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     return [os.path.join(folder, name.rstrip("/")) for name in names if name.startswith(start)]
 

@@ -131,13 +131,13 @@ class TrainingConfig(Settings):
     tracking: TrackingConfig = TrackingConfig()
 
     def batch_size(self, num_replicas: int) -> int:
-        """Examples that all replicas together take in one step."""
+        """Return the examples that all replicas together take in one step."""
         if self.per_replica_batch_size:
             return self.per_replica_batch_size * num_replicas
         return self.global_batch_size or 32
 
     def rate_factor(self, num_replicas: int) -> float:
-        """What the learning rates are multiplied by, as `learning_rate_scaling` says."""
+        """Return the factor of the learning rates, by `learning_rate_scaling`."""
         return {"none": 1.0, "linear": float(num_replicas), "sqrt": num_replicas**0.5}[
             self.learning_rate_scaling
         ]

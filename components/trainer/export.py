@@ -38,7 +38,7 @@ class ServingModule(tf.Module):
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
         super().__init__(name="mirante")
         self.model = model
-        # Under this name, the shortest, the variables stand in the SavedModel's checkpoint, so that they can
+        # Under this name, the shortest, the variables are in the SavedModel's checkpoint, so that they can
         # be read one by one (components/trainer/warm_start/source.py). Keras' own objects: the variables of
         # TensorFlow below them would count as others, and be written again.
         self.weights = unique_paths(model.variables)
@@ -49,20 +49,20 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """String [N] to float32 [N, H, W, C]: exactly the pixels that training saw."""
+        """Turn images, string [N], into float32 [N, H, W, C]: exactly the pixels that training saw."""
         return self.transformed(self.canonical(image_bytes))[IMAGE]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def canonical(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """String [N], encoded images, to string [N]: as ingest stores them, pixel by pixel."""
+        """Turn encoded images, string [N], into the form in which ingest stores them, pixel by pixel."""
         return canonical(image_bytes)
 
     def transformed(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the Transform graph makes of canonical images, string [N], alone."""
+        """Apply the Transform graph to canonical images, string [N], without labels."""
         return dict(self.transform_layer({features.ENCODED: tf.reshape(encoded, (-1, 1))}))
 
     def predict(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What both signatures give for canonical images, string [N]."""
+        """Return the output of both signatures for canonical images, string [N]."""
         pixels = self.transformed(encoded)[IMAGE]
         probabilities = tf.nn.softmax(self.model(pixels, training=False))
         labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(encoded)[0], axis=0)
@@ -70,12 +70,12 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """String [N], encoded images."""
+        """Answer for encoded images, string [N]."""
         return self.predict(self.canonical(image_bytes))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """String [N], serialized examples; only `image/encoded` is read."""
+        """Answer for serialized examples, string [N]; only `image/encoded` is read."""
         parsed = tf.io.parse_example(examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
         return self.predict(parsed[features.ENCODED])
 
@@ -83,12 +83,12 @@ class ServingModule(tf.Module):
 def save_model(
     model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str], folder: str
 ) -> None:
-    """Writes a classifier; see `save_module`."""
+    """Write a classifier; see `save_module`."""
     save_module(ServingModule(model, tft_output, class_names), folder)
 
 
 def save_module(module: ServingModule, folder: str) -> None:
-    """Writes the SavedModel with its signatures, and what it answers: its class names and its task."""
+    """Write the SavedModel with its signatures, its class names and its task."""
     tf.saved_model.save(
         module,
         folder,

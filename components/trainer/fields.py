@@ -18,26 +18,26 @@ from components.tuner.config import SearchField
 
 PARTS: dict[str, type[BaseModel]] = {"model": ModelConfig, "training": TrainingConfig}
 
-# Fields, and parts of them, that a search is no use for, and why.
+# Fields, and parts of them, that a search must not set, and why.
 NOT_SEARCHED = {
     "model.weights": "each file needs its own model.name and normalization",
     "training.epochs": "tuner.epochs says how long a trial trains",
-    "training.strategy": "it says where is trained, not what is learned",
-    "training.num_gpus": "it says where is trained, not what is learned",
-    "training.tpu": "it says where is trained, not what is learned",
-    "training.jit_compile": "it says how is computed, not what is learned",
-    "training.debug": "it says how is computed, not what is learned",
+    "training.strategy": "it changes where the training runs, not what is learned",
+    "training.num_gpus": "it changes where the training runs, not what is learned",
+    "training.tpu": "it changes where the training runs, not what is learned",
+    "training.jit_compile": "it changes how the step is computed, not what is learned",
+    "training.debug": "it changes how the step is computed, not what is learned",
     "training.cache": "the images are decoded once for all trials",
     "training.checkpoints": "they make no difference to what is learned",
     "training.tracking": "it makes no difference to what is learned",
     "training.warm_start": "all trials start from the same weights",
     "training.guard": "it makes no difference to what is learned",
-    "training.seed": "a lucky draw on the eval split is none on another",
+    "training.seed": "a seed that is lucky on the eval split is not on another",
 }
 
 
 def field_names() -> list[str]:
-    """The names of all fields, in the order of the configuration."""
+    """Return the names of all fields, in the order of the configuration."""
     return [name for part, settings in PARTS.items() for name in _names_in(settings, part)]
 
 
@@ -45,7 +45,7 @@ def _names_in(settings: type[BaseModel], prefix: str) -> Iterator[str]:
     for key, field in settings.model_fields.items():
         name = f"{prefix}.{key}"
         kind = field.annotation
-        # On Python 3.10 `dict[str, float]` passes for a type, and then is none.
+        # On Python 3.10 `dict[str, float]` passes for a type, but `issubclass` refuses it.
         if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
             yield from _names_in(kind, name)
         else:
@@ -53,10 +53,10 @@ def _names_in(settings: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuses what is no field.
+    """Refuse a name that is not a field's.
 
     Raises:
-        ValueError: It names the nearest field.
+        ValueError: The message names the nearest field.
     """
     known = field_names()
     if name in known:
@@ -70,10 +70,10 @@ def check_name(name: str) -> None:
 
 
 def check_searched(name: str) -> None:
-    """Refuses what is no field that a search may set.
+    """Refuse a name that is not a field's, or that a search must not set.
 
     Raises:
-        ValueError: It says why.
+        ValueError: The message says why.
     """
     check_name(name)
     for fixed, reason in NOT_SEARCHED.items():
@@ -82,7 +82,7 @@ def check_searched(name: str) -> None:
 
 
 def put(parts: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `parts`, dicts as a recipe has them, with each value in its field's place."""
+    """Return a copy of `parts`, dicts as a recipe has them, with each value in its field."""
     changed = copy.deepcopy(dict(parts))
     for name, value in values.items():
         *ways, last = name.split(".")
@@ -95,15 +95,15 @@ def put(parts: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def limits_of(name: str, field: SearchField, parts: Mapping[str, Any]) -> list[Any]:
-    """The ends of the range, or all values, in the type that the field has.
+def read_limits(name: str, field: SearchField, parts: Mapping[str, Any]) -> list[Any]:
+    """Return the ends of the range, or all values, in the field's type.
 
-    YAML takes 1e-3 for a word, and 1 may be meant as 1.0: what the settings make of it decides.
+    YAML reads 1e-3 as a word, and 1 may be meant as 1.0: the settings decide.
     """
-    return [_as_the_field_has_it(name, value, parts) for value in field.limits]
+    return [_convert(name, value, parts) for value in field.limits]
 
 
-def _as_the_field_has_it(name: str, value: Any, parts: Mapping[str, Any]) -> Any:
+def _convert(name: str, value: Any, parts: Mapping[str, Any]) -> Any:
     part, *ways = name.split(".")
     current: Any = PARTS[part].model_validate(put(parts, {name: value})[part])
     for key in ways:
@@ -111,25 +111,25 @@ def _as_the_field_has_it(name: str, value: Any, parts: Mapping[str, Any]) -> Any
     return current
 
 
-def settings(parts: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig]:
-    """The parts `model` and `training` with `values` in their places.
+def make_settings(parts: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig]:
+    """Return the parts `model` and `training` with `values` put into them.
 
     Raises:
-        ValidationError: A value, or two of them together, cannot be.
+        ValidationError: A value, or two of them together, are not allowed.
     """
     changed = put({part: parts[part] for part in PARTS}, values)
     return ModelConfig.model_validate(changed["model"]), TrainingConfig.model_validate(changed["training"])
 
 
-def chosen(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields' values in KerasTuner's HyperParameters config, its own entries (`tuner/...`) left out."""
+def read_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields' values in KerasTuner's HyperParameters config, without its own entries."""
     return {
         name: value for name, value in hyperparameters["values"].items() if name.partition(".")[0] in PARTS
     }
 
 
-def in_words(values: Mapping[str, Any]) -> str:
-    """`training.optimizer=adam, model.dropout=0.25`, numbers to four digits."""
+def format_values(values: Mapping[str, Any]) -> str:
+    """Format values such as `training.optimizer=adam, model.dropout=0.25`, with four digits."""
     return ", ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in values.items()

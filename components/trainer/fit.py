@@ -22,7 +22,7 @@ from components.trainer.loop import Loop
 from components.trainer.optimizer import learning_rate
 from components.trainer.run import Run
 from components.trainer.stage import Stage
-from components.trainer.step import batch_size_for, steps_of
+from components.trainer.step import batch_size_for, count_steps
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -47,7 +47,7 @@ def fit(model: keras.Model, run: Run, *, pretrained: bool) -> None:
         NotLearningError: The training was stopped because it learns nothing.
     """
     config = run.config
-    augment = run.trainee.augmenter(config.augmentation, config.seed, run.levels)
+    augment = run.trainee.make_augmenter(config.augmentation, config.seed, run.levels)
     names = [TRAINING] if not pretrained else [HEAD_STAGE, FINE_TUNING][: 2 if config.fine_tune_epochs else 1]
     former = run.checkpoints.state()
     if former:
@@ -67,8 +67,8 @@ def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None
     epochs = config.fine_tune_epochs if fine_tuning else config.epochs
     peak = config.fine_tune_learning_rate if fine_tuning else config.learning_rate
     batch_size = batch_size_for(config, place, train.num_examples)
-    total_steps = steps_of(train.num_examples, epochs, batch_size)
-    warmup_steps = steps_of(train.num_examples, min(config.warmup_epochs, epochs - 1), batch_size)
+    total_steps = count_steps(train.num_examples, epochs, batch_size)
+    warmup_steps = count_steps(train.num_examples, min(config.warmup_epochs, epochs - 1), batch_size)
     rate = learning_rate(config, peak * config.rate_factor(place.num_replicas), total_steps, warmup_steps)
     part = model
     if name == HEAD_STAGE:

@@ -1,9 +1,9 @@
 """The guard: stops a training that learns nothing, and says what was seen and what the likely causes are.
 
 It stops when the numbers prove it (components/trainer/evidence.py), and only warns when they do not. In the
-middle of a training only what no further step can mend is a proof. A loss at that of guessing is none: some
-problems begin with such a plateau, however long. It is judged at the end of the training.
-docs/training.md tells the rules; `make bench-guard` tries them on trainings of both kinds.
+middle of a training only what no further step can mend is a proof. A loss at that of guessing is no proof:
+some problems start with such a plateau, however long. It is judged at the end of the training.
+docs/training.md has the rules; `make bench-guard` tries them on trainings of both kinds.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from components.trainer.result import StageResult
 
 logger = logging.getLogger("mirante.trainer")
 
-# What has this share of the loss of guessing, or more, is as bad.
+# A loss of at least this share of the loss of guessing is as bad as guessing.
 _AS_BAD = 0.95
-# What has this many times the loss of guessing has diverged: a plateau is near 1, since a constant answer is
+# A loss of this many times the loss of guessing has diverged: a plateau is near 1, since a constant answer is
 # learned first.
 _DIVERGED = 2.0
-# Larger losses, in those of guessing, count as this: a few of them say nothing about the others.
+# Larger losses, as multiples of that of guessing, count as this: a few say nothing about the others.
 _LARGEST = 3.0
-# This share of a stage is waited for, at least.
+# The guard waits for at least this share of a stage.
 _WAITED_SHARE = 1 / 5
-# The most steps that are remembered.
+# The most steps to remember.
 _REMEMBERED = 20_000
 # Evaluations in a row that must look alike before they count.
 EVALUATIONS = 2
@@ -41,7 +41,7 @@ EVALUATIONS = 2
 _ALL_LEARNED = 0.01
 # Steps in a row with gradients of 0.
 _ZERO_GRADIENTS = 20
-# Weights that changed by less, as a share, are those that the training began with.
+# Weights that changed by less than this share count as unchanged.
 _UNCHANGED = 1e-5
 # Below this deviation between images no pixel differs.
 _CONSTANT = 1e-6
@@ -53,7 +53,7 @@ class NotLearningError(MiranteError):
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """How a stage goes on, as far as it is known before.
+    """The steps of a stage, as far as they are known before it.
 
     Attributes:
         total_steps: Its steps.
@@ -77,7 +77,7 @@ class Guard:
     Args:
         config: The recipe's `training.guard`.
         guessing_loss: The loss of a network that gives every image the same answer, the best there is.
-        pace: How the stage goes on.
+        pace: The stage's steps.
     """
 
     def __init__(self, config: GuardConfig, guessing_loss: float, pace: Pace | None = None):
@@ -107,7 +107,7 @@ class Guard:
 
     @property
     def _is_useful(self) -> bool:
-        """Whether the weights that the training ends with know something, or may do so."""
+        """Whether the weights that the training ends with have learned something, or may have."""
         resumed = self._first_step > 1
         return self._generalises or (self._pace.keeps_best and (self._has_generalised or resumed))
 
@@ -164,10 +164,10 @@ class Guard:
         Args:
             step: The number of the last step.
             train: `loss` and the task's metrics, means of the epoch.
-            evaluation: What came out.
-            size: Its examples.
-            change: Of the weights since this process began to train them, as a share of what they were.
-            is_last: Whether the training ends with it.
+            evaluation: The evaluation's result.
+            size: The number of its examples.
+            change: How far the weights are from those that this process started with, as a share.
+            is_last: Whether the training ends with this evaluation.
 
         Raises:
             NotLearningError: With a diagnosis.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from components.trainer.config import TrainingConfig
-from components.trainer.fields import chosen, in_words, put
+from components.trainer.fields import format_values, put, read_values
 from components.trainer.warm_start.start import source_digest
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Job:
         job = cls(**{field.name: getattr(fn_args, field.name) for field in dataclasses.fields(cls)})
         if not fn_args.hyperparameters:
             return job
-        values = chosen(fn_args.hyperparameters)
-        logger.info("as the search chose: %s", in_words(values))
+        values = read_values(fn_args.hyperparameters)
+        logger.info("as the search chose: %s", format_values(values))
         return dataclasses.replace(job, custom_config=put(job.custom_config, values))
 
     @property

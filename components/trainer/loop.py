@@ -22,14 +22,14 @@ from components.trainer.step import (
     build_average,
     build_evaluate,
     build_step,
-    settle_steps,
-    steps_of,
+    count_settle_steps,
+    count_steps,
 )
-from components.trainer.strategy import kernels
+from components.trainer.strategy import describe_kernels
 
 logger = logging.getLogger("mirante.trainer")
 
-# Steps whose results are looked at together: reading each at once would make a GPU wait.
+# Steps whose results are read together: reading each at once would make a GPU wait.
 _READ_STEPS = 20
 # Steps between two points of the curves.
 CURVE_STEPS = 50
@@ -60,9 +60,9 @@ class Loop:
         # False while weights and progress are not of the same moment.
         self._may_be_saved = True
         pace = Pace(
-            steps_of(stage.train.num_examples, stage.epochs, self._batch_size),
+            count_steps(stage.train.num_examples, stage.epochs, self._batch_size),
             stage.warmup_steps,
-            settle_steps(stage.model),
+            count_settle_steps(stage.model),
             keeps_best=bool(config.patience_epochs),
             rate_falls=config.schedule != "constant",
         )
@@ -85,19 +85,19 @@ class Loop:
             NotLearningError: The network learns nothing.
         """
         former = self._checkpoints.state()
-        if former and former.get("kernels", "") not in ("", kernels()):
+        if former and former.get("kernels", "") not in ("", describe_kernels()):
             logger.warning(
-                "%s goes on with other kernels (%s) than the training began with (%s): it does not end as an "
-                "undisturbed one does, bit for bit",
+                "%s resumes with other kernels (%s) than the training started with (%s): the result is not, "
+                "bit for bit, that of an undisturbed training",
                 self._stage.name,
-                kernels(),
+                describe_kernels(),
                 former["kernels"],
             )
         if former and former["stage"] == self._stage.name:
             self._progress = Progress(**self._saver.restore())
             self._done_steps = int(self._step.numpy())
             logger.info(
-                "%s goes on at step %d, in epoch %d, from a checkpoint",
+                "%s resumes at step %d, in epoch %d, from a checkpoint",
                 self._stage.name,
                 self._done_steps + 1,
                 self._progress.epoch + 1,
@@ -121,7 +121,7 @@ class Loop:
             while not self._progress.done:
                 evaluation = self._run_epoch(batches)
         except (KeyboardInterrupt, SystemExit):
-            # Not with others: saving takes all of them. Not between a step and its being counted here.
+            # Not in a cluster, where saving takes all processes; not between a step and its counting here.
             counted = int(self._step) == self._done_steps
             if self._place.num_workers == 1 and counted and self._may_be_saved:
                 self._save()
@@ -130,7 +130,7 @@ class Loop:
 
     def _run_epoch(self, batches: Any) -> StageResult:
         stage, progress = self._stage, self._progress
-        last_step = steps_of(stage.train.num_examples, progress.epoch + 1, self._batch_size)
+        last_step = count_steps(stage.train.num_examples, progress.epoch + 1, self._batch_size)
         began, waited, first_step = time.monotonic(), 0.0, self._done_steps
         while self._done_steps < last_step:
             asked = time.monotonic()
@@ -141,7 +141,7 @@ class Loop:
                 self._guard.check_inputs(inputs[0])
                 if self._show and self._place.is_chief:
                     self._show(stage.name, *inputs)
-                # Not with others: to trace a step, all of them have to take part.
+                # Not in a cluster, where tracing a step takes all processes.
                 if self._place.num_workers == 1:
                     self._tracker.graph(stage.name, self._train_step, batch)
             with self._tracker.step(stage.name, self._done_steps + 1):
@@ -179,13 +179,13 @@ class Loop:
         self._progress, self._pending = progress, []
 
     def _save(self, *, unless_recent: bool = False) -> None:
-        # Several processes' clocks differ, and all of them have to take part.
+        # Not by time in a cluster: its processes' clocks differ, and all of them have to take part.
         recent = time.monotonic() - self._saved_at < self._config.checkpoints.min_secs
         if unless_recent and recent and self._place.num_workers == 1:
             return
         self._read()
         self._average()
-        self._saver.save({**dataclasses.asdict(self._progress), "kernels": kernels()})
+        self._saver.save({**dataclasses.asdict(self._progress), "kernels": describe_kernels()})
         self._saved_at = time.monotonic()
 
     def _end_epoch(
@@ -197,8 +197,8 @@ class Loop:
         seen, steps = max(1, progress.seen), self._done_steps - first_step
         trained = {name: progress.sums.get(name, 0.0) / seen for name in ("loss", *self._trainee.metrics)}
         evaluated = {"loss": evaluation.loss, **evaluation.metrics}
-        # Of an epoch that was interrupted, this process did a part.
-        of_epoch = self._done_steps - steps_of(
+        # This process did only a part of an interrupted epoch.
+        of_epoch = self._done_steps - count_steps(
             stage.train.num_examples, self._progress.epoch, self._batch_size
         )
         whole_secs = secs + trained_secs * (of_epoch - steps) / max(1, steps)

@@ -56,7 +56,7 @@ class Progress:
         stage_best_epoch: The epoch after which it was measured.
         best_loss: The least eval loss of the training, whose weights are kept.
         best_epoch: The epoch of this stage after which it was measured, 0 for an earlier stage.
-        kernels: What computes; see `components.trainer.strategy.kernels`.
+        kernels: What computes; see `components.trainer.strategy.describe_kernels`.
     """
 
     stage: str

@@ -1,7 +1,7 @@
 """One training step and one evaluation, on all replicas of a strategy.
 
 Keras' own `fit` does not run under MultiWorkerMirroredStrategy (it builds the network on a value that is one
-of several replicas'), cannot go on in the middle of an epoch, and does not look whether anything is learned.
+of several replicas'), cannot resume in the middle of an epoch, and does not check that anything is learned.
 The step here is what `fit` does on one device (docs/decisions/006-own-training-loop.md).
 """
 
@@ -23,13 +23,13 @@ from components.trainer.strategy import Place
 from components.trainer.trainee import Trainee
 
 
-def steps_of(num_examples: int, epochs: float, batch_size: int) -> int:
-    """Steps until so many epochs are full; epochs follow each other within a batch."""
+def count_steps(num_examples: int, epochs: float, batch_size: int) -> int:
+    """Return the steps until this many epochs are full; epochs follow each other within a batch."""
     return math.ceil(num_examples * epochs / batch_size)
 
 
 def batch_size_for(config: TrainingConfig, place: Place, num_examples: int) -> int:
-    """The global batch size, at most the examples that there are."""
+    """Return the global batch size, at most the number of examples."""
     largest = max(1, num_examples // place.num_replicas) * place.num_replicas
     return min(config.batch_size(place.num_replicas), largest)
 
@@ -43,7 +43,7 @@ def build_step(
     place: Place,
     batch_size: int,
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """A function that does one step on the batches of the replicas, and counts it.
+    """Return a function that does one step on the batches of the replicas, and counts it.
 
     It returns `loss`, the mean over the global batch, `task_loss`, the same without what layers add to it
     (regularisers), the task's metrics, summed over its examples, and `gradient_norm`, that of the gradient of
@@ -92,7 +92,7 @@ def build_step(
 
 
 def build_average(model: keras.Model, place: Place) -> Callable[[], None]:
-    """A function that gives all replicas the mean of their batch norm statistics.
+    """Return a function that gives all replicas the mean of their batch norm statistics.
 
     Each replica follows its own part of the batches; the mean is what all of the batches come to.
     """
@@ -109,7 +109,7 @@ def build_average(model: keras.Model, place: Place) -> Callable[[], None]:
     return tf.function(lambda: place.strategy.run(replica_average))
 
 
-def settle_steps(model: keras.Model) -> int:
+def count_settle_steps(model: keras.Model) -> int:
     """Return how many steps it takes until batch norms' statistics are those of the weights, all but 1 %."""
     momenta = [
         layer.momentum
@@ -120,10 +120,10 @@ def settle_steps(model: keras.Model) -> int:
 
 
 class Change:
-    """How far weights have come from where they were, by some of each variable.
+    """How far weights are from where they started, by some values of each variable.
 
     Args:
-        variables: What is trained.
+        variables: The trained variables.
     """
 
     _OF_EACH = 1000
@@ -133,7 +133,7 @@ class Change:
         self._began = self._some()
 
     def share(self) -> float:
-        """Return the length of the way, as a share of the length that the weights had."""
+        """Return the distance, as a share of the norm that the weights had."""
         length = float(np.linalg.norm(self._began))
         return float(np.linalg.norm(self._some() - self._began)) / length if length else math.inf
 
@@ -143,7 +143,7 @@ class Change:
 
 
 def compiles_with_xla(config: TrainingConfig) -> bool:
-    """Whether the step of one replica is compiled: as `training.jit_compile` says, else not on CPUs.
+    """Return whether XLA compiles the step of one replica: `training.jit_compile`, or by default on GPUs.
 
     XLA halves the speed of small convolutions there (LeNet on two cores: 860 images/s with it, 1,840
     without).
@@ -156,7 +156,7 @@ def compiles_with_xla(config: TrainingConfig) -> bool:
 def build_evaluate(
     model: keras.Model, trainee: Trainee, examples: Examples, config: TrainingConfig, place: Place
 ) -> Callable[[], StageResult]:
-    """A function that evaluates `model` on `examples`, on all replicas."""
+    """Return a function that evaluates `model` on `examples`, on all replicas."""
     strategy = place.strategy
     batch_size = batch_size_for(config, place, examples.num_examples)
     batches = strategy.distribute_datasets_from_function(
@@ -205,7 +205,7 @@ def build_evaluate(
         variance = max(0.0, means.pop("loss_squares") - loss**2)
         predicted = {name: np.concatenate(parts)[is_counted] for name, parts in predictions.items()}
         seen = rows.reshape(-1)[is_counted]
-        # One of several processes knows of its own share alone.
+        # A process of a cluster knows only its own share.
         judged = trainee.judge(examples.labels[seen], predicted) if place.num_workers == 1 else {}
         return StageResult(
             loss, {**means, **judged}, totals, seen, predicted, math.sqrt(variance / max(1, count - 1))

@@ -29,7 +29,7 @@ class Place:
         strategy: To create variables under and to run steps by.
         num_replicas: Copies of the model that share a batch, on all machines.
         worker: This process' number in the cluster, the chief 0.
-        num_workers: Processes of the cluster; 1 where there is none.
+        num_workers: Processes of the cluster; 1 without a cluster.
     """
 
     strategy: tf.distribute.Strategy
@@ -39,7 +39,7 @@ class Place:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes what comes out."""
+        """Whether this process writes the results."""
         return self.worker == 0
 
     @property
@@ -48,11 +48,11 @@ class Place:
         return self.num_replicas // self.num_workers
 
 
-def cluster_tasks() -> list[str]:
-    """Addresses of the workers in TF_CONFIG, the chief first; empty without a cluster.
+def read_cluster() -> list[str]:
+    """Return the addresses of the workers in TF_CONFIG, the chief first; none without a cluster.
 
     Raises:
-        MiranteError: TF_CONFIG is no JSON, or holds what is no cluster of workers.
+        MiranteError: TF_CONFIG is not JSON, or not a cluster of workers.
     """
     text = os.environ.get("TF_CONFIG", "").strip()
     if not text:
@@ -75,14 +75,14 @@ def cluster_tasks() -> list[str]:
 
 
 def is_cluster() -> bool:
-    """Whether TF_CONFIG tells of more than this process."""
-    return len(cluster_tasks()) > 1
+    """Return whether TF_CONFIG has more processes than this one."""
+    return len(read_cluster()) > 1
 
 
 def make_place(config: TrainingConfig) -> Place:
-    """The strategy that `config` asks for; what is taken is told to the log.
+    """Return the strategy that `config` asks for, and log it.
 
-    For a cluster, to be called before anything else of TensorFlow in this process.
+    For a cluster, call it before anything else of TensorFlow in this process.
 
     Raises:
         MiranteError: The machine does not have it.
@@ -96,7 +96,7 @@ def make_place(config: TrainingConfig) -> Place:
         "multi_worker": _multi_worker,
         "tpu": _tpu,
     }[kind](config)
-    size = checked_batch_size(config, place.num_replicas)
+    size = find_batch_size(config, place.num_replicas)
     chosen = f"{kind} (chosen by auto)" if config.strategy == "auto" else kind
     factor = config.rate_factor(place.num_replicas)
     logger.info(
@@ -110,11 +110,11 @@ def make_place(config: TrainingConfig) -> Place:
     return place
 
 
-def checked_batch_size(config: TrainingConfig, num_replicas: int) -> int:
-    """Examples that all replicas together take in one step.
+def find_batch_size(config: TrainingConfig, num_replicas: int) -> int:
+    """Return the examples that all replicas together take in one step.
 
     Raises:
-        MiranteError: They cannot be spread evenly.
+        MiranteError: They cannot be spread evenly over the replicas.
     """
     size = config.batch_size(num_replicas)
     if size % num_replicas:
@@ -125,8 +125,8 @@ def checked_batch_size(config: TrainingConfig, num_replicas: int) -> int:
     return size
 
 
-def kernels() -> str:
-    """Say what computes here: two machines that say the same give the same numbers, bit for bit."""
+def describe_kernels() -> str:
+    """Describe what computes here: machines with equal descriptions give equal numbers, bit for bit."""
     devices = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
         for device in tf.config.list_physical_devices("GPU")
@@ -153,7 +153,7 @@ def _devices(place: Place) -> str:
 
 
 def _gpus(config: TrainingConfig) -> list[str]:
-    """Names of the GPUs to use.
+    """Return the names of the GPUs to use.
 
     Raises:
         MiranteError: There are fewer than `num_gpus`.
@@ -171,7 +171,7 @@ def _gpus(config: TrainingConfig) -> list[str]:
 
 
 def _one_device(config: TrainingConfig) -> Place:
-    # One GPU where there is one, which is where TensorFlow puts things by itself.
+    # Checks num_gpus; TensorFlow itself uses a GPU if there is one.
     _gpus(config)
     return Place(tf.distribute.get_strategy())
 
@@ -198,7 +198,7 @@ def _multi_worker(config: TrainingConfig) -> Place:
     if task["type"] == "worker":
         index += len(json.loads(os.environ["TF_CONFIG"])["cluster"].get("chief", []))
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    return Place(strategy, strategy.num_replicas_in_sync, worker=index, num_workers=len(cluster_tasks()))
+    return Place(strategy, strategy.num_replicas_in_sync, worker=index, num_workers=len(read_cluster()))
 
 
 def _tpu(config: TrainingConfig) -> Place:

@@ -97,7 +97,7 @@ class Trainee(Protocol):
         """Return metrics of all examples together, where one process has evaluated all of them."""
         ...
 
-    def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
+    def make_augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
         """Return the function that varies training batches; None where nothing is varied."""
         ...
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """TFX's entry point: see `components.transform.preprocessing.preprocessing_fn`."""
+    """See `components.transform.preprocessing.preprocessing_fn`: TFX's entry point."""
     from components.transform import preprocessing
 
     return preprocessing.preprocessing_fn(inputs, custom_config)

@@ -27,16 +27,16 @@ _EXIF_ORIENTATION = 0x0112
 _UNIT_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 0)
 _WHOLE_NUMBERS = (3, 4, 6, 8, 9, 13, 16)
 _START_OF_SCAN = 0xDA
-# Segments that may stand before the first scan and have a length: frames, tables, APPn, comments.
+# Segments that may come before the first scan and have a length: frames, tables, APPn, comments.
 _SEGMENTS = (*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
 _GREY, _PALETTE, _GREY_ALPHA = 0, 3, 4
 
 
 def canonical(images: tf.Tensor) -> tf.Tensor:
-    """Encoded images, string [N], to their canonical form, string [N].
+    """Turn encoded images, string [N], into their canonical form, string [N].
 
     Raises:
-        tf.errors.InvalidArgumentError: An image is none, or of a form that only ingest can do right.
+        tf.errors.InvalidArgumentError: Not an image, or in a form that only ingest can convert.
     """
     return tf.map_fn(_canonical, images, fn_output_signature=tf.TensorSpec([], tf.string))
 
@@ -58,7 +58,7 @@ def _canonical(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _require(condition: tf.Tensor, value: tf.Tensor, what: str) -> tf.Tensor:
-    """The value; the graph fails, saying what was expected, where the condition does not hold."""
+    """Return the value; where the condition does not hold, the graph fails and says what was expected."""
     with tf.control_dependencies([tf.debugging.Assert(condition, [f"image: {what}; {_ADVICE}"])]):
         return tf.identity(value)
 
@@ -68,7 +68,7 @@ def _whole(number: int) -> tf.Tensor:
 
 
 def _has(encoded: tf.Tensor, pattern: str) -> tf.Tensor:
-    """Whether the bytes match somewhere."""
+    """Return whether the bytes match somewhere."""
     without = tf.strings.regex_replace(encoded, pattern, "", replace_global=False)
     return tf.strings.length(without) < tf.strings.length(encoded)
 
@@ -76,22 +76,22 @@ def _has(encoded: tf.Tensor, pattern: str) -> tf.Tensor:
 def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
     channels = tf.image.extract_jpeg_shape(encoded)[2]
     encoded = _require((channels == 1) | (channels == 3), encoded, "expected 1 or 3 channels, got CMYK")
-    # Nearly free where there is no EXIF; if these bytes are anything else, the walk tells.
+    # Nearly free where there is no EXIF; if these bytes are anything else, the walk finds out.
     orientation = tf.cond(
         _has(encoded, r"Exif\x00\x00"),
-        lambda: _orientation(_jpeg_exif(encoded)),
+        lambda: _read_orientation(_jpeg_exif(encoded)),
         lambda: _whole(1),
     )
 
     def turned() -> tf.Tensor:
         pixels = tf.io.decode_jpeg(encoded, channels=0, dct_method="INTEGER_ACCURATE")
-        return tf.io.encode_png(_upright(pixels, orientation), compression=0)
+        return tf.io.encode_png(_turn_upright(pixels, orientation), compression=0)
 
     return tf.cond(orientation == 1, lambda: encoded, turned)
 
 
 def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
-    """The EXIF blocks of a JPEG in one, without their marks; "" where there is none."""
+    """Return the EXIF blocks of a JPEG joined, without their marks; "" if there are none."""
     length = tf.strings.length(encoded)
 
     def walk(position: tf.Tensor, exif: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -129,8 +129,8 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
         lambda: _png_extras(encoded, bits, colour),
         lambda: (tf.constant(b""), tf.constant(b"")),
     )
-    orientation = _orientation(exif)
-    # Of 16 bits in grey Pillow does not look at the transparent level.
+    orientation = _read_orientation(exif)
+    # For 16-bit gray, Pillow ignores the transparent level.
     is_keyed = (tf.strings.length(transparency) > 0) & ~((bits == 16) & (colour == _GREY))
     has_alpha = (colour >= _GREY_ALPHA) | is_keyed
     # Pillow has no mode for two channels of 16 bits.
@@ -140,12 +140,12 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
     def rewritten(channels: int) -> Callable[[], tf.Tensor]:
         def rewrite() -> tf.Tensor:
             if channels == 2:
-                pixels = _on_white(tf.io.decode_png(encoded, channels=4)[..., ::3])
+                pixels = _lay_on_white(tf.io.decode_png(encoded, channels=4)[..., ::3])
             elif channels == 4:
-                pixels = _on_white(tf.io.decode_png(encoded, channels=4))
+                pixels = _lay_on_white(tf.io.decode_png(encoded, channels=4))
             else:
                 pixels = tf.io.decode_png(encoded, channels=channels)
-            return tf.io.encode_png(_upright(pixels, orientation), compression=0)
+            return tf.io.encode_png(_turn_upright(pixels, orientation), compression=0)
 
         return rewrite
 
@@ -158,7 +158,7 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _png_extras(encoded: tf.Tensor, bits: tf.Tensor, colour: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """What stands in the chunks eXIf and tRNS of a PNG, "" where there is none."""
+    """Return the contents of the chunks eXIf and tRNS of a PNG, "" for a missing one."""
     length = tf.cast(tf.strings.length(encoded), tf.int64)
 
     def walk(
@@ -209,7 +209,7 @@ def _png_extras(encoded: tf.Tensor, bits: tf.Tensor, colour: tf.Tensor) -> tuple
 def _is_usual(
     transparency: tf.Tensor, bits: tf.Tensor, colour: tf.Tensor, palette: tf.Tensor, data: tf.Tensor
 ) -> tf.Tensor:
-    """Whether Pillow and libpng read a tRNS chunk alike: in its place, of the right length, for 8 bits."""
+    """Return whether Pillow and libpng read a tRNS chunk alike: in its place, of right length, 8 bits."""
     size = tf.cast(tf.strings.length(transparency), tf.int64)
     # The upper bytes of 16.
     upper = tf.io.decode_raw(transparency, tf.uint8)[::2]
@@ -222,14 +222,14 @@ def _is_usual(
 
 
 def _number(digits: tf.Tensor, is_big: tf.Tensor | bool) -> tf.Tensor:
-    """Bytes, uint8 [..., k], to the whole numbers that they are, int64 [...]."""
+    """Turn bytes, uint8 [..., k], into whole numbers, int64 [...]."""
     places = 8 * tf.range(tf.shape(digits, tf.int64)[-1])
     places = tf.where(is_big, places[::-1], places)
     return tf.reduce_sum(tf.bitwise.left_shift(tf.cast(digits, tf.int64), places), axis=-1)
 
 
-def _orientation(exif: tf.Tensor) -> tf.Tensor:
-    """The orientation of a block of EXIF, 1 .. 8, int64; 1 (upright) where there is none that makes sense.
+def _read_orientation(exif: tf.Tensor) -> tf.Tensor:
+    """Return the orientation of an EXIF block, 1 .. 8, int64; 1 (upright) without a valid one.
 
     Reads what Pillow reads: of the first directory the last entry before one that leads out of the block.
     """
@@ -269,8 +269,8 @@ def _tiff_orientation(block: tf.Tensor) -> tf.Tensor:
     return tf.cond(which >= 0, value, lambda: _whole(1))
 
 
-def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Pixels [height, width, C] turned by an EXIF orientation, 1 .. 8."""
+def _turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turn pixels [height, width, C] by an EXIF orientation, 1 .. 8."""
 
     def is_one_of(*orientations: int) -> tf.Tensor:
         return tf.reduce_any(orientation == tf.constant(orientations, tf.int64))
@@ -280,8 +280,8 @@ def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.cond(is_one_of(3, 4, 7, 8), lambda: pixels[::-1], lambda: pixels)
 
 
-def _on_white(pixels: tf.Tensor) -> tf.Tensor:
-    """uint8 [height, width, C + 1], alpha last, laid on white: uint8 [height, width, C].
+def _lay_on_white(pixels: tf.Tensor) -> tf.Tensor:
+    """Lay uint8 [height, width, C + 1], alpha last, on white: uint8 [height, width, C].
 
     Rounded as Pillow's `alpha_composite` does, AlphaComposite.c.
     """

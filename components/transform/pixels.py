@@ -29,7 +29,7 @@ IMAGENET_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """Decodes one JPEG or PNG: a scalar string to uint8 [height, width, channels].
+    """Decode one JPEG or PNG: a scalar string to uint8 [height, width, channels].
 
     JPEG is decoded by the accurate integer DCT, with which TensorFlow and Pillow agree exactly.
     """
@@ -41,22 +41,22 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     )
 
 
-def size_of(encoded: tf.Tensor) -> tf.Tensor:
-    """Height and width, int32 [2], that a JPEG or PNG, a scalar string, says in its header."""
+def read_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Return height and width, int32 [2], from the header of a JPEG or PNG, a scalar string."""
     is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
     size = tf.cond(
         is_jpeg,
         lambda: tf.image.extract_jpeg_shape(encoded)[:2],
-        # Of a PNG's first chunk: https://www.w3.org/TR/png-3/#11IHDR
+        # From a PNG's first chunk: https://www.w3.org/TR/png-3/#11IHDR
         lambda: tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)[::-1],
     )
     return tf.ensure_shape(size, [2])
 
 
-def placed(size: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
-    """Where a padded image comes to lie: its top, left, height and width in pixels of the target, int32 [4].
+def place_padded(size: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
+    """Return where a padded image is: its top, left, height and width in pixels of the target, int32 [4].
 
-    As large as fits without changing its shape, in the middle; what is over goes below and to the right.
+    Scaled to fit without distortion and centred; an odd pixel of padding goes below or to the right.
 
     Args:
         size: Height and width of the image, int32 [2].
@@ -76,10 +76,10 @@ def placed(size: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
 
 
 def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
-    """uint8 [height, width, C] to float32 [height_px, width_px, C] in 0..255, as `config.resize` says."""
+    """Resize uint8 [height, width, C] to float32 [height_px, width_px, C] in 0..255, by `config.resize`."""
     target = (config.height_px, config.width_px)
     if config.resize == "pad":
-        top, left, height, width = tf.unstack(placed(tf.shape(image)[:2], target))
+        top, left, height, width = tf.unstack(place_padded(tf.shape(image)[:2], target))
         resized = tf.image.resize(image, (height, width))
         resized = tf.image.pad_to_bounding_box(resized, top, left, *target)
     else:
@@ -87,11 +87,11 @@ def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
     return tf.ensure_shape(resized, (*target, config.channels))
 
 
-def frames(encoded: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
-    """Where padded images, string [N], are: boxes float32 [N, 4] in shares of the target (height, width)."""
+def find_frames(encoded: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
+    """Return where padded images, string [N], are: boxes float32 [N, 4] in shares of the target."""
 
     def frame(encoded: tf.Tensor) -> tf.Tensor:
-        top, left, height, width = tf.unstack(placed(size_of(encoded), target))
+        top, left, height, width = tf.unstack(place_padded(read_size(encoded), target))
         corners = tf.stack([left, top, left + width, top + height])
         return tf.cast(corners, tf.float32) / (target[1], target[0], target[1], target[0])
 
@@ -99,7 +99,7 @@ def frames(encoded: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
 
 
 def normalize(pixels: tf.Tensor, config: TransformConfig) -> tf.Tensor:
-    """float32 [N, H, W, C] in 0..255 to the value range of `config.normalization` (module docstring)."""
+    """Bring float32 [N, H, W, C] from 0..255 to the range of `config.normalization` (module docstring)."""
     if config.normalization == "none":
         return pixels
     if config.normalization == "zero_one":

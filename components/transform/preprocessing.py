@@ -30,7 +30,7 @@ class TaskTransform(Protocol):
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """TFT's preprocessing function.
+    """Turn records into pixels and what the task wants with them: TFT's preprocessing function.
 
     Args:
         inputs: The record's features: `image/encoded` string [N, 1], and what the task reads of them.

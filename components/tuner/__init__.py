@@ -1,9 +1,10 @@
 """Tuner: searches for better values of some fields of the recipe's `model` and `training`.
 
 component.py    TFX's component, and what it writes
-search.py       the trials: which values, trained and judged how
+oracles.py      which values are tried next
+search.py       the trials, each a training
 
-Every trial is a training by the Trainer's own code (components/trainer/job.py), judged on the eval split.
+Every trial is a training by the Trainer's own code (components/trainer/train.py), judged on the eval split.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """TFX's entry point: a search that `search()` starts, or goes on with where a killed one was.
+    """Return a search that `search()` starts, or resumes after a kill: TFX's entry point.
 
     Args:
         fn_args: `custom_config` holds what the Trainer's does, with `tuner`, the recipe's part as a dict, and

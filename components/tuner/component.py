@@ -23,7 +23,7 @@ class TunerExecutor(executor.Executor):
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
-        """Searches, and writes `best_hyperparameters` and `tuner_results`.
+        """Search, and write `best_hyperparameters` and `tuner_results`.
 
         Raises:
             MiranteError: Not one trial came to an end.
@@ -32,7 +32,7 @@ class TunerExecutor(executor.Executor):
             input_dict, exec_properties, self._get_tmp_dir(), print_tuning_summary=False
         )
         executor.write_best_hyperparameters(search, output_dict)
-        # Not beside the best values: the Trainer expects that file alone in its folder.
+        # Not next to the best values: the Trainer expects that file alone in its folder.
         folder = artifact_utils.get_single_uri(output_dict[TUNER_RESULTS])
         io_utils.write_string_file(os.path.join(folder, TRIALS_FILE), search.table())
         fileio.rmtree(search.project_dir)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from components.base.settings import Float, Positive, Settings
 from components.base.task import Task
 
-# Hyperband trains the best of so many trials on, so many times as long.
+# Hyperband continues one trial in this many, for this many times the epochs.
 HYPERBAND_FACTOR = 3
 
 
@@ -73,7 +73,7 @@ class TunerConfig(Settings):
     )
 
     def epochs_of_trials(self, training_epochs: int) -> set[int]:
-        """How long the shortest and the longest trial train, where the Trainer would so many epochs."""
+        """Return the epochs of the shortest and the longest trial, given those of the Trainer."""
         longest = self.epochs or training_epochs
         shortest = float(longest)
         while self.algorithm == "hyperband" and shortest >= HYPERBAND_FACTOR:

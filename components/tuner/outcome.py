@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.base.outcome import Outcome, Output, RunResult, Serving
-from components.trainer.fields import chosen
+from components.trainer.fields import read_values
 
 
 def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serving) -> Outcome:
     """Return the best values by recipe key."""
     (found,) = Path(outputs["best_hyperparameters"].uri).iterdir()
-    return Outcome(best=chosen(json.loads(found.read_text(encoding="utf-8"))))
+    return Outcome(best=read_values(json.loads(found.read_text(encoding="utf-8"))))

@@ -30,9 +30,9 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
 
 
 def _read_best(path: str) -> dict[str, Any]:
-    from components.trainer.fields import chosen
+    from components.trainer.fields import read_values
 
-    return chosen(json.loads(files.read_text(path)))
+    return read_values(json.loads(files.read_text(path)))
 
 
 def _show_trials(page: Page, trials: Sequence[_Trial], best: Mapping[str, Any]) -> None:

@@ -29,10 +29,10 @@ def worker(root: str) -> int:
     if place := worker_place(os.environ):
         os.environ["TF_CONFIG"], wait_secs = place
     from components.trainer.cluster.processes import run_as_worker
-    from components.trainer.strategy import cluster_tasks
+    from components.trainer.strategy import read_cluster
     from pipeline.run.console import RedactedFormatter
 
-    if len(cluster_tasks()) < 2:
+    if len(read_cluster()) < 2:
         raise UsageError(
             "TF_CONFIG names no cluster: expected JSON like {'cluster': {'worker': "
             "['host1:port', 'host2:port']}, 'task': {'type': 'worker', 'index': 1}}"

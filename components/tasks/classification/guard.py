@@ -1,4 +1,4 @@
-"""The guard of a classifier: measured against always giving the shares of the classes."""
+"""The guard of a classifier: compares it with always answering the shares of the classes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from components.trainer.evidence import SIGMAS, Share
 from components.trainer.guard import EVALUATIONS, Guard, NotLearningError, Pace
 from components.trainer.result import StageResult
 
-# Standard errors above chance from which on there may be knowledge.
+# Standard errors above chance from which the network may have learned something.
 _MAYBE = 2.0
-# Of many evaluations none is as many above chance by accident.
+# Standard errors that not even one of many evaluations is above chance by accident.
 _EVER = 4.5
-# Who is this part of the way from chance to all right, at most, knows nothing.
+# A network that is at most this part of the way from chance to all right has learned nothing.
 _NO_SKILL = 0.1
-# Likewise, as long as nothing hints at knowledge.
+# The same, as long as nothing hints that it has learned something.
 _HARDLY_ANY_SKILL = 0.2
 # From here on a network has learned its train images.
 _SKILLED = 0.5
-# What is as unlikely is no accident.
+# What is this unlikely is not an accident.
 _UNLIKELY = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Guessing:
-    """What can be had without looking at an image.
+    """What guessing gives, without looking at an image.
 
     Attributes:
         loss: Cross-entropy of giving every image the classes' shares.
-        shares: Of the classes, float [classes].
+        shares: The classes' shares, float [classes].
     """
 
     loss: float
@@ -54,15 +54,15 @@ class Guessing:
 
 
 class ClassificationGuard(Guard):
-    """Knows of classes and accuracy too.
+    """The guard for classification: also checks accuracy and predicted classes.
 
     Args:
         config: The recipe's `training.guard`.
-        train: Guessing on what is trained on.
-        evaluation: Guessing on what it is evaluated by.
+        train: Guessing on the train split.
+        evaluation: Guessing on the eval split.
         class_names: For messages.
-        pace: How the stage goes on.
-        num_train: Examples that are trained on.
+        pace: The stage's steps.
+        num_train: Examples of the train split.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ClassificationGuard(Guard):
         self._class_names, self._num_train = class_names, num_train
         # Evaluations in a row, by their steps, that took all images for this class.
         self._label, self._one_class = -1, list[int]()
-        # What the last evaluation got right; None where nothing can be known of it.
+        # What the last evaluation got right; None where that says nothing.
         self._right: Share | None = None
 
     def _knows(self, metrics: Mapping[str, float], examples: int) -> bool | None:
@@ -106,7 +106,7 @@ class ClassificationGuard(Guard):
             self._label = int(given[0])
             self._one_class.append(step)
         chance = float(self._evaluation.shares @ predicted) / size
-        # Of one class, who always names it is always right.
+        # With a single class, always naming it is always right.
         if self._evaluation.accuracy == 1 or chance == 1:
             return
         right = self._right = Share(evaluation.metrics["accuracy"], chance, size)
@@ -170,9 +170,9 @@ class ClassificationGuard(Guard):
         steps = self._one_class
         if len(steps) < EVALUATIONS or steps[-1] - steps[0] < (self._steps or 0) // 4:
             return False
-        # Who only names the largest class tells no train images apart.
+        # A network that only names the largest class does not tell train images apart.
         if trained.least_skill <= 0:
             return False
-        # With as many mistakes as on train images, no more are taken for this class.
+        # With as many mistakes as on train images, no more eval images are taken for this class.
         most = min(1.0, float(self._evaluation.shares[self._label]) + 1 - trained.value)
         return bool(most**self._right.examples < _UNLIKELY) if self._right else False

@@ -13,7 +13,7 @@ from components.pictures.grid import Mark
 from components.tasks.classification.guard import ClassificationGuard, Guessing
 from components.tasks.classification.losses import class_of, cross_entropy
 from components.tasks.classification.transform import LABEL
-from components.trainer.augment.changes import Augment, augmenter
+from components.trainer.augment.changes import Augment, make_augmenter
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.guard import Pace
@@ -86,9 +86,9 @@ class Classification:
         """Return nothing: accuracy is measured per example."""
         return {}
 
-    def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
+    def make_augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
         """Return what components/trainer/augment/changes.py makes."""
-        return augmenter(config, seed, len(self.class_names), levels)
+        return make_augmenter(config, seed, len(self.class_names), levels)
 
     def guard(
         self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None

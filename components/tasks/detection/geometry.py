@@ -21,26 +21,26 @@ _TINY = 1e-9
 
 
 def area(boxes: tf.Tensor) -> tf.Tensor:
-    """float32 [...]; 0 for what is no box because an end comes before its beginning."""
+    """Return the area float32 [...]; 0 for a box whose end comes before its beginning."""
     sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
     return sides[..., 0] * sides[..., 1]
 
 
 def intersection(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """The area that two boxes share; shapes are broadcast: [..., 4] and [..., 4] to [...]."""
+    """Return the area that two boxes share; shapes are broadcast: [..., 4] and [..., 4] to [...]."""
     low = tf.maximum(boxes[..., :2], others[..., :2])
     high = tf.minimum(boxes[..., 2:], others[..., 2:])
     return area(tf.concat([low, high], axis=-1))
 
 
 def iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Intersection over union, 0..1; shapes are broadcast: [..., 4] and [..., 4] to [...]."""
+    """Return intersection over union, 0..1; shapes are broadcast: [..., 4] and [..., 4] to [...]."""
     shared = intersection(boxes, others)
     return shared / tf.maximum(area(boxes) + area(others) - shared, _TINY)
 
 
 def pairwise_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Every box with every other: [..., N, 4] and [..., M, 4] to [..., N, M]."""
+    """Return the IoU of each box with each other one: [..., N, 4] and [..., M, 4] to [..., N, M]."""
     # Side by side rather than by `iou`: to a last axis of 4, TensorFlow broadcasts at a fifth of the speed.
     x0, y0, x1, y1 = (boxes[..., :, i, tf.newaxis] for i in range(4))
     u0, v0, u1, v1 = (others[..., tf.newaxis, :, i] for i in range(4))
@@ -51,7 +51,7 @@ def pairwise_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def giou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Generalized IoU, -1..1: IoU less the share of the common hull that neither covers; [...].
+    """Return generalized IoU, -1..1: IoU less the share of the common hull that neither covers; [...].
 
     Source: Rezatofighi et al., Generalized intersection over union, 2019 (https://arxiv.org/abs/1902.09630).
     """
@@ -67,19 +67,19 @@ def giou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def clip(boxes: tf.Tensor) -> tf.Tensor:
-    """Cuts off what is outside of the image."""
+    """Cut off what is outside of the image."""
     return tf.clip_by_value(boxes, 0.0, 1.0)
 
 
-def seen_from(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes [..., 4] as shares of a window [..., 4] that is in shares of the same image; not cut off."""
+def to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Express boxes [..., 4] as shares of a window [..., 4] of the same image, without cutting them off."""
     corner = tf.concat([window[..., :2], window[..., :2]], axis=-1)
     size = tf.concat([window[..., 2:] - window[..., :2]] * 2, axis=-1)
     return (boxes - corner) / size
 
 
-def out_of(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """The way back: shares of a window [..., 4] as shares of the image that it is a window of."""
+def from_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Express boxes that are shares of a window [..., 4] as shares of its image; inverts `seen_from`."""
     corner = tf.concat([window[..., :2], window[..., :2]], axis=-1)
     size = tf.concat([window[..., 2:] - window[..., :2]] * 2, axis=-1)
     return boxes * size + corner
@@ -90,7 +90,7 @@ def _centres(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def encode(boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
-    """Boxes [..., 4] as codes from anchors [..., 4]; those of empty boxes are finite and mean nothing."""
+    """Encode boxes [..., 4] as offsets from anchors [..., 4]; those of empty boxes are finite."""
     centre, sides = _centres(boxes)
     anchor_centre, anchor_sides = _centres(anchors)
     moved = (centre - anchor_centre) / anchor_sides
@@ -99,7 +99,7 @@ def encode(boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
 
 
 def decode(codes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
-    """The way back: codes [..., 4] to boxes [..., 4], which may reach out of the image."""
+    """Decode codes [..., 4] to boxes [..., 4], which may reach out of the image."""
     anchor_centre, anchor_sides = _centres(anchors)
     codes = codes * tf.constant(VARIANCES)
     centre = codes[..., :2] * anchor_sides + anchor_centre

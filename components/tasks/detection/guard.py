@@ -1,4 +1,4 @@
-"""The guard of a detector: stops what finds nothing."""
+"""The guard of a detector: stops a training that finds nothing."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from components.trainer.config import GuardConfig
 from components.trainer.guard import EVALUATIONS, Guard, NotLearningError, Pace
 from components.trainer.result import StageResult
 
-# Who finds three of ten boxes finds one of so many, but once in a thousand times.
+# A detector that finds three of ten boxes finds one of this many, except once in a thousand times.
 _FEW_BOXES = 20
 
 
 class DetectionGuard(Guard):
-    """Measured against giving every anchor of every image the same answer.
+    """Compares a detector with giving every anchor of every image the same answer.
 
     Args:
         config: The recipe's `training.guard`.
         guessing_loss: The loss of that answer, the best there is.
-        pace: How the stage goes on.
-        num_eval_boxes: Boxes that are there to be found in an evaluation.
+        pace: The stage's steps.
+        num_eval_boxes: Boxes to find in an evaluation.
     """
 
     def __init__(

@@ -17,15 +17,15 @@ from components.tasks.detection.matching import Matches
 _BETA = 1.0
 
 
-def scores_of(logits: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
-    """Logits [N, A, num_logits] to scores of the classes without background, 0..1, [N, A, classes]."""
+def compute_scores(logits: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
+    """Return the scores [N, A, classes] of logits [N, A, num_logits], 0..1, without background."""
     if config.classification_loss == "focal":
         return tf.sigmoid(logits)
     return tf.nn.softmax(logits)[..., 1:]
 
 
 def classification_loss(logits: tf.Tensor, matches: Matches, config: DetectionConfig) -> tf.Tensor:
-    """As `config.classification_loss` says.
+    """Return the loss of classes that `config.classification_loss` names.
 
     Args:
         logits: float32 [N, A, num_logits].
@@ -38,7 +38,7 @@ def classification_loss(logits: tf.Tensor, matches: Matches, config: DetectionCo
 
 
 def _focal(logits: tf.Tensor, matches: Matches, config: DetectionConfig) -> tf.Tensor:
-    """-alpha (1 - p)^gamma log p for what is there, and likewise with 1 - alpha for what is not."""
+    """Return -alpha (1 - p)^gamma log p for classes that are there, and with 1 - alpha for others."""
     # A row of 0 for background: label 1 is the first logit.
     targets = tf.one_hot(matches.labels - 1, logits.shape[-1])
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
@@ -50,7 +50,7 @@ def _focal(logits: tf.Tensor, matches: Matches, config: DetectionConfig) -> tf.T
 
 
 def _hard_negative(logits: tf.Tensor, matches: Matches, config: DetectionConfig) -> tf.Tensor:
-    """Softmax over the positive anchors and the worst of the others, so many for each positive."""
+    """Return softmax over the positive anchors and the worst others, a fixed number per positive."""
     cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(matches.labels, logits)
     positive = matches.positive
     negative = (1.0 - positive) * matches.counted
@@ -65,7 +65,7 @@ def _hard_negative(logits: tf.Tensor, matches: Matches, config: DetectionConfig)
 
 
 def box_loss(codes: tf.Tensor, matches: Matches, anchors: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
-    """Of positive anchors, as `config.box_loss` says.
+    """Return the loss of positive anchors' boxes that `config.box_loss` names.
 
     Args:
         codes: float32 [N, A, 4]; see components/tasks/detection/geometry.py.
@@ -84,6 +84,6 @@ def box_loss(codes: tf.Tensor, matches: Matches, anchors: tf.Tensor, config: Det
     return tf.reduce_sum(by_anchor * matches.positive, axis=-1)
 
 
-def per_positive(loss: tf.Tensor, matches: Matches) -> tf.Tensor:
-    """The sum over an image's anchors by its positive ones, as focal loss' paper has it."""
+def divide_by_positives(loss: tf.Tensor, matches: Matches) -> tf.Tensor:
+    """Divide an image's loss by its positive anchors, as in the paper on focal loss."""
     return loss / tf.maximum(tf.reduce_sum(matches.positive, axis=-1), 1.0)

@@ -20,7 +20,7 @@ class Matches:
 
     Attributes:
         boxes: Those that they are to give, float32 [N, A, 4]; all 0 without one.
-        labels: Of these, int32 [N, A]; 0 is background.
+        labels: The boxes' labels, int32 [N, A]; 0 is background.
         counted: 0 for anchors that overlap a box too much for background and too little for the box, and
             for those that are on difficult objects; float32 [N, A].
     """
@@ -36,7 +36,7 @@ class Matches:
 
 
 def match(boxes: tf.Tensor, labels: tf.Tensor, anchors: tf.Tensor, config: DetectionConfig) -> Matches:
-    """Gives each anchor the box that it overlaps most, if that is `matched_iou` at least.
+    """Give each anchor the box that it overlaps most, if it does so by at least `matched_iou`.
 
     Each box gets the anchor that it overlaps most in any case. Of several boxes that want the same one, it is
     that with the larger overlap; of equal ones, the first.
@@ -45,7 +45,7 @@ def match(boxes: tf.Tensor, labels: tf.Tensor, anchors: tf.Tensor, config: Detec
     left of the anchors that they would have had do not count.
 
     Args:
-        boxes: float32 [N, B, 4], filled up with empty ones.
+        boxes: float32 [N, B, 4], padded with empty ones.
         labels: int [N, B], 0 for these, below 0 for difficult objects.
         anchors: float32 [A, 4].
         config: The recipe's `model.detection`.

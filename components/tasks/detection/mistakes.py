@@ -50,17 +50,15 @@ def find_mistakes(
             wrong[mine] = ~right[mine] & ~_overlap_any(
                 boxes[mine], spared[spared[:, 4] == -label][:, :4], 0.5
             )
-        missed, needless = len(truth) - int(right.sum()), int(wrong.sum())
-        if missed + needless == 0:
+        missed, extra = len(truth) - int(right.sum()), int(wrong.sum())
+        if missed + extra == 0:
             continue
         marks = [
             (box.tolist(), f"{_name(label, class_names)} {score:.2f}", int(label))
             for box, label, score in zip(boxes, found, scores, strict=True)
         ]
-        needless_score = float(scores[wrong].sum())
-        worst.append(
-            (missed + needless, needless_score, place, f"{missed} missed\n{needless} needless", marks)
-        )
+        extra_score = float(scores[wrong].sum())
+        worst.append((missed + extra, extra_score, place, f"{missed} missed\n{extra} extra", marks))
     # Equal ones in the order of the examples, so that two runs show the same.
     worst.sort(key=lambda item: (-item[0], -item[1], item[2]))
     return [(place, caption, marks) for _, _, place, caption, marks in worst[:count]]

@@ -21,7 +21,7 @@ from components.tasks.detection.geometry import pairwise_iou
 def best_boxes(
     boxes: tf.Tensor, scores: tf.Tensor, config: DetectionConfig
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The best boxes of each image, class by class without those that overlap a better one.
+    """Return the best boxes of each image, per class without those that overlap a better one.
 
     Args:
         boxes: float32 [N, A, 4].
@@ -62,7 +62,7 @@ def best_boxes(
 def _first(
     boxes: tf.Tensor, scores: tf.Tensor, labels: tf.Tensor, count: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The best `count` of each image, filled up with zeros."""
+    """Return the first `count` of each image, padded with zeros."""
     short = max(0, count - scores.shape[1])
     padded = tf.pad(scores, [[0, 0], [0, short]])
     best, place = tf.math.top_k(padded, count)

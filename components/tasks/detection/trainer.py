@@ -17,9 +17,9 @@ from components.models.config import ModelConfig
 from components.models.ssd_mobilenet_v2 import anchors_of
 from components.pictures.grid import Mark
 from components.tasks.detection import losses
-from components.tasks.detection.augment import augmenter
+from components.tasks.detection.augment import make_augmenter
 from components.tasks.detection.coco_eval import Detections, map_50
-from components.tasks.detection.geometry import area, clip, decode, encode, seen_from
+from components.tasks.detection.geometry import area, clip, decode, encode, to_window
 from components.tasks.detection.guard import DetectionGuard
 from components.tasks.detection.matching import Matches, match
 from components.tasks.detection.mistakes import find_mistakes, show_targets
@@ -32,7 +32,7 @@ from components.trainer.guard import Pace
 from components.trainer.result import StageResult
 from components.trainer.trainee import Array
 from components.transform.levels import Levels
-from components.transform.pixels import IMAGE, frames
+from components.transform.pixels import IMAGE, find_frames
 from schemas import features
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Detection:
     """What is learned of boxes.
 
     Args:
-        class_names: Of the labels 1 and up.
+        class_names: The names of the labels 1 and up.
         config: The recipe's `model` part.
         input_shape: Height and width in pixels, and channels.
     """
@@ -113,7 +113,7 @@ class Detection:
         """Return targets, float32 [N, max_boxes, 5]."""
         height, width, _ = shapes[IMAGE]
         encoded = tf.reshape(parsed[features.ENCODED], [-1])
-        frame = frames(encoded, (height, width)) if FRAME in shapes else None
+        frame = find_frames(encoded, (height, width)) if FRAME in shapes else None
         return self.labels(boxes_and_labels(parsed, shapes[LABELS][0], frame))
 
     def measure(self, labels: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -125,7 +125,7 @@ class Detection:
     def _losses(self, matches: Matches, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         of_classes = losses.classification_loss(outputs[..., 4:], matches, self.config)
         of_boxes = losses.box_loss(outputs[..., :4], matches, tf.constant(self.anchors), self.config)
-        class_loss, box_loss = (losses.per_positive(loss, matches) for loss in (of_classes, of_boxes))
+        class_loss, box_loss = (losses.divide_by_positives(loss, matches) for loss in (of_classes, of_boxes))
         return {
             "loss": class_loss + self.config.box_weight * box_loss,
             "class_loss": class_loss,
@@ -147,9 +147,9 @@ class Detection:
         outputs = tf.cast(outputs, tf.float32)
         boxes = decode(outputs[..., :4], tf.constant(self.anchors))
         if frame is not None:
-            boxes = seen_from(boxes, frame[:, tf.newaxis])
+            boxes = to_window(boxes, frame[:, tf.newaxis])
         boxes = clip(boxes)
-        scores = losses.scores_of(outputs[..., 4:], self.config)
+        scores = losses.compute_scores(outputs[..., 4:], self.config)
         scores = tf.where(area(boxes)[..., tf.newaxis] > 0.0, scores, 0.0)
         found = best_boxes(boxes, scores, self.config)
         return dict(zip(("boxes", "scores", "labels"), found, strict=True))
@@ -163,9 +163,9 @@ class Detection:
         found = map_50(images, len(self.class_names))
         return {"map_50": 0.0 if np.isnan(found) else found}
 
-    def augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
+    def make_augmenter(self, config: AugmentationConfig, seed: int, levels: Levels | None) -> Augment | None:
         """Return what components/tasks/detection/augment.py makes."""
-        return augmenter(config, seed, levels)
+        return make_augmenter(config, seed, levels)
 
     def guard(
         self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None

@@ -11,9 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.tasks.detection.geometry import out_of
+from components.tasks.detection.geometry import from_window
 from components.transform.config import TransformConfig
-from components.transform.pixels import frames
+from components.transform.pixels import find_frames
 from schemas import features
 
 BOXES = "boxes"
@@ -36,7 +36,7 @@ def outputs(
     if config.resize != "pad":
         return boxes_and_labels(inputs, max_boxes or 0)
     encoded = tf.reshape(inputs[features.ENCODED], (-1,))
-    frame = frames(encoded, (config.height_px, config.width_px))
+    frame = find_frames(encoded, (config.height_px, config.width_px))
     return {FRAME: frame, **boxes_and_labels(inputs, max_boxes or 0, frame)}
 
 
@@ -57,7 +57,7 @@ def boxes_and_labels(
     boxes = tf.stack([_padded(inputs[side], max_boxes) for side in features.BOX_SIDES], axis=-1)
     labels = _padded(inputs[features.BOX_LABEL], max_boxes)
     if frame is not None:
-        boxes = tf.where(labels[..., tf.newaxis] > 0, out_of(boxes, frame[:, tf.newaxis]), boxes)
+        boxes = tf.where(labels[..., tf.newaxis] > 0, from_window(boxes, frame[:, tf.newaxis]), boxes)
     # Old records may not say which objects are difficult; then none is.
     is_difficult = _padded(inputs[features.BOX_DIFFICULT], max_boxes) > 0
     return {BOXES: boxes, LABELS: tf.where(is_difficult, -labels, labels)}

@@ -1,8 +1,8 @@
-"""Augmentation: how training batches are varied, as `training.augmentation` says (docs/augmentation.md).
+"""Augmentation: varies training batches, as `training.augmentation` says (docs/augmentation.md).
 
-What happens to a batch is a function of the seed and of the batch's number alone, so that a run can be
-repeated, one that was interrupted goes on as it would have, and batches may be made side by side. Keras'
-layers do the work where they do it well; what they draw comes from `Draws`, not from a state that they keep.
+What happens to a batch is a function of the seed and of the batch's number alone. So a run can be repeated,
+an interrupted run resumes as if undisturbed, and batches can be made in parallel. Keras' layers do the work
+where they do it well; what they draw comes from `Draws`, not from a state that they keep.
 
 Images are float32 [N, H, W, C], normalised by Transform; N, H and W are known when the graph is made.
 """
@@ -34,12 +34,12 @@ class Draws(keras.random.SeedGenerator):
     """Seeds for what one option draws for one batch.
 
     Keras asks a layer's own generator for the next seed and changes its state; given to the layer instead,
-    this one has none. The name keeps options apart: one that is added leaves the throws of the others alone.
+    this one has none. The name keeps options apart: adding one leaves the draws of the others alone.
 
     Args:
-        seed: Of the training.
-        name: Of the option.
-        number: Of the batch, int64 [].
+        seed: The training's seed.
+        name: The option's name.
+        number: The batch's number, int64 [].
     """
 
     def __init__(self, seed: int, name: str, number: tf.Tensor):
@@ -50,13 +50,13 @@ class Draws(keras.random.SeedGenerator):
         self._count = 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:
-        """int32 [2], another one with every call."""
+        """Return a seed int32 [2], another one with each call."""
         key = np.random.SeedSequence([*self._entropy, self._count]).generate_state(1)[0]
         self._count += 1
         return tf.stack([tf.constant(int(key) >> 1, tf.int32), self._number])
 
     def uniform(self, shape: list[int], low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-        """float32 in [low, high)."""
+        """Draw float32 in [low, high)."""
         return keras.random.uniform(shape, low, high, seed=self)
 
 
@@ -66,28 +66,28 @@ Step = Callable[[tf.Tensor, Draws], tf.Tensor]
 Mix = Callable[[tf.Tensor, tf.Tensor, Draws], tuple[tf.Tensor, tf.Tensor]]
 
 
-def augmenter(
+def make_augmenter(
     config: AugmentationConfig, seed: int, num_classes: int, levels: Levels | None = None
 ) -> Augment | None:
-    """What the recipe asks for; None where it asks for nothing.
+    """Return the function that varies batches as the recipe asks; None if it asks for nothing.
 
     Args:
         config: The recipe's `training.augmentation`.
         seed: What happens is a function of this and of the batch's number.
         num_classes: Width of mixed labels.
-        levels: Of the images; needed where colours are changed.
+        levels: Those of the images; needed where colours are changed.
 
     Raises:
         MiranteError: Colours are to be changed, and `levels` are missing or those of gray images.
     """
-    steps = [*_moves(config), *colours(config, levels)]
+    steps = [*_make_moves(config), *make_colour_steps(config, levels)]
     if config.erasing:
-        steps.append(("erasing", lambda images, draws: erased(images, draws, config.erasing)))
-    mixes = _mixes(config)
+        steps.append(("erasing", lambda images, draws: erase(images, draws, config.erasing)))
+    mixes = _make_mixes(config)
     if not steps and not mixes:
         return None
 
-    # Python alone decides here what the graph holds: nothing for AutoGraph to rewrite, in Keras even less.
+    # Python alone decides what the graph holds: nothing for AutoGraph to rewrite, in Keras even less.
     @tf.autograph.experimental.do_not_convert
     def augment(number: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = images.shape
@@ -95,7 +95,7 @@ def augmenter(
             images = step(images, Draws(seed, name, number))
         labels = tf.ensure_shape(labels, shape[:1])
         if mixes:
-            images, labels = _mixed(mixes, images, tf.one_hot(labels, num_classes), seed, number)
+            images, labels = _mix(mixes, images, tf.one_hot(labels, num_classes), seed, number)
         return tf.ensure_shape(images, shape), labels
 
     return augment
@@ -109,15 +109,15 @@ def _layer(layer: keras.layers.Layer) -> Step:
     return step
 
 
-def _moves(config: AugmentationConfig) -> list[tuple[str, Step]]:
+def _make_moves(config: AugmentationConfig) -> list[tuple[str, Step]]:
     steps: list[tuple[str, Step]] = []
     crop = config.crop
     if config.flip != "none":
-        steps.append(("flip", lambda images, draws: _flipped(images, draws, config.flip)))
+        steps.append(("flip", lambda images, draws: _flip(images, draws, config.flip)))
     if config.translation:
-        steps.append(("translation", lambda images, draws: _translated(images, draws, config.translation)))
+        steps.append(("translation", lambda images, draws: _translate(images, draws, config.translation)))
     if crop.area != (1.0, 1.0):
-        steps.append(("crop", lambda images, draws: _cropped(images, draws, crop)))
+        steps.append(("crop", lambda images, draws: _crop(images, draws, crop)))
     if config.zoom:
         steps.append(("zoom", _layer(keras.layers.RandomZoom((-config.zoom, config.zoom)))))
     if config.rotation:
@@ -125,26 +125,26 @@ def _moves(config: AugmentationConfig) -> list[tuple[str, Step]]:
     return steps
 
 
-def _flipped(images: tf.Tensor, draws: Draws, flip: str) -> tf.Tensor:
-    """Mirrors images or not, by a throw for each direction."""
+def _flip(images: tf.Tensor, draws: Draws, flip: str) -> tf.Tensor:
+    """Mirror images in each direction with probability 0.5."""
     for direction, axis in (("horizontal", 2), ("vertical", 1)):
         if direction in flip:
             mirrored = draws.uniform([images.shape[0]]) < 0.5
-            images = either(mirrored, tf.reverse(images, [axis]), images)
+            images = select(mirrored, tf.reverse(images, [axis]), images)
     return images
 
 
-def either(condition: tf.Tensor, images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Chooses by image, bool [N], or by value, bool [N, H, W, C]; `tf.where` is up to seven times slower."""
+def select(condition: tf.Tensor, images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Choose per image, bool [N], or per value, bool [N, H, W, C]; `tf.where` is up to 7 times slower."""
     return tf.raw_ops.Select(condition=condition, x=images, y=others)
 
 
-def _translated(images: tf.Tensor, draws: Draws, share: float) -> tf.Tensor:
-    """Moves each image by whole pixels: interpolating between them would blur small images."""
+def _translate(images: tf.Tensor, draws: Draws, share: float) -> tf.Tensor:
+    """Move each image by whole pixels: interpolating between them would blur small images."""
     count, height, width, channels = images.shape
     drawn = draws.uniform([2, count, 1], -share, share)
     rows, columns = (
-        _mirrored(tf.range(size) - tf.cast(tf.round(shift * size), tf.int32), size)
+        _mirror(tf.range(size) - tf.cast(tf.round(shift * size), tf.int32), size)
         for size, shift in ((height, drawn[0]), (width, drawn[1]))
     )
     rows += height * tf.range(count)[:, tf.newaxis]
@@ -152,14 +152,14 @@ def _translated(images: tf.Tensor, draws: Draws, share: float) -> tf.Tensor:
     return tf.gather(tf.reshape(images, [-1, channels]), pixels)
 
 
-def _mirrored(places: tf.Tensor, size: int) -> tf.Tensor:
-    """Places -size .. 2 size - 1 of pixels, those outside of 0 .. size - 1 mirrored at the edge."""
+def _mirror(places: tf.Tensor, size: int) -> tf.Tensor:
+    """Mirror places -size .. 2 size - 1 at the edges into 0 .. size - 1."""
     inside = tf.where(places < 0, -1 - places, places)
     return tf.where(inside >= size, 2 * size - 1 - inside, inside)
 
 
-def _cropped(images: tf.Tensor, draws: Draws, crop: CropConfig) -> tf.Tensor:
-    """Cuts a rectangle out of each image and enlarges it to the image's size."""
+def _crop(images: tf.Tensor, draws: Draws, crop: CropConfig) -> tf.Tensor:
+    """Cut a rectangle out of each image and enlarge it to the image's size."""
     count, height, width, _ = images.shape
     area = draws.uniform([count], *crop.area)
     aspect = tf.exp(draws.uniform([count], math.log(crop.aspect[0]), math.log(crop.aspect[1])))
@@ -169,8 +169,8 @@ def _cropped(images: tf.Tensor, draws: Draws, crop: CropConfig) -> tf.Tensor:
     return tf.image.crop_and_resize(images, boxes, tf.range(count), [height, width])
 
 
-def colours(config: AugmentationConfig, levels: Levels | None) -> list[tuple[str, Step]]:
-    """The changes of colour, with the normalisation undone before and done again after them."""
+def make_colour_steps(config: AugmentationConfig, levels: Levels | None) -> list[tuple[str, Step]]:
+    """Return the changes of colour, between undoing and redoing the normalisation."""
     # As Keras has them, a contrast of 0.3 alone would be 1 to 1.3; a hue of 1 is half a circle, and a
     # saturation of x a factor of x / (1 - x).
     steps: list[tuple[str, Step]] = []
@@ -219,7 +219,7 @@ def _rand_augment(config: RandAugmentConfig) -> Step:
 def _rectangles(
     images: tf.Tensor, height: tf.Tensor, width: tf.Tensor, top: tf.Tensor, left: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rectangles of whole pixels in the images.
+    """Return rectangles of whole pixels in the images.
 
     Args:
         images: float32 [N, H, W, C].
@@ -244,16 +244,16 @@ def _rectangles(
     return tf.reshape(rows[:, :, tf.newaxis] & values[:, tf.newaxis], images.shape), shares[0] * shares[1]
 
 
-def erased(images: tf.Tensor, draws: Draws, chance: float) -> tf.Tensor:
-    """Fills a rectangle with 0, in one image or another."""
+def erase(images: tf.Tensor, draws: Draws, chance: float) -> tf.Tensor:
+    """Fill a random rectangle with 0, in a random subset of the images."""
     drawn = draws.uniform([5, images.shape[0]])
     least, most = _ERASED
     sides = tf.where(drawn[0] < chance, tf.sqrt(least + (most - least) * drawn[1:3]), 0.0)
     inside, _ = _rectangles(images, sides[0], sides[1], drawn[3], drawn[4])
-    return either(inside, tf.zeros_like(images), images)
+    return select(inside, tf.zeros_like(images), images)
 
 
-def _mixes(config: AugmentationConfig) -> list[tuple[str, Mix]]:
+def _make_mixes(config: AugmentationConfig) -> list[tuple[str, Mix]]:
     mixes: list[tuple[str, Mix]] = []
     if config.mix_up:
         layer = keras.layers.MixUp(config.mix_up)
@@ -273,7 +273,7 @@ def _mixes(config: AugmentationConfig) -> list[tuple[str, Mix]]:
             other = keras.random.shuffle(tf.range(count), seed=draws)
             pasted = share[:, tf.newaxis]
             return (
-                either(inside, tf.gather(images, other), images),
+                select(inside, tf.gather(images, other), images),
                 labels * (1.0 - pasted) + tf.gather(labels, other) * pasted,
             )
 
@@ -281,10 +281,10 @@ def _mixes(config: AugmentationConfig) -> list[tuple[str, Mix]]:
     return mixes
 
 
-def _mixed(
+def _mix(
     mixes: list[tuple[str, Mix]], images: tf.Tensor, labels: tf.Tensor, seed: int, number: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes by the one, or with two of them in one batch or another by either."""
+    """Apply the only mix, or one of the two chosen at random for each batch."""
     branches = [
         lambda name=name, mix=mix: mix(images, labels, Draws(seed, name, number)) for name, mix in mixes
     ]

@@ -29,7 +29,7 @@ _BLUR = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
 
 def _affine(image: tf.Tensor, x: tuple[tf.Tensor, ...], y: tuple[tf.Tensor, ...]) -> tf.Tensor:
-    """Brings to (x, y), as seen from the middle, what is at (x0 x + x1 y + x2, y0 x + y1 y + y2).
+    """Move to (x, y), seen from the middle, the pixel at (x0 x + x1 y + x2, y0 x + y1 y + y2).
 
     Edges are mirrored.
     """
@@ -55,80 +55,80 @@ def _gray(image: tf.Tensor) -> tf.Tensor:
     return image if image.shape[-1] == 1 else tf.reduce_sum(image * _GRAY, axis=-1, keepdims=True)
 
 
-def _away_from(other: tf.Tensor, image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+def _move_away(other: tf.Tensor, image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
     return other + (image - other) * (1 + _BLEND * strength)
 
 
 def shear_x(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Slants it sideways."""
+    """Slant the image sideways."""
     return _affine(image, (1, _SHEAR * strength, 0), (0, 1, 0))
 
 
 def shear_y(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Slants it up and down."""
+    """Slant the image up and down."""
     return _affine(image, (1, 0, 0), (_SHEAR * strength, 1, 0))
 
 
 def translate_x(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Moves it sideways."""
+    """Move the image sideways."""
     return _affine(image, (1, 0, _TRANSLATION * strength * image.shape[1]), (0, 1, 0))
 
 
 def translate_y(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Moves it up or down."""
+    """Move the image up or down."""
     return _affine(image, (1, 0, 0), (0, 1, _TRANSLATION * strength * image.shape[0]))
 
 
 def rotate(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Turns it."""
+    """Turn the image."""
     cos, sin = tf.cos(_ROTATION * strength), tf.sin(_ROTATION * strength)
     return _affine(image, (cos, -sin, 0), (sin, cos, 0))
 
 
 def brightness(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Away from black, or towards it."""
-    return _away_from(tf.zeros_like(image), image, strength)
+    """Move values away from black, or towards it."""
+    return _move_away(tf.zeros_like(image), image, strength)
 
 
 def contrast(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Away from the mean gray, or towards it."""
-    return _away_from(tf.reduce_mean(_gray(image)), image, strength)
+    """Move values away from the mean gray, or towards it."""
+    return _move_away(tf.reduce_mean(_gray(image)), image, strength)
 
 
 def color(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Away from gray, or towards it."""
-    return _away_from(_gray(image), image, strength)
+    """Move values away from gray, or towards it."""
+    return _move_away(_gray(image), image, strength)
 
 
 def sharpness(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Away from what is blurred, or towards it."""
+    """Move values away from the blurred image, or towards it."""
     channels = image.shape[-1]
     padded = tf.pad(image, [[1, 1], [1, 1], [0, 0]], "SYMMETRIC")[tf.newaxis]
     kernel = tf.tile(tf.constant(_BLUR)[:, :, tf.newaxis, tf.newaxis], [1, 1, channels, 1])
     blurred = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")[0]
-    return _away_from(blurred, image, strength)
+    return _move_away(blurred, image, strength)
 
 
 def posterize(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Leaves 8 bits of each value, or fewer, down to 4."""
+    """Keep 8 to 4 bits of each value."""
     step = tf.pow(2.0, tf.round(_POSTERIZE_BITS * tf.abs(strength)))
     # Half a level more: 254.99998, which was 255, is not to become 254.
     return tf.floor((image * 255 + 0.5) / step) * step / 255
 
 
 def solarize(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Inverts what is brighter than a threshold."""
+    """Invert values above a threshold."""
     return tf.where(image > 1 - tf.abs(strength), 1 - image, image)
 
 
 def auto_contrast(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Stretches each channel to 0..1."""
+    """Stretch each channel to 0..1."""
     low, high = (of(image, axis=[0, 1], keepdims=True) for of in (tf.reduce_min, tf.reduce_max))
     return tf.where(high > low, tf.math.divide_no_nan(image - low, high - low), image)
 
 
 def equalize(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    """Makes all levels of a channel equally frequent."""
+    """Make all levels of a channel equally frequent."""
     height, width, channels = image.shape
     values = tf.cast(tf.clip_by_value(tf.round(image * 255), 0, 255), tf.int32)
     flat = tf.transpose(tf.reshape(values, [height * width, channels]))
@@ -160,13 +160,13 @@ CHANGES: tuple[Change, ...] = (
 
 # Traced once for a shape, not for every change of every stage: it takes a second.
 @tf.function(autograph=False)
-def _changed(image: tf.Tensor, place: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+def _apply_change(image: tf.Tensor, place: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
     made = tf.switch_case(place, [lambda change=change: change(image, strength) for change in CHANGES])
     return tf.clip_by_value(made, 0.0, 1.0)
 
 
 def rand_augment(images: tf.Tensor, chosen: tf.Tensor, strengths: tf.Tensor) -> tf.Tensor:
-    """Changes each image of a batch in its own way.
+    """Change each image of a batch in its own way.
 
     Args:
         images: float32 [N, H, W, C] in 0..1.
@@ -180,7 +180,7 @@ def rand_augment(images: tf.Tensor, chosen: tf.Tensor, strengths: tf.Tensor) -> 
     def one(parts: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, places, amounts = parts
         for op in range(chosen.shape[1]):
-            image = _changed(image, places[op], amounts[op])
+            image = _apply_change(image, places[op], amounts[op])
         return image
 
     signature = tf.TensorSpec(images.shape[1:], tf.float32)

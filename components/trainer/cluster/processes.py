@@ -1,8 +1,8 @@
 """Training on several machines: each process of TF_CONFIG's cluster does its part of one job.
 
-The chief is the process that runs the pipeline; the others are started by `mirante worker ROOT` and learn
-from a file below the root, which all machines see, what there is to train. TensorFlow sets up a cluster only
-in a process that has not used it before, so that each of them trains in a fresh one.
+The chief is the process that runs the pipeline. `mirante worker ROOT` starts the others, which read the job
+from a file below the root that all machines see. TensorFlow sets up a cluster only in a process that has not
+used TensorFlow before, so each of them trains in a fresh process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import tensorflow as tf
 from components.base import errors
 from components.base.errors import MiranteError
 from components.trainer.cluster.pods.pods import worker_pods
-from components.trainer.strategy import cluster_tasks
+from components.trainer.strategy import read_cluster
 
 if TYPE_CHECKING:
     from components.trainer.cluster.pods.config import WorkerPodsConfig
@@ -36,9 +36,9 @@ logger = logging.getLogger("mirante.trainer")
 
 JOB_FILE = "cluster.json"
 _POLL_SECS = 1.0
-# For a process of ours to end after it was asked to.
+# Given to our processes to end after a request.
 _STOP_SECS = 10.0
-# What the others see when a process or the network between them goes.
+# What the others get when a process or the network between them fails.
 _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -49,13 +49,13 @@ _LOST = (
 
 
 def run_as_chief(job: Job) -> None:
-    """Trains with the cluster of TF_CONFIG.
+    """Train with the cluster of TF_CONFIG.
 
     Raises:
         MiranteError: A worker was lost, or training failed.
     """
     path = _job_path(job)
-    tasks = cluster_tasks()
+    tasks = read_cluster()
     logger.info(
         "cluster: %d processes, %s; each of the others: TF_CONFIG=... mirante worker %s",
         len(tasks),
@@ -71,20 +71,20 @@ def run_as_chief(job: Job) -> None:
 
 
 def run_with_worker_pods(job: Job, config: WorkerPodsConfig) -> None:
-    """Trains as the chief of worker pods, which are started for it and stopped in the end.
+    """Train as the chief of worker pods, which are started first and stopped afterwards.
 
     Raises:
         MiranteError: They cannot be started, one was lost, or training failed.
     """
     path = _job_path(job)
-    # A chief that was killed leaves it behind, and the workers would begin with it.
+    # A killed chief leaves its job behind, and the workers would start with it.
     _remove(path)
     with worker_pods(config, os.path.dirname(path)):
         run_as_chief(job)
 
 
 def run_as_worker(root: str, wait_secs: float = math.inf) -> None:
-    """Waits for the chief's job under `root`, takes part in it, and returns when it is done.
+    """Wait for the chief's job under `root`, take part in it, and return when it is done.
 
     Raises:
         MiranteError: A worker or the chief was lost, or training failed, or there was no job for `wait_secs`.
@@ -103,7 +103,7 @@ def run_as_worker(root: str, wait_secs: float = math.inf) -> None:
         with contextlib.closing(_Process(path)) as process:
             while process.is_running():
                 time.sleep(_POLL_SECS)
-                # A chief that was killed leaves its job behind, and begins with another one.
+                # A killed chief leaves its job behind, and starts with another one.
                 if (now := _read(path)) and now != current:
                     break
             else:
@@ -146,7 +146,7 @@ _CHILD = (
 
 
 class _Process:
-    """A fresh process that trains; what it logs is logged here. To be closed, which ends it."""
+    """A fresh process that trains; its log is passed on. Closing it ends the process."""
 
     def __init__(self, path: str):
         self._popen = subprocess.Popen(
@@ -161,17 +161,17 @@ class _Process:
 
     def _pass_on(self) -> None:
         for line in self._popen.stdout or ():
-            told = _parse(line)
-            if "error" in told:
-                self._error = told
+            message = _parse(line)
+            if "error" in message:
+                self._error = message
             else:
-                logger.info("%s", told["log"])
+                logger.info("%s", message["log"])
 
     def is_running(self) -> bool:
         return self._popen.poll() is None
 
     def wait(self) -> None:
-        """Returns when the training is done.
+        """Wait until the training is done.
 
         Raises:
             MiranteError: It failed.
@@ -184,7 +184,7 @@ class _Process:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise MiranteError(
                 f"the training process of this machine ended with {how}: another process of the cluster "
-                f"({', '.join(cluster_tasks())}) was lost, or memory ran out. {_AGAIN}"
+                f"({', '.join(read_cluster())}) was lost, or memory ran out. {_AGAIN}"
             )
 
     def close(self) -> None:
@@ -206,10 +206,10 @@ _AGAIN = (
 
 def _parse(line: str) -> dict[str, str]:
     try:
-        told: Any = json.loads(line)
+        message: Any = json.loads(line)
     except ValueError:
         return {"log": line.rstrip()}
-    return told if isinstance(told, dict) else {"log": line.rstrip()}
+    return message if isinstance(message, dict) else {"log": line.rstrip()}
 
 
 class _TellHandler(logging.Handler):
@@ -220,7 +220,7 @@ class _TellHandler(logging.Handler):
 
 
 def _main(path: str) -> int:
-    """What the fresh process does."""
+    """Train a job in the fresh process; return the exit code."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -240,11 +240,11 @@ def _main(path: str) -> int:
         return e.exit_code
     except _LOST as e:
         first = str(e.message).strip().splitlines()[0] if e.message else type(e).__name__
-        told = (
-            f"another process of the cluster ({', '.join(cluster_tasks())}) was lost, or the network between "
+        message = (
+            f"another process of the cluster ({', '.join(read_cluster())}) was lost, or the network between "
             f"them ({type(e).__name__}: {first[:200]}). {_AGAIN}"
         )
-        print(json.dumps({"error": told, "type": "MiranteError"}), flush=True)
+        print(json.dumps({"error": message, "type": "MiranteError"}), flush=True)
         logging.getLogger().exception("training failed")
         return 1
     except KeyboardInterrupt:

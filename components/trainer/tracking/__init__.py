@@ -1,8 +1,8 @@
-"""Who is told of a training's course, apart from the log: TensorBoard, Weights & Biases, MLflow.
+"""Where training metrics are sent besides the log: TensorBoard, Weights & Biases, MLflow.
 
-installed.py    refuses a recipe that names what is not there; imports nothing of it
-trackers.py     all that a recipe asks for, as one
-background.py   a thread of its own for what goes through a network
+installed.py    refuses a recipe that names a package that is not installed; imports none of them
+trackers.py     all trackers that a recipe asks for, as one
+background.py   a thread for a tracker that sends over a network
 event_files.py  TensorBoard's files
 wandb_run.py    a run of Weights & Biases
 mlflow_run.py   a run of MLflow
@@ -27,10 +27,9 @@ class About:
     """Which training it is.
 
     Attributes:
-        key: The same for a training that goes on after it was killed, another for any other: a run is found
-            by it.
-        name: What people see.
-        settings: What it was asked to do: nested, keys are names, values plain.
+        key: Equal for a training and its resumption, different for any other training: finds the run.
+        name: The name that people see.
+        settings: The settings: nested, keys are names, values plain.
     """
 
     key: str
@@ -39,24 +38,24 @@ class About:
 
 
 class Tracker(Protocol):
-    """Takes the course of a training."""
+    """Receives the metrics and images of a training."""
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Values of a stage at one of its steps, by name."""
+        """Take values of a stage at one of its steps, by name."""
         ...
 
     def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
-        """A picture uint8 [H, W, 3] of a stage at one of its steps."""
+        """Take an image uint8 [H, W, 3] of a stage at one of its steps."""
         ...
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
-        """The `tf.function` that does a step of a stage, and what it is called with."""
+        """Take the `tf.function` that does a step of a stage, and its arguments."""
         ...
 
     def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Values of what a stage ended with, after its last step."""
+        """Take the values that a stage ended with, after its last step."""
         ...
 
     def close(self, error: BaseException | None = None) -> None:
-        """The training is over; by `error`, if it did not come to its end."""
+        """Close after the training; `error` is what stopped it, if it did not finish."""
         ...

@@ -1,4 +1,4 @@
-"""A tracker in a thread of its own: neither a slow network nor a dead one holds the training up."""
+"""A tracker in its own thread, so that neither a slow network nor a dead one delays the training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mirante.trainer")
 
-# What the end of a training waits for what is not sent yet.
+# Seconds that the end of a training waits for unsent values.
 CLOSE_SECS = 60.0
 
 
@@ -36,14 +36,14 @@ class Background:
         self._what, self._make, self._close_secs = what, make, close_secs
         self._calls: queue.SimpleQueue[Callable[[Tracker], None] | None] = queue.SimpleQueue()
         self._has_warned = self._is_given_up = False
-        # A daemon, lest a connection that hangs keeps the process from ending.
+        # A daemon, so that a hanging connection does not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name=f"mirante-{what}", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         try:
             tracker = self._make()
-        except Exception as e:  # noqa: BLE001 - whatever goes wrong there, the training goes on
+        except Exception as e:  # noqa: BLE001 - whatever goes wrong there, the training continues
             self._is_given_up = True
             self._warn(f"{_first_line(e)}; nothing of this training goes there")
             return
@@ -55,7 +55,7 @@ class Background:
 
     def _warn(self, text: str) -> None:
         if not self._has_warned:
-            logger.warning("%s fails, the training goes on: %s", self._what, text)
+            logger.warning("%s fails, the training continues: %s", self._what, text)
         self._has_warned = True
 
     def _put(self, call: Callable[[Tracker], None]) -> None:
@@ -63,22 +63,22 @@ class Background:
             self._calls.put(call)
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Hands them on."""
+        """Pass the values on."""
         self._put(lambda tracker: tracker.scalars(stage, step, values))
 
     def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
-        """Hands it on."""
+        """Pass the image on."""
         self._put(lambda tracker: tracker.image(stage, step, name, image))
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
-        """Is not handed on: TensorFlow's functions belong to the training's thread."""
+        """Do nothing: TensorFlow's functions belong to the training's thread."""
 
     def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Hands them on."""
+        """Pass the values on."""
         self._put(lambda tracker: tracker.final(stage, step, values))
 
     def close(self, error: BaseException | None = None) -> None:
-        """Hands it on, and waits for a while until all is sent."""
+        """Pass it on, and wait for a while until all is sent."""
         self._put(lambda tracker: tracker.close(error))
         self._calls.put(None)
         self._thread.join(self._close_secs)

@@ -14,13 +14,13 @@ import tensorflow as tf
 class TensorBoard:
     """Event files, one folder a stage.
 
-    TFX removes what a node has written when it fails or is killed. It is then that the curves are wanted, and
-    that they go on in the next attempt: hence they can be written elsewhere first.
+    TFX removes what a node has written when it fails or is killed. But then the curves are needed most, and
+    the next attempt continues them: so they can be written elsewhere first.
 
     Args:
         folder: The folder of the stages' folders; may be a bucket.
-        copy_to: Where a copy of all goes when the training has come to its end.
-        settings: What is shown as text beside the curves.
+        copy_to: Gets a copy of all files when the training has finished.
+        settings: Shown as text next to the curves.
     """
 
     def __init__(self, folder: str, copy_to: str | None = None, settings: Mapping[str, Any] | None = None):
@@ -38,30 +38,30 @@ class TensorBoard:
         return self._writers[stage]
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Writes one point to each curve."""
+        """Write one point to each curve."""
         with self._writer(stage).as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
 
     def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
-        """Writes a picture."""
+        """Write an image."""
         with self._writer(stage).as_default():
             tf.summary.image(name, image[np.newaxis], step=step)
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
-        """Writes the graph of a function for such arguments; of what runs without a graph, nothing."""
+        """Write the graph of a function for these arguments; nothing if it runs without a graph."""
         concrete = getattr(function, "get_concrete_function", None)
         if concrete is not None:
             with self._writer(stage).as_default():
                 tf.summary.graph(concrete(*args).graph)
 
     def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Writes points, one to each curve `final/...`; all can be looked at from now on."""
+        """Write one point to each curve `final/...`, and flush the files."""
         self.scalars(stage, step, {f"final/{name}": value for name, value in values.items()})
         self._writer(stage).flush()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Closes the event files, and copies them after a training that has come to its end."""
+        """Close the event files, and copy them if the training has finished."""
         for writer in self._writers.values():
             writer.close()
         if self._copy_to is not None and error is None:
@@ -69,7 +69,7 @@ class TensorBoard:
 
 
 def copy_tree(source: str, target: str) -> None:
-    """Copies all files below one folder to another, either of which may be in a bucket."""
+    """Copy all files below one folder to another; both may be in a bucket."""
     for folder, _, names in tf.io.gfile.walk(source):
         inner = folder[len(source) :].strip("/")
         tf.io.gfile.makedirs(os.path.join(target, inner))

@@ -14,7 +14,7 @@ _MODULES = {"wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 
 
 def check_installed(config: TrackingConfig) -> None:
-    """Looks whether what `config` asks for can be imported.
+    """Check that the packages that `config` asks for can be imported.
 
     Raises:
         UsageError: It cannot; says how to install it.

@@ -25,7 +25,7 @@ _PARAMS_AT_ONCE, _PARAM_CHARS = 100, 6000
 
 
 class MlflowRun:
-    """One run; a training that goes on continues the one that bears its key.
+    """One run; a resumed training continues the run with its key.
 
     Points that it has from before are not added again.
 
@@ -96,22 +96,22 @@ class MlflowRun:
             self._client.log_batch(self._run_id, metrics=points)
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Logs one point of each, as `<stage>/<name>`."""
+        """Log one point of each value, as `<stage>/<name>`."""
         self._log(step, {f"{stage}/{name}": value for name, value in values.items()})
 
     def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
-        """Logs a picture as the artifact `<stage>/<name>-<step>.png`."""
+        """Log an image as the artifact `<stage>/<name>-<step>.png`."""
         self._client.log_image(self._run_id, image, artifact_file=f"{stage}/{name}-{step:06}.png")
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
-        """Takes none."""
+        """Do nothing."""
 
     def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Logs them as `final/<stage>/<name>`."""
+        """Log the values as `final/<stage>/<name>`."""
         self._log(step, {f"final/{stage}/{name}": value for name, value in values.items()})
 
     def close(self, error: BaseException | None = None) -> None:
-        """Ends the run: finished, failed, or killed by an interrupt."""
+        """End the run: finished, failed, or killed by an interrupt."""
         status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
         self._client.set_terminated(self._run_id, status=status)
 

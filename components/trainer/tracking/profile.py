@@ -22,11 +22,11 @@ class Profile:
         self._is_running = False
 
     def covers(self, number: int) -> bool:
-        """Whether a step is recorded."""
+        """Return whether a step is recorded."""
         return self._first <= number <= self._last
 
     def begin(self, stage: str, number: int) -> contextlib.AbstractContextManager[None]:
-        """Records from now on; what is done in the context belongs to that step."""
+        """Start recording; what is done in the context belongs to that step."""
         if not self._is_running:
             tf.profiler.experimental.start(os.path.join(self._folder, stage))
             self._is_running = True
@@ -36,12 +36,12 @@ class Profile:
         return trace
 
     def end(self, number: int) -> None:
-        """That step is done; after the last one, writes what was recorded."""
+        """End a step; after the last one, write the recording."""
         if number == self._last:
             self.stop()
 
     def stop(self) -> None:
-        """Ends the recording that goes on, if one does, and writes it."""
+        """End the recording, if there is one, and write it."""
         if self._is_running:
             self._is_running = False
             # Else what a GPU is still at would be missing.

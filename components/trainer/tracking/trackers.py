@@ -38,9 +38,9 @@ MISTAKES = "mistakes"
 
 
 class Trackers:
-    """Tells several trackers of a training; `Trackers()` tells nobody.
+    """Passes a training's metrics and images to several trackers; `Trackers()` has none.
 
-    What fails is warned about once for each, and the training goes on.
+    A tracker that fails is logged once, and the training continues.
 
     Args:
         trackers: By name, for messages.
@@ -65,10 +65,10 @@ class Trackers:
     def _unharmed(self, what: str) -> Iterator[None]:
         try:
             yield
-        except Exception as e:  # noqa: BLE001 - whatever goes wrong there, the training goes on
+        except Exception as e:  # noqa: BLE001 - whatever goes wrong there, the training continues
             if what not in self._warned:
                 logger.warning(
-                    "%s fails, the training goes on: %s: %s", what, type(e).__name__, redact(str(e))
+                    "%s fails, the training continues: %s: %s", what, type(e).__name__, redact(str(e))
                 )
             self._warned.add(what)
 
@@ -78,21 +78,21 @@ class Trackers:
                 call(tracker)
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Values of a stage at one of its steps, by name."""
+        """Take values of a stage at one of its steps, by name."""
         self._tell(lambda tracker: tracker.scalars(stage, step, values))
 
     def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
-        """A picture uint8 [H, W, 3] of a stage at one of its steps."""
+        """Take an image uint8 [H, W, 3] of a stage at one of its steps."""
         self._tell(lambda tracker: tracker.image(stage, step, name, image))
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
-        """The `tf.function` that does a step of a stage, and what it is called with."""
+        """Take the `tf.function` that does a step of a stage, and its arguments."""
         if self._config.graph:
             self._tell(lambda tracker: tracker.graph(stage, function, *args))
 
     @contextlib.contextmanager
     def step(self, stage: str, number: int) -> Iterator[None]:
-        """For the time of a step, counted from 1 in the stage: profiles it where the recipe says so."""
+        """Profile a step, counted from 1 in the stage, if the recipe says so."""
         if self._profile is None or not self._profile.covers(number):
             yield
             return
@@ -105,7 +105,7 @@ class Trackers:
             self._profile.end(number)
 
     def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Values of what a stage ended with, after its last step."""
+        """Take the values that a stage ended with, after its last step."""
         self._stop_profile()
         self._tell(lambda tracker: tracker.final(stage, step, values))
 
@@ -130,14 +130,14 @@ class Trackers:
         self.final(stage, step, {f"eval_{name}": value for name, value in values.items()})
         if not self._trackers or not self._config.mistakes or self._transform is None:
             return
-        with self._unharmed("The picture of mistakes"):
+        with self._unharmed("The image of mistakes"):
             images, captions, marks = mistakes(result, examples, trainee, self._config.mistakes)
             if captions:
                 pixels = to_bytes(images, known_levels(self._transform))
                 self.image(stage, step, MISTAKES, draw_grid(pixels, captions, marks))
 
     def close(self, error: BaseException | None = None) -> None:
-        """The training is over; by `error`, if it did not come to its end."""
+        """Close after the training; `error` is what stopped it, if it did not finish."""
         self._stop_profile()
         self._tell(lambda tracker: tracker.close(error))
 
@@ -156,15 +156,15 @@ def make_trackers(
     model_run_dir: str,
     root: str,
 ) -> Trackers:
-    """The trackers that `config` asks for, for the one process of a training that tells.
+    """Return the trackers that `config` asks for, for the process of a training that reports.
 
     Args:
         config: The recipe's `training.tracking`.
         about: Which training.
         transform: How pixels were made.
-        curves_dir: Where TensorBoard's files are while the training goes on; may be a bucket.
-        model_run_dir: Where they are in the end.
-        root: Of the pipeline; what W&B and MLflow keep on this machine goes there.
+        curves_dir: Where TensorBoard's files are during the training; may be a bucket.
+        model_run_dir: Where they are copied in the end.
+        root: The pipeline root, for what W&B and MLflow keep on this machine.
 
     Raises:
         UsageError: One of them is not installed, or has no place for what it keeps.
@@ -190,7 +190,7 @@ def _wandb(config: WandbConfig, about: About, root: str) -> Tracker:
                 f"training.tracking.wandb.mode: offline keeps the run in a folder of this machine, and the "
                 f"pipeline's root is {root}: set the environment variable WANDB_DIR to one that stays"
             )
-        # What is sent from there does not depend on where it lies.
+        # What is sent does not depend on the folder.
         root = tempfile.mkdtemp()
 
     return Background(WANDB, lambda: WandbRun(config, about, root))

@@ -26,7 +26,7 @@ logger = logging.getLogger("mirante.trainer")
 
 
 def mode_of(config: WandbConfig) -> str:
-    """The recipe's mode, unless WANDB_MODE says otherwise."""
+    """Return the recipe's mode, unless WANDB_MODE says otherwise."""
     return os.environ.get("WANDB_MODE") or config.mode
 
 
@@ -43,7 +43,7 @@ def _reach(url: str) -> None:
 
 
 class WandbRun:
-    """One run; its id is the training's key, so that a training that goes on continues its run.
+    """One run; its id is the training's key, so that a resumed training continues its run.
 
     Each stage has an axis of its own, `<stage>/step`: W&B's own count of steps only ever grows, and stages
     begin anew.
@@ -59,7 +59,7 @@ class WandbRun:
 
         is_offline = mode_of(config) == "offline"
         if not is_offline:
-            # Here, because W&B would ask whoever sits at the terminal for a key, and a run that was begun
+            # Here, because W&B would ask for a key at the terminal, and a run that was begun
             # without a connection keeps the process from ending.
             if wandb.api.api_key is None:
                 raise MiranteError("no key for W&B: set WANDB_API_KEY, or run `wandb login` once")
@@ -98,20 +98,20 @@ class WandbRun:
         self._run.log({**named, f"{stage}/step": step})
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Logs one point of each."""
+        """Log one point of each value."""
         self._log(stage, step, values)
 
     def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
-        """Logs a picture."""
+        """Log an image."""
         self._log(stage, step, {name: self._wandb.Image(image)})
 
     def graph(self, stage: str, function: Callable[..., Any], *args: Any) -> None:
-        """Takes none."""
+        """Do nothing."""
 
     def final(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Puts them into the run's summary: `final/<stage>/<name>`."""
+        """Put the values into the run's summary: `final/<stage>/<name>`."""
         self._run.summary.update({f"final/{stage}/{name}": value for name, value in values.items()})
 
     def close(self, error: BaseException | None = None) -> None:
-        """Ends the run, as failed where the training has."""
+        """End the run, as failed if the training failed."""
         self._run.finish(exit_code=0 if error is None else 1)

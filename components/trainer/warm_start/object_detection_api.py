@@ -33,7 +33,7 @@ _VARIABLES = {
 
 
 def layers() -> list[str]:
-    """The layers of Keras' MobileNetV2 that have weights, without its top, in their order."""
+    """Return the layers with weights of Keras' MobileNetV2 without its top, in their order."""
     names = ["Conv1", "bn_Conv1"]
     for number in range(_BLOCKS):
         block = f"block_{number}" if number else "expanded_conv"
@@ -43,9 +43,9 @@ def layers() -> list[str]:
 
 
 def keras_names(names: Iterable[str]) -> dict[str, str]:
-    """The checkpoint's names of the backbone's variables, by the paths that they have in Keras' network.
+    """Return the checkpoint's names of the backbone's variables, by their paths in Keras' network.
 
-    Empty where it is none of the Object Detection API's or TF-Slim's, or of another backbone.
+    Empty if it is not the Object Detection API's or TF-Slim's, or if it has another backbone.
     """
     in_order = layers()
     found = {}

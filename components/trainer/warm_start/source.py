@@ -1,4 +1,4 @@
-"""Trained weights by the names of their variables, wherever they lie and however they were written.
+"""Trained weights by the names of their variables, in any place and format.
 
     a pushed model          the SavedModel's folder, or the folder of its versions: the highest
     a Keras file            `.keras`, `.weights.h5`, `.h5`
@@ -51,7 +51,7 @@ class Source:
         path: Where they were found: a file, or the prefix of a checkpoint.
         shapes: By name.
         read: Gives the value of a name.
-        class_names: What its logits stand for; None where it does not say.
+        class_names: The classes of its logits; None if unknown.
     """
 
     path: str
@@ -61,12 +61,12 @@ class Source:
 
     @classmethod
     def of(cls, path: str, values: dict[str, np.ndarray[Any, Any]]) -> Source:
-        """Of values that are in memory."""
+        """Make a source of values in memory."""
         return cls(path, {name: value.shape for name, value in values.items()}, values.__getitem__)
 
 
 def locate(path: str) -> str:
-    """The file, or the prefix of the checkpoint, that `path` means.
+    """Return the file, or the prefix of the checkpoint, that `path` means.
 
     Raises:
         UsageError: Nothing is there, or nothing that could be read.
@@ -98,9 +98,9 @@ def locate(path: str) -> str:
 
 
 def digest(path: str) -> str:
-    """SHA-256 by which other weights under the same name are told from these.
+    """Return a SHA-256 that tells these weights from others under the same name.
 
-    Of a checkpoint, and of the one in a SavedModel, the index is enough: it has the checksum of every tensor.
+    For a checkpoint, and the one in a SavedModel, the index is enough: it has the checksum of every tensor.
 
     Raises:
         UsageError: See `locate`.
@@ -114,7 +114,7 @@ def digest(path: str) -> str:
 
 
 def open_source(path: str, model: keras.Model) -> Source:
-    """Opens what `path` means.
+    """Open the source that `path` means.
 
     Args:
         path: See `locate`.
@@ -162,7 +162,7 @@ def _checked(source: Source, name: str) -> np.ndarray[Any, Any]:
 
 
 def _hdf5(path: str, model: keras.Model) -> Source:
-    """Of a file of Keras'; what is asked for alone is read."""
+    """Open a file of Keras'; only the variables that are asked for are read."""
     folder = tempfile.TemporaryDirectory()
     # Its object, which `read` keeps, removes it when nobody reads any more.
     local = os.path.join(folder.name, "source")
@@ -196,7 +196,7 @@ def _check_size(weights: zipfile.ZipInfo, model: keras.Model) -> None:
 
 
 def _checkpoint(prefix: str) -> Source:
-    """Of a training, or of a SavedModel; of others too, under the names they have."""
+    """Open a checkpoint of a training, of a SavedModel, or of another program, under its own names."""
     reader = tf.train.load_checkpoint(prefix)
     labels = os.path.join(os.path.dirname(os.path.dirname(prefix)), ASSETS_EXTRA, LABELS_FILE)
     shapes = reader.get_variable_to_shape_map()
@@ -219,17 +219,17 @@ def _unescaped(name: str) -> str:
 
 
 def _named_hdf5(keys: Iterable[str]) -> dict[str, str]:
-    """The layout of Keras 2, which Keras 3 reads and writes too: layer, then the variable's path."""
+    """Name the arrays of Keras 2's layout, which Keras 3 has too: layer, then the variable's path."""
     of_model = [key for key in keys if key.startswith("model_weights/")] or list(keys)
     inside = {key.removeprefix("model_weights/"): key for key in of_model}
     return {path.partition("/")[2].removesuffix(":0"): key for path, key in inside.items()}
 
 
 def _numbered_hdf5(keys: Iterable[str], model: keras.Model, folder: str) -> dict[str, str]:
-    """Keras 3's own layout, which numbers layers by their class, and variables by their place in the layer.
+    """Name the arrays of Keras 3's own layout, which numbers layers per class and variables per layer.
 
-    Which variable stands where is seen from what a network like `model` writes whose variables hold their
-    numbers. What is elsewhere keeps the name that it has in the file.
+    A network like `model` whose variables hold their numbers is written to see which array is which variable.
+    Arrays elsewhere keep their names in the file.
     """
     twin = keras.models.clone_model(model)
     for number, variable in enumerate(twin.variables):

@@ -21,7 +21,7 @@ from components.trainer.warm_start.source import Source, digest, open_source
 logger = logging.getLogger("mirante.trainer")
 
 REPORT = "warm_start.txt"
-# Lines of the table that stand in an error or in the log; the report has all of them.
+# Lines of the table in an error or in the log; the report has all of them.
 _FEW = 5
 # A variable that Keras 2 called otherwise.
 _FORMER_NAMES = {"kernel": "depthwise_kernel"}
@@ -52,7 +52,7 @@ class Comparison:
         )
 
     def lines(self) -> list[str]:
-        """The whole table, what did not go well first."""
+        """Return the whole table, problems first."""
         return [
             *(f"other shape  {path}: {why}" for path, why in self.misfits.items()),
             *(f"missing      {path}" for path in self.missing),
@@ -62,14 +62,14 @@ class Comparison:
 
 
 def source_path(config: TrainingConfig, base_model: str | None) -> str | None:
-    """Where the weights are to be had; None where the training starts without."""
+    """Return the path of the weights; None if the training starts without."""
     if config.warm_start is None:
         return None
     return base_model if config.warm_start.is_latest_blessed else config.warm_start.source
 
 
 def source_digest(config: TrainingConfig, base_model: str | None) -> str | None:
-    """What tells the weights that a training starts from, from others; None where it starts without."""
+    """Return a digest of the weights that a training starts from; None if it starts without."""
     path = source_path(config, base_model)
     return None if path is None else digest(path)
 
@@ -119,7 +119,7 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
             with tf.io.gfile.GFile(kept, "w") as file:
                 file.write("".join(f"{line}\n" for line in (*header, "", *comparison.lines())))
     else:
-        logger.info("warm start: not again, the training goes on from its own checkpoint")
+        logger.info("warm start: not again, the training resumes from its own checkpoint")
     if run.place.is_chief and tf.io.gfile.exists(kept):
         tf.io.gfile.makedirs(report_folder)
         tf.io.gfile.copy(kept, os.path.join(report_folder, REPORT), overwrite=True)
@@ -129,11 +129,11 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
 def warm_start(
     model: keras.Model, source: Source, config: WarmStartConfig, class_names: Sequence[str] = ()
 ) -> Comparison:
-    """Gives `model`, which is for these classes, what it takes of `source`; says so in the log.
+    """Give `model`, which is for these classes, the variables that it takes from `source`; log them.
 
     Raises:
         MiranteError: With `full`, anything does not fit or is missing; else, less than half of the variables
-            that are wanted can be had. Nothing is changed then.
+            that are wanted are available. Nothing is changed then.
     """
     variables = by_path(model.variables)
     comparison = compare(model, source, config, class_names)
@@ -158,7 +158,7 @@ def takes_backbone_alone(model: keras.Model, config: WarmStartConfig) -> bool:
 def compare(
     model: keras.Model, source: Source, config: WarmStartConfig, class_names: Sequence[str] = ()
 ) -> Comparison:
-    """What `model`, which is for these classes, would take of `source`, by names and shapes."""
+    """Return what `model`, which is for these classes, would take from `source`, by names and shapes."""
     # Not the state of random generators: what is drawn is the seed's affair.
     weights = {id(weight.value) for weight in model.weights}
     everything = {path: v for path, v in by_path(model.variables).items() if id(v) in weights}
@@ -207,7 +207,7 @@ def _name_in(source: Source, path: str) -> str | None:
 
 
 def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: Comparison) -> None:
-    """Raises where a training from `source` would not be what was asked for."""
+    """Refuse a source from which a training would not be what was asked for."""
     where = f"training.warm_start: {source.path} does not fit {model.name}"
     table = f"{found.counts}.\n" + "\n".join(f"  {line}" for line in found.lines()[:20])
     # What has no counterpart first, on both sides.

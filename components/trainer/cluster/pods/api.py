@@ -54,29 +54,29 @@ class Kubernetes:
         self._batch = client.BatchV1Api(api_client)
 
     def own_pod(self) -> dict[str, Any]:
-        """This process' pod, as the API has it in JSON."""
+        """Return this process' pod, as the API has it in JSON."""
         # KFP says it; else a pod's host is called as the pod.
         name = os.environ.get("KFP_POD_NAME") or socket.gethostname()
         content = self._call("get", "pods", self._core.read_namespaced_pod, name, self.namespace)
         return dict(json.loads(content))
 
     def create_service(self, service: dict[str, Any]) -> None:
-        """Makes a Service."""
+        """Create a Service."""
         self._call("create", "services", self._core.create_namespaced_service, self.namespace, service)
 
     def create_job(self, job: dict[str, Any]) -> None:
-        """Makes a Job."""
+        """Create a Job."""
         self._call("create", "jobs", self._batch.create_namespaced_job, self.namespace, job)
 
     def pods(self, labels: str) -> list[dict[str, Any]]:
-        """The pods with these labels, as the API has them in JSON."""
+        """Return the pods with these labels, as the API has them in JSON."""
         content = self._call(
             "list", "pods", self._core.list_namespaced_pod, self.namespace, label_selector=labels
         )
         return list(json.loads(content)["items"])
 
     def log_end(self, pod_name: str) -> str:
-        """The last lines that a pod wrote."""
+        """Return the last lines of a pod's log."""
         content = self._call(
             "get",
             "pods/log",
@@ -88,7 +88,7 @@ class Kubernetes:
         return content.decode(errors="replace")
 
     def delete(self, name: str) -> None:
-        """Removes Job, pods and Service of this name, as far as they are there."""
+        """Delete the Job, pods and Service of this name, if they exist."""
         # The Service also where the Job cannot be removed.
         with contextlib.ExitStack() as stack:
             for resource, delete in (

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from components.base.settings import Positive, Settings
 
-# Not by the pipeline's definition: who does the work must not decide what is cached.
+# Not in the pipeline's definition: which machine does the work must not decide what is cached.
 REQUEST = "MIRANTE_WORKER_PODS"
 
 
@@ -28,7 +28,7 @@ class WorkerPodsConfig(Settings):
 
 
 def request_workers(config: WorkerPodsConfig) -> None:
-    """Has a Trainer that runs in this process, or in one that it starts, train with worker pods.
+    """Make the Trainer in this process (or a child) train with worker pods.
 
     They are started when it begins to train: not at all where its result comes from the cache.
     """
@@ -36,6 +36,6 @@ def request_workers(config: WorkerPodsConfig) -> None:
 
 
 def requested_workers() -> WorkerPodsConfig | None:
-    """What was requested; None where nothing was."""
+    """Return the requested worker pods; None if there are none."""
     text = os.environ.get(REQUEST)
     return WorkerPodsConfig.model_validate_json(text) if text else None

@@ -15,7 +15,7 @@ INDEX = "JOB_COMPLETION_INDEX"
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:
-    """TF_CONFIG of one process.
+    """Return TF_CONFIG for one process.
 
     Source: the format that `tf.distribute.cluster_resolver.TFConfigClusterResolver` reads.
 
@@ -27,7 +27,7 @@ def tf_config(addresses: Sequence[str], index: int) -> str:
 
 
 def job_environment(addresses: Sequence[str], wait_secs: int) -> dict[str, str]:
-    """The variables that all worker pods of a Job get.
+    """Return the environment variables of a Job's worker pods.
 
     Args:
         addresses: `host:port` of all processes, the chief first.
@@ -37,7 +37,7 @@ def job_environment(addresses: Sequence[str], wait_secs: int) -> dict[str, str]:
 
 
 def worker_place(environment: Mapping[str, str]) -> tuple[str, float] | None:
-    """TF_CONFIG of this worker pod, and how many seconds to wait for the chief; None outside of one.
+    """Return this worker pod's TF_CONFIG and the seconds to wait for the chief; None outside of a pod.
 
     Raises:
         UsageError: It has some of the variables only, or they make no sense.

@@ -12,7 +12,7 @@ from typing import Any
 from components.trainer.cluster.pods.config import REQUEST, WorkerPodsConfig
 from components.trainer.cluster.pods.environment import job_environment
 
-# Of a worker's remains, for somebody to look at where the Trainer could not remove them.
+# Seconds that a finished worker is kept for inspection, if the Trainer could not remove it.
 _KEPT_SECS = 600
 # For the chief to begin once the last of them runs.
 _CHIEF_SECS = 60
@@ -44,12 +44,12 @@ _CONTAINER_KEYS = ("image", "imagePullPolicy", "workingDir", "envFrom", "resourc
 
 
 def workers_name(pod: Mapping[str, Any]) -> str:
-    """What Job and Service of a Trainer's workers are called; another name for each of its attempts."""
+    """Return the name of the Job and Service of a Trainer's workers; each attempt has its own."""
     return f"mirante-workers-{pod['metadata']['uid'].partition('-')[0]}"
 
 
 def cluster_addresses(pod: Mapping[str, Any], config: WorkerPodsConfig) -> list[str]:
-    """`host:port` of all that train, the Trainer's pod first."""
+    """Return `host:port` of all training processes, the Trainer's pod first."""
     name, namespace = workers_name(pod), pod["metadata"]["namespace"]
     ip = pod["status"]["podIP"]
     hosts = [f"[{ip}]" if ":" in ip else ip]
@@ -59,7 +59,7 @@ def cluster_addresses(pod: Mapping[str, Any], config: WorkerPodsConfig) -> list[
 
 
 def worker_service(pod: Mapping[str, Any], config: WorkerPodsConfig) -> dict[str, Any]:
-    """The headless Service by which the workers have names."""
+    """Return the headless Service that gives the workers names."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -75,7 +75,7 @@ def worker_service(pod: Mapping[str, Any], config: WorkerPodsConfig) -> dict[str
 
 
 def worker_job(pod: Mapping[str, Any], config: WorkerPodsConfig, command: Sequence[str]) -> dict[str, Any]:
-    """The Job of the workers.
+    """Return the Job of the workers.
 
     Args:
         pod: The Trainer's own pod, as the API gives it.
@@ -117,7 +117,7 @@ def worker_job(pod: Mapping[str, Any], config: WorkerPodsConfig, command: Sequen
             "ttlSecondsAfterFinished": _KEPT_SECS,
             "template": {
                 "metadata": {
-                    # In a mesh, a sidecar would outlive the worker, and stand between the processes.
+                    # In a mesh, a sidecar would outlive the worker, and get between the processes.
                     "labels": {**_labels(pod), "sidecar.istio.io/inject": "false"},
                     "annotations": {"sidecar.istio.io/inject": "false"},
                 },
@@ -136,7 +136,7 @@ def worker_job(pod: Mapping[str, Any], config: WorkerPodsConfig, command: Sequen
 
 
 def worker_labels(pod: Mapping[str, Any]) -> str:
-    """What selects the worker pods, for `kubectl get pods -l`."""
+    """Return the labels of the worker pods, for `kubectl get pods -l`."""
     return ",".join(f"{key}={value}" for key, value in _labels(pod).items())
 
 

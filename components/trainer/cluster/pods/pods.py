@@ -29,7 +29,7 @@ _POLL_SECS = 2.0
 
 @contextlib.contextmanager
 def worker_pods(config: WorkerPodsConfig, root: str) -> Iterator[None]:
-    """While this lasts there are worker pods, and TF_CONFIG makes this process their chief.
+    """Run worker pods for the time of the context, with this process as their chief by TF_CONFIG.
 
     The Job, its pods and the Service are removed in the end, whatever happens in between; should this process
     be killed, they go with its pod.
@@ -44,7 +44,7 @@ def worker_pods(config: WorkerPodsConfig, root: str) -> Iterator[None]:
     cluster = Kubernetes()
     pod = cluster.own_pod()
     if not pod.get("status", {}).get("podIP"):
-        raise MiranteError(f"kubeflow.workers: Kubernetes tells no IP of the pod {pod['metadata']['name']}")
+        raise MiranteError(f"kubeflow.workers: Kubernetes gives no IP for the pod {pod['metadata']['name']}")
     name = workers_name(pod)
     former = os.environ.get("TF_CONFIG")
     try:
@@ -74,10 +74,10 @@ def worker_pods(config: WorkerPodsConfig, root: str) -> Iterator[None]:
 
 
 def _wait(cluster: Kubernetes, labels: str, name: str, config: WorkerPodsConfig) -> None:
-    """Returns when all workers run."""
+    """Wait until all workers run."""
     count = config.replicas - 1
     began = time.monotonic()
-    told = ""
+    logged = ""
     while True:
         try:
             pods = {_index(pod): pod for pod in cluster.pods(labels)}
@@ -105,8 +105,8 @@ def _wait(cluster: Kubernetes, labels: str, name: str, config: WorkerPodsConfig)
                 f"{config.startup_timeout_secs} s (kubeflow.workers.startup_timeout_secs): {state}. Make "
                 "room for them, ask for fewer replicas, or wait longer"
             )
-        if state != told:
-            told = state
+        if state != logged:
+            logged = state
             logger.info("worker pods: %d of %d run; %s", len(running), count, state)
         time.sleep(_POLL_SECS)
 
@@ -121,7 +121,7 @@ def _phase(pod: Mapping[str, Any]) -> str:
 
 
 def _why(pod: Mapping[str, Any]) -> str:
-    """Why a pod does not run, in Kubernetes' words."""
+    """Return why a pod does not run, in Kubernetes' words."""
     status = pod.get("status", {})
     for container in status.get("containerStatuses") or []:
         state = container.get("state", {})
@@ -136,7 +136,7 @@ def _why(pod: Mapping[str, Any]) -> str:
 
 
 def _tell_ends(cluster: Kubernetes, labels: str) -> None:
-    """Logs what the workers that failed have said: they are removed, and their logs with them."""
+    """Log the last lines of failed workers, since their logs are deleted with them."""
     try:
         for pod in cluster.pods(labels):
             if _phase(pod) == "Failed":
@@ -145,4 +145,4 @@ def _tell_ends(cluster: Kubernetes, labels: str) -> None:
                 for line in cluster.log_end(name).splitlines():
                     logger.error("  %s: %s", name, line)
     except MiranteError as e:
-        logger.warning("what the worker pods have said cannot be had: %s", e)
+        logger.warning("the logs of the worker pods are not available: %s", e)
