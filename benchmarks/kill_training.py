@@ -37,8 +37,8 @@ def prepare(folder: Path) -> None:
     sys.path.insert(0, str(REPOSITORY))
     from sklearn.datasets import load_digits
 
+    from components.schema_gen.schema_file import write_schema
     from components.transform.config import TransformConfig
-    from schemas.curated import write_schema
     from tests.tiny import encode, record, transform_graph, write_split
 
     digits = load_digits()

@@ -37,7 +37,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.data.prepare import Examples, describe, prepare
+from pipeline.data.examples import Examples, describe
+from pipeline.data.prepare import prepare
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
 from schemas import features

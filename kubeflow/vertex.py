@@ -15,14 +15,14 @@ from components.base.errors import UsageError
 from components.base.imports import without_collector
 from components.base.paths import GCS, write_atomically
 from components.ingest import is_manifest
+from components.schema_gen.schema_file import write_schema
 from kubeflow.compile import check_image
-from pipeline.data.prepare import Examples, describe
+from pipeline.data.examples import Examples, describe
 from pipeline.recipe.paths import files_of
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import make_console, quiet_libraries
 from pipeline.targets.vertex.config import VertexConfig, VertexTaskConfig
 from schemas import features
-from schemas.curated import write_schema
 
 # In the image. `pipeline.vertex_task` tells executors and drivers apart.
 COMMAND = ("python", "-m", "pipeline.vertex_task")

@@ -29,7 +29,7 @@ from components.trainer import run_fn
 from components.transform import preprocessing_fn
 from components.tuner import tuner_fn
 from components.tuner.component import Tuner
-from pipeline.data.prepare import Examples
+from pipeline.data.examples import Examples
 from pipeline.digests import add_code_digests
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import imports_folder
@@ -55,7 +55,7 @@ def create_pipeline(
     Args:
         recipe: What to do.
         examples: What to do it on.
-        schema_file: The curated schema with the examples' classes (`schemas.curated.write_schema`).
+        schema_file: The curated schema with the examples' classes (`components.schema_gen.schema_file`).
         root: The pipeline root, a folder or a bucket's: artifacts and pushed models are below it.
         target: Where the nodes run.
 

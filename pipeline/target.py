@@ -18,7 +18,7 @@ from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.component import ImportExampleGen, input_config
 from components.pusher.executor import AtomicPushExecutor
-from pipeline.data.prepare import Examples
+from pipeline.data.examples import Examples
 from pipeline.digests import warm_start_digest
 from pipeline.recipe.recipe import Recipe
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from components.models.user_code import builder_digest
-from pipeline.data.prepare import Examples
+from pipeline.data.examples import Examples
 from pipeline.digests import CODE, node_code_digest, weights_digest
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import TRAINER, step_named

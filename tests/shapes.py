@@ -171,14 +171,15 @@ def transform_graph(
     from apache_beam.options.pipeline_options import PipelineOptions
     from tfx_bsl.tfxio import tf_example_record
 
+    from components.tasks.detection import TASK
     from components.transform import preprocessing_fn
-    from schemas.curated import detection_schema
+    from schemas.curated import curated_schema
     from tests.tiny import BEAM_ARGS
 
     given = {"task": features.DETECTION, "transform": config.model_dump(), "max_boxes": max_boxes}
     function = functools.partial(preprocessing_fn, custom_config=given)
     reader = tf_example_record.TFExampleBeamRecord(
-        physical_format="inmem", telemetry_descriptors=["tests"], schema=detection_schema(classes)
+        physical_format="inmem", telemetry_descriptors=["tests"], schema=curated_schema(TASK, classes)
     )
     with (
         beam.Pipeline(options=PipelineOptions(BEAM_ARGS)) as pipeline,
@@ -201,9 +202,9 @@ def make_job(
 ) -> Any:
     """A training on records, `train` and `eval`, as `components.trainer.run_fn` would get it."""
     from components.models.config import ModelConfig
+    from components.schema_gen.schema_file import write_schema
     from components.trainer.config import TrainingConfig
     from components.trainer.job import Job
-    from schemas.curated import write_schema
     from tests.tiny import write_split
 
     patterns = {name: str(write_split(folder / name, records) / "*") for name, records in splits.items()}

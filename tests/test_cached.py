@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.ingest.config import IngestConfig
-from pipeline.data.prepare import describe
+from components.schema_gen.schema_file import write_schema
+from pipeline.data.examples import describe
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
-from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner
 

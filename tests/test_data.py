@@ -16,7 +16,8 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.tfrecord import frame
 from components.ingest import ingest
 from components.ingest.config import IngestConfig
-from pipeline.data.prepare import check_config, describe, write_sample
+from pipeline.data.examples import describe, write_sample
+from pipeline.data.prepare import check_config
 from pipeline.data.shards import look_into_shards
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
@@ -174,16 +175,19 @@ def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
 
 def test_data_of_the_other_task_are_refused(tmp_path: Path) -> None:
     failures.shards(tmp_path)
-    with pytest.raises(UsageError, match=r"it holds one class an image, and the recipe's task is detection"):
+    with pytest.raises(UsageError, match=r"expected boxes for task: detection, got one class for"):
         describe(tmp_path / "shards", IngestConfig(), "detection")
     failures.boxes_of_two_classes(tmp_path)
     ingest("voc", tmp_path / "boxes", tmp_path / "data")
-    with pytest.raises(UsageError, match=r"it holds boxes, and the recipe's task is classification"):
+    with pytest.raises(UsageError, match=r"expected one class .* task: classification, got boxes"):
         describe(tmp_path / "data", IngestConfig())
     # Before anything is read, where the source alone tells.
-    with pytest.raises(UsageError, match=r"data.source: folder gives one class an image, .* is detection"):
+    with pytest.raises(
+        UsageError,
+        match=r"expected a source of boxes .*\(coco, csv, .* got folder, which",
+    ):
         check_config(IngestConfig(path=str(tmp_path)), "detection")
-    with pytest.raises(UsageError, match=r"data.source: coco gives boxes, and the recipe's task is cla"):
+    with pytest.raises(UsageError, match=r"expected a source of one class .* got coco, which gives bo"):
         check_config(IngestConfig(source="coco", path=str(tmp_path)))
     check_config(IngestConfig(source="csv", path=str(tmp_path)), "detection")
     # What is contract data needs no source.

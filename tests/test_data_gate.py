@@ -14,11 +14,11 @@ from components.base.errors import DataRefusedError, MiranteError
 from components.base.tfrecord import frame
 from components.data_gate.combine import MAX_DRAWN, rank
 from components.data_gate.images import image_problem, image_problems
+from components.schema_gen.schema_file import write_schema
 from components.tasks.detection.data_gate import picture
-from pipeline.data.prepare import Examples
+from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
-from schemas.curated import write_schema
 from tests import boxes, records
 from tests.pipelines import node_runner
 from tests.tiny import encode, noise

@@ -28,6 +28,7 @@ from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.sources import tfds as source
 from pipeline.commands.main import main
 from pipeline.data import prepare as data
+from pipeline.data.examples import describe
 from pipeline.recipe.load import load_recipe
 
 pytestmark = pytest.mark.usefixtures("inline_workers")
@@ -394,7 +395,7 @@ def test_a_recipe_takes_a_name(data_dir: Path, shapes: Path, tmp_path: Path) -> 
     prepared = data.prepare(by_name.data, tmp_path / "root")
     folder = prepared.folder
     assert prepared.ingested is not None
-    assert data.describe(folder, by_name.data).class_names == tuple(NAMES)
+    assert describe(folder, by_name.data).class_names == tuple(NAMES)
     # The shards of a prepared set are called like contract data; they are read as what they are.
     by_folder = load_recipe(str(recipe), data_path=os.path.relpath(shapes))
     assert by_folder.data.path == str(shapes)

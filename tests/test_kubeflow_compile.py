@@ -15,12 +15,12 @@ import yaml
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from components.base.errors import UsageError
+from components.schema_gen.schema_file import write_schema
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import node_ids, upstream
 from pipeline.targets.kubeflow.config import KubeflowConfig
-from schemas.curated import write_schema
 from tests.make.commands import mirante
 from tests.tiny import CLASS_NAMES
 
@@ -111,7 +111,7 @@ def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) 
 
 @pytest.mark.parametrize("recipe", ["digits", CLUSTER])
 def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: Path) -> None:
-    from pipeline.data.prepare import Examples
+    from pipeline.data.examples import Examples
     from pipeline.definition import compile_pipeline
 
     loaded = elsewhere(recipe, "model.weights=null", "training.fine_tune_epochs=0")

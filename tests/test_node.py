@@ -14,12 +14,12 @@ from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 
 from components.base.outcome import RunResult
-from pipeline.data.prepare import Examples
+from components.schema_gen.schema_file import write_schema
+from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import run_nodes
 from pipeline.storage.metadata_store import METADATA_FILE
 from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move
-from schemas.curated import write_schema
 from tests import records
 from tests.pipelines import node_runner
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from components.base.errors import UsageError
 from components.base.owned import MARK, is_marked, mark, note, root_facts, root_id
 from components.ingest import IngestConfig, ingest
-from pipeline.data.prepare import describe, write_sample
+from pipeline.data.examples import describe, write_sample
 from pipeline.data.spans import remove_others
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data

@@ -10,15 +10,12 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.base.task import task_named
+from components.schema_gen.schema_file import write_schema
 from schemas import features
-from schemas.curated import (
-    class_names_of,
-    classification_schema,
-    detection_schema,
-    task_of,
-    write_schema,
-)
+from schemas.curated import class_names_of, curated_schema
 
+CLASSIFICATION, DETECTION = (task_named(name) for name in features.TASKS)
 CLASSES = ["Admiral", "Pfauenauge", "Zitronenfalter"]
 
 
@@ -31,7 +28,7 @@ def read(path: Path) -> schema_pb2.Schema:
 
 
 def test_the_classes_are_the_domain_of_label_and_text() -> None:
-    found = by_name(classification_schema(CLASSES))
+    found = by_name(curated_schema(CLASSIFICATION, CLASSES))
     label = found[features.LABEL].int_domain
     assert (label.min, label.max, label.is_categorical) == (0, 2, True)
     text = found[features.LABEL_TEXT]
@@ -41,7 +38,7 @@ def test_the_classes_are_the_domain_of_label_and_text() -> None:
 
 
 def test_every_feature_of_the_contract_is_in_every_record_once() -> None:
-    schema = classification_schema(CLASSES)
+    schema = curated_schema(CLASSIFICATION, CLASSES)
     found = by_name(schema)
     assert len(schema.feature) == len(found)
     assert set(found) == {
@@ -69,14 +66,14 @@ def test_the_names_are_those_of_the_contract() -> None:
     }
     of_boxes = {name for name in names if name.startswith("image/object/")}
     of_classes = {"image/class/label", "image/class/text"}
-    assert set(by_name(classification_schema(CLASSES))) == names - of_boxes
+    assert set(by_name(curated_schema(CLASSIFICATION, CLASSES))) == names - of_boxes
     others = {"image/source_id", "image/object/view", "image/object/is_crowd", "image/object/group_of"}
     others |= {"image/object/area", "image/object/weight"}
-    assert set(by_name(detection_schema(CLASSES))) == (names - of_classes) | others
+    assert set(by_name(curated_schema(DETECTION, CLASSES))) == (names - of_classes) | others
 
 
 def test_boxes_are_any_number_of_shares_with_labels_from_1() -> None:
-    found = by_name(detection_schema(CLASSES))
+    found = by_name(curated_schema(DETECTION, CLASSES))
     for name in (*features.BOX_SIDES, features.BOX_LABEL, features.BOX_TEXT, *features.BOX_FLAGS):
         assert not found[name].HasField("shape"), name
         assert not found[name].HasField("presence"), name
@@ -92,24 +89,24 @@ def test_boxes_are_any_number_of_shares_with_labels_from_1() -> None:
 )
 def test_round_trip(tmp_path: Path, names: list[str]) -> None:
     schema = read(write_schema(names, tmp_path))
-    assert schema == classification_schema(names)
-    assert (class_names_of(schema), task_of(schema)) == (names, "classification")
+    assert schema == curated_schema(CLASSIFICATION, names)
+    assert class_names_of(schema, features.LABEL_TEXT) == names
     schema = read(write_schema(names, tmp_path, "detection"))
-    assert schema == detection_schema(names)
-    assert (class_names_of(schema), task_of(schema)) == (names, "detection")
+    assert schema == curated_schema(DETECTION, names)
+    assert class_names_of(schema, features.BOX_TEXT) == names
 
 
 @pytest.mark.parametrize("names", [[], ["cat", "dog", "cat"]])
 def test_a_wrong_class_list_is_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="expected a list of distinct class names, got"):
-        classification_schema(names)
+        curated_schema(CLASSIFICATION, names)
     with pytest.raises(ValueError, match="expected a list of distinct class names, got"):
-        detection_schema(names)
+        curated_schema(DETECTION, names)
 
 
 def test_the_class_list_of_another_schema_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"neither feature 'image/class/text' nor 'image/obj.*Mirante's"):
-        class_names_of(schema_pb2.Schema(feature=[schema_pb2.Feature(name="age")]))
+    with pytest.raises(ValueError, match="with the feature 'image/class/text', got one without"):
+        class_names_of(schema_pb2.Schema(feature=[schema_pb2.Feature(name="age")]), features.LABEL_TEXT)
 
 
 def test_the_path_follows_the_content(tmp_path: Path) -> None:
@@ -128,7 +125,7 @@ def test_the_path_is_stable(tmp_path: Path) -> None:
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     # The same in another process, whatever its hash seed: TFX caches by this path.
     code = (
-        "import sys, pathlib; from schemas.curated import write_schema; "
+        "import sys, pathlib; from components.schema_gen.schema_file import write_schema; "
         "print(write_schema(sys.argv[2:], pathlib.Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "other"), *CLASSES]
@@ -169,7 +166,7 @@ def anomalies(schema: schema_pb2.Schema, records: list[bytes]) -> dict[str, str]
 def test_records_of_the_contract_pass_and_others_do_not() -> None:
     from tests.tiny import CLASS_NAMES, picture, record
 
-    schema = classification_schema(CLASS_NAMES)
+    schema = curated_schema(CLASSIFICATION, CLASS_NAMES)
     good = [record(picture(index), index % 3) for index in range(6)]
     assert anomalies(schema, good) == {}
     assert anomalies(schema, [*good, record(picture(0), 3)]) == {"image/class/label": "Out-of-range values"}
@@ -180,7 +177,7 @@ def test_records_of_the_contract_pass_and_others_do_not() -> None:
 def test_records_of_boxes_pass_and_others_do_not() -> None:
     from tests.boxes import record
 
-    schema = detection_schema(["cat", "dog"])
+    schema = curated_schema(DETECTION, ["cat", "dog"])
     good = [
         record((0.1, 0.2, 0.5, 0.6, "cat"), (0.0, 0.0, 1.0, 1.0, "dog"), seed=0),
         record((0.25, 0.5, 0.75, 1.0, "dog"), seed=1),

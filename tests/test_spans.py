@@ -18,6 +18,7 @@ from components.base.tfrecord import read_records
 from components.ingest.config import IngestConfig
 from components.ingest.spans import Span, check_pattern, find_span, is_pattern
 from pipeline.data import prepare
+from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.nodes import prepare_data
@@ -208,7 +209,7 @@ def photos(span: Path, numbers: range, classes: tuple[str, ...] = ("cats", "dogs
             (span / name / f"{number}.png").write_bytes(png(1000 * ord(name[0]) % 60000 + number))
 
 
-def prepared(root: Path, path: str, **settings: Any) -> tuple[prepare.Examples, str]:
+def prepared(root: Path, path: str, **settings: Any) -> tuple[Examples, str]:
     """What a run would read, and what it says."""
     recipe = load_recipe("folder", ["model.weights=null"], path)
     recipe = recipe.model_copy(

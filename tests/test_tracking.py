@@ -564,9 +564,9 @@ def test_the_worst_mistakes_come_first() -> None:
 def test_the_trainer_tells_what_it_is_and_does(tmp_path: Path, make_tiny: Callable[[int], Tiny]) -> None:
     from mlflow import MlflowClient
 
+    from components.schema_gen.schema_file import write_schema
     from components.trainer.job import Job
     from components.trainer.train import run_job
-    from schemas.curated import write_schema
 
     split = make_tiny(3)
     config = TrainingConfig(epochs=2, global_batch_size=5, tracking=TrackingConfig(mlflow=MlflowConfig()))

@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 from components.models.config import ModelConfig
+from components.schema_gen.schema_file import write_schema
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
-from schemas.curated import write_schema
 from tests.tiny import CLASS_NAMES, Tiny, encode, noise
 
 pytest_plugins = ["tests.fixtures"]

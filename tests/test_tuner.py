@@ -22,6 +22,7 @@ import yaml
 from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output, RunResult, Serving
 from components.models.config import ModelConfig
+from components.schema_gen.schema_file import write_schema
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
 from components.trainer.job import Job
@@ -35,7 +36,6 @@ from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas import features
-from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Tiny, write_split
 
@@ -77,7 +77,7 @@ def test_a_recipe_without_a_search_has_no_tuner() -> None:
 
 @pytest.mark.parametrize("more", [(), ("training.warm_start={from: latest_blessed}",)])
 def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path) -> None:
-    from pipeline.data.prepare import Examples
+    from pipeline.data.examples import Examples
 
     loaded = recipe(EVERY_KIND, *more)
     examples = Examples(tmp_path, {split: f"{split}-*" for split in features.SPLITS}, list(CLASS_NAMES))

@@ -210,7 +210,7 @@ def test_contract_data_without_a_manifest_is_shown_too(tmp_path: Path) -> None:
 
 
 def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
-    from schemas.curated import write_schema
+    from components.schema_gen.schema_file import write_schema
 
     page = page_of("ImportSchemaGen", schema=output(write_schema(CLASSES, tmp_path).parent))
     words = text_of(page)

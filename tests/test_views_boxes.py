@@ -17,8 +17,8 @@ from PIL import Image
 from components.base.outcome import Output
 from components.pages.rendered import RenderedPage
 from components.pictures.boxes import colour_of
+from components.schema_gen.schema_file import write_schema
 from schemas import features
-from schemas.curated import write_schema
 from tests import shapes
 from tests.records import png
 from tests.test_views import EVIL, output, page_of, text_of, write_records

@@ -22,6 +22,7 @@ import tensorflow as tf
 from components.base.errors import MiranteError, UsageError
 from components.models import BACKBONE, HEAD, build_model
 from components.models.config import ModelConfig
+from components.schema_gen.schema_file import write_schema
 from components.tasks.classification.trainer import Classification
 from components.trainer import run_fn
 from components.trainer.checkpoints import Checkpoints, by_path
@@ -34,7 +35,6 @@ from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import digest, locate, open_source
 from components.trainer.warm_start.start import REPORT, begin, warm_start
 from pipeline.recipe.load import load_recipe
-from schemas.curated import write_schema
 from tests.pipelines import node_runner
 from tests.tiny import CLASS_NAMES, Exported, Tiny
 from tests.training import striped
@@ -566,7 +566,7 @@ def test_a_checkpoints_prefix_is_known_to_be_there(tmp_path: Path) -> None:
 
 
 def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
-    from pipeline.data.prepare import Examples
+    from pipeline.data.examples import Examples
     from pipeline.steps import node_ids
 
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
@@ -581,7 +581,7 @@ def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
 
 
 def test_the_folder_that_is_pushed_to_is_no_start(tmp_path: Path) -> None:
-    from pipeline.data.prepare import Examples
+    from pipeline.data.examples import Examples
     from pipeline.definition import create_pipeline
 
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from components.base.task import task_named
 from components.transform.config import TransformConfig
 from schemas import features
-from schemas.curated import classification_schema
+from schemas.curated import curated_schema
 
 CLASS_NAMES = ("bird", "cat", "dog")
 # As `pipeline.definition` has it, which would import TFX.
@@ -97,7 +98,7 @@ def transform_graph(folder: Path, records: Sequence[bytes], config: TransformCon
 
     from components.transform import preprocessing_fn
 
-    schema = classification_schema(CLASS_NAMES)
+    schema = curated_schema(task_named(features.CLASSIFICATION), CLASS_NAMES)
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec
     rows = [
         {name: value.numpy() for name, value in tf.io.parse_single_example(item, spec).items()}

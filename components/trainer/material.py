@@ -84,7 +84,7 @@ def _read_classes(task: str, schema_path: str) -> list[str]:
             f"task: {task} needs examples with the feature {text}, and their schema has none: give other "
             "data, or the task and the network that the data are for"
         )
-    return class_names_of(schema)
+    return class_names_of(schema, text)
 
 
 def _make_trainee(

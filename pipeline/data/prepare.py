@@ -3,77 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import itertools
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from components.base.content import FileDigests, file_sha256
-from components.base.errors import DataRefusedError, UsageError
-from components.base.example import parse_example
-from components.base.owned import is_marked, mark, note, root_facts, root_id
-from components.base.tfrecord import read_records
-from components.base.words import format_some
-from components.ingest import (
-    IngestResult,
-    check_input,
-    ingest,
-    is_manifest,
-    published_completely,
-    read_manifest,
-)
+from components.base.errors import UsageError
+from components.base.owned import is_marked, mark, root_id
+from components.base.task import task_named
+from components.ingest import IngestResult, check_input, ingest, is_manifest, read_manifest
 from components.ingest.config import OPTIONS, IngestConfig
 from components.ingest.files import displayed
-from components.ingest.sources import source_named, tfds
+from components.ingest.sources import source_named, sources_for, tfds
 from components.ingest.spans import Span, find_span, is_pattern
 from components.ingest.staging import STAGING
-from pipeline.data.shards import (
-    Found,
-    check_shards,
-    content_of,
-    look_into_shards,
-    remove_shards_of_no_manifest,
-)
+from pipeline.data.shards import remove_shards_of_no_manifest
 from pipeline.data.spans import ingested_as, remove_others
 from schemas import features
-
-_NAMES_SHOWN = 5
-# What to do about data of the other task.
-_OTHER_TASK = {
-    features.CLASSIFICATION: "Take a recipe with task: detection, or data of one class an image",
-    features.DETECTION: "Take a recipe with task: classification, or data with boxes (data.source: voc, "
-    "coco, yolo, csv or tfrecord)",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """The data folder that a pipeline is built for.
-
-    Attributes:
-        folder: Holds the TFRecord shards of the data contract.
-        patterns: Shards by split, as a glob relative to `folder`.
-        class_names: All classes, in the order of their labels; each with an image in train. Two or more, or
-            for detection one or more.
-        split_sizes: Images by split; empty where no manifest tells.
-        task: `classification` or `detection`.
-        max_boxes: The largest number of boxes of one image; 0 for classification.
-        span: Which span `folder` is, where the recipe's path has placeholders: a folder of those that
-            `span.pattern` finds below `span.base`.
-        content: SHA-256 over the bytes of all shards.
-        records: Records by split, with and without a manifest.
-    """
-
-    folder: Path
-    patterns: dict[str, str]
-    class_names: tuple[str, ...]
-    split_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
-    task: str = features.CLASSIFICATION
-    max_boxes: int = 0
-    span: Span | None = None
-    content: str = ""
-    records: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +61,11 @@ def check_config(config: IngestConfig, task: str = features.CLASSIFICATION) -> N
     config, _ = _at_span(config)
     tasks = source_named(config.source).tasks
     if task not in tasks and (config.path is None or _is_name(config) or _ready(config) is None):
-        gives = "boxes" if features.DETECTION in tasks else "one class an image"
+        gives = " or ".join(task_named(one).gives for one in tasks)
         raise UsageError(
-            f"data.source: {config.source} gives {gives}, and the recipe's task is {task}. "
-            f"{_OTHER_TASK[task]}"
+            f"data.source: expected a source of {task_named(task).gives} for task: {task} "
+            f"({', '.join(sources_for(task))}), got {config.source}, which gives {gives}; take one of "
+            f"these, or a recipe with task: {' or '.join(tasks)}"
         )
     if not _is_name(config) and _ready(config) is None:
         check_input(config.source, Path(config.path) if config.path is not None else None)
@@ -242,134 +188,3 @@ def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None
             )
     if not is_marked(folder, owner):
         mark(folder, owner)
-
-
-def describe(
-    folder: Path,
-    config: IngestConfig,
-    task: str = features.CLASSIFICATION,
-    span: Span | None = None,
-    *,
-    shards: bool = True,
-    digests: FileDigests | None = None,
-) -> Examples:
-    """What a folder of contract data holds.
-
-    Args:
-        folder: The folder.
-        config: Says what is asked of it.
-        task: What it is to be used for.
-        span: Which span it is, where it is one.
-        shards: Whether they are there; where not, the manifest is all that is looked at.
-        digests: Remembers the digests of shards; computed anew where not given.
-
-    Raises:
-        DataRefusedError: A split or a shard is missing, a shard is not the one that the manifest lists, there
-            is but one class to tell apart, a class has no image to learn it or too few to judge it by, or
-            labels and class names do not agree.
-        UsageError: The data are for the other task.
-    """
-    split_sizes: dict[str, int] = {}
-    digests = digests or FileDigests()
-    if is_manifest(folder):
-        if shards and not published_completely(folder):
-            raise DataRefusedError(
-                f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
-                "interrupted, or the copy of the folder. Run the ingest, or the copy, again"
-            )
-        manifest = read_manifest(folder)
-        assert manifest is not None
-        if shards:
-            check_shards(folder, manifest, digests)
-        content = content_of({shard.name: shard.sha256 for shard in manifest.shards()})
-        split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
-        found = Found(
-            manifest.task,
-            {split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0},
-            list(manifest.class_names),
-            {
-                split: [summary.class_counts.get(name, 0) for name in manifest.class_names]
-                for split, summary in manifest.splits.items()
-            },
-            manifest.max_boxes,
-            split_sizes,
-        )
-    else:
-        found = look_into_shards(folder)
-        files = {path for pattern in found.patterns.values() for path in folder.glob(pattern)}
-        content = content_of({path.name: digests.of(path) for path in files if path.is_file()})
-    digests.save()
-    if found.task != task:
-        holds = "boxes" if found.task == features.DETECTION else "one class an image"
-        raise UsageError(f"{folder}: it holds {holds}, and the recipe's task is {task}. {_OTHER_TASK[task]}")
-    class_names = found.class_names
-    missing = [split for split in features.SPLITS if split not in found.patterns]
-    if features.TRAIN in missing:
-        raise DataRefusedError(
-            f"{folder}: no examples in split {features.TRAIN}, so nothing to learn from. Add images for it; "
-            "if it is there under another name, say so with data.split_names, e.g. {fold1: train}"
-        )
-    if missing:
-        raise DataRefusedError(
-            f"{folder}: no examples in split {' and '.join(missing)}; a run needs "
-            f"{', '.join(features.SPLITS)}. Give data.splits a share above 0 for each "
-            "split that the data does not bring, or more images"
-        )
-    if len(class_names) < 2 and task == features.CLASSIFICATION:
-        raise DataRefusedError(
-            f"{folder}: one class only ({', '.join(class_names)}): a classifier needs two or more. Are the "
-            "images in a folder for each class?"
-        )
-    _refuse_classes_without_images(folder, class_names, found.counts, config)
-    return Examples(
-        folder,
-        found.patterns,
-        tuple(class_names),
-        split_sizes,
-        task,
-        found.max_boxes,
-        span,
-        content,
-        found.records,
-    )
-
-
-def _refuse_classes_without_images(
-    folder: Path, class_names: list[str], counts: dict[str, list[int]], config: IngestConfig
-) -> None:
-    unseen = [name for name, count in zip(class_names, counts[features.TRAIN], strict=True) if not count]
-    if unseen:
-        raise DataRefusedError(
-            f"{folder}: {len(unseen)} of {len(class_names)} classes ({format_some(unseen, _NAMES_SHOWN)}) "
-            f"have no image in split {features.TRAIN} and cannot be learned. Add images there, or take them "
-            "out of all splits"
-        )
-    least = config.min_test_images
-    unjudged = [
-        f"{name} ({count})" if count else name
-        for name, count in zip(class_names, counts[features.TEST], strict=True)
-        if count < least
-    ]
-    if unjudged:
-        few = "no image" if least == 1 else f"fewer than {least} images"
-        raise DataRefusedError(
-            f"{folder}: {len(unjudged)} of {len(class_names)} classes "
-            f"({format_some(unjudged, _NAMES_SHOWN)}) have {few} in split {features.TEST} and cannot be "
-            "judged. Add images there, give it a larger share (data.splits), or let them pass unjudged with "
-            "data.min_test_images=0"
-        )
-
-
-def write_sample(examples: Examples, root: Path) -> str:
-    """Writes the first image of the test split to `root/sample.png` (or .jpeg), for the user to try."""
-    shards = sorted(examples.folder.glob(examples.patterns[features.TEST]))
-    values = parse_example(next(itertools.chain.from_iterable(map(read_records, shards))))
-    encoded = values[features.ENCODED][0]
-    digest = hashlib.sha256(encoded).hexdigest()
-    path = root / f"sample.{values[features.FORMAT][0].decode()}"
-    if path.exists() and file_sha256(path) not in (digest, root_facts(root).get("sample_sha256")):
-        # Somebody else's.
-        path = path.with_stem(f"sample-{digest[:8]}")
-    path.write_bytes(encoded)
-    note(root, sample_sha256=digest)
-    return str(path)

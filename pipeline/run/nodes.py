@@ -19,6 +19,7 @@ from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
 from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
+from pipeline.data.examples import Examples, describe
 from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
@@ -30,9 +31,7 @@ from pipeline.steps import step_named
 DIGESTS_FILE = "digests.json"
 
 
-def prepare_data(
-    recipe: Recipe, root: Path, console: Console, *, trust_times: bool = False
-) -> prepare.Examples:
+def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: bool = False) -> Examples:
     """Ingests what the recipe reads, where it is raw, tells how much there is, and looks at it.
 
     Raises:
@@ -53,7 +52,7 @@ def prepare_data(
     if prepared.span is not None:
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
     _tell_of_data(prepared, console, time.monotonic() - began)
-    examples = prepare.describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
+    examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     _warn_of_boxes(recipe, examples, console)
     what = recipe.data.path or f"source {recipe.data.source}"
     if examples.span is not None:
@@ -87,7 +86,7 @@ def _tell_of_data(prepared: prepare.Prepared, console: Console, seconds: float) 
     )
 
 
-def _warn_of_boxes(recipe: Recipe, examples: prepare.Examples, console: Console) -> None:
+def _warn_of_boxes(recipe: Recipe, examples: Examples, console: Console) -> None:
     bound = recipe.model.detection.max_boxes
     if bound is not None and bound < examples.max_boxes:
         console.print(

@@ -30,7 +30,8 @@ from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
 from components.base.serving_folder import check_can_push
 from components.resolver.outcome import format_baseline
-from pipeline.data import prepare
+from components.schema_gen.schema_file import write_schema
+from pipeline.data.examples import write_sample
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.yaml_text import write_yaml
 from pipeline.run.console import quiet_libraries
@@ -40,7 +41,6 @@ from pipeline.steps import node_ids
 from pipeline.storage.metadata_copy import keep_copy, pass_over_numbers, repair_store
 from pipeline.storage.metadata_store import METADATA_FILE, sqlite_store
 from pipeline.storage.moved_root import follow_move
-from schemas.curated import write_schema
 
 
 @contextlib.contextmanager
@@ -174,7 +174,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         nodes.clear_unfinished()
         pass_over_numbers(plain_root / METADATA_FILE)
         refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
-        result.sample_image = prepare.write_sample(examples, root)
+        result.sample_image = write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:
         raise NotBlessedError("\n".join(refusals) or "nothing was pushed")

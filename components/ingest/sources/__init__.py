@@ -165,6 +165,11 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
+def sources_for(task: str) -> list[str]:
+    """Return the names of the sources whose data can be for a task."""
+    return [name for name, source in SOURCES.items() if task in source.tasks]
+
+
 def source_named(name: str) -> Source:
     """The source of that name. Raises UsageError with the nearest known name."""
     if name in SOURCES:

@@ -57,13 +57,13 @@ def ingest(
     """
     mirror = Mirror(os.environ)
     with log_task(INGEST.id, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
+        from components.schema_gen.schema_file import write_schema
         from pipeline.data import prepare
         from pipeline.recipe.load import override, resolve
         from pipeline.run.nodes import prepare_data
         from pipeline.storage import metadata_store
         from pipeline.storage.node_files import check_can_push, fetch_versions
         from pipeline.targets.kubeflow.inputs import fetch_raw, leave_ingested, take_weights
-        from schemas.curated import write_schema
 
         values = json.loads(recipe)
         packaged = resolve(json.loads(recipe), "the package", elsewhere=True)

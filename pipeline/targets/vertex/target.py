@@ -17,7 +17,7 @@ from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.component import CONTENT, input_config
 from components.schema_gen.component import CuratedSchema
-from pipeline.data.prepare import Examples
+from pipeline.data.examples import Examples
 from pipeline.recipe.recipe import Recipe
 from pipeline.target import Target
 from pipeline.targets.vertex.config import (

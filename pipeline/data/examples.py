@@ -1,0 +1,187 @@
+"""What a folder of contract data holds, and whether a run can use it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from pathlib import Path
+
+from components.base.content import FileDigests, file_sha256
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example
+from components.base.owned import note, root_facts
+from components.base.task import task_named
+from components.base.tfrecord import read_records
+from components.base.words import format_some
+from components.ingest import is_manifest, published_completely, read_manifest
+from components.ingest.config import IngestConfig
+from components.ingest.sources import sources_for
+from components.ingest.spans import Span
+from pipeline.data.shards import Found, check_shards, content_of, look_into_shards
+from schemas import features
+
+_NAMES_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The data folder that a pipeline is built for.
+
+    Attributes:
+        folder: Holds the TFRecord shards of the data contract.
+        patterns: Shards by split, as a glob relative to `folder`.
+        class_names: All classes, in the order of their labels; each with an image in train.
+        split_sizes: Images by split; empty where no manifest tells.
+        task: What they are for.
+        max_boxes: The largest number of boxes of one image; 0 where there are none.
+        span: Which span `folder` is, where the recipe's path has placeholders: a folder of those that
+            `span.pattern` finds below `span.base`.
+        content: SHA-256 over the bytes of all shards.
+        records: Records by split, with and without a manifest.
+    """
+
+    folder: Path
+    patterns: dict[str, str]
+    class_names: tuple[str, ...]
+    split_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    task: str = features.CLASSIFICATION
+    max_boxes: int = 0
+    span: Span | None = None
+    content: str = ""
+    records: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def describe(
+    folder: Path,
+    config: IngestConfig,
+    task: str = features.CLASSIFICATION,
+    span: Span | None = None,
+    *,
+    shards: bool = True,
+    digests: FileDigests | None = None,
+) -> Examples:
+    """Return what a folder of contract data holds.
+
+    Args:
+        folder: The folder.
+        config: Says what is asked of it.
+        task: What it is to be used for.
+        span: Which span it is, where it is one.
+        shards: Whether they are there; where not, the manifest is all that is looked at.
+        digests: Remembers the digests of shards; computed anew where not given.
+
+    Raises:
+        DataRefusedError: A split or a shard is missing, a shard is not the one that the manifest lists, there
+            is but one class to tell apart, a class has no image to learn it or too few to judge it by, or
+            labels and class names do not agree.
+        UsageError: The data are for another task.
+    """
+    split_sizes: dict[str, int] = {}
+    digests = digests or FileDigests()
+    if is_manifest(folder):
+        if shards and not published_completely(folder):
+            raise DataRefusedError(
+                f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
+                "interrupted, or the copy of the folder. Run the ingest, or the copy, again"
+            )
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        if shards:
+            check_shards(folder, manifest, digests)
+        content = content_of({shard.name: shard.sha256 for shard in manifest.shards()})
+        split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
+        found = Found(
+            manifest.task,
+            {split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0},
+            list(manifest.class_names),
+            {
+                split: [summary.class_counts.get(name, 0) for name in manifest.class_names]
+                for split, summary in manifest.splits.items()
+            },
+            manifest.max_boxes,
+            split_sizes,
+        )
+    else:
+        found = look_into_shards(folder)
+        files = {path for pattern in found.patterns.values() for path in folder.glob(pattern)}
+        content = content_of({path.name: digests.of(path) for path in files if path.is_file()})
+    digests.save()
+    wanted = task_named(task)
+    if found.task != task:
+        raise UsageError(
+            f"{folder}: expected {wanted.gives} for task: {task}, got {task_named(found.task).gives}; take a "
+            f"recipe with task: {found.task}, or data of a source that gives {wanted.gives} "
+            f"(data.source: {', '.join(sources_for(task))})"
+        )
+    class_names = found.class_names
+    missing = [split for split in features.SPLITS if split not in found.patterns]
+    if features.TRAIN in missing:
+        raise DataRefusedError(
+            f"{folder}: no examples in split {features.TRAIN}, so nothing to learn from. Add images for it; "
+            "if it is there under another name, say so with data.split_names, e.g. {fold1: train}"
+        )
+    if missing:
+        raise DataRefusedError(
+            f"{folder}: no examples in split {' and '.join(missing)}; a run needs "
+            f"{', '.join(features.SPLITS)}. Give data.splits a share above 0 for each "
+            "split that the data does not bring, or more images"
+        )
+    if len(class_names) < wanted.min_classes:
+        raise DataRefusedError(
+            f"{folder}: expected {wanted.min_classes} classes or more for task: {task}, got "
+            f"{', '.join(class_names) or 'none'}; are the images in a folder for each class?"
+        )
+    _refuse_classes_without_images(folder, class_names, found.counts, config)
+    return Examples(
+        folder,
+        found.patterns,
+        tuple(class_names),
+        split_sizes,
+        task,
+        found.max_boxes,
+        span,
+        content,
+        found.records,
+    )
+
+
+def _refuse_classes_without_images(
+    folder: Path, class_names: list[str], counts: dict[str, list[int]], config: IngestConfig
+) -> None:
+    unseen = [name for name, count in zip(class_names, counts[features.TRAIN], strict=True) if not count]
+    if unseen:
+        raise DataRefusedError(
+            f"{folder}: {len(unseen)} of {len(class_names)} classes ({format_some(unseen, _NAMES_SHOWN)}) "
+            f"have no image in split {features.TRAIN} and cannot be learned. Add images there, or take them "
+            "out of all splits"
+        )
+    least = config.min_test_images
+    unjudged = [
+        f"{name} ({count})" if count else name
+        for name, count in zip(class_names, counts[features.TEST], strict=True)
+        if count < least
+    ]
+    if unjudged:
+        few = "no image" if least == 1 else f"fewer than {least} images"
+        raise DataRefusedError(
+            f"{folder}: {len(unjudged)} of {len(class_names)} classes "
+            f"({format_some(unjudged, _NAMES_SHOWN)}) have {few} in split {features.TEST} and cannot be "
+            "judged. Add images there, give it a larger share (data.splits), or let them pass unjudged with "
+            "data.min_test_images=0"
+        )
+
+
+def write_sample(examples: Examples, root: Path) -> str:
+    """Write the first image of the test split to `root/sample.png` (or .jpeg), for the user to try."""
+    shards = sorted(examples.folder.glob(examples.patterns[features.TEST]))
+    values = parse_example(next(itertools.chain.from_iterable(map(read_records, shards))))
+    encoded = values[features.ENCODED][0]
+    digest = hashlib.sha256(encoded).hexdigest()
+    path = root / f"sample.{values[features.FORMAT][0].decode()}"
+    if path.exists() and file_sha256(path) not in (digest, root_facts(root).get("sample_sha256")):
+        # Somebody else's.
+        path = path.with_stem(f"sample-{digest[:8]}")
+    path.write_bytes(encoded)
+    note(root, sample_sha256=digest)
+    return str(path)
