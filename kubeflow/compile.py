@@ -16,7 +16,7 @@ from components.base.paths import is_remote, replace_file
 from kubeflow.components import ingest_component, nodes_component, task_name
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
-from pipeline.recipe.paths import files_of
+from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, upstream
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
@@ -97,7 +97,7 @@ def _check_paths(recipe: Recipe) -> None:
             f"kubeflow.metadata.path: {metadata_file} is on no volume: every task would have a store of its "
             "own. Give a file below a mount_path of kubeflow.volumes"
         )
-    for key, path in files_of(recipe).items():
+    for key, path in list_files(recipe).items():
         try:
             in_bucket = parse_url(path) is not None
         except UsageError as e:

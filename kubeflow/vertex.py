@@ -18,7 +18,7 @@ from components.ingest import is_manifest
 from components.schema_gen.schema_file import write_schema
 from kubeflow.compile import check_image
 from pipeline.data.examples import Examples, describe
-from pipeline.recipe.paths import files_of
+from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import make_console, quiet_libraries
 from pipeline.targets.vertex.config import VertexConfig, VertexTaskConfig
@@ -76,7 +76,7 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
             "push.destination: with vertex.deployment models go to an endpoint and nowhere else: leave one "
             "out"
         )
-    for key, path in files_of(recipe).items():
+    for key, path in list_files(recipe).items():
         # The data are ingested already.
         if key not in ("data.path", "data.label_map") and not path.startswith(GCS):
             raise UsageError(

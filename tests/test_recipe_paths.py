@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.recipe.load import load_recipe
-from pipeline.recipe.paths import files_of, find_files, find_paths, make_paths_absolute
+from pipeline.recipe.paths import find_files, find_paths, list_files, make_paths_absolute
 
 pytestmark = pytest.mark.stack_free
 
@@ -74,4 +74,4 @@ def test_paths_are_made_absolute_in_their_place() -> None:
 
 def test_the_files_of_a_recipe(tmp_path: Path) -> None:
     recipe = load_recipe("digits", [f"push.destination={tmp_path}"])
-    assert files_of(recipe) == {"push.destination": str(tmp_path)}
+    assert list_files(recipe) == {"push.destination": str(tmp_path)}

@@ -77,7 +77,7 @@ def redact(text: str) -> str:
     user and password of an address, and keys of a well-known form.
     """
     redacted, done = [], 0
-    for start, end in _spans(text, _known_patterns(_environment())):
+    for start, end in _find_spans(text, _compile_known(_freeze_environment())):
         redacted += [text[done:start], MASK]
         done = end
     return "".join([*redacted, text[done:]])
@@ -101,8 +101,8 @@ def redact_file(path: Path) -> None:
     """
     # Latin-1 has one character for each byte.
     text = path.read_bytes().decode("latin-1")
-    known = _known_patterns(_environment(), "latin-1")
-    if spans := _spans(text, known):
+    known = _compile_known(_freeze_environment(), "latin-1")
+    if spans := _find_spans(text, known):
         with path.open("r+b") as file:
             for start, end in spans:
                 file.seek(start)
@@ -113,7 +113,7 @@ def find_secret(value: str) -> str | None:
     """Return the kind of secret that a text of a recipe has, such as `a password`; None for no secret."""
     for match in _ADDRESS.finditer(value):
         scheme, rest = match["scheme"].lower(), match["rest"]
-        user, _, password = rest[: _user_info_length(rest)].partition(":")
+        user, _, password = rest[: _measure_user_info(rest)].partition(":")
         if password or "/" in user:
             return "a password"
         if user and (scheme in ("http://", "https://") or len(user) >= _LEAST_CHARS_OF_A_TOKEN):
@@ -123,7 +123,7 @@ def find_secret(value: str) -> str | None:
             return f"a value for {match['name']}"
     if _KNOWN_FORM.search(value):
         return "a key"
-    for name, known in _named_secrets(os.environ):
+    for name, known in _find_named_secrets(os.environ):
         if len(known) >= _LEAST_CHARS_IN_RECIPES and not known.isalpha() and known in value:
             return f"the value of the environment variable {name}"
     return None
@@ -136,29 +136,29 @@ def check_address(name: str, address: str) -> None:
         ValueError: The password has an unescaped / # or ?.
     """
     match = _ADDRESS.match(address)
-    if match and "@" not in _authority(match["rest"]) and _user_info_length(match["rest"]):
+    if match and "@" not in _cut_authority(match["rest"]) and _measure_user_info(match["rest"]):
         raise ValueError(f"{name}: a password with / # or ? in it; write them as %2F, %23 and %3F")
 
 
-def _authority(rest: str) -> str:
+def _cut_authority(rest: str) -> str:
     return re.split(r"[/?#]", rest, maxsplit=1)[0]
 
 
-def _user_info_length(rest: str) -> int:
+def _measure_user_info(rest: str) -> int:
     """Return the number of characters of an address, after ://, that are user and password: to the last @.
 
     It is 0 for a host and its port with an @ in the path. A port that is not a number is a password.
     """
-    authority = _authority(rest)
+    authority = _cut_authority(rest)
     is_host = ":" not in authority or re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:]*)(:\d{0,5})?", authority)
     return 0 if "@" not in authority and is_host else max(rest.rfind("@"), 0)
 
 
-def _spans(text: str, known: Iterable[re.Pattern[str]]) -> list[tuple[int, int]]:
+def _find_spans(text: str, known: Iterable[re.Pattern[str]]) -> list[tuple[int, int]]:
     """Return the start and end of all secrets in a text, in order, without overlaps."""
     found = [match.span() for pattern in known for match in pattern.finditer(text)]
     for match in _ADDRESS.finditer(text):
-        if length := _user_info_length(match["rest"]):
+        if length := _measure_user_info(match["rest"]):
             found.append((match.start("rest"), match.start("rest") + length))
     found += [match.span("password") for match in _BARE_USER_INFO.finditer(text)]
     found += [match.span("value") for match in _ASSIGNMENT.finditer(text) if _is_secret_assignment(match)]
@@ -179,12 +179,12 @@ def _is_secret_assignment(match: re.Match[str]) -> bool:
     return is_secret(name, match["value"])
 
 
-def _environment() -> tuple[tuple[str, str], ...]:
+def _freeze_environment() -> tuple[tuple[str, str], ...]:
     return tuple(os.environ.items())
 
 
 @functools.lru_cache(maxsize=4)
-def _known_patterns(
+def _compile_known(
     environment: tuple[tuple[str, str], ...], encoding: str = "utf-8"
 ) -> tuple[re.Pattern[str], ...]:
     """Return patterns for the secrets of the environment, plain and percent-encoded, the longest first.
@@ -195,11 +195,11 @@ def _known_patterns(
     """
     values = {
         form.encode().decode(encoding)
-        for _, value in _named_secrets(dict(environment))
+        for _, value in _find_named_secrets(dict(environment))
         for form in (value, urllib.parse.unquote(value), urllib.parse.quote(value, safe=""))
         if _is_unmistakable(form)
     }
-    return tuple(re.compile(_pattern(value)) for value in sorted(values, key=len, reverse=True))
+    return tuple(re.compile(_make_pattern(value)) for value in sorted(values, key=len, reverse=True))
 
 
 def _is_unmistakable(value: str) -> bool:
@@ -207,19 +207,19 @@ def _is_unmistakable(value: str) -> bool:
     return len(value) >= (_LEAST_LETTERS if value.isalpha() else _LEAST_CHARS)
 
 
-def _pattern(value: str) -> str:
+def _make_pattern(value: str) -> str:
     # Not within another number.
     return rf"(?<!\d)(?<!\d[.,]){value}(?!\d|[.,]\d)" if re.fullmatch(r"\d+", value) else re.escape(value)
 
 
-def _named_secrets(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _find_named_secrets(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in environment.items():
         value = value.strip()
         is_path = value[:1] in ("/", "~") and os.path.exists(os.path.expanduser(value))
         if is_secret(name, value) and not is_path:
             yield name, value
         for match in _ADDRESS.finditer(value):
-            user, _, password = match["rest"][: _user_info_length(match["rest"])].partition(":")
+            user, _, password = match["rest"][: _measure_user_info(match["rest"])].partition(":")
             # A user without a password is a token, unless it is short.
             if found := password or (user if len(user) >= _LEAST_CHARS_OF_A_TOKEN else ""):
                 yield name, found

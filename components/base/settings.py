@@ -12,14 +12,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _number(value: Any) -> Any:
+def _check_number(value: Any) -> Any:
     """Refuse booleans and texts with an underscore, which pydantic takes for numbers."""
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
         raise ValueError(f"expected a number, got {str(value).lower()}")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[float, BeforeValidator(_check_number)]
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 # Strict: otherwise `epochs: yes` would be one epoch. TensorFlow and protocol buffers count in 32 bits.
 Positive = Annotated[int, Field(ge=1, lt=2**31, strict=True)]

@@ -69,7 +69,7 @@ def find_files(values: dict[str, Any]) -> Iterator[PathInRecipe]:
     return (path for path in find_paths(values) if not path.mark.prefix and not path.mark.is_read_here)
 
 
-def files_of(recipe: Recipe) -> dict[str, str]:
+def list_files(recipe: Recipe) -> dict[str, str]:
     """Return the paths that the nodes of a run read or write, by key."""
     return {path.key: path.value for path in find_files(recipe.model_dump(by_alias=True)) if path.value}
 

@@ -49,7 +49,7 @@ def check_rules(recipe: Recipe) -> None:
         rule(recipe)
 
 
-def recipes_of_search(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
+def make_searched_recipes(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """Yield the recipes that the search may make of one, each after the key that asks for it.
 
     Raises:
@@ -167,7 +167,7 @@ def _check_search(recipe: Recipe) -> None:
             check_searched(name)
         except ValueError as e:
             raise ValueError(f"tuner.fields: {e}") from e
-    for _ in recipes_of_search(recipe):
+    for _ in make_searched_recipes(recipe):
         pass
 
 

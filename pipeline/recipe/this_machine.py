@@ -11,7 +11,7 @@ from components.models.weights_file import check_weights
 from components.trainer.tracking.installed import check_installed
 from components.trainer.warm_start.config import LATEST_BLESSED, WarmStartConfig
 from pipeline.recipe.recipe import Recipe
-from pipeline.recipe.rules import recipes_of_search
+from pipeline.recipe.rules import make_searched_recipes
 
 
 def check_this_machine(recipe: Recipe) -> None:
@@ -24,7 +24,7 @@ def check_this_machine(recipe: Recipe) -> None:
     check_installed(recipe.training.tracking)
     _check_warm_start(recipe.training.warm_start)
     check_builder(recipe.model)
-    for key, searched in recipes_of_search(recipe):
+    for key, searched in make_searched_recipes(recipe):
         try:
             check_weights(searched.model)
         except UsageError as e:

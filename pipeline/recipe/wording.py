@@ -90,7 +90,7 @@ def _format_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[s
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part != "[key]")
         if item["type"] == "extra_forbidden":
-            known = _fields_at(item["loc"][:-1], model)
+            known = _find_fields(item["loc"][:-1], model)
             yield f"unknown key {key!r}{suggest_and_list(str(item['loc'][-1]), sorted(known))}"
         elif item["type"] == "missing":
             yield f"{key}: required, but not set"
@@ -155,22 +155,22 @@ def find_secrets(values: Any, key: str = "") -> Iterator[str]:
             )
 
 
-def _fields_at(location: tuple[Any, ...], model: type[BaseModel]) -> Mapping[str, Any]:
+def _find_fields(location: tuple[Any, ...], model: type[BaseModel]) -> Mapping[str, Any]:
     """Return the fields of the settings class at `location` in a recipe; empty if there is no class."""
     current: Any = model
     for part in location:
         if get_origin(current) is dict:
             current = get_args(current)[1]
-        elif str(part) in _fields_of(current):
-            current = _fields_of(current)[str(part)].annotation
+        elif str(part) in _get_fields(current):
+            current = _get_fields(current)[str(part)].annotation
         else:
             return {}
         if get_origin(current) in (Union, UnionType):
-            current = next((kind for kind in get_args(current) if _fields_of(kind)), current)
-    return {field.alias or name: field for name, field in _fields_of(current).items()}
+            current = next((kind for kind in get_args(current) if _get_fields(kind)), current)
+    return {field.alias or name: field for name, field in _get_fields(current).items()}
 
 
-def _fields_of(kind: Any) -> Mapping[str, Any]:
+def _get_fields(kind: Any) -> Mapping[str, Any]:
     # On Python 3.10 `dict[str, float]` is an instance of type, but not a class.
     is_class = isinstance(kind, type) and get_origin(kind) is None
     return kind.model_fields if is_class and issubclass(kind, BaseModel) else {}

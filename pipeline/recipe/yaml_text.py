@@ -78,14 +78,14 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if getattr(event, "tag", None) not in (None, "!"):
-            raise _marked(event, f"expected a plain value, got the tag {event.tag}")
+            raise _make_error(event, f"expected a plain value, got the tag {event.tag}")
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise _marked(event, f"more than {_MAX_DEPTH} lists and mappings within each other")
+            raise _make_error(event, f"more than {_MAX_DEPTH} lists and mappings within each other")
         node = super().compose_node(parent, index)
         self._depth -= 1
         if isinstance(node, yaml.ScalarNode) and (odd := UNWRITABLE.search(node.value)):
-            raise _marked(node, f"the character {ord(odd[0]):#x} is not allowed")
+            raise _make_error(node, f"the character {ord(odd[0]):#x} is not allowed")
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -94,10 +94,10 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                raise _marked(key_node, "expected a word as the key, got a list or a mapping")
+                raise _make_error(key_node, "expected a word as the key, got a list or a mapping")
             key = self.construct_object(key_node)
             if key in seen:
-                raise _marked(key_node, f"the key {key} is repeated")
+                raise _make_error(key_node, f"the key {key} is repeated")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -105,7 +105,7 @@ class _Loader(yaml.SafeLoader):
 def _int(loader: Any, node: Any) -> int:
     text = node.value.lstrip("+-")
     if len(text) > _MAX_DIGITS:
-        raise _marked(node, f"expected a number of at most {_MAX_DIGITS} digits, got {len(text):,}")
+        raise _make_error(node, f"expected a number of at most {_MAX_DIGITS} digits, got {len(text):,}")
     base = {"0x": 16, "0o": 8}.get(text[:2], 10)
     value = int(text if base == 10 else text[2:], base)
     return -value if node.value.startswith("-") else value
@@ -114,11 +114,11 @@ def _int(loader: Any, node: Any) -> int:
 def _float(loader: Any, node: Any) -> float:
     value = float(re.sub(r"\.(inf|nan)$", r"\1", node.value.lower()))
     if not math.isfinite(value):
-        raise _marked(node, f"expected a finite number, got {node.value}")
+        raise _make_error(node, f"expected a finite number, got {node.value}")
     return value
 
 
-def _marked(at: Any, problem: str) -> yaml.MarkedYAMLError:
+def _make_error(at: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
@@ -129,13 +129,13 @@ def _count(node: yaml.Node, known: dict[int, int], above: list[int]) -> int:
         yaml.MarkedYAMLError: There are too many nodes, or an alias is within its own value.
     """
     if id(node) in above:
-        raise _marked(node, "an alias (*) is within its own value")
+        raise _make_error(node, "an alias (*) is within its own value")
     if id(node) not in known:
         parts = [] if isinstance(node, yaml.ScalarNode) else list(node.value)
         below = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
         known[id(node)] = 1 + sum(_count(part, known, [*above, id(node)]) for part in below)
         if known[id(node)] > _MAX_NODES:
-            raise _marked(node, f"more than {_MAX_NODES:,} values, aliases (*) written out")
+            raise _make_error(node, f"more than {_MAX_NODES:,} values, aliases (*) written out")
     return known[id(node)]
 
 
