@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.stack_free, pytest.mark.long]
 ARRANGED = {
     "root in use",
     "output in use",
-    "published weights, and no network to download them",
+    "published weights without a network to download them",
     "interrupted (Ctrl-C) at ingest",
     "terminated (SIGTERM) at ingest",
     "a worker process is killed",
@@ -35,12 +35,12 @@ ARRANGED = {
     "interrupted (Ctrl-C) at a node",
     "threshold not met",
     "the model does not load in time",
-    "more GPUs than there are",
-    "several machines, and no cluster",
+    "more GPUs than the machine has",
+    "several machines without a cluster",
     "a training that diverges",
     "a training that learns nothing",
-    "a model that gives one class for every image",
-    "records without a label or a picture",
+    "a model that predicts one class for every image",
+    "records without a label or an image",
     "predict: damaged model",
 }
 INGEST_DIGITS = "mirante ingest digits - data"
@@ -86,7 +86,7 @@ def test_what_is_in_use(what: str, lock: str, here: Path) -> None:
 
 
 def test_no_network_for_published_weights(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    what = "published weights, and no network to download them"
+    what = "published weights without a network to download them"
     failures.photos(here)
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_what_was_published(here: Path) -> None:
 
 @pytest.mark.slow
 def test_records_without_a_label_or_a_picture(here: Path) -> None:
-    what = "records without a label or a picture"
+    what = "records without a label or an image"
     failures.no_label_and_no_picture(here)
     check(what, run(rows()[what].command, here), here)
 
@@ -202,8 +202,8 @@ def test_records_without_a_label_or_a_picture(here: Path) -> None:
 def test_trainings_that_fail(here: Path) -> None:
     """One after another under one root: what is before the Trainer is done once."""
     for what in (
-        "more GPUs than there are",
-        "several machines, and no cluster",
+        "more GPUs than the machine has",
+        "several machines without a cluster",
         "a training that diverges",
         "a training that learns nothing",
     ):
@@ -241,7 +241,7 @@ def test_trainings_that_fail(here: Path) -> None:
         "    hidden = [layers.Rescaling(0.0), layers.Flatten(), layers.Dense(classes)]\n"
         "    return keras.Sequential([keras.Input(shape), *hidden])\n"
     )
-    what = "a model that gives one class for every image"
+    what = "a model that predicts one class for every image"
     done = subprocess.run(
         arguments(rows()[what].command),
         cwd=here,
