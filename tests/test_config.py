@@ -148,6 +148,15 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
     [
         ("training.epochs=0", "training.epochs: expected 1 or more, got 0"),
         ("training.epochs=many", "training.epochs: expected a whole number"),
+        ("training.epochs=null", "training.epochs: expected a whole number, got null"),
+        ("training=5", "training: expected a mapping, got 5"),
+        ("data.retired_classes=cat", "data.retired_classes: expected a list, got 'cat'"),
+        ("use_cache=3", "use_cache: expected true or false, got 3"),
+        ("model.name=true", "model.name: expected a text, got true"),
+        (
+            "task=detect",
+            "task: expected one of classification, detection, got 'detect'; did you mean 'detection'?",
+        ),
         ("training.epochs=2.5", "training.epochs: expected a whole number"),
         ("training.seed=-1", "training.seed: expected 0 or more, got -1"),
         ("training.label_smoothing=1", "training.label_smoothing: expected less than 1, got 1"),
