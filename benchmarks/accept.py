@@ -1,9 +1,9 @@
-"""Acceptance runs: one command, from raw files to a pushed model, held against its bounds.
+"""Acceptance runs: one command, from raw files to a pushed model, compared with its bounds.
 
     python benchmarks/accept.py NAME        (`make accept-<name>`; the names are those of ACCEPTANCES below)
 
-Prints one line a figure, with its bound, and exits 1 when one is missed. The real image sets are found by
-MIRANTE_TEST_DATA (default ../shared/data).
+Prints one line per figure, with its bound, and exits with 1 if a figure misses it. MIRANTE_TEST_DATA names
+the folder of the real image sets (default ../shared/data).
 """
 
 from __future__ import annotations

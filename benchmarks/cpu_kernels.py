@@ -26,7 +26,7 @@ NETWORKS = {
     "cifar_resnet": (32, 3, 64, 20),
     "mobilenet_v2": (224, 3, 32, 4),
 }
-# What stands in TF_ENABLE_ONEDNN_OPTS, and whether the batch norm is the fused one.
+# The value of TF_ENABLE_ONEDNN_OPTS, and whether the batch norm is the fused one.
 SIDES: dict[str, tuple[str | None, bool]] = {
     "TensorFlow's choice": (None, False),
     "oneDNN": ("1", False),

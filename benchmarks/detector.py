@@ -7,7 +7,7 @@ epoch of each stage: what the network takes does not depend on how good it is, a
 sees the scores of something that was trained. Needs the real image sets: MIRANTE_TEST_DATA (default
 ../shared/data).
 
-Prints medians of so many runs as REPEATS says, after others that are not counted.
+Prints medians of `REPEATS` runs, after some that do not count.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Run:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is gone."""
+        """Return whether the process has ended."""
         return self._process.poll() is not None
 
     def follow(self, secs: float) -> None:
@@ -122,7 +122,7 @@ class Run:
         return result
 
     def seconds(self) -> dict[str, float]:
-        """How long each phase took, of a run that has ended; imports count to what follows them."""
+        """Return the seconds of each phase of a run that has ended; imports count to the next phase."""
         moments = [*self.entered.values()]
         return {
             phase: after - before
@@ -132,7 +132,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What runs under a root left.
+    """The results that runs leave in a root.
 
     Attributes:
         shards: SHA-256 by name.
@@ -191,7 +191,7 @@ def outcome(root: Path, temporary: Path, result: dict[str, Any]) -> Outcome:
 
 
 def differences(undisturbed: Outcome, disturbed: Outcome) -> list[str]:
-    """What is not as it should be, a line each."""
+    """Return a line for each difference from the undisturbed run."""
     found = []
     if disturbed.shards != undisturbed.shards:
         found.append(f"shards: {disturbed.shards}, undisturbed {undisturbed.shards}")
@@ -212,7 +212,7 @@ def differences(undisturbed: Outcome, disturbed: Outcome) -> list[str]:
 
 
 def find_executed(result: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """What a further run did, which should be nothing."""
+    """Return a line for everything that a further run did; it should do nothing."""
     found = []
     executed = [node for node, done in again["components"].items() if done["status"] != "cached"]
     if executed:

@@ -55,7 +55,7 @@ def prepare(folder: Path) -> None:
 
 
 def train(data: Path, folder: Path) -> None:
-    """What the process that is killed does."""
+    """Train; runs in the process that is killed."""
     sys.path.insert(0, str(REPOSITORY))
     import logging
 
@@ -122,7 +122,7 @@ class Trial:
         return False
 
     def kill(self) -> bool:
-        """Whether there was something left to kill."""
+        """Kill the process; return whether it was still running."""
         if self._process.poll() is not None:
             return False
         self._process.send_signal(signal.SIGKILL)
@@ -151,7 +151,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def compare(kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Trains undisturbed, then with so many kills; says what was hit and whether the results are equal."""
+    """Train undisturbed, then with this many kills; return the places of the kills, and any differences."""
     import numpy as np
 
     prepare(folder)

@@ -186,7 +186,7 @@ def main() -> int:
         examples = describe(data, recipe.data)
         print(f"{workload}: {examples.split_sizes}, {recipe.training.epochs} epochs", flush=True)
         for number in range(arguments.rounds):
-            # The side that begins changes, lest one always finds the warmer machine.
+            # The sides take turns to begin, so that none always has the warmer machine.
             for side in ("mirante", "plain") if number % 2 == 0 else ("plain", "mirante"):
                 root = folder / f"{side}-{number}"
                 if side == "mirante":

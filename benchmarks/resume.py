@@ -1,10 +1,10 @@
-"""Runs that are killed: what goes on from there ends as a run that nobody disturbed.
+"""Kills runs: a run that resumes ends with the same results as an undisturbed one.
 
     python benchmarks/resume.py [--kills 20] [--kills-per-root 5] [--seed N] [--each-node] [--setbacks]
 
 (`make accept-resume` does all of it.) Starts `mirante run digits`, kills it with its children (SIGKILL) at a
-moment of chance, starts the same command again, and so on; then lets it end. Exits 1 unless each root then
-holds what an undisturbed run leaves: the same shards and weights to the byte, the same metrics, one pushed
+random moment, starts the same command again, and so on; then lets it end. Exits with 1 unless each root then
+has the results of an undisturbed run: the same shards and weights to the byte, the same metrics, one pushed
 version, no file more or less; and a further run executes nothing. The first kills are spread over all phases,
 ingest and every node, the others over the length of a run.
 
@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-# Run as a script, it finds what is beside its folder.
+# For the packages next to this folder, when this file is run as a script.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.disturbed import (
@@ -81,7 +81,7 @@ def killed_run(root: Path, temporary: Path, kill: Kill, usual: dict[str, float])
 
 
 def plan(count: int, usual: dict[str, float], chance: random.Random) -> list[Kill]:
-    """So many kills: each phase once as far as they go, the others anywhere in the length of a run."""
+    """Return this many kills: first one in each phase, then at random moments of a run."""
     each = [Kill(phase, chance.random()) for phase in PHASES[:-1]]
     each += [Kill("Pusher", appears=pattern) for pattern in PUSHER_MOMENTS]
     chance.shuffle(each)
@@ -104,7 +104,7 @@ def moment_of(kill: Kill) -> tuple[int, float, str]:
 
 
 def undisturbed_run(folder: Path) -> tuple[Outcome, dict[str, float]]:
-    """What a run that nobody kills leaves, and the seconds of its phases."""
+    """Return the results of an undisturbed run, and the seconds of its phases."""
     root, temporary = _folders(folder)
     run = Run(root, temporary)
     result = run.result()

@@ -34,7 +34,7 @@ PARTS = ("input", "keras", "graph", "precision")
 
 
 def compare(what: str, images: int, candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Has every candidate do its steps in turn, `ROUNDS` times; each returns the seconds it took.
+    """Run the steps of every candidate in turn, `ROUNDS` times; each returns the seconds that it took.
 
     Prints images/s and the ratio to the first candidate's, which is returned for each.
     """
@@ -164,7 +164,7 @@ class Steps:
         )
 
     def timed(self, batches: Iterator[Any], steps: int) -> float:
-        """Seconds for so many steps, each result read as the loop does."""
+        """Return the seconds of this many steps; each result is read as the loop reads it."""
         began = time.monotonic()
         results = [self.step(next(batches)) for _ in range(steps)]
         _ = [float(result["loss"]) for result in results]
@@ -293,7 +293,7 @@ def bench_precision(workload: Workload) -> bool:
 
 
 def digits_accuracy(precision: str, seed: int) -> float:
-    """Of a LeNet after 15 epochs on scikit-learn's digits, on the last 397 of 1,797."""
+    """Return the accuracy of a LeNet after 15 epochs on scikit-learn's digits, on the last 397 of 1,797."""
     import keras
     import numpy as np
     import tensorflow as tf
