@@ -71,22 +71,22 @@ def by_the_loop(only: str) -> tuple[int, int, list[str]]:
     from components.trainer.config import TrainingConfig
     from components.trainer.guard import NotLearningError
     from components.trainer.input.examples import ArrayExamples
-    from tests import shapes
-    from tests.training import images_of, small_network, striped, train
+    from tests.make import shapes
+    from tests.make.trainings import load_images, make_network, make_striped, train
 
     def config(**given: Any) -> TrainingConfig:
         usual = {"epochs": 40, "learning_rate": 0.01, "global_batch_size": 16, "guard": {"steps": 200}}
         return TrainingConfig(**{**usual, **given})
 
     def shuffled(count: int, seed: int, split: str) -> ArrayExamples:
-        examples = striped(count, seed, split)
+        examples = make_striped(count, seed, split)
         labels = np.random.default_rng(seed + 100).permutation(examples.labels)
-        return ArrayExamples(split, images_of(examples).numpy(), labels)
+        return ArrayExamples(split, load_images(examples).numpy(), labels)
 
     def uneven(count: int, seed: int, split: str, share: float) -> ArrayExamples:
-        examples = striped(count, seed, split)
+        examples = make_striped(count, seed, split)
         rows = np.flatnonzero((examples.labels == 0) | (np.arange(count) % int(1 / share) == 0))
-        return ArrayExamples(split, images_of(examples).numpy()[rows], examples.labels[rows])
+        return ArrayExamples(split, load_images(examples).numpy()[rows], examples.labels[rows])
 
     def regularised() -> keras.Model:
         keras.utils.set_random_seed(0)
@@ -98,7 +98,7 @@ def by_the_loop(only: str) -> tuple[int, int, list[str]]:
         return keras.Model(inputs, outputs)
 
     def dead() -> keras.Model:
-        model = small_network(batch_norm=False)
+        model = make_network(batch_norm=False)
         model.get_layer("backbone").get_layer("conv").bias.assign([-1e6] * 6)
         return model
 
@@ -106,77 +106,79 @@ def by_the_loop(only: str) -> tuple[int, int, list[str]]:
         return ArrayExamples("eval", np.zeros((count, 8, 8, 1), np.float32), np.arange(count) % 2)
 
     def detector(folder: Path, rate: float, epochs: int) -> None:
-        task = shapes.small_task(64)
+        task = shapes.make_task(64)
         train(
-            shapes.small_network(task, 64, batch_norm=True),
+            shapes.make_network(task, 64, batch_norm=True),
             config(epochs=epochs, learning_rate=rate, guard={"steps": 60}),
             folder,
-            train=shapes.examples("train", 96, 0, 64),
-            evaluation=shapes.examples("eval", 24, 1000, 64),
+            train=shapes.make_examples("train", 96, 0, 64),
+            evaluation=shapes.make_examples("eval", 24, 1000, 64),
             task=task,
         )
 
     def twice(folder: Path) -> None:
-        model = small_network()
-        many = striped(2000, 0, wrong=600)
+        model = make_network()
+        many = make_striped(2000, 0, wrong=600)
         for part in ("first", "again"):
             train(
                 model,
                 config(epochs=8),
                 folder / part,
                 train=many,
-                evaluation=striped(200, 1, "eval", wrong=60),
+                evaluation=make_striped(200, 1, "eval", wrong=60),
             )
 
     healthy: dict[str, Callable[[Path], Any]] = {
-        "stripes": lambda f: train(small_network(), config(), f, train=striped(200, 0)),
+        "stripes": lambda f: train(make_network(), config(), f, train=make_striped(200, 0)),
         "stripes, eval of 6": lambda f: train(
-            small_network(), config(), f, train=striped(200, 0), evaluation=striped(6, 1, "eval")
+            make_network(), config(), f, train=make_striped(200, 0), evaluation=make_striped(6, 1, "eval")
         ),
         "stripes, 20 to 1": lambda f: train(
-            small_network(),
+            make_network(),
             config(),
             f,
             train=uneven(2000, 0, "train", 0.05),
             evaluation=uneven(80, 1, "eval", 0.05),
         ),
-        "no batch norm": lambda f: train(small_network(batch_norm=False), config(), f, train=striped(400, 0)),
-        "dropout": lambda f: train(small_network(dropout=0.5), config(), f, train=striped(400, 0)),
+        "no batch norm": lambda f: train(
+            make_network(batch_norm=False), config(), f, train=make_striped(400, 0)
+        ),
+        "dropout": lambda f: train(make_network(dropout=0.5), config(), f, train=make_striped(400, 0)),
         "head and fine-tuning": lambda f: train(
-            small_network(),
+            make_network(),
             config(epochs=20, fine_tune_epochs=20, fine_tune_learning_rate=1e-4, patience_epochs=10),
             f,
-            train=striped(400, 0),
+            train=make_striped(400, 0),
             pretrained=True,
         ),
         "a regulariser larger than the loss": lambda f: train(
-            regularised(), config(), f, train=striped(400, 0)
+            regularised(), config(), f, train=make_striped(400, 0)
         ),
-        "warm-up": lambda f: train(small_network(), config(warmup_epochs=10), f, train=striped(400, 0)),
+        "warm-up": lambda f: train(make_network(), config(warmup_epochs=10), f, train=make_striped(400, 0)),
         "mixed images": lambda f: train(
-            small_network(), config(augmentation={"mix_up": 0.4}), f, train=striped(400, 0)
+            make_network(), config(augmentation={"mix_up": 0.4}), f, train=make_striped(400, 0)
         ),
         "30 % of labels wrong, then warm": twice,
         "a detector": lambda f: detector(f, 0.003, 15),
     }
     sick: dict[str, Callable[[Path], Any]] = {
-        "rate of 1e30": lambda f: train(small_network(), config(optimizer="sgd", learning_rate=1e30), f),
+        "rate of 1e30": lambda f: train(make_network(), config(optimizer="sgd", learning_rate=1e30), f),
         "rate of 1e-12": lambda f: train(
-            small_network(), config(learning_rate=1e-12), f, train=striped(400, 0)
+            make_network(), config(learning_rate=1e-12), f, train=make_striped(400, 0)
         ),
-        "dead units": lambda f: train(dead(), config(), f, train=striped(400, 0)),
+        "dead units": lambda f: train(dead(), config(), f, train=make_striped(400, 0)),
         "labels shuffled": lambda f: train(
-            small_network(),
+            make_network(),
             config(),
             f,
             train=shuffled(4000, 0, "train"),
             evaluation=shuffled(1000, 1, "eval"),
         ),
         "eval labels shuffled": lambda f: train(
-            small_network(), config(), f, train=striped(400, 0), evaluation=shuffled(1000, 1, "eval")
+            make_network(), config(), f, train=make_striped(400, 0), evaluation=shuffled(1000, 1, "eval")
         ),
         "eval images black": lambda f: train(
-            small_network(), config(), f, train=striped(400, 0), evaluation=black(100)
+            make_network(), config(), f, train=make_striped(400, 0), evaluation=black(100)
         ),
         "a detector at 1e-9": lambda f: detector(f, 1e-9, 25),
     }

@@ -39,17 +39,20 @@ def prepare(folder: Path) -> None:
 
     from components.schema_gen.schema_file import write_schema
     from components.transform.config import TransformConfig
-    from tests.tiny import encode, record, transform_graph, write_split
+    from tests.make.graphs import fit_transform
+    from tests.make.images import encode_image
+    from tests.make.records import make_record, write_split
 
     digits = load_digits()
     images = (digits.images[..., None] * 15.9).astype("uint8").repeat(3, axis=3)
     records = [
-        record(encode(image), int(label), NAMES) for image, label in zip(images, digits.target, strict=True)
+        make_record(encode_image(image), int(label), NAMES)
+        for image, label in zip(images, digits.target, strict=True)
     ]
     write_split(folder / "Split-train", records[:1400], shards=2)
     write_split(folder / "Split-eval", records[1400:])
     config = TransformConfig(height_px=16, width_px=16, channels=1, normalization="zero_one")
-    transform_graph(folder / "transform", records[:20], config)
+    fit_transform(folder / "transform", records[:20], config)
     (folder / "transform.json").write_text(config.model_dump_json(), encoding="utf-8")
     write_schema(NAMES, folder / "schema")
 

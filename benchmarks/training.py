@@ -88,7 +88,7 @@ def make_workloads(folder: Path) -> Iterator[Workload]:
     from components.ingest import IngestConfig, ingest
     from components.models.config import ModelConfig
     from components.transform.config import TransformConfig
-    from tests.tiny import transform_graph
+    from tests.make.graphs import fit_transform
 
     for name, source, images, config, model, size, steps in (
         (
@@ -121,7 +121,7 @@ def make_workloads(folder: Path) -> Iterator[Workload]:
         yield Workload(
             name,
             str(file),
-            transform_graph(folder / f"{name}-transform", records[:500], config),
+            fit_transform(folder / f"{name}-transform", records[:500], config),
             model,
             (config.height_px, config.width_px, config.channels),
             len(ingested.class_names),
@@ -309,7 +309,7 @@ def digits_accuracy(precision: str, seed: int) -> float:
     from components.trainer.run import Run
     from components.trainer.strategy import Place
     from components.trainer.tracking.trackers import Trackers
-    from tests.training import Course
+    from tests.make.trainings import Course
 
     digits = load_digits()
     images = (digits.images[..., None] / 16).astype(np.float32).repeat(2, axis=1).repeat(2, axis=2)

@@ -19,16 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 import pytest
 
 from components.base.example import serialize_example
 from components.base.tfrecord import frame
 from pipeline.recipe.load import RECIPES
-from tests import boxes
+from tests.make import boxes
 from tests.make.commands import mirante
-from tests.test_ingest_sources import mnist, png, put
+from tests.make.folders import write_images, write_mnist, write_photos
+from tests.make.images import make_png
+from tests.make.weights import write_weights_file
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "failures.md"
 MIRANTE = Path(sys.executable).with_name("mirante")
@@ -110,11 +110,6 @@ def check(what: str, ended: Ended, here: Path) -> None:
 # --- what is there before
 
 
-def photos(here: Path, classes: tuple[str, ...] = ("cats", "dogs"), images: int = 30) -> Path:
-    """Class folders."""
-    return put(here / "photos", *(f"{name}/{number}.png" for name in classes for number in range(images)))
-
-
 def broken_recipe(here: Path) -> None:
     (here / "mine.yaml").write_text("name: [mine\n")
 
@@ -133,35 +128,39 @@ def no_pictures(here: Path) -> None:
 
 def all_rejects(here: Path) -> None:
     for number in range(2):
-        put(here, f"photos/cats/{number}.png")
+        write_images(here, f"photos/cats/{number}.png")
         (here / "photos" / "cats" / f"{number}.png").write_text("no picture")
 
 
 def a_cut_picture(here: Path) -> None:
-    photos(here)
-    (here / "photos" / "cats" / "7.png").write_bytes(png(7)[:60])
+    write_photos(here)
+    (here / "photos" / "cats" / "7.png").write_bytes(make_png(7)[:60])
 
 
 def one_class(here: Path) -> None:
-    photos(here, classes=("cats",))
+    write_photos(here, classes=("cats",))
 
 
 def no_train_split(here: Path) -> None:
-    put(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(20)))
+    write_images(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(20)))
 
 
 def unknown_label(here: Path) -> None:
-    put(here / "photos", *(f"train/{name}/{n}.png" for name in ("cats", "dogs") for n in range(60)))
-    put(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs", "owls") for n in range(9)))
+    write_images(here / "photos", *(f"train/{name}/{n}.png" for name in ("cats", "dogs") for n in range(60)))
+    write_images(
+        here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs", "owls") for n in range(9))
+    )
 
 
 def no_test_images(here: Path) -> None:
-    put(here / "photos", *(f"train/{name}/{n}.png" for name in ("cats", "dogs", "owls") for n in range(60)))
-    put(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(9)))
+    write_images(
+        here / "photos", *(f"train/{name}/{n}.png" for name in ("cats", "dogs", "owls") for n in range(60))
+    )
+    write_images(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(9)))
 
 
 def damaged_archive(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     with zipfile.ZipFile(here / "whole.zip", "w") as file:
         for path in sorted((here / "photos").rglob("*.png")):
             file.write(path, path.relative_to(here))
@@ -171,17 +170,17 @@ def damaged_archive(here: Path) -> None:
 
 
 def idx_files(here: Path) -> None:
-    mnist(here / "mnist")
+    write_mnist(here / "mnist")
 
 
 def cut_idx_file(here: Path) -> None:
-    mnist(here / "mnist", pack=False)
+    write_mnist(here / "mnist", pack=False)
     images = here / "mnist" / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-3])
 
 
 def csv_without_a_class(here: Path) -> None:
-    put(here / "list", "1.png")
+    write_images(here / "list", "1.png")
     (here / "list" / "list.csv").write_text("filename,kind\n1.png,cat\n")
 
 
@@ -189,8 +188,8 @@ def boxes_of_two_classes(here: Path) -> None:
     """Pictures of 40 x 20 pixels with an XML file each."""
     for number in range(60):
         box = (number % 20, 2, number % 20 + 15, 18, ("cat", "dog")[number % 2])
-        files = {f"{number}.png": boxes.picture(number), f"{number}.xml": boxes.xml(box)}
-        boxes.put(here / "boxes", files)
+        files = {f"{number}.png": boxes.make_image(number), f"{number}.xml": boxes.make_xml(box)}
+        boxes.write_files(here / "boxes", files)
 
 
 def ingested_boxes(here: Path) -> None:
@@ -211,7 +210,7 @@ def label_map(text: str) -> Callable[[Path], None]:
 
 def boxes_outside(here: Path) -> None:
     boxes_of_two_classes(here)
-    (here / "boxes" / "7.xml").write_text(boxes.xml((40, 2, 50, 18, "dog"), (3, 2, 9, 18, "dog")))
+    (here / "boxes" / "7.xml").write_text(boxes.make_xml((40, 2, 50, 18, "dog"), (3, 2, 9, 18, "dog")))
 
 
 def boxes_in_shares(here: Path) -> None:
@@ -225,11 +224,15 @@ def boxes_swapped(here: Path) -> None:
 
 def _boxes(here: Path, box: boxes.Box) -> None:
     for number in range(4):
-        boxes.put(here / "boxes", {f"{number}.png": boxes.picture(number), f"{number}.xml": boxes.xml(box)})
+        boxes.write_files(
+            here / "boxes", {f"{number}.png": boxes.make_image(number), f"{number}.xml": boxes.make_xml(box)}
+        )
 
 
 def yolo_layout(here: Path) -> None:
-    boxes.put(here / "photos", {"images/1.png": boxes.picture(), "labels/1.txt": "0 0.5 0.5 0.1 0.1"})
+    boxes.write_files(
+        here / "photos", {"images/1.png": boxes.make_image(), "labels/1.txt": "0 0.5 0.5 0.1 0.1"}
+    )
 
 
 def cut_coco_file(here: Path) -> None:
@@ -238,19 +241,19 @@ def cut_coco_file(here: Path) -> None:
 
 
 def csv_with_half_a_box(here: Path) -> None:
-    put(here / "list", "1.png")
+    write_images(here / "list", "1.png")
     (here / "list" / "list.csv").write_text("filename,class,xmin,ymin\n1.png,cat,1,2\n")
 
 
 def values_of(label: int, text: str, seed: int) -> dict[str, bytes | int]:
     """The features of a record of the data contract."""
     return {
-        "image/encoded": png(seed),
+        "image/encoded": make_png(seed),
         "image/format": b"png",
         "image/height": 3,
         "image/width": 4,
         "image/filename": f"{text}/{seed}.png".encode(),
-        "image/key/sha256": hashlib.sha256(png(seed)).hexdigest().encode(),
+        "image/key/sha256": hashlib.sha256(make_png(seed)).hexdigest().encode(),
         "image/class/label": label,
         "image/class/text": text.encode(),
     }
@@ -290,14 +293,14 @@ def damaged_shard(here: Path) -> None:
 
 
 def missing_shard(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     ended = run("mirante ingest folder photos shards --shards 2", here)
     assert ended.code == 0, ended.stderr
     (here / "shards" / "train-00001-of-00002").unlink()
 
 
 def replaced_shard(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     ended = run("mirante ingest folder photos shards --shards 1", here)
     assert ended.code == 0, ended.stderr
     shard = here / "shards" / "test-00000-of-00001"
@@ -305,25 +308,25 @@ def replaced_shard(here: Path) -> None:
 
 
 def others_data(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     (here / "data" / "span-1").mkdir(parents=True)
 
 
 def others_shards(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     (here / "data").mkdir()
     (here / "data" / "train-00007-of-00009").touch()
 
 
 def foreign_shard(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     ended = run("mirante ingest folder photos shards --shards 1", here)
     assert ended.code == 0, ended.stderr
     (here / "shards" / "train-00007-of-00009").touch()
 
 
 def foreign_files(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     (here / "data").mkdir()
     (here / "data" / "thesis.doc").write_text("mine")
 
@@ -332,7 +335,7 @@ def spans(*others: str) -> Callable[[Path], None]:
     """Photos of cats and dogs in two spans, and more folders."""
 
     def prepare(here: Path) -> None:
-        photos(here)
+        write_photos(here)
         for name in ("span-1", "span-2"):
             shutil.copytree(here / "photos", here / "belt" / name)
         for name in others:
@@ -347,17 +350,17 @@ def a_span_without_owls(here: Path) -> None:
 
 
 def a_class_that_has_gone(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     serve(here / "runs" / "folder" / "serving", "cats", "dogs", "owls")
 
 
 def other_data(here: Path) -> None:
-    photos(here, classes=("monarchs", "swallowtails"))
+    write_photos(here, classes=("monarchs", "swallowtails"))
     serve(here / "runs" / "folder" / "serving", "cats", "dogs")
 
 
 def a_detector_that_is_served(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     serve(here / "runs" / "folder" / "serving", "cats", "dogs", task="detection")
 
 
@@ -373,13 +376,13 @@ def serve(folder: Path, *classes: str, task: str = "classification") -> None:
 def no_label_and_no_picture(here: Path) -> None:
     made = shards(here)
     unlabelled = {name: value for name, value in values_of(1, "dog", 300).items() if "class" not in name}
-    damaged = {**values_of(0, "cat", 301), "image/encoded": png(301)[:50]}
+    damaged = {**values_of(0, "cat", 301), "image/encoded": make_png(301)[:50]}
     more = b"".join(frame(serialize_example(values)) for values in (unlabelled, damaged))
     (here / "shards" / "train-00000-of-00001").write_bytes(made["train"] + more)
 
 
 def no_hdf5(here: Path) -> None:
-    photos(here)
+    write_photos(here)
     (here / "weights.h5").write_text("<html>404 not found</html>")
 
 
@@ -387,18 +390,10 @@ def weights(layer: str, filters: int) -> Callable[[Path], None]:
     """Photos, and a weights file with one layer."""
 
     def prepare(here: Path) -> None:
-        photos(here)
-        weights_file(here / "weights.h5", {layer: filters})
+        write_photos(here)
+        write_weights_file(here / "weights.h5", {layer: filters})
 
     return prepare
-
-
-def weights_file(path: Path, filters: dict[str, int]) -> str:
-    """An HDF5 file with a kernel of so many filters in each of these layers."""
-    with h5py.File(path, "w") as file:
-        for layer, count in filters.items():
-            file.create_dataset(f"{layer}/{layer}/kernel:0", data=np.zeros((1, 1, 8, count), np.float32))
-    return str(path)
 
 
 def root_is_a_file(here: Path) -> None:
@@ -417,7 +412,7 @@ def a_model_and_no_picture(here: Path) -> None:
 
 
 def damaged_model(here: Path) -> None:
-    put(here, "photo.png")
+    write_images(here, "photo.png")
     (here / "serving" / "1").mkdir(parents=True)
     (here / "serving" / "1" / "saved_model.pb").write_bytes(b"no model")
 
@@ -456,12 +451,12 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a package path that cannot be a file": text_file,
     "shares that do not add up": None,
     "no recipe given": None,
-    "unknown source": photos,
+    "unknown source": write_photos,
     "no data given": None,
     "an ingest option for ingested data": shards,
     "no such path": None,
     "data that is neither a folder nor an archive": text_file,
-    "photos for a recipe of IDX files": photos,
+    "photos for a recipe of IDX files": write_photos,
     "IDX files for a recipe of photos": idx_files,
     "empty folder": no_pictures,
     "all inputs rejected": all_rejects,
@@ -483,7 +478,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a CSV without a column of classes": csv_without_a_class,
     "boxes for a classification recipe": boxes_of_two_classes,
     "ingested boxes for a classification recipe": ingested_boxes,
-    "images without annotations": photos,
+    "images without annotations": write_photos,
     "a label map that cannot be read": label_map("item {\n  id: 1\n  nam: 'cat'\n}\n"),
     "a class that is not in the label map": label_map("item { id: 1 name: 'cat' }"),
     "too many boxes that cannot be used": boxes_outside,
@@ -493,7 +488,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "truncated COCO file": cut_coco_file,
     "a CSV with half a box": csv_with_half_a_box,
     "output holds other files": foreign_files,
-    "no folder matches the placeholders": photos,
+    "no folder matches the placeholders": write_photos,
     "placeholders that exclude each other": None,
     "a missing span": spans(),
     "a folder that is not a span": spans("span-3.part"),
@@ -501,13 +496,13 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a class of the served model that the data lack": a_class_that_has_gone,
     "other data for a root that serves a model": other_data,
     "a served model of another task": a_detector_that_is_served,
-    "a destination that cannot be written": photos,
+    "a destination that cannot be written": write_photos,
     "a custom network that does not exist": None,
-    "no such weights file": photos,
+    "no such weights file": write_photos,
     "a weights file that is not HDF5": no_hdf5,
     "weights of another network": weights("block5_conv3", 512),
     "weights of another width": weights("block_16_project", 160),
-    "images too small for the network": photos,
+    "images too small for the network": write_photos,
     "a network for another task": None,
     "augmentation that does not move boxes": None,
     "root is a file": root_is_a_file,

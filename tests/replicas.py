@@ -20,19 +20,19 @@ from components.trainer.config import TrainingConfig
 
 def train_detector(place: Any, folder: Path) -> dict[str, Any]:
     """A detector without batch norm, whose statistics would be of each replica alone."""
-    from tests import shapes
-    from tests.training import train
+    from tests.make import shapes
+    from tests.make.trainings import train
 
-    task = shapes.small_task(64)
+    task = shapes.make_task(64)
     with place.strategy.scope():
-        model = shapes.small_network(task, 64, batch_norm=False)
+        model = shapes.make_network(task, 64, batch_norm=False)
     config = TrainingConfig(optimizer="sgd", epochs=2, learning_rate=0.01, global_batch_size=12)
     course = train(
         model,
         config,
         folder / "detector",
-        train=shapes.examples("train", 32, 0, 64),
-        evaluation=shapes.examples("eval", 8, 100, 64),
+        train=shapes.make_examples("train", 32, 0, 64),
+        evaluation=shapes.make_examples("eval", 8, 100, 64),
         place=place,
         task=task,
     )
@@ -62,7 +62,7 @@ def main(kind: str, folder: Path) -> None:
     from components.trainer.strategy import make_place
 
     place = make_place(plain)
-    from tests.training import small_network, train
+    from tests.make.trainings import make_network, train
 
     results: dict[str, Any] = {}
     # Few epochs: losses near 0 differ by more than their batches' statistics do.
@@ -70,7 +70,7 @@ def main(kind: str, folder: Path) -> None:
     for name, config in (("plain", plain), ("varied", varied)):
         is_plain = name == "plain"
         with place.strategy.scope():
-            model = small_network(batch_norm=not is_plain, dropout=0.0 if is_plain else 0.1)
+            model = make_network(batch_norm=not is_plain, dropout=0.0 if is_plain else 0.1)
         course = train(model, config, folder / name, place=place)
         results[name] = {
             "replicas": place.num_replicas,

@@ -38,7 +38,9 @@ from components.transform.levels import Levels, known_levels, measured_levels, t
 from components.transform.pixels import decode, normalize, resize
 from pipeline.recipe.load import load_recipe
 from schemas import features
-from tests.tiny import Tiny, encode, noise, record, transform_graph
+from tests.make.graphs import Tiny, fit_transform
+from tests.make.images import encode_image, make_noise
+from tests.make.records import make_record
 
 pytestmark = pytest.mark.stack_free
 
@@ -332,7 +334,7 @@ def test_levels_are_measured_where_only_the_graph_knows_them(make_tiny: Callable
 def test_measured_levels_are_the_known_ones(tmp_path: Path) -> None:
     # Upright in a broad frame: black at the sides.
     config = TransformConfig(height_px=6, width_px=14, resize="pad", normalization="imagenet_caffe")
-    graph = transform_graph(tmp_path, [record(encode(noise(0, 8, 8)), 0)], config)
+    graph = fit_transform(tmp_path, [make_record(encode_image(make_noise(0, 8, 8)), 0)], config)
     measured, known = measured_levels(graph, config), known_levels(config)
     assert known is not None
     assert measured.bgr
@@ -379,7 +381,7 @@ def test_a_change_of_strength_0_changes_nothing(change: ra.Change, channels: int
 def test_changes_do_what_pillow_does() -> None:
     from PIL import ImageEnhance, ImageOps
 
-    pixels = noise(3, 128, 128)
+    pixels = make_noise(3, 128, 128)
     pixels[:64] //= 2
     image = Image.fromarray(pixels)
     strength = 0.5
@@ -483,7 +485,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_a_grid_shows_the_pixels_as_they_were(normalization: str) -> None:
     config = TransformConfig(normalization=normalization)
-    pixels = np.stack([noise(seed, 48, 32) for seed in range(5)])
+    pixels = np.stack([make_noise(seed, 48, 32) for seed in range(5)])
     images = normalize(tf.constant(pixels, tf.float32), config).numpy()
     captions = ["one", "two", "a\nb", "", "a name that is far too long for a picture so small"]
     picture = draw_grid(to_bytes(images, known_levels(config)), captions)
@@ -571,5 +573,5 @@ def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
 
 
 def test_save_png_makes_folders(tmp_path: Path) -> None:
-    save_png(str(tmp_path / "a" / "b" / "c.png"), noise(0, 3, 4))
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a" / "b" / "c.png")), noise(0, 3, 4))
+    save_png(str(tmp_path / "a" / "b" / "c.png"), make_noise(0, 3, 4))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a" / "b" / "c.png")), make_noise(0, 3, 4))

@@ -12,8 +12,8 @@ from components.schema_gen.schema_file import write_schema
 from pipeline.data.examples import describe
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
-from tests import records
-from tests.pipelines import node_runner
+from tests.make import records
+from tests.make.pipelines import make_node_runner
 
 pytestmark = pytest.mark.slow
 UP_TO_GATE = node_ids()[: node_ids().index("DataGate") + 1]
@@ -24,7 +24,7 @@ def executed(folder: Path, root: Path, *overrides: str) -> set[str]:
     recipe = load_recipe("digits", overrides)
     examples = describe(folder, IngestConfig())
     schema_file = write_schema(examples.class_names, root / "schema")
-    runner = node_runner(recipe, examples, schema_file, root, str(len(list(root.glob("run-*")))))
+    runner = make_node_runner(recipe, examples, schema_file, root, str(len(list(root.glob("run-*")))))
     (root / f"run-{len(list(root.glob('run-*')))}").touch()
     statuses = {node_id: runner.run(node_id) for node_id in UP_TO_GATE}
     assert {result.status for result in statuses.values()} <= {"completed", "cached"}, statuses
@@ -40,7 +40,7 @@ def distribution(folder: Path, name: str) -> None:
 
 def test_what_changes_is_executed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, root = tmp_path / "data", tmp_path / "root"
-    shards = {split: records.balanced(30, 100 * n) for n, split in enumerate(("train", "eval", "test"))}
+    shards = {split: records.make_examples(30, 100 * n) for n, split in enumerate(("train", "eval", "test"))}
     records.write_shards(folder, shards)
     assert executed(folder, root) == set(UP_TO_GATE)
     assert executed(folder, root) == set()

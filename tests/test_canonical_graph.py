@@ -23,7 +23,7 @@ from components.transform.canonical_graph import canonical, reason_of
 from components.transform.config import TransformConfig
 from components.transform.pixels import IMAGE, find_frames
 from schemas import features
-from tests.tiny import encode, noise
+from tests.make.images import encode_image, make_noise
 
 served_form = tf.function(canonical, input_signature=[tf.TensorSpec([None], tf.string)])
 ADVICE = "; convert it to an RGB JPEG or PNG, or ask with `mirante predict`, which does"
@@ -32,10 +32,10 @@ ORIENTATION = 0x0112
 
 def image(mode: str, height: int = 7, width: int = 11) -> Image.Image:
     """Noise: every turn and every wrong bit shows."""
-    pixels = noise(len(mode), height, width, 4)
+    pixels = make_noise(len(mode), height, width, 4)
     if mode == "P":
         of_palette = Image.fromarray(pixels[..., 0] % 16, "L")
-        of_palette.putpalette(noise(1, 16, 3, 1).tobytes())
+        of_palette.putpalette(make_noise(1, 16, 3, 1).tobytes())
         return of_palette
     if mode == "I;16":
         return Image.fromarray(pixels[..., :2].copy().view(np.uint16)[..., 0])
@@ -207,7 +207,7 @@ def test_the_transparent_colour_is_white() -> None:
 
 def test_every_level_with_every_alpha() -> None:
     level, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
-    encoded = encode(np.stack([level, 255 - level, level // 2, alpha], axis=-1))
+    encoded = encode_image(np.stack([level, 255 - level, level // 2, alpha], axis=-1))
     assert same(encoded) == "rewritten"
     (made,) = served_form(tf.constant([encoded])).numpy()
     # 255 of alpha leaves a level, 0 gives white, 51 (a fifth) leaves a fifth of the way: 255 - 0.2 x 255.

@@ -16,9 +16,9 @@ import tensorflow as tf
 from components.trainer import loop
 from components.trainer.checkpoints import OTHER_TRAININGS, Checkpoints, by_path
 from components.trainer.config import TrainingConfig
-from tests import shapes
+from tests.make import shapes
+from tests.make.trainings import Course, make_network, make_striped, train
 from tests.small_disk import SmallDisk
-from tests.training import Course, small_network, striped, train
 
 # 64 examples by 24: 8 steps in three epochs, one of which begins within a step. Everything that has a state:
 # batch norm, dropout, Adam, a schedule, patience.
@@ -36,7 +36,7 @@ CONFIG = TrainingConfig(
 
 
 def network() -> keras.Model:
-    return small_network(dropout=0.3)
+    return make_network(dropout=0.3)
 
 
 def outcome(folder: Path, config: TrainingConfig = CONFIG, *, pretrained: bool) -> tuple[Any, Course]:
@@ -116,11 +116,11 @@ def test_a_detector_that_was_stopped_ends_as_an_undisturbed_one(
         },
         checkpoints={"steps": 2, "min_secs": 0},
     )
-    task = shapes.small_task(64)
-    of_train, of_eval = shapes.examples("train", 40, 0, 64), shapes.examples("eval", 8, 100, 64)
+    task = shapes.make_task(64)
+    of_train, of_eval = shapes.make_examples("train", 40, 0, 64), shapes.make_examples("eval", 8, 100, 64)
 
     def outcome(folder: Path) -> tuple[Any, Course]:
-        model = shapes.small_network(task, 64, batch_norm=True)
+        model = shapes.make_network(task, 64, batch_norm=True)
         course = train(model, config, folder, train=of_train, evaluation=of_eval, task=task)
         return [variable.numpy() for variable in model.variables], course
 
@@ -156,7 +156,7 @@ def test_early_stopping_goes_on_counting(tmp_path: Path, monkeypatch: pytest.Mon
     config = CONFIG.model_copy(
         update={"epochs": 30, "patience_epochs": 2, "schedule": "constant", "warmup_epochs": 0}
     )
-    evaluation = striped(64, 1, "eval", wrong=16)
+    evaluation = make_striped(64, 1, "eval", wrong=16)
 
     def run(folder: Path) -> tuple[keras.Model, Course]:
         model = network()

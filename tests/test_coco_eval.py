@@ -13,7 +13,7 @@ import pytest
 
 from components.base.errors import DataRefusedError, MiranteError
 from components.tasks.detection.coco_eval import IOUS, CocoResult, evaluate, in_pixels, iou
-from tests.detections import detections, random_detections
+from tests.make.detections import make_detections, make_random_detections
 
 CAT, DOG = 1, 2
 LEFT = (10.0, 10.0, 110.0, 110.0)  # 100 x 100 px
@@ -29,8 +29,8 @@ def judge(*images: object, classes: int = 2) -> CocoResult:
 
 def test_perfect_boxes_give_1() -> None:
     result = judge(
-        detections([(LEFT, CAT), (RIGHT, DOG)], [(LEFT, CAT, 0.9), (RIGHT, DOG, 0.8)]),
-        detections([(RIGHT, CAT)], [(RIGHT, CAT, 0.3)]),
+        make_detections([(LEFT, CAT), (RIGHT, DOG)], [(LEFT, CAT, 0.9), (RIGHT, DOG, 0.8)]),
+        make_detections([(RIGHT, CAT)], [(RIGHT, CAT, 0.3)]),
     )
     for name in ("map", "map_50", "map_75", "map_large", "ar_1", "ar_10", "ar_100"):
         assert result.metrics[name] == 1.0, name  # to the last digit: a threshold may be 1
@@ -41,7 +41,7 @@ def test_perfect_boxes_give_1() -> None:
 
 
 def test_one_of_two_missed() -> None:
-    result = judge(detections([(LEFT, CAT), (RIGHT, CAT)], [(LEFT, CAT, 0.9)]), classes=1)
+    result = judge(make_detections([(LEFT, CAT), (RIGHT, CAT)], [(LEFT, CAT, 0.9)]), classes=1)
     # Precision 1 at the recalls 0, 0.01, ... 0.50, which are 51 of 101, then 0.
     assert result.metrics["map_50"] == pytest.approx(51 / 101)
     assert result.metrics["map"] == pytest.approx(51 / 101)
@@ -51,7 +51,7 @@ def test_one_of_two_missed() -> None:
 def test_a_duplicate_is_wrong() -> None:
     # The same box twice, then the other object: precisions 1/1, 1/2, 2/3.
     found = [(LEFT, CAT, 0.9), (LEFT, CAT, 0.8), (RIGHT, CAT, 0.7)]
-    result = judge(detections([(LEFT, CAT), (RIGHT, CAT)], found), classes=1)
+    result = judge(make_detections([(LEFT, CAT), (RIGHT, CAT)], found), classes=1)
     # 1 up to recall 0.5 (51 points), 2/3 after it (50).
     assert result.metrics["map_50"] == pytest.approx((51 + 50 * 2 / 3) / 101)
     assert result.metrics["ar_1"] == pytest.approx(0.5)
@@ -60,13 +60,13 @@ def test_a_duplicate_is_wrong() -> None:
 
 def test_a_duplicate_after_all_else_costs_nothing() -> None:
     found = [(LEFT, CAT, 0.9), (RIGHT, CAT, 0.8), (LEFT, CAT, 0.7)]
-    result = judge(detections([(LEFT, CAT), (RIGHT, CAT)], found), classes=1)
+    result = judge(make_detections([(LEFT, CAT), (RIGHT, CAT)], found), classes=1)
     assert result.metrics["map"] == pytest.approx(1.0)
 
 
 def test_a_wrong_class_finds_nothing() -> None:
     result = judge(
-        detections([(LEFT, CAT), (RIGHT, DOG)], [(LEFT, DOG, 0.9), (RIGHT, DOG, 0.8)]),
+        make_detections([(LEFT, CAT), (RIGHT, DOG)], [(LEFT, DOG, 0.9), (RIGHT, DOG, 0.8)]),
     )
     assert result.per_class[0]["map"] == pytest.approx(0.0)
     # Of the two dogs found the worse one is one: precision 1/2 at every recall.
@@ -77,7 +77,7 @@ def test_a_wrong_class_finds_nothing() -> None:
 def test_the_place_counts_by_iou() -> None:
     assert iou(in_pixels([[0, 0, 0.4, 1]], 100, 100), in_pixels([[0, 0, 0.5, 1]], 100, 100)) == 0.8
     box = (10.0, 10.0, 92.0, 110.0)  # IoU 0.82: right at 0.50, 0.55, ... 0.80, seven of ten
-    result = judge(detections([(LEFT, CAT)], [(box, CAT, 0.9)]), classes=1)
+    result = judge(make_detections([(LEFT, CAT)], [(box, CAT, 0.9)]), classes=1)
     assert result.metrics["map"] == pytest.approx(0.7)
     assert result.metrics["map_50"] == result.metrics["map_75"] == pytest.approx(1.0)
     assert result.metrics["ar_100"] == pytest.approx(0.7)
@@ -85,50 +85,56 @@ def test_the_place_counts_by_iou() -> None:
 
 
 def test_a_class_without_objects_is_left_out_of_the_mean() -> None:
-    result = judge(detections([(LEFT, CAT)], [(LEFT, CAT, 0.9), (RIGHT, DOG, 0.9)]))
+    result = judge(make_detections([(LEFT, CAT)], [(LEFT, CAT, 0.9), (RIGHT, DOG, 0.9)]))
     assert result.metrics["map"] == pytest.approx(1.0)
     assert math.isnan(result.per_class[1]["map"])
     assert np.isnan(result.precision[:, :, 1]).all()
 
 
 def test_boxes_on_an_image_without_objects_are_wrong() -> None:
-    with_object = detections([(LEFT, CAT)], [(LEFT, CAT, 0.5)])
-    empty = detections([], [(LEFT, CAT, 0.9)])
+    with_object = make_detections([(LEFT, CAT)], [(LEFT, CAT, 0.5)])
+    empty = make_detections([], [(LEFT, CAT, 0.9)])
     assert judge(with_object, empty, classes=1).metrics["map"] == pytest.approx(0.5)
     # One that says nothing there does no harm.
-    assert judge(with_object, detections(), classes=1).metrics["map"] == pytest.approx(1.0)
+    assert judge(with_object, make_detections(), classes=1).metrics["map"] == pytest.approx(1.0)
 
 
 def test_nothing_found_is_0_and_nothing_there_is_no_number() -> None:
-    assert judge(detections([(LEFT, CAT)])).metrics["map"] == 0.0
-    assert all(math.isnan(value) for value in judge(detections()).metrics.values())
+    assert judge(make_detections([(LEFT, CAT)])).metrics["map"] == 0.0
+    assert all(math.isnan(value) for value in judge(make_detections()).metrics.values())
     assert all(math.isnan(value) for value in judge().metrics.values())
 
 
 def test_difficult_objects_need_not_be_found() -> None:
     objects = [(LEFT, CAT), (RIGHT, CAT)]
     alone = [(LEFT, CAT, 0.5)]
-    assert judge(detections(objects, alone, difficult=[1]), classes=1).metrics["map"] == pytest.approx(1.0)
+    assert judge(make_detections(objects, alone, difficult=[1]), classes=1).metrics["map"] == pytest.approx(
+        1.0
+    )
 
 
 def test_boxes_on_a_difficult_object_are_neither_right_nor_wrong_however_many() -> None:
     objects = [(LEFT, CAT), (RIGHT, CAT)]
     found = [(RIGHT, CAT, 0.9), (RIGHT, CAT, 0.8), (LEFT, CAT, 0.5)]
-    assert judge(detections(objects, found, difficult=[1]), classes=1).metrics["map"] == pytest.approx(1.0)
+    assert judge(make_detections(objects, found, difficult=[1]), classes=1).metrics["map"] == pytest.approx(
+        1.0
+    )
 
 
 def test_a_small_box_inside_a_difficult_object_is_wrong() -> None:
     # All of it lies inside, which is enough on a crowd of COCO's; its IoU is 0.25.
     objects = [(LEFT, CAT), (RIGHT, CAT)]
     found = [((200.0, 10.0, 250.0, 60.0), CAT, 0.9), (LEFT, CAT, 0.5)]
-    assert judge(detections(objects, found, difficult=[1]), classes=1).metrics["map"] == pytest.approx(0.5)
+    assert judge(make_detections(objects, found, difficult=[1]), classes=1).metrics["map"] == pytest.approx(
+        0.5
+    )
 
 
 def test_by_size() -> None:
     small, medium = (10.0, 10.0, 30.0, 30.0), (200.0, 10.0, 260.0, 70.0)
     large = (50.0, 80.0, 160.0, 190.0)
     objects = [(small, CAT), (medium, CAT), (large, CAT)]
-    result = judge(detections(objects, [(medium, CAT, 0.9), (large, CAT, 0.8)]), classes=1)
+    result = judge(make_detections(objects, [(medium, CAT, 0.9), (large, CAT, 0.8)]), classes=1)
     assert result.metrics["map_small"] == pytest.approx(0.0)
     assert result.metrics["map_medium"] == pytest.approx(1.0)
     assert result.metrics["map_large"] == pytest.approx(1.0)
@@ -138,10 +144,10 @@ def test_by_size() -> None:
 def test_size_is_that_in_pixels_of_the_image() -> None:
     # The same shares of a picture twice as wide and high: 20 x 20 px become 40 x 40.
     small = [((10.0, 10.0, 30.0, 30.0), CAT)]
-    once = judge(detections(small), classes=1).metrics
+    once = judge(make_detections(small), classes=1).metrics
     assert (once["map_small"], math.isnan(once["map_medium"])) == (0.0, True)
-    shares = detections(small)
-    twice = detections([((20.0, 20.0, 60.0, 60.0), CAT)], height=400, width=800)
+    shares = make_detections(small)
+    twice = make_detections([((20.0, 20.0, 60.0, 60.0), CAT)], height=400, width=800)
     np.testing.assert_array_equal(shares.boxes, twice.boxes)
     metrics = judge(twice, classes=1).metrics
     assert (metrics["map_medium"], math.isnan(metrics["map_small"])) == (0.0, True)
@@ -149,26 +155,26 @@ def test_size_is_that_in_pixels_of_the_image() -> None:
 
 def test_of_more_than_100_boxes_those_with_the_highest_scores_count() -> None:
     wrong = [(NOWHERE, CAT, 0.5)] * 100
-    below = detections([(LEFT, CAT)], [*wrong, (LEFT, CAT, 0.4)])
+    below = make_detections([(LEFT, CAT)], [*wrong, (LEFT, CAT, 0.4)])
     assert judge(below, classes=1).metrics["map"] == 0.0
-    above = detections([(LEFT, CAT)], [*wrong, (LEFT, CAT, 0.6)])
+    above = make_detections([(LEFT, CAT)], [*wrong, (LEFT, CAT, 0.6)])
     assert judge(above, classes=1).metrics["map"] == pytest.approx(1.0)
     # A hundred of a class each: those of another one take no place away.
-    other = detections([(LEFT, CAT)], [*[(NOWHERE, DOG, 0.5)] * 100, (LEFT, CAT, 0.4)])
+    other = make_detections([(LEFT, CAT)], [*[(NOWHERE, DOG, 0.5)] * 100, (LEFT, CAT, 0.4)])
     assert judge(other).per_class[0]["map"] == pytest.approx(1.0)
 
 
 def test_equal_scores_count_in_the_order_given() -> None:
     right, wrong = (LEFT, CAT, 0.0), (NOWHERE, CAT, 0.0)
-    first = judge(detections([(LEFT, CAT)], [right, wrong]), classes=1)
-    second = judge(detections([(LEFT, CAT)], [wrong, right]), classes=1)
+    first = judge(make_detections([(LEFT, CAT)], [right, wrong]), classes=1)
+    second = judge(make_detections([(LEFT, CAT)], [wrong, right]), classes=1)
     assert first.metrics["map"] == pytest.approx(1.0)  # a score of 0 is one
     assert second.metrics["map"] == pytest.approx(0.5)
 
 
 def test_the_curve_and_its_scores() -> None:
     found = [(LEFT, CAT, 0.9), (NOWHERE, CAT, 0.8), (RIGHT, CAT, 0.7)]
-    result = judge(detections([(LEFT, CAT), (RIGHT, CAT)], found), classes=1)
+    result = judge(make_detections([(LEFT, CAT), (RIGHT, CAT)], found), classes=1)
     np.testing.assert_allclose(result.precision[0, :51, 0], 1.0)
     np.testing.assert_allclose(result.precision[0, 51:, 0], 2 / 3)
     np.testing.assert_allclose(result.scores[0, [0, 50, 51, 100], 0], [0.9, 0.9, 0.7, 0.7], rtol=1e-6)
@@ -176,7 +182,7 @@ def test_the_curve_and_its_scores() -> None:
 
 def test_nothing_is_printed() -> None:
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        judge(*random_detections(0, 3, 2))
+        judge(*make_random_detections(0, 3, 2))
     assert said.getvalue() == ""
 
 
@@ -184,12 +190,12 @@ def test_labels_out_of_range_are_refused() -> None:
     with pytest.raises(
         DataRefusedError, match=r"image.jpg: a box has label 1 or 3, and there are classes 1 to"
     ):
-        judge(detections([(LEFT, CAT)], [(LEFT, CAT, 0.9), (LEFT, 3, 0.5)]))
+        judge(make_detections([(LEFT, CAT)], [(LEFT, CAT, 0.9), (LEFT, 3, 0.5)]))
 
 
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(MiranteError, match=r"image.jpg: the model's boxes or scores are not all finite"):
-        judge(detections([(LEFT, CAT)], [(LEFT, CAT, math.nan)]))
+        judge(make_detections([(LEFT, CAT)], [(LEFT, CAT, math.nan)]))
 
 
 NAMES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "ar_1", "ar_10", "ar_100")
@@ -245,7 +251,7 @@ def by_pycocotools(
 def test_as_pycocotools_gives_it_from_its_own_files() -> None:
     images = [
         dataclasses.replace(each, difficult=np.zeros(len(each.labels), bool))
-        for each in random_detections(1, 30, 3)
+        for each in make_random_detections(1, 30, 3)
     ]
     objects, found = [], []
     for number, image in enumerate(images, start=1):
@@ -296,7 +302,7 @@ def test_boxes_of_whole_and_of_hundredth_pixels_are_judged_as_pycocotools_judges
                 narrow = round(wide * of_width, 2)
                 answered.append(((x, y, round(x + narrow, 2), round(y + high, 2)), label, score))
                 found.append((number, label, [x, y, narrow, high], float(np.float32(score))))
-        images.append(detections(there, answered, height=height, width=width))
+        images.append(make_detections(there, answered, height=height, width=width))
     ours = evaluate(images, 2).metrics
     expected = by_pycocotools(objects, found, 30, [1, 2])
     assert [ours[name] for name in NAMES] == pytest.approx(expected, nan_ok=True, abs=1e-12)
@@ -306,7 +312,7 @@ def test_boxes_of_whole_and_of_hundredth_pixels_are_judged_as_pycocotools_judges
 def test_32_by_32_px_are_small_and_medium_and_96_by_96_px_medium_and_large() -> None:
     for side, names in ((32.0, ("map_small", "map_medium")), (96.0, ("map_medium", "map_large"))):
         boxes = [((x, 41.0, x + side, 41.0 + side), CAT) for x in (7.0, 211.0, 513.0)]
-        image = detections(boxes, [(box, label, 0.9) for box, label in boxes], height=427, width=640)
+        image = make_detections(boxes, [(box, label, 0.9) for box, label in boxes], height=427, width=640)
         metrics = judge(image, classes=1).metrics
         assert [metrics[name] for name in names] == [1.0, 1.0]
         assert sum(not math.isnan(metrics[f"map_{area}"]) for area in ("small", "medium", "large")) == 2

@@ -19,7 +19,7 @@ from components.trainer.config import TrainingConfig
 from components.transform.config import TransformConfig
 from pipeline.recipe.load import RECIPES, load_recipe, recipe_names, recipe_path
 from pipeline.recipe.recipe import Recipe
-from tests.failures import weights_file
+from tests.make.weights import write_weights_file
 
 pytestmark = pytest.mark.stack_free
 
@@ -242,7 +242,7 @@ def test_a_weights_file_is_set_on_its_own(tmp_path: Path) -> None:
     weights.touch()
     with pytest.raises(UsageError, match=r"^--set model\.weights: .* cannot be read as an HDF5 file"):
         load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
-    weights_file(weights, {"block_16_project": 160})
+    write_weights_file(weights, {"block_16_project": 160})
     recipe = load_recipe("cats_vs_dogs", [f"model.weights={weights}"])
     assert recipe.model.weights == str(weights)
     assert recipe.model.alpha is None
@@ -390,7 +390,7 @@ def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder = tmp_path / "work"
     (folder / "conf").mkdir(parents=True)
     (folder / "conf" / "w").mkdir()
-    weights_file(folder / "conf" / "w" / "net.h5", {"block_16_project": 320})
+    write_weights_file(folder / "conf" / "w" / "net.h5", {"block_16_project": 320})
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     path = write_recipe(

@@ -14,7 +14,7 @@ from components.base import serving_folder
 from components.base.outcome import RunResult
 from pipeline.recipe.load import load_recipe
 from pipeline.targets.local import run
-from tests import records
+from tests.make import records
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,9 @@ class Root:
     def __init__(self, folder: Path):
         self.folder = folder / "root"
         self._data = folder / "shards"
-        splits = {split: records.balanced(30, 100 * n) for n, split in enumerate(("train", "eval", "test"))}
+        splits = {
+            split: records.make_examples(30, 100 * n) for n, split in enumerate(("train", "eval", "test"))
+        }
         records.write_shards(self._data, splits)
 
     def run(self, *settings: str) -> tuple[RunResult, str]:

@@ -22,13 +22,15 @@ from pipeline.data.shards import look_into_shards
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
 from schemas import features
-from tests import boxes, failures
+from tests import failures
+from tests.make import boxes
+from tests.make.folders import write_photos
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
 
 def test_a_folder_with_a_manifest_is_described(tmp_path: Path) -> None:
-    ingest("folder", failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")
+    ingest("folder", write_photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")
     examples = describe(tmp_path / "data", IngestConfig())
     assert examples.class_names == ("cats", "dogs", "owls")
     assert examples.patterns == {split: f"{split}-*-of-*" for split in ("train", "eval", "test")}
@@ -47,7 +49,7 @@ def ingested(folder: Path, labels: dict[str, str], output: str) -> Path:
 
 
 def test_equal_sizes_and_times_are_not_equal_content(tmp_path: Path) -> None:
-    failures.photos(tmp_path, classes=("cats", "dogs", "owls"))
+    write_photos(tmp_path, classes=("cats", "dogs", "owls"))
     first = ingested(tmp_path, {}, "data")
     digests = FileDigests(tmp_path / "digests.json")
     before = describe(first, IngestConfig(), digests=digests)
@@ -67,7 +69,7 @@ def test_equal_sizes_and_times_are_not_equal_content(tmp_path: Path) -> None:
 
 
 def test_shards_are_compared_with_the_manifest(tmp_path: Path) -> None:
-    ingest("folder", failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")
+    ingest("folder", write_photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "data")
     shard = tmp_path / "data" / "eval-00000-of-00001"
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
@@ -127,7 +129,7 @@ def test_contract_data_needs_no_input_that_the_source_reads(tmp_path: Path) -> N
 def test_boxes_are_described(tmp_path: Path) -> None:
     failures.boxes_of_two_classes(tmp_path)
     more = (0, 0, 9, 9, "cat"), (1, 1, 9, 9, "cat"), (5, 5, 39, 19, "dog")
-    (tmp_path / "boxes" / "0.xml").write_text(boxes.xml(*more))
+    (tmp_path / "boxes" / "0.xml").write_text(boxes.make_xml(*more))
     ingest("voc", tmp_path / "boxes", tmp_path / "data")
     examples = describe(tmp_path / "data", IngestConfig(), "detection")
     assert (examples.task, examples.class_names, examples.max_boxes) == ("detection", ("cat", "dog"), 3)
@@ -150,10 +152,10 @@ def test_boxes_are_described(tmp_path: Path) -> None:
 def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
     cat, dog = (0.1, 0.1, 0.5, 0.5, "cat"), (0.2, 0.2, 0.9, 0.9, "dog")
     shown = {
-        "train": [boxes.record(cat, dog, seed=n) for n in range(3)],
-        "eval": [boxes.record(cat, seed=10)],
+        "train": [boxes.make_record(cat, dog, seed=n) for n in range(3)],
+        "eval": [boxes.make_record(cat, seed=10)],
         # Five dogs on one image are one image.
-        "test": [boxes.record(cat, dog, dog, dog, dog, dog, seed=20), boxes.record(cat, seed=21)],
+        "test": [boxes.make_record(cat, dog, dog, dog, dog, dog, seed=20), boxes.make_record(cat, seed=21)],
     }
     (tmp_path / "data").mkdir()
     for split, records in shown.items():
@@ -163,9 +165,9 @@ def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
         describe(tmp_path / "data", IngestConfig(min_test_images=2), "detection")
     # One class is enough to be found.
     for split in shown:
-        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(frame(boxes.record(cat)))
+        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(frame(boxes.make_record(cat)))
     assert describe(tmp_path / "data", IngestConfig(), "detection").class_names == ("cat",)
-    numbered = boxes.record(cat, **{"image/object/class/label": [0]})
+    numbered = boxes.make_record(cat, **{"image/object/class/label": [0]})
     (tmp_path / "data" / "test.tfrecord").write_bytes(frame(numbered))
     with pytest.raises(
         DataRefusedError, match=r"image/object/class/label: expected every number from 1 .*got \[0, 1\]"
@@ -214,7 +216,7 @@ def test_data_of_the_other_task_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_records_of_another_type_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    records = [boxes.record((0.25, 0.25, 0.5, 0.75, "cat"), seed=seed, **changes) for seed in range(2)]
+    records = [boxes.make_record((0.25, 0.25, 0.5, 0.75, "cat"), seed=seed, **changes) for seed in range(2)]
     (tmp_path / "train-00000-of-00001").write_bytes(b"".join(map(frame, records)))
     with pytest.raises(DataRefusedError, match=message):
         look_into_shards(tmp_path)
@@ -254,7 +256,7 @@ def flip(path: Path) -> None:
 def test_damage_in_what_a_root_has_ingested_is_made_good(
     name: str, damage: Callable[[Path], object], tmp_path: Path
 ) -> None:
-    photos, root = failures.photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "root"
+    photos, root = write_photos(tmp_path, classes=("cats", "dogs", "owls")), tmp_path / "root"
     recipe = load_recipe("folder", ["model.weights=null"], str(photos), elsewhere=True)
 
     def prepare() -> tuple[object, str]:

@@ -19,23 +19,23 @@ from components.tasks.detection.data_gate import picture
 from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
-from tests import boxes, records
-from tests.pipelines import node_runner
-from tests.tiny import encode, noise
+from tests.make import boxes, records
+from tests.make.images import encode_image, make_coloured_png, make_noise
+from tests.make.pipelines import make_node_runner
 
 UP_TO_GATE = node_ids()[: node_ids().index("DataGate") + 1]
 
 
 def half_a_jpeg() -> bytes:
     """Half of the data, and yet an end: TensorFlow fills the rest with grey."""
-    whole = encode(noise(0, 64, 64), "JPEG")
+    whole = encode_image(make_noise(0, 64, 64), "JPEG")
     return whole[: len(whole) // 2] + b"\xff\xd9"
 
 
 def turned_jpeg() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return encode(noise(0, 8, 8), "JPEG", exif=exif)
+    return encode_image(make_noise(0, 8, 8), "JPEG", exif=exif)
 
 
 def run_to_gate(
@@ -50,10 +50,10 @@ def run_to_gate(
     from pipeline.run.node import FAILED
 
     patterns = {split: f"{split}-*" for split in ("train", "eval", "test")}
-    class_names = boxes.CLASSES if task == "detection" else records.CLASSES
+    class_names = boxes.CLASSES if task == "detection" else records.COLOURS
     schema_file = write_schema(class_names, root / "schema", task)
     examples = Examples(folder, patterns, class_names, task=task, records=counts or {})
-    runner = node_runner(load_recipe("digits"), examples, schema_file, root, run_id)
+    runner = make_node_runner(load_recipe("digits"), examples, schema_file, root, run_id)
     for node_id in nodes:
         result = runner.run(node_id)
         if node_id != "DataGate":
@@ -63,7 +63,7 @@ def run_to_gate(
 
 def test_clean_data_pass_and_records_that_were_lost_are_noticed(tmp_path: Path) -> None:
     splits = {"train": (60, 0), "eval": (30, 100), "test": (30, 200)}
-    shards = {split: records.balanced(count, first) for split, (count, first) in splits.items()}
+    shards = {split: records.make_examples(count, first) for split, (count, first) in splits.items()}
     folder = records.write_shards(tmp_path / "data", shards)
     whole = run_to_gate(folder, tmp_path / "1", counts={"train": 60, "eval": 30, "test": 30})
     assert whole.status == "completed", whole.error
@@ -96,14 +96,17 @@ def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -
         tmp_path / "data",
         {
             "train": [
-                *records.balanced(60, 0),
-                records.example(0, 900, image__encoded=b"\x89PNG no picture"),
+                *records.make_examples(60, 0),
+                records.make_example(0, 900, image__encoded=b"\x89PNG no picture"),
             ],
-            "eval": [*records.balanced(30, 100), records.example(1, 901, image__class__text=b"purple")],
+            "eval": [
+                *records.make_examples(30, 100),
+                records.make_example(1, 901, image__class__text=b"purple"),
+            ],
             "test": [
-                *records.balanced(30, 200),
-                records.example(2, 902, image__encoded=None),
-                records.example(2, 903, image__class__label=7),
+                *records.make_examples(30, 200),
+                records.make_example(2, 902, image__encoded=None),
+                records.make_example(2, 903, image__class__label=7),
             ],
         },
     )
@@ -128,10 +131,10 @@ def test_drift_of_the_label_distribution_between_train_and_eval(tmp_path: Path) 
     folder = records.write_shards(
         tmp_path / "data",
         {
-            "train": records.balanced(60, 0),
+            "train": records.make_examples(60, 0),
             # Half of eval is red, a third of train.
-            "eval": [*records.balanced(30, 100), *(records.example(2, 300 + i) for i in range(10))],
-            "test": records.balanced(30, 200),
+            "eval": [*records.make_examples(30, 100), *(records.make_example(2, 300 + i) for i in range(10))],
+            "test": records.make_examples(30, 200),
         },
     )
     result = run_to_gate(folder, tmp_path / "root")
@@ -155,17 +158,17 @@ DOG = (0.0, 0.0, 1.0, 1.0, "dog")
 def of_boxes(first_seed: int, count: int = 30) -> list[bytes]:
     """A cat on every picture, a dog on every second one, nothing on every tenth."""
     return [
-        boxes.record(*((CAT, DOG)[: 1 + seed % 2] if seed % 10 else ()), seed=seed)
+        boxes.make_record(*((CAT, DOG)[: 1 + seed % 2] if seed % 10 else ()), seed=seed)
         for seed in range(first_seed, first_seed + count)
     ]
 
 
 def test_boxes_that_cannot_be_are_named(tmp_path: Path) -> None:
-    swapped = boxes.record((0.5, 0.2, 0.1, 0.6, "cat"), seed=900)
-    beyond = boxes.record((0.5, 0.2, 1.5, 0.6, "cat"), seed=901)
-    uneven = boxes.record(CAT, seed=902, **{"image/object/class/text": [b"cat", b"dog"]})
-    wolf = boxes.record((0.1, 0.2, 0.3, 0.4, "wolf"), seed=903, classes=("cat", "dog", "wolf"))
-    dogs = [boxes.record(DOG, DOG, DOG, seed=seed) for seed in range(300, 310)]
+    swapped = boxes.make_record((0.5, 0.2, 0.1, 0.6, "cat"), seed=900)
+    beyond = boxes.make_record((0.5, 0.2, 1.5, 0.6, "cat"), seed=901)
+    uneven = boxes.make_record(CAT, seed=902, **{"image/object/class/text": [b"cat", b"dog"]})
+    wolf = boxes.make_record((0.1, 0.2, 0.3, 0.4, "wolf"), seed=903, classes=("cat", "dog", "wolf"))
+    dogs = [boxes.make_record(DOG, DOG, DOG, seed=seed) for seed in range(300, 310)]
     folder = write_boxes(
         tmp_path / "data",
         {
@@ -234,18 +237,21 @@ def test_drift_by_chance_is_allowed_for() -> None:
         ({"image__encoded": None}, "is missing"),
         ({"image__encoded": b""}, "is missing"),
         ({"image__encoded": b"<html>not found</html>"}, "cannot be decoded"),
-        ({"image__encoded": records.png(0, 1)[:-40]}, "cannot be decoded"),
+        ({"image__encoded": make_coloured_png(0, 1)[:-40]}, "cannot be decoded"),
         ({"image__encoded": half_a_jpeg()}, "premature end of data segment"),
         (
             {"image__encoded": turned_jpeg()},
             "looks different to a served model; run `mirante ingest tfrecord`",
         ),
-        ({"image__encoded": encode(noise(0, 8, 8, 4))}, "looks different to a served model"),
-        ({"image__encoded": encode(noise(0, 8, 8), "GIF")}, "expected a JPEG or PNG, got another format"),
+        ({"image__encoded": encode_image(make_noise(0, 8, 8, 4))}, "looks different to a served model"),
+        (
+            {"image__encoded": encode_image(make_noise(0, 8, 8), "GIF")},
+            "expected a JPEG or PNG, got another format",
+        ),
     ],
 )
 def test_image_problem(changes: dict[str, Any], reason: str | None) -> None:
-    problem = image_problem(records.example(0, 5, **changes).SerializeToString())
+    problem = image_problem(records.make_example(0, 5, **changes).SerializeToString())
     if reason is None:
         assert problem is None
     else:
@@ -255,10 +261,10 @@ def test_image_problem(changes: dict[str, Any], reason: str | None) -> None:
 
 
 def test_a_batch_has_the_problems_of_its_records() -> None:
-    good = [item.SerializeToString() for item in records.balanced(5, 0)]
-    jpeg = records.example(0, 8, image__encoded=b"\xff\xd8\xff\xe0 no picture").SerializeToString()
-    missing = records.example(1, 9, image__encoded=None).SerializeToString()
-    half = records.example(0, 7, image__encoded=half_a_jpeg()).SerializeToString()
+    good = [item.SerializeToString() for item in records.make_examples(5, 0)]
+    jpeg = records.make_example(0, 8, image__encoded=b"\xff\xd8\xff\xe0 no picture").SerializeToString()
+    missing = records.make_example(1, 9, image__encoded=None).SerializeToString()
+    half = records.make_example(0, 7, image__encoded=half_a_jpeg()).SerializeToString()
     assert image_problems(good) == [None] * 5
     assert image_problems([*good, half]) == [*[None] * 5, image_problem(half)]
     assert image_problems([*good, jpeg, missing]) == [

@@ -13,7 +13,7 @@ from components.base.example import parse_example
 from components.data_gate.combine import MAX_DRAWN, rank
 from components.tasks.detection import data_gate
 from components.tasks.detection.data_gate import Facts, picture
-from tests.boxes import record
+from tests.make.boxes import make_record
 
 CAT = (0.25, 0.25, 0.5, 0.75, "cat")
 DOG = (0.0, 0.0, 1.0, 1.0, "dog")
@@ -41,9 +41,9 @@ XMIN = "image/object/bbox/xmin"
     ],
 )
 def test_problems_of_boxes(changes: dict[str, Any], problem: str | None) -> None:
-    found = data_gate.problem(parse_example(record(CAT, DOG, **changes)))
+    found = data_gate.problem(parse_example(make_record(CAT, DOG, **changes)))
     assert (found is None) if problem is None else (found or "").startswith(problem)
-    assert data_gate.problem(parse_example(record())) is None
+    assert data_gate.problem(parse_example(make_record())) is None
 
 
 def test_boxes_of_exactly_32_and_96_px_are_counted_as_the_smaller_size() -> None:
@@ -51,17 +51,17 @@ def test_boxes_of_exactly_32_and_96_px_are_counted_as_the_smaller_size() -> None
     size = {"image/width": 640, "image/height": 427}
     for x, side in ((7, 32), (211, 32), (7, 96), (513, 96), (7, 97)):
         box = (x / 640, 41 / 427, (x + side) / 640, (41 + side) / 427, "cat")
-        facts.add(parse_example(record(box, **size)))
+        facts.add(parse_example(make_record(box, **size)))
     assert facts.sizes == {"small": 2, "medium": 2, "large": 1}
 
 
 def test_facts_add_up_in_any_order() -> None:
     large = {"image/width": 400, "image/height": 300}
     records = [
-        record(CAT, DOG, seed=1),  # 100 and 800 pixels
-        record(CAT, seed=2, **large, **{"image/object/difficult": [1]}),  # 15,000 pixels
-        record((0.0, 0.0, 0.1, 0.1, "cat"), seed=3, **large),  # 1,200 pixels
-        record(seed=4),
+        make_record(CAT, DOG, seed=1),  # 100 and 800 pixels
+        make_record(CAT, seed=2, **large, **{"image/object/difficult": [1]}),  # 15,000 pixels
+        make_record((0.0, 0.0, 0.1, 0.1, "cat"), seed=3, **large),  # 1,200 pixels
+        make_record(seed=4),
     ]
     reports = []
     for order in (records, records[::-1]):
@@ -87,7 +87,7 @@ def test_facts_add_up_in_any_order() -> None:
 
 
 def test_a_box_is_drawn_where_it_is() -> None:
-    with Image.open(io.BytesIO(picture([record(CAT, seed=1), record(seed=1)]))) as opened:
+    with Image.open(io.BytesIO(picture([make_record(CAT, seed=1), make_record(seed=1)]))) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
     # Two pictures of 40 x 20 in tiles of 300 px: the same pixels, and on the left a box.
     left, right = pixels[6:306, 6:306], pixels[6:306, 312:612]
@@ -100,7 +100,9 @@ def test_a_box_is_drawn_where_it_is() -> None:
 def test_pictures_are_in_rows_of_five() -> None:
     sizes = []
     for count in (0, 1, 6, MAX_DRAWN):
-        with Image.open(io.BytesIO(picture([record(CAT, seed=seed) for seed in range(count)]))) as opened:
+        with Image.open(
+            io.BytesIO(picture([make_record(CAT, seed=seed) for seed in range(count)]))
+        ) as opened:
             sizes.append(opened.size)
     assert sizes == [(312, 330), (312, 330), (5 * 306 + 6, 2 * 324 + 6), (5 * 306 + 6, 5 * 324 + 6)]
 
@@ -108,10 +110,10 @@ def test_pictures_are_in_rows_of_five() -> None:
 def test_the_same_features_are_chosen_however_they_are_written() -> None:
     import tensorflow as tf
 
-    written = record(CAT, seed=1)
+    written = make_record(CAT, seed=1)
     again = tf.train.Example.FromString(written)
     moved = tf.train.Example()
     for name in sorted(again.features.feature, reverse=True):
         moved.features.feature[name].CopyFrom(again.features.feature[name])
     ranks = {rank(one)[0] for one in (written, again.SerializeToString(), moved.SerializeToString())}
-    assert ranks == {rank(written)[0]} != {rank(record(CAT, seed=2))[0]}
+    assert ranks == {rank(written)[0]} != {rank(make_record(CAT, seed=2))[0]}

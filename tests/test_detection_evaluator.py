@@ -26,8 +26,10 @@ from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.evaluator import eval_config
 from components.tasks.detection.tfma_metric import found, ground_truth
 from schemas import features
-from tests.detections import box_record, detections, random_detections, save_detector
-from tests.tiny import BEAM_ARGS, encode, noise, write_split
+from tests.make.detections import make_detections, make_random_detections, make_record, save_detector
+from tests.make.graphs import BEAM_ARGS
+from tests.make.images import encode_image, make_noise
+from tests.make.records import write_split
 
 CLASS_NAMES = ("cat", "dog", "owl")
 LEFT, RIGHT = (10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 300.0, 110.0)
@@ -41,9 +43,9 @@ def sorted_by_score(image: Detections) -> Detections:
 
 def some_images() -> list[Detections]:
     """Of 40 images, some without objects, one without a box found."""
-    images = [sorted_by_score(image) for image in random_detections(3, 39, 2)]
+    images = [sorted_by_score(image) for image in make_random_detections(3, 39, 2)]
     assert any(not len(image.boxes) for image in images)
-    return [*images, detections([(LEFT, 1)], name="00039.jpg", height=300)]
+    return [*images, make_detections([(LEFT, 1)], name="00039.jpg", height=300)]
 
 
 def run(
@@ -55,8 +57,8 @@ def run(
     baseline_classes: Sequence[str] = CLASS_NAMES,
 ) -> tuple[Path, standard_artifacts.ModelBlessing]:
     """The evaluation's folder and the blessing."""
-    pictures = [encode(noise(i, image.height, image.width)) for i, image in enumerate(images[:5])]
-    records = [box_record(image, pictures[i % len(pictures)], CLASS_NAMES) for i, image in enumerate(images)]
+    pictures = [encode_image(make_noise(i, image.height, image.width)) for i, image in enumerate(images[:5])]
+    records = [make_record(image, pictures[i % len(pictures)], CLASS_NAMES) for i, image in enumerate(images)]
     write_split(folder / "examples" / "Split-test", records)
     examples = standard_artifacts.Examples()
     examples.uri = str(folder / "examples")
@@ -150,8 +152,8 @@ def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) 
     truth = [(LEFT, 1), (RIGHT, 2)]
     perfect = [(LEFT, 1, 0.9), (RIGHT, 2, 0.8)]
     # Nothing on the second image, nor anything found: its features are empty in all of their forms.
-    candidate = [detections(truth, perfect[:1], name="00000.jpg"), detections(name="00001.jpg")]
-    baseline = [detections(truth, perfect, name="00000.jpg"), detections(name="00001.jpg")]
+    candidate = [make_detections(truth, perfect[:1], name="00000.jpg"), make_detections(name="00001.jpg")]
+    baseline = [make_detections(truth, perfect, name="00000.jpg"), make_detections(name="00001.jpg")]
     config = EvaluationConfig(thresholds={"map": 0.6, "map_50": 0.5}, max_regression={"map_75": 0.2})
     folder, blessing = run(tmp_path, candidate, config, baseline)
     read = read_evaluation(str(folder))
@@ -174,8 +176,8 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     # 2 and emus as 3; it finds the cat, the dog, and an emu where the owl is.
     below = (10.0, 120.0, 110.0, 190.0)
     truth = [(LEFT, 1), (RIGHT, 2), (below, 3)]
-    candidate = [detections(truth, [(LEFT, 1, 0.9), (below, 3, 0.9)], name="00000.jpg")]
-    baseline = [detections(truth, [(LEFT, 2, 0.9), (RIGHT, 1, 0.8), (below, 3, 0.7)], name="00000.jpg")]
+    candidate = [make_detections(truth, [(LEFT, 1, 0.9), (below, 3, 0.9)], name="00000.jpg")]
+    baseline = [make_detections(truth, [(LEFT, 2, 0.9), (RIGHT, 1, 0.8), (below, 3, 0.7)], name="00000.jpg")]
     config = EvaluationConfig(thresholds={"map": 0.6}, max_regression={"map": allowed})
     folder, blessing = run(tmp_path, candidate, config, baseline, baseline_classes=("dog", "cat", "emu"))
     read = read_evaluation(str(folder))
@@ -197,7 +199,7 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
 
 
 def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:
-    images = [detections([], [(LEFT, 1, 0.9)], name="00000.jpg")]
+    images = [make_detections([], [(LEFT, 1, 0.9)], name="00000.jpg")]
     folder, _ = run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.0}))
     read = read_evaluation(str(folder))
     assert not read.blessed
@@ -206,7 +208,9 @@ def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:
 
 
 def test_a_detector_that_finds_nothing_is_refused(tmp_path: Path) -> None:
-    images = [detections([(LEFT, 1), (RIGHT, 2)], [(RIGHT, 1, 0.9)], name=f"{n:05}.jpg") for n in range(4)]
+    images = [
+        make_detections([(LEFT, 1), (RIGHT, 2)], [(RIGHT, 1, 0.9)], name=f"{n:05}.jpg") for n in range(4)
+    ]
     folder, blessing = run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.0}), expected_examples=4)
     assert blessing.get_int_custom_property("blessed") == 0
     read = read_evaluation(str(folder))
@@ -218,7 +222,7 @@ def test_a_detector_that_finds_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_lost_fails_the_evaluation(tmp_path: Path) -> None:
-    images = [detections([(LEFT, 1)], [(LEFT, 1, 0.9)], name="00000.jpg")]
+    images = [make_detections([(LEFT, 1)], [(LEFT, 1, 0.9)], name="00000.jpg")]
     with pytest.raises(Exception, match="expected 2 examples, as its manifest has it, got 1"):
         run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.1}), expected_examples=2)
 
@@ -229,21 +233,21 @@ def test_the_component_is_called_as_tfx_calls_it() -> None:
 
 
 def test_records_are_read_as_they_are() -> None:
-    image = detections([(LEFT, 1), (RIGHT, 3)], difficult=[1], name="a/b.jpg")
-    truth = ground_truth(box_record(image, b"", CLASS_NAMES))
+    image = make_detections([(LEFT, 1), (RIGHT, 3)], difficult=[1], name="a/b.jpg")
+    truth = ground_truth(make_record(image, b"", CLASS_NAMES))
     assert (truth["name"], truth["height"], truth["width"]) == ("a/b.jpg", 200, 400)
     np.testing.assert_array_equal(truth["boxes"], image.boxes)
     np.testing.assert_array_equal(truth["labels"], [1, 3])
     np.testing.assert_array_equal(truth["difficult"], [False, True])
     # Nothing is said of what is not difficult in most data sets.
-    example = tf.train.Example.FromString(box_record(image, b"", CLASS_NAMES))
+    example = tf.train.Example.FromString(make_record(image, b"", CLASS_NAMES))
     del example.features.feature[features.BOX_DIFFICULT]
     np.testing.assert_array_equal(ground_truth(example.SerializeToString())["difficult"], [False, False])
 
 
 @pytest.mark.parametrize("missing", [features.HEIGHT, features.BOX_XMAX, features.BOX_LABEL])
 def test_records_that_cannot_be_judged_by_are_refused(missing: str) -> None:
-    example = tf.train.Example.FromString(box_record(detections([(LEFT, 1)]), b"", CLASS_NAMES))
+    example = tf.train.Example.FromString(make_record(make_detections([(LEFT, 1)]), b"", CLASS_NAMES))
     del example.features.feature[missing]
     with pytest.raises(DataRefusedError, match=r"record of image.jpg: expected image/height and image/width"):
         ground_truth(example.SerializeToString())

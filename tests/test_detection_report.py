@@ -15,8 +15,8 @@ from components.tasks.detection.coco_eval import RECALLS, Detections, evaluate
 from components.tasks.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
 from components.tasks.detection.report import chosen, errors_by_image, side_by_side, worst, write_report
 from components.tasks.detection.stored import Judged, from_bytes, to_bytes
-from tests.detections import detections, random_detections
-from tests.tiny import encode
+from tests.make.detections import make_detections, make_random_detections
+from tests.make.images import encode_image
 
 pytestmark = pytest.mark.stack_free
 
@@ -28,9 +28,9 @@ NAMES = ["cat", "dog"]
 def three_images() -> list[Detections]:
     """One all right, one with a cat missed and something that is none, one with half of its cats missed."""
     return [
-        detections([(LEFT, CAT)], [(LEFT, CAT, 0.9)], name="right.jpg"),
-        detections([(LEFT, CAT)], [(RIGHT_BOX, CAT, 0.8)], name="wrong.jpg"),
-        detections([(LEFT, CAT), (RIGHT_BOX, CAT)], [(LEFT, CAT, 0.7)], name="half.jpg"),
+        make_detections([(LEFT, CAT)], [(LEFT, CAT, 0.9)], name="right.jpg"),
+        make_detections([(LEFT, CAT)], [(RIGHT_BOX, CAT, 0.8)], name="wrong.jpg"),
+        make_detections([(LEFT, CAT), (RIGHT_BOX, CAT)], [(LEFT, CAT, 0.7)], name="half.jpg"),
     ]
 
 
@@ -58,7 +58,7 @@ def test_what_is_written(tmp_path: Path) -> None:
 
     def pictures(wanted: object) -> dict[int, bytes]:
         asked.extend(wanted)  # type: ignore[call-overload]
-        return {i: encode(np.zeros((200, 400, 3), np.uint8)) for i in range(3)}
+        return {i: encode_image(np.zeros((200, 400, 3), np.uint8)) for i in range(3)}
 
     write_report(tmp_path, Judged(images, NAMES, evaluate(images, 2)), pictures)
     assert asked == [0, 1, 2]  # each once
@@ -91,9 +91,9 @@ def test_what_is_written(tmp_path: Path) -> None:
 
 
 def test_both_sides_show_their_boxes() -> None:
-    image = detections([(LEFT, CAT)], [(RIGHT_BOX, DOG, 0.9)])
+    image = make_detections([(LEFT, CAT)], [(RIGHT_BOX, DOG, 0.9)])
     (errors,) = errors_by_image([image], analyse([image], 2))
-    sheet = side_by_side(image, encode(np.zeros((200, 400, 3), np.uint8)), errors, NAMES)
+    sheet = side_by_side(image, encode_image(np.zeros((200, 400, 3), np.uint8)), errors, NAMES)
     pixels = np.asarray(sheet)
     half = sheet.width // 2
     cat, dog = ((pixels == colour_of(label)).all(axis=-1) for label in (CAT, DOG))
@@ -117,7 +117,7 @@ def test_a_page_has_twenty_curves_at_most() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_what_is_stored_comes_back(count: int) -> None:
-    images = random_detections(5, count, 3)
+    images = make_random_detections(5, count, 3)
     result = evaluate(images, 3)
     back = from_bytes(to_bytes(images, ["猫", "dog", "owl"], result))
     assert back.class_names == ["猫", "dog", "owl"]

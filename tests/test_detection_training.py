@@ -31,8 +31,8 @@ from components.trainer.job import Job
 from components.trainer.train import run_job
 from components.transform.config import TransformConfig
 from pipeline.prediction.predict import predict
-from tests import shapes
-from tests.tiny import write_split
+from tests.make import shapes
+from tests.make.records import write_split
 
 TRANSFORM = TransformConfig(height_px=96, width_px=96, normalization="minus_one_one")
 MODEL = {"name": "ssd_mobilenet_v2", "alpha": 0.35, "detection": {"extra_layers": 2}}
@@ -40,7 +40,7 @@ SHAPE = (96, 96, 3)
 
 
 def records(count: int, first_seed: int = 0) -> list[bytes]:
-    return [shapes.record(shapes.draw(first_seed + i), f"{i}.png") for i in range(count)]
+    return [shapes.make_record(shapes.draw(first_seed + i), f"{i}.png") for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     empty = dataclasses.replace(shapes.draw(1), boxes=np.empty((0, 4), np.float32), labels=np.empty(0, int))
     hard = dataclasses.replace(shapes.draw(2), difficult=(0,))
     first = (shapes.draw(0), empty, hard)
-    train = [*(shapes.record(drawn, f"{i}.png") for i, drawn in enumerate(first)), *records(5, 3)]
+    train = [*(shapes.make_record(drawn, f"{i}.png") for i, drawn in enumerate(first)), *records(5, 3)]
     splits = {"train": train, "eval": records(4, 100)}
     folder = tmp_path_factory.mktemp("detection")
     training = {"epochs": 1, "global_batch_size": 4, "tracking": {"graph": False}}
@@ -103,9 +103,9 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
     shown = shapes.Shapes(buffer.getvalue(), np.array([box], np.float32), np.array([2]))
     square = shapes.draw(3)
     padding = TransformConfig(**{**TRANSFORM.model_dump(), "resize": "pad"})
-    both = [shapes.record(shown, "photo.jpg"), shapes.record(square, "3.png")]
+    both = [shapes.make_record(shown, "photo.jpg"), shapes.make_record(square, "3.png")]
     tft_output = tft.TFTransformOutput(
-        shapes.transform_graph(tmp_path, both, padding, shapes.CLASSES, max_boxes=2)
+        shapes.fit_transform(tmp_path, both, padding, shapes.CLASSES, max_boxes=2)
     )
     task = Detection(shapes.CLASSES, ModelConfig.model_validate(MODEL), SHAPE)
     write_split(tmp_path / "train", both, shards=1)
@@ -157,7 +157,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
         "counts": ((3,), "int64"),
     }
     by_examples = loaded.signatures["serving_tf_examples"](
-        examples=tf.constant([shapes.record(picture, "any.png") for picture in drawn])
+        examples=tf.constant([shapes.make_record(picture, "any.png") for picture in drawn])
     )
     for name, value in by_bytes.items():
         np.testing.assert_array_equal(value, by_examples[name])

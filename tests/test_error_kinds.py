@@ -18,7 +18,7 @@ from components.tasks.detection.error_kinds import (
     average_precision,
     judge,
 )
-from tests.detections import Corners, detections, random_detections
+from tests.make.detections import Corners, make_detections, make_random_detections
 
 pytestmark = pytest.mark.stack_free
 
@@ -30,7 +30,7 @@ NOWHERE = (320.0, 120.0, 390.0, 190.0)
 
 
 def kinds(objects: list[tuple[Corners, int]], found: list[tuple[Corners, int, float]]) -> list[str]:
-    return [each.kind for each in judge(detections(objects, found))]
+    return [each.kind for each in judge(make_detections(objects, found))]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_one_box_and_one_object(box: Corners, label: int, kind: str) -> None:
 
 def test_the_second_box_on_an_object_is_a_duplicate() -> None:
     found = [(OBJECT, CAT, 0.5), (OBJECT, CAT, 0.9), (OBJECT, CAT, 0.7)]
-    judged = judge(detections([(OBJECT, CAT)], found))
+    judged = judge(make_detections([(OBJECT, CAT)], found))
     assert [(each.index, each.kind, each.object) for each in judged] == [
         (1, RIGHT, 0),
         (2, DUPLICATE, 0),
@@ -72,25 +72,25 @@ def test_its_own_class_comes_before_another_one_as_far_off() -> None:
 
 
 def test_boxes_on_difficult_objects_are_not_looked_at() -> None:
-    image = detections([(OBJECT, CAT)], [(OBJECT, CAT, 0.9), (OBJECT, CAT, 0.8)], difficult=[0])
+    image = make_detections([(OBJECT, CAT)], [(OBJECT, CAT, 0.9), (OBJECT, CAT, 0.8)], difficult=[0])
     assert judge(image) == []
     assert analyse([image], 1).missed == []
     # Those that lie near it only are as any other beside an object.
-    assert judge(detections([(OBJECT, CAT)], [(NEAR, CAT, 0.9)], difficult=[0]))[0].kind == BACKGROUND
+    assert judge(make_detections([(OBJECT, CAT)], [(NEAR, CAT, 0.9)], difficult=[0]))[0].kind == BACKGROUND
 
 
 def test_what_a_wrong_box_lies_on_is_not_missed_too() -> None:
     objects = [(OBJECT, CAT), (OTHER, CAT)]
-    assert analyse([detections(objects, [(OBJECT, DOG, 0.9)])], 2).missed == [(0, 1)]
-    assert analyse([detections(objects, [(NEAR, CAT, 0.9)])], 2).missed == [(0, 1)]
-    assert analyse([detections(objects)], 2).missed == [(0, 0), (0, 1)]
+    assert analyse([make_detections(objects, [(OBJECT, DOG, 0.9)])], 2).missed == [(0, 1)]
+    assert analyse([make_detections(objects, [(NEAR, CAT, 0.9)])], 2).missed == [(0, 1)]
+    assert analyse([make_detections(objects)], 2).missed == [(0, 0), (0, 1)]
 
 
 def test_counts_are_from_the_best_score_of_each_class_on() -> None:
     # Of the cats, the two first are best: F1 2/2, 4/4, then 4/5, 4/6. No dog is right: from 0.5 on.
     cats = [(OBJECT, CAT, 0.9), (OTHER, CAT, 0.8), (NOWHERE, CAT, 0.3), (OBJECT, CAT, 0.2)]
     dogs = [(NOWHERE, DOG, 0.6), (NOWHERE, DOG, 0.4)]
-    analysis = analyse([detections([(OBJECT, CAT), (OTHER, CAT)], [*cats, *dogs])], 2)
+    analysis = analyse([make_detections([(OBJECT, CAT), (OTHER, CAT)], [*cats, *dogs])], 2)
     assert analysis.best_scores == pytest.approx([0.8, 0.5])
     none = dict.fromkeys(KINDS, 0)
     assert analysis.counts_by_class == [{**none, RIGHT: 2}, {**none, RIGHT: 0, BACKGROUND: 1}]
@@ -101,17 +101,17 @@ def test_costs_by_hand() -> None:
     objects = [(OBJECT, CAT), (OTHER, CAT)]
     # Precision 1 at recalls to 0.5, as both kinds of errors come after: 51 of 101 points.
     found = [(OBJECT, CAT, 0.9), (NOWHERE, CAT, 0.5), (OBJECT, CAT, 0.4)]
-    analysis = analyse([detections(objects, found)], 1)
-    assert evaluate([detections(objects, found)], 1).metrics["map_50"] == pytest.approx(51 / 101)
+    analysis = analyse([make_detections(objects, found)], 1)
+    assert evaluate([make_detections(objects, found)], 1).metrics["map_50"] == pytest.approx(51 / 101)
     none = dict.fromkeys(KINDS, 0.0)
     assert analysis.costs == pytest.approx({**none, MISSED: 50 / 101})
     # Before it they cost: 2/3 at best, and 1 or 1/2 without one of them.
     found = [(NOWHERE, CAT, 0.9), (OBJECT, CAT, 0.8), (OTHER, CAT, 0.7)]
-    analysis = analyse([detections(objects, found)], 1)
+    analysis = analyse([make_detections(objects, found)], 1)
     assert analysis.costs == pytest.approx({**none, BACKGROUND: 1 - 2 / 3})
     # A cat that is taken for a dog, and a cat beside its place: each is half of all there is.
     found = [(OBJECT, DOG, 0.9), ((150.0, 10.0, 250.0, 110.0), CAT, 0.8)]
-    analysis = analyse([detections(objects, found)], 2)
+    analysis = analyse([make_detections(objects, found)], 2)
     assert analysis.counts[WRONG_CLASS] == 1
     # Then the dog is a cat that is right, and precision 1 up to recall 0.5.
     assert analysis.costs[WRONG_CLASS] == pytest.approx(51 / 101)
@@ -122,7 +122,7 @@ def test_costs_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_right_is_what_coco_takes_for_right(seed: int) -> None:
-    images = random_detections(seed, 40, 3)
+    images = make_random_detections(seed, 40, 3)
     analysis = analyse(images, 3)
     for label in (1, 2, 3):
         objects = sum(int(np.sum((image.labels == label) & ~image.difficult)) for image in images)

@@ -29,7 +29,7 @@ from components.tasks.classification.plots import read_plots
 from pipeline.pages import make_page
 from pipeline.target import BEAM_PIPELINE_ARGS
 from tests import test_common_classes as other_classes
-from tests.tiny import write_split
+from tests.make.records import write_split
 
 # Six classes; the model answers with these rows, whatever it is asked, in the order of `index`.
 LABELS = np.array([0, 1, 2, 3, 4, 5, 0, 1])

@@ -20,11 +20,13 @@ from components.trainer.input.split import SplitInput
 from components.transform.pixels import IMAGE
 from pipeline.prediction.predict import predict
 from schemas import features
-from tests.tiny import CLASS_NAMES, Exported, Tiny, encode, noise
+from tests.make.graphs import Exported, Tiny
+from tests.make.images import encode_image, make_noise
+from tests.make.records import CLASS_NAMES
 
 pytest_plugins = ["tests.fixtures"]
 
-# The first pictures of tests/tiny.py: JPEG and PNG in colour, JPEG and PNG in gray, twice.
+# The first images of tests/make/graphs.py: JPEG and PNG in colour, JPEG and PNG in gray, twice.
 BATCH = 8
 PROBE = """
 import json, sys
@@ -139,10 +141,10 @@ def test_files_as_they_are_give_the_pixels_and_answers_of_their_stored_form(
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     files = [
-        encode(noise(0, 20, 30), "JPEG", exif=exif),
-        encode(noise(1, 20, 30, 1), "PNG", exif=exif),
-        encode(noise(2, 20, 30, 4), "PNG"),  # red, green, blue, alpha
-        encode(noise(3, 20, 30, 2), "PNG"),  # grey, alpha
+        encode_image(make_noise(0, 20, 30), "JPEG", exif=exif),
+        encode_image(make_noise(1, 20, 30, 1), "PNG", exif=exif),
+        encode_image(make_noise(2, 20, 30, 4), "PNG"),  # red, green, blue, alpha
+        encode_image(make_noise(3, 20, 30, 2), "PNG"),  # grey, alpha
         make_tiny(channels).encoded[0],
     ]
     stored = [canonical_bytes(file).encoded for file in files]
@@ -163,10 +165,10 @@ def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
     exif = Image.Exif()
     exif[0x0112] = 6
     files = {
-        "turned.jpg": encode(noise(0, 20, 30), "JPEG", exif=exif),
-        "alpha.png": encode(noise(2, 20, 30, 4), "PNG"),
-        "a.gif": encode(noise(3, 20, 30, 1), "GIF"),
-        "half.jpg": encode(noise(0, 64, 64), "JPEG")[:2000] + b"\xff\xd9",
+        "turned.jpg": encode_image(make_noise(0, 20, 30), "JPEG", exif=exif),
+        "alpha.png": encode_image(make_noise(2, 20, 30, 4), "PNG"),
+        "a.gif": encode_image(make_noise(3, 20, 30, 1), "GIF"),
+        "half.jpg": encode_image(make_noise(0, 64, 64), "JPEG")[:2000] + b"\xff\xd9",
     }
     for name, file in files.items():
         (tmp_path / name).write_bytes(file)
@@ -187,7 +189,10 @@ def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
 def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: dict[int, tf.Module]) -> None:
     buffer = io.BytesIO()
     Image.new("CMYK", (8, 8)).save(buffer, "JPEG")
-    for file, got in ((encode(noise(0, 8, 8), "GIF"), "another format"), (buffer.getvalue(), "CMYK")):
+    for file, got in (
+        (encode_image(make_noise(0, 8, 8), "GIF"), "another format"),
+        (buffer.getvalue(), "CMYK"),
+    ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"got {got}; convert it to an RGB JPEG or"):
             loaded[1].signatures["serving_default"](image_bytes=tf.constant([file]))
 

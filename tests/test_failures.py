@@ -18,6 +18,7 @@ import pytest
 
 from tests import failures
 from tests.failures import Ended, arguments, check, rows, run, said
+from tests.make.folders import write_photos
 from tests.small_disk import SmallDisk
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.long]
@@ -87,7 +88,7 @@ def test_what_is_in_use(what: str, lock: str, here: Path) -> None:
 
 def test_no_network_for_published_weights(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what = "published weights without a network to download them"
-    failures.photos(here)
+    write_photos(here)
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):

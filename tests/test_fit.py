@@ -15,7 +15,7 @@ from components.models import HEAD
 from components.trainer import fit as fit_module
 from components.trainer import loop as loop_module
 from components.trainer.config import TrainingConfig
-from tests.training import images_of, small_network, striped, train
+from tests.make.trainings import load_images, make_network, make_striped, train
 
 
 def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
@@ -35,7 +35,7 @@ def test_a_frozen_stage_leaves_the_backbone_bit_for_bit(
 ) -> None:
     if not features_in_memory:
         monkeypatch.setattr(fit_module, "CACHE_MEMORY_SHARE", 0.0)
-    model = small_network()
+    model = make_network()
     before = weights_of(model)
     config = TrainingConfig(epochs=2, learning_rate=0.05, global_batch_size=16)
     course = train(model, config, tmp_path, pretrained=True)
@@ -49,7 +49,7 @@ def test_training_the_head_on_features_is_training_it_on_images(
     heads = []
     for share in (fit_module.CACHE_MEMORY_SHARE, 0.0):
         monkeypatch.setattr(fit_module, "CACHE_MEMORY_SHARE", share)
-        model = small_network()
+        model = make_network()
         config = TrainingConfig(epochs=3, learning_rate=0.05, global_batch_size=16, optimizer="sgd")
         train(model, config, tmp_path / str(share), pretrained=True)
         heads.append(model.get_layer(HEAD).get_weights())
@@ -58,7 +58,7 @@ def test_training_the_head_on_features_is_training_it_on_images(
 
 
 def test_fine_tuning_changes_kernels_and_no_batch_norm_statistics(tmp_path: Path) -> None:
-    model = small_network()
+    model = make_network()
     before = weights_of(model)
     config = TrainingConfig(
         epochs=1, fine_tune_epochs=2, learning_rate=0.05, fine_tune_learning_rate=0.01, global_batch_size=16
@@ -78,22 +78,22 @@ def test_fine_tuning_changes_kernels_and_no_batch_norm_statistics(tmp_path: Path
 
 
 def test_random_weights_are_trained_all_together(tmp_path: Path) -> None:
-    model = small_network()
+    model = make_network()
     before = weights_of(model)
     train(model, TrainingConfig(epochs=8, learning_rate=0.05, global_batch_size=16), tmp_path)
     after = changed(before, weights_of(model))
     assert {"conv/kernel", "norm/gamma", "norm/beta", "logits/kernel", "logits/bias"} <= after
     assert {"norm/moving_mean", "norm/moving_variance"} <= after
     # Stripes are easy: half of the answers would be right by chance.
-    test = striped(100, 2)
-    right = np.argmax(model(images_of(test), training=False), axis=1) == test.labels
+    test = make_striped(100, 2)
+    right = np.argmax(model(load_images(test), training=False), axis=1) == test.labels
     assert right.mean() > 0.9
 
 
 def mean_loss(model: keras.Model, examples: object) -> float:
     losses = keras.losses.sparse_categorical_crossentropy(
         examples.labels,  # type: ignore[attr-defined]
-        model(images_of(examples), training=False),  # type: ignore[arg-type]
+        model(load_images(examples), training=False),  # type: ignore[arg-type]
         from_logits=True,
     )
     return float(tf.reduce_mean(losses))
@@ -103,8 +103,8 @@ def mean_loss(model: keras.Model, examples: object) -> float:
 @pytest.mark.parametrize(("patience", "epochs_run"), [(2, "best + 2"), (50, "all")])
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path, patience: int, epochs_run: str) -> None:
     # In eval a quarter of the labels are wrong: the surer the network gets, the worse its loss there.
-    evaluation = striped(64, 1, "eval", wrong=16)
-    model = small_network()
+    evaluation = make_striped(64, 1, "eval", wrong=16)
+    model = make_network()
     config = TrainingConfig(epochs=20, patience_epochs=patience, learning_rate=0.005, global_batch_size=8)
     losses = train(model, config, tmp_path, evaluation=evaluation).epochs("eval_loss")
     best = min(losses)
@@ -115,8 +115,8 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path, patience: int, ep
 
 
 def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
-    evaluation = striped(64, 1, "eval", wrong=16)
-    model = small_network()
+    evaluation = make_striped(64, 1, "eval", wrong=16)
+    model = make_network()
     config = TrainingConfig(epochs=12, learning_rate=0.02, global_batch_size=8)
     losses = train(model, config, tmp_path, evaluation=evaluation).epochs("eval_loss")
     assert len(losses) == 12
@@ -126,17 +126,17 @@ def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
 
 def test_an_evaluation_counts_every_image_once(tmp_path: Path) -> None:
     # 21 images in batches of 8: the last one is filled up.
-    evaluation = striped(21, 1, "eval")
-    model = small_network()
+    evaluation = make_striped(21, 1, "eval")
+    model = make_network()
     course = train(model, TrainingConfig(epochs=1, global_batch_size=8), tmp_path, evaluation=evaluation)
-    right = np.argmax(model(images_of(evaluation), training=False), axis=1) == evaluation.labels
+    right = np.argmax(model(load_images(evaluation), training=False), axis=1) == evaluation.labels
     assert course.epochs("eval_accuracy") == [pytest.approx(right.mean())]
     assert course.epochs("eval_loss") == [pytest.approx(mean_loss(model, evaluation), rel=1e-5)]
 
 
 def test_a_line_an_epoch_that_a_person_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "mirante.trainer"):
-        train(small_network(), TrainingConfig(epochs=2, global_batch_size=16), tmp_path)
+        train(make_network(), TrainingConfig(epochs=2, global_batch_size=16), tmp_path)
     number = r"\d+\.\d+"
     lines = [record.message for record in caplog.records if "epoch" in record.message]
     assert len(lines) == 2
@@ -151,7 +151,7 @@ def test_a_line_an_epoch_that_a_person_can_read(tmp_path: Path, caplog: pytest.L
 def test_the_eager_step_is_the_compiled_step(tmp_path: Path) -> None:
     courses = {}
     for debug in (None, "eager"):
-        model = small_network(dropout=0.2)
+        model = make_network(dropout=0.2)
         config = TrainingConfig(epochs=2, global_batch_size=16, debug=debug)
         courses[debug] = train(model, config, tmp_path / str(debug)).epochs("loss")
     assert courses["eager"] == pytest.approx(courses[None], rel=1e-5)
@@ -161,7 +161,7 @@ def test_xla_gives_the_same_losses(tmp_path: Path) -> None:
     courses = {}
     for jit_compile in (False, True):
         config = TrainingConfig(epochs=2, global_batch_size=16, jit_compile=jit_compile)
-        courses[jit_compile] = train(small_network(), config, tmp_path / str(jit_compile)).epochs("loss")
+        courses[jit_compile] = train(make_network(), config, tmp_path / str(jit_compile)).epochs("loss")
     assert courses[True] == pytest.approx(courses[False], rel=1e-4)
 
 
@@ -169,7 +169,7 @@ def test_xla_gives_the_same_losses(tmp_path: Path) -> None:
 def test_mixed_precision_learns_the_same_task(tmp_path: Path, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
     try:
-        model = small_network()
+        model = make_network()
     finally:
         keras.config.set_dtype_policy("float32")
     config = TrainingConfig(epochs=8, learning_rate=0.05, global_batch_size=16, precision=precision)
@@ -179,8 +179,8 @@ def test_mixed_precision_learns_the_same_task(tmp_path: Path, precision: str) ->
 
 
 def test_fine_tuning_that_harms_is_not_exported(tmp_path: Path) -> None:
-    evaluation = striped(64, 1, "eval", wrong=8)
-    model = small_network()
+    evaluation = make_striped(64, 1, "eval", wrong=8)
+    model = make_network()
     config = TrainingConfig(
         epochs=6,
         learning_rate=0.05,
@@ -204,7 +204,7 @@ def test_the_best_of_a_former_stage_outlives_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
 ) -> None:
     """Interrupted in fine-tuning, after one of its epochs and after two."""
-    evaluation = striped(64, 1, "eval", wrong=8)
+    evaluation = make_striped(64, 1, "eval", wrong=8)
     config = TrainingConfig(
         epochs=6,
         learning_rate=0.05,
@@ -229,12 +229,12 @@ def test_the_best_of_a_former_stage_outlives_a_restart(
 
     monkeypatch.setattr(loop_module.Loop, "_end_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(small_network(), config, tmp_path, evaluation=evaluation, pretrained=True)
+        train(make_network(), config, tmp_path, evaluation=evaluation, pretrained=True)
     monkeypatch.setattr(loop_module.Loop, "_end_epoch", told)
-    model = small_network()
+    model = make_network()
     rest = train(model, config, tmp_path, evaluation=evaluation, pretrained=True).epochs("eval_loss")
     assert len(rest) == 3 - stopped_after
-    head = small_network()
+    head = make_network()
     head_alone = config.model_copy(update={"fine_tune_epochs": 0})
     losses = train(head, head_alone, tmp_path / "head", evaluation=evaluation, pretrained=True)
     assert mean_loss(model, evaluation) == pytest.approx(min(losses.epochs("eval_loss")), abs=1e-5)

@@ -16,23 +16,23 @@ from components.trainer.guard import NotLearningError, Pace
 from components.trainer.input.examples import ArrayExamples
 from components.trainer.result import StageResult
 from tests.guard_trainings import HEALTHY, HEALTHY_DETECTORS, SICK, SICK_DETECTORS, Course, Training
-from tests.training import images_of, small_network, striped, train
+from tests.make.trainings import load_images, make_network, make_striped, train
 
 pytestmark = pytest.mark.stack_free
 
 
 def refusal(config: TrainingConfig, folder: Path, **given: object) -> str:
     with pytest.raises(NotLearningError) as caught:
-        train(small_network(), config, folder, **given)  # type: ignore[arg-type]
+        train(make_network(), config, folder, **given)  # type: ignore[arg-type]
     return str(caught.value)
 
 
 def relabelled(examples: ArrayExamples, labels: np.ndarray) -> ArrayExamples:
-    return ArrayExamples(examples.split, images_of(examples).numpy(), labels)
+    return ArrayExamples(examples.split, load_images(examples).numpy(), labels)
 
 
 def shuffled(count: int, seed: int, split: str) -> ArrayExamples:
-    examples = striped(count, seed, split)
+    examples = make_striped(count, seed, split)
     return relabelled(examples, np.random.default_rng(seed + 100).permutation(examples.labels))
 
 
@@ -95,14 +95,14 @@ def test_a_learning_rate_of_next_to_nothing(tmp_path: Path) -> None:
     said = refusal(
         TrainingConfig(epochs=100, learning_rate=1e-9, global_batch_size=32, guard={"steps": 100}),
         tmp_path,
-        train=striped(500, 0),
+        train=make_striped(500, 0),
     )
     assert "the weights are those that the training began with" in said or "no better than guessing" in said
     assert "training.learning_rate" in said
 
 
 def test_dead_units(tmp_path: Path) -> None:
-    model = small_network(batch_norm=False)
+    model = make_network(batch_norm=False)
     convolution = model.get_layer("backbone").get_layer("conv")
     convolution.bias.assign([-1e6] * 6)  # no ReLU is ever reached
     head = model.get_layer("head")
@@ -119,7 +119,7 @@ def test_images_that_are_all_alike(tmp_path: Path) -> None:
 
 
 def test_pixels_that_are_no_numbers(tmp_path: Path) -> None:
-    images = images_of(striped(64, 0)).numpy()
+    images = load_images(make_striped(64, 0)).numpy()
     images[:, 0] = np.nan  # one line of eight
     said = refusal(
         TrainingConfig(epochs=2), tmp_path, train=ArrayExamples("train", images, np.arange(64) % 2)
@@ -264,7 +264,7 @@ def test_gradients_may_be_0_when_all_is_learned() -> None:
 
 def test_weights_that_stay_as_they_were(tmp_path: Path) -> None:
     # The network starts better than guessing, so that the loss alone is no proof.
-    model = small_network()
+    model = make_network()
     train(model, TrainingConfig(epochs=40, learning_rate=0.02, global_batch_size=8), tmp_path / "before")
     config = TrainingConfig(
         epochs=5, learning_rate=1e-9, optimizer="sgd", global_batch_size=8, guard={"steps": 20}
@@ -275,7 +275,7 @@ def test_weights_that_stay_as_they_were(tmp_path: Path) -> None:
 
 def test_a_training_that_learns_is_left_alone(tmp_path: Path) -> None:
     course = train(
-        small_network(),
+        make_network(),
         TrainingConfig(epochs=40, learning_rate=0.02, global_batch_size=8, guard={"steps": 20}),
         tmp_path,
     )

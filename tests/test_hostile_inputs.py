@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.make.folders import write_images, write_mnist
+from tests.make.images import make_png
 from tests.test_ingest_cifar_tfrecord import Runs, cifar10
-from tests.test_ingest_sources import mnist, png, put
 
 pytestmark = pytest.mark.stack_free
 
@@ -52,7 +53,7 @@ def ingest(source: str, path: Path, output: Path) -> Ended:
 
 
 def web_page_for_an_idx_file(root: Path) -> tuple[str, Path]:
-    mnist(root)
+    write_mnist(root)
     (root / "train-images-idx3-ubyte.gz").write_text("<!DOCTYPE html><html>404</html>")
     return "idx", root
 
@@ -67,7 +68,7 @@ def pickle_that_runs_code(root: Path) -> tuple[str, Path]:
 def zip_that_climbs(root: Path) -> tuple[str, Path]:
     root.mkdir()
     with zipfile.ZipFile(root / "in.zip", "w") as file:
-        file.writestr("cats/1.png", png(1))
+        file.writestr("cats/1.png", make_png(1))
         file.writestr("../it-ran", b"x")
     return "folder", root / "in.zip"
 
@@ -92,13 +93,13 @@ def bomb() -> bytes:
 
 
 def decompression_bomb(root: Path) -> tuple[str, Path]:
-    put(root, "cats/1.png", "dogs/2.png")
+    write_images(root, "cats/1.png", "dogs/2.png")
     (root / "cats" / "bomb.png").write_bytes(bomb())
     return "folder", root
 
 
 def huge_file(root: Path) -> tuple[str, Path]:
-    put(root, "cats/1.png", "dogs/2.png")
+    write_images(root, "cats/1.png", "dogs/2.png")
     (root / "cats" / "huge.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     os.truncate(root / "cats" / "huge.jpg", 20 << 30)
     return "folder", root
@@ -106,7 +107,7 @@ def huge_file(root: Path) -> tuple[str, Path]:
 
 def csv_with_unknown_files(root: Path) -> tuple[str, Path]:
     names = [f"{number}.png" for number in range(400)]
-    put(root, *names)
+    write_images(root, *names)
     rows = [*names, *(f"unknown{number}.png" for number in range(5))]  # 5 of 405 are more than 1 %
     lines = (f"{name},{'ab'[at % 2]}\n" for at, name in enumerate(rows))
     (root / "labels.csv").write_text("filename,label\n" + "".join(lines))

@@ -16,7 +16,8 @@ from components.infra_validator import component
 from components.infra_validator import probe as infra_probe
 from components.infra_validator.component import InfraValidator
 from components.tasks.classification import answers
-from tests.tiny import CLASS_NAMES, Exported, Tiny, write_split
+from tests.make.graphs import Exported, Tiny
+from tests.make.records import CLASS_NAMES, write_split
 
 pytestmark = pytest.mark.stack_free
 

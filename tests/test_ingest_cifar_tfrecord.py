@@ -23,7 +23,9 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
 from components.base.tfrecord import MAX_RECORD_BYTES, frame, masked_crc32c, read_records
 from components.ingest import IngestConfig, ingest, source_names
-from tests.test_ingest_sources import LENIENT, found, mnist, png, put, rejects
+from tests.make.folders import write_images, write_mnist
+from tests.make.images import make_png
+from tests.test_ingest_sources import LENIENT, found, rejects
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -187,7 +189,9 @@ def test_cifar_inputs_that_are_not_one_set(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no CIFAR batches in it"):
         ingest("cifar", tmp_path / "empty", tmp_path / "out")
     with pytest.raises(UsageError, match="get the python version"):
-        ingest("cifar", put(tmp_path / "bin", "cifar-10-batches-bin/data_batch_1.bin"), tmp_path / "out")
+        ingest(
+            "cifar", write_images(tmp_path / "bin", "cifar-10-batches-bin/data_batch_1.bin"), tmp_path / "out"
+        )
     cifar10(tmp_path / "two")
     cifar10(tmp_path / "two" / "again")
     with pytest.raises(UsageError, match="more than one CIFAR set"):
@@ -199,7 +203,11 @@ def test_cifar_inputs_that_are_not_one_set(tmp_path: Path) -> None:
 
 
 def record(seed: int, **features: Any) -> bytes:
-    values: dict[str, Any] = {"image/encoded": png(seed), "image/class/label": 0, "image/class/text": b"a"}
+    values: dict[str, Any] = {
+        "image/encoded": make_png(seed),
+        "image/class/label": 0,
+        "image/class/text": b"a",
+    }
     values |= {name.replace("__", "/"): value for name, value in features.items()}
     return serialize_example({name: value for name, value in values.items() if value is not None})
 
@@ -239,7 +247,7 @@ def test_tfrecords_are_written_anew(tmp_path: Path, pack: bool) -> None:
         for parsed in map(parse_example, read_records(shard))
     }
     assert values[b"n1.JPEG"]["image/class/label"] == [0]
-    assert values[b"n1.JPEG"]["image/encoded"] == [png(1)]
+    assert values[b"n1.JPEG"]["image/encoded"] == [make_png(1)]
     assert values[b"n1.JPEG"]["image/format"] == [b"png"]  # what it is, not what it was called
     assert values[b"train-00000-of-00002#1"]["image/class/label"] == [1]
     again = ingest("tfrecord", root, out, IngestConfig(**LENIENT, splits={"train": 1}))
@@ -248,7 +256,7 @@ def test_tfrecords_are_written_anew(tmp_path: Path, pack: bool) -> None:
 
 
 def test_tfrecords_that_ingest_wrote_come_back(tmp_path: Path) -> None:
-    pictures = put(tmp_path / "in", *(f"{split}/{label}/{n}.png" for split in ("train", "test")
+    pictures = write_images(tmp_path / "in", *(f"{split}/{label}/{n}.png" for split in ("train", "test")
                                       for label in "ba" for n in range(5)))  # fmt: skip
     first = found("folder", pictures, tmp_path / "1", splits={"train": 1})
     assert found("tfrecord", tmp_path / "1", tmp_path / "2", splits={"train": 1}, shards=3) == first
@@ -267,10 +275,10 @@ def test_records_that_cannot_be_used_are_listed(tmp_path: Path) -> None:
             record(3, image__class__text=None),
             record(4, image__class__text=None, image__class__label=None),
             b"no Example",
-            record(6, image__encoded=[png(6), png(7)]),
+            record(6, image__encoded=[make_png(6), make_png(7)]),
         ],
     )
-    (root / "stray.png").write_bytes(png(1))
+    (root / "stray.png").write_bytes(make_png(1))
     out = tmp_path / "out"
     assert list(found("tfrecord", root, out, splits={"train": 1})) == ["train.tfrecord#0"]
     assert rejects(out) == {
@@ -285,7 +293,7 @@ def test_records_that_cannot_be_used_are_listed(tmp_path: Path) -> None:
 
 def test_two_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
     named = {"image__filename": b"1.png"}
-    records = [record(1, **named), record(2, **named, image__encoded=png(2)[:-20]), record(3, **named)]
+    records = [record(1, **named), record(2, **named, image__encoded=make_png(2)[:-20]), record(3, **named)]
     write(tmp_path / "in/train.tfrecord", records)
     result = ingest(
         "tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(**LENIENT, splits={"train": 1})
@@ -342,11 +350,11 @@ def test_tfrecords_that_are_damaged(
 
 
 def folder_of(root: Path) -> Path:
-    return put(root, "pets/cat/1.png", "pets/dog/2.png")
+    return write_images(root, "pets/cat/1.png", "pets/dog/2.png")
 
 
 def csv_of(root: Path) -> Path:
-    put(root, "1.png", "2.png")
+    write_images(root, "1.png", "2.png")
     (root / "labels.csv").write_text("filename,label\n1.png,a\n2.png,b\n")
     return root
 
@@ -356,7 +364,7 @@ def tfrecord_of(root: Path) -> Path:
     return root
 
 
-INPUTS = {"cifar": cifar10, "csv": csv_of, "folder": folder_of, "idx": mnist, "tfrecord": tfrecord_of}
+INPUTS = {"cifar": cifar10, "csv": csv_of, "folder": folder_of, "idx": write_mnist, "tfrecord": tfrecord_of}
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.xz"])

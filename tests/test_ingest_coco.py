@@ -15,7 +15,7 @@ from pycocotools import mask as masks
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, json_stream, read_manifest
 from components.ingest.json_stream import JsonError, read_object
-from tests.boxes import ingested, picture, put, rejects
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -36,7 +36,7 @@ def coco(images: Any, annotations: Any, categories: Any = CATEGORIES) -> str:
 
 
 def two_splits(root: Path) -> Path:
-    return put(
+    return write_files(
         root,
         {
             "annotations/instances_train2017.json": coco(
@@ -47,18 +47,18 @@ def two_splits(root: Path) -> Path:
                 [image(3, "1.png"), image(4, "3.png")], [box(4, 17, 0, 0, 8, 8)]
             ),
             "annotations/captions_train2017.json": "{}",
-            "train2017/1.png": picture(1),
-            "train2017/2.png": picture(2),
-            "train2017/9.png": picture(9),  # not in the list: none of the data
-            "val2017/1.png": picture(3),
-            "val2017/3.png": picture(4),
+            "train2017/1.png": make_image(1),
+            "train2017/2.png": make_image(2),
+            "train2017/9.png": make_image(9),  # not in the list: none of the data
+            "val2017/1.png": make_image(3),
+            "val2017/3.png": make_image(4),
         },
     )
 
 
 def test_the_folders_of_coco(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = ingested("coco", two_splits(tmp_path / "in"), out)
+    found = ingest_boxes("coco", two_splits(tmp_path / "in"), out)
     assert {name: (one.split, one.boxes, one.difficult) for name, one in found.items()} == {
         "train2017/1.png": ("train", [("cat", 0.25, 0.25, 0.5, 0.75)], [0]),
         # A crowd is there, and does not count.
@@ -66,7 +66,7 @@ def test_the_folders_of_coco(tmp_path: Path) -> None:
         "val2017/1.png": ("eval", [], []),
         "val2017/3.png": ("eval", [("cat", 0, 0, 0.2, 0.4)], [0]),
     }
-    assert rejects(out) == []
+    assert read_rejects(out) == []
     # In the order of their ids and numbered from 1; a category without a box is none.
     assert found["train2017/2.png"].values["image/object/class/label"] == [2, 1]
     manifest = read_manifest(out)
@@ -76,7 +76,7 @@ def test_the_folders_of_coco(tmp_path: Path) -> None:
 
 def test_the_file_itself_finds_the_folders_beside_its_own(tmp_path: Path) -> None:
     root = two_splits(tmp_path / "in")
-    found = ingested("coco", root / "annotations" / "instances_val2017.json", tmp_path / "out")
+    found = ingest_boxes("coco", root / "annotations" / "instances_val2017.json", tmp_path / "out")
     # Its name tells no split: there is nothing to tell it from.
     assert {name: one.split for name, one in found.items()} == {
         "val2017/1.png": "train",
@@ -85,16 +85,16 @@ def test_the_file_itself_finds_the_folders_beside_its_own(tmp_path: Path) -> Non
 
 
 def test_a_json_in_every_split_folder(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
             "train/_annotations.coco.json": coco([image(0, "a.png")], [box(0, 17, 0, 0, 20, 20)]),
-            "train/a.png": picture(1),
+            "train/a.png": make_image(1),
             "valid/_annotations.coco.json": coco([image(0, "a.png")], [box(0, 17, 20, 0, 20, 20)]),
-            "valid/a.png": picture(2),
+            "valid/a.png": make_image(2),
         },
     )
-    found = ingested("coco", root, tmp_path / "out")
+    found = ingest_boxes("coco", root, tmp_path / "out")
     assert {name: (one.split, one.boxes) for name, one in found.items()} == {
         "train/a.png": ("train", [("cat", 0, 0, 0.5, 1)]),
         "valid/a.png": ("eval", [("cat", 0.5, 0, 1, 1)]),
@@ -102,7 +102,7 @@ def test_a_json_in_every_split_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as packed:
         for path in sorted(root.rglob("*.*")):
             packed.write(path, path.relative_to(tmp_path))
-    zipped = ingested("coco", tmp_path / "in.zip", tmp_path / "zipped")
+    zipped = ingest_boxes("coco", tmp_path / "in.zip", tmp_path / "zipped")
     assert [one.boxes for one in zipped.values()] == [one.boxes for one in found.values()]
 
 
@@ -122,16 +122,16 @@ def test_odd_annotations(tmp_path: Path) -> None:
         box(6, 17, 10, 5, 10, "wide"),
         {**box(77, 17, 1, 2, 3, 4), "id": 8},
     ]
-    root = put(tmp_path / "in", {f"{n}.png": picture(n) for n in range(1, 6)})
-    put(root, {"list.json": coco(images, annotations)})
-    found = ingested("coco", root, tmp_path / "out")
+    root = write_files(tmp_path / "in", {f"{n}.png": make_image(n) for n in range(1, 6)})
+    write_files(root, {"list.json": coco(images, annotations)})
+    found = ingest_boxes("coco", root, tmp_path / "out")
     quarter = [("cat", 0.25, 0.25, 0.5, 0.75)]
     assert {name: one.boxes for name, one in found.items()} == {
         "1.png": [("cat", 0.0, 0.0, 0.25, 0.5)],
         "2.png": quarter,
         "3.png": quarter,
     }
-    said = rejects(tmp_path / "out")
+    said = read_rejects(tmp_path / "out")
     assert [(path, reason[:45]) for path, reason in said] == [
         ("1.png", "box 2 of 3 (cat): empty: xmin and xmax are bo"),
         ("1.png", "box 3 of 3 (cat): nothing of it is on the ima"),
@@ -182,17 +182,17 @@ def test_odd_annotations(tmp_path: Path) -> None:
 def test_lists_that_cannot_be_used(
     tmp_path: Path, content: str, error: type[Exception], message: str
 ) -> None:
-    root = put(tmp_path / "in", {"1.png": picture(), "list.json": content})
+    root = write_files(tmp_path / "in", {"1.png": make_image(), "list.json": content})
     with pytest.raises(error, match=message):
         ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
     assert not list((tmp_path / "out").glob("*-of-*"))
 
 
 def test_folders_that_hold_no_list_or_several(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {"1.png": picture()})
+    root = write_files(tmp_path / "in", {"1.png": make_image()})
     with pytest.raises(UsageError, match=r"expected files like annotations/instances_train2017.json, fou"):
         ingest("coco", root, tmp_path / "out")
-    put(root, {"a.json": "{}", "b.json": "{}"})
+    write_files(root, {"a.json": "{}", "b.json": "{}"})
     with pytest.raises(UsageError, match=r"found 2 other .json files \(a.json, b.json\). Give the f"):
         ingest("coco", root, tmp_path / "out")
 
@@ -201,9 +201,9 @@ def test_ids_in_another_dress(tmp_path: Path) -> None:
     images = [image("3", "1.png", width="40", height=20.0), image(4.0, "2.png")]  # type: ignore[arg-type]
     annotations = [box(3, 17, 10, 5, 10, 10), box("4", 17.0, "10", "5", 10, 10)]  # type: ignore[arg-type]
     categories = [{"id": "17", "name": "cat"}]
-    root = put(tmp_path / "in", {"1.png": picture(1), "2.png": picture(2)})
-    put(root, {"list.json": coco(images, annotations, categories)})
-    found = ingested("coco", root, tmp_path / "out")
+    root = write_files(tmp_path / "in", {"1.png": make_image(1), "2.png": make_image(2)})
+    write_files(root, {"list.json": coco(images, annotations, categories)})
+    found = ingest_boxes("coco", root, tmp_path / "out")
     assert [one.boxes for one in found.values()] == [[("cat", 0.25, 0.25, 0.5, 0.75)]] * 2
 
 
@@ -224,19 +224,21 @@ def test_ids_in_another_dress(tmp_path: Path) -> None:
 )
 def test_numbers_that_are_none(tmp_path: Path, changes: dict[str, Any], reason: str | None) -> None:
     annotations = [box(1, 17, 10, 5, 10, 10), {**box(2, 17, 10, 5, 10, 10), "id": 9, **changes}]
-    root = put(tmp_path / "in", {"1.png": picture(1), "2.png": picture(2)})
-    put(root, {"list.json": coco([image(1, "1.png"), image(2, "2.png")], annotations)})
-    found = ingested("coco", root, tmp_path / "out")
-    assert rejects(tmp_path / "out") == ([("2.png", reason)] if reason else [])
+    root = write_files(tmp_path / "in", {"1.png": make_image(1), "2.png": make_image(2)})
+    write_files(root, {"list.json": coco([image(1, "1.png"), image(2, "2.png")], annotations)})
+    found = ingest_boxes("coco", root, tmp_path / "out")
+    assert read_rejects(tmp_path / "out") == ([("2.png", reason)] if reason else [])
     assert len(found) == (1 if reason else 2)
 
 
 def test_a_width_that_is_no_number(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {"1.png": picture(1), "2.png": picture(2)})
+    root = write_files(tmp_path / "in", {"1.png": make_image(1), "2.png": make_image(2)})
     images = [image(1, "1.png"), image(2, "2.png", width=True)]
-    put(root, {"list.json": coco(images, [box(1, 17, 10, 5, 10, 10)])})
-    ingested("coco", root, tmp_path / "out")
-    assert rejects(tmp_path / "out") == [("2.png", "width: expected a number, got True (list.json, image 2)")]
+    write_files(root, {"list.json": coco(images, [box(1, 17, 10, 5, 10, 10)])})
+    ingest_boxes("coco", root, tmp_path / "out")
+    assert read_rejects(tmp_path / "out") == [
+        ("2.png", "width: expected a number, got True (list.json, image 2)")
+    ]
 
 
 def test_names_of_another_machine(tmp_path: Path) -> None:
@@ -251,19 +253,19 @@ def test_names_of_another_machine(tmp_path: Path) -> None:
         "b/6.png": "images/6.png",
         "elsewhere/7.png": None,
     }
-    root = put(tmp_path / "in", {
-        **{f"images/{n}.png": picture(n) for n in (1, 2, 6, 7)},
-        "images/cats/3.png": picture(3),
-        "images/dogs/4.png": picture(4),
-        "images/dogs/7.png": picture(5),
+    root = write_files(tmp_path / "in", {
+        **{f"images/{n}.png": make_image(n) for n in (1, 2, 6, 7)},
+        "images/cats/3.png": make_image(3),
+        "images/dogs/4.png": make_image(4),
+        "images/dogs/7.png": make_image(5),
     })  # fmt: skip
-    put(
+    write_files(
         root,
         {"list.json": coco([image(n, name) for n, name in enumerate(names)], [box(0, 17, 10, 5, 10, 10)])},
     )
-    found = ingested("coco", root, tmp_path / "out")
+    found = ingest_boxes("coco", root, tmp_path / "out")
     assert set(found) == {"images/1.png", "images/2.png", "images/cats/3.png"}
-    assert rejects(tmp_path / "out") == [
+    assert read_rejects(tmp_path / "out") == [
         (
             "dogs/3.png",
             "no such file; images/cats/3.png has its name and is in another folder (list.json, image 3)",
@@ -317,12 +319,12 @@ def test_segments_without_a_box(tmp_path: Path) -> None:
         }
         for n, value in segments.items()
     ]
-    root = put(tmp_path / "in", {f"{n:02}.png": picture(n) for n in segments})
-    put(root, {"list.json": coco([image(n, f"{n:02}.png") for n in segments], annotations)})
-    found = ingested("coco", root, tmp_path / "out")
+    root = write_files(tmp_path / "in", {f"{n:02}.png": make_image(n) for n in segments})
+    write_files(root, {"list.json": coco([image(n, f"{n:02}.png") for n in segments], annotations)})
+    found = ingest_boxes("coco", root, tmp_path / "out")
     quarter = [("cat", 0.25, 0.25, 0.5, 0.75)]
     assert {name: one.boxes for name, one in found.items()} == {f"0{n}.png": quarter for n in (1, 2, 3)}
-    assert [(path, reason.partition(" (list")[0]) for path, reason in rejects(tmp_path / "out")] == [
+    assert [(path, reason.partition(" (list")[0]) for path, reason in read_rejects(tmp_path / "out")] == [
         ("04.png", "segmentation: counts: expected runs or a compressed RLE, found 'PP'"),
         ("05.png", "segmentation: counts: expected runs that add up to 800, found [10, 20]"),
         (
@@ -339,15 +341,17 @@ def test_segments_without_a_box(tmp_path: Path) -> None:
 
 def test_a_box_that_is_there_wins_over_segments(tmp_path: Path) -> None:
     one = {**box(1, 17, 10, 5, 10, 10), "segmentation": "not looked at"}
-    root = put(tmp_path / "in", {"1.png": picture(), "list.json": coco([image(1, "1.png")], [one])})
-    assert ingested("coco", root, tmp_path / "out")["1.png"].boxes == [("cat", 0.25, 0.25, 0.5, 0.75)]
+    root = write_files(
+        tmp_path / "in", {"1.png": make_image(), "list.json": coco([image(1, "1.png")], [one])}
+    )
+    assert ingest_boxes("coco", root, tmp_path / "out")["1.png"].boxes == [("cat", 0.25, 0.25, 0.5, 0.75)]
 
 
 def list_of(root: Path, boxes: list[list[float]], size: tuple[int, int] = (40, 20)) -> Path:
     """One box an image, all images of 40 x 20 pixels."""
-    put(root, {f"{n}.png": picture(n) for n in range(len(boxes))})
+    write_files(root, {f"{n}.png": make_image(n) for n in range(len(boxes))})
     images = [image(n, f"{n}.png", width=size[0], height=size[1]) for n in range(len(boxes))]
-    return put(root, {"list.json": coco(images, [box(n, 17, *one) for n, one in enumerate(boxes)])})
+    return write_files(root, {"list.json": coco(images, [box(n, 17, *one) for n, one in enumerate(boxes)])})
 
 
 # Where the boxes of a set of images lie: x, y, width, height in pixels of 40 x 20.
@@ -364,7 +368,7 @@ def test_corners_in_place_of_lengths(tmp_path: Path) -> None:
         ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
     assert not list((tmp_path / "out").glob("*-of-*"))
     right = list_of(tmp_path / "right", [list(place) for place in PLACES])
-    assert len(ingested("coco", right, tmp_path / "out2", max_reject_share=0.01)) == 12
+    assert len(ingest_boxes("coco", right, tmp_path / "out2", max_reject_share=0.01)) == 12
 
 
 def test_boxes_of_other_images(tmp_path: Path) -> None:
@@ -382,7 +386,7 @@ def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
         match=r"12 of 12 boxes with no number outside of 0 .. 1: they seem to be shares; --box-units sh",
     ):
         ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
-    found = ingested("coco", root, tmp_path / "out", box_units="shares")
+    found = ingest_boxes("coco", root, tmp_path / "out", box_units="shares")
     assert found["0.png"].boxes == [("cat", 0.05, 0.05, 0.3, 0.45)]
     # And the other way round, which is said by mistake.
     right = list_of(tmp_path / "right", [list(place) for place in PLACES])
@@ -417,13 +421,13 @@ def test_shares_in_place_of_pixels(tmp_path: Path) -> None:
     ],
 )
 def test_hostile_lists(tmp_path: Path, content: str, message: str) -> None:
-    root = put(tmp_path / "in", {"1.png": picture(), "list.json": content})
+    root = write_files(tmp_path / "in", {"1.png": make_image(), "list.json": content})
     with pytest.raises(DataRefusedError, match=message):
         ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_a_list_that_is_not_utf_8(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {"1.png": picture(), "list.json": coco([], []).encode("utf-16")})
+    root = write_files(tmp_path / "in", {"1.png": make_image(), "list.json": coco([], []).encode("utf-16")})
     with pytest.raises(DataRefusedError, match=r"list.json, line 1: not UTF-8"):
         ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
 
@@ -431,7 +435,7 @@ def test_a_list_that_is_not_utf_8(tmp_path: Path) -> None:
 def test_long_texts_on_the_border_of_a_piece(tmp_path: Path) -> None:
     # A mask's runs are texts of some hundred letters, and a piece ends anywhere in them.
     value = {"a": [{"id": n, "counts": f"{n}" + "x" * 300} for n in range(6000)]}
-    file = put(tmp_path, {"x.json": json.dumps(value)}) / "x.json"
+    file = write_files(tmp_path, {"x.json": json.dumps(value)}) / "x.json"
     assert [element for _, element in read_object(file)] == value["a"]
 
 
@@ -440,7 +444,7 @@ def test_json_is_read_piece_by_piece(tmp_path: Path, chunk: int, monkeypatch: py
     monkeypatch.setattr(json_stream, "_CHUNK_CHARS", chunk)
     value = {"a": [1, 23, "x]", {"b": [1.5, None]}, []], "n": 1234, "e": [], "o": {"k": "v"}, "s": "\u00e9"}
     for indent in (None, 2):
-        file = put(tmp_path, {"x.json": json.dumps(value, indent=indent)}) / "x.json"
+        file = write_files(tmp_path, {"x.json": json.dumps(value, indent=indent)}) / "x.json"
         assert list(read_object(file)) == [
             *(("a", element) for element in value["a"]),
             ("n", 1234),
@@ -477,8 +481,8 @@ def test_asirra_as_coco_is_asirra_as_voc(tmp_path: Path, real_data_dir: Path) ->
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "instances.json").write_text(coco(images, annotations))
     (tmp_path / "in" / "test").symlink_to(root / "test")
-    found = ingested("coco", tmp_path / "in", tmp_path / "coco")
-    by_voc = ingested("voc", root / "test", tmp_path / "voc")
+    found = ingest_boxes("coco", tmp_path / "in", tmp_path / "coco")
+    by_voc = ingest_boxes("voc", root / "test", tmp_path / "voc")
     assert len(found) == 85
     for name, one in by_voc.items():
         mine = found[f"test/{name}"].boxes

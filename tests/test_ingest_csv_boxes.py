@@ -8,7 +8,7 @@ import pytest
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
-from tests.boxes import ingested, picture, put, rejects
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -17,23 +17,23 @@ CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
 
 
 def test_rows_of_a_picture_need_not_stand_together(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
             "labels.csv": HEADER
             + "1.png,40,20,cat,10,5,20,15\n2.png,40,20,dog,0,0,40,20\n1.png,40,20, cat ,30.5,5,50,15\n"
             + "3.png,40,20,,,,,\n",
-            **{f"images/{n}.png": picture(n) for n in range(1, 5)},
+            **{f"images/{n}.png": make_image(n) for n in range(1, 5)},
         },
     )
     out = tmp_path / "out"
-    found = ingested("csv", root / "labels.csv", out)
+    found = ingest_boxes("csv", root / "labels.csv", out)
     assert {name: one.boxes for name, one in found.items()} == {
         "images/1.png": [CAT_SHARES, ("cat", 0.7625, 0.25, 1.0, 0.75)],
         "images/2.png": [("dog", 0, 0, 1, 1)],
         "images/3.png": [],
     }
-    assert rejects(out) == []
+    assert read_rejects(out) == []
     manifest = read_manifest(out)
     assert manifest is not None
     assert (manifest.task, manifest.class_names, manifest.max_boxes) == ("detection", ["cat", "dog"], 2)
@@ -41,29 +41,29 @@ def test_rows_of_a_picture_need_not_stand_together(tmp_path: Path) -> None:
 
 def test_columns_in_any_order_and_without_sizes(tmp_path: Path) -> None:
     table = "Class;XMAX;xmin;ymin;ymax;difficult;truncated;Image;split\ncat;20;10;5;15;1;;1.png;val\n"
-    root = put(tmp_path / "in", {"boxes.csv": table, "1.png": picture()})
-    found = ingested("csv", root, tmp_path / "out")["1.png"]
+    root = write_files(tmp_path / "in", {"boxes.csv": table, "1.png": make_image()})
+    found = ingest_boxes("csv", root, tmp_path / "out")["1.png"]
     assert (found.split, found.boxes, found.difficult) == ("eval", [CAT_SHARES], [1])
     assert found.values["image/object/truncated"] == [0]
 
 
 def test_a_csv_for_each_split(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
             "train_labels.csv": HEADER + "1.png,40,20,cat,10,5,20,15\n",
             "test_labels.csv": HEADER + "1.png,0,0,dog,0,0,40,20\n",
             # The same name in both: the one in the folder of the CSV's split is meant.
-            "train/1.png": picture(1),
-            "test/1.png": picture(2),
+            "train/1.png": make_image(1),
+            "test/1.png": make_image(2),
         },
     )
-    found = ingested("csv", root, tmp_path / "out")
+    found = ingest_boxes("csv", root, tmp_path / "out")
     assert {name: (one.split, one.boxes) for name, one in found.items()} == {
         "train/1.png": ("train", [CAT_SHARES]),
         "test/1.png": ("test", [("dog", 0, 0, 1, 1)]),
     }
-    put(root, {"notes.csv": "a,b\n"})
+    write_files(root, {"notes.csv": "a,b\n"})
     with pytest.raises(UsageError, match=r"3 .csv files in it .* have their names begin with their splits"):
         ingest("csv", root, tmp_path / "out2")
 
@@ -83,11 +83,11 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
         ",40,20,cat,10,5,20,15",
         "7.png,40,20,cat,20,5,10,15",
     ]
-    files = {f"{n}.png": picture(n) for n in range(1, 8)}
-    root = put(tmp_path / "in", {"l.csv": HEADER + "\n".join(rows), **files})
-    found = ingested("csv", root, tmp_path / "out")
+    files = {f"{n}.png": make_image(n) for n in range(1, 8)}
+    root = write_files(tmp_path / "in", {"l.csv": HEADER + "\n".join(rows), **files})
+    found = ingest_boxes("csv", root, tmp_path / "out")
     assert {name: one.boxes for name, one in found.items()} == {"1.png": [CAT_SHARES], "7.png": []}
-    assert rejects(tmp_path / "out") == [
+    assert read_rejects(tmp_path / "out") == [
         ("2.png", "xmax: expected a number, got 'wide' (l.csv line 4)"),
         ("3.png", "unlabelled: a box without a class (l.csv line 5)"),
         ("4.png", "l.csv line 9 gives another size than l.csv line 8"),
@@ -125,7 +125,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
     ],
 )
 def test_tables_that_are_of_another_kind(tmp_path: Path, tables: dict[str, str], message: str) -> None:
-    root = put(tmp_path / "in", {**tables, "1.png": picture()})
+    root = write_files(tmp_path / "in", {**tables, "1.png": make_image()})
     with pytest.raises(UsageError, match=message):
         ingest("csv", root, tmp_path / "out", IngestConfig(workers=1))
     assert not (tmp_path / "out").exists()
@@ -147,8 +147,10 @@ def test_tables_that_are_of_another_kind(tmp_path: Path, tables: dict[str, str],
     ],
 )
 def test_boxes_in_other_columns(tmp_path: Path, header: str, box: str) -> None:
-    root = put(tmp_path / "in", {"boxes.csv": f"{header}\n{box}\n", "1.png": picture(1), "2.png": picture(2)})
-    found = ingested("csv", root, tmp_path / "out")
+    root = write_files(
+        tmp_path / "in", {"boxes.csv": f"{header}\n{box}\n", "1.png": make_image(1), "2.png": make_image(2)}
+    )
+    found = ingest_boxes("csv", root, tmp_path / "out")
     assert found["1.png"].boxes == [CAT_SHARES]
     if "2.png" in header:
         assert found["2.png"].boxes == ([] if header.endswith(",") else [("dog", 0.25, 0.25, 0.5, 0.75)])
@@ -174,15 +176,15 @@ def test_boxes_in_other_columns(tmp_path: Path, header: str, box: str) -> None:
     ],
 )
 def test_half_a_box_is_no_label(tmp_path: Path, header: str, message: str) -> None:
-    root = put(tmp_path / "in", {"a.csv": f"{header}\n1.png,cat,3,4\n", "1.png": picture()})
+    root = write_files(tmp_path / "in", {"a.csv": f"{header}\n1.png,cat,3,4\n", "1.png": make_image()})
     with pytest.raises(UsageError, match=message):
         ingest("csv", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_columns_that_only_look_like_boxes(tmp_path: Path) -> None:
     rows = "".join(f"{n}.png,{'cat' if n % 2 else 'dog'},1,2\n" for n in range(4))
-    root = put(tmp_path / "in", {"a.csv": "filename,label,x1,x2\n" + rows})
-    put(root, {f"{n}.png": picture(n) for n in range(4)})
+    root = write_files(tmp_path / "in", {"a.csv": "filename,label,x1,x2\n" + rows})
+    write_files(root, {f"{n}.png": make_image(n) for n in range(4)})
     ingest("csv", root, tmp_path / "out", IngestConfig(workers=1, max_reject_share=1.0))
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
@@ -191,7 +193,9 @@ def test_columns_that_only_look_like_boxes(tmp_path: Path) -> None:
 
 def test_lengths_in_place_of_corners(tmp_path: Path) -> None:
     rows = "".join(f"{n}.png,40,20,cat,{20 + n},{8 + n},10,6\n" for n in range(6))
-    root = put(tmp_path / "in", {"a.csv": HEADER + rows, **{f"{n}.png": picture(n) for n in range(6)}})
+    root = write_files(
+        tmp_path / "in", {"a.csv": HEADER + rows, **{f"{n}.png": make_image(n) for n in range(6)}}
+    )
     with pytest.raises(
         DataRefusedError,
         match=r"All boxes seem to be x, y, width, height "

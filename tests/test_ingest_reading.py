@@ -27,18 +27,10 @@ from components.ingest.left_out import litter_reason, no_image_reason
 from components.ingest.workers import WorkerPool
 from tests.fuzz.seeds import TARGETS
 from tests.fuzz.try_inputs import write_files
+from tests.make.folders import encode_idx, write_images, write_mnist
+from tests.make.images import make_png
 from tests.test_hostile_inputs import MIRANTE
-from tests.test_ingest_sources import (
-    LENIENT,
-    found,
-    idx,
-    left_out,
-    make_archive,
-    mnist,
-    png,
-    put,
-    rejects,
-)
+from tests.test_ingest_sources import LENIENT, found, left_out, make_archive, rejects
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -51,7 +43,7 @@ def strict(source: str, path: Path, output: Path, *, force: bool = False, **opti
 
 def listed(root: Path, names: list[str], rows: list[str], header: str = "filename,label") -> Path:
     """A CSV of rows, and a picture of each name beside it."""
-    put(root, *names)
+    write_images(root, *names)
     (root / "list.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return root / "list.csv"
 
@@ -121,7 +113,7 @@ def test_names_are_compared_in_one_form_of_unicode(tmp_path: Path) -> None:
     on_disk = [f"ordner\u0308/{unicodedata.normalize('NFD', name)}" for name in names]
     rows = names_and_classes([f"ordn\u00ebr/{name}" for name in names])
     rows[0] = f"ordne\u0308r/{names[0]},a"
-    put(tmp_path / "in", *(unicodedata.normalize("NFD", f"ordn\u00ebr/{name}") for name in names))
+    write_images(tmp_path / "in", *(unicodedata.normalize("NFD", f"ordn\u00ebr/{name}") for name in names))
     table = listed(tmp_path / "in", [], rows)
     read = found("csv", table, tmp_path / "out", splits={"train": 1})
     assert sorted(read) == sorted(unicodedata.normalize("NFD", f"ordn\u00ebr/{name}") for name in names)
@@ -137,7 +129,7 @@ def test_a_name_that_differs_in_case_is_taken_and_told(tmp_path: Path) -> None:
         "4 names of the list differ from their files' in upper and lower case: '0.PNG' is 0.png, "
         "'1.PNG' is 1.png, '2.PNG' is 2.png, ...."
     )
-    put(tmp_path / "in", "0.Png")
+    write_images(tmp_path / "in", "0.Png")
     out = tmp_path / "out2"
     assert len(found("csv", table, out)) == 3
     assert rejects(out)["0.PNG"] == (
@@ -146,7 +138,7 @@ def test_a_name_that_differs_in_case_is_taken_and_told(tmp_path: Path) -> None:
 
 
 def test_names_without_an_ending(tmp_path: Path) -> None:
-    put(tmp_path / "in", "a/1.png", "a/2.jpg", "a/10.png")
+    write_images(tmp_path / "in", "a/1.png", "a/2.jpg", "a/10.png")
     (tmp_path / "in" / "a" / "1.txt").write_text("a note")
     table = listed(tmp_path / "in", [], ["1,x", "2,y", "10,x"])
     out = tmp_path / "out"
@@ -161,7 +153,7 @@ def test_names_without_an_ending(tmp_path: Path) -> None:
 
 
 def test_a_list_of_one_split_means_the_folder_of_that_split(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "train/1.png", "train/2.png", "test/1.png", "test/2.png")
+    root = write_images(tmp_path / "in", "train/1.png", "train/2.png", "test/1.png", "test/2.png")
     (root / "train.csv").write_text("filename,label\n1.png,a\n2.png,b\n")
     assert sorted(found("csv", root / "train.csv", tmp_path / "out")) == ["train/1.png", "train/2.png"]
     (root / "train.csv").rename(root / "labels.csv")
@@ -186,7 +178,7 @@ def test_a_list_of_one_split_means_the_folder_of_that_split(tmp_path: Path) -> N
     ],
 )
 def test_paths_of_the_same_and_of_another_machine(tmp_path: Path, given: str, expected: str | None) -> None:
-    root = put(tmp_path / "in", "train/1.png", "test/1.png", "x/only.png", "x/other.png")
+    root = write_images(tmp_path / "in", "train/1.png", "test/1.png", "x/only.png", "x/other.png")
     row = f"{given.format(root=root)},a"
     table = listed(root, [], [row, "x/other.png,b"])
     read = found("csv", table, tmp_path / "out", splits={"train": 1})
@@ -194,7 +186,7 @@ def test_paths_of_the_same_and_of_another_machine(tmp_path: Path, given: str, ex
 
 
 def test_two_names_that_would_be_one_file_are_refused(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "cats/1.png", "cats/2.png")
+    root = write_images(tmp_path / "in", "cats/1.png", "cats/2.png")
     table = listed(root, [], ["/data/cats/1.png,cat", "/data/dogs/1.png,dog", "/data/cats/2.png,cat"])
     with pytest.raises(
         DataRefusedError, match=r"cats/1\.png: several names of the list stand for it \(/data/c"
@@ -213,7 +205,7 @@ def test_labels_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     by_name = sorted(manifest["class_names"])
     (out / "manifest.json").write_text(json.dumps({**manifest, "class_names": by_name}))
-    (tmp_path / "in" / "0.png").write_bytes(png(777))
+    (tmp_path / "in" / "0.png").write_bytes(make_png(777))
     assert strict("csv", table, out).class_names == by_name
     assert strict("csv", table, out, force=True).class_names == [str(number) for number in range(12)]
 
@@ -236,7 +228,7 @@ def test_class_names_that_may_be_one_or_several_are_told(tmp_path: Path) -> None
 
 
 def test_notes_beside_the_pictures_are_left_out_and_listed(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
+    root = write_images(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
     notes = (
         "README.dataset.txt",
         "README",
@@ -275,7 +267,7 @@ def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
         "a/.DS_Store": "a/.DS_Store",
         "a/Picasa.ini": "a/Picasa.ini",
     }
-    root = put(tmp_path / "in", "a/1.png", "b/2.png", *litter)
+    root = write_images(tmp_path / "in", "a/1.png", "b/2.png", *litter)
     (root / "owls").mkdir()
     out = tmp_path / "out"
     result = strict("folder", root, out)
@@ -294,7 +286,7 @@ def test_the_tables_of_names() -> None:
 
 def test_folds_are_asked_about(tmp_path: Path) -> None:
     names = [f"fold{f}/{c}/{n}.png" for f in (1, 2) for c in ("cats", "dogs") for n in range(3)]
-    root = put(tmp_path / "in", *names)
+    root = write_images(tmp_path / "in", *names)
     result = strict("folder", root, tmp_path / "out", split_names={"fold9": "test"})
     assert result.class_names == ["fold1", "fold2"]
     assert warnings_of(result, "read as the classes") == [
@@ -316,7 +308,7 @@ def test_folds_are_asked_about(tmp_path: Path) -> None:
 
 
 def test_classes_that_are_called_like_splits(tmp_path: Path) -> None:
-    root = put(
+    root = write_images(
         tmp_path / "in", *(f"{name}/{number}.png" for name in ("train", "test") for number in range(20))
     )
     with pytest.raises(DataRefusedError) as caught:
@@ -330,7 +322,7 @@ def test_classes_that_are_called_like_splits(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "cats/1.png", "dogs/2.png")
+    root = write_images(tmp_path / "in", "cats/1.png", "dogs/2.png")
     (root / "owls").symlink_to("/mnt/not-mounted/owls")
     with pytest.raises(
         DataRefusedError, match=r"in/owls: broken link: a folder that cannot be read may hold"
@@ -347,7 +339,7 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_permission_is_refused() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        root = put(Path(folder), "cats/1.png", "dogs/2.png", "owls/deep/3.png")
+        root = write_images(Path(folder), "cats/1.png", "dogs/2.png", "owls/deep/3.png")
         root.chmod(0o755)
         (root / "owls" / "deep").chmod(0)
         is_root = os.geteuid() == 0
@@ -384,7 +376,7 @@ def test_counts_that_do_not_add_up_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("with_plain_files", [False, True])
 def test_a_folder_round_each_idx_file_is_the_one_set(tmp_path: Path, with_plain_files: bool) -> None:
-    root = mnist(tmp_path / "in", pack=False)
+    root = write_mnist(tmp_path / "in", pack=False)
     for file in sorted(root.iterdir()):
         inner = root / f"{file.name}.folder"
         inner.mkdir()
@@ -407,18 +399,20 @@ def test_a_folder_round_each_idx_file_is_the_one_set(tmp_path: Path, with_plain_
 
 
 def test_emnist_lies_on_its_side_and_that_is_told(tmp_path: Path) -> None:
-    result = strict("idx", mnist(tmp_path / "in", prefix="emnist-letters-"), tmp_path / "out")
+    result = strict("idx", write_mnist(tmp_path / "in", prefix="emnist-letters-"), tmp_path / "out")
     assert warnings_of(result, "rows and columns exchanged")
-    assert not warnings_of(strict("idx", mnist(tmp_path / "in2"), tmp_path / "out2"), "rows and columns")
+    assert not warnings_of(
+        strict("idx", write_mnist(tmp_path / "in2"), tmp_path / "out2"), "rows and columns"
+    )
 
 
 def test_idx_headers_of_pictures_without_an_end_are_refused(tmp_path: Path) -> None:
-    root = mnist(tmp_path / "in", pack=False)
+    root = write_mnist(tmp_path / "in", pack=False)
     for part in ("train", "t10k"):
-        (root / f"{part}-images-idx3-ubyte").write_bytes(idx(3, 0, 2, data=b""))
+        (root / f"{part}-images-idx3-ubyte").write_bytes(encode_idx(3, 0, 2, data=b""))
     with pytest.raises(DataRefusedError, match=r"its header tells of images of 0 x 2 pixels"):
         strict("idx", root, tmp_path / "out")
-    many = gzip.compress(idx(1 << 31, 1, 1, data=bytes(1000)))
+    many = gzip.compress(encode_idx(1 << 31, 1, 1, data=bytes(1000)))
     (root / "t10k-images-idx3-ubyte").unlink()
     (root / "t10k-images-idx3-ubyte.gz").write_bytes(many)
     with pytest.raises(
@@ -434,8 +428,8 @@ def test_names_in_a_zip_that_are_utf8_without_saying_so(tmp_path: Path) -> None:
     path = tmp_path / "in.zip"
     with zipfile.ZipFile(path, "w") as file:
         for name in ("caf\u00e9", "\u65e5\u672c"):
-            file.writestr(f"{'?' * len(name.encode())}/1.png", png(len(name)))
-        file.writestr("\u00e0/2.png", png(9))  # with the flag
+            file.writestr(f"{'?' * len(name.encode())}/1.png", make_png(len(name)))
+        file.writestr("\u00e0/2.png", make_png(9))  # with the flag
     data = path.read_bytes()
     for name in ("\u65e5\u672c", "caf\u00e9"):  # the longer one first
         data = data.replace(b"?" * len(name.encode()) + b"/", name.encode() + b"/")
@@ -446,7 +440,12 @@ def test_names_in_a_zip_that_are_utf8_without_saying_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_name_that_an_archive_holds_twice_is_told(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"in.{kind}"
-    members = [("a/1.png", png(1)), ("b/2.png", png(2)), ("a/1.png", png(3)), ("__MACOSX/a/._1.png", b"x")]
+    members = [
+        ("a/1.png", make_png(1)),
+        ("b/2.png", make_png(2)),
+        ("a/1.png", make_png(3)),
+        ("__MACOSX/a/._1.png", b"x"),
+    ]
     if kind == "zip":
         with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as file:
             warnings.simplefilter("ignore")  # zipfile tells of a duplicate name
@@ -476,7 +475,7 @@ def test_headers_of_a_tar_that_are_larger_than_names_are_refused(tmp_path: Path)
             DataRefusedError, match=r"a header of 3221225472 bytes \(at most 1048576 are read\)"
         ):
             ingest("folder", path, tmp_path / "out")
-    names = {f"a/{'long name ' * 20}{number}.png": png(number) for number in range(3)}
+    names = {f"a/{'long name ' * 20}{number}.png": make_png(number) for number in range(3)}
     assert len(found("folder", make_archive(tmp_path / "sound.tar.gz", names), tmp_path / "out2")) == 3
 
 
@@ -493,7 +492,7 @@ def mirante(*arguments: object) -> tuple[int, dict[str, Any], str]:
 
 
 def test_a_failure_tells_of_no_earlier_run(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "a/1.png", "b/2.png", "c.png")
+    root = write_images(tmp_path / "in", "a/1.png", "b/2.png", "c.png")
     out = tmp_path / "out"
     code, result, _ = mirante("folder", root, out, "--max-reject-share", "1")
     assert (code, result["rejected"]) == (0, 1)
@@ -501,13 +500,13 @@ def test_a_failure_tells_of_no_earlier_run(tmp_path: Path) -> None:
     code, result, _ = mirante("folder", root, out, "--max-reject-share", "1")
     assert (code, result["rejected"], result["rejects_file"]) == (3, None, None)
     (root / "d").unlink()
-    put(root, "e.png")
+    write_images(root, "e.png")
     code, result, _ = mirante("folder", root, out)
     assert (code, result["rejected"], result["rejects_file"]) == (3, 2, str(out / "rejects.csv"))
 
 
 def test_names_with_control_characters_are_shown_escaped_and_counted_once(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
+    root = write_images(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
     (root / "a" / "x\ny\n\x1b[31mz.png").write_text("no picture")
     code, result, said = mirante("folder", root, tmp_path / "out", "--max-reject-share", "0")
     assert (code, result["rejected"]) == (3, 1)
@@ -518,7 +517,7 @@ def test_names_with_control_characters_are_shown_escaped_and_counted_once(tmp_pa
 
 @pytest.mark.parametrize("force", [False, True])
 def test_shards_are_never_written_among_the_inputs(tmp_path: Path, force: bool) -> None:
-    root = put(tmp_path / "in", "a/1.png", "b/2.png", "b/3.png")
+    root = write_images(tmp_path / "in", "a/1.png", "b/2.png", "b/3.png")
     (root / "list.csv").write_text("filename,label\na/1.png,a\n")
     link = tmp_path / "link"
     link.symlink_to(root)

@@ -7,7 +7,6 @@ import errno
 import gzip
 import io
 import os
-import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -21,25 +20,12 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, archive, ingest, read_manifest, source_names
+from tests.make.folders import encode_idx, write_images, write_mnist
+from tests.make.images import make_png
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
 LENIENT: dict[str, Any] = {"max_reject_share": 1.0, "workers": 1}
-
-
-def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 3), (seed % 256, seed // 256, 7)).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def put(root: Path, *paths: str) -> Path:
-    """Files of those paths, every one another picture."""
-    for path in paths:
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(png(sum(ord(letter) * (at + 1) for at, letter in enumerate(path))))
-    return root
 
 
 def found(source: str, path: Path | None, output: Path, **options: Any) -> dict[str, tuple[str, str]]:
@@ -64,21 +50,6 @@ def left_out(output: Path) -> dict[str, str]:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def idx(*dimensions: int, data: bytes) -> bytes:
-    return struct.pack(f">{1 + len(dimensions)}I", 0x800 + len(dimensions), *dimensions) + data
-
-
-def mnist(root: Path, prefix: str = "", images: int = 3, pack: bool = True) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    write, end = (gzip.compress, ".gz") if pack else (bytes, "")
-    for part in ("train", "t10k"):
-        pixels = bytes(range(images * 4))
-        (root / f"{prefix}{part}-images-idx3-ubyte{end}").write_bytes(write(idx(images, 2, 2, data=pixels)))
-        labels = bytes([10, 2, 2][:images])
-        (root / f"{prefix}{part}-labels-idx1-ubyte{end}").write_bytes(write(idx(images, data=labels)))
-    return root
-
-
 def test_the_names_of_the_sources() -> None:
     assert source_names() == [
         "cifar", "coco", "csv", "digits", "folder", "idx", "tfds", "tfrecord", "voc", "yolo",
@@ -88,8 +59,8 @@ def test_the_names_of_the_sources() -> None:
 
 
 def test_folder_without_splits(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "cats/1.png", "cats/2019/june/2.png", "train/3.png", "stray.png")
-    put(root, ".hidden/x.png", "__MACOSX/cats/._1.png", "cats/Thumbs.db", "cats/.DS_Store")
+    root = write_images(tmp_path / "in", "cats/1.png", "cats/2019/june/2.png", "train/3.png", "stray.png")
+    write_images(root, ".hidden/x.png", "__MACOSX/cats/._1.png", "cats/Thumbs.db", "cats/.DS_Store")
     (root / "cats" / "notes").write_text("not a picture")
     (root / "cats" / "gone.png").symlink_to(root / "nothing")
     out = tmp_path / "out"
@@ -106,7 +77,7 @@ def test_folder_without_splits(tmp_path: Path) -> None:
 
 
 def test_folder_with_splits_and_their_names(tmp_path: Path) -> None:
-    root = put(
+    root = write_images(
         tmp_path / "in", "Train/a/1.png", "validation/a/2.png", "test/b/3.png", "test/4.png", "more/5.png"
     )
     out = tmp_path / "out"
@@ -124,30 +95,32 @@ def test_folder_with_splits_and_their_names(tmp_path: Path) -> None:
 
 
 def test_folder_wrapped_in_another_and_flat_split_folders(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "PetImages/Cat/1.png", "PetImages/Dog/2.png", "readme.txt")
+    root = write_images(tmp_path / "in", "PetImages/Cat/1.png", "PetImages/Dog/2.png", "readme.txt")
     assert {label for _, label in found("folder", root, tmp_path / "out").values()} == {"Cat", "Dog"}
     assert rejects(tmp_path / "out") == {}
     assert left_out(tmp_path / "out") == {"readme.txt": "no image by its name: text"}
-    flat = put(tmp_path / "flat", "train/1.png", "train/2.png")
+    flat = write_images(tmp_path / "flat", "train/1.png", "train/2.png")
     with pytest.raises(DataRefusedError, match=r"its folders train are read as splits"):
         ingest("folder", flat, tmp_path / "out2", IngestConfig(workers=1))
 
 
 def test_accents_of_macos_are_one_class(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "train/e\u0301te\u0301/1.png", "test/\u00e9t\u00e9/2.png")
+    root = write_images(tmp_path / "in", "train/e\u0301te\u0301/1.png", "test/\u00e9t\u00e9/2.png")
     result = ingest("folder", root, tmp_path / "out", IngestConfig(**LENIENT))
     assert result.class_names == ["\u00e9t\u00e9"]
 
 
 def test_names_that_are_no_utf8_can_be_ingested(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "a/1.png")
+    root = write_images(tmp_path / "in", "a/1.png")
     with open(os.fsencode(root) + b"/a/caf\xe9.png", "wb") as file:
-        file.write(png(5))
+        file.write(make_png(5))
     assert sorted(found("folder", root, tmp_path / "out")) == ["a/1.png", "a/caf\\xe9.png"]
 
 
 def test_csv_looks_beside_then_below(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "1.png", "train/1.png", "train/2.png", "x/3.png", "y/3.png", "x/4.png")
+    root = write_images(
+        tmp_path / "in", "1.png", "train/1.png", "train/2.png", "x/3.png", "y/3.png", "x/4.png"
+    )
     table = root / "labels.csv"
     table.write_text(
         "File;CLASS;split\n1.png;a;train\n2.png;b;validation\n3.png;a;\ny/3.png;a;test\nx\\4.png;;\n5.png;a;\n"
@@ -174,7 +147,7 @@ def test_csv_looks_beside_then_below(tmp_path: Path) -> None:
 
 
 def test_two_csvs_beside_the_same_pictures(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "1.png")
+    root = write_images(tmp_path / "in", "1.png")
     for name in ("a", "b"):
         (root / f"{name}.csv").write_text(f"filename,label\n1.png,{name}\n")
     for name in ("a", "b"):
@@ -183,7 +156,7 @@ def test_two_csvs_beside_the_same_pictures(tmp_path: Path) -> None:
 
 
 def test_class_names_with_control_characters_are_rejected(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "1.png", "2.png", "3.png")
+    root = write_images(tmp_path / "in", "1.png", "2.png", "3.png")
     (root / "l.csv").write_text(
         'filename,label\n1.png,"a\tb"\n2.png,ok\n3.png,"a\u2028b"\n', encoding="utf-8"
     )
@@ -191,12 +164,12 @@ def test_class_names_with_control_characters_are_rejected(tmp_path: Path) -> Non
     reasons = rejects(tmp_path / "out")
     assert list(reasons) == ["1.png", "3.png"]
     assert reasons["1.png"].startswith(r"the class name 'a\tb' holds a control character")
-    root = put(tmp_path / "folders", "cat\x07s/1.png", "dogs/2.png")
+    root = write_images(tmp_path / "folders", "cat\x07s/1.png", "dogs/2.png")
     assert list(found("folder", root, tmp_path / "out2")) == ["dogs/2.png"]
 
 
 def test_csv_that_is_not_one(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", "1.png")
+    root = write_images(tmp_path / "in", "1.png")
     with pytest.raises(UsageError, match=r"no .csv file"):
         ingest("csv", root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -218,7 +191,7 @@ def test_csv_that_is_not_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [True, False])
 def test_idx_packed_or_not(tmp_path: Path, pack: bool) -> None:
-    root = mnist(tmp_path / "in", prefix="emnist-digits-", pack=pack)
+    root = write_mnist(tmp_path / "in", prefix="emnist-digits-", pack=pack)
     out = tmp_path / "out"
     read = found("idx", root, out, splits={"train": 1})
     end = ".gz" if pack else ""
@@ -240,24 +213,24 @@ def test_idx_packed_or_not(tmp_path: Path, pack: bool) -> None:
     ("content", "message"),
     [
         (
-            gzip.compress(idx(3, 2, 2, data=bytes(12)), mtime=0)[:-9],
+            gzip.compress(encode_idx(3, 2, 2, data=bytes(12)), mtime=0)[:-9],
             "cut off or damaged, it does not unpack to its end",
         ),
         (b"<!DOCTYPE html><html>404</html>", "a web page, not an IDX file"),
         (b"\n  <html>", "a web page"),
         (b"PK\x03\x04 something", "not gzipped though it is called .gz"),
-        (gzip.compress(idx(3, data=bytes(3)), mtime=0), "begins with 0x00000801, expected 0x00000803"),
+        (gzip.compress(encode_idx(3, data=bytes(3)), mtime=0), "begins with 0x00000801, expected 0x00000803"),
         (
-            gzip.compress(idx(3, 2, 2, data=bytes(11)), mtime=0),
+            gzip.compress(encode_idx(3, 2, 2, data=bytes(11)), mtime=0),
             r"3 x 2 x 2 values, so 28 bytes, it has only 27",
         ),
-        (gzip.compress(idx(3, 2, 2, data=bytes(10**7)), mtime=0), r"so 28 bytes, it has more than 28"),
-        (gzip.compress(idx(2, 2, 2, data=bytes(8)), mtime=0), r"has 2 pictures, .* has 3 labels"),
+        (gzip.compress(encode_idx(3, 2, 2, data=bytes(10**7)), mtime=0), r"so 28 bytes, it has more than 28"),
+        (gzip.compress(encode_idx(2, 2, 2, data=bytes(8)), mtime=0), r"has 2 pictures, .* has 3 labels"),
         (b"", "an empty file"),
     ],
 )
 def test_idx_files_that_are_damaged(tmp_path: Path, content: bytes, message: str) -> None:
-    root = mnist(tmp_path / "in")
+    root = write_mnist(tmp_path / "in")
     (root / "train-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(DataRefusedError, match=message) as caught:
         ingest("idx", root, tmp_path / "out")
@@ -267,18 +240,18 @@ def test_idx_files_that_are_damaged(tmp_path: Path, content: bytes, message: str
 
 def test_idx_inputs_that_are_not_one_set(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no IDX files in it"):
-        ingest("idx", put(tmp_path / "none", "a/1.png"), tmp_path / "out")
-    both = mnist(mnist(tmp_path / "both", prefix="emnist-letters-"), prefix="emnist-digits-")
+        ingest("idx", write_images(tmp_path / "none", "a/1.png"), tmp_path / "out")
+    both = write_mnist(write_mnist(tmp_path / "both", prefix="emnist-letters-"), prefix="emnist-digits-")
     with pytest.raises(UsageError, match="more than one IDX set in it"):
         ingest("idx", both, tmp_path / "out")
-    root = mnist(tmp_path / "in")
+    root = write_mnist(tmp_path / "in")
     (root / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DataRefusedError, match=r"expected train-labels-idx1-ubyte.gz beside it"):
         ingest("idx", root, tmp_path / "out")
 
 
 def test_idx_test_files_alone_succeed_with_a_warning(tmp_path: Path) -> None:
-    root = mnist(tmp_path / "in")
+    root = write_mnist(tmp_path / "in")
     for path in root.glob("train-*"):
         path.unlink()
     result = ingest("idx", root, tmp_path / "out", IngestConfig(workers=1))
@@ -302,7 +275,7 @@ def make_archive(path: Path, members: dict[str, bytes]) -> Path:
 
 @pytest.mark.parametrize("name", ["in.zip", "in.tar.gz"])
 def test_archives(tmp_path: Path, name: str) -> None:
-    members = {"pets/cat/1.png": png(1), "pets\\dog\\2.png": png(2), "__MACOSX/pets/._1.png": b"x"}
+    members = {"pets/cat/1.png": make_png(1), "pets\\dog\\2.png": make_png(2), "__MACOSX/pets/._1.png": b"x"}
     path = make_archive(tmp_path / name, members)
     out = tmp_path / "out"
     assert found("folder", path, out, splits={"train": 1}) == {
@@ -313,7 +286,7 @@ def test_archives(tmp_path: Path, name: str) -> None:
     again = ingest("folder", path, out, IngestConfig(**LENIENT, splits={"train": 1}))
     assert again.unchanged
     table = make_archive(
-        tmp_path / f"csv-{name}", {"d/l.csv": b"filename,label\n1.png,a\n", "d/e/1.png": png(1)}
+        tmp_path / f"csv-{name}", {"d/l.csv": b"filename,label\n1.png,a\n", "d/e/1.png": make_png(1)}
     )
     assert found("csv", table, tmp_path / "out2", splits={"train": 1}) == {"d/e/1.png": ("train", "a")}
 
@@ -323,7 +296,7 @@ def test_archives(tmp_path: Path, name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["in.zip", "in.tar.gz"])
 def test_members_that_would_land_outside_are_refused(tmp_path: Path, name: str, member: str) -> None:
-    path = make_archive(tmp_path / name, {"a/1.png": png(1), member: png(2)})
+    path = make_archive(tmp_path / name, {"a/1.png": make_png(1), member: make_png(2)})
     with pytest.raises(DataRefusedError, match="would land outside the folder"):
         ingest("folder", path, tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("evil.png"))
@@ -348,7 +321,7 @@ def test_links_in_a_zip_are_refused_and_so_is_a_damaged_one(tmp_path: Path) -> N
         file.writestr(info, "/etc/passwd")
     with pytest.raises(DataRefusedError, match="is a link or a device"):
         ingest("folder", path, tmp_path / "out")
-    damaged = make_archive(tmp_path / "damaged.zip", {"a/1.png": png(1) * 50})
+    damaged = make_archive(tmp_path / "damaged.zip", {"a/1.png": make_png(1) * 50})
     data = bytearray(damaged.read_bytes())
     data[60] ^= 0xFF
     damaged.write_bytes(data)
@@ -367,11 +340,11 @@ def test_archives_that_cannot_be_unpacked_are_refused(
     (tmp_path / "cut.tar.gz").write_bytes(whole[:60])
     with pytest.raises(DataRefusedError, match="damaged or cut off"):
         ingest("folder", tmp_path / "cut.tar.gz", tmp_path / "out")
-    long = make_archive(tmp_path / "long.zip", {f"a/{'x' * 300}.png": png(1)})
+    long = make_archive(tmp_path / "long.zip", {f"a/{'x' * 300}.png": make_png(1)})
     with pytest.raises(DataRefusedError, match=r"cannot be unpacked here .*too long"):
         ingest("folder", long, tmp_path / "out")
 
-    sound = make_archive(tmp_path / "sound.zip", {"a/1.png": png(1)})
+    sound = make_archive(tmp_path / "sound.zip", {"a/1.png": make_png(1)})
     for error, expected in (
         (gzip.BadGzipFile("CRC check failed"), r"damaged or cut off \(CRC"),
         (OSError("Invalid data stream"), r"damaged or cut off \(Invalid"),
@@ -404,7 +377,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
 
 
 def test_a_zip_that_is_cut_off_is_told_as_such(tmp_path: Path) -> None:
-    path = make_archive(tmp_path / "in.zip", {"a/1.png": png(1), "b/2.png": png(2)})
+    path = make_archive(tmp_path / "in.zip", {"a/1.png": make_png(1), "b/2.png": make_png(2)})
     path.write_bytes(path.read_bytes()[:-30])  # in its table of contents
     with pytest.raises(DataRefusedError, match=r"in\.zip: damaged or cut off \(.*\); get it again"):
         ingest("folder", path, tmp_path / "out")
@@ -412,7 +385,7 @@ def test_a_zip_that_is_cut_off_is_told_as_such(tmp_path: Path) -> None:
 
 def test_an_input_that_makes_no_sense(tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
-    file.write_bytes(png(1))
+    file.write_bytes(make_png(1))
     with pytest.raises(UsageError, match=r"reads a folder, a \.zip or a \.tar\(\.gz\); this is none"):
         ingest("folder", file, tmp_path / "out")
     with pytest.raises(UsageError, match="does not exist"):

@@ -12,7 +12,7 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.example import serialize_example
 from components.base.tfrecord import frame
 from components.ingest import IngestConfig, ingest, read_manifest
-from tests.boxes import ingested, picture, put, record, rejects, xml
+from tests.make.boxes import ingest_boxes, make_image, make_record, make_xml, read_rejects, write_files
 from tests.test_ingest_voc import many
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
@@ -34,7 +34,7 @@ def lean(*labels: int, seed: int = 0, texts: bool = True, **changes: Any) -> byt
     names = {1: b"cat", 2: b"dog"}
     count = len(labels)
     values = {
-        "image/encoded": picture(seed),
+        "image/encoded": make_image(seed),
         "image/format": b"jpg",
         "image/filename": f"{seed}.jpg".encode(),
         "image/source_id": f"{seed}.jpg".encode(),
@@ -55,7 +55,7 @@ def test_records_of_others(tmp_path: Path) -> None:
     crowd = {"image/object/is_crowd": [1, 0], "image/object/difficult": [0, 0]}
     write(tmp_path / "in/pascal_train.record", [lean(2, seed=0), lean(seed=1), lean(1, 2, seed=2, **crowd)])
     write(tmp_path / "in/pascal_val.record-00000-of-00001", [lean(1, seed=3)])
-    found = ingested("tfrecord", tmp_path / "in", tmp_path / "out")
+    found = ingest_boxes("tfrecord", tmp_path / "in", tmp_path / "out")
     assert {name: (one.split, [box[0] for box in one.boxes]) for name, one in found.items()} == {
         "0.jpg": ("train", ["dog"]),
         "1.jpg": ("train", []),
@@ -80,14 +80,14 @@ def test_records_of_ours_come_back_to_the_bit(tmp_path: Path) -> None:
 def test_numbers_without_texts_are_named_by_the_label_map(tmp_path: Path) -> None:
     records = [lean(7, seed=0, texts=False), lean(3, 7, seed=1, texts=False), lean(seed=2, texts=False)]
     write(tmp_path / "in/train.record", records)
-    found = ingested("tfrecord", tmp_path / "in", tmp_path / "out")
+    found = ingest_boxes("tfrecord", tmp_path / "in", tmp_path / "out")
     assert [box[0] for box in found["1.jpg"].boxes] == ["3", "7"]
     assert found["1.jpg"].values["image/object/class/label"] == [1, 2]
-    put(tmp_path / "in", {"label_map.pbtxt": "item { id: 7 name: 'cat' } item { id: 3 name: 'dog' }"})
-    found = ingested("tfrecord", tmp_path / "in", tmp_path / "out")
+    write_files(tmp_path / "in", {"label_map.pbtxt": "item { id: 7 name: 'cat' } item { id: 3 name: 'dog' }"})
+    found = ingest_boxes("tfrecord", tmp_path / "in", tmp_path / "out")
     assert [box[0] for box in found["1.jpg"].boxes] == ["dog", "cat"]
     assert found["1.jpg"].values["image/object/class/label"] == [1, 2]
-    put(tmp_path / "in", {"label_map.pbtxt": "item { id: 7 name: 'cat' }"})
+    write_files(tmp_path / "in", {"label_map.pbtxt": "item { id: 7 name: 'cat' }"})
     with pytest.raises(DataRefusedError, match=r"train.record#1: the class 3 is not in the label map"):
         ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
 
@@ -105,13 +105,13 @@ def test_records_that_cannot_be_used(tmp_path: Path) -> None:
         b"no example",
     ]
     write(tmp_path / "in/train.record", records)
-    found = ingested("tfrecord", tmp_path / "in", tmp_path / "out")
+    found = ingest_boxes("tfrecord", tmp_path / "in", tmp_path / "out")
     assert {name: one.boxes for name, one in found.items()} == {
         "0.jpg": [CAT_SHARES],
         "6.jpg": [("dog", 0.25, 0.25, 0.9, 1.0)],
         "7.jpg": [CAT_SHARES],
     }
-    assert [(path, reason[:62]) for path, reason in rejects(tmp_path / "out")] == [
+    assert [(path, reason[:62]) for path, reason in read_rejects(tmp_path / "out")] == [
         ("5.jpg", "its boxes are of an image of 20 x 40 pixels, and it has 40 x 2"),
         ("6.jpg", "box 1 of 2 (cat): in the wrong order: xmin 0.25 is above xmax "),
         ("train.record#1", "image/object/bbox/xmax has 1 values, image/object/bbox/xmin ha"),
@@ -142,11 +142,12 @@ def test_boxes_beside_a_class_of_the_picture_are_no_detection(tmp_path: Path) ->
 
 
 def test_records_of_the_contract_are_written_as_tests_write_them(tmp_path: Path) -> None:
-    root = put(
-        tmp_path / "in", {"0.png": picture(0), "0.xml": xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))}
+    root = write_files(
+        tmp_path / "in",
+        {"0.png": make_image(0), "0.xml": make_xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))},
     )
     ingest("voc", root, tmp_path / "out", IngestConfig(workers=1, splits={"train": 1}))
-    assert (tmp_path / "out/train-00000-of-00001").read_bytes() == frame(record(CAT, DOG, seed=0))
+    assert (tmp_path / "out/train-00000-of-00001").read_bytes() == frame(make_record(CAT, DOG, seed=0))
 
 
 @pytest.mark.parametrize(
@@ -172,12 +173,12 @@ def test_records_of_the_contract_are_written_as_tests_write_them(tmp_path: Path)
 )
 def test_features_of_another_type(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     write(tmp_path / "in/train.record", [lean(1, seed=0), lean(1, seed=1, **changes)])
-    assert list(ingested("tfrecord", tmp_path / "in", tmp_path / "out")) == ["0.jpg"]
-    assert rejects(tmp_path / "out") == [("train.record#1", reason)]
+    assert list(ingest_boxes("tfrecord", tmp_path / "in", tmp_path / "out")) == ["0.jpg"]
+    assert read_rejects(tmp_path / "out") == [("train.record#1", reason)]
     # What nobody reads may be anything.
     other = {"image/source_id": [1], "image/key/sha256": [2], "image/format": [3.0]}
     write(tmp_path / "other/train.record", [lean(1, seed=0, **other)])
-    assert list(ingested("tfrecord", tmp_path / "other", tmp_path / "out2")) == ["0.jpg"]
+    assert list(ingest_boxes("tfrecord", tmp_path / "other", tmp_path / "out2")) == ["0.jpg"]
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -194,7 +195,7 @@ def test_boxes_in_pixels(tmp_path: Path, whole: bool) -> None:
         message = r"expected boxes in shares, got 4 of 4 boxes with numbers above 2: they seem to be pixels"
         with pytest.raises(UsageError, match=message):
             ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
-    found = ingested("tfrecord", tmp_path / "in", tmp_path / "out", box_units="pixels")
+    found = ingest_boxes("tfrecord", tmp_path / "in", tmp_path / "out", box_units="pixels")
     assert [one.boxes for one in found.values()] == [[("cat", 0.0, 0.0, 0.5, 0.75)]] * 4
 
 

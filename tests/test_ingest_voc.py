@@ -14,7 +14,7 @@ from PIL import Image
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest, staging
 from components.ingest.sources.voc_xml import MAX_BYTES
-from tests.boxes import ingested, picture, published, put, rejects, xml
+from tests.make.boxes import ingest_boxes, make_image, make_xml, read_boxes, read_rejects, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -25,29 +25,29 @@ DOG_SHARES = ("dog", 0.0, 0.0, 1.0, 1.0)
 
 
 def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            "train/1.png": picture(1),
-            "train/1.xml": xml(CAT, DOG, filename="1.png"),
-            "train/2.jpg": picture(2, image_format="JPEG"),
-            "train/2.xml": xml(),  # nothing is to be found on it
-            "test/3.png": picture(3),
-            "test/3.xml": xml((10.5, 5, 20.5, 15, "cat"), size=None),
+            "train/1.png": make_image(1),
+            "train/1.xml": make_xml(CAT, DOG, filename="1.png"),
+            "train/2.jpg": make_image(2, image_format="JPEG"),
+            "train/2.xml": make_xml(),  # nothing is to be found on it
+            "test/3.png": make_image(3),
+            "test/3.xml": make_xml((10.5, 5, 20.5, 15, "cat"), size=None),
             "object-detection.txt": "no picture",
         },
     )
     out = tmp_path / "out"
-    found = ingested("voc", root, out)
+    found = ingest_boxes("voc", root, out)
     assert {name: (one.split, one.boxes) for name, one in found.items()} == {
         "train/1.png": ("train", [CAT_SHARES, DOG_SHARES]),
         "train/2.jpg": ("train", []),
         "test/3.png": ("test", [("cat", 0.2625, 0.25, 0.5125, 0.75)]),
     }
-    assert rejects(out) == []
+    assert read_rejects(out) == []
     values = found["train/1.png"].values
     assert values["image/object/class/label"] == [1, 2]  # by name, from 1
-    assert (values["image/encoded"], values["image/format"]) == ([picture(1)], [b"png"])
+    assert (values["image/encoded"], values["image/format"]) == ([make_image(1)], [b"png"])
     assert not [name for name in values if name.startswith("image/class/")]
     # Lists without a value are there all the same.
     assert found["train/2.jpg"].values["image/object/bbox/xmin"] == []
@@ -63,9 +63,9 @@ def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
 def test_the_flags_of_a_box(tmp_path: Path) -> None:
     marked = "<difficult>1</difficult><truncated>1</truncated><pose>Left</pose>"
     unmarked = "<difficult>0</difficult><truncated>Unspecified</truncated>"
-    files = {"in/1.png": picture(), "in/1.xml": xml(CAT, more=marked)}
-    files |= {"in/2.png": picture(2), "in/2.xml": xml(CAT, more=unmarked)}
-    found = ingested("voc", put(tmp_path, files) / "in", tmp_path / "out")
+    files = {"in/1.png": make_image(), "in/1.xml": make_xml(CAT, more=marked)}
+    files |= {"in/2.png": make_image(2), "in/2.xml": make_xml(CAT, more=unmarked)}
+    found = ingest_boxes("voc", write_files(tmp_path, files) / "in", tmp_path / "out")
     flags = {name: (one.difficult, one.values["image/object/truncated"]) for name, one in found.items()}
     assert flags == {"1.png": ([1], [1]), "2.png": ([0], [0])}
 
@@ -73,9 +73,11 @@ def test_the_flags_of_a_box(tmp_path: Path) -> None:
 def test_the_folders_of_the_challenges(tmp_path: Path) -> None:
     root = tmp_path / "VOCdevkit"
     names = ("a", "b", "c", "d", "e")
-    put(root / "VOC2012", {f"JPEGImages/{n}.jpg": picture(ord(n), image_format="JPEG") for n in names})
-    put(root / "VOC2012", {f"Annotations/{n}.xml": xml(CAT) for n in names})
-    put(
+    write_files(
+        root / "VOC2012", {f"JPEGImages/{n}.jpg": make_image(ord(n), image_format="JPEG") for n in names}
+    )
+    write_files(root / "VOC2012", {f"Annotations/{n}.xml": make_xml(CAT) for n in names})
+    write_files(
         root / "VOC2012",
         {
             "ImageSets/Main/train.txt": "a\n",
@@ -84,15 +86,16 @@ def test_the_folders_of_the_challenges(tmp_path: Path) -> None:
             "ImageSets/Main/test.txt": "d\ngone\n",
             "ImageSets/Main/cat_train.txt": "a  1\ne -1\n",
             "ImageSets/Segmentation/train.txt": "e\n",
-            "SegmentationClass/a.png": picture(0),
+            "SegmentationClass/a.png": make_image(0),
         },
     )
     # Another year of the challenge beside it, with the same name.
-    put(
-        root / "VOC2007", {"JPEGImages/a.jpg": picture(7, image_format="JPEG"), "Annotations/a.xml": xml(DOG)}
+    write_files(
+        root / "VOC2007",
+        {"JPEGImages/a.jpg": make_image(7, image_format="JPEG"), "Annotations/a.xml": make_xml(DOG)},
     )
-    put(root / "VOC2007", {"ImageSets/Main/test.txt": "a\n"})
-    found = ingested("voc", root, tmp_path / "out")
+    write_files(root / "VOC2007", {"ImageSets/Main/test.txt": "a\n"})
+    found = ingest_boxes("voc", root, tmp_path / "out")
     assert {name: (one.split, one.boxes) for name, one in found.items()} == {
         "VOC2012/JPEGImages/a.jpg": ("train", [CAT_SHARES]),
         "VOC2012/JPEGImages/b.jpg": ("eval", [CAT_SHARES]),
@@ -100,7 +103,7 @@ def test_the_folders_of_the_challenges(tmp_path: Path) -> None:
         "VOC2012/JPEGImages/d.jpg": ("test", [CAT_SHARES]),
         "VOC2007/JPEGImages/a.jpg": ("test", [DOG_SHARES]),
     }
-    assert rejects(tmp_path / "out") == [
+    assert read_rejects(tmp_path / "out") == [
         (
             "VOC2012/Annotations/",
             "1 of its files are left out: they are in none of the lists in VOC2012/ImageSets/Main/",
@@ -113,11 +116,11 @@ def test_the_folders_of_the_challenges(tmp_path: Path) -> None:
 
 
 def test_a_name_in_two_lists_is_in_both_splits_and_warned_about(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            "JPEGImages/a.png": picture(),
-            "Annotations/a.xml": xml(CAT),
+            "JPEGImages/a.png": make_image(),
+            "Annotations/a.xml": make_xml(CAT),
             "ImageSets/Main/train.txt": "a",
             "ImageSets/Main/test.txt": "a",
         },
@@ -128,54 +131,54 @@ def test_a_name_in_two_lists_is_in_both_splits_and_warned_about(tmp_path: Path) 
 
 
 def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            "pets/images/1.png": picture(1),
-            "pets/annotations/xmls/1.xml": xml(CAT),
+            "pets/images/1.png": make_image(1),
+            "pets/annotations/xmls/1.xml": make_xml(CAT),
             # The nearest one of a name is meant.
-            "train/images/1.png": picture(2),
-            "train/labels/1.xml": xml(DOG),
+            "train/images/1.png": make_image(2),
+            "train/labels/1.xml": make_xml(DOG),
             # And none of another split.
-            "test/images/5.png": picture(5),
-            "test/labels/5.xml": xml(CAT),
-            "train/labels/5.xml": xml(DOG),
+            "test/images/5.png": make_image(5),
+            "test/labels/5.xml": make_xml(CAT),
+            "train/labels/5.xml": make_xml(DOG),
         },
     )
-    found = ingested("voc", root, tmp_path / "out")
+    found = ingest_boxes("voc", root, tmp_path / "out")
     assert {name: (one.split, one.boxes) for name, one in found.items()} == {
         "pets/images/1.png": ("train", [CAT_SHARES]),
         "train/images/1.png": ("train", [DOG_SHARES]),
         "test/images/5.png": ("test", [CAT_SHARES]),
     }
-    assert rejects(tmp_path / "out") == [("train/labels/5.xml", "there is no image 5.*")]
+    assert read_rejects(tmp_path / "out") == [("train/labels/5.xml", "there is no image 5.*")]
 
 
 def test_names_of_pictures(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            "renamed.png": picture(1),
-            "renamed.xml": xml(CAT, filename="other.png"),  # they were renamed together
-            "other.png": picture(2),
-            "other.xml": xml(DOG, filename="renamed.png"),
-            "a.xml": xml(CAT, filename="C:\\photos\\called so.png"),
-            "called so.png": picture(3),
-            "two.png": picture(4),
-            "two.jpg": picture(5, image_format="JPEG"),
-            "two.xml": xml(CAT, filename="two.jpg"),
-            "either.png": picture(6),
-            "either.bmp": picture(7, image_format="BMP"),
-            "either.xml": xml(CAT),
-            "missing.xml": xml(CAT, filename="gone.png"),
-            "alone.png": picture(8),
-            "png named.jpg": picture(9),
-            "png named.xml": xml(CAT),
-            "again/called so.xml": xml(CAT),
+            "renamed.png": make_image(1),
+            "renamed.xml": make_xml(CAT, filename="other.png"),  # they were renamed together
+            "other.png": make_image(2),
+            "other.xml": make_xml(DOG, filename="renamed.png"),
+            "a.xml": make_xml(CAT, filename="C:\\photos\\called so.png"),
+            "called so.png": make_image(3),
+            "two.png": make_image(4),
+            "two.jpg": make_image(5, image_format="JPEG"),
+            "two.xml": make_xml(CAT, filename="two.jpg"),
+            "either.png": make_image(6),
+            "either.bmp": make_image(7, image_format="BMP"),
+            "either.xml": make_xml(CAT),
+            "missing.xml": make_xml(CAT, filename="gone.png"),
+            "alone.png": make_image(8),
+            "png named.jpg": make_image(9),
+            "png named.xml": make_xml(CAT),
+            "again/called so.xml": make_xml(CAT),
         },
     )
     out = tmp_path / "out"
-    found = ingested("voc", root, out)
+    found = ingest_boxes("voc", root, out)
     assert {name: one.boxes[0] for name, one in found.items()} == {
         "renamed.png": CAT_SHARES,
         "other.png": DOG_SHARES,
@@ -184,7 +187,7 @@ def test_names_of_pictures(tmp_path: Path) -> None:
         "png named.jpg": CAT_SHARES,
     }
     unlabelled = "unlabelled: no .xml file belongs to it"
-    assert rejects(out) == [
+    assert read_rejects(out) == [
         (
             "again/called so.xml",
             "its image, called so.png, has the boxes of another .xml file already",
@@ -210,56 +213,56 @@ def turned(orientation: int, width: int, height: int) -> bytes:
 def test_pictures_that_exif_turns(tmp_path: Path) -> None:
     # Orientation 6: the file's 40 x 20 pixels are seen as 20 x 40, its upper left at the upper right.
     file = turned(6, 40, 20)
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
             "seen.jpg": file,
-            "seen.xml": xml((10, 10, 20, 20, "cat"), size=(20, 40)),
+            "seen.xml": make_xml((10, 10, 20, 20, "cat"), size=(20, 40)),
             "file.jpg": file,
-            "file.xml": xml((10, 0, 20, 10, "cat"), size=(40, 20)),
+            "file.xml": make_xml((10, 0, 20, 10, "cat"), size=(40, 20)),
             "untold.jpg": file,
-            "untold.xml": xml((10, 10, 20, 20, "cat"), size=(0, 0)),
+            "untold.xml": make_xml((10, 10, 20, 20, "cat"), size=(0, 0)),
         },
     )
-    found = ingested("voc", root, tmp_path / "out")
+    found = ingest_boxes("voc", root, tmp_path / "out")
     for name in ("seen.jpg", "file.jpg", "untold.jpg"):
         assert found[name].boxes == [("cat", 0.5, 0.25, 1.0, 0.5)]
         assert (found[name].values["image/width"], found[name].values["image/height"]) == ([20], [40])
 
 
 def test_boxes_stay_where_they_are_on_a_picture_that_is_scaled_down(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            "1.png": picture(),
-            "1.xml": xml(CAT),
+            "1.png": make_image(),
+            "1.xml": make_xml(CAT),
             "2.jpg": turned(6, 40, 20),
-            "2.xml": xml((10, 0, 20, 10, "cat"), size=(40, 20)),
+            "2.xml": make_xml((10, 0, 20, 10, "cat"), size=(40, 20)),
         },
     )
-    found = ingested("voc", root, tmp_path / "out", resize_px=10)
+    found = ingest_boxes("voc", root, tmp_path / "out", resize_px=10)
     assert (found["1.png"].boxes, found["1.png"].values["image/width"]) == ([CAT_SHARES], [10])
     assert found["2.jpg"].boxes == [("cat", 0.5, 0.25, 1.0, 0.5)]
 
 
 def test_boxes_that_cannot_be_used_are_listed_and_limited(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            "1.png": picture(),
-            "1.xml": xml(CAT, (30, 15, 50, 30, "cat"), (40, 0, 60, 20, "dog"), (10, 10, 10, 15, "dog")),
-            "2.png": picture(2),
-            "2.xml": xml(CAT, size=(80, 40)),
-            "3.png": picture(3),
-            "3.xml": xml(CAT, size=(20, 40)),
+            "1.png": make_image(),
+            "1.xml": make_xml(CAT, (30, 15, 50, 30, "cat"), (40, 0, 60, 20, "dog"), (10, 10, 10, 15, "dog")),
+            "2.png": make_image(2),
+            "2.xml": make_xml(CAT, size=(80, 40)),
+            "3.png": make_image(3),
+            "3.xml": make_xml(CAT, size=(20, 40)),
         },
     )
     out = tmp_path / "out"
-    found = ingested("voc", root, out)
+    found = ingest_boxes("voc", root, out)
     assert found["1.png"].boxes == [CAT_SHARES, ("cat", 0.75, 0.75, 1.0, 1.0)]
     assert found["2.png"].boxes == [("cat", 0.125, 0.125, 0.25, 0.375)]
     outside = "nothing of it is on the image: xmin 40, ymin 0, xmax 60, ymax 20, of 40 x 20 pixels"
-    assert rejects(out) == [
+    assert read_rejects(out) == [
         ("1.png", f"box 3 of 4 (dog): {outside}"),
         ("1.png", "box 4 of 4 (dog): empty: xmin and xmax are both 10"),
         (
@@ -276,17 +279,17 @@ def test_boxes_that_cannot_be_used_are_listed_and_limited(tmp_path: Path) -> Non
         "1 box reached beyond the edge of the image and ended there.",
         "1 image of another size than annotated, in the same shape: the boxes were scaled too.",
     ]
-    (root / "3.xml").write_text(xml(CAT))
+    (root / "3.xml").write_text(make_xml(CAT))
     with pytest.raises(
         DataRefusedError, match=r"^2 of 6 boxes cannot be used \(33.3%, allowed 1.0%\), no sh"
     ):
         ingest("voc", root, out, IngestConfig(workers=1))
-    assert len(published(out)) == 2  # what was there before stays
-    assert len(rejects(out)) == 2
+    assert len(read_boxes(out)) == 2  # what was there before stays
+    assert len(read_rejects(out)) == 2
 
 
-BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]>' + xml(CAT).replace("cat", "&c;")
-OTHER_FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + xml(CAT).replace("cat", "&b;")
+BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]>' + make_xml(CAT).replace("cat", "&c;")
+OTHER_FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + make_xml(CAT).replace("cat", "&b;")
 
 
 @pytest.mark.parametrize(
@@ -298,62 +301,64 @@ OTHER_FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + xml(CAT)
         (BOMB, "it has a document type or entities, which no VOC annotation needs"),
         (OTHER_FILE, "it has a document type or entities, which no VOC annotation needs"),
         (
-            '<!DOCTYPE a SYSTEM "http://localhost/a.dtd">' + xml(CAT),
+            '<!DOCTYPE a SYSTEM "http://localhost/a.dtd">' + make_xml(CAT),
             "it has a document type or entities, which",
         ),
-        ('<?xml version="1.0" encoding="no-such"?>' + xml(CAT), "not well-formed XML: unknown encoding"),
-        (xml(CAT) + " " * MAX_BYTES, "larger than 4 MiB, which no annotation of one image is"),
-        (xml((1, 2, "x", 4, "cat")), "object 1 (cat): xmax: expected a number, got 'x'"),
-        (xml(CAT, (1, 2, "nan", 4, "cat")), "object 2 (cat): xmax: expected a number, got 'nan'"),
-        (xml((1, 2, "", 4, "cat")), "object 1 (cat) has no xmax"),
-        (xml(CAT, (1, 2, 3, 4, " ")), "unlabelled: object 2 has no name"),
-        (xml((1, 2, 3, 4, "a\nb")), "the class name 'a\\nb' holds a control character"),
-        (xml(CAT).replace("bndbox", "polygon"), "object 1 (cat) has no xmin"),
+        ('<?xml version="1.0" encoding="no-such"?>' + make_xml(CAT), "not well-formed XML: unknown encoding"),
+        (make_xml(CAT) + " " * MAX_BYTES, "larger than 4 MiB, which no annotation of one image is"),
+        (make_xml((1, 2, "x", 4, "cat")), "object 1 (cat): xmax: expected a number, got 'x'"),
+        (make_xml(CAT, (1, 2, "nan", 4, "cat")), "object 2 (cat): xmax: expected a number, got 'nan'"),
+        (make_xml((1, 2, "", 4, "cat")), "object 1 (cat) has no xmax"),
+        (make_xml(CAT, (1, 2, 3, 4, " ")), "unlabelled: object 2 has no name"),
+        (make_xml((1, 2, 3, 4, "a\nb")), "the class name 'a\\nb' holds a control character"),
+        (make_xml(CAT).replace("bndbox", "polygon"), "object 1 (cat) has no xmin"),
     ],
 )
 def test_xml_that_cannot_be_used(tmp_path: Path, content: str, reason: str) -> None:
-    root = put(
-        tmp_path / "in", {"1.png": picture(1), "1.xml": xml(CAT), "2.png": picture(2), "2.xml": content}
+    root = write_files(
+        tmp_path / "in",
+        {"1.png": make_image(1), "1.xml": make_xml(CAT), "2.png": make_image(2), "2.xml": content},
     )
-    assert list(ingested("voc", root, tmp_path / "out")) == ["1.png"]
-    ((path, said),) = rejects(tmp_path / "out")
+    assert list(ingest_boxes("voc", root, tmp_path / "out")) == ["1.png"]
+    ((path, said),) = read_rejects(tmp_path / "out")
     assert Path(path).stem == "2"
     assert said.startswith(reason)
 
 
 def test_xml_that_is_only_unusual(tmp_path: Path) -> None:
-    pretty = xml(CAT).replace("><", ">\n\t<").replace("cat", " cat ")
-    root = put(
+    pretty = make_xml(CAT).replace("><", ">\n\t<").replace("cat", " cat ")
+    root = write_files(
         tmp_path / "in",
         {
-            "1.png": picture(1),
+            "1.png": make_image(1),
             "1.xml": '\ufeff<?xml version="1.0" encoding="utf-8"?>\n<!-- by hand -->' + pretty,
-            "2.png": picture(2),
-            "2.xml": ('<?xml version="1.0" encoding="utf-16"?>' + xml(CAT)).encode("utf-16"),
-            "3.png": picture(3),
-            "3.xml": xml(CAT).replace("40</width>", "many</width>"),
-            "4.png": picture(4),
+            "2.png": make_image(2),
+            "2.xml": ('<?xml version="1.0" encoding="utf-16"?>' + make_xml(CAT)).encode("utf-16"),
+            "3.png": make_image(3),
+            "3.xml": make_xml(CAT).replace("40</width>", "many</width>"),
+            "4.png": make_image(4),
             # A part of an object is an object of its own in another task.
-            "4.xml": xml(CAT).replace("</object>", f"<part>{xml(DOG)[12:-13]}</part></object>"),
+            "4.xml": make_xml(CAT).replace("</object>", f"<part>{make_xml(DOG)[12:-13]}</part></object>"),
         },
     )
-    found = ingested("voc", root, tmp_path / "out")
+    found = ingest_boxes("voc", root, tmp_path / "out")
     assert {name: one.boxes for name, one in found.items()} == {f"{n}.png": [CAT_SHARES] for n in range(1, 5)}
 
 
 def test_deeply_nested_xml_ends_well(tmp_path: Path) -> None:
     content = "<annotation>" + "<a>" * 500_000 + "</a>" * 500_000 + "</annotation>"
-    root = put(
-        tmp_path / "in", {"1.png": picture(1), "1.xml": content, "2.png": picture(2), "2.xml": xml(CAT)}
+    root = write_files(
+        tmp_path / "in",
+        {"1.png": make_image(1), "1.xml": content, "2.png": make_image(2), "2.xml": make_xml(CAT)},
     )
-    assert set(ingested("voc", root, tmp_path / "out")) == {"1.png", "2.png"}
+    assert set(ingest_boxes("voc", root, tmp_path / "out")) == {"1.png", "2.png"}
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_archives(tmp_path: Path, kind: str) -> None:
-    files = {"in/train/1.png": picture(1), "in/train/1.xml": xml(CAT)}
-    files |= {"in/test/2.png": picture(2), "in/test/2.xml": xml(DOG)}
-    root = put(tmp_path, files)
+    files = {"in/train/1.png": make_image(1), "in/train/1.xml": make_xml(CAT)}
+    files |= {"in/test/2.png": make_image(2), "in/test/2.xml": make_xml(DOG)}
+    root = write_files(tmp_path, files)
     archive = tmp_path / f"boxes.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(archive, "w") as packed:
@@ -363,7 +368,7 @@ def test_archives(tmp_path: Path, kind: str) -> None:
         with tarfile.open(archive, "w:gz") as packed:
             for path in files:
                 packed.add(root / path, path)
-    found = ingested("voc", archive, tmp_path / "out")
+    found = ingest_boxes("voc", archive, tmp_path / "out")
     assert {name: (one.split, one.boxes) for name, one in found.items()} == {
         "in/train/1.png": ("train", [CAT_SHARES]),
         "in/test/2.png": ("test", [DOG_SHARES]),
@@ -378,8 +383,8 @@ def many(root: Path, count: int = 90) -> Path:
             boxes.append(DOG)
         if number % 30 == 7:
             boxes.append((50, 2, 60, 18, "cat"))
-        content = picture(number) if number % 40 != 9 else picture(number)[:60]
-        put(root, {f"{number}.png": content, f"{number}.xml": xml(*boxes)})
+        content = make_image(number) if number % 40 != 9 else make_image(number)[:60]
+        write_files(root, {f"{number}.png": content, f"{number}.xml": make_xml(*boxes)})
     return root
 
 
@@ -395,7 +400,7 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     ingest("voc", root, tmp_path / "3", IngestConfig(workers=3, **options))
     one = shards(tmp_path / "1")
     assert one == shards(tmp_path / "3")
-    assert len(rejects(tmp_path / "1")) == 6
+    assert len(read_rejects(tmp_path / "1")) == 6
     again = ingest("voc", root, tmp_path / "1", IngestConfig(workers=1, **options))
     assert again.unchanged
 
@@ -420,7 +425,7 @@ def test_one_that_was_killed_goes_on_and_counts_what_it_had(
     assert inodes <= set(staged.values())  # none was written again
     ingest("voc", root, tmp_path / "2", options)
     assert shards(tmp_path / "1") == shards(tmp_path / "2")
-    assert len(rejects(tmp_path / "1")) == 6
+    assert len(read_rejects(tmp_path / "1")) == 6
 
 
 def test_another_box_writes_the_shard_anew_and_no_other(tmp_path: Path) -> None:
@@ -429,23 +434,24 @@ def test_another_box_writes_the_shard_anew_and_no_other(tmp_path: Path) -> None:
     out = tmp_path / "out"
     ingest("voc", root, out, options)
     before = {path.name: path.stat().st_ino for path in out.glob("*-of-*")}
-    boxes = published(out)["3.png"].boxes
-    (root / "3.xml").write_text(xml((1, 2, 10, 18, "cat")))
+    boxes = read_boxes(out)["3.png"].boxes
+    (root / "3.xml").write_text(make_xml((1, 2, 10, 18, "cat")))
     assert not ingest("voc", root, out, options).unchanged
     changed = [path.name for path in out.glob("*-of-*") if path.stat().st_ino != before[path.name]]
     assert len(changed) == 1
-    assert published(out)["3.png"].boxes == [("cat", 0.025, 0.1, 0.25, 0.9)] != boxes
+    assert read_boxes(out)["3.png"].boxes == [("cat", 0.025, 0.1, 0.25, 0.9)] != boxes
     manifest = read_manifest(out)
     assert manifest is not None
     # What the shards that were left alone hold is counted all the same.
     total = sum(sum(split.box_counts.values()) for split in manifest.splits.values())
-    assert total == sum(len(one.boxes) for one in published(out).values())
-    assert len(rejects(out)) == 6
+    assert total == sum(len(one.boxes) for one in read_boxes(out).values())
+    assert len(read_rejects(out)) == 6
 
 
 def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) -> None:
-    root = put(
-        tmp_path / "in", {"1.png": picture(), "1.xml": xml(CAT), "2.png": picture(), "2.xml": xml(DOG)}
+    root = write_files(
+        tmp_path / "in",
+        {"1.png": make_image(), "1.xml": make_xml(CAT), "2.png": make_image(), "2.xml": make_xml(DOG)},
     )
     result = ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
     assert (
@@ -455,12 +461,12 @@ def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) ->
 
 
 def test_input_that_is_of_another_kind(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {"cats/1.png": picture()})
+    root = write_files(tmp_path / "in", {"cats/1.png": make_image()})
     with pytest.raises(
         UsageError, match=r"no \.xml file in it. The source voc reads images with a Pascal VOC"
     ):
         ingest("voc", root, tmp_path / "out")
-    put(root, {"cats/1.xml": xml()})
+    write_files(root, {"cats/1.xml": make_xml()})
     with pytest.raises(DataRefusedError, match="none of its images has a box"):
         ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
 
@@ -468,8 +474,8 @@ def test_input_that_is_of_another_kind(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_asirra_by_voc_and_by_csv(tmp_path: Path, real_data_dir: Path) -> None:
     root = real_data_dir / "asirra_detection"
-    found = ingested("voc", root, tmp_path / "voc")
-    assert rejects(tmp_path / "voc") == []
+    found = ingest_boxes("voc", root, tmp_path / "voc")
+    assert read_rejects(tmp_path / "voc") == []
     manifest = read_manifest(tmp_path / "voc")
     assert manifest is not None
     counts = {name: (split.class_counts, split.box_counts) for name, split in manifest.splits.items()}
@@ -478,7 +484,7 @@ def test_asirra_by_voc_and_by_csv(tmp_path: Path, real_data_dir: Path) -> None:
         "test": ({"cat": 47, "dog": 38}, {"cat": 47, "dog": 43}),
     }
     assert all("left out (.csv 2)" in text for text in manifest.warnings)
-    by_csv = ingested("csv", root, tmp_path / "csv")
+    by_csv = ingest_boxes("csv", root, tmp_path / "csv")
     assert {name: (one.split, one.boxes) for name, one in by_csv.items()} == {
         name: (one.split, one.boxes) for name, one in found.items()
     }
@@ -493,19 +499,19 @@ def test_asirra_by_voc_and_by_csv(tmp_path: Path, real_data_dir: Path) -> None:
 
 
 def test_each_object_twice(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
-            f"{n}.{kind}": xml(CAT, DOG, CAT, DOG) if kind == "xml" else picture(n)
+            f"{n}.{kind}": make_xml(CAT, DOG, CAT, DOG) if kind == "xml" else make_image(n)
             for n in range(3)
             for kind in ("png", "xml")
         },
     )
-    found = ingested("voc", root, tmp_path / "out", max_reject_share=0.0)
+    found = ingest_boxes("voc", root, tmp_path / "out", max_reject_share=0.0)
     assert {name: one.boxes for name, one in found.items()} == {
         f"{n}.png": [CAT_SHARES, DOG_SHARES] for n in range(3)
     }
-    assert rejects(tmp_path / "out") == []
+    assert read_rejects(tmp_path / "out") == []
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.warnings == [
@@ -517,8 +523,8 @@ def test_each_object_twice(tmp_path: Path) -> None:
 def test_x_and_y_swapped(tmp_path: Path) -> None:
     # On images of 40 x 20 pixels these are x from 2 to 30 and y from 1 to 8.
     boxes = [(1, x, 8, x + 8, "cat") for x in (2, 10, 18, 22, 26, 30)]
-    files = {f"{n}.xml": xml(box) for n, box in enumerate(boxes)}
-    root = put(tmp_path / "in", {**files, **{f"{n}.png": picture(n) for n in range(len(boxes))}})
+    files = {f"{n}.xml": make_xml(box) for n, box in enumerate(boxes)}
+    root = write_files(tmp_path / "in", {**files, **{f"{n}.png": make_image(n) for n in range(len(boxes))}})
     with pytest.raises(
         DataRefusedError, match=r"4 of 6 boxes .* seem to be written with x and y swapped; swap xmin"
     ):
@@ -526,25 +532,28 @@ def test_x_and_y_swapped(tmp_path: Path) -> None:
 
 
 def test_shares_are_no_pixels(tmp_path: Path) -> None:
-    files = {f"{n}.xml": xml((0.25, 0.25, 0.5, 0.75, "cat")) for n in range(3)}
-    root = put(tmp_path / "in", {**files, **{f"{n}.png": picture(n) for n in range(3)}})
+    files = {f"{n}.xml": make_xml((0.25, 0.25, 0.5, 0.75, "cat")) for n in range(3)}
+    root = write_files(tmp_path / "in", {**files, **{f"{n}.png": make_image(n) for n in range(3)}})
     with pytest.raises(
         UsageError, match=r"expected boxes in pixels, got 3 of 3 .* seem to be shares; --box-units sh"
     ):
         ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
-    found = ingested("voc", root, tmp_path / "out", box_units="shares")
+    found = ingest_boxes("voc", root, tmp_path / "out", box_units="shares")
     assert [one.boxes for one in found.values()] == [[CAT_SHARES]] * 3
 
 
 def test_a_turn_that_nothing_decides_is_reported(tmp_path: Path) -> None:
-    told, not_told = xml((2, 2, 10, 10, "cat"), size=(40, 20)), xml((2, 2, 10, 10, "cat"), size=None)
-    root = put(tmp_path / "in", {
+    told, not_told = (
+        make_xml((2, 2, 10, 10, "cat"), size=(40, 20)),
+        make_xml((2, 2, 10, 10, "cat"), size=None),
+    )
+    root = write_files(tmp_path / "in", {
         "1.jpg": turned(6, 40, 20), "1.xml": told,
         "2.jpg": turned(6, 40, 20), "2.xml": not_told,
         "3.jpg": turned(3, 40, 20), "3.xml": told,
-        "4.jpg": turned(3, 40, 20), "4.xml": xml(size=None),
+        "4.jpg": turned(3, 40, 20), "4.xml": make_xml(size=None),
     })  # fmt: skip
-    ingested("voc", root, tmp_path / "out")
+    ingest_boxes("voc", root, tmp_path / "out")
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert [one for one in manifest.warnings if "EXIF" in one] == [
@@ -558,15 +567,18 @@ def test_a_turn_that_nothing_decides_is_reported(tmp_path: Path) -> None:
     [("1", 1), ("1.0", 1), ("true", 1), ("0", 0), ("0.0", 0), ("Unspecified", 0), ("", 0)],
 )
 def test_flags_in_another_dress(tmp_path: Path, flag: str, difficult: int) -> None:
-    marked = xml(CAT, more=f"<difficult>{flag}</difficult>")
-    root = put(tmp_path / "in", {"1.png": picture(), "1.xml": marked})
-    assert ingested("voc", root, tmp_path / "out")["1.png"].difficult == [difficult]
+    marked = make_xml(CAT, more=f"<difficult>{flag}</difficult>")
+    root = write_files(tmp_path / "in", {"1.png": make_image(), "1.xml": marked})
+    assert ingest_boxes("voc", root, tmp_path / "out")["1.png"].difficult == [difficult]
 
 
 @pytest.mark.parametrize("side", ["nan", "inf", "True", "1_0", "9" * 400, "1e300"])
 def test_sides_that_are_no_numbers(tmp_path: Path, side: str) -> None:
-    bad = xml((side, 5, 20, 15, "cat"))  # type: ignore[arg-type]
-    root = put(tmp_path / "in", {"1.png": picture(1), "1.xml": bad, "2.png": picture(2), "2.xml": xml(CAT)})
-    ingested("voc", root, tmp_path / "out")
-    ((path, reason),) = rejects(tmp_path / "out")
+    bad = make_xml((side, 5, 20, 15, "cat"))  # type: ignore[arg-type]
+    root = write_files(
+        tmp_path / "in",
+        {"1.png": make_image(1), "1.xml": bad, "2.png": make_image(2), "2.xml": make_xml(CAT)},
+    )
+    ingest_boxes("voc", root, tmp_path / "out")
+    ((path, reason),) = read_rejects(tmp_path / "out")
     assert (path, reason[:45]) == ("1.xml", "object 1 (cat): xmin: expected a number, got ")

@@ -12,7 +12,7 @@ import pytest
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
-from tests.boxes import ingested, picture, put, rejects
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -43,20 +43,20 @@ def boxes_of(found: Mapping[str, Any]) -> dict[str, tuple[str, list[Any]]]:
 )
 def test_layouts(tmp_path: Path, yaml: str, train: str, val: str) -> None:
     labels = {folder: folder.replace("images", "labels") for folder in (train, val)}
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
             "data.yaml": yaml + NAMES,
-            f"{train}/1.png": picture(1),
-            f"{train}/2.png": picture(2),
-            f"{train}/3.png": picture(3),
-            f"{val}/1.png": picture(4),
+            f"{train}/1.png": make_image(1),
+            f"{train}/2.png": make_image(2),
+            f"{train}/3.png": make_image(3),
+            f"{val}/1.png": make_image(4),
             f"{labels[train]}/1.txt": f"{CAT}\n\n{DOG}\n",
             f"{labels[train]}/2.txt": "",  # empty, as the one of 3.png is missing: background
             f"{labels[val]}/1.txt": DOG,
         },
     )
-    found = ingested("yolo", root, tmp_path / "out", max_reject_share=0.0)
+    found = ingest_boxes("yolo", root, tmp_path / "out", max_reject_share=0.0)
     assert boxes_of(found) == {
         f"{train}/1.png": ("train", [CAT_SHARES, DOG_SHARES]),
         f"{train}/2.png": ("train", []),
@@ -64,12 +64,12 @@ def test_layouts(tmp_path: Path, yaml: str, train: str, val: str) -> None:
         f"{val}/1.png": ("eval", [DOG_SHARES]),
     }
     assert found[f"{val}/1.png"].values["image/object/class/label"] == [2]
-    by_file = ingested("yolo", root / "data.yaml", tmp_path / "out2")
+    by_file = ingest_boxes("yolo", root / "data.yaml", tmp_path / "out2")
     assert boxes_of(by_file) == boxes_of(found)
 
 
 def test_texts_beside_the_images_and_lists_of_images(tmp_path: Path) -> None:
-    root = put(
+    root = write_files(
         tmp_path / "in",
         {
             "obj.names": "cat\ndog\n",
@@ -77,18 +77,18 @@ def test_texts_beside_the_images_and_lists_of_images(tmp_path: Path) -> None:
             "data.yaml": "train: data/train.txt\nval: valid.txt\n",
             "train.txt": "data/obj_train_data/1.png\n/home/me/obj_train_data/2.png\nobj_train_data/9.png\n",
             "valid.txt": "obj_train_data/3.png\n",
-            **{f"obj_train_data/{n}.png": picture(n) for n in range(1, 5)},
+            **{f"obj_train_data/{n}.png": make_image(n) for n in range(1, 5)},
             **{f"obj_train_data/{n}.txt": CAT for n in range(1, 5)},
         },
     )
-    found = ingested("yolo", root, tmp_path / "out")
+    found = ingest_boxes("yolo", root, tmp_path / "out")
     assert boxes_of(found) == {
         "obj_train_data/1.png": ("train", [CAT_SHARES]),
         "obj_train_data/2.png": ("train", [CAT_SHARES]),
         "obj_train_data/3.png": ("eval", [CAT_SHARES]),
     }
     # 9.png is named and missing; 4.png is there, and no list names it.
-    assert rejects(tmp_path / "out") == [("obj_train_data/9.png", "no such file (train.txt line 3)")]
+    assert read_rejects(tmp_path / "out") == [("obj_train_data/9.png", "no such file (train.txt line 3)")]
     assert (
         "obj_train_data/4.png,outside of what data.yaml names" in (tmp_path / "out/left_out.csv").read_text()
     )
@@ -105,10 +105,10 @@ def test_texts_beside_the_images_and_lists_of_images(tmp_path: Path) -> None:
     ],
 )
 def test_names(tmp_path: Path, names: str, classes: list[str]) -> None:
-    root = put(
-        tmp_path / "in", {"data.yaml": names, "images/1.png": picture(), "labels/1.txt": f"{DOG}\n{CAT}"}
+    root = write_files(
+        tmp_path / "in", {"data.yaml": names, "images/1.png": make_image(), "labels/1.txt": f"{DOG}\n{CAT}"}
     )
-    found = ingested("yolo", root, tmp_path / "out")["images/1.png"]
+    found = ingest_boxes("yolo", root, tmp_path / "out")["images/1.png"]
     assert found.values["image/object/class/label"] == [2, 1]
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
@@ -116,16 +116,18 @@ def test_names(tmp_path: Path, names: str, classes: list[str]) -> None:
 
 
 def test_lists_of_classes(tmp_path: Path) -> None:
-    files = {"images/1.png": picture(), "labels/1.txt": DOG, "labels/classes.txt": "cat\ndog\n"}
-    root = put(tmp_path / "in", files)
-    assert ingested("yolo", root, tmp_path / "out")["images/1.png"].boxes == [DOG_SHARES]
+    files = {"images/1.png": make_image(), "labels/1.txt": DOG, "labels/classes.txt": "cat\ndog\n"}
+    root = write_files(tmp_path / "in", files)
+    assert ingest_boxes("yolo", root, tmp_path / "out")["images/1.png"].boxes == [DOG_SHARES]
     (root / "labels/classes.txt").unlink()
-    given = put(tmp_path, {"list.txt": "cat\n dog \n\nowl\n"}) / "list.txt"
-    assert ingested("yolo", root, tmp_path / "out2", label_map=given)["images/1.png"].boxes == [DOG_SHARES]
+    given = write_files(tmp_path, {"list.txt": "cat\n dog \n\nowl\n"}) / "list.txt"
+    assert ingest_boxes("yolo", root, tmp_path / "out2", label_map=given)["images/1.png"].boxes == [
+        DOG_SHARES
+    ]
     manifest = read_manifest(tmp_path / "out2")
     assert manifest is not None
     assert manifest.class_names == ["cat", "dog", "owl"]
-    put(root, {"classes.txt": "cat\ndog\n", "labels/classes.txt": "dog\ncat\n"})
+    write_files(root, {"classes.txt": "cat\ndog\n", "labels/classes.txt": "dog\ncat\n"})
     with pytest.raises(
         UsageError, match=r"2 lists of classes that differ \(classes.txt, labels/classes.txt\)"
     ):
@@ -147,16 +149,18 @@ def test_lists_of_classes(tmp_path: Path) -> None:
     ],
 )
 def test_lines(tmp_path: Path, line: str, boxes: list[Any]) -> None:
-    root = put(tmp_path / "in", {"data.yaml": NAMES, "images/1.png": picture(), "labels/1.txt": line})
-    assert ingested("yolo", root, tmp_path / "out")["images/1.png"].boxes == boxes
+    root = write_files(
+        tmp_path / "in", {"data.yaml": NAMES, "images/1.png": make_image(), "labels/1.txt": line}
+    )
+    assert ingest_boxes("yolo", root, tmp_path / "out")["images/1.png"].boxes == boxes
 
 
 def test_key_points_are_passed_over(tmp_path: Path) -> None:
     lines = f"{CAT} 0.3 0.3 2 0.4 0.4 0"
-    files = {"data.yaml": NAMES + "kpt_shape: [2, 3]\n", "images/1.png": picture(), "labels/1.txt": lines}
-    assert ingested("yolo", put(tmp_path / "in", files), tmp_path / "out")["images/1.png"].boxes == [
-        CAT_SHARES
-    ]
+    files = {"data.yaml": NAMES + "kpt_shape: [2, 3]\n", "images/1.png": make_image(), "labels/1.txt": lines}
+    assert ingest_boxes("yolo", write_files(tmp_path / "in", files), tmp_path / "out")[
+        "images/1.png"
+    ].boxes == [CAT_SHARES]
 
 
 def test_what_cannot_be_used(tmp_path: Path) -> None:
@@ -174,19 +178,19 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
     }
     files: dict[str, bytes | str] = {
         "data.yaml": NAMES,
-        "images/00.png": picture(0),
-        "images/00.jpg": picture(50),
+        "images/00.png": make_image(0),
+        "images/00.jpg": make_image(50),
         "labels/00.txt": CAT,
         "labels/gone.txt": CAT,
-        "preview.png": picture(60),
+        "preview.png": make_image(60),
         "README.md": "notes",
         "labels/train.cache": b"\x00",
-        **{f"images/{name}.png": picture(int(name)) for name in bad},
+        **{f"images/{name}.png": make_image(int(name)) for name in bad},
         **{f"labels/{name}.txt": text for name, text in bad.items()},
     }
-    found = ingested("yolo", put(tmp_path / "in", files), tmp_path / "out")
+    found = ingest_boxes("yolo", write_files(tmp_path / "in", files), tmp_path / "out")
     assert boxes_of(found) == {"images/00.jpg": ("train", [CAT_SHARES])}
-    assert rejects(tmp_path / "out") == [
+    assert read_rejects(tmp_path / "out") == [
         ("images/00.png", "ambiguous: labels/00.txt is the label file of another image already"),
         ("images/01.png", "labels/01.txt: line 1: expected a whole number, got 'cat'"),
         (
@@ -219,8 +223,8 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
 
 def test_one_folder_for_two_splits(tmp_path: Path) -> None:
     yaml = "train: images/all\nval: images/all\n" + NAMES
-    files = {"data.yaml": yaml, "images/all/1.png": picture(), "labels/all/1.txt": CAT}
-    found = ingested("yolo", put(tmp_path / "in", files), tmp_path / "out")
+    files = {"data.yaml": yaml, "images/all/1.png": make_image(), "labels/all/1.txt": CAT}
+    found = ingest_boxes("yolo", write_files(tmp_path / "in", files), tmp_path / "out")
     assert boxes_of(found) == {"images/all/1.png": ("train", [CAT_SHARES])}
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
@@ -265,24 +269,27 @@ def test_one_folder_for_two_splits(tmp_path: Path) -> None:
 def test_descriptions_that_are_damaged(
     tmp_path: Path, yaml: Any, error: type[Exception] | None, message: str
 ) -> None:
-    root = put(tmp_path / "in", {"data.yaml": yaml, "images/1.png": picture(), "labels/1.txt": CAT})
+    root = write_files(
+        tmp_path / "in", {"data.yaml": yaml, "images/1.png": make_image(), "labels/1.txt": CAT}
+    )
     if error is None:
-        assert ingested("yolo", root, tmp_path / "out")["images/1.png"].boxes == [CAT_SHARES]
+        assert ingest_boxes("yolo", root, tmp_path / "out")["images/1.png"].boxes == [CAT_SHARES]
         return
     with pytest.raises(error, match=message):
         ingest("yolo", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_what_is_no_yolo(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {"cats/1.png": picture(1), "dogs/2.png": picture(2)})
+    root = write_files(tmp_path / "in", {"cats/1.png": make_image(1), "dogs/2.png": make_image(2)})
     with pytest.raises(UsageError, match=r"expected images with a label file each, .* got 2 images and none"):
         ingest("yolo", root, tmp_path / "out", IngestConfig(workers=1))
-    both = put(
-        tmp_path / "both", {"a.yaml": NAMES, "b.yaml": NAMES, "images/1.png": picture(), "labels/1.txt": CAT}
+    both = write_files(
+        tmp_path / "both",
+        {"a.yaml": NAMES, "b.yaml": NAMES, "images/1.png": make_image(), "labels/1.txt": CAT},
     )
     with pytest.raises(UsageError, match=r"2 files that describe YOLO data \(a.yaml, b.yaml\); give the one"):
         ingest("yolo", both, tmp_path / "out", IngestConfig(workers=1))
-    found = ingested("yolo", both / "b.yaml", tmp_path / "out")
+    found = ingest_boxes("yolo", both / "b.yaml", tmp_path / "out")
     assert found["images/1.png"].boxes == [CAT_SHARES]
 
 
@@ -306,32 +313,32 @@ def test_boxes_that_are_written_otherwise(
 ) -> None:
     files: dict[str, bytes | str] = {"data.yaml": NAMES}
     for at, line in enumerate(lines):
-        files |= {f"images/{at}.png": picture(at), f"labels/{at}.txt": line}
+        files |= {f"images/{at}.png": make_image(at), f"labels/{at}.txt": line}
     with pytest.raises(error, match=message):
-        ingest("yolo", put(tmp_path / "in", files), tmp_path / "out", IngestConfig(workers=1))
+        ingest("yolo", write_files(tmp_path / "in", files), tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_pixels_that_are_said_to_be(tmp_path: Path) -> None:
-    files = {"data.yaml": NAMES, "images/1.png": picture(), "labels/1.txt": "0 15 10 10 10"}
-    found = ingested("yolo", put(tmp_path / "in", files), tmp_path / "out", box_units="pixels")
+    files = {"data.yaml": NAMES, "images/1.png": make_image(), "labels/1.txt": "0 15 10 10 10"}
+    found = ingest_boxes("yolo", write_files(tmp_path / "in", files), tmp_path / "out", box_units="pixels")
     assert found["images/1.png"].boxes == [CAT_SHARES]
 
 
 def test_class_folders_say_that_it_is_yolo(tmp_path: Path) -> None:
-    files = {"train/images/1.png": picture(1), "train/labels/1.txt": CAT, "data.yaml": NAMES}
+    files = {"train/images/1.png": make_image(1), "train/labels/1.txt": CAT, "data.yaml": NAMES}
     with pytest.raises(UsageError, match=r"got the layout of YOLO .* mirante ingest yolo INPUT OUTPUT"):
-        ingest("folder", put(tmp_path / "in", files), tmp_path / "out", IngestConfig(workers=1))
+        ingest("folder", write_files(tmp_path / "in", files), tmp_path / "out", IngestConfig(workers=1))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_archives(tmp_path: Path, kind: str) -> None:
     files = {
         "data.yaml": "train: ../train/images\nval: ../valid/images\n" + NAMES,
-        "train/images/1.png": picture(1),
+        "train/images/1.png": make_image(1),
         "train/labels/1.txt": f"{CAT}\n{DOG}\n",
-        "valid/images/1.png": picture(2),
+        "valid/images/1.png": make_image(2),
     }
-    folder = put(tmp_path / "in", files)
+    folder = write_files(tmp_path / "in", files)
     archive = tmp_path / f"in.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(archive, "w") as packed:
@@ -341,7 +348,7 @@ def test_archives(tmp_path: Path, kind: str) -> None:
         with tarfile.open(archive, "w:gz") as tar:
             for name in files:
                 tar.add(folder / name, f"pets/{name}")
-    assert boxes_of(ingested("yolo", archive, tmp_path / "out", max_reject_share=0.0)) == {
+    assert boxes_of(ingest_boxes("yolo", archive, tmp_path / "out", max_reject_share=0.0)) == {
         "pets/train/images/1.png": ("train", [CAT_SHARES, DOG_SHARES]),
         "pets/valid/images/1.png": ("eval", []),
     }

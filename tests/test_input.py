@@ -19,7 +19,9 @@ from components.trainer.input.batches import chunks, evaluation_batches, trainin
 from components.trainer.input.examples import ArrayExamples, available_memory_bytes
 from components.trainer.input.split import SplitInput
 from components.trainer.strategy import Place
-from tests.tiny import Tiny, encode, noise, record, write_split
+from tests.make.graphs import Tiny
+from tests.make.images import encode_image, make_noise
+from tests.make.records import make_record, write_split
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -31,7 +33,7 @@ CACHES = ("memory", "disk", "none")
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The files of a split whose labels are 0 .. COUNT - 1, so that every example is known by its label."""
-    records = [record(encode(noise(index, 16, 16)), index) for index in range(COUNT)]
+    records = [make_record(encode_image(make_noise(index, 16, 16)), index) for index in range(COUNT)]
     return str(write_split(tmp_path_factory.mktemp("numbered") / "Split-train", records, shards=3) / "*")
 
 

@@ -22,7 +22,7 @@ from pipeline.recipe.recipe import Recipe
 from pipeline.steps import node_ids, upstream
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from tests.make.commands import mirante
-from tests.tiny import CLASS_NAMES
+from tests.make.records import CLASS_NAMES
 
 GOLDEN = Path(__file__).with_name("golden")
 CLUSTER = str(GOLDEN / "cluster.yaml")

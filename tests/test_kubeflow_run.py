@@ -18,7 +18,7 @@ from pipeline.commands.checkout import import_kubeflow
 from pipeline.prediction.predict import predict
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
-from tests import shapes
+from tests.make import shapes
 from tests.test_task import OUTCOMES
 from tests.test_views import text_of
 

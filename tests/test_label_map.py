@@ -9,7 +9,7 @@ import pytest
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.label_map import read_label_map
-from tests.boxes import ingested, picture, put, xml
+from tests.make.boxes import ingest_boxes, make_image, make_xml, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -20,11 +20,11 @@ item {  # the gap in the numbers is meant
 }
 item { name: '/m/01yrx', id: 3, display_name: 'cat' keypoints { id: 1 label: 'nose' } }
 """
-FILES = {"1.png": picture(), "1.xml": xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))}
+FILES = {"1.png": make_image(), "1.xml": make_xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))}
 
 
 def written(tmp_path: Path, text: str) -> Path:
-    return put(tmp_path, {"map.pbtxt": text}) / "map.pbtxt"
+    return write_files(tmp_path, {"map.pbtxt": text}) / "map.pbtxt"
 
 
 def test_a_label_map_is_read(tmp_path: Path) -> None:
@@ -64,38 +64,41 @@ def test_one_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, mess
 
 def labels(tmp_path: Path, source: Path, **options: object) -> tuple[list[int], list[str]]:
     """The labels of 1.png (cat, then dog), and all classes."""
-    found = ingested("voc", source, tmp_path / "out", **options)
+    found = ingest_boxes("voc", source, tmp_path / "out", **options)
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     return found["1.png"].values["image/object/class/label"], manifest.class_names
 
 
 def test_one_beside_the_data_or_given_numbers_the_classes(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", FILES)
+    root = write_files(tmp_path / "in", FILES)
     assert labels(tmp_path, root) == ([1, 2], ["cat", "dog"])
-    given = put(tmp_path, {"my.pbtxt": "item { id: 5 name: 'cat' } item { id: 2 name: 'dog' }"}) / "my.pbtxt"
+    given = (
+        write_files(tmp_path, {"my.pbtxt": "item { id: 5 name: 'cat' } item { id: 2 name: 'dog' }"})
+        / "my.pbtxt"
+    )
     assert labels(tmp_path, root, label_map=given) == ([2, 1], ["dog", "cat"])
     more = "item { id: 1 name: 'owl' } item { id: 2 name: 'dog' } item { id: 4 name: 'cat' }"
-    put(root, {"classes.pbtxt": more})
+    write_files(root, {"classes.pbtxt": more})
     assert labels(tmp_path, root) == ([3, 2], ["owl", "dog", "cat"])
     # What is given wins.
     assert labels(tmp_path, root, label_map=given) == ([2, 1], ["dog", "cat"])
     given.write_text("item { id: 1 name: 'cat' } item { id: 2 name: 'dog' }")
     assert labels(tmp_path, root, label_map=given) == ([1, 2], ["cat", "dog"])
-    put(root, {"other.pbtxt": more})
+    write_files(root, {"other.pbtxt": more})
     with pytest.raises(UsageError, match=r"2 label maps in it \(classes.pbtxt, other.pbtxt\): say which"):
         ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_what_it_does_not_name_is_refused(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {**FILES, "m.pbtxt": "item { id: 1 name: 'cat' }"})
+    root = write_files(tmp_path / "in", {**FILES, "m.pbtxt": "item { id: 1 name: 'cat' }"})
     with pytest.raises(DataRefusedError, match=r"1.xml: the class 'dog' is not in the label map .* has cat"):
         ingest("voc", root, tmp_path / "out", IngestConfig(workers=1))
 
 
 def test_it_is_of_no_use_without_boxes(tmp_path: Path) -> None:
     given = written(tmp_path, MAP)
-    root = put(tmp_path / "in", {"cats/1.png": picture()})
+    root = write_files(tmp_path / "in", {"cats/1.png": make_image()})
     with pytest.raises(UsageError, match=r"it numbers the classes of boxes, and .* has one class an image"):
         ingest("folder", root, tmp_path / "out", IngestConfig(workers=1, label_map=str(given)))
     with pytest.raises(
@@ -119,11 +122,11 @@ def test_it_is_of_no_use_without_boxes(tmp_path: Path) -> None:
 )
 def test_lists_of_classes_that_cannot_be_used(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_label_map(put(tmp_path, {"a.txt": content}) / "a.txt")
+        read_label_map(write_files(tmp_path, {"a.txt": content}) / "a.txt")
 
 
 def test_a_list_of_classes_is_a_label_map(tmp_path: Path) -> None:
-    file = put(tmp_path, {"a.txt": "\ufeffcat\n\n  caf\u00e9 \n"}) / "a.txt"
+    file = write_files(tmp_path, {"a.txt": "\ufeffcat\n\n  caf\u00e9 \n"}) / "a.txt"
     assert read_label_map(file).names == {1: "cat", 2: "caf\u00e9"}
 
 
@@ -141,6 +144,6 @@ def test_a_list_of_classes_is_a_label_map(tmp_path: Path) -> None:
 )
 def test_damaged_maps_give_one_clear_error(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UsageError, match=r"map.pbtxt") as raised:
-        read_label_map(put(tmp_path, {"map.pbtxt": content}) / "map.pbtxt")
+        read_label_map(write_files(tmp_path, {"map.pbtxt": content}) / "map.pbtxt")
     assert "codec" not in str(raised.value)
     assert "Expected items like" in str(raised.value)

@@ -27,7 +27,8 @@ from pipeline.storage import follower, object_store
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.storage.node_files import NodeFiles, check_can_push
 from pipeline.targets.kubeflow.inputs import fetch_raw, take_weights
-from tests import failures, object_stores
+from tests import object_stores
+from tests.make.folders import write_photos
 from tests.object_stores import BUCKET, STRANGER
 from tests.test_views import text_of
 
@@ -375,7 +376,7 @@ def test_each_run_takes_the_newest_span_of_a_bucket(
     there = Path(sends.local(url))
 
     def arrives(span: str) -> None:
-        shutil.copytree(failures.photos(tmp_path / "made"), there / "photos" / span)
+        shutil.copytree(write_photos(tmp_path / "made"), there / "photos" / span)
         sends.send(str(there / "photos"))
 
     def ingest(run: str) -> tuple[str, list[str]]:

@@ -19,7 +19,7 @@ from components.models.config import ModelConfig
 from components.models.pretrained import pooled_backbone
 from components.models.weights_file import ALPHA_BY_PROJECTION, alpha_of
 from components.transform.pixels import IMAGENET_MEAN, IMAGENET_STD
-from tests.failures import weights_file
+from tests.make.weights import write_weights_file
 
 # A small input for each; MobileNetV2 at its narrowest published width, to be quick.
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -327,7 +327,7 @@ def test_weights_of_another_network_are_refused(weights: Weights) -> None:
 
 
 def test_weights_of_vgg19_are_no_vgg16(tmp_path: Path) -> None:
-    file = weights_file(tmp_path / "vgg19.h5", {"block5_conv3": 512, "block5_conv4": 512})
+    file = write_weights_file(tmp_path / "vgg19.h5", {"block5_conv3": 512, "block5_conv4": 512})
     assert f"{file} holds no vgg16: it has a layer block5_conv4" in refusal(name="vgg16", weights=file)
 
 
@@ -336,13 +336,13 @@ def test_weights_of_vgg19_are_no_vgg16(tmp_path: Path) -> None:
     [("vgg16", "block5_conv3", "fc1"), ("mobilenet_v2", "block_16_project", "predictions")],
 )
 def test_weights_with_the_top_layers_are_refused(tmp_path: Path, name: str, own: str, top: str) -> None:
-    file = weights_file(tmp_path / "with_top.h5", {own: 320, top: 1000})
+    file = write_weights_file(tmp_path / "with_top.h5", {own: 320, top: 1000})
     said = refusal(name=name, weights=file)
     assert said.startswith(f"model.weights: {file} holds the top layers too ({top})")
 
 
 def test_weights_of_the_right_layers_and_wrong_shapes_are_refused(tmp_path: Path) -> None:
-    file = weights_file(tmp_path / "cut.h5", {"block_16_project": 320})
+    file = write_weights_file(tmp_path / "cut.h5", {"block_16_project": 320})
     said = refusal(name="mobilenet_v2", weights=file)
     assert said.startswith(
         f"model.weights: {file} does not fit mobilenet_v2 {{'alpha': 1.0}} at 32 x 32 x 3: "
@@ -447,14 +447,14 @@ def test_the_weights_of_another_efficientnet_are_refused(efficientnet_file: str)
     ],
 )
 def test_efficientnets_are_told_apart(tmp_path: Path, layers: dict[str, int], found: str) -> None:
-    file = weights_file(tmp_path / "weights.h5", {"block2a_dwconv": 96, **layers})
+    file = write_weights_file(tmp_path / "weights.h5", {"block2a_dwconv": 96, **layers})
     assert refusal(name="efficientnet_b0", weights=file).startswith(
         f"model.weights: {file} is of {found}, and "
     )
 
 
 def test_efficientnet_v2_is_no_efficientnet(tmp_path: Path) -> None:
-    file = weights_file(tmp_path / "v2.h5", {"block2a_project_conv": 32, "top_conv": 1280})
+    file = write_weights_file(tmp_path / "v2.h5", {"block2a_project_conv": 32, "top_conv": 1280})
     assert "holds no efficientnet_b0: it has no layer block2a_dwconv" in refusal(
         name="efficientnet_b0", weights=file
     )

@@ -20,8 +20,8 @@ from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import run_nodes
 from pipeline.storage.metadata_store import METADATA_FILE
 from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move
-from tests import records
-from tests.pipelines import node_runner
+from tests.make import records
+from tests.make.pipelines import make_node_runner
 
 LIVE = metadata_store_pb2.Artifact.LIVE
 RUNNING, FAILED, COMPLETE, CACHED = (
@@ -31,10 +31,10 @@ RUNNING, FAILED, COMPLETE, CACHED = (
 
 def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
-    runner = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
+    schema_file = write_schema(records.COLOURS, tmp_path / "schema")
+    runner = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
     schema = Path(runner.run("ImportSchemaGen").outputs["schema"].uri)
 
     config = metadata_store_pb2.ConnectionConfig()
@@ -60,7 +60,7 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
         states = {execution.id: execution.last_known_state for execution in store.get_executions()}
         assert states == {done.id: COMPLETE, killed_id: FAILED}
 
-    again = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
+    again = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
     assert again.run("ImportSchemaGen").status == "cached"
     assert max(store.get_executions(), key=lambda execution: execution.id).last_known_state == CACHED
 
@@ -70,9 +70,9 @@ def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp
     from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    schema_file = write_schema(records.COLOURS, tmp_path / "schema")
     store = MetadataStore(sqlite_store(tmp_path))
 
     def live_in(run: str) -> list[str]:
@@ -82,7 +82,7 @@ def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp
         ]
 
     def runner(run: str) -> Any:
-        return node_runner(load_recipe("digits"), examples, schema_file, tmp_path, run)
+        return make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, run)
 
     first = runner("first").run("ImportSchemaGen")
     for number in range(2):
@@ -107,12 +107,12 @@ def test_a_task_killed_while_it_puts_a_damaged_output_away_is_tried_again(tmp_pa
     from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    schema_file = write_schema(records.COLOURS, tmp_path / "schema")
 
     def runner(run: str) -> Any:
-        return node_runner(load_recipe("digits"), examples, schema_file, tmp_path, run)
+        return make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, run)
 
     runner("first").run("ImportSchemaGen")
     killed = runner("second")
@@ -139,10 +139,10 @@ def test_outputs_that_an_older_release_doubled_are_made_anew(tmp_path: Path) -> 
     from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
-    runner = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
+    schema_file = write_schema(records.COLOURS, tmp_path / "schema")
+    runner = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
     runner.run("ImportSchemaGen")
     store = MetadataStore(sqlite_store(tmp_path))
     (schema,) = store.get_artifacts_by_type("Schema")
@@ -152,9 +152,9 @@ def test_outputs_that_an_older_release_doubled_are_made_anew(tmp_path: Path) -> 
     event.ClearField("milliseconds_since_epoch")
     store.put_events([event])
 
-    again = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
+    again = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
     assert again.run("ImportSchemaGen").status == "completed"
-    third = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "third")
+    third = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "third")
     assert third.run("ImportSchemaGen").status == "cached"
 
 
@@ -162,10 +162,10 @@ def test_a_root_like_a_pattern_leaves_its_neighbours_alone(tmp_path: Path) -> No
     root, neighbour = tmp_path / "run[1]", tmp_path / "run1"
     root.mkdir()
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, root / "schema")
-    runner = node_runner(load_recipe("digits"), examples, schema_file, root, "first")
+    schema_file = write_schema(records.COLOURS, root / "schema")
+    runner = make_node_runner(load_recipe("digits"), examples, schema_file, root, "first")
     assert runner.run("ImportSchemaGen").status == "completed"
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(root / METADATA_FILE)
@@ -185,24 +185,24 @@ def test_a_root_like_a_pattern_leaves_its_neighbours_alone(tmp_path: Path) -> No
 
 def test_without_the_cache_every_node_executes(tmp_path: Path) -> None:
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    schema_file = write_schema(records.COLOURS, tmp_path / "schema")
     for number, (overrides, status) in enumerate(
         [((), "completed"), ((), "cached"), (("use_cache=false",), "completed"), ((), "cached")]
     ):
         recipe = load_recipe("digits", overrides)
-        runner = node_runner(recipe, examples, schema_file, tmp_path, str(number))
+        runner = make_node_runner(recipe, examples, schema_file, tmp_path, str(number))
         assert runner.run("ImportSchemaGen").status == status
 
 
 def test_a_moved_root_keeps_what_it_knows(tmp_path: Path) -> None:
     former, root = tmp_path / "former", tmp_path / "now[2]"
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, former / "schema")
-    node_runner(load_recipe("digits"), examples, schema_file, former, "first").run("ImportSchemaGen")
+    schema_file = write_schema(records.COLOURS, former / "schema")
+    make_node_runner(load_recipe("digits"), examples, schema_file, former, "first").run("ImportSchemaGen")
     assert follow_move(former) is None
     former.rename(root)
     assert (follow_move(root) or "").startswith(f"this root was at {former}: ")
@@ -229,12 +229,12 @@ def test_a_damaged_output_is_found_and_made_anew(
     tmp_path: Path, damage: Callable[[Path], object], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     examples = Examples(
-        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.CLASSES
+        tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, records.COLOURS
     )
-    schema_file = write_schema(records.CLASSES, tmp_path / "schema")
+    schema_file = write_schema(records.COLOURS, tmp_path / "schema")
 
     def run(name: str) -> tuple[str, Path]:
-        nodes = node_runner(load_recipe("digits"), examples, schema_file, tmp_path, name)
+        nodes = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, name)
         result = RunResult("digits", name, str(tmp_path))
         run_nodes(nodes, result, Console(width=500), [], str(tmp_path / "serving"), only=["ImportSchemaGen"])
         uri = Path(nodes.results["ImportSchemaGen"].outputs["schema"].uri)

@@ -19,21 +19,21 @@ from components.trainer.loop import CURVE_STEPS
 from components.trainer.optimizer import make_optimizer
 from components.trainer.step import build_evaluate, build_step
 from components.trainer.strategy import Place
-from tests.training import CLASSES, images_of, small_network, striped, train
+from tests.make.trainings import CLASSES, load_images, make_network, make_striped, train
 
 PLACE = Place(tf.distribute.get_strategy())
 
 
 def batches(examples: ArrayExamples, size: int, count: int, seed: int = 0) -> list[tuple[Any, Any]]:
     """The first batches of a training."""
-    images = images_of(examples).numpy()
+    images = load_images(examples).numpy()
     rows = [rows for _, rows in itertools.islice(chunks(examples.num_examples, size, seed, 0, PLACE), count)]
     return [(images[chosen], np.asarray(examples.labels)[chosen]) for chosen in rows]
 
 
 def retrained(examples: ArrayExamples, size: int, steps: int, rate: float) -> dict[str, list[float]]:
     """Losses, accuracies and gradient norms of each step, by Keras alone: plain SGD, no momentum."""
-    model = small_network(batch_norm=False)
+    model = make_network(batch_norm=False)
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     found: dict[str, list[float]] = {"loss": [], "accuracy": [], "gradient_norm": []}
@@ -53,9 +53,9 @@ def retrained(examples: ArrayExamples, size: int, steps: int, rate: float) -> di
 # 40 examples by 8 are 5 even steps; by 12, 4 steps, the last of them of two epochs; by 64, one, of all.
 @pytest.mark.parametrize(("size", "steps_of_first"), [(8, 5), (12, 4), (64, 1)])
 def test_loss_and_accuracy_of_an_epoch_are_keras(tmp_path: Path, size: int, steps_of_first: int) -> None:
-    examples = striped(40, 3)
+    examples = make_striped(40, 3)
     course = train(
-        small_network(batch_norm=False),
+        make_network(batch_norm=False),
         TrainingConfig(optimizer="sgd", epochs=1, learning_rate=0.05, global_batch_size=size),
         tmp_path,
         train=examples,
@@ -70,9 +70,9 @@ def test_loss_and_accuracy_of_an_epoch_are_keras(tmp_path: Path, size: int, step
 
 
 def test_points_of_the_curve_are_of_single_steps(tmp_path: Path) -> None:
-    examples = striped(40, 3)
+    examples = make_striped(40, 3)
     course = train(
-        small_network(batch_norm=False),
+        make_network(batch_norm=False),
         TrainingConfig(optimizer="sgd", epochs=11, learning_rate=0.05, global_batch_size=8),
         tmp_path,
         train=examples,
@@ -87,8 +87,8 @@ def test_points_of_the_curve_are_of_single_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 8, 21])
 def test_an_evaluation_is_that_of_keras(count: int) -> None:
     # One image; as many as a batch; a last batch of five.
-    examples = striped(count, 5, "eval")
-    model = small_network()
+    examples = make_striped(count, 5, "eval")
+    model = make_network()
     config = TrainingConfig(global_batch_size=8)
     evaluation = build_evaluate(model, Classification(CLASSES), examples, config, PLACE)()
     model.compile(
@@ -96,7 +96,7 @@ def test_an_evaluation_is_that_of_keras(count: int) -> None:
         metrics=["accuracy"],
         jit_compile=False,
     )
-    loss, accuracy = model.evaluate(images_of(examples).numpy(), examples.labels, batch_size=8, verbose=0)
+    loss, accuracy = model.evaluate(load_images(examples).numpy(), examples.labels, batch_size=8, verbose=0)
     assert evaluation.loss == pytest.approx(loss, rel=1e-5)
     assert evaluation.metrics["accuracy"] == pytest.approx(accuracy)
     assert evaluation.totals["predicted"].sum() == count
@@ -105,14 +105,14 @@ def test_an_evaluation_is_that_of_keras(count: int) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_the_norm_of_a_gradient_has_no_scale(precision: str) -> None:
-    model = small_network(batch_norm=False)
+    model = make_network(batch_norm=False)
     if precision != "float32":
         keras.config.set_dtype_policy(precision)
         try:
-            model = small_network(batch_norm=False)
+            model = make_network(batch_norm=False)
         finally:
             keras.config.set_dtype_policy("float32")
-    examples = striped(16, 3)
+    examples = make_striped(16, 3)
     config = TrainingConfig(precision=precision, optimizer="sgd", learning_rate=1e-3)
     optimizer = make_optimizer(config, 1e-3)
     optimizer.build(model.trainable_variables)
@@ -139,7 +139,7 @@ def test_what_a_layer_adds_is_in_the_loss_and_not_in_the_task_s() -> None:
     step = build_step(
         model, Classification(CLASSES), optimizer, tf.Variable(0, dtype=tf.int64), config, PLACE, 16
     )
-    (batch,) = batches(striped(16, 3), 16, 1)
+    (batch,) = batches(make_striped(16, 3), 16, 1)
     result = step(tuple(map(tf.constant, batch)))
     assert penalty > 0.1
     assert float(result["loss"]) - float(result["task_loss"]) == pytest.approx(penalty, rel=1e-4)
@@ -150,7 +150,7 @@ def test_the_rate_that_is_told_warms_up(tmp_path: Path, schedule: str, last: flo
     config = TrainingConfig(
         optimizer="sgd", epochs=4, learning_rate=0.1, warmup_epochs=2, schedule=schedule, global_batch_size=16
     )
-    rates = train(small_network(), config, tmp_path).epochs("learning_rate")
+    rates = train(make_network(), config, tmp_path).epochs("learning_rate")
     # 64 examples by 16: two epochs of warm-up are 8 steps; told is the rate of the step that comes next.
     assert rates[:2] == pytest.approx([0.05, 0.1])
     assert rates[-1] == pytest.approx(last, abs=1e-6)

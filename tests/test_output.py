@@ -14,7 +14,8 @@ from rich.table import Table
 from components.base.errors import UsageError
 from pipeline.run.console import Redacted, make_console
 from pipeline.run.output import check_can_write, end_output, hold_standard_streams, quote
-from tests.failures import MIRANTE, photos, put
+from tests.failures import MIRANTE
+from tests.make.folders import write_images, write_photos
 
 pytestmark = pytest.mark.stack_free
 
@@ -47,7 +48,7 @@ def test_a_reader_that_has_gone_is_passed_over_in_silence(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("to", ["> /dev/full", ">&-", "--json > /dev/full", "--json >&-"])
 def test_an_ingest_is_done_all_the_same(to: str, tmp_path: Path) -> None:
-    photos(tmp_path)
+    write_photos(tmp_path)
     code, lines = shell(f"ingest folder photos data {to}", tmp_path)
     assert code == 1
     assert [line.partition(":")[0] for line in lines] == ["mirante"]
@@ -86,7 +87,7 @@ def test_a_path_stays_whole_in_a_log(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    put(tmp_path, "picture.png")
+    write_images(tmp_path, "picture.png")
     with pytest.raises(
         UsageError, match=r"^-o picture\.png/x\.yaml: cannot be written: picture\.png is no folder"
     ):

@@ -18,7 +18,7 @@ from pipeline.data.spans import remove_others
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
 from pipeline.targets.local import _temporary_files_below
-from tests import failures
+from tests.make.folders import write_photos
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -88,7 +88,7 @@ def run_data(root: Path, path: Path | str) -> None:
 
 def test_photos_in_a_folder_data_stay(tmp_path: Path) -> None:
     """`mirante run folder --data other --root .` where ./data has spans of photos."""
-    failures.photos(tmp_path, classes=("cats", "dogs"))
+    write_photos(tmp_path, classes=("cats", "dogs"))
     for number in (1, 2):
         shutil.copytree(tmp_path / "photos", tmp_path / "data" / f"span-{number}")
     before = tree(tmp_path)
@@ -110,7 +110,7 @@ def test_photos_in_a_folder_data_stay(tmp_path: Path) -> None:
 
 def test_ingested_spans_in_a_folder_data_stay(tmp_path: Path) -> None:
     """`mirante ingest folder raw/N data/span-N` for each N, then `--data 'data/span-{SPAN}' --root .`."""
-    photos = failures.photos(tmp_path, classes=("cats", "dogs"))
+    photos = write_photos(tmp_path, classes=("cats", "dogs"))
     for number in (1, 2):
         ingest("folder", photos, tmp_path / "data" / f"span-{number}", IngestConfig())
     before = tree(tmp_path)
@@ -122,7 +122,7 @@ def test_ingested_spans_in_a_folder_data_stay(tmp_path: Path) -> None:
 
 
 def test_own_ingested_data_are_replaced(tmp_path: Path) -> None:
-    photos = failures.photos(tmp_path, classes=("cats", "dogs"))
+    photos = write_photos(tmp_path, classes=("cats", "dogs"))
     shutil.copytree(photos, tmp_path / "more")
     root = tmp_path / "root"
     run_data(root, photos)
@@ -149,7 +149,7 @@ def test_temporary_files_of_others_stay(name: str, tmp_path: Path) -> None:
 
 
 def test_an_image_of_the_same_name_stays(tmp_path: Path) -> None:
-    photos = failures.photos(tmp_path, classes=("cats", "dogs"))
+    photos = write_photos(tmp_path, classes=("cats", "dogs"))
     ingest("folder", photos, tmp_path / "data", IngestConfig())
     examples = describe(tmp_path / "data", load_recipe("folder", ["model.weights=null"], str(photos)).data)
     (tmp_path / "sample.png").write_bytes(b"mine")

@@ -24,7 +24,7 @@ from components.pictures.boxes import colour_of
 from pipeline.commands.main import main
 from pipeline.prediction.asked import saved_model_folder
 from pipeline.prediction.predict import predict
-from tests.detections import detections, save_detector
+from tests.make.detections import make_detections, save_detector
 from tests.test_hostile_inputs import bomb
 
 MIRANTE = Path(sys.executable).with_name("mirante")
@@ -42,7 +42,7 @@ FOUND = [
 def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of its versions."""
     folder = tmp_path_factory.mktemp("serving")
-    save_detector(str(folder / "7"), [detections(found=FOUND, name="00000.jpg")], CLASS_NAMES)
+    save_detector(str(folder / "7"), [make_detections(found=FOUND, name="00000.jpg")], CLASS_NAMES)
     return str(folder)
 
 

@@ -24,7 +24,7 @@ from tfx.utils import io_utils, proto_utils
 from components.base import serving_folder
 from components.base.errors import MiranteError
 from components.pusher.executor import AtomicPushExecutor, TakenBackError, push
-from tests.tiny import Exported
+from tests.make.graphs import Exported
 
 pytest_plugins = ["tests.fixtures"]
 

@@ -164,40 +164,43 @@ def anomalies(schema: schema_pb2.Schema, records: list[bytes]) -> dict[str, str]
 
 
 def test_records_of_the_contract_pass_and_others_do_not() -> None:
-    from tests.tiny import CLASS_NAMES, picture, record
+    from tests.make.images import make_image
+    from tests.make.records import CLASS_NAMES, make_record
 
     schema = curated_schema(CLASSIFICATION, CLASS_NAMES)
-    good = [record(picture(index), index % 3) for index in range(6)]
+    good = [make_record(make_image(index), index % 3) for index in range(6)]
     assert anomalies(schema, good) == {}
-    assert anomalies(schema, [*good, record(picture(0), 3)]) == {"image/class/label": "Out-of-range values"}
-    other = record(picture(0), 0, class_names=("wolf",))
+    assert anomalies(schema, [*good, make_record(make_image(0), 3)]) == {
+        "image/class/label": "Out-of-range values"
+    }
+    other = make_record(make_image(0), 0, class_names=("wolf",))
     assert anomalies(schema, [*good, other]) == {"image/class/text": "Unexpected string values"}
 
 
 def test_records_of_boxes_pass_and_others_do_not() -> None:
-    from tests.boxes import record
+    from tests.make.boxes import make_record
 
     schema = curated_schema(DETECTION, ["cat", "dog"])
     good = [
-        record((0.1, 0.2, 0.5, 0.6, "cat"), (0.0, 0.0, 1.0, 1.0, "dog"), seed=0),
-        record((0.25, 0.5, 0.75, 1.0, "dog"), seed=1),
+        make_record((0.1, 0.2, 0.5, 0.6, "cat"), (0.0, 0.0, 1.0, 1.0, "dog"), seed=0),
+        make_record((0.25, 0.5, 0.75, 1.0, "dog"), seed=1),
         # Nothing is to be found on this one.
-        record(seed=2),
+        make_record(seed=2),
     ]
     assert anomalies(schema, good) == {}
     assert anomalies(schema, good[1:]) == {}  # every picture has at most one
     # As other people's scripts write them.
     lean = {"image/key/sha256": None, "image/object/difficult": None, "image/object/truncated": None}
     lean |= {"image/format": b"jpg", "image/source_id": b"7", "image/object/view": [b"Frontal"]}
-    assert anomalies(schema, [record((0.1, 0.2, 0.5, 0.6, "cat"), **lean) for _ in range(3)]) == {}
+    assert anomalies(schema, [make_record((0.1, 0.2, 0.5, 0.6, "cat"), **lean) for _ in range(3)]) == {}
 
-    beyond = record((0.1, 0.2, 1.1, 0.6, "cat"))
+    beyond = make_record((0.1, 0.2, 1.1, 0.6, "cat"))
     assert anomalies(schema, [*good, beyond]) == {"image/object/bbox/xmax": "Out-of-range values"}
-    below = record((-0.1, 0.2, 0.9, 0.6, "cat"))
+    below = make_record((-0.1, 0.2, 0.9, 0.6, "cat"))
     assert anomalies(schema, [*good, below]) == {"image/object/bbox/xmin": "Out-of-range values"}
-    wolf = record((0.1, 0.2, 0.5, 0.6, "wolf"), classes=("wolf",))
+    wolf = make_record((0.1, 0.2, 0.5, 0.6, "wolf"), classes=("wolf",))
     assert anomalies(schema, [*good, wolf]) == {"image/object/class/text": "Unexpected string values"}
     for label in (0, 3):
-        numbered = record((0.1, 0.2, 0.5, 0.6, "dog"), **{"image/object/class/label": [label]})
+        numbered = make_record((0.1, 0.2, 0.5, 0.6, "dog"), **{"image/object/class/label": [label]})
         assert anomalies(schema, [*good, numbered]) == {"image/object/class/label": "Out-of-range values"}
-    assert "image/encoded" in anomalies(schema, [*good, record(**{"image/encoded": None})])
+    assert "image/encoded" in anomalies(schema, [*good, make_record(**{"image/encoded": None})])

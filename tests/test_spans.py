@@ -23,7 +23,7 @@ from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.nodes import prepare_data
 from tests import failures
-from tests.test_ingest_sources import png
+from tests.make.images import make_png
 
 pytestmark = pytest.mark.usefixtures("inline_workers")
 
@@ -206,7 +206,7 @@ def photos(span: Path, numbers: range, classes: tuple[str, ...] = ("cats", "dogs
     for name in classes:
         (span / name).mkdir(parents=True)
         for number in numbers:
-            (span / name / f"{number}.png").write_bytes(png(1000 * ord(name[0]) % 60000 + number))
+            (span / name / f"{number}.png").write_bytes(make_png(1000 * ord(name[0]) % 60000 + number))
 
 
 def prepared(root: Path, path: str, **settings: Any) -> tuple[Examples, str]:

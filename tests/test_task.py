@@ -23,7 +23,7 @@ from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.root_lease import RootLease
-from tests import failures
+from tests.make.folders import write_photos
 
 RUN = "run-1"
 RUNNING = metadata_store_pb2.Execution.State.Value("RUNNING")
@@ -84,7 +84,7 @@ def test_a_run_without_the_cache_executes_every_node(tmp_path: Path) -> None:
 def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
     root, photos = tmp_path / "root", tmp_path / "photos"
     for name in ("2026-11-25", "2026-11-26"):
-        shutil.copytree(failures.photos(tmp_path / "made"), photos / name)
+        shutil.copytree(write_photos(tmp_path / "made"), photos / name)
     path = f"{photos}/{{YYYY}}-{{MM}}-{{DD}}"
     ingest(root, {"data.path": path}, {"data.source": "folder"})
     planned = pipeline_pb2.Pipeline.FromString((root / "runs" / RUN / "pipeline.pb").read_bytes())

@@ -39,7 +39,8 @@ from components.trainer.tracking.mlflow_run import KEY_TAG
 from components.trainer.tracking.trackers import Trackers, make_trackers
 from components.transform.config import TransformConfig
 from pipeline.recipe.load import load_recipe
-from tests.tiny import CLASS_NAMES, Tiny
+from tests.make.graphs import Tiny
+from tests.make.records import CLASS_NAMES
 
 pytestmark = pytest.mark.stack_free
 

@@ -17,7 +17,9 @@ from components.models.config import ModelConfig
 from components.schema_gen.schema_file import write_schema
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
-from tests.tiny import CLASS_NAMES, Tiny, encode, noise
+from tests.make.graphs import Tiny
+from tests.make.images import encode_image, make_noise
+from tests.make.records import CLASS_NAMES
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -76,7 +78,7 @@ def test_the_same_seed_gives_the_same_model(train: Callable[..., Trained]) -> No
     assert not any(np.array_equal(a, b) for a, b in zip(again, other, strict=True))
     # What is served is what was trained.
     served = tf.saved_model.load(str(first.serving))
-    images = tf.constant([encode(noise(index, 20, 20)) for index in range(4)])
+    images = tf.constant([encode_image(make_noise(index, 20, 20)) for index in range(4)])
     logits = keras.models.load_model(first.run / "model.keras")(served.transform(images))
     probabilities = served.signatures["serving_default"](image_bytes=images)["probabilities"]
     np.testing.assert_allclose(probabilities, tf.nn.softmax(logits), rtol=1e-5)

@@ -28,7 +28,9 @@ from components.transform.pixels import (
     resize,
 )
 from schemas import features
-from tests.tiny import Tiny, encode, noise, record, transform_graph
+from tests.make.graphs import Tiny, fit_transform
+from tests.make.images import encode_image, make_noise
+from tests.make.records import make_record
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -89,7 +91,7 @@ def test_decode_agrees_with_pillow_to_the_last_bit(
     options: dict[str, Any], height: int, width: int, channels: int
 ) -> None:
     options = dict(options)
-    encoded = encode(noise(height, height, width, channels), options.pop("format"), **options)
+    encoded = encode_image(make_noise(height, height, width, channels), options.pop("format"), **options)
     expected = from_pillow(encoded, "L" if channels == 1 else "RGB")
     decoded = decode(tf.constant(encoded), channels)
     assert decoded.dtype == tf.uint8
@@ -100,14 +102,14 @@ def test_decode_agrees_with_pillow_to_the_last_bit(
 
 def test_decode_needs_the_accurate_method_to_agree() -> None:
     # Why `decode` names a dct_method at all; should TensorFlow's default ever become exact, it need not.
-    encoded = encode(noise(0, 64, 64), "JPEG", quality=90)
+    encoded = encode_image(make_noise(0, 64, 64), "JPEG", quality=90)
     by_default = tf.io.decode_jpeg(encoded).numpy().astype(int)
     assert 0 < np.abs(by_default - from_pillow(encoded, "RGB")).max() <= 8
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 def test_a_gray_image_becomes_three_equal_channels(image_format: str) -> None:
-    encoded = encode(noise(1, 9, 7, 1), image_format)
+    encoded = encode_image(make_noise(1, 9, 7, 1), image_format)
     decoded = decode(tf.constant(encoded), 3).numpy()
     assert decoded.shape == (9, 7, 3)
     np.testing.assert_array_equal(decoded, np.repeat(from_pillow(encoded, "L"), 3, axis=2))
@@ -122,7 +124,7 @@ def test_a_colour_image_becomes_its_luminance(image_format: str) -> None:
         ((0, 0, 255), 29),
         ((100, 100, 100), 100),
     ):
-        encoded = encode(np.full((8, 8, 3), colour, np.uint8), image_format)
+        encoded = encode_image(np.full((8, 8, 3), colour, np.uint8), image_format)
         gray = decode(tf.constant(encoded), 1).numpy()
         assert gray.shape == (8, 8, 1)
         np.testing.assert_allclose(gray, expected, atol=1)
@@ -199,7 +201,7 @@ def test_where_a_padded_image_is(
     is_image = np.zeros(target, bool)
     is_image[top : top + height, left : left + width] = True
     np.testing.assert_array_equal(white.numpy()[..., 0], np.where(is_image, 255.0, 0.0))
-    files = [encode(np.zeros((*size, 3), np.uint8), kind) for kind in ("JPEG", "PNG")]
+    files = [encode_image(np.zeros((*size, 3), np.uint8), kind) for kind in ("JPEG", "PNG")]
     edges = np.array([left, top, left + width, top + height]) / (target[1], target[0], target[1], target[0])
     np.testing.assert_allclose(find_frames(tf.constant(files), target), [edges, edges], rtol=1e-6)
 
@@ -219,7 +221,7 @@ def test_a_padded_image_fills_the_frame_one_way_and_keeps_its_shape() -> None:
 
 
 def test_pad_is_what_tensorflow_has_where_its_32_bits_suffice() -> None:
-    image = tf.constant(noise(0, 48, 64))
+    image = tf.constant(make_noise(0, 48, 64))
     out = resize(image, config(32, 32, resize="pad"))
     np.testing.assert_array_equal(out, tf.image.resize_with_pad(image, 32, 32))
 
@@ -232,7 +234,9 @@ def test_boxes_go_along_where_an_image_is_padded() -> None:
 
     # 200 x 100 px in a frame of 8 x 8: it fills the rows 2 to 5. Of the second image, a square, all is seen.
     inputs = {
-        features.ENCODED: tf.constant([[encode(noise(0, 100, 200))], [encode(noise(1, 9, 9))]]),
+        features.ENCODED: tf.constant(
+            [[encode_image(make_noise(0, 100, 200))], [encode_image(make_noise(1, 9, 9))]]
+        ),
         features.BOX_XMIN: sparse([[0.0, 0.5], [0.25]]),
         features.BOX_YMIN: sparse([[0.0, 0.5], [0.25]]),
         features.BOX_XMAX: sparse([[1.0, 0.75], [0.5]]),
@@ -294,7 +298,7 @@ def test_normalize_by_hand(normalization: str, expected: tuple[float, ...]) -> N
     ],
 )
 def test_normalize_agrees_with_keras_applications(normalization: str, theirs: Callable[..., Any]) -> None:
-    pixels = noise(3, 8, 8)[np.newaxis].astype(np.float32)
+    pixels = make_noise(3, 8, 8)[np.newaxis].astype(np.float32)
     ours = normalize(tf.constant(pixels), config(8, 8, normalization=normalization)).numpy()
     np.testing.assert_allclose(ours, theirs(pixels.copy()), rtol=1e-5, atol=1e-5)
 
@@ -316,7 +320,7 @@ def test_preprocessing_fn_from_file_to_pixels(
 ) -> None:
     # One row of three equal pixels; to 3 x 3 px it is stretched, or stands between two black rows.
     settings = config(3, 3, normalization=normalization, resize=mode)
-    image = encode(np.full((1, 3, 3), PIXEL, np.uint8))
+    image = encode_image(np.full((1, 3, 3), PIXEL, np.uint8))
     outputs = preprocess([image, image], settings)
     assert set(outputs) == {IMAGE, LABEL}
     assert outputs[IMAGE].shape == (2, 3, 3, 3)
@@ -331,9 +335,9 @@ def test_preprocessing_fn_from_file_to_pixels(
 
 def test_preprocessing_fn_takes_images_of_any_size_in_one_batch() -> None:
     images = [
-        encode(noise(0, 5, 9), "PNG"),
-        encode(noise(1, 40, 3, 1), "JPEG"),
-        encode(noise(2, 1, 1), "PNG"),
+        encode_image(make_noise(0, 5, 9), "PNG"),
+        encode_image(make_noise(1, 40, 3, 1), "JPEG"),
+        encode_image(make_noise(2, 1, 1), "PNG"),
     ]
     settings = config(6, 4)
     together = preprocess(images, settings)[IMAGE].numpy()
@@ -347,11 +351,11 @@ def test_preprocessing_fn_takes_images_of_any_size_in_one_batch() -> None:
 
 def test_standardize_by_hand(tmp_path: Path) -> None:
     # Red 0 and 200: mean 100, deviation 100. Green 10 and 50: 30 and 20. Blue always 7: nothing to divide by.
-    images = [encode(np.full((2, 3, 3), colour, np.uint8)) for colour in ((0, 10, 7), (200, 50, 7))]
+    images = [encode_image(np.full((2, 3, 3), colour, np.uint8)) for colour in ((0, 10, 7), (200, 50, 7))]
     settings = config(4, 4, normalization="standardize")
-    graph = transform_graph(tmp_path, [record(image, 0) for image in images], settings)
+    graph = fit_transform(tmp_path, [make_record(image, 0) for image in images], settings)
     layer = graph.transform_features_layer()
-    middle = encode(np.full((1, 1, 3), (100, 70, 7), np.uint8))
+    middle = encode_image(np.full((1, 1, 3), (100, 70, 7), np.uint8))
     pixels = layer({features.ENCODED: tf.constant([[image] for image in [*images, middle]])})[IMAGE].numpy()
     assert pixels.shape == (3, 4, 4, 3)
     for image, expected in zip(pixels, [(-1, -1, 0), (1, 1, 0), (0, 2, 0)], strict=True):

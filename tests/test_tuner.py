@@ -36,8 +36,9 @@ from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas import features
-from tests.pipelines import node_runner
-from tests.tiny import CLASS_NAMES, Tiny, write_split
+from tests.make.graphs import Tiny
+from tests.make.pipelines import make_node_runner
+from tests.make.records import CLASS_NAMES, write_split
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.long]
 
@@ -82,7 +83,7 @@ def test_the_nodes_are_those_that_are_told(more: tuple[str, ...], tmp_path: Path
     loaded = recipe(EVERY_KIND, *more)
     examples = Examples(tmp_path, {split: f"{split}-*" for split in features.SPLITS}, list(CLASS_NAMES))
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
-    runner = node_runner(loaded, examples, schema, tmp_path)
+    runner = make_node_runner(loaded, examples, schema, tmp_path)
     assert tuple(runner.node_ids) == node_ids(loaded.optional_steps)
     assert runner.node_ids.index("Tuner") == runner.node_ids.index("Trainer") - 1
 

@@ -26,7 +26,8 @@ from components.pages.tables import count_by_class
 from pipeline.pages import make_page
 from pipeline.steps import INGEST, STEPS
 from schemas import features
-from tests.records import CLASSES, png
+from tests.make.images import make_coloured_png
+from tests.make.records import COLOURS
 
 pytestmark = pytest.mark.stack_free
 
@@ -40,7 +41,7 @@ def output(uri: Path, **properties: Any) -> Output:
 
 def page_of(
     node_id: str,
-    class_names: tuple[str, ...] = CLASSES,
+    class_names: tuple[str, ...] = COLOURS,
     task: str = features.CLASSIFICATION,
     **outputs: Output,
 ) -> RenderedPage:
@@ -55,10 +56,10 @@ def text_of(page: RenderedPage | str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content)).split())
 
 
-def record(label: int, seed: int, class_names: tuple[str, ...] = CLASSES) -> bytes:
+def record(label: int, seed: int, class_names: tuple[str, ...] = COLOURS) -> bytes:
     return serialize_example(
         {
-            features.ENCODED: png(label, seed),
+            features.ENCODED: make_coloured_png(label, seed),
             features.LABEL: label,
             features.LABEL_TEXT: class_names[label].encode(),
         }
@@ -71,7 +72,7 @@ def write_records(path: Path, records: list[bytes]) -> None:
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
-def write_splits(folder: Path, counts: dict[str, list[int]], names: tuple[str, ...] = CLASSES) -> Output:
+def write_splits(folder: Path, counts: dict[str, list[int]], names: tuple[str, ...] = COLOURS) -> Output:
     """As ImportExampleGen leaves them; `counts` by split and label."""
     for split, by_label in counts.items():
         records = [
@@ -86,16 +87,16 @@ def write_splits(folder: Path, counts: dict[str, list[int]], names: tuple[str, .
 
 @pytest.mark.parametrize("node_id", [INGEST.id, *(step.id for step in STEPS)])
 def test_no_node_fails_for_want_of_outputs(node_id: str, tmp_path: Path) -> None:
-    assert "The node has no outputs." in make_page(node_id, {}, features.CLASSIFICATION, CLASSES).html
+    assert "The node has no outputs." in make_page(node_id, {}, features.CLASSIFICATION, COLOURS).html
     empty = {"examples": output(tmp_path / "nowhere"), "model": output(tmp_path / "gone")}
-    page = make_page(node_id, empty, features.CLASSIFICATION, CLASSES)
+    page = make_page(node_id, empty, features.CLASSIFICATION, COLOURS)
     assert str(tmp_path / "gone") in page.html
     assert page.confusion is None
 
 
 def test_what_cannot_be_read_is_said_on_the_page(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("{")
-    page = make_page("DataGate", {"blessing": output(tmp_path)}, features.CLASSIFICATION, CLASSES)
+    page = make_page("DataGate", {"blessing": output(tmp_path)}, features.CLASSIFICATION, COLOURS)
     assert "This part could not be made: JSONDecodeError" in page.html
     assert "Artifacts" in page.html
 
@@ -122,7 +123,7 @@ def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
 
 
 def test_images_stay_below_their_share_of_a_page() -> None:
-    page = Page("x", task_named(features.CLASSIFICATION), CLASSES)
+    page = Page("x", task_named(features.CLASSIFICATION), COLOURS)
     assert page.embed_image(b"\0" * (IMAGES_BYTES // 4 * 3), "png") is not None
     assert page.embed_image(b"\0" * 30, "png") is None
 
@@ -184,9 +185,9 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
         "version": 2,
         "source": "folder",
         "input": "/photos",
-        "class_names": list(CLASSES),
+        "class_names": list(COLOURS),
         "splits": {
-            "train": {"images": 3, "class_counts": dict.fromkeys(CLASSES, 1), "shards": [shard]},
+            "train": {"images": 3, "class_counts": dict.fromkeys(COLOURS, 1), "shards": [shard]},
         },
         "rejected": 1,
         "warnings": ["2 pictures stand in two splits"],
@@ -212,7 +213,7 @@ def test_contract_data_without_a_manifest_is_shown_too(tmp_path: Path) -> None:
 def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
     from components.schema_gen.schema_file import write_schema
 
-    page = page_of("ImportSchemaGen", schema=output(write_schema(CLASSES, tmp_path).parent))
+    page = page_of("ImportSchemaGen", schema=output(write_schema(COLOURS, tmp_path).parent))
     words = text_of(page)
     assert "image/class/label int in every record 0 to 2" in words
     assert "image/class/text bytes in every record blue, green, red" in words
@@ -380,7 +381,7 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
             "epoch/eval_loss": [(10, 1.5), (20, 0.5)],
             "epoch/accuracy": [(10, 0.5), (20, 0.75)],
         },
-        mistakes=png(0, 0),
+        mistakes=make_coloured_png(0, 0),
     )
     # The training that was killed wrote half a record last.
     with (stage / "events.out.tfevents.1.a.v2").open("ab") as file:
@@ -394,7 +395,7 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
             "final/eval_loss": [(30, 0.5)],  # the weights of step 20 were taken back
         },
     )
-    (stage / "inputs.png").write_bytes(png(1, 0))
+    (stage / "inputs.png").write_bytes(make_coloured_png(1, 0))
     page = page_of("Trainer", model=output(tmp_path / "model"), model_run=output(tmp_path))
     assert page.metrics == pytest.approx(
         {

@@ -19,8 +19,8 @@ from components.pages.rendered import RenderedPage
 from components.pictures.boxes import colour_of
 from components.schema_gen.schema_file import write_schema
 from schemas import features
-from tests import shapes
-from tests.records import png
+from tests.make import shapes
+from tests.make.images import make_coloured_png
 from tests.test_views import EVIL, output, page_of, text_of, write_records
 
 pytestmark = pytest.mark.stack_free
@@ -33,7 +33,7 @@ def boxes_page(node_id: str, **outputs: Output) -> RenderedPage:
 def test_images_are_shown_with_their_boxes_and_count_for_each_class(tmp_path: Path) -> None:
     drawn = [shapes.draw(seed) for seed in range(3)]
     empty = dataclasses.replace(drawn[0], boxes=np.empty((0, 4), np.float32), labels=np.empty(0, int))
-    records = [shapes.record(picture, "name.png") for picture in (*drawn, empty)]
+    records = [shapes.make_record(picture, "name.png") for picture in (*drawn, empty)]
     write_records(tmp_path / "Split-train" / "data_tfrecord-00000-of-00001.gz", records)
     page = boxes_page("ImportExampleGen", examples=output(tmp_path))
     words = text_of(page)
@@ -48,12 +48,14 @@ def test_images_are_shown_with_their_boxes_and_count_for_each_class(tmp_path: Pa
 
 def test_a_box_is_drawn_where_it_is(tmp_path: Path) -> None:
     # A gray picture with a box in its right half.
-    half = shapes.Shapes(png(0, 0), np.array([[0.5, 0.25, 1.0, 0.75]], np.float32), np.array([3]))
+    half = shapes.Shapes(
+        make_coloured_png(0, 0), np.array([[0.5, 0.25, 1.0, 0.75]], np.float32), np.array([3])
+    )
     with Image.open(io.BytesIO(half.encoded)) as image:
         gray = io.BytesIO()
         Image.new("RGB", image.size, (120, 120, 120)).save(gray, "PNG")
     gray_half = dataclasses.replace(half, encoded=gray.getvalue())
-    write_records(tmp_path / "Split-train" / "data.gz", [shapes.record(gray_half, "half.png")])
+    write_records(tmp_path / "Split-train" / "data.gz", [shapes.make_record(gray_half, "half.png")])
     page = boxes_page("ImportExampleGen", examples=output(tmp_path))
     (encoded,) = re.findall(r'class="boxed" src="data:image/jpeg;base64,([^"]+)"', page.html)
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as shown:
@@ -90,7 +92,7 @@ def test_the_gate_tells_of_boxes(tmp_path: Path) -> None:
 
     report = {"images": {"train": 9, "test": 4}, "boxes": {"test": facts(4, 2), "train": facts(9, 3)}}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    (tmp_path / "boxes.png").write_bytes(png(1, 0))
+    (tmp_path / "boxes.png").write_bytes(make_coloured_png(1, 0))
     page = boxes_page("DataGate", blessing=output(tmp_path))
     words = text_of(page)
     assert "split images boxes difficult train 9 12 3 test 4 8 2" in words

@@ -35,9 +35,10 @@ from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import digest, locate, open_source
 from components.trainer.warm_start.start import REPORT, begin, warm_start
 from pipeline.recipe.load import load_recipe
-from tests.pipelines import node_runner
-from tests.tiny import CLASS_NAMES, Exported, Tiny
-from tests.training import striped
+from tests.make.graphs import Exported, Tiny
+from tests.make.pipelines import make_node_runner
+from tests.make.records import CLASS_NAMES
+from tests.make.trainings import make_striped
 
 pytestmark = pytest.mark.long
 
@@ -356,8 +357,8 @@ def started(
     training = TrainingConfig(warm_start=config(kind, str(source or "latest_blessed")))
     run = Run(
         Classification(("bird", "cat", "fish")),
-        striped(1, 0),
-        striped(1, 1),
+        make_striped(1, 0),
+        make_striped(1, 1),
         training,
         Place(tf.distribute.get_strategy()),
         Checkpoints(str(folder / "checkpoints"), 2),
@@ -574,7 +575,7 @@ def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
     weights_file(network(), tmp_path / "there")
     for override in ("null", f"{{from: {tmp_path}/there/model.weights.h5}}", "{from: latest_blessed}"):
         recipe = load_recipe("digits", [f"training.warm_start={override}"])
-        runner = node_runner(recipe, examples, schema, tmp_path / "root")
+        runner = make_node_runner(recipe, examples, schema, tmp_path / "root")
         assert tuple(runner.node_ids) == node_ids(recipe.optional_steps)
         assert ("BaseModelResolver" in runner.node_ids) == ("latest_blessed" in override)
     assert node_ids(load_recipe("digits").optional_steps) == node_ids()

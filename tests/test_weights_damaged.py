@@ -19,9 +19,9 @@ from components.trainer.checkpoints import by_path
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import open_source
 from components.trainer.warm_start.start import warm_start
-from tests.failures import weights_file
 from tests.fuzz.mutate import change
-from tests.training import small_network
+from tests.make.trainings import make_network
+from tests.make.weights import write_weights_file
 
 FULL = WarmStartConfig.model_validate({"from": "anywhere"})
 # 16 GiB of float32.
@@ -46,7 +46,7 @@ def written(model: keras.Model, folder: Path, name: str) -> list[Path]:
     "name", ["m.keras", "m.h5", "m.weights.h5", "ckpt.index", "ckpt.data-00000-of-00001"]
 )
 def test_every_damage_is_one_error_that_names_the_file(name: str, tmp_path: Path) -> None:
-    model = small_network()
+    model = make_network()
     sound = tmp_path / "sound"
     sound.mkdir()
     files = written(model, sound, name)
@@ -71,8 +71,8 @@ def test_every_damage_is_one_error_that_names_the_file(name: str, tmp_path: Path
 
 
 def test_what_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
-    model = small_network()
-    path = Path(weights_file(tmp_path / "huge.h5", {"block_16_project": 320}))
+    model = make_network()
+    path = Path(write_weights_file(tmp_path / "huge.h5", {"block_16_project": 320}))
     with h5py.File(path, "a") as file:
         file.create_dataset("block_16_project/other/kernel:0", shape=HUGE, dtype="f4")
     assert path.stat().st_size < 20_000
@@ -94,20 +94,20 @@ def test_what_is_packed_tightly_is_read_when_it_fits_alone(tmp_path: Path) -> No
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = ["conv"]
         file.create_dataset("conv/conv/kernel:0", data=np.zeros((1 << 24,), "f4"), compression="gzip")
-    source = open_source(str(path), small_network())
+    source = open_source(str(path), make_network())
     assert source.shapes == {"conv/kernel": (1 << 24,)}
     with pytest.raises(MiranteError, match="less than half of the network can be taken"):
-        take(small_network(), path)
+        take(make_network(), path)
 
 
 def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    model = small_network()
+    model = make_network()
     model.get_layer("backbone").get_layer("conv").bias.assign([np.nan] * 6)
     model.save_weights(tmp_path / "nan.weights.h5")
     with pytest.raises(
         MiranteError, match=r"nan\.weights\.h5 cannot be read: .*conv/bias holds values that are"
     ):
-        take(small_network(), tmp_path / "nan.weights.h5")
+        take(make_network(), tmp_path / "nan.weights.h5")
 
 
 def test_numbers_in_another_file_are_not_fetched(tmp_path: Path) -> None:
@@ -116,4 +116,4 @@ def test_numbers_in_another_file_are_not_fetched(tmp_path: Path) -> None:
         file.attrs["layer_names"] = ["conv"]
         file.create_dataset("conv/conv/bias:0", (6,), "f4", external=[(str(tmp_path / "secret.bin"), 0, 24)])
     with pytest.raises(MiranteError, match="lies in another file"):
-        take(small_network(), tmp_path / "links.h5")
+        take(make_network(), tmp_path / "links.h5")

@@ -31,8 +31,8 @@ from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
 from tests.fuzz.mutate import TOKENS, change, change_text
+from tests.make.folders import encode_idx
 from tests.make.workers import InlinePool
-from tests.test_ingest_sources import idx
 
 Files = dict[str, bytes]
 Change = Callable[[Random, Files], Files]
@@ -143,7 +143,8 @@ def _idx() -> Files:
         f"{part}-{what}-ubyte": data
         for part in ("train", "t10k")
         for what, data in (
-            ("images-idx3", idx(4, 2, 3, data=pixels)), ("labels-idx1", idx(4, data=bytes([0, 1, 2, 1]))),
+            ("images-idx3", encode_idx(4, 2, 3, data=pixels)),
+            ("labels-idx1", encode_idx(4, data=bytes([0, 1, 2, 1]))),
         )
     }  # fmt: skip
 

@@ -5,34 +5,30 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from components.base.example import parse_example, serialize_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest
 from schemas import features
+from tests.make.images import encode_image, make_noise
 
 CLASSES = ("cat", "dog")
+
+
 Box = tuple[float, float, float, float, str]
 
 
-def picture(seed: int = 0, width: int = 40, height: int = 20, image_format: str = "PNG") -> bytes:
+def make_image(seed: int = 0, width: int = 40, height: int = 20, image_format: str = "PNG") -> bytes:
     """A noisy picture, another one for each seed."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, image_format)
-    return buffer.getvalue()
+    return encode_image(make_noise(seed, height, width), image_format)
 
 
-def record(*boxes: Box, seed: int = 0, classes: Sequence[str] = CLASSES, **changes: Any) -> bytes:
+def make_record(*boxes: Box, seed: int = 0, classes: Sequence[str] = CLASSES, **changes: Any) -> bytes:
     """A serialized example with the boxes (xmin, ymin, xmax, ymax as shares, class); None drops a feature."""
-    encoded = picture(seed)
+    encoded = make_image(seed)
     values: dict[str, Any] = {
         features.ENCODED: encoded,
         features.FORMAT: b"png",
@@ -49,7 +45,7 @@ def record(*boxes: Box, seed: int = 0, classes: Sequence[str] = CLASSES, **chang
     return serialize_example({name: value for name, value in values.items() if value is not None})
 
 
-def xml(*boxes: Box, size: tuple[int, int] | None = (40, 20), filename: str = "", more: str = "") -> str:
+def make_xml(*boxes: Box, size: tuple[int, int] | None = (40, 20), filename: str = "", more: str = "") -> str:
     """A VOC annotation of the boxes (xmin, ymin, xmax, ymax in pixels, class)."""
     told = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
     named = f"<filename>{filename}</filename>" if filename else ""
@@ -61,7 +57,7 @@ def xml(*boxes: Box, size: tuple[int, int] | None = (40, 20), filename: str = ""
     return f"<annotation>{named}{told}{objects}</annotation>"
 
 
-def put(root: Path, files: Mapping[str, bytes | str]) -> Path:
+def write_files(root: Path, files: Mapping[str, bytes | str]) -> Path:
     """Writes files by their paths below root."""
     for path, content in files.items():
         file = root / path
@@ -80,14 +76,14 @@ class Found:
     values: dict[str, list[Any]]
 
 
-def ingested(source: str, path: Path, output: Path, **options: Any) -> dict[str, Found]:
+def ingest_boxes(source: str, path: Path, output: Path, **options: Any) -> dict[str, Found]:
     """What an ingest with lenient options makes, by file name."""
     lenient = {"max_reject_share": 1.0, "workers": 1, "splits": {"train": 1}}
     ingest(source, path, output, IngestConfig(**{**lenient, **options}))
-    return published(output)
+    return read_boxes(output)
 
 
-def published(output: Path) -> dict[str, Found]:
+def read_boxes(output: Path) -> dict[str, Found]:
     """The records of a data folder, by file name."""
     read = {}
     for shard in sorted(output.glob("*-of-*")):
@@ -102,7 +98,7 @@ def published(output: Path) -> dict[str, Found]:
     return read
 
 
-def rejects(output: Path) -> list[tuple[str, str]]:
+def read_rejects(output: Path) -> list[tuple[str, str]]:
     """(path, reason) of rejects.csv."""
     with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
         return [(row["path"], row["reason"]) for row in csv.DictReader(file)]

@@ -24,7 +24,7 @@ from components.trainer.trainee import Trainee
 CLASSES = ("lying", "standing")
 
 
-def striped(count: int, seed: int, split: str = "train", *, wrong: int = 0) -> ArrayExamples:
+def make_striped(count: int, seed: int, split: str = "train", *, wrong: int = 0) -> ArrayExamples:
     """Noise [count, 8, 8, 1] with horizontal (0) or vertical (1) stripes on it; so many labels are wrong."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
@@ -34,12 +34,12 @@ def striped(count: int, seed: int, split: str = "train", *, wrong: int = 0) -> A
     return ArrayExamples(split, images[..., np.newaxis].astype(np.float32), labels)
 
 
-def images_of(examples: ArrayExamples) -> tf.Tensor:
+def load_images(examples: ArrayExamples) -> tf.Tensor:
     """All of them, in order."""
     return examples.load(tf.range(examples.num_examples))[0]
 
 
-def small_network(
+def make_network(
     seed: int = 0, *, batch_norm: bool = True, dropout: float = 0.0, classes: int = 2
 ) -> keras.Model:
     """A convolution, a batch norm with statistics as if it had been trained, and a linear head."""
@@ -111,8 +111,8 @@ def train(
     place = place or Place(tf.distribute.get_strategy())
     run = Run(
         task or Classification(CLASSES, config.label_smoothing),
-        train or striped(64, 0),
-        evaluation or striped(20, 1, "eval"),
+        train or make_striped(64, 0),
+        evaluation or make_striped(20, 1, "eval"),
         config,
         place,
         Checkpoints(str(folder / "checkpoints"), config.checkpoints.keep, is_chief=place.is_chief),

@@ -1,24 +1,24 @@
-"""Tiny data for tests: pictures of a few pixels, records of the data contract, what is built from them."""
+"""Transform graphs, and models exported behind them."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from components.base.task import task_named
 from components.transform.config import TransformConfig
 from schemas import features
 from schemas.curated import curated_schema
+from tests.make.images import make_image
+from tests.make.records import (
+    CLASS_NAMES,
+    make_record,
+    write_split,
+)
 
-CLASS_NAMES = ("bird", "cat", "dog")
 # As `pipeline.definition` has it, which would import TFX.
 BEAM_ARGS = [
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
@@ -26,68 +26,7 @@ BEAM_ARGS = [
 ]
 
 
-def noise(seed: int, height: int, width: int, channels: int = 3) -> np.ndarray[Any, Any]:
-    """uint8 [height, width] for one channel, else [height, width, channels]: every level of every channel."""
-    shape = (height, width) if channels == 1 else (height, width, channels)
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def encode(pixels: np.ndarray[Any, Any], image_format: str = "PNG", **options: Any) -> bytes:
-    """An image file of the pixels."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format=image_format, **options)
-    return buffer.getvalue()
-
-
-def picture(index: int) -> bytes:
-    """A small image file; in turn JPEG and PNG, in colour and gray, of many sizes."""
-    image_format = ("JPEG", "PNG")[index % 2]
-    return encode(
-        noise(index, 14 + 3 * (index % 5), 15 + 5 * (index % 3), (3, 3, 1, 1)[index % 4]), image_format
-    )
-
-
-def record(encoded: bytes, label: int, class_names: Sequence[str] = CLASS_NAMES) -> bytes:
-    """A serialized tf.train.Example of the data contract."""
-    import tensorflow as tf
-
-    def of_bytes(value: bytes) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    def of_int(value: int) -> tf.train.Feature:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-    with Image.open(io.BytesIO(encoded)) as image:
-        width, height, image_format = image.width, image.height, (image.format or "").lower()
-    digest = hashlib.sha256(encoded).hexdigest()
-    values = {
-        features.ENCODED: of_bytes(encoded),
-        features.FORMAT: of_bytes(image_format.encode()),
-        features.HEIGHT: of_int(height),
-        features.WIDTH: of_int(width),
-        features.FILENAME: of_bytes(f"{digest[:8]}.{image_format}".encode()),
-        features.SHA256: of_bytes(digest.encode()),
-        features.LABEL: of_int(label),
-        features.LABEL_TEXT: of_bytes(class_names[label % len(class_names)].encode()),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=values))
-    return example.SerializeToString(deterministic=True)
-
-
-def write_split(folder: Path, records: Sequence[bytes], shards: int = 2) -> Path:
-    """Writes gzipped TFRecord shards as ImportExampleGen does, and returns the folder."""
-    import tensorflow as tf
-
-    folder.mkdir(parents=True)
-    for shard in range(shards):
-        path = folder / f"data_tfrecord-{shard:05}-of-{shards:05}.gz"
-        with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-            for item in records[shard::shards]:
-                writer.write(item)
-    return folder
-
-
-def transform_graph(folder: Path, records: Sequence[bytes], config: TransformConfig) -> Any:
+def fit_transform(folder: Path, records: Sequence[bytes], config: TransformConfig) -> Any:
     """Runs the real Transform on the records, on Beam, and returns its `tft.TFTransformOutput`."""
     import apache_beam as beam
     import tensorflow as tf
@@ -138,10 +77,10 @@ class Tiny:
 def make_tiny(folder: Path, channels: int, count: int = 12) -> Tiny:
     """16 x 16 px with so many channels, each with mean 0 and deviation 1 over the split."""
     config = TransformConfig(height_px=16, width_px=16, channels=channels, normalization="standardize")
-    encoded = [picture(index) for index in range(count)]
-    records = [record(image, index % len(CLASS_NAMES)) for index, image in enumerate(encoded)]
+    encoded = [make_image(index) for index in range(count)]
+    records = [make_record(image, index % len(CLASS_NAMES)) for index, image in enumerate(encoded)]
     split = write_split(folder / "Split-train", records)
-    graph = transform_graph(folder / "transform", records, config)
+    graph = fit_transform(folder / "transform", records, config)
     return Tiny(config, encoded, records, str(split / "*"), graph)
 
 
@@ -153,7 +92,7 @@ class Exported:
     folder: Path
 
 
-def export(split: Tiny, folder: Path) -> Exported:
+def export_tiny(split: Tiny, folder: Path) -> Exported:
     """Exports a LeNet of random weights behind the split's Transform graph."""
     import keras
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-def node_runner(recipe: Any, examples: Any, schema_file: Path, root: Path, run_id: str = "run") -> Any:
+def make_node_runner(recipe: Any, examples: Any, schema_file: Path, root: Path, run_id: str = "run") -> Any:
     """A `pipeline.run.node.NodeRunner` on the store below `root`. Imports TFX."""
     from pipeline.definition import compile_pipeline
     from pipeline.run.node import NodeRunner

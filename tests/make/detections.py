@@ -12,7 +12,7 @@ from schemas import features
 Corners = tuple[float, float, float, float]
 
 
-def detections(
+def make_detections(
     objects: Sequence[tuple[Corners, int]] = (),
     found: Sequence[tuple[Corners, int, float]] = (),
     difficult: Sequence[int] = (),
@@ -35,7 +35,7 @@ def detections(
     )
 
 
-def random_detections(seed: int, count: int, num_classes: int, boxes: int = 20) -> list[Detections]:
+def make_random_detections(seed: int, count: int, num_classes: int, boxes: int = 20) -> list[Detections]:
     """Objects, some difficult, and boxes: near them, of other classes, twice, anywhere; scores with ties."""
     random = np.random.default_rng(seed)
     images = []
@@ -54,11 +54,11 @@ def random_detections(seed: int, count: int, num_classes: int, boxes: int = 20) 
                 label = int(random.integers(1, num_classes + 1))
             found.append((box, label, round(float(random.random()), 1)))
         hard = [i for i in range(len(objects)) if random.random() < 0.2]
-        images.append(detections(objects, found, hard, name=f"{number:05}.jpg", height=300, width=400))
+        images.append(make_detections(objects, found, hard, name=f"{number:05}.jpg", height=300, width=400))
     return images
 
 
-def box_record(image: Detections, encoded: bytes, class_names: Sequence[str]) -> bytes:
+def make_record(image: Detections, encoded: bytes, class_names: Sequence[str]) -> bytes:
     """A serialized tf.train.Example of the data contract; an image without objects has empty lists."""
     import tensorflow as tf
 

@@ -16,9 +16,15 @@ from PIL import Image, ImageDraw
 
 from components.transform.config import TransformConfig
 from schemas import features
+from tests.make.graphs import BEAM_ARGS
+from tests.make.records import write_split
 
 CLASSES = ("circle", "square", "triangle")
+
+
 _COLOURS = ((200, 40, 40), (40, 160, 60), (50, 80, 210))
+
+
 # A shape's side, as a share of the picture's.
 _SIDE = (0.25, 0.55)
 
@@ -74,7 +80,7 @@ def draw(seed: int, size_px: int = 96, most: int = 2) -> Shapes:
     return Shapes(buffer.getvalue(), np.array(boxes, np.float32) / size_px, np.array(labels, np.int64))
 
 
-def record(shapes: Shapes, name: str) -> bytes:
+def make_record(shapes: Shapes, name: str) -> bytes:
     """A serialized tf.train.Example of the data contract."""
     from components.base.example import serialize_example
 
@@ -97,7 +103,7 @@ def record(shapes: Shapes, name: str) -> bytes:
     )
 
 
-def examples(split: str, count: int, first_seed: int, size_px: int) -> Any:
+def make_examples(split: str, count: int, first_seed: int, size_px: int) -> Any:
     """As the Trainer takes them, pixels in [-1, 1]; the first box of all is difficult."""
     from components.trainer.input.examples import ArrayExamples
 
@@ -111,7 +117,7 @@ def examples(split: str, count: int, first_seed: int, size_px: int) -> Any:
     return ArrayExamples(split, np.array(images, np.float32), targets)
 
 
-def small_task(size_px: int) -> Any:
+def make_task(size_px: int) -> Any:
     """Detection of shapes, with two feature maps' anchors."""
     from components.models.config import ModelConfig
     from components.tasks.detection.trainer import Detection
@@ -120,7 +126,7 @@ def small_task(size_px: int) -> Any:
     return Detection(CLASSES, config, (size_px, size_px, 3))
 
 
-def small_network(task: Any, size_px: int, *, batch_norm: bool) -> Any:
+def make_network(task: Any, size_px: int, *, batch_norm: bool) -> Any:
     """A network of few layers with a detector's outputs."""
     import keras
 
@@ -162,7 +168,7 @@ def write_voc(folder: Path, count: int, first_seed: int = 0, size_px: int = 96) 
         ElementTree.ElementTree(root).write(folder / f"{number}.xml")
 
 
-def transform_graph(
+def fit_transform(
     folder: Path, records: Sequence[bytes], config: TransformConfig, classes: Sequence[str], max_boxes: int
 ) -> str:
     """Runs the real Transform on the records, on Beam, and returns its folder."""
@@ -174,7 +180,6 @@ def transform_graph(
     from components.tasks.detection import TASK
     from components.transform import preprocessing_fn
     from schemas.curated import curated_schema
-    from tests.tiny import BEAM_ARGS
 
     given = {"task": features.DETECTION, "transform": config.model_dump(), "max_boxes": max_boxes}
     function = functools.partial(preprocessing_fn, custom_config=given)
@@ -205,13 +210,12 @@ def make_job(
     from components.schema_gen.schema_file import write_schema
     from components.trainer.config import TrainingConfig
     from components.trainer.job import Job
-    from tests.tiny import write_split
 
     patterns = {name: str(write_split(folder / name, records) / "*") for name, records in splits.items()}
     return Job(
         train_files=[patterns["train"]],
         eval_files=[patterns["eval"]],
-        transform_output=transform_graph(
+        transform_output=fit_transform(
             folder / "transform", splits["train"][:8], transform, classes, max_boxes
         ),
         schema_path=str(write_schema(classes, folder / "schema", features.DETECTION)),
