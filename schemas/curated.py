@@ -13,8 +13,8 @@ class LabelledTask(Protocol):
     """What a schema has to know of a task, as `components.base.task.Task` has it."""
 
     @property
-    def name(self) -> str:
-        """The task's name; its template is `<name>.pbtxt`."""
+    def records(self) -> str:
+        """The kind of its records; the template is `<records>.pbtxt`."""
 
     @property
     def label(self) -> str:
@@ -48,7 +48,7 @@ def curated_schema(task: LabelledTask, class_names: Sequence[str]) -> Any:
 
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"expected a list of distinct class names, got {list(class_names)!r}")
-    template = (_FOLDER / f"{task.name}.pbtxt").read_text(encoding="utf-8")
+    template = (_FOLDER / f"{task.records}.pbtxt").read_text(encoding="utf-8")
     schema = text_format.Parse(template, schema_pb2.Schema())
     by_name = {feature.name: feature for feature in schema.feature}
     by_name[task.label].int_domain.max = task.first_label + len(class_names) - 1

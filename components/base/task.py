@@ -19,6 +19,8 @@ class Task:
 
     Attributes:
         name: The recipe's `task`.
+        records: The kind of its records: `schemas/<records>.pbtxt` is their schema, and sources of ingest say
+            which kinds they give.
         gives: What a model of it answers, for messages.
         metrics: Overall metrics that a threshold can bound, in the order in which they are reported. A model
             has the first one on any test split.
@@ -32,6 +34,7 @@ class Task:
     """
 
     name: str
+    records: str
     gives: str
     metrics: tuple[str, ...]
     more_metrics: tuple[str, ...]

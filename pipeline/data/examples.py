@@ -108,11 +108,11 @@ def describe(
         content = content_of({path.name: digests.of(path) for path in files if path.is_file()})
     digests.save()
     wanted = task_named(task)
-    if found.task != task:
+    if found.task != wanted.records:
         raise UsageError(
             f"{folder}: expected {wanted.gives} for task: {task}, got {task_named(found.task).gives}; take a "
             f"recipe with task: {found.task}, or data of a source that gives {wanted.gives} "
-            f"(data.source: {', '.join(sources_for(task))})"
+            f"(data.source: {', '.join(sources_for(wanted.records))})"
         )
     class_names = found.class_names
     missing = [split for split in features.SPLITS if split not in found.patterns]

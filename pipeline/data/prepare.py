@@ -60,12 +60,13 @@ def check_config(config: IngestConfig, task: str = features.CLASSIFICATION) -> N
     config.label_map_file()
     config, _ = _at_span(config)
     tasks = source_named(config.source).tasks
-    if task not in tasks and (config.path is None or _is_name(config) or _ready(config) is None):
+    wanted = task_named(task)
+    if wanted.records not in tasks and (config.path is None or _is_name(config) or _ready(config) is None):
         gives = " or ".join(task_named(one).gives for one in tasks)
         raise UsageError(
-            f"data.source: expected a source of {task_named(task).gives} for task: {task} "
-            f"({', '.join(sources_for(task))}), got {config.source}, which gives {gives}; take one of "
-            f"these, or a recipe with task: {' or '.join(tasks)}"
+            f"data.source: expected a source of {wanted.gives} for task: {task} "
+            f"({', '.join(sources_for(wanted.records))}), got {config.source}, which gives {gives}; take one "
+            f"of these, or a recipe with task: {' or '.join(tasks)}"
         )
     if not _is_name(config) and _ready(config) is None:
         check_input(config.source, Path(config.path) if config.path is not None else None)

@@ -5,6 +5,7 @@ from schemas import features
 
 TASK = Task(
     name=features.CLASSIFICATION,
+    records=features.CLASSIFICATION,
     gives="one class for each image",
     metrics=(
         "accuracy",

@@ -22,6 +22,7 @@ from schemas import features
 
 TASK = Task(
     name=features.DETECTION,
+    records=features.DETECTION,
     gives="boxes",
     metrics=("map", "map_50", "map_75"),
     more_metrics=("map_small", "map_medium", "map_large", "ar_1", "ar_10", "ar_100"),
