@@ -75,7 +75,6 @@ NOT_YET = {
     "components/transform/page.py",
     "components/transform/preprocessing.py",
     "docs/failures.md",
-    "docs/ingest.md",
     "kubeflow",
     "pipeline/commands/predict.py",
     "pipeline/commands/run.py",

@@ -67,7 +67,7 @@ def with_boxes(odd: Path, scratch: Path) -> dict[str, str]:
         size = f"{values['image/width'][0]} x {values['image/height'][0]}"
         (sides,) = zip(*(values[f"image/object/bbox/{side}"] for side in SIDES), strict=True)
         shown = ", ".join(f"{side:.4f}" for side in sides)
-        found[name] = f"box {shown} of the picture's {size} pixels"
+        found[name] = f"box {shown} of the image's {size} pixels"
     with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
         found.update((row["path"], f"rejected: {row['reason']}") for row in csv.DictReader(file))
     return {f"`{name}` and `{Path(name).stem}.xml`, by the source voc": what for name, what in found.items()}
