@@ -11,9 +11,9 @@ from typing import cast
 
 from components.base.outcome import Output
 from components.base.task import task_named
-from components.pages.contract import StepPage
 from components.pages.markup import Cell, format_path, make_table
 from components.pages.page import Page
+from components.pages.protocol import StepPage
 from components.pages.rendered import RenderedPage
 from pipeline.steps import INGEST, step_named
 

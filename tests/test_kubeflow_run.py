@@ -242,7 +242,7 @@ def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
     for name in ("ingest", "ImportExampleGen"):
         assert pages[name].count('<img class="boxed"') == 3 * 8
     assert "400 train examples 40 eval examples 100 test examples" in words["ImportExampleGen"]
-    assert "in the order of their labels from 1: circle, square, triangle" in words["ImportSchemaGen"]
+    assert "in the order of their labels, from 1: circle, square, triangle" in words["ImportSchemaGen"]
     assert "Boxes by split and class" in words["StatisticsGen"]
     assert "Images by their number of boxes boxes train eval test 1" in words["DataGate"]
     assert pages["DataGate"].count("<img") == 1

@@ -12,6 +12,7 @@ from components.base.task import TASKS, part, task_named
 from components.data_gate.protocol import TaskDataGate
 from components.evaluator.protocol import TaskEvaluator
 from components.infra_validator.protocol import TaskAnswers
+from components.pages.protocol import TaskPage
 from components.trainer.trainee import TaskTrainer
 from components.transform.preprocessing import TaskTransform
 from pipeline.recipe.rules import TaskRecipe
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from components.tasks.classification import answers as classification_answers
     from components.tasks.classification import data_gate as classification_data_gate
     from components.tasks.classification import evaluator as classification_evaluator
+    from components.tasks.classification import page as classification_page
     from components.tasks.classification import recipe as classification_recipe
     from components.tasks.classification import trainer as classification_trainer
     from components.tasks.classification import transform as classification_transform
     from components.tasks.detection import answers as detection_answers
     from components.tasks.detection import data_gate as detection_data_gate
     from components.tasks.detection import evaluator as detection_evaluator
+    from components.tasks.detection import page as detection_page
     from components.tasks.detection import recipe as detection_recipe
     from components.tasks.detection import trainer as detection_trainer
     from components.tasks.detection import transform as detection_transform
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     DATA_GATES: list[TaskDataGate] = [classification_data_gate, detection_data_gate]
     EVALUATORS: list[TaskEvaluator] = [classification_evaluator, detection_evaluator]
     ANSWERS: list[TaskAnswers] = [classification_answers, detection_answers]
+    PAGES: list[TaskPage] = [classification_page, detection_page]
     RECIPES: list[TaskRecipe] = [classification_recipe, detection_recipe]
     TRANSFORMS: list[TaskTransform] = [classification_transform, detection_transform]
     TRAINERS: list[TaskTrainer] = [classification_trainer, detection_trainer]
@@ -48,6 +52,7 @@ STEPS: dict[str, type] = {
     "trainer": TaskTrainer,
     "evaluator": TaskEvaluator,
     "answers": TaskAnswers,
+    "page": TaskPage,
 }
 
 

@@ -18,6 +18,7 @@ from components.base.example import serialize_example
 from components.base.outcome import Output
 from components.base.task import TASKS, task_named
 from components.base.tfrecord import frame
+from components.pages import records
 from components.pages.charts import Curve, make_line_chart
 from components.pages.markup import Measure, format_number, make_table
 from components.pages.page import IMAGES_BYTES, Page
@@ -33,6 +34,12 @@ pytestmark = pytest.mark.stack_free
 
 # What must not come out as it went in.
 EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True)
+def read_splits_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the pages time on a busy machine."""
+    monkeypatch.setattr(records, "_READ_SECS", 60.0)
 
 
 def output(uri: Path, **properties: Any) -> Output:
@@ -66,10 +73,10 @@ def record(label: int, seed: int, class_names: tuple[str, ...] = COLOURS) -> byt
     )
 
 
-def write_records(path: Path, records: list[bytes]) -> None:
+def write_records(path: Path, content: list[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = b"".join(map(frame, records))
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    whole = b"".join(map(frame, content))
+    path.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
 
 
 def write_splits(folder: Path, counts: dict[str, list[int]], names: tuple[str, ...] = COLOURS) -> Output:
@@ -217,7 +224,7 @@ def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
     words = text_of(page)
     assert "image/class/label int in every record 0 to 2" in words
     assert "image/class/text bytes in every record blue, green, red" in words
-    assert "3, in the order of their labels from 0: blue, green, red" in words
+    assert "3 classes in the order of their labels, from 0: blue, green, red" in words
 
 
 def test_of_very_many_classes_the_rarest_and_most_frequent_are_shown(tmp_path: Path) -> None:
@@ -265,7 +272,7 @@ def test_statistics_of_all_splits_stand_side_by_side(tmp_path: Path) -> None:
     assert "train width, px 32 40 40.5 64" in words
     assert "image/width train 7 1 40.5 2.5 32 64" in words
     assert "image/class/text train 8 0 2 blue (6)" in words
-    assert "Width: share of images up to" in words
+    assert "Width: cumulative share of images" in words
     assert "<svg" in page.html
 
 
@@ -283,7 +290,7 @@ def write_anomalies(folder: Path, split: str, fill: Any = None) -> Output:
 
 def test_no_anomalies_are_said_to_be_none(tmp_path: Path) -> None:
     words = text_of(page_of("ExampleValidator", anomalies=write_anomalies(tmp_path, "Split-train")))
-    assert "none found Looked at: train." in words
+    assert "none found Checked: train." in words
 
 
 def test_anomalies_are_told_with_their_reasons(tmp_path: Path) -> None:
@@ -306,7 +313,7 @@ def test_distances_between_splits_stand_beside_their_bounds(tmp_path: Path) -> N
 
     found = write_anomalies(tmp_path, "SplitPair-train_eval", fill)
     words = text_of(page_of("DistributionValidator", anomalies=found))
-    assert "none found Looked at: train against eval." in words
+    assert "none found Checked: train against eval." in words
     assert "image/class/text train against eval 0.0360 0.1200" in words
 
 
@@ -415,14 +422,14 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
     heights = [float(point.split(",")[1]) for point in line.split()]
     assert heights[0] < heights[2] < heights[1]
     assert len(heights) == 3
-    assert "What the network is given first: training" in words
-    assert "Eval images that were taken for another class: training" in words
+    assert "First batch: training" in words
+    assert "Misclassified eval images: training" in words
     assert page.html.count("data:image/png") == 2
 
 
 def test_a_training_without_event_files_says_so(tmp_path: Path) -> None:
     page = page_of("Trainer", model_run=output(tmp_path))
-    assert "No curves were kept beside the model" in page.html
+    assert "No curves were kept next to the model" in page.html
     assert page.metrics == {}
 
 
@@ -500,7 +507,11 @@ def write_evaluation(folder: Path, *, blessed: bool = True, accuracy: float = 0.
     write_records(folder / "plots-00000-of-00001.tfrecord", [plots.SerializeToString()])
     write_records(folder / "validations.tfrecord", [validation.SerializeToString()])
     bound = {"threshold": {"valueThreshold": {"lowerBound": 0.9}}}
-    metric = {"config": '{"name": "accuracy"}', "perSliceThresholds": [bound]}
+    metric = {
+        "module": "components.tasks.classification.tfma_metric",
+        "config": '{"name": "accuracy"}',
+        "perSliceThresholds": [bound],
+    }
     (folder / "eval_config.json").write_text(
         json.dumps({"evalConfig": {"metricsSpecs": [{"metrics": [metric]}]}})
     )
@@ -558,7 +569,7 @@ def test_an_evaluation_without_plots_says_so(tmp_path: Path) -> None:
     (tmp_path / "evaluation" / "plots-00000-of-00001.tfrecord").unlink()
     page = make_page("Evaluator", outputs, features.CLASSIFICATION, ("cat", "dog"))
     assert page.metrics == {"accuracy": 0.75}
-    assert "The evaluation holds no ROC curve." in page.html
+    assert "The evaluation has no ROC curve." in page.html
 
 
 # --- serving
@@ -580,4 +591,4 @@ def test_a_push_tells_where_the_model_is_or_why_it_is_nowhere(tmp_path: Path) ->
     where = output(tmp_path, pushed=1, pushed_destination="/serving/17", pushed_version="17")
     assert "pushed model /serving/17 version 17" in text_of(page_of("Pusher", pushed_model=where))
     words = text_of(page_of("Pusher", pushed_model=output(tmp_path, pushed=0)))
-    assert "not pushed The model was not blessed" in words
+    assert "not pushed The Evaluator or the InfraValidator did not bless the model" in words

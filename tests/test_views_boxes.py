@@ -42,7 +42,7 @@ def test_images_are_shown_with_their_boxes_and_count_for_each_class(tmp_path: Pa
     counts = {name: sum(name in names for names in on) for name in shapes.CLASSES}
     for name, count in [*counts.items(), ("(nothing)", 1)]:
         assert f"{name} {count}" in words
-    assert "An image counts for every class that is on it." in words
+    assert "An image counts once for every class on it." in words
     assert page.html.count('<img class="boxed"') == sum(counts.values()) + 1
 
 
@@ -74,7 +74,7 @@ def test_a_box_is_drawn_where_it_is(tmp_path: Path) -> None:
 def test_labels_of_boxes_begin_at_1(tmp_path: Path) -> None:
     schema = write_schema(shapes.CLASSES, tmp_path, features.DETECTION).parent
     words = text_of(boxes_page("ImportSchemaGen", schema=output(schema)))
-    assert "3, in the order of their labels from 1: circle, square, triangle" in words
+    assert "3 classes in the order of their labels, from 1: circle, square, triangle" in words
     assert "image/object/class/label int may be missing 1 to 3" in words
 
 
@@ -121,4 +121,4 @@ def test_trials_of_a_detector_are_listed_by_its_own_measure(tmp_path: Path) -> N
     words = text_of(page)
     assert "trial eval_map_50 eval_loss seconds model.dropout 1 0.5000 1.5000 4.2000 0.1" in words
     assert page.metrics == {"trials": 3.0, "best_trial_eval_map_50": 0.75, "best_trial_eval_loss": 1.25}
-    assert "The green row is the best one." in words
+    assert "The green row is the best trial." in words

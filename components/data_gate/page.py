@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from components.base import files
 from components.base.outcome import Output
-from components.pages.contract import task_page
 from components.pages.markup import make_table
 from components.pages.page import Page
+from components.pages.protocol import task_page
 from components.pages.tables import find_output, sort_splits
 
 
@@ -18,7 +18,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show the checks. Where DataGate refuses the data, its task fails and has no outputs."""
     if not outputs:
         page.add_verdict(False, "refused")
-        page.add_text("The data was refused; the task's log names what is wrong with it.")
+        page.add_text("The data was refused; the task's log says why.")
         return
     folder = find_output(outputs, "blessing").uri
     report = json.loads(files.read_text(os.path.join(folder, "report.json")))
@@ -27,8 +27,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     page.add_list(
         [
             "ExampleValidator found no anomaly in any split.",
-            "DistributionValidator found the classes alike in train and eval.",
-            "Every image was decoded, as training and serving decode it."
+            "DistributionValidator found similar shares of classes in train and eval.",
+            "Every image was decoded in the same way as in training and serving."
             if counts
             else "Images were not decoded: data.check_images is off.",
         ]

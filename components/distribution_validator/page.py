@@ -13,7 +13,7 @@ from components.pages.tables import find_output
 
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show the anomalies of each pair of splits, and all distances."""
-    page.add_text("The classes' shares in one split against those in another.")
+    page.add_text("The share of each class in one split is compared with its share in another.")
     found = read_anomalies(find_output(outputs, "anomalies").uri)
     show_anomalies(page, found)
     with page.part("Distances"):
@@ -26,8 +26,9 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         if rows:
             page.add(make_table(["feature", "splits", "distance", "at most"], rows))
             page.add_note(
-                "The distance is the largest difference of a class's share. The bound is "
-                "data.max_label_drift, or what chance makes of splits of these sizes, if that is more."
+                "The distance is the largest difference between a class's shares. The bound is "
+                "data.max_label_drift, or the distance that chance gives splits of these sizes, if it is "
+                "larger."
             )
         else:
             page.add_note("No distances were recorded.")

@@ -9,9 +9,9 @@ from typing import Any
 
 from components.base import files
 from components.base.outcome import Output
-from components.pages.contract import task_page
 from components.pages.markup import Cell, Html, Measure, make_table
 from components.pages.page import Page
+from components.pages.protocol import task_page
 
 # The bounds of metrics by name: in words, and as values.
 _Bounds = dict[str, tuple[str, list[float]]]

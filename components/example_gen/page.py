@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from components.base import files
 from components.base.outcome import Output
-from components.pages.contract import task_page
 from components.pages.page import Page
+from components.pages.protocol import task_page
 from components.pages.records import read_split, show_images
 from components.pages.tables import count_by_class, find_output, sort_splits
 
@@ -38,8 +38,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text(f"Span {span}" + ("." if version is None else f", version {version}."))
     if partly:
         page.add_note(
-            f"Of {' and '.join(partly)} only the beginning was read for this page, to save time; "
-            "StatisticsGen counts all."
+            f"Only the beginning of {' and '.join(partly)} was read for this page, to save time; "
+            "StatisticsGen counts all examples."
         )
     with page.part("Examples by split and class"):
         counts = {split: part.counts for split, part in seen.items()}

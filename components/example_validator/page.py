@@ -12,5 +12,5 @@ from components.pages.tables import find_output
 
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show the anomalies of each split."""
-    page.add_text("Every split against the schema.")
+    page.add_text("Every split is compared with the schema.")
     show_anomalies(page, read_anomalies(find_output(outputs, "anomalies").uri))

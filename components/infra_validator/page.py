@@ -19,8 +19,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     is_blessed = blessing.properties.get("blessed") == 1
     page.add_verdict(is_blessed, "infra blessed" if is_blessed else "not infra blessed")
     page.add_text(
-        "The exported model was loaded in a fresh process, as a server does, and asked with images of the "
-        "test split."
+        "The exported model was loaded in a new process, as by a server, and answered requests with images "
+        "of the test split."
     )
     report = json.loads(files.read_text(os.path.join(blessing.uri, "report.json")))
     if report["problems"]:
@@ -31,4 +31,6 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.metrics.update({f"{name}_secs": value for name, value in seconds.items()})
         with page.part("Seconds"):
             page.add(make_table(["", "seconds"], [[name, value] for name, value in seconds.items()]))
-            page.add_note("Of a signature, the median of requests with one image, on the task's processor.")
+            page.add_note(
+                "For a signature: the median over requests with one image, on the task's processor."
+            )

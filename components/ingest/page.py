@@ -25,12 +25,12 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     data = find_output(outputs, "examples")
     folder = data.uri
     if span := data.properties.get("span"):
-        page.add_text(f"Of data that arrive a span at a time: {span}.")
+        page.add_text(f"Span {span} of data that arrives in spans.")
     if files.exists(os.path.join(folder, features.MANIFEST)):
         shards = _show_manifest(page, folder)
     else:
         page.add_text(
-            "TFRecords that are read as they are, without a manifest; ImportExampleGen counts them."
+            "TFRecords without a manifest, which are read as they are; ImportExampleGen counts them."
         )
         found = [(path, os.path.basename(path)) for path in files.below(folder)]
         shards = {
@@ -51,11 +51,11 @@ def _show_manifest(page: Page, folder: str) -> dict[str, list[str]]:
             *((f"{split} images", content["images"]) for split, content in splits.items()),
             ("classes", len(manifest["class_names"])),
             ("rejected", manifest["rejected"]),
-            *([("most boxes of an image", most)] if (most := manifest.get("max_boxes")) else []),
+            *([("most boxes per image", most)] if (most := manifest.get("max_boxes")) else []),
         ]
     )
-    brought = manifest["input"] or "what it brings along"
-    page.add_text(f"Read by the source {manifest['source']} from {brought}.")
+    where = f" from {manifest['input']}" if manifest["input"] else ", which has its own data"
+    page.add_text(f"Read by the source {manifest['source']}{where}.")
     for warning in manifest["warnings"]:
         page.add_text(f"Warning: {warning}")
     if manifest["rejected"]:
@@ -75,4 +75,4 @@ def _show_rejects(page: Page, path: str) -> None:
     rows = list(csv.reader(io.StringIO(files.read_text(path))))[1:]
     shown = [[format_path(name), reason] for name, reason, *_ in rows[:_MOST_REJECTS]]
     page.add(make_table(["input", "reason"], shown))
-    page.add_note(f"{len(shown)} of {len(rows):,}; all of them: {path}")
+    page.add_note(f"{len(shown)} of {len(rows):,}; the full list is {path}")

@@ -8,7 +8,7 @@ tables.py           tables that several pages have
 anomalies.py        anomalies of the validators
 records.py          the first records of a split, and their images
 events.py           the Trainer's event files
-contract.py         what the pages ask of the rooms of steps and tasks
+protocol.py         what the pages ask of the rooms of steps and tasks
 
 Importing these modules imports neither TensorFlow nor TFX.
 """

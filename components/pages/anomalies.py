@@ -39,4 +39,4 @@ def show_anomalies(page: Page, found: Mapping[str, Any]) -> None:
         page.add_text("DataGate refuses this data.")
     else:
         page.add_verdict(True, "none found")
-    page.add_note(f"Looked at: {', '.join(found) or 'nothing'}.")
+    page.add_note(f"Checked: {', '.join(found) or 'nothing'}.")

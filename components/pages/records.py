@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from components.base import files
-from components.pages.contract import Record, task_page
+from components.base.tfrecord import records_in
 from components.pages.markup import Html, make_table
 from components.pages.page import Page
+from components.pages.protocol import Record, task_page
 from components.pages.tables import MOST_CLASSES
 from schemas import features
 
@@ -44,8 +45,6 @@ class Seen:
 
 
 def _read_shard(path: str) -> Iterator[bytes]:
-    from components.base.tfrecord import records_in
-
     with files.open_binary(path) as raw:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
         yield from records_in(file, path)

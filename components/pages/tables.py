@@ -68,7 +68,8 @@ def count_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequenc
     words = f"A bar is the class's share of its split; the longest is {largest:.1%}."
     if len(class_names) > MOST_CLASSES:
         words += (
-            f" Of {len(class_names):,} classes the {MOST_CLASSES // 2} most frequent and rarest are shown."
+            f" Only the {MOST_CLASSES // 2} most frequent and the {MOST_CLASSES // 2} rarest of "
+            f"{len(class_names):,} classes are shown."
         )
     return Html(f'{make_table(header, rows)}<p class="note">{escape(words)}</p>')
 

@@ -29,11 +29,11 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_note("TF Serving serves the highest version in that folder.")
     elif TAKEN_BACK in properties:
         page.add_text(
-            f"This very model was pushed before, as version {properties[TAKEN_BACK]}, and that version was "
-            "removed since. The model stays back until that version's record in the folder pushes is removed."
+            f"This model was pushed before as version {properties[TAKEN_BACK]}, which was removed since. It "
+            "is not pushed again until that version's record in the folder pushes is removed."
         )
     else:
         page.add_text(
-            "The model was not blessed by the Evaluator, or not by the InfraValidator; their pages give the "
-            "reasons. What was served before is served still."
+            "The Evaluator or the InfraValidator did not bless the model; their pages say why. The model "
+            "that was served before is still served."
         )

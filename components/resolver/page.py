@@ -14,7 +14,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     show_model(
         page,
         outputs,
-        "The model is compared with the one that is served:",
-        "There is no baseline: nothing else is served, or the served model knows too few of the "
-        "classes or is for another task, as the log says. The thresholds alone decide.",
+        "The new model is compared with the served model:",
+        "There is no baseline: no other model is served, or the served model has too few of the classes or "
+        "another task, as the log says. Only the thresholds decide.",
     )

@@ -22,7 +22,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
 
     path = os.path.join(find_output(outputs, "schema").uri, "schema.pbtxt")
     schema = text_format.Parse(files.read_text(path), schema_pb2.Schema())
-    page.add_text("What every record is held against by ExampleValidator.")
+    page.add_text("ExampleValidator compares every record with this schema.")
     rows: list[list[Cell]] = []
     for feature in schema.feature:
         needed = "in every record" if feature.presence.min_fraction == 1.0 else "may be missing"
@@ -32,7 +32,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add(make_table(["feature", "type", "presence", "values"], rows))
     with page.part("Classes"):
         names = page.class_names
-        page.add_text(f"{len(names):,}, in the order of their labels from {page.task.first_label}:")
+        page.add_text(f"{len(names):,} classes in the order of their labels, from {page.task.first_label}:")
         page.add_text(", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else ""))
 
 

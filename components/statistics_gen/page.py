@@ -9,9 +9,9 @@ from typing import Any
 from components.base import files
 from components.base.outcome import Output
 from components.pages.charts import COLOURS, OTHER, Curve, make_line_chart, put_side_by_side
-from components.pages.contract import task_page
 from components.pages.markup import Cell, make_table
 from components.pages.page import Page
+from components.pages.protocol import task_page
 from components.pages.tables import count_by_class, find_output, sort_splits
 from schemas import features
 
@@ -76,7 +76,7 @@ def _show_sizes(page: Page, stats: Mapping[str, Mapping[str, Any]]) -> None:
                 [split, "file, bytes", size.min_num_bytes, None, size.avg_num_bytes, size.max_num_bytes]
             )
     if not rows:
-        page.add_note("The records tell no sizes.")
+        page.add_note("The records have no sizes.")
         return
     page.add(make_table(["split", "", "min", "median", "mean", "max"], rows))
     charts = []
@@ -88,7 +88,7 @@ def _show_sizes(page: Page, stats: Mapping[str, Mapping[str, Any]]) -> None:
         ]
         if curves:
             charts.append(
-                make_line_chart(f"{words}: share of images up to", curves, "px", y_range=(0.0, 1.0))
+                make_line_chart(f"{words}: cumulative share of images", curves, "px", y_range=(0.0, 1.0))
             )
     if charts:
         page.add(put_side_by_side(charts))
@@ -127,7 +127,7 @@ def _show_features(page: Page, examples: Mapping[str, int], stats: Mapping[str, 
     counted = ["feature", "split", "count", "missing"]
     if numbers:
         page.add(make_table([*counted, "mean", "std", "min", "max"], numbers))
-        page.add_note(f"Of {features.ENCODED} it is the files' sizes in bytes.")
+        page.add_note(f"The values of {features.ENCODED} are file sizes in bytes.")
     if texts:
         page.add(make_table([*counted, "distinct", "most frequent"], texts))
 

@@ -11,10 +11,10 @@ from typing import Any
 from components.base import files
 from components.base.outcome import Output
 from components.pages.charts import COLOURS, OTHER, Curve, make_line_chart, put_side_by_side
-from components.pages.contract import task_page
 from components.pages.events import Stage, read_stages
 from components.pages.markup import Cell, Measure, make_table
 from components.pages.page import Page
+from components.pages.protocol import task_page
 from components.pages.tables import find_output
 
 
@@ -29,8 +29,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
             _take_metrics(page, with_curves[-1])
         else:
             page.add_text(
-                "No curves were kept beside the model: training.tracking.tensorboard was off. The task's log "
-                "has the values of every epoch."
+                "No curves were kept next to the model: training.tracking.tensorboard was off. The task's "
+                "log has the values of every epoch."
             )
         for stage in with_curves:
             with page.part(f"Curves: {stage.name or 'training'}"):
@@ -38,15 +38,17 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     for path in files.below(folder):
         if os.path.basename(path) == "inputs.png":
             stage_name = os.path.basename(os.path.dirname(path))
-            with page.part(f"What the network is given first: {stage_name}"):
-                page.add_image(files.read_bytes(path), "The first images of the first batch, augmented.")
+            with page.part(f"First batch: {stage_name}"):
+                page.add_image(
+                    files.read_bytes(path), "The first images of the first batch, after augmentation."
+                )
         elif os.path.basename(path) == "warm_start.txt":
             with page.part("Warm start"):
                 page.add_list(files.read_text(path).splitlines(), most=20)
-    what, words = task_page(page).MISTAKES
+    heading, words = task_page(page).MISTAKES
     for stage in stages:
         if "mistakes" in stage.images:
-            with page.part(f"Eval images that {what}: {stage.name}"):
+            with page.part(f"{heading}: {stage.name}"):
                 page.add_image(stage.images["mistakes"], words)
     settings = next((stage.texts["settings"] for stage in stages if "settings" in stage.texts), None)
     if settings:

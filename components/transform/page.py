@@ -16,8 +16,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show what the Transform graph makes of an image."""
     folder = find_output(outputs, "transform_graph").uri
     page.add_text(
-        "Every image goes through one graph, in training, in evaluation and in the model that is served: it "
-        "is decoded, resized and normalised."
+        "Every image goes through one graph, in training, in evaluation and in the served model. The graph "
+        "decodes, resizes and normalises it."
     )
     height, width, channels = _read_shape(folder)
     page.add_cards(
@@ -29,11 +29,13 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         ]
         page.add(make_table(["channel", "black becomes", "white becomes"], rows))
         page.add_note(
-            "Measured by sending a black and a white image through the graph; what lies between them is in "
+            "Measured by sending a black and a white image through the graph; values in between are in "
             "proportion."
         )
         if channels == 3:
-            page.add_note("Red, green, blue; with the normalization imagenet_caffe blue, green, red.")
+            page.add_note(
+                "The channels are red, green, blue; with normalization imagenet_caffe blue, green, red."
+            )
 
 
 def _read_shape(folder: str) -> tuple[int, int, int]:

@@ -51,9 +51,7 @@ def _show_trials(page: Page, trials: Sequence[_Trial], best: Mapping[str, Any]) 
         for trial in trials
     ]
     page.add(make_table(["trial", *measures, *fields], rows, best=winner))
-    page.add_note(
-        "The green row is the best one." if winner is not None else "Which one was best is not told."
-    )
+    page.add_note("The green row is the best trial." if winner is not None else "The best trial is unknown.")
     failed = [
         f"trial {trial['trial']}: {trial['reason']}" for trial in trials if trial["status"] != "completed"
     ]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.pages.charts import COLOURS, Curve, make_line_chart
-from components.pages.contract import Record
 from components.pages.markup import Cell, Html, escape, make_table
 from components.pages.page import Page
+from components.pages.protocol import Record
 from components.pages.records import make_thumbnail as make_plain_thumbnail
 from components.pages.rendered import ConfusionMatrix, Roc
 from components.pages.tables import show_classes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES_NOTE = ""
 COUNTS_HEADING = "Classes by split"
 CURVES = (("accuracy", "Accuracy"),)
-MISTAKES = ("were taken for another class", "The mistakes that the network was surest of.")
+MISTAKES = ("Misclassified eval images", "The mistakes with the highest scores.")
 
 # Most classes in a confusion matrix: as a table with numbers, and as data for Kubeflow's UI.
 _MOST_IN_TABLE, _MOST_IN_MATRIX = 25, 100
@@ -88,11 +88,11 @@ def _colour(share: float, rgb: str, most: float = 1.0) -> str:
 
 def _show_confusion(page: Page, plots: Plots) -> None:
     if not plots.confusion:
-        page.add_note("The evaluation holds no confusion matrix.")
+        page.add_note("The evaluation has no confusion matrix.")
         return
     unknown = sum(count for (_, predicted), count in plots.confusion.items() if predicted < 0)
     if unknown:
-        page.add_note(f"{unknown:,} images are left out: none of their probabilities is a number.")
+        page.add_note(f"{unknown:,} images are left out: their probabilities are not numbers.")
     names = page.class_names
     if len(names) <= _MOST_IN_MATRIX:
         places = range(len(names))
@@ -101,8 +101,8 @@ def _show_confusion(page: Page, plots: Plots) -> None:
         if len(names) <= _MOST_IN_TABLE:
             page.add(_make_confusion_table(names, counts))
             page.add_note(
-                "Rows are true classes, columns what the model took them for. Blue is right, red wrong; the "
-                "deeper, the larger the share of the row."
+                "Rows are true classes, columns are predicted classes. Blue is right, red is wrong; a darker "
+                "cell is a larger share of its row."
             )
     wrong = [
         (count, true, predicted)
@@ -111,7 +111,7 @@ def _show_confusion(page: Page, plots: Plots) -> None:
     ]
     wrong.sort(key=lambda item: (-item[0], item[1:]))
     if not wrong:
-        page.add_text("Every image was taken for what it is.")
+        page.add_text("Every image was classified correctly.")
         return
     page.add_text("The most frequent confusions:")
     most = 10 if len(names) <= _MOST_IN_TABLE else _MOST_CONFUSIONS
@@ -143,13 +143,13 @@ def _make_confusion_table(class_names: Sequence[str], counts: Sequence[Sequence[
 
 def _show_roc(page: Page, plots: Plots) -> None:
     if not plots.roc:
-        page.add_note("The evaluation holds no ROC curve.")
+        page.add_note("The evaluation has no ROC curve.")
         return
     is_binary = len(page.class_names) == 2
     of = (
         f"class {page.class_names[1]} against {page.class_names[0]}"
         if is_binary
-        else "micro-average: every class against the rest, each probability a decision of its own"
+        else "micro-average: every class against the rest, each probability as one decision"
     )
     fpr, tpr, thresholds = (list(values) for values in zip(*plots.roc, strict=True))
     page.roc = Roc(fpr, tpr, thresholds, of)
@@ -169,5 +169,5 @@ def _show_roc(page: Page, plots: Plots) -> None:
     page.add_note(of[0].upper() + of[1:] + ".")
     if len(page.class_names) > 2:
         page.add_note(
-            "The metric auc is the mean of the classes' own areas, and not the area under this curve."
+            "The metric auc is the mean of the areas of all classes, not the area under this curve."
         )

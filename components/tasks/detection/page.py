@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
-from components.pages.contract import Record
 from components.pages.markup import Cell, Html, make_table
 from components.pages.page import Page
+from components.pages.protocol import Record
 from components.pages.records import embed_thumbnail, to_jpeg
 from components.pages.tables import show_classes, sort_splits
 from schemas import features
 
-EXAMPLES_NOTE = "An image counts for every class that is on it."
+EXAMPLES_NOTE = "An image counts once for every class on it."
 COUNTS_HEADING = "Boxes by split and class"
 CURVES = (("map_50", "mAP@.5"), ("class_loss", "Loss of classes"), ("box_loss", "Loss of boxes"))
 MISTAKES = (
-    "have boxes that were missed or given without need",
-    "What was found at a score of 0.3 and more; most mistakes first.",
+    "Eval images with missed or false boxes",
+    "Detections with a score of at least 0.3; the images with the most mistakes come first.",
 )
 
 # Next to the Evaluator's metrics; components/tasks/detection/evaluator.py writes it.
@@ -72,9 +72,7 @@ def show_statistics(page: Page, examples: Mapping[str, int], stats: Mapping[str,
             rows.append(
                 [split, boxes, images - int(common.num_non_missing), mean, int(common.max_num_values)]
             )
-        page.add(
-            make_table(["split", "boxes", "images without", "mean of an image", "most of an image"], rows)
-        )
+        page.add(make_table(["split", "boxes", "images without", "mean per image", "most per image"], rows))
 
 
 def show_gate(page: Page, folder: str, report: Mapping[str, Any]) -> None:
@@ -98,7 +96,7 @@ def show_gate(page: Page, folder: str, report: Mapping[str, Any]) -> None:
     with page.part(f"Boxes on images of {features.TRAIN}"):
         path = os.path.join(folder, "boxes.png")
         if files.exists(path):
-            page.add_image(files.read_bytes(path), "Look at it: do boxes lie where they should?")
+            page.add_image(files.read_bytes(path), "Check that the boxes are where they should be.")
 
 
 def _sort_names(counted: Sequence[Mapping[str, int]]) -> list[str]:
@@ -118,7 +116,7 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
     report = os.path.join(folder, _FOLDER)
     whole = json.loads(files.read_text(os.path.join(report, "metrics.json")))
     page.add_note(
-        f"Judged by COCO's rules on {whole['images']:,} images with {whole['objects']:,} objects"
+        f"Measured by COCO's rules on {whole['images']:,} images with {whole['objects']:,} objects"
         + (f" and {whole['difficult_objects']:,} difficult ones." if whole["difficult_objects"] else ".")
     )
     with page.part("Classes"):
@@ -131,11 +129,11 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
         page.add_image(curves, "At IoU 0.5, at 0.75, and the mean of 0.5 to 0.95.")
     with page.part("Errors"):
         _show_errors(page, os.path.join(report, "errors.json"))
-    for kind, heading in (("worst", "The worst images"), ("chosen", "Images chosen by their names")):
+    for kind, heading in (("worst", "The worst images"), ("chosen", "Images chosen by name")):
         with page.part(heading):
             paths = files.below(os.path.join(report, "pictures"))
             shown = [path for path in paths if os.path.basename(path).startswith(f"{kind}-")][:_MOST_IMAGES]
-            page.add_note("Labels left, what was found right." if shown else "There are none.")
+            page.add_note("Labels on the left, detections on the right." if shown else "There are none.")
             for place, path in enumerate(shown, start=1):
                 page.add_image(files.read_bytes(path), f"{place} of {len(shown)}", _IMAGE_PX)
 
@@ -146,8 +144,8 @@ def _show_errors(page: Page, path: str) -> None:
         [kind.replace("_", " "), count, errors["cost_in_map_50"].get(kind)]
         for kind, count in errors["counts"].items()
     ]
-    page.add(make_table(["kind", "how many", "cost in map_50"], rows))
+    page.add(make_table(["kind", "count", "cost in map_50"], rows))
     page.add_note(
-        f"On {errors['images_with_errors']:,} images, from each class's best score on. The cost is what "
-        "map_50 would gain if all errors of the kind were repaired and nothing else."
+        f"On {errors['images_with_errors']:,} images, with each class's best score as the threshold. The "
+        "cost is the gain in map_50 if all errors of this kind, and no others, were repaired."
     )

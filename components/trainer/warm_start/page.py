@@ -14,6 +14,6 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     show_model(
         page,
         outputs,
-        "The training starts from the model that is served:",
+        "The training starts from the served model:",
         "No model is served yet: the training starts as model.weights says.",
     )

@@ -24,19 +24,23 @@ class StepPage(Protocol):
 
 
 class TaskPage(Protocol):
-    """The module `page` in the room of a task: what the pages of its nodes have of their own.
+    """The module `page` in the room of a task: the parts of its nodes' pages that other tasks do not have."""
 
-    Attributes:
-        EXAMPLES_NOTE: A note on the counts of examples by class; empty for none.
-        COUNTS_HEADING: The heading over the counts of StatisticsGen.
-        CURVES: The curves besides the loss, by name, with their headings.
-        MISTAKES: What the images of the mistakes have in common, and a sentence on what they show.
-    """
+    @property
+    def EXAMPLES_NOTE(self) -> str:  # noqa: N802 - a constant of the module
+        """A note on the counts of examples by class; empty for none."""
 
-    EXAMPLES_NOTE: str
-    COUNTS_HEADING: str
-    CURVES: Sequence[tuple[str, str]]
-    MISTAKES: tuple[str, str]
+    @property
+    def COUNTS_HEADING(self) -> str:  # noqa: N802
+        """The heading over the counts of StatisticsGen."""
+
+    @property
+    def CURVES(self) -> Sequence[tuple[str, str]]:  # noqa: N802
+        """The curves besides the loss, by name, with their headings."""
+
+    @property
+    def MISTAKES(self) -> tuple[str, str]:  # noqa: N802
+        """The heading over the image of the Trainer's mistakes, and a sentence on what it shows."""
 
     def read_classes(self, record: Record) -> list[str]:
         """Return the names of the classes that a record counts for, at least one."""
