@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 from PIL import Image
 
 from components.base.errors import UsageError
+from components.base.saved_model import LABELS_FILE
 from components.infra_validator.probe import probe
 from components.models import build_model
 from components.models.config import ModelConfig
@@ -176,7 +177,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
         for record in records(3):
             writer.write(record)
-    report = probe(str(tmp_path), str(tmp_path / "records"), answers.__file__)
+    report = probe(str(tmp_path), f"{tmp_path}/{LABELS_FILE}", str(tmp_path / "records"), answers.__file__)
     assert report["problems"] == []
     assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
 

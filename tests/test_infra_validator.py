@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.base.errors import DataRefusedError, MiranteError
+from components.base.saved_model import LABELS_FILE
 from components.infra_validator import component
 from components.infra_validator import probe as infra_probe
 from components.infra_validator.component import InfraValidator
@@ -63,7 +64,7 @@ GOOD = [0.5, 0.25, 0.25]
 
 def probe(model_dir: str, records_file: str) -> dict[str, Any]:
     """The report on a classifier."""
-    return infra_probe.probe(model_dir, records_file, answers.__file__)
+    return infra_probe.probe(model_dir, f"{model_dir}/{LABELS_FILE}", records_file, answers.__file__)
 
 
 @pytest.fixture(scope="module")

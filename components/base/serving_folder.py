@@ -28,13 +28,8 @@ from pathlib import Path
 from components.base import files
 from components.base.errors import MiranteError, UsageError
 from components.base.paths import is_in_bucket, is_remote
+from components.base.saved_model import class_names_of, is_saved_model, task_of
 
-MODEL_FILE = "saved_model.pb"
-# TensorFlow draws it anew for each SavedModel that it writes.
-FINGERPRINT_FILE = "fingerprint.pb"
-# components.trainer.export, which imports TensorFlow, writes these into every model.
-LABELS_FILE = "assets.extra/labels.txt"
-TASK_FILE = "assets.extra/task.txt"
 RECORDS = "pushes"
 # Property of a PushedModel that was not pushed: the version that this very model was, until it was removed.
 TAKEN_BACK = "taken_back_version"
@@ -44,8 +39,6 @@ _LARGEST_VERSION = 2**63 - 1
 _BLOCK_BYTES = 1 << 20
 # What file systems say that have no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-# Before there were detectors, no model said what it is for.
-_FIRST_TASK = "classification"
 _logger = logging.getLogger("mirante.push")
 
 
@@ -120,28 +113,9 @@ def find_served_models(folder: str) -> list[ServedModel]:
 
 def _model_at(version: int, path: str) -> ServedModel | None:
     class_names = class_names_of(path)
-    if class_names is None or not files.exists(os.path.join(path, MODEL_FILE)):
+    if class_names is None or not is_saved_model(path):
         return None
     return ServedModel(version, path, task_of(path), class_names)
-
-
-def class_names_of(model_path: str) -> tuple[str, ...] | None:
-    """Return the classes that a SavedModel of Mirante's knows, None for another one."""
-    path = os.path.join(model_path, LABELS_FILE)
-    return tuple(files.read_text(path).splitlines()) if files.exists(path) else None
-
-
-def task_of(model_path: str) -> str:
-    """Return the task of a SavedModel of Mirante's."""
-    path = os.path.join(model_path, TASK_FILE)
-    return files.read_text(path).strip() if files.exists(path) else _FIRST_TASK
-
-
-def same_fingerprint(model_path: str, other_path: str) -> bool:
-    """Return whether two SavedModels were written at once, and one copied; reads two small files."""
-    ours, theirs = (os.path.join(path, FINGERPRINT_FILE) for path in (model_path, other_path))
-    # A folder that somebody else put there may have none.
-    return files.exists(ours) and files.exists(theirs) and files.read_bytes(ours) == files.read_bytes(theirs)
 
 
 def measure_files(folder: str) -> dict[str, FileSum]:

@@ -11,11 +11,10 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils, proto_utils
 
 from components.base.records import files_in
-from components.base.serving_folder import class_names_of
+from components.base.saved_model import class_names_of, model_folder
 from components.base.task import part
 from components.evaluator.eval_config import find_task
 from components.evaluator.protocol import TaskEvaluator
-from components.resolver.baseline import model_folder
 
 
 class ReportingExecutor(executor.Executor):

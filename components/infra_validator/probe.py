@@ -2,19 +2,19 @@
 
 This is a program. It imports TensorFlow, and nothing of Mirante or TFX:
 
-    python probe.py MODEL_DIR RECORDS ANSWERS
+    python probe.py MODEL_DIR LABELS RECORDS ANSWERS
 
-RECORDS is a TFRecord file of tf.train.Example; ANSWERS is the file of the task's module `answers`
-(components/infra_validator/protocol.py). The first line on standard output, `READY`, appears when TensorFlow
-is imported. The last one is a JSON object: `problems` (sentences; empty if there are none), `load_secs`, and
-`request_secs`, the median seconds of a request with one image by signature.
+LABELS is the file of the model's class names. RECORDS is a TFRecord file of tf.train.Example. ANSWERS is the
+file of the task's module `answers` (components/infra_validator/protocol.py). The first line on standard
+output, `READY`, appears when TensorFlow is imported. The last one is a JSON object: `problems` (sentences;
+empty if there are none), `load_secs`, and `request_secs`, the median seconds of a request with one image by
+signature.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import statistics
 import sys
 import time
@@ -35,7 +35,7 @@ def load_answers(path: str) -> ModuleType:
     return module
 
 
-def probe(model_dir: str, records_file: str, answers_file: str) -> dict[str, Any]:
+def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str) -> dict[str, Any]:
     """Return the report that the module's docstring describes."""
     import numpy as np
     import tensorflow as tf
@@ -47,7 +47,7 @@ def probe(model_dir: str, records_file: str, answers_file: str) -> dict[str, Any
         for record in serialized
     ]
     requests = {"serving_default": encoded, "serving_tf_examples": serialized}
-    with open(os.path.join(model_dir, "assets.extra", "labels.txt"), encoding="utf-8") as file:
+    with open(labels_file, encoding="utf-8") as file:
         labels = file.read().split("\n")[:-1]
 
     began = time.monotonic()

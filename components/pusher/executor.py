@@ -20,10 +20,11 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from components.base import files, serving_folder
+from components.base import serving_folder
 from components.base.errors import MiranteError
 from components.base.paths import is_in_bucket
-from components.base.serving_folder import MODEL_FILE, TAKEN_BACK, FileSum
+from components.base.saved_model import MODEL_FILE, is_saved_model, same_fingerprint
+from components.base.serving_folder import TAKEN_BACK, FileSum
 
 _EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _logger = logging.getLogger("mirante.push")
@@ -93,7 +94,7 @@ def push(model_path: str, base_directory: str, version: int) -> str:
                 if serving_folder.read_record(base_directory, highest) is None:
                     serving_folder.write_record(base_directory, highest, wanted)
                 return path
-            if serving_folder.same_fingerprint(model_path, path):
+            if same_fingerprint(model_path, path):
                 _logger.warning("%s is damaged: %s: the model is pushed as a new version", path, problem)
         recorded = serving_folder.read_records(base_directory)
         taken_back = serving_folder.find_taken_back(base_directory, wanted)
@@ -112,11 +113,11 @@ def push(model_path: str, base_directory: str, version: int) -> str:
 
 def _difference(model_path: str, path: str, wanted: Mapping[str, FileSum]) -> str | None:
     """Describe what differs between the model and a version; None where that is the model, whole."""
-    if not files.exists(os.path.join(path, MODEL_FILE)):
+    if not is_saved_model(path):
         return f"{MODEL_FILE} is missing"  # a push into a bucket that was killed
     if is_in_bucket(path):
         # A task has only those files of it that tell which model it is.
-        return None if serving_folder.same_fingerprint(model_path, path) else "it is another model"
+        return None if same_fingerprint(model_path, path) else "it is another model"
     return serving_folder.find_difference(wanted, serving_folder.measure_files(path))
 
 

@@ -9,10 +9,17 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from components.base import files, serving_folder
+from components.base import serving_folder
 from components.base.common_classes import find_common
 from components.base.errors import DataRefusedError
 from components.base.paths import is_remote
+from components.base.saved_model import (
+    is_saved_model,
+    model_folder,
+    read_fingerprint,
+    same_fingerprint,
+    task_of,
+)
 from components.base.serving_folder import ServedModel
 from components.base.words import format_count, format_some
 
@@ -123,11 +130,6 @@ def check_replaces(
     )
 
 
-def model_folder(uri: str) -> str:
-    """Return the SavedModel's folder in an artifact of TFX's type Model."""
-    return os.path.join(uri, "Format-Serving")
-
-
 def describe_baseline(
     push_destination: str, candidate_uri: str, baseline_uri: str | None, class_names: Sequence[str]
 ) -> Baseline:
@@ -144,7 +146,7 @@ def describe_baseline(
     if baseline_uri is not None:
         folder = model_folder(baseline_uri)
         for model in served:
-            if serving_folder.same_fingerprint(folder, model.path):
+            if same_fingerprint(folder, model.path):
                 difference = _difference(model, class_names)
                 common = _describe_common(model, class_names)
                 note = f"{difference}; compared on {common}" if difference else ""
@@ -152,17 +154,16 @@ def describe_baseline(
         return Baseline(None, folder, "it is not served any more")
     if not served:
         return Baseline(None, None, f"none: first model, nothing is served in {push_destination}")
-    if serving_folder.same_fingerprint(candidate, served[0].path):
+    if same_fingerprint(candidate, served[0].path):
         first = "first model" if len(served) == 1 else "it was judged without one"
         return Baseline(None, None, f"none: {first}, served as version {served[0].version}")
-    why = why_incomparable(served[0], serving_folder.task_of(candidate), class_names)
+    why = why_incomparable(served[0], task_of(candidate), class_names)
     return Baseline(None, None, f"none: {why or 'the served model cannot be read'}")
 
 
 def import_folder(imports: str, served: ServedModel) -> str:
     """Return the folder of the artifact that a served model becomes; another model has another folder."""
-    fingerprint = os.path.join(served.path, serving_folder.FINGERPRINT_FILE)
-    content = files.read_bytes(fingerprint) if files.exists(fingerprint) else b""
+    content = read_fingerprint(served.path) or b""
     return os.path.join(imports, f"version-{served.version}-{hashlib.sha256(content).hexdigest()[:12]}")
 
 
@@ -170,7 +171,7 @@ def link_served(uri: str, path: str) -> None:
     """Make the folder of an artifact whose SavedModel is the one at `path`, by a link where links exist."""
     folder = model_folder(uri)
     if is_remote(path) or is_remote(uri):
-        if not files.exists(os.path.join(folder, serving_folder.MODEL_FILE)):
+        if not is_saved_model(folder):
             from tfx.utils import io_utils
 
             io_utils.copy_dir(path, folder)

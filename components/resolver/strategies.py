@@ -20,8 +20,9 @@ from tfx.version import __version__ as tfx_version
 
 from components.base import serving_folder
 from components.base.output_files import FILES, find_damage
+from components.base.saved_model import class_names_of, model_folder, same_fingerprint, task_of
 from components.base.serving_folder import ServedModel
-from components.resolver.baseline import import_folder, link_served, model_folder, why_incomparable
+from components.resolver.baseline import import_folder, link_served, why_incomparable
 
 CANDIDATE = "candidate"
 MODEL = "model"
@@ -57,8 +58,8 @@ class _Served:
                 found.append((served, model))
         if not found and (last := self._pushed_last()) is not None:
             path = model_folder(last.uri)
-            class_names = serving_folder.class_names_of(path) or ()
-            found.append((ServedModel(0, path, serving_folder.task_of(path), class_names), last))
+            class_names = class_names_of(path) or ()
+            found.append((ServedModel(0, path, task_of(path), class_names), last))
         return found
 
     def model(self, artifact_id: int) -> artifact.Artifact | None:
@@ -73,7 +74,7 @@ class _Served:
     def _artifact_of(self, served: ServedModel) -> artifact.Artifact | None:
         for number in sorted(self._by_id, reverse=True):
             model = self._by_id[number]
-            if serving_folder.same_fingerprint(model_folder(model.uri), served.path) and _is_whole(model):
+            if same_fingerprint(model_folder(model.uri), served.path) and _is_whole(model):
                 return model
         return None
 
@@ -208,10 +209,10 @@ class BaselineStrategy(resolver.ResolverStrategy):
             if blessing is not None:
                 return served.model(blessing.get_int_custom_property("baseline_model_id"))
         path = model_folder(candidate.uri)
-        class_names = serving_folder.class_names_of(path) or ()
+        class_names = class_names_of(path) or ()
         for other, model in models:
             if model.id != candidate.id:
-                comparable = why_incomparable(other, serving_folder.task_of(path), class_names) is None
+                comparable = why_incomparable(other, task_of(path), class_names) is None
                 return model if comparable else None
         return None
 

@@ -19,15 +19,12 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.base import files
+from components.base.saved_model import describe_answers
 from components.trainer.checkpoints import unique_paths
 from components.transform.canonical_graph import canonical
 from components.transform.pixels import IMAGE
 from schemas import features
-
-# TF Serving leaves files in this folder of a model alone.
-ASSETS_EXTRA = "assets.extra"
-LABELS_FILE = "labels.txt"
-TASK_FILE = "task.txt"
 
 
 class ServingModule(tf.Module):
@@ -97,11 +94,5 @@ def save_module(module: ServingModule, folder: str) -> None:
             "serving_tf_examples": module.serving_tf_examples,
         },
     )
-    extra = os.path.join(folder, ASSETS_EXTRA)
-    tf.io.gfile.makedirs(extra)
-    for name, content in (
-        (LABELS_FILE, "".join(f"{name}\n" for name in module.names)),
-        (TASK_FILE, f"{module.task}\n"),
-    ):
-        with tf.io.gfile.GFile(os.path.join(extra, name), "w") as file:
-            file.write(content)
+    for name, content in describe_answers(module.names, module.task).items():
+        files.write_text(os.path.join(folder, name), content)

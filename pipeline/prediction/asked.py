@@ -11,7 +11,7 @@ from pathlib import Path
 from components.base import serving_folder
 from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
-from components.base.serving_folder import MODEL_FILE
+from components.base.saved_model import is_saved_model
 from components.ingest.files import displayed, walk
 from components.ingest.left_out import no_image_reason
 
@@ -62,7 +62,7 @@ def saved_model_folder(model: str) -> Path:
         UsageError: There is none.
     """
     folder = Path(model)
-    if (folder / MODEL_FILE).is_file():
+    if is_saved_model(model):
         return folder
     for candidate in (folder, folder / "serving", *_pushed_by(folder)):
         if versions := _versions(candidate):
@@ -78,7 +78,7 @@ def _versions(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     paths = map(Path, serving_folder.list_versions(str(folder)).values())
-    return [path for path in paths if (path / MODEL_FILE).is_file()]
+    return [path for path in paths if is_saved_model(str(path))]
 
 
 def _pushed_by(root: Path) -> Iterator[Path]:

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from components.base.saved_model import MODEL_FILE
 from schemas import features
 
 # The files that are sent last: a folder of ingested data, of a model that TF Serving takes, of checkpoints or
 # of a planned run is whole where they are.
-WHOLE_BY = (features.MANIFEST, "saved_model.pb", "checkpoint", "plan.json")
+WHOLE_BY = (features.MANIFEST, MODEL_FILE, "checkpoint", "plan.json")
 _COPIES_AT_ONCE = 8
 
 

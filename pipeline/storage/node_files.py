@@ -11,23 +11,14 @@ from pathlib import Path
 
 from components.base import files, serving_folder
 from components.base.errors import MiranteError
-from components.base.serving_folder import (
-    FINGERPRINT_FILE,
-    LABELS_FILE,
-    MODEL_FILE,
-    RECORDS,
-    TASK_FILE,
-    list_versions,
-    version_number,
-)
+from components.base.saved_model import ASSETS, FINGERPRINT_FILE, IDENTITY, MODEL_FILE
+from components.base.serving_folder import RECORDS, list_versions, version_number
 from components.resolver.baseline import link_served
 from pipeline.steps import TRAINER, imports_folder, step_named
 from pipeline.storage.mirror import Mirror
 
-# Which model it is, and what it is asked: its task and its classes (components/trainer/export.py).
-_BESIDE_MODELS = ("*/assets.extra/*.txt", f"*/{FINGERPRINT_FILE}")
-# The same of a pushed version, and that it is whole.
-_TELLING = (FINGERPRINT_FILE, LABELS_FILE, TASK_FILE, MODEL_FILE)
+# The files that say which model it is and what it answers.
+_BESIDE_MODELS = (f"*/{ASSETS}/*.txt", f"*/{FINGERPRINT_FILE}")
 # Of an artifact without files, such as the Pusher's: a bucket has no folders, only files.
 _EMPTY = "EMPTY"
 # No page and no result shows what is in these.
@@ -166,7 +157,7 @@ def fetch_versions(mirror: Mirror, push_destination: str) -> None:
     mirror.fetch(os.path.join(push_destination, RECORDS))
     for folder in there.values():
         Path(push_destination, folder).mkdir(parents=True, exist_ok=True)
-        for name in _TELLING:
+        for name in IDENTITY:
             mirror.fetch(os.path.join(push_destination, folder, name))
 
 

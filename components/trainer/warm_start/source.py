@@ -27,10 +27,16 @@ import numpy as np
 import tensorflow as tf
 
 from components.base.errors import MiranteError, UsageError
+from components.base.saved_model import (
+    ARTIFACT_FOLDER,
+    MODEL_FILE,
+    WEIGHTS,
+    class_names_of,
+    is_saved_model,
+)
 from components.base.serving_folder import version_number
 from components.models.weights_file import dataset_shapes
 from components.trainer.checkpoints import by_path
-from components.trainer.export import ASSETS_EXTRA, LABELS_FILE
 from components.trainer.warm_start.object_detection_api import keras_names
 
 _KEY = "training.warm_start.from"
@@ -83,14 +89,14 @@ def locate(path: str) -> str:
     names = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
     # A folder of versions, or a model as the pipeline keeps it.
     versions = sorted((name for name in names if version_number(name) is not None), key=int)
-    for folder in (path, *(os.path.join(path, name) for name in (*versions[-1:], "Format-Serving"))):
-        if tf.io.gfile.exists(os.path.join(folder, "saved_model.pb")):
-            return os.path.join(folder, "variables", "variables")
+    for folder in (path, *(os.path.join(path, name) for name in (*versions[-1:], ARTIFACT_FOLDER))):
+        if is_saved_model(folder):
+            return os.path.join(folder, WEIGHTS)
     with _named(path):
         latest = tf.train.latest_checkpoint(path)
     if latest is None:
         raise UsageError(
-            f"{_KEY}: there are no weights in {path}: neither saved_model.pb, nor folders of versions with "
+            f"{_KEY}: there are no weights in {path}: neither {MODEL_FILE}, nor folders of versions with "
             f"it, nor a TensorFlow checkpoint; it has {', '.join(sorted(names)[:5]) or 'nothing'}. "
             f"Give {_KINDS}"
         )
@@ -198,7 +204,6 @@ def _check_size(weights: zipfile.ZipInfo, model: keras.Model) -> None:
 def _checkpoint(prefix: str) -> Source:
     """Open a checkpoint of a training, of a SavedModel, or of another program, under its own names."""
     reader = tf.train.load_checkpoint(prefix)
-    labels = os.path.join(os.path.dirname(os.path.dirname(prefix)), ASSETS_EXTRA, LABELS_FILE)
     shapes = reader.get_variable_to_shape_map()
     keys = {key: key for key in shapes}
     if ours := [key for key in shapes if key.startswith(_OURS) and key.endswith(_VALUE)]:
@@ -210,7 +215,7 @@ def _checkpoint(prefix: str) -> Source:
         prefix,
         {name: tuple(shapes[key]) for name, key in keys.items()},
         lambda name: reader.get_tensor(keys[name]),
-        tuple(tf.io.gfile.GFile(labels).read().splitlines()) if tf.io.gfile.exists(labels) else None,
+        class_names_of(os.path.dirname(os.path.dirname(prefix))),
     )
 
 

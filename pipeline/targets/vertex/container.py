@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.base import serving_folder
 from components.base.common_classes import find_common
 from components.base.paths import GCS, gcs_mount
-from components.resolver.baseline import model_folder
+from components.base.saved_model import class_names_of, model_folder, task_of
 
 _EXECUTOR = "--executor_class_path"
 _INVOCATION = "--json_serialized_invocation_args"
@@ -84,8 +83,8 @@ def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
     if len(models) < 2 or not all(models):
         return
     candidate, baseline = (model_folder(found[0]["uri"]) for found in models)
-    task, other_task = (serving_folder.task_of(model) for model in (candidate, baseline))
-    names, other_names = (serving_folder.class_names_of(model) or () for model in (candidate, baseline))
+    task, other_task = (task_of(model) for model in (candidate, baseline))
+    names, other_names = (class_names_of(model) or () for model in (candidate, baseline))
     if task != other_task:
         why = f"it is for {other_task}, and the model for {task}"
     elif not find_common(task, names, other_names):

@@ -1,0 +1,68 @@
+"""The files of a model that Mirante trains and pushes. Imports no TensorFlow for a folder on a disk.
+
+    saved_model.pb                the graph: servers look for this file
+    fingerprint.pb                drawn by TensorFlow for each SavedModel that it writes
+    variables/variables.*         the weights, a TensorFlow checkpoint
+    assets.extra/labels.txt       the class names, one per line, in the order of their labels
+    assets.extra/task.txt         the recipe's task
+
+TF Serving ignores `assets.extra`. In an artifact of TFX's type Model the SavedModel is in `Format-Serving`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from components.base import files
+
+MODEL_FILE = "saved_model.pb"
+FINGERPRINT_FILE = "fingerprint.pb"
+ASSETS = "assets.extra"
+LABELS_FILE = f"{ASSETS}/labels.txt"
+TASK_FILE = f"{ASSETS}/task.txt"
+WEIGHTS = "variables/variables"
+# The files that say which model it is and what it answers; the last one also says that it is whole.
+IDENTITY = (FINGERPRINT_FILE, LABELS_FILE, TASK_FILE, MODEL_FILE)
+ARTIFACT_FOLDER = "Format-Serving"
+# The task of models without `TASK_FILE`, which are older than the file.
+_FIRST_TASK = "classification"
+
+
+def model_folder(uri: str) -> str:
+    """Return the SavedModel's folder in an artifact of TFX's type Model."""
+    return os.path.join(uri, ARTIFACT_FOLDER)
+
+
+def is_saved_model(folder: str) -> bool:
+    """Return whether a folder is a SavedModel, of Mirante or not."""
+    return files.exists(os.path.join(folder, MODEL_FILE))
+
+
+def describe_answers(class_names: Sequence[str], task: str) -> Mapping[str, str]:
+    """Return the contents of `LABELS_FILE` and `TASK_FILE`, by their paths in the model's folder."""
+    return {LABELS_FILE: "".join(f"{name}\n" for name in class_names), TASK_FILE: f"{task}\n"}
+
+
+def class_names_of(folder: str) -> tuple[str, ...] | None:
+    """Return the classes that a SavedModel of Mirante knows; None for another one."""
+    path = os.path.join(folder, LABELS_FILE)
+    return tuple(files.read_text(path).splitlines()) if files.exists(path) else None
+
+
+def task_of(folder: str) -> str:
+    """Return the task of a SavedModel of Mirante."""
+    path = os.path.join(folder, TASK_FILE)
+    return files.read_text(path).strip() if files.exists(path) else _FIRST_TASK
+
+
+def read_fingerprint(folder: str) -> bytes | None:
+    """Return the fingerprint of a SavedModel; None if it has none."""
+    path = os.path.join(folder, FINGERPRINT_FILE)
+    return files.read_bytes(path) if files.exists(path) else None
+
+
+def same_fingerprint(folder: str, other: str) -> bool:
+    """Return whether one SavedModel is a copy of the other; reads two small files."""
+    ours = read_fingerprint(folder)
+    return ours is not None and ours == read_fingerprint(other)
