@@ -23,6 +23,7 @@ from pipeline.steps import node_ids, upstream
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from tests.make.commands import mirante
 from tests.make.records import CLASS_NAMES
+from tests.make.tables import table_of_package
 
 GOLDEN = Path(__file__).with_name("golden")
 CLUSTER = str(GOLDEN / "cluster.yaml")
@@ -74,13 +75,25 @@ def dependencies(spec: Any) -> dict[str, set[str]]:
     }
 
 
-@pytest.mark.parametrize(("recipe", "name"), [("digits", "digits"), (CLUSTER, "cluster")])
-def test_the_package_is_the_golden_one(recipe: str, name: str, cluster: str, tmp_path: Path) -> None:
-    text = cluster if name == "cluster" else packaged(elsewhere(recipe), tmp_path)
-    golden = GOLDEN / f"{name}.package.yaml"
+def compare_with_golden(text: str, name: str) -> None:
+    golden = GOLDEN / name
     if os.environ.get("MIRANTE_WRITE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8"), "read the difference; `make golden` writes it anew"
+    expected = golden.read_text(encoding="utf-8")
+    assert list(yaml.safe_load_all(text)) == list(yaml.safe_load_all(expected)), (
+        "read the difference; `make golden` writes it anew"
+    )
+
+
+@pytest.mark.parametrize("name", ["digits", "cluster"])
+def test_the_tasks_are_the_golden_ones(name: str, cluster: str, tmp_path: Path) -> None:
+    text = cluster if name == "cluster" else packaged(elsewhere(name), tmp_path)
+    compare_with_golden(table_of_package(text), f"{name}.kubeflow.yaml")
+
+
+def test_a_small_package_is_the_golden_one(tmp_path: Path) -> None:
+    together = elsewhere("digits", f"kubeflow.together=[[{', '.join(node_ids())}]]")
+    compare_with_golden(packaged(together, tmp_path), "together.package.yaml")
 
 
 def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) -> None:
