@@ -55,9 +55,10 @@ test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is
 fuzz: setup ## Readers on tens of thousands of damaged inputs each; FUZZ="csv zip --inputs 5000 --seed 3" for some
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-docs: setup ## Write docs/recipe.md, and the table of networks in docs/models.md, from the code
+docs: setup ## Write docs/recipe.md and the tables of networks and of sources from the code
 	$(BIN)/python -m pipeline.recipe.reference
 	$(BIN)/python -m components.models.reference
+	$(BIN)/python -m components.ingest.reference
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
 	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \

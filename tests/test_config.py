@@ -493,7 +493,10 @@ def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
             "evaluation.thresholds.acuracy=0.9",
             "evaluation.thresholds: there is no 'acuracy': did you mean 'accuracy'?",
         ),
-        ("data.source=fodler", "data.source: there is no 'fodler': did you mean 'folder'?"),
+        (
+            "data.source=fodler",
+            "data.source: expected one of cifar, coco, csv, digits, folder, idx, tf",
+        ),
     ],
 )
 def test_names_that_nothing_has_are_refused_with_the_nearest(override: str, said: str) -> None:

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, archive, ingest, read_manifest, source_names
+from components.ingest.reference import PAGE, replace_table
+from components.ingest.sources import SOURCES, sources_for
+from pipeline.commands.main import main
 from tests.make.folders import encode_idx, write_images, write_mnist
 from tests.make.images import make_png
 
@@ -54,8 +58,20 @@ def test_the_names_of_the_sources() -> None:
     assert source_names() == [
         "cifar", "coco", "csv", "digits", "folder", "idx", "tfds", "tfrecord", "voc", "yolo",
     ]  # fmt: skip
-    with pytest.raises(UsageError, match=r"did you mean 'folder'"):
+    with pytest.raises(UsageError, match=r"^source: expected one of cifar, .* yolo, got 'foldr'; .*'folder'"):
         ingest("foldr", Path(), Path("nowhere"))
+
+
+def test_the_page_and_the_help_are_what_the_rows_say() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert replace_table(page) == page, "run `make docs`"
+    assert "| `yolo` |  | data.yaml and labels/*.txt | `.yaml`, `.yml` |\n" in page
+    said = "".join(CliRunner().invoke(main, ["ingest", "--help"]).output.split())  # lines break in words
+    for name, source in SOURCES.items():
+        for text in source.formats.values():
+            assert f"{name}({text})".replace(" ", "") in said
+    assert "Forboxes:coco(" in said
+    assert sources_for("detection") == ["coco", "csv", "tfrecord", "voc", "yolo"]
 
 
 def test_folder_without_splits(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
         ),
         ({}, {"training.epochs.first": 1}, "overrides: training.epochs.first: epochs is a single value"),
         ({"training.epochs": 0}, {}, "training.epochs: expected 1 or more, got 0"),
-        ({}, {"data.source": "folders"}, "data.source: there is no 'folders': did you mean 'folder'?"),
+        ({}, {"data.source": "folders"}, "got 'folders'; did you mean 'folder'?"),
         (
             {},
             {"kubeflow.defaults.memory": "8Gi"},

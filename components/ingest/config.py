@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from components.base.errors import UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.settings import IsPath, NotNegative, Settings, Share
-from components.base.words import find_nearest
+from components.base.words import find_nearest, suggest
 from components.ingest import spans
+from components.ingest.sources import SOURCES
 from components.ingest.splits import NO_SPLIT
 from schemas import features
 
@@ -36,10 +37,14 @@ def _span_number(value: Any) -> Any:
 
 def _is_name_of_data(section: Mapping[str, Any], path: str) -> bool:
     """Return whether a path is a name that the source knows, such as one of tensorflow_datasets."""
-    from components.ingest.sources import SOURCES
-
     source = section.get("source")
     return isinstance(source, str) and source in SOURCES and SOURCES[source].is_name(path)
+
+
+def _check_source(name: str) -> str:
+    if name not in SOURCES:
+        raise ValueError(f"expected one of {', '.join(SOURCES)}, got {name!r}{suggest(name, SOURCES)}")
+    return name
 
 
 def _split_of(*known: str) -> Callable[[str], str]:
@@ -85,7 +90,9 @@ class IngestConfig(Settings):
     `mirante ingest` makes its options from these fields. It takes `source` and `path` as arguments.
     """
 
-    source: str = Field("folder", description="format of the raw data (docs/ingest.md)")
+    source: Annotated[str, AfterValidator(_check_source)] = Field(
+        "folder", description=f"format of the raw data (docs/ingest.md): {', '.join(SOURCES)}"
+    )
     path: Annotated[str | None, IsPath(is_name=_is_name_of_data)] = Field(
         None,
         description="raw data, or a name for tfds; `--data` sets it. With {SPAN}, or {YYYY}, {MM} and "

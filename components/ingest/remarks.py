@@ -13,7 +13,7 @@ from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Shard, Split
 from components.ingest.plan import Plan
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import merge_low_ranges
 from schemas import features

@@ -43,7 +43,8 @@ from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.refusals import Refusals
 from components.ingest.remarks import about_low_range, note_unused_split_names, remarks
 from components.ingest.result import IngestResult, SplitSummary
-from components.ingest.sources import Source, SourceContext, source_named
+from components.ingest.sources import Source, source_named
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import SourceChangedError

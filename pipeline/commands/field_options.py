@@ -41,6 +41,7 @@ class FieldsCommand(click.Command):
     Args:
         settings: Returns the class and the names of the fields, in the order of the help.
         given: By field, what its option has that the field does not say: `flag`, `metavar`, `type`.
+        words: Returns texts for the placeholders in the help.
         arguments: As for click.Command.
     """
 
@@ -49,10 +50,11 @@ class FieldsCommand(click.Command):
         *arguments: Any,
         settings: Callable[[], tuple[type[Settings], tuple[str, ...]]],
         given: Mapping[str, Mapping[str, Any]],
+        words: Callable[[], Mapping[str, str]] = dict,
         **keywords: Any,
     ) -> None:
         super().__init__(*arguments, **keywords)
-        self._settings, self._given = settings, given
+        self._settings, self._given, self._words = settings, given, words
         self._is_complete = False
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -64,6 +66,15 @@ class FieldsCommand(click.Command):
             self.params = [*first, *made, *(param for param in self.params if param not in first)]
             self._is_complete = True
         return super().get_params(ctx)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, with the words for its placeholders."""
+        with_placeholders = self.help
+        self.help = (with_placeholders or "").format(**self._words())
+        try:
+            super().format_help_text(ctx, formatter)
+        finally:
+            self.help = with_placeholders
 
 
 def settings_from(model: type[Settings], options: Mapping[str, Any]) -> Any:

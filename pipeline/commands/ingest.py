@@ -23,9 +23,22 @@ def _ingest_settings() -> Any:
     return IngestConfig, OPTIONS
 
 
+def _ingest_words() -> dict[str, str]:
+    from components.base.task import TASKS, task_named
+    from components.ingest.sources import SOURCES, sources_for
+
+    shown = []
+    for task in TASKS:
+        formats = ", ".join(f"{name} ({SOURCES[name].formats[task]})" for name in sources_for(task))
+        shown.append(f"For {task_named(task).gives}: {formats}.")
+    endings = ", ".join(suffix for source in SOURCES.values() for suffix in source.suffixes[:1])
+    return {"sources": " ".join(shown), "endings": endings}
+
+
 @click.command(
     cls=FieldsCommand,
     settings=_ingest_settings,
+    words=_ingest_words,
     given={
         "label_map": {"type": PathType(), "metavar": "FILE"},
         "resize_px": {"flag": "--resize", "metavar": "PX"},
@@ -47,12 +60,9 @@ def ingest(
 ) -> int:
     """Turn raw images into checked TFRecord shards.
 
-    SOURCE is the format of INPUT: idx (MNIST family), cifar (python batches), folder (class folders), csv
-    (filename,label), tfrecord (the contract's features), tfds (tensorflow_datasets), digits (scikit-learn's;
-    INPUT is then -). With boxes: voc (Pascal VOC XML), coco (JSON), yolo (data.yaml and labels/*.txt), csv
-    (filename,width,height,class,xmin,ymin,xmax,ymax), tfrecord (the Object Detection API's). INPUT is a
-    folder, a .zip or a .tar(.gz), the CSV, JSON or TFRecord file itself, or for tfds a name such as
-    oxford_iiit_pet:4.0.0.
+    SOURCE is the format of INPUT. {sources}
+
+    INPUT is a folder, a .zip or a .tar(.gz), or for some sources the file itself ({endings}).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package

@@ -139,14 +139,6 @@ def _check_metrics(recipe: Recipe) -> None:
                 raise ValueError(f"{key}: there is no {metric!r}{suggest_and_list(metric, known)}")
 
 
-def _check_source(recipe: Recipe) -> None:
-    from components.ingest import source_names
-
-    source = recipe.data.source
-    if source not in source_names():
-        raise ValueError(f"data.source: there is no {source!r}{suggest_and_list(source, source_names())}")
-
-
 def _check_search(recipe: Recipe) -> None:
     tuner = recipe.tuner
     if tuner is None:
@@ -173,7 +165,6 @@ def _check_search(recipe: Recipe) -> None:
 
 # In the order in which they are applied.
 RULES: tuple[Callable[[Recipe], None], ...] = (
-    _check_source,
     _check_task,
     _check_network,
     _check_fine_tuning,

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Item, Reject
-from components.ingest.sources import SourceContext
 from components.ingest.sources.cifar_pickle import load_plain
+from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 from schemas import features
 

@@ -28,8 +28,8 @@ from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.json_stream import JsonError, read_object
 from components.ingest.label_map import LabelMap
-from components.ingest.sources import SourceContext
 from components.ingest.sources.coco_segments import box_of_segments
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_folders
 from components.ingest.truth.placing import Box

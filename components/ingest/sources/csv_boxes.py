@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 from components.ingest.files import label_of
 from components.ingest.index import Item, Reject
 from components.ingest.readings import Size
-from components.ingest.sources import SourceContext
-from components.ingest.sources.csv_file import Row, Table
+from components.ingest.sources.context import SourceContext
+from components.ingest.sources.csv_table import Row, Table
 from components.ingest.sources.gather import Gathered, Names, is_guessed
 from components.ingest.truth.placing import Box
 from components.ingest.values import number

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from components.base.errors import UsageError
 from components.ingest.index import Item, Reject
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 
 _LARGEST_VALUE = 16

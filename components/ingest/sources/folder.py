@@ -21,7 +21,7 @@ from components.base.printable import printable
 from components.ingest.files import FileEntry, label_of
 from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.yolo import looks_like_yolo
 from components.ingest.splits import NO_SPLIT
 from components.ingest.truth import Label

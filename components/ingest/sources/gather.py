@@ -15,7 +15,7 @@ from pathlib import Path
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
 from components.ingest.readings import Size
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import Lookup
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box

@@ -25,7 +25,7 @@ from components.base.limits import DEFAULT_MAX_PIXELS
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
 from components.ingest.index import Item, Reject
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 from schemas import features
 

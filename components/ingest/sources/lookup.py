@@ -21,7 +21,7 @@ from components.base.errors import DataRefusedError
 from components.base.printable import printable
 from components.ingest.files import IMAGE_ENDINGS, FileEntry, composed
 from components.ingest.index import Index
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 
 _NAMES_SHOWN = 3
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

@@ -27,7 +27,7 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.extras import install_command
 from components.ingest.files import displayed, label_of
 from components.ingest.index import Item, Reject
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 from schemas import features as contract
 

@@ -38,7 +38,8 @@ from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
-from components.ingest.sources import SourceContext, tfrecord_boxes
+from components.ingest.sources import tfrecord_boxes
+from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Boxes, Label, Truth, truth_of
 from schemas import features
 

@@ -25,7 +25,7 @@ from components.ingest.files import FileEntry
 from components.ingest.index import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.voc_sets import ImageSets
 from components.ingest.sources.voc_xml import VocError, VocFile, read_voc

@@ -14,7 +14,7 @@ from pathlib import Path
 from components.base.errors import DataRefusedError
 from components.ingest.files import FileEntry
 from components.ingest.index import Reject
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from schemas import features
 
 _LISTS = "ImageSets/Main/"

@@ -25,7 +25,7 @@ from components.base.errors import UsageError
 from components.ingest.files import FileEntry, composed
 from components.ingest.index import Found, Index, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.yolo_config import YoloConfig, read_config
 from components.ingest.sources.yolo_labels import LabelError, read_labels

@@ -16,7 +16,7 @@ from typing import Any
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, label_of
 from components.ingest.label_map import read_class_list
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.values import brief, whole, words
 
 SUFFIXES = (".yaml", ".yml")

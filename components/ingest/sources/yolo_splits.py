@@ -10,7 +10,7 @@ from pathlib import Path
 from components.base.errors import DataRefusedError
 from components.ingest.files import FileEntry
 from components.ingest.index import Reject
-from components.ingest.sources import SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import Lookup, split_of_folders
 from components.ingest.sources.yolo_config import YoloConfig
 

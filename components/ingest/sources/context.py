@@ -1,0 +1,77 @@
+"""What a source is given to find its inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.ingest.index import Index
+from components.ingest.label_map import LabelMap, find_label_map
+from components.ingest.readings import SHARES
+from components.ingest.splits import split_named
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceContext:
+    """What a source is given.
+
+    Attributes:
+        root: The folder that INPUT is, was unpacked to, or is in (if INPUT is a file).
+        shown: INPUT as the user gave it, for messages.
+        input_file: INPUT if it is a file of a kind that the source reads itself, else None.
+        index: The files below `root`, in order.
+        split_names: See IngestConfig.
+        scratch: A folder that lasts until the shards are published, for raw pixels that no file holds as they
+            are.
+        given_label_map: The file of IngestConfig's `label_map`.
+        box_units: See IngestConfig.
+        announced: The numbers that `announce` was given.
+        names_asked: The names that `split_named` was asked for, in lower case.
+    """
+
+    root: Path
+    shown: str
+    input_file: Path | None
+    index: Index
+    split_names: Mapping[str, str]
+    scratch: Path
+    given_label_map: Path | None = None
+    box_units: str | None = None
+    announced: list[int] = dataclasses.field(default_factory=list)
+    names_asked: set[str] = dataclasses.field(default_factory=set)
+
+    def announce(self, inputs: int) -> None:
+        """Add to the number of inputs that the data list."""
+        self.announced.append(inputs)
+
+    def unused_split_names(self) -> list[str]:
+        """Return the keys of `split_names` that nothing in the data is called."""
+        return [name for name in self.split_names if name.strip().lower() not in self.names_asked]
+
+    def label_map(self) -> LabelMap | None:
+        """Return the label map that was given, else the only one in INPUT, else None.
+
+        Its classes become those of the data.
+
+        Raises:
+            UsageError: It cannot be read, or INPUT holds several.
+        """
+        found = find_label_map(self.given_label_map, self.root, (entry.path for entry in self.index.files()))
+        if found is not None:
+            self.index.set_class_names(found.class_names())
+        return found
+
+    def in_shares(self, *, usual: bool) -> bool:
+        """Return whether boxes are shares of their images: what the user says, else the format."""
+        return usual if self.box_units is None else self.box_units == SHARES
+
+    def split_named(self, name: str) -> str | None:
+        """Return the split that the data call `name`; see components.ingest.splits."""
+        self.names_asked.add(name.strip().lower())
+        return split_named(name, self.split_names)
+
+    def absolute(self, raw: bytes) -> bytes:
+        """Return the absolute path of a FileEntry's raw path."""
+        return os.path.join(os.fsencode(self.root), raw)
