@@ -120,7 +120,8 @@ def test_a_batch_is_decided_by_the_seed_and_its_number(
 
     whole = steps(3, 0, 9)
     assert steps(3, 7, 2) == whole[7:]
-    assert steps(4, 7, 1) != whole[7:8]
+    if options is EVERYTHING:  # a new trace of the graph each time, and all draw from one seed
+        assert steps(4, 7, 1) != whole[7:8]
 
 
 @pytest.mark.parametrize("options", EACH.values(), ids=list(EACH))

@@ -168,7 +168,9 @@ def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) 
     assert metrics["metrics"]["map"] == 0.5
 
 
-@pytest.mark.parametrize(("allowed", "is_refused"), [(0.5, False), (0.4, True)])
+@pytest.mark.parametrize(
+    ("allowed", "is_refused"), [pytest.param(0.5, False, marks=pytest.mark.slow), (0.4, True)]
+)
 def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     allowed: float, is_refused: bool, tmp_path: Path
 ) -> None:

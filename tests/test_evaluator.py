@@ -197,7 +197,9 @@ def page_of(folder: str, class_names: Sequence[str]) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
-@pytest.mark.parametrize(("allowed", "is_refused"), [(0.2, False), (0.1, True)])
+@pytest.mark.parametrize(
+    ("allowed", "is_refused"), [pytest.param(0.2, False, marks=pytest.mark.slow), (0.1, True)]
+)
 def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     allowed: float, is_refused: bool, tmp_path: Path
 ) -> None:

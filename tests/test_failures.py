@@ -179,6 +179,7 @@ def test_a_full_disk_at_ingest(leave_kib: int, here: Path) -> None:
         assert shards(disk.inside / "data") == undisturbed()
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_published(here: Path) -> None:
     with SmallDisk(here / "disk", size_mib=16) as disk:
         assert on(disk, "mirante ingest digits - disk/data", here).code == 0
