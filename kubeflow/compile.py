@@ -28,7 +28,7 @@ _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-
 
 
 def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
-    """Writes the package of a recipe; equal arguments give equal bytes.
+    """Write the package of a recipe; equal arguments give equal bytes.
 
     Args:
         recipe: Loaded with `elsewhere=True`: its paths are those of the tasks.
@@ -58,10 +58,10 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
 
 
 def check_image(image: str | None) -> str:
-    """The reference of an image, as `--image` gives it.
+    """Return the reference of an image, as `--image` gives it.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not one.
     """
     if not image or not _IMAGE.fullmatch(image):
         raise UsageError(
@@ -72,7 +72,7 @@ def check_image(image: str | None) -> str:
 
 
 def pipeline_root(recipe: Recipe) -> str:
-    """Where a recipe's tasks write.
+    """Return where a recipe's tasks write.
 
     Raises:
         UsageError: That is on no volume and in no bucket, or SQLite would have to be in the bucket.
@@ -90,7 +90,7 @@ def pipeline_root(recipe: Recipe) -> str:
 
 
 def _check_paths(recipe: Recipe) -> None:
-    """Refuses paths that mean something on this machine only."""
+    """Refuse paths that mean something on this machine only."""
     metadata_file = recipe.kubeflow.metadata.path
     if metadata_file is not None and not recipe.kubeflow.is_on_volume(metadata_file):
         raise UsageError(
@@ -110,7 +110,7 @@ def _check_paths(recipe: Recipe) -> None:
 
 
 def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """The tasks after Ingest, each by its nodes, in the order of the run, with the nodes they wait for.
+    """Return the tasks after the first, each by its nodes, in the order of the run, with what they wait for.
 
     Raises:
         UsageError: Nodes that are to share a task do not follow each other.
@@ -174,7 +174,7 @@ def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
 
 
 def _joined(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
-    """What nodes that share a task ask for: what all that say something say alike.
+    """Return what nodes that share a task ask for, where all that ask agree.
 
     Raises:
         UsageError: They say different things.
@@ -190,7 +190,7 @@ def _joined(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
 
 
 def _settle(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig) -> None:
-    """Gives a task its name and what it asks of the cluster."""
+    """Give a task its name and what it asks of the cluster."""
     from kfp import kubernetes
 
     task.set_display_name(name)

@@ -1,7 +1,7 @@
 """The components of a compiled pipeline: one function a task, written out, as kfp takes their source.
 
-kfp's local runner takes nothing but lightweight Python components, whose source stands in the package. These
-here only call `pipeline.task`, which the image has.
+kfp's local runner takes nothing but lightweight Python components, whose source is in the package. These
+only call `pipeline.task`, which the image has.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pipeline.steps import INGEST, step_named
 
 
 def task_name(nodes: Sequence[str]) -> str:
-    """The name of the task of one node, or of several that share it."""
+    """Return the name of the task of one node, or of several that share it."""
     return nodes[0] if len(nodes) == 1 else "_".join(nodes)
 
 
 def ingest_component(parameters: Sequence[Parameter], image: str) -> Any:
-    """The component of the task that checks a run's parameters, ingests and plans it.
+    """Build the component of the task that checks a run's parameters, ingests and plans it.
 
     Its inputs are the parameters, and `recipe` and `run` (texts); its one output parameter is the run's id.
     """
@@ -42,7 +42,7 @@ def ingest_component(parameters: Sequence[Parameter], image: str) -> Any:
 
 
 def nodes_component(nodes: Sequence[str], image: str) -> Any:
-    """The component of the task that runs one node, or several in turn."""
+    """Build the component of the task that runs one node, or several in turn."""
     views = {node: "view" if len(nodes) == 1 else f"view_{node}" for node in nodes}
     outputs = [f"{name}: Output[HTML]" for name in views.values()]
     more = []
@@ -69,7 +69,7 @@ def nodes_component(nodes: Sequence[str], image: str) -> Any:
 
 
 def _component(name: str, indented: str, image: str) -> Any:
-    """A lightweight component of a function's source; it needs nothing but what is in the image."""
+    """Build a lightweight component of a function's source, which needs only what is in the image."""
     from kfp import dsl
 
     source = textwrap.dedent(indented).strip() + "\n"

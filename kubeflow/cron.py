@@ -21,7 +21,7 @@ _PART = re.compile(r"(?P<range>[*?]|(?P<low>\w+)(-(?P<high>\w+))?)(/(?P<step>\d+
 
 
 def six_fields(cron: str) -> str:
-    """The schedule with seconds in front, as Kubeflow Pipelines wants it.
+    """Return the schedule with seconds in front, as Kubeflow Pipelines wants it.
 
     Source: the package robfig/cron, version 1, with which its controller reads schedules: second, minute,
     hour, day of the month, month, day of the week; Sunday is 0.
@@ -47,7 +47,7 @@ def six_fields(cron: str) -> str:
 
 
 def _wrong(part: str, least: int, most: int, names: tuple[str, ...]) -> str | None:
-    """What is wrong with one part of a field's list; None where it is right."""
+    """Say what is wrong with one part of a field's list; None where it is right."""
     match = _PART.fullmatch(part)
     expected = f"expected *, a value of {least} to {most}, a range or a step, such as */2"
     if match is None:

@@ -24,7 +24,7 @@ class Task:
     """A task of a run.
 
     Attributes:
-        name: What a person calls it.
+        name: The name in the recipe.
         state: KFP's word, such as RUNNING.
         seconds: How long it took; None until it has ended.
         message: Why it failed, as far as the server tells.
@@ -38,7 +38,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a run ended, with KFP's word for it and what the server says of the whole run."""
+    """The end of a run, with KFP's word for it and what the server says of the whole run."""
 
     state: str
     tasks: list[Task]
@@ -46,13 +46,13 @@ class Ending:
 
 
 def follow(server: Server, run_id: str, names: Mapping[str, str], say: Callable[[str], None]) -> Ending:
-    """Returns when the run has ended; each change of a task's state is said.
+    """Return when the run has ended; each change of a task's state is said.
 
     Args:
         server: Where it runs.
         run_id: Which run.
-        names: The pipeline's tasks: what a person calls each, by the name that the server has for it. What
-            else the server lists, such as KFP's own drivers, is left out.
+        names: The name of each of the pipeline's tasks, by the name that the server has for it. Everything
+            else that the server lists, such as KFP's own drivers, is left out.
         say: Takes a line.
 
     Raises:
@@ -68,7 +68,8 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], say: Callable[
             silent_secs = time.monotonic() - last_answer
             if silent_secs > PATIENCE_SECS:
                 raise MiranteError(
-                    f"lost sight of the run, which goes on without us: no answer for {silent_secs:.0f} s: {e}"
+                    "lost sight of the run, which continues without us: no answer for "
+                    f"{silent_secs:.0f} s: {e}"
                 ) from e
             time.sleep(POLL_SECS)
             continue
@@ -87,7 +88,7 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], say: Callable[
 
 
 def _tasks(run: Any, names: Mapping[str, str]) -> list[Task]:
-    """The pipeline's tasks in the order in which they were started; of a retried one the last attempt."""
+    """Return the pipeline's tasks in the order of their start; of a retried one the last attempt."""
     details = (run.run_details.task_details if run.run_details else None) or []
     labels = {**{name: name for name in names.values()}, **names}
     found: dict[str, Task] = {}
@@ -106,13 +107,13 @@ def _tasks(run: Any, names: Mapping[str, str]) -> list[Task]:
 
 
 def _error(item: Any) -> str | None:
-    """The error of a run or task: its own, or that of its last state."""
+    """Return the error of a run or task: its own, or that of its last state."""
     states = [item, *reversed(item.state_history or [])]
     return next((state.error.message for state in states if state.error and state.error.message), None)
 
 
 def _error_below(task: Any, details: list[Any]) -> str | None:
-    """The error of what the task consists of: the container that runs it is a task of its own."""
+    """Return the error of what the task consists of: the container that runs it is a task of its own."""
     children = {child.task_id or child.pod_name for child in task.child_tasks or []} - {None}
     below = [
         other

@@ -45,7 +45,7 @@ class Package:
         sha256: Of the file's bytes, in hexadecimal.
         service_account: That its tasks run as; the server's default where None.
         parameters: By name.
-        tasks: What a person calls each task, by the name that the server has for it; in the file's order.
+        tasks: The name of each task, by the name that the server has for it; in the file's order.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class Package:
 
 
 def read_package(path: Path) -> Package:
-    """Reads a package as KFP v2 compiles it.
+    """Read a package as KFP v2 compiles it.
 
     Source: the message PipelineSpec of kfp-pipeline-spec, written as YAML.
 
@@ -103,7 +103,7 @@ def read_package(path: Path) -> Package:
 
 
 def arguments(package: Package, given: Iterable[str]) -> dict[str, Any]:
-    """The values of `name=value`, each as the package's parameter wants it.
+    """Return the values of `name=value`, each as the package's parameter wants it.
 
     Raises:
         UsageError: No such parameter, no value of its type, or one is missing.

@@ -44,7 +44,7 @@ _KNOBS = (
 
 
 def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
-    """The parameters of a recipe's pipeline, in the order of the form."""
+    """Return the parameters of a recipe's pipeline, in the order of the form."""
     root = "Folder on a volume or in a bucket (gs://, s3://): artifacts, metadata, models."
     data = "Raw images or contract TFRecords, also gs:// and s3://; with {SPAN} the newest of several."
     pushed = "Versioned folder of TF Serving; <pipeline_root>/serving when empty."

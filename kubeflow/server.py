@@ -38,7 +38,7 @@ class Server:
         host: Its address, as a browser shows the UI, without `#/...`.
         namespace: Whose pipelines; None for an installation for one user.
         token: A bearer token, for `Authorization`. It comes in no message.
-        ca_cert: The certificates to trust, a PEM file, where they are none of the usual.
+        ca_cert: The certificates to trust, a PEM file, where they are not among the usual ones.
 
     Raises:
         UnreachableError: Nobody answers.
@@ -58,7 +58,7 @@ class Server:
         self._token = token
         config = api.Configuration(host=self.host)
         config.ssl_ca_cert = str(ca_cert) if ca_cert else None
-        # Whoever asks again does so by themselves, and says so.
+        # The code that asks again says so itself.
         config.retries = urllib3.Retry(connect=0, read=0, other=0, redirect=5)
         named = {"header_name": "Authorization", "header_value": f"Bearer {token}"} if token else {}
         self._client = api.ApiClient(config, **named)
@@ -75,7 +75,7 @@ class Server:
         self.leaves_namespace_out = bool(namespace) and not multi_user
 
     def _check(self) -> bool:
-        """Whether it is for several users; raises where it is no such server."""
+        """Return whether the server is for several users; raises where it is not Kubeflow Pipelines."""
         health = api.HealthzServiceApi(self._client)
         try:
             self._call("to tell how it is", health.healthz_service_get_healthz)
@@ -152,7 +152,7 @@ class Server:
         return found[0] if found else None
 
     def pipeline(self, name: str) -> str:
-        """The id of the pipeline of this name, which is made where there is none."""
+        """Return the id of the pipeline of this name, which is made where there is none."""
         found = self._named(
             "to list pipelines",
             self._pipelines.pipeline_service_list_pipelines,
@@ -168,7 +168,7 @@ class Server:
         return str(found.pipeline_id)
 
     def version(self, pipeline_id: str, package: Package, name: str | None) -> tuple[str, str, bool]:
-        """Id and name of the version that has the package's bytes, and whether it was there before.
+        """Return id and name of the version that has the package's bytes, and whether it was there before.
 
         Args:
             pipeline_id: Of which pipeline.
@@ -205,7 +205,7 @@ class Server:
         return str(uploaded.pipeline_version_id), name, False
 
     def experiment(self, name: str) -> str:
-        """The id of the experiment of this name, which is made where there is none."""
+        """Return the id of the experiment of this name, which is made where there is none."""
         found = self._named(
             "to list experiments",
             self._experiments.experiment_service_list_experiments,
@@ -221,16 +221,16 @@ class Server:
         return str(found.experiment_id)
 
     def start_run(self, **what: Any) -> str:
-        """Starts a run; returns its id. `what` are fields of V2beta1Run."""
+        """Start a run; returns its id. `what` are fields of V2beta1Run."""
         body = api.V2beta1Run(**what)
         return str(self._call("to start a run", self._runs.run_service_create_run, body).run_id)
 
     def run(self, run_id: str) -> Any:
-        """The run as it is now, a V2beta1Run."""
+        """Return the run as it is now, a V2beta1Run."""
         return self._call("to look at a run", self._runs.run_service_get_run, run_id=run_id)
 
     def recurring_run(self, experiment_id: str, name: str) -> Any:
-        """The recurring run of this name in an experiment, a V2beta1RecurringRun, or None."""
+        """Return the recurring run of this name in an experiment, a V2beta1RecurringRun, or None."""
         return self._named(
             "to list recurring runs",
             self._recurring_runs.recurring_run_service_list_recurring_runs,
@@ -240,7 +240,7 @@ class Server:
         )
 
     def start_recurring_run(self, cron: str, **what: Any) -> str:
-        """Makes a recurring run, one at a time; returns its id. `what` are fields of V2beta1RecurringRun."""
+        """Make a recurring run, one at a time; returns its id. `what` are fields of V2beta1RecurringRun."""
         body = api.V2beta1RecurringRun(
             mode=api.RecurringRunMode.ENABLE,
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
@@ -258,7 +258,7 @@ class Server:
         return str(made.recurring_run_id)
 
     def delete_recurring_run(self, recurring_run_id: str) -> None:
-        """Ends a recurring run; what it has started goes on."""
+        """End a recurring run; what it has started continues."""
         self._call(
             "to delete a recurring run",
             self._recurring_runs.recurring_run_service_delete_recurring_run,
@@ -271,7 +271,7 @@ class _NotFoundError(MiranteError):
 
 
 def _message(error: api.ApiException) -> str:
-    """What the server said, or else HTTP."""
+    """Return what the server said, or else HTTP's reason."""
     body = error.body if isinstance(error.body, str) else ""
     try:
         told = json.loads(body)

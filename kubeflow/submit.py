@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-    """What is asked for, as the command's options say it.
+    """A submission, as the command's options describe it.
 
     Attributes:
         package: The compiled pipeline.
@@ -56,7 +56,7 @@ class Submission:
 
 @dataclasses.dataclass
 class Submitted:
-    """What came of it, filled in as it comes; what `--json` prints.
+    """The result of a submission, filled in as it comes; `--json` prints it.
 
     Attributes:
         version_reused: Whether the server had the package's bytes already.
@@ -80,17 +80,17 @@ class Submitted:
 
 
 def submit(wanted: Submission, submitted: Submitted, say: Say) -> None:
-    """Uploads the package where it is new, starts what is wanted, and follows it.
+    """Upload the package where it is new, starts what is wanted, and follows it.
 
     Args:
         wanted: What to do. Everything that can be checked without the server is, before anything is sent.
         submitted: Filled in on the way, so that it tells of what was done also when this raises.
-        say: Takes a line for a person.
+        say: Takes a line for the user.
 
     Raises:
         UsageError: What is wanted cannot be; see `kubeflow.package`, `kubeflow.cron` and `kubeflow.server`.
         MiranteError: The server failed, or cannot be reached, or the run failed.
-        KeyboardInterrupt: While the run was followed; it goes on.
+        KeyboardInterrupt: While the run was followed; the run continues.
     """
     package = read_package(wanted.package)
     values = arguments(package, wanted.params)
@@ -134,7 +134,7 @@ def _follow(server: Server, package: Package, submitted: Submitted, say: Say) ->
         ending = follow(server, run_id, package.tasks, say)
     except MiranteError as e:
         # However wrong the usage: by now there is a run, and what calls us wants to know of it.
-        raise MiranteError(f"{e}. The run goes on: {submitted.url}") from e
+        raise MiranteError(f"{e}. The run continues: {submitted.url}") from e
     submitted.state = ending.state
     submitted.tasks = {
         task.name: {"state": task.state, "seconds": task.seconds, "message": task.message}

@@ -30,7 +30,7 @@ _REQUIRED = ("project", "region", "pipeline_root", "data_root")
 
 
 def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
-    """Writes the PipelineJob of a recipe as JSON; equal arguments give equal bytes.
+    """Write the PipelineJob of a recipe as JSON; equal arguments give equal bytes.
 
     Args:
         recipe: Loaded with `elsewhere=True`. `data.path` is here all the same: what `mirante ingest` made, or
@@ -65,7 +65,7 @@ def _config(recipe: Recipe) -> VertexConfig:
 
 
 def _check(recipe: Recipe, config: VertexConfig) -> None:
-    """Refuses what Vertex AI, or TFX's runner for it, would take and then not do."""
+    """Refuse what Vertex AI, or TFX's runner for it, would take and then not do."""
     if recipe.training.strategy == "multi_worker":
         raise UsageError(
             "training.strategy: multi_worker needs other machines, and the Trainer has one on Vertex AI: "
@@ -86,7 +86,7 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
 
 
 def _examples(recipe: Recipe) -> Examples:
-    """What the manifest tells of the data in the bucket."""
+    """Describe the data in the bucket by its manifest."""
     path = Path(recipe.data.path) if recipe.data.path else None
     if path is not None and path.name == features.MANIFEST:
         path = path.parent
@@ -128,7 +128,7 @@ def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -
 
 
 def _settle(container: dict[str, Any], asks: VertexTaskConfig) -> None:
-    """What the container asks for (TFX's runner forgets ExampleGen's), and its driver's entry point."""
+    """Set what the container asks for (TFX's runner forgets ExampleGen's), and its driver's entry point."""
     resources: dict[str, Any] = {}
     if asks.cpu:
         resources["cpuLimit"] = asks.cpu

@@ -76,12 +76,11 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
     # The classes' shares in train against those in eval.
+    label = task_named(examples.task).text
     distribution_validator = DistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
         baseline_statistics=statistics_gen.outputs["statistics"],
-        config=drift_config(
-            recipe.data.max_label_drift, examples.split_sizes, task_named(examples.task).text
-        ),
+        config=drift_config(recipe.data.max_label_drift, examples.split_sizes, label),
         include_split_pairs=[(features.TRAIN, features.EVAL)],
     )
     # Stop here if any of them found something, or if an image does not decode.

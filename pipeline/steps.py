@@ -45,12 +45,12 @@ class Step:
 
     @property
     def is_resolver(self) -> bool:
-        """Whether the node only looks for a model: it executes nothing, and is never cached."""
+        """Return whether the node only looks for a model: it executes nothing, and is never cached."""
         return self.looks_at == "models"
 
     @property
     def is_pusher(self) -> bool:
-        """Whether the node adds a version to the push destination."""
+        """Return whether the node adds a version to the push destination."""
         return self.looks_at == "versions"
 
 

@@ -75,17 +75,7 @@ NOT_YET = {
     "components/transform/page.py",
     "components/transform/preprocessing.py",
     "docs/failures.md",
-    "kubeflow",
-    "pipeline/commands/predict.py",
-    "pipeline/commands/run.py",
-    "pipeline/commands/submit.py",
     "pipeline/data",
-    "pipeline/run",
-    "pipeline/steps.py",
-    "pipeline/storage",
-    "pipeline/targets",
-    "pipeline/targets/kubeflow",
-    "pipeline/targets/vertex",
     "schemas/curated.py",
 }
 

@@ -229,9 +229,9 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     api.down = 0
     monkeypatch.setattr(follow, "PATIENCE_SECS", -1.0)
     done = submit(api.host, package, code=1)
-    assert "lost sight of the run, which goes on without us" in done.output
+    assert "lost sight of the run, which continues without us" in done.output
     assert "cannot answer now (503): upstream connect error" in done.output
-    assert f"The run goes on: {api.host}/#/runs/details/run-2" in done.output
+    assert f"The run continues: {api.host}/#/runs/details/run-2" in done.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -252,7 +252,7 @@ def test_an_interrupt_leaves_the_run_going(api: KfpApi, package: Path, number: i
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"mirante: interrupted; the run goes on: {api.host}/#/runs/details/run-1" in stderr
+    assert f"mirante: interrupted; the run continues: {api.host}/#/runs/details/run-1" in stderr
     assert json.loads(stdout.splitlines()[-1])["run_id"] == "run-1"
     assert not any(":terminate" in line or line.startswith("DELETE") for line in api.requests)
 

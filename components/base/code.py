@@ -159,8 +159,7 @@ def is_question(node: ast.AST) -> TypeGuard[ast.Call]:
     """Return whether a node of a syntax tree is a call such as `part(task, "trainer")`."""
     return (
         isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "part"
+        and ast.unparse(node.func).rpartition(".")[2] == "part"
         and len(node.args) == 2
     )
 

@@ -15,7 +15,7 @@ _LIBRARIES = ("kfp", "kfp_server_api", "kubernetes")
 
 
 def import_kubeflow(module: str) -> ModuleType:
-    """Imports `kubeflow.<module>` from the checkout that this module is in.
+    """Import `kubeflow.<module>` from the checkout that this module is in.
 
     Installed, the package would overwrite the Kubeflow SDK's, which has the same name.
 

@@ -22,13 +22,13 @@ from pipeline.run.output import worded_os_error
 @click.option(
     "--min-score",
     type=ShareRange(),
-    help="Leave out what scores less.  [default: 0; of boxes 0.01, of drawn ones 0.3]",
+    help="Hide predictions below this score.  [default: 0; boxes 0.01, drawn boxes 0.3]",
 )
 @click.option(
     "--draw",
     metavar="DIR",
     type=PathType(),
-    help="Draw the boxes of a detector: one picture an image, in place of those of an earlier call.",
+    help="Draw the boxes of a detector, one file per image; replaces those of an earlier call.",
 )
 @click.option(
     "--csv",
@@ -54,7 +54,7 @@ def predict(
     max_pixels: int,
     as_json: bool,
 ) -> int:
-    """Ask a pushed model what is on images, and a detector where.
+    """Classify images, or detect objects in them, with a pushed model.
 
     MODEL is a pushed model, the folder of its versions, or a run's root. IMAGE is a file or a folder of them.
     A file that is no usable image is answered with an error, the others all the same, and the exit code is 1.

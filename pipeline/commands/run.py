@@ -41,7 +41,7 @@ def run(
     """Run a recipe: ingest, validate, train, evaluate, push.
 
     RECIPE is a built-in name (`mirante recipes`) or a YAML file. Nodes whose inputs did not change keep their
-    results; a run that was killed goes on where it was.
+    results; a run that was killed continues where it was.
     """
     from components.models.published import check_download
     from pipeline.data.prepare import check_config, check_effect
@@ -84,5 +84,5 @@ def run(
 
 
 def _own_name() -> str:
-    """How the user can call this program: by its name where it is on PATH, else by its path."""
+    """Return how the user can call this program: by its name if it is on PATH, else by its path."""
     return "mirante" if shutil.which("mirante") else os.path.relpath(sys.argv[0])

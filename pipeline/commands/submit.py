@@ -38,7 +38,9 @@ _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
 @click.option(
     "--follow/--no-follow", default=None, help="Wait for the end, task by task.  [default: --follow]"
 )
-@click.option("--cron", metavar="'0 3 * * *'", help="Not now, but on this schedule, one run at a time.")
+@click.option(
+    "--cron", metavar="'0 3 * * *'", help="Run on this schedule instead of now; runs never overlap."
+)
 @click.option("--replace", is_flag=True, help="With --cron: in place of the recurring run of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any) -> int:
@@ -68,7 +70,7 @@ def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any
     except UsageError:
         raise
     except KeyboardInterrupt:
-        going = f"; the run goes on: {submitted.url}" if submitted.url else ""
+        going = f"; the run continues: {submitted.url}" if submitted.url else ""
         code, submitted.error = INTERRUPTED, f"interrupted{going}"
     except MiranteError as e:
         code, submitted.error = e.exit_code, str(e)

@@ -1,4 +1,4 @@
-"""What a person sees of a run, and where everything else that the libraries say goes."""
+"""The console that users see, and the log for everything else that libraries print."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.run.output import note_lost
 
 
 def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console:
-    """A console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone.
+    """Return a console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone.
 
-    Secrets are taken out of what it shows. Where it cannot be written to, what is done goes on without it,
+    Secrets are taken out of what it shows. Where it cannot be written to, the command continues without it,
     and the command ends with 1 (`pipeline.run.output.note_lost`).
 
     Args:
@@ -86,7 +86,7 @@ class RedactedFormatter(logging.Formatter):
 
 @contextlib.contextmanager
 def quiet_libraries(log_file: Path, console: Console) -> Iterator[None]:
-    """Sends standard output and error of this process, C++ and children included, to `log_file`.
+    """Send standard output and error of this process, C++ and children included, to `log_file`.
 
     What is logged under `mirante` is shown on the console too. Secrets are taken out of the file at the end,
     and out of what a run of the same root that was killed left.
@@ -146,7 +146,7 @@ def _redact_left_logs(folder: Path) -> None:
 
 
 def _flush(stream: IO[str], descriptor: int) -> None:
-    """Writes what the stream holds; what the disk has no room for is dropped, not to come out elsewhere."""
+    """Write what the stream holds; what the disk has no room for is dropped, not to come out elsewhere."""
     try:
         stream.flush()
     except OSError:
@@ -163,14 +163,14 @@ class ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows a record."""
+        """Show a record."""
         # Before a terminal's width breaks a secret in two.
         self._console.print(f"    {redact(record.getMessage())}", markup=False)
 
 
 @contextlib.contextmanager
 def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A callback `(phase, done, total)` that draws a bar on a terminal, and is silent elsewhere."""
+    """Give a callback `(phase, done, total)` that draws a bar on a terminal, and is silent elsewhere."""
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, Any] = {}
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

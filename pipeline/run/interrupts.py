@@ -13,7 +13,7 @@ _AGAIN_SECS = 5.0
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C, and SIGTERM, which service managers and schedulers send, end a command by KeyboardInterrupt."""
+    """Raise KeyboardInterrupt in the body for Ctrl-C, and for SIGTERM of service managers and schedulers."""
 
     def interrupt(number: int, frame: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECS)

@@ -37,7 +37,7 @@ _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 
 @dataclasses.dataclass(frozen=True)
 class NodeResult:
-    """What became of a node.
+    """The result of running a node.
 
     Attributes:
         status: completed, cached, failed or skipped.
@@ -55,7 +55,7 @@ class NodeResult:
 
 
 class _Launcher(launcher.Launcher):
-    """TFX's launcher, which has the files of a node here while it executes."""
+    """TFX's launcher, with the files of the node here while it executes."""
 
     files: NodeFiles
     anew: bool
@@ -63,7 +63,7 @@ class _Launcher(launcher.Launcher):
     def _register_or_reuse_execution(
         self, metadata_handle: Any, contexts: Any, input_artifacts: Any = None, exec_properties: Any = None
     ) -> Any:
-        """Takes the node's last execution in this run, as TFX does, unless the node is to run anew.
+        """Take the node's last execution in this run, as TFX does, unless the node is to run anew.
 
         An execution that was put away keeps its outputs in ML Metadata: taken again, it had two of each.
         """
@@ -97,13 +97,13 @@ class NodeRunner:
     """A compiled pipeline, ready to run its nodes one by one.
 
     Attributes:
-        results: What became of the nodes that were run, by their ids.
+        results: The results of the nodes that were run, by their ids.
 
     Args:
         intermediate: From `compile_pipeline`; TFX's `pipeline_pb2.Pipeline`.
         connection: The metadata store (`ml_metadata.proto.metadata_store_pb2.ConnectionConfig`).
         run_id: Identifies the run in ML Metadata.
-        files: Brings the nodes' files from and to buckets; needless where all lie on disks.
+        files: Copies each node's files from and to buckets; not needed when everything is on local disk.
     """
 
     def __init__(self, intermediate: Any, connection: Any, run_id: str, files: NodeFiles | None = None):
@@ -123,16 +123,15 @@ class NodeRunner:
 
     @property
     def node_ids(self) -> list[str]:
-        """All nodes, each after those that it depends on."""
+        """Return all nodes, each after those that it depends on."""
         return list(self._nodes)
 
     def clear_unfinished(self, only: Collection[str] | None = None) -> None:
-        """Puts away what a run that was killed left: its executions count as failed, their files are removed.
+        """Put away what a killed run left: its executions count as failed, and their files are removed.
 
         Args:
-            only: Nodes whose executions in this very run are put away, as when a task is tried again. Without
-                it those of all nodes and runs are, which is for who alone uses the pipeline's root: what
-                another process runs would be put away too.
+            only: The nodes whose executions in this run are put away, as when a task is retried. By default
+                all nodes of all runs: safe only if nothing else uses the pipeline root.
         """
         with metadata.Metadata(self._connection) as handle:
             store = handle.store
@@ -141,7 +140,7 @@ class NodeRunner:
                 for execution in (store.get_executions() if only is None else self._executions(store, only))
                 if execution.last_known_state in executions.UNFINISHED
             ]
-            # The files first: whoever is killed here finds the executions again.
+            # The files first: if this is killed here, the next one finds the executions again.
             for node_id in self._nodes if only is None else only:
                 node = os.path.join(self._root, node_id)
                 system = os.path.join(node, ".system")
@@ -162,7 +161,7 @@ class NodeRunner:
         return executions.find_executions(store, self._run_id, [self._nodes[node_id] for node_id in node_ids])
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
-        """Runs a node whose upstream nodes have run. Never raises for what the node does.
+        """Run a node whose upstream nodes have run. Never raises for what the node does.
 
         Where the pipeline was compiled without a cache, every node executes.
 
@@ -177,7 +176,7 @@ class NodeRunner:
         return self.results[node_id]
 
     def _forget(self, node_id: str) -> None:
-        """Has a node's executions in this run count as failed, and what they gave as gone.
+        """Make a node's executions in this run count as failed, and their outputs as gone.
 
         TFX leaves a node alone that has succeeded, and hands on the outputs of all its executions in a run,
         whatever became of them. Runs before this one have read these outputs; no later one shall.
@@ -238,7 +237,7 @@ class NodeRunner:
                 key: Output(artifact.uri, executions.read_properties(artifact)) for key, artifact in found
             }
         if cached and len(found) > len(outputs):
-            # By releases that took an execution twice; whatever reads this node would fail for ever.
+            # By releases that took an execution twice; every node that reads this one would fail.
             return self.run(node_id, use_cache=False)
         try:
             self._files.after({key: output.uri for key, output in outputs.items()})

@@ -1,4 +1,4 @@
-"""Runs nodes of a pipeline, all in one process or each in its own, and tells what became of them."""
+"""Runs nodes of a pipeline, all in one process or each in its own, and reports their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIGESTS_FILE = "digests.json"
 
 
 def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: bool = False) -> Examples:
-    """Ingests what the recipe reads, where it is raw, tells how much there is, and looks at it.
+    """Ingest what the recipe reads where it is raw, print how much there is, and look at it.
 
     Raises:
         UsageError, DataRefusedError: From ingest, or what it gave cannot be trained on.
@@ -105,12 +105,12 @@ def run_nodes(
     push_destination: str,
     only: Iterable[str] | None = None,
 ) -> list[str]:
-    """Runs all nodes, or some, into `result`.
+    """Run all nodes, or some, and put what they find out into `result`.
 
     Args:
         nodes: A `pipeline.run.node.NodeRunner`.
-        result: Gets what becomes of every node, and what they find out.
-        console: Is told of each.
+        result: Gets the status of every node, and what the nodes find out.
+        console: Gets a line for each node.
         class_names: All classes, in the order of their labels.
         push_destination: The folder that versions are pushed to.
         only: The nodes to run; those that they depend on have run.
@@ -183,7 +183,7 @@ def _take_in(
 
 
 def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:
-    """Words a node's failure; what the component itself raised may lie below Beam's or TFX's exceptions."""
+    """Raise a node's failure in words; the component's own exception may be a cause of Beam's or TFX's."""
     traceback.print_exception(type(error), error, error.__traceback__)  # to the log
     for cause in causes(error):
         # Else datasets of a training would be destroyed after the interpreter, and complain of it.

@@ -63,7 +63,7 @@ def check_can_write(file: Path, option: str) -> None:
     """Refuse a file that cannot be written, before any work is done for it; makes nothing.
 
     Raises:
-        UsageError: It is a folder, or its folder is none or cannot be written to.
+        UsageError: It is a folder, or its folder is not there or cannot be written to.
     """
     folder = next(parent for parent in Path(os.path.abspath(file)).parents if os.path.lexists(parent))
     shown = os.path.relpath(folder)
@@ -78,7 +78,7 @@ def check_can_write(file: Path, option: str) -> None:
 
 
 def is_of_output(error: OSError) -> bool:
-    """Whether standard output or error could not be written; says so, once, unless its reader has gone."""
+    """Return whether standard output or error failed; say so once, unless its reader has gone."""
     if error.filename is not None or error.errno not in (
         errno.EPIPE,
         errno.ENOSPC,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from components.base.settings import Settings
 
-# In a task's process, user and password of the metadata store; from a Secret.
+# User and password of the metadata store in a task's process; from a Secret.
 USER_VARIABLE = "MIRANTE_METADATA_USER"
 PASSWORD_VARIABLE = "MIRANTE_METADATA_PASSWORD"
 
@@ -51,12 +51,12 @@ class MetadataConfig(Settings):
 
     @property
     def server_port(self) -> int:
-        """The server's port, the usual one where none is given."""
+        """Return the server's port, the usual one where none is given."""
         return self.port or _PORTS[self.type]
 
     @property
     def takes_parallel_tasks(self) -> bool:
-        """Whether tasks may run at the same time; files on a network's file system take no two writers."""
+        """Return whether tasks may run at the same time; files on a network's file system take one writer."""
         return self.type != "sqlite" or self.path is not None
 
     @model_validator(mode="after")

@@ -12,8 +12,8 @@ from components.base.errors import MiranteError, UsageError
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE, MetadataConfig
 
 METADATA_FILE = "metadata.sqlite"
-# Nodes that run at the same time wait for each other's transactions: with SQLite and InnoDB alike, whoever
-# comes second is told to try again.
+# Nodes that run at the same time wait for each other's transactions: SQLite and InnoDB alike answer the
+# second one that it has to retry.
 _MAX_RETRIES = 20
 _CONNECT_SECS = 10
 _USERS = {"mysql": "root", "postgresql": "postgres"}
@@ -22,12 +22,12 @@ _NOT_LET_IN = ("mysql_real_connect failed", "connection pointer is NULL")
 
 
 def sqlite_store(root: str | Path) -> Any:
-    """The store of a pipeline root on a file system: `metadata.sqlite` below it."""
+    """Return the store of a pipeline root on a file system: `metadata.sqlite` below it."""
     return store(MetadataConfig(), str(root), {})
 
 
 def store(config: MetadataConfig, root: str, environment: Mapping[str, str]) -> Any:
-    """A store as `kubeflow.metadata` of a recipe names it.
+    """Return a store as `kubeflow.metadata` of a recipe names it.
 
     Args:
         config: Which kind, and where.
@@ -60,7 +60,7 @@ def store(config: MetadataConfig, root: str, environment: Mapping[str, str]) -> 
 
 
 def require_store(config: MetadataConfig, root: str, environment: Mapping[str, str]) -> Any:
-    """The same store, opened once, which makes its database and its tables where there are none.
+    """Return the same store, opened once so that its database and tables are made where there are none.
 
     Raises:
         MiranteError: Its server cannot be reached.
@@ -93,7 +93,7 @@ def _quoted(word: str) -> str:
 
 
 def _explained(config: MetadataConfig, environment: Mapping[str, str], said: str) -> MiranteError:
-    """Why a server's store does not open, in so far as that can be found out."""
+    """Explain why a server's store does not open, as far as that can be found out."""
     server = f"kubeflow.metadata: the {config.type} server {config.host}:{config.server_port}"
     try:
         socket.create_connection((config.host, config.server_port), _CONNECT_SECS).close()

@@ -29,7 +29,7 @@ _FOLDERS = {"gs": "gcs", "s3": "s3"}
 
 
 class Mirror:
-    """The buckets that a task was told of, and their local copies.
+    """The buckets that a task uses, and their local copies.
 
     Every method leaves paths alone that are in no bucket: they are on a volume.
 

@@ -1,4 +1,4 @@
-"""What nodes read and write where it lies in a bucket: fetched before, sent after."""
+"""Downloads what a node reads from a bucket before it runs, and uploads what it wrote afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NodeFiles:
     Args:
         mirror: The buckets.
         root: The pipeline root, its local path.
-        reads: By node, what it reads that is no artifact; local paths.
+        reads: The files besides artifacts that each node reads; local paths.
         push_destination: Where the Pusher puts versions; a local path.
     """
 
@@ -44,11 +44,11 @@ class NodeFiles:
 
     @property
     def are_copies(self) -> bool:
-        """Whether the pipeline root is in a bucket."""
+        """Return whether the pipeline root is in a bucket."""
         return self._mirror.copies(self._root)
 
     def before(self, node_id: str) -> None:
-        """Fetches what is looked at to tell whether a node has to execute."""
+        """Fetch what is looked at to tell whether a node has to execute."""
         self._make_folders(node_id)
         looks_at = step_named(node_id).looks_at
         if looks_at == "shards":  # their sizes and times
@@ -63,11 +63,11 @@ class NodeFiles:
 
     @contextlib.contextmanager
     def executing(self, node_id: str, inputs: Sequence[str], outputs: Sequence[str]) -> Iterator[None]:
-        """Around the execution of a node, of which ML Metadata does not know yet that it succeeded.
+        """Fetch a node's inputs, and send its outputs before ML Metadata records that it succeeded.
 
         Args:
             node_id: The node.
-            inputs: Of its artifacts, the local paths.
+            inputs: The local paths of its artifacts.
             outputs: Likewise; sent when the body has ended well.
         """
         step = step_named(node_id)
@@ -94,11 +94,11 @@ class NodeFiles:
             self._send_version()
 
     def after(self, outputs: Mapping[str, str]) -> None:
-        """Fetches what a person sees of a node's outputs; those of one that has just executed are here."""
+        """Fetch the outputs that a node's page shows; those of a node that has just executed are here."""
         self._fetch(path for name, path in outputs.items() if name not in _NOT_SHOWN)
 
     def remove(self, path: str) -> None:
-        """Removes what an execution that was killed has sent."""
+        """Remove what an execution that was killed has sent."""
         self._mirror.remove(path)
 
     def _fetch(self, paths: Iterable[str]) -> None:
@@ -106,12 +106,12 @@ class NodeFiles:
             self._mirror.fetch(path)
 
     def _numbers_taken(self) -> set[int | None]:
-        """The versions that the bucket has, or has a part of."""
+        """Return the versions that the bucket has, or has a part of."""
         names = self._mirror.names(self._push_destination)
         return {version_number(name.partition("/")[0]) for name in names}
 
     def _send_version(self) -> None:
-        """Sends what was pushed; a bucket has no lock, so another run may have taken the same number."""
+        """Send what was pushed; a bucket has no lock, so another run may have taken the same number."""
         new = self._numbers_taken() - self._taken
         for version in new.intersection(list_versions(self._push_destination)):
             raise MiranteError(
@@ -121,7 +121,7 @@ class NodeFiles:
         self._mirror.send(self._push_destination)
 
     def _fetch_served(self, uri: str) -> None:
-        """Fetches the served model that an artifact stands for, which a Resolver made in another task."""
+        """Fetch the served model that an artifact stands for, which a Resolver made in another task."""
         folder, name = os.path.split(uri)
         if folder == imports_folder(self._root) and self._mirror.copies(uri):
             path = os.path.join(self._push_destination, name.split("-")[1])
@@ -129,7 +129,7 @@ class NodeFiles:
             link_served(uri, path)
 
     def _make_folders(self, node_id: str) -> None:
-        """Makes the folder of each artifact that the bucket has of a node: TFX's cache gives no other."""
+        """Make the folder of each artifact that the bucket has of a node: TFX's cache gives no other."""
         folder = os.path.join(self._root, node_id)
         for name in self._mirror.names(folder):
             channel, _, rest = name.partition("/")
@@ -139,9 +139,9 @@ class NodeFiles:
 
 
 def fetch_versions(mirror: Mirror, push_destination: str) -> None:
-    """Makes the folder of each version, and fetches the records and what tells which models they are.
+    """Make the folder of each version, and fetches the records and what tells which models they are.
 
-    One without its saved_model.pb is no version: whoever was sending it was killed.
+    One without its saved_model.pb is not a version: the process that was sending it was killed.
     """
     if not mirror.copies(push_destination):
         return
@@ -162,7 +162,7 @@ def fetch_versions(mirror: Mirror, push_destination: str) -> None:
 
 
 def check_can_push(mirror: Mirror, push_destination: str) -> None:
-    """Writes a small file where versions will go, on a volume or in a bucket, and removes it.
+    """Write a small file where versions will go, on a volume or in a bucket, and removes it.
 
     Raises:
         UsageError, MiranteError: It cannot be written.

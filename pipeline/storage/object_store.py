@@ -39,7 +39,7 @@ _UNREACHABLE = re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|curlCode|CURL error|t
 
 
 def parse_url(path: str) -> tuple[str, str, str] | None:
-    """Scheme, bucket and key of `gs://bucket/key` or `s3://bucket/key`; None for what is no URL.
+    """Return scheme, bucket and key of `gs://bucket/key` or `s3://bucket/key`; None if it is not a URL.
 
     Raises:
         UsageError: It is another kind of URL, or names no bucket.
@@ -72,7 +72,7 @@ class Bucket:
         self._environment = environment
 
     def stored(self, key: str) -> dict[str, int]:
-        """When each object below a folder, or the one of that key, was written, in whole seconds; by key.
+        """Return when each object below a folder, or the one of that key, was written, in whole seconds.
 
         Sizes are not told: of what is called .gz SeaweedFS lists wrong ones.
         """
@@ -91,7 +91,7 @@ class Bucket:
         }
 
     def download(self, key: str, path: Path) -> None:
-        """Copies an object to a file, which is whole only when this returns."""
+        """Copy an object to a file, which is whole only when this returns."""
         with (
             self._explained(key),
             path.open("wb") as target,
@@ -100,7 +100,7 @@ class Bucket:
             shutil.copyfileobj(source, target, _COPY_BYTES)
 
     def upload(self, content: Path | bytes, key: str) -> None:
-        """Copies a file, or bytes, to an object, which appears whole or not at all."""
+        """Copy a file, or bytes, to an object, which appears whole or not at all."""
         with self._explained(key):
             target = self._files.open_output_stream(f"{self._name}/{key}")
             try:
@@ -117,7 +117,7 @@ class Bucket:
             target.close()
 
     def delete(self, key: str) -> None:
-        """Removes an object, if it is there."""
+        """Remove an object, if it is there."""
         with self._explained(key), contextlib.suppress(FileNotFoundError):
             self._files.delete_file(f"{self._name}/{key}")
 
@@ -223,7 +223,7 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None
 
 
 def _brief(said: str) -> str:
-    """The part of a client's words that a person can use."""
+    """Return the part of a client's message that helps a user."""
     said = said.partition(" error_info=")[0].partition("\n")[0]
     said = re.sub(r"^.*AWS Error ", "", said)
     return said if len(said) <= 300 else f"{said[:300]} ..."

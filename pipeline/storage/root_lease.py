@@ -55,7 +55,7 @@ class _Entry:
     id: int | None = None
 
     def is_alive(self, now: float) -> bool:
-        """Whether the holder may still use the root."""
+        """Return whether the holder may still use the root."""
         limit = {_RUNNING: GONE_SECS, _WAITING: WAIT_SECS, _ENDED: 0.0}[self.state]
         return now - self.heard_of < limit
 
@@ -79,7 +79,7 @@ class RootLease:
 
     @contextlib.contextmanager
     def held(self, *, ends_run: bool = False) -> Iterator[None]:
-        """Holds the lease while the task runs.
+        """Hold the lease while the task runs.
 
         Args:
             ends_run: Whether the run is over after this task.
@@ -113,7 +113,7 @@ class RootLease:
         return MetadataStore(self._connection)
 
     def _take(self, store: Any) -> _Entry:
-        """Makes this run the holder, or finds that it is."""
+        """Make this run the holder, or finds that it is."""
         from ml_metadata import errors
 
         while True:

@@ -1,4 +1,4 @@
-"""The local runner: one run of a recipe on this machine, node by node, told to a person."""
+"""The local runner: one run of a recipe on this machine, node by node, reported on the console."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from pipeline.storage.moved_root import follow_move
 
 @contextlib.contextmanager
 def _sole_user_of(root: Path) -> Iterator[None]:
-    """Holds the root's lock; it goes with the process, however that ends."""
+    """Hold the root's lock, which ends with the process, however that ends."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = open(root / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - closed below
@@ -72,10 +72,10 @@ def _sole_user_of(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _temporary_files_below(root: Path) -> Iterator[None]:
-    """Temporary files, of children too, go to a folder of their own, which is removed after.
+    """Put temporary files, of children too, into a folder that is removed afterwards.
 
-    Libraries remove theirs when the process ends by itself; this one may be killed, and TensorFlow alone
-    leaves dozens of files in /tmp then. What it leaves is removed by the next run.
+    Libraries clean up only on a normal exit. If this process is killed, TensorFlow alone leaves dozens of
+    files; the next run removes them.
     """
     owner = root_id(root)
     for path in root.glob(".tmp*"):
@@ -100,7 +100,7 @@ def _temporary_files_below(root: Path) -> Iterator[None]:
 
 
 def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseException | None]:
-    """Runs a recipe under `root`.
+    """Run a recipe under `root`.
 
     Returns:
         The result, and what ended the run early: the error of the failed node, NotBlessedError when all nodes

@@ -25,7 +25,7 @@ _UNITS = {"": 1.0, "m": 1e-3} | {
     for power, letter in enumerate("KMGTPE", start=1)
     for i, base in (("", 1000), ("i", 1024))
 }
-# What no node has, and what no task can do with.
+# More than any machine has, and less than a task can run with.
 _MOST_CPU, _LEAST_CPU = 10_000.0, 0.001
 _MOST_BYTES, _LEAST_BYTES = float(2**50), float(2**24)
 
@@ -146,12 +146,12 @@ class TaskConfig(Settings):
         for name, value in self.env.items():
             if is_secret(name, value):
                 raise ValueError(
-                    f"env.{name}: looks like a secret, and would stand in the compiled pipeline for all to "
+                    f"env.{name}: looks like a secret, and would be in the compiled pipeline for all to "
                     f"read: give it by secrets, e.g. {{{name}: {{secret: NAME, key: KEY}}}}"
                 )
         twice = sorted(set(self.env) & set(self.secrets))
         if twice:
-            raise ValueError(f"secrets.{twice[0]}: stands in env too: leave one out")
+            raise ValueError(f"secrets.{twice[0]}: is in env too: leave one out")
         return self
 
 
@@ -200,19 +200,19 @@ class KubeflowConfig(Settings):
         shared = [name for names in self.together for name in names]
         for name in shared:
             if shared.count(name) > 1:
-                raise ValueError(f"together: {name} stands there twice")
+                raise ValueError(f"together: {name} is in it twice")
         mount_paths = [volume.mount_path.rstrip("/") for volume in self.volumes]
         if len(set(mount_paths)) < len(mount_paths):
             raise ValueError(f"volumes: two of them have one mount_path, got {', '.join(mount_paths)}")
         return self
 
     def is_on_volume(self, path: str) -> bool:
-        """Whether a path lies below a volume that all tasks mount."""
+        """Return whether a path is below a volume that all tasks mount."""
         below = f"{posixpath.normpath(path)}/"
         return any(below.startswith(f"{volume.mount_path.rstrip('/')}/") for volume in self.volumes)
 
     def check_root(self, root: str) -> None:
-        """Refuses what only a file system can do where the pipeline root is in a bucket.
+        """Refuse what only a file system can do where the pipeline root is in a bucket.
 
         Raises:
             UsageError: Names the field.
@@ -235,7 +235,7 @@ class KubeflowConfig(Settings):
             )
 
     def task(self, name: str) -> TaskConfig:
-        """What the task of a node asks of the cluster: its own settings, then the defaults."""
+        """Return what the task of a node asks of the cluster: its own settings, then the defaults."""
         own = self.tasks.get(name)
         if own is None:
             return self.defaults

@@ -29,7 +29,7 @@ from pipeline.targets.kubeflow.plan import Plan, run_folder, write_plan
 from schemas import features
 
 _IN_THE_PACKAGE = (
-    "which tasks there are, and what each asks of the cluster, stands in the package; "
+    "which tasks there are, and what each asks of the cluster, is in the package; "
     "`mirante compile --set` makes another"
 )
 
@@ -42,7 +42,7 @@ def ingest(
     run_id: str,
     view: Any,
 ) -> None:
-    """Checks a run's parameters, ingests what it reads, and plans it under the pipeline root.
+    """Check a run's parameters, ingests what it reads, and plans it under the pipeline root.
 
     Args:
         recipe: As JSON, all keys of it.
@@ -74,7 +74,7 @@ def ingest(
             if str(key).strip().partition(".")[0] == "kubeflow":
                 raise UsageError(f"overrides: {key}: {_IN_THE_PACKAGE}")
             override(values, str(key), value, f"overrides: {key}")
-        # As the tasks see it: what lies in buckets is not here yet.
+        # As the tasks see it: files in buckets are not here yet.
         asked = resolve(copy.deepcopy(values), "the run's parameters", elsewhere=True)
         if added := set(node_ids(asked.optional_steps)).symmetric_difference(has_tasks):
             raise UsageError(
@@ -82,7 +82,7 @@ def ingest(
                 f"{_IN_THE_PACKAGE}"
             )
         kubeflow = asked.kubeflow
-        # What cannot be written to is told before anything is read.
+        # Places that cannot be written to are reported before anything is read.
         kubeflow.check_root(pipeline_root)
         root = mirror.local(pipeline_root)
         folder = run_folder(root, run_id)
@@ -107,12 +107,12 @@ def ingest(
         mirror.fetch(str(Path(root) / MARK))
         root_id(Path(root))
         mirror.send(str(Path(root) / MARK))
-        # What a task that was killed had sent is not taken up: shards and manifest may not belong together.
+        # Files that a killed task had sent are not taken up: shards and manifest may not belong together.
         ingested = prepare.ingest_folder(resolved.data, Path(root))
         mirror.fetch(str(ingested), unless_missing=features.MANIFEST)
         pushed_to = resolved.push_destination(root)
         check_can_push(mirror, pushed_to)
-        # What is served tells the classes that the data must have.
+        # The served model says which classes the data must have.
         fetch_versions(mirror, pushed_to)
         # Copies of a bucket's objects are new files in each pod, and have the objects' times.
         copied = mirror.copies(resolved.data.path or "")

@@ -18,7 +18,7 @@ from pipeline.storage.mirror import Mirror
 
 
 def take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
-    """Puts local paths in place of buckets' addresses, and fetches the weights among them.
+    """Put local paths in place of buckets' addresses, and fetches the weights among them.
 
     Returns:
         The local paths of those, for the tasks that train.
@@ -37,7 +37,7 @@ def take_weights(values: dict[str, Any], mirror: Mirror) -> list[str]:
 
 
 def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
-    """Fetches a file, a folder, or the files of a TensorFlow checkpoint, whose prefix is neither."""
+    """Fetch a file, a folder, or the files of a TensorFlow checkpoint, whose prefix is neither."""
     mirror.fetch(path)
     if os.path.exists(path):
         return [path]
@@ -49,9 +49,9 @@ def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
 
 
 def fetch_raw(mirror: Mirror, config: IngestConfig) -> None:
-    """Fetches what `data.path` and `data.label_map` name; local paths.
+    """Fetch what `data.path` and `data.label_map` name; local paths.
 
-    Of a path with placeholders that is the span that is taken; of a list, also what lies beside it.
+    For a path with placeholders that is the span that is taken; for a list, the files next to it too.
 
     Raises:
         UsageError: There is no such span.
@@ -72,7 +72,7 @@ def fetch_raw(mirror: Mirror, config: IngestConfig) -> None:
 
 
 def leave_ingested(mirror: Mirror, folder: Path, root: Path) -> None:
-    """Sends what was ingested to a folder below the root, and removes the spans that it replaces."""
+    """Send what was ingested to a folder below the root, and removes the spans that it replaces."""
     mirror.replace(str(folder))
     data = root / "data"
     for name in {name.partition("/")[0] for name in mirror.names(str(data))}:

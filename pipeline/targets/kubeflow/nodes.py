@@ -29,7 +29,7 @@ def run_nodes(
     metrics: Any = None,
     classification: Any = None,
 ) -> None:
-    """Runs nodes of a planned run; those that they depend on have run.
+    """Run nodes of a planned run; those that they depend on have run.
 
     Args:
         names: The nodes, in the order in which they run.
@@ -71,7 +71,7 @@ def run_nodes(
         nodes.clear_unfinished(only=names)
         result = RunResult(plan.recipe, run_id, root)
         refusals = run_in_turn(nodes, result, console, plan.class_names, pushed_to, only=names)
-        mirror.send(str(folder))  # what the Tuner found lies there too
+        mirror.send(str(folder))  # with the hyperparameters that the Tuner found
         for name in names:
             page = make_page(name, nodes.results[name].outputs, plan.task, plan.class_names)
             Path(views[name].path).write_text(redact(mirror.shown(page.html)), encoding="utf-8")

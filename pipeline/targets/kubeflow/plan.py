@@ -18,7 +18,7 @@ _PLAN = "plan.json"
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the tasks of a run have to know besides the compiled pipeline.
+    """The facts that the tasks of a run need besides the compiled pipeline.
 
     Attributes:
         recipe: Its name.

@@ -125,5 +125,5 @@ class VertexConfig(Settings):
         return self
 
     def task(self, name: str) -> VertexTaskConfig:
-        """What the task of a node asks for."""
+        """Return what the task of a node asks for."""
         return self.tasks.get(name, self.defaults)

@@ -4,7 +4,7 @@
 
 Nodes read from where Cloud Storage FUSE mounts the buckets. What they write goes to a folder of the container
 first and is copied when they are done: TensorFlow Transform renames folders, which a mounted bucket refuses.
-Vertex is told of addresses in buckets, as it gave them.
+Vertex gets addresses in buckets, as it gave them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEMPORARY = ".temp"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs a node's executor, or ExampleGen's driver where no executor is named; returns its exit code."""
+    """Run a node's executor, or ExampleGen's driver where no executor is named; returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     executor = _following(argv, _EXECUTOR)
@@ -104,7 +104,7 @@ def _run(module: str, argv: Sequence[str]) -> int:
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
-    """Every text in a JSON value with `new` for `old`; texts may be JSON themselves."""
+    """Replace `old` by `new` in every text of a JSON value; texts may be JSON themselves."""
     if isinstance(value, dict):
         return {key: _moved(item, old, new) for key, item in value.items()}
     if isinstance(value, list):
@@ -113,7 +113,7 @@ def _moved(value: Any, old: str, new: str) -> Any:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies all files but temporary ones: their contents alone, a bucket has nothing else."""
+    """Copy all files but temporary ones: their contents alone, a bucket has nothing else."""
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
         if path.is_file() and _TEMPORARY not in relative.parts:
