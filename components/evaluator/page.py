@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from components.base import files
 from components.base.outcome import Output
 from components.pages.markup import Cell, Html, Measure, make_table
 from components.pages.page import Page
@@ -88,31 +86,31 @@ def _format_beside(value: float, limits: Sequence[float]) -> Cell:
 
 def _read_bounds(folder: str) -> _Bounds:
     """Return the bounds of each metric from the configuration that TFMA keeps."""
-    path = os.path.join(folder, "eval_config.json")
-    if not files.exists(path):
-        return {}
+    from components.evaluator.eval_config import read_eval_config
+
     found: _Bounds = {}
-    for specs in json.loads(files.read_text(path))["evalConfig"]["metricsSpecs"]:
-        for metric in specs["metrics"]:
-            if thresholds := metric.get("perSliceThresholds"):
-                found[json.loads(metric["config"])["name"]] = _describe_bounds(thresholds)
+    for specs in read_eval_config(folder).metrics_specs:
+        for metric in specs.metrics:
+            if metric.per_slice_thresholds:
+                found[json.loads(metric.config)["name"]] = _describe_bounds(metric.per_slice_thresholds)
         # A metric that gives many values has its bounds next to it.
-        for name, bounded in specs.get("perSliceThresholds", {}).items():
-            found[name] = _describe_bounds(bounded["thresholds"])
+        for name, bounded in specs.per_slice_thresholds.items():
+            found[name] = _describe_bounds(bounded.thresholds)
     return found
 
 
-def _describe_bounds(thresholds: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
+def _describe_bounds(thresholds: Iterable[Any]) -> tuple[str, list[float]]:
     from components.evaluator.bounds import shortest
 
     parts, limits = [], []
-    for threshold in (item["threshold"] for item in thresholds):
-        value = threshold.get("valueThreshold", {})
-        for key, words in (("lowerBound", "at least"), ("upperBound", "at most")):
-            if key in value:
-                parts.append(f"{words} {shortest(value[key])}")
-                limits.append(float(value[key]))
-        if "changeThreshold" in threshold:
-            allowed = threshold["changeThreshold"].get("absolute", 0.0)
+    for threshold in (item.threshold for item in thresholds):
+        value = threshold.value_threshold
+        for key, words in (("lower_bound", "at least"), ("upper_bound", "at most")):
+            if value.HasField(key):
+                limit = getattr(value, key).value
+                parts.append(f"{words} {shortest(limit)}")
+                limits.append(limit)
+        if threshold.HasField("change_threshold"):
+            allowed = threshold.change_threshold.absolute.value
             parts.append(f"change {'+' if allowed > 0 else ''}{shortest(allowed)} at worst")
     return ", ".join(parts), limits

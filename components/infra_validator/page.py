@@ -19,8 +19,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     is_blessed = blessing.properties.get("blessed") == 1
     page.add_verdict(is_blessed, "infra blessed" if is_blessed else "not infra blessed")
     page.add_text(
-        "The exported model was loaded in a new process, as by a server, and answered requests with images "
-        "of the test split."
+        "The exported model was loaded in a new process, as by a server, and given images of the test split."
     )
     report = json.loads(files.read_text(os.path.join(blessing.uri, "report.json")))
     if report["problems"]:
