@@ -15,7 +15,7 @@ from components.base.tfrecord import frame
 from components.data_gate.combine import MAX_DRAWN, rank
 from components.data_gate.images import image_problem, image_problems
 from components.schema_gen.schema_file import write_schema
-from components.tasks.detection.data_gate import picture
+from components.tasks.detection.data_gate import draw
 from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
@@ -214,7 +214,7 @@ def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
     }
     # Whatever the order of the records, the picture is that of the same ones.
     chosen = sorted(splits["train"], key=rank)[:MAX_DRAWN]
-    assert (blessing / "boxes.png").read_bytes() == picture(chosen)
+    assert (blessing / "boxes.png").read_bytes() == draw(chosen)
 
 
 def test_drift_by_chance_is_allowed_for() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from components.base.example import parse_example
 from components.data_gate.combine import MAX_DRAWN, rank
 from components.tasks.detection import data_gate
-from components.tasks.detection.data_gate import Facts, picture
+from components.tasks.detection.data_gate import Facts, draw
 from tests.make.boxes import make_record
 
 CAT = (0.25, 0.25, 0.5, 0.75, "cat")
@@ -87,7 +87,7 @@ def test_facts_add_up_in_any_order() -> None:
 
 
 def test_a_box_is_drawn_where_it_is() -> None:
-    with Image.open(io.BytesIO(picture([make_record(CAT, seed=1), make_record(seed=1)]))) as opened:
+    with Image.open(io.BytesIO(draw([make_record(CAT, seed=1), make_record(seed=1)]))) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
     # Two pictures of 40 x 20 in tiles of 300 px: the same pixels, and on the left a box.
     left, right = pixels[6:306, 6:306], pixels[6:306, 312:612]
@@ -100,9 +100,7 @@ def test_a_box_is_drawn_where_it_is() -> None:
 def test_pictures_are_in_rows_of_five() -> None:
     sizes = []
     for count in (0, 1, 6, MAX_DRAWN):
-        with Image.open(
-            io.BytesIO(picture([make_record(CAT, seed=seed) for seed in range(count)]))
-        ) as opened:
+        with Image.open(io.BytesIO(draw([make_record(CAT, seed=seed) for seed in range(count)]))) as opened:
             sizes.append(opened.size)
     assert sizes == [(312, 330), (312, 330), (5 * 306 + 6, 2 * 324 + 6), (5 * 306 + 6, 5 * 324 + 6)]
 

@@ -13,7 +13,13 @@ from components.pictures.boxes import colour_of
 from components.tasks.detection import charts
 from components.tasks.detection.coco_eval import RECALLS, Detections, evaluate
 from components.tasks.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
-from components.tasks.detection.report import chosen, errors_by_image, side_by_side, worst, write_report
+from components.tasks.detection.report import (
+    draw_side_by_side,
+    group_by_image,
+    rank_worst,
+    shuffle_by_name,
+    write_report,
+)
 from components.tasks.detection.stored import Judged, from_bytes, to_bytes
 from tests.make.detections import make_detections, make_random_detections
 from tests.make.images import encode_image
@@ -36,9 +42,9 @@ def three_images() -> list[Detections]:
 
 def test_the_worst_come_first_and_those_without_errors_not_at_all() -> None:
     images = three_images()
-    errors = errors_by_image(images, analyse(images, 2))
+    errors = group_by_image(images, analyse(images, 2))
     assert [each.f1 for each in errors] == [1.0, 0.0, pytest.approx(2 / 3)]
-    assert [images[i].name for i in worst(images, errors)] == ["wrong.jpg", "half.jpg"]
+    assert [images[i].name for i in rank_worst(images, errors)] == ["wrong.jpg", "half.jpg"]
     assert errors[1].counts == {MISSED: 1, BACKGROUND: 1}
     assert errors[2].counts == {RIGHT: 1, MISSED: 1}
     assert (errors[0].not_found, errors[2].not_found) == ([], [1])
@@ -46,9 +52,9 @@ def test_the_worst_come_first_and_those_without_errors_not_at_all() -> None:
 
 def test_images_are_chosen_by_name_alone() -> None:
     images = three_images()
-    order = [images[i].name for i in chosen(images)]
+    order = [images[i].name for i in shuffle_by_name(images)]
     backwards = images[::-1]
-    assert [backwards[i].name for i in chosen(backwards)] == order
+    assert [backwards[i].name for i in shuffle_by_name(backwards)] == order
     assert sorted(order) == ["half.jpg", "right.jpg", "wrong.jpg"]
 
 
@@ -92,8 +98,8 @@ def test_what_is_written(tmp_path: Path) -> None:
 
 def test_both_sides_show_their_boxes() -> None:
     image = make_detections([(LEFT, CAT)], [(RIGHT_BOX, DOG, 0.9)])
-    (errors,) = errors_by_image([image], analyse([image], 2))
-    sheet = side_by_side(image, encode_image(np.zeros((200, 400, 3), np.uint8)), errors, NAMES)
+    (errors,) = group_by_image([image], analyse([image], 2))
+    sheet = draw_side_by_side(image, encode_image(np.zeros((200, 400, 3), np.uint8)), errors, NAMES)
     pixels = np.asarray(sheet)
     half = sheet.width // 2
     cat, dog = ((pixels == colour_of(label)).all(axis=-1) for label in (CAT, DOG))
@@ -105,7 +111,7 @@ def test_both_sides_show_their_boxes() -> None:
 
 def test_a_page_has_twenty_curves_at_most() -> None:
     curves = {f"class {n}": [("IoU 0.50", np.linspace(1, 0, 101))] for n in range(23)}
-    pages = charts.precision_recall(curves, RECALLS)
+    pages = charts.draw_precision_recall(curves, RECALLS)
     wide, high = charts.PANEL_PX
     assert [page.size for page in pages] == [(4 * wide, 5 * high), (3 * wide, high)]
     # Precision is 1 - recall here: a line from the upper left to the lower right.

@@ -1,11 +1,11 @@
-"""The folder that models are pushed to: its versions, and what Mirante recorded of each push.
+"""The folder that models are pushed to: its versions, and the record of each push.
 
     serving/1795358001/               a SavedModel; TF Serving serves the highest number
     serving/pushes/1795358001.json    size and SHA-256 of each file that was pushed as that version
     serving/pushes/.lock              held while something is pushed
 
-TF Serving and Triton look at folders whose name is a number, and at no others. A record without its version
-says that the version was taken back. Imports no TensorFlow for a folder on a disk.
+TF Serving and Triton only look at folders whose name is a number. A record without its version says that the
+version was taken back. Imports no TensorFlow for a folder on a disk.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from components.base.paths import is_in_bucket, is_remote
 from components.base.saved_model import class_names_of, is_saved_model, task_of
 
 RECORDS = "pushes"
-# Property of a PushedModel that was not pushed: the version that this very model was, until it was removed.
+# Property of a PushedModel that was not pushed: the version that had this model until it was removed.
 TAKEN_BACK = "taken_back_version"
 _LOCK = ".lock"
 _VERSION = re.compile(r"[0-9]{1,19}")
 _LARGEST_VERSION = 2**63 - 1
 _BLOCK_BYTES = 1 << 20
-# What file systems say that have no locks.
+# Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _logger = logging.getLogger("mirante.push")
 
@@ -52,20 +52,20 @@ class FileSum:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What was pushed as a version: its files by their path in the model's folder."""
+    """The files that were pushed as a version, by their path in the model's folder."""
 
     version: int
     files: dict[str, FileSum]
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names and contents of all files: equal for copies of one model."""
+        """SHA-256 of the names and contents of all files: equal for copies of one model."""
         return model_digest(self.files)
 
 
 @dataclasses.dataclass(frozen=True)
 class ServedModel:
-    """A model of Mirante's in a folder of versions.
+    """A model of Mirante in a folder of versions.
 
     Attributes:
         version: Its number.
@@ -81,7 +81,7 @@ class ServedModel:
 
 
 def version_number(name: str) -> int | None:
-    """Return the version that a folder's name stands for, None for any other name.
+    """Return the version that is the name of a folder; None for any other name.
 
     TF Serving reads ASCII digits as a 64-bit integer; `str.isdigit` also accepts characters such as "²".
     """
@@ -91,21 +91,21 @@ def version_number(name: str) -> int | None:
 
 
 def list_versions(folder: str) -> dict[int, str]:
-    """Return the path of each version in a folder, the highest version first; none without the folder."""
+    """Return the path of each version in a folder, the highest version first; none if there is no folder."""
     found = {version_number(name): name for name in files.names_in(folder)}
     numbers = sorted((number for number in found if number is not None), reverse=True)
     return {number: os.path.join(folder, found[number]) for number in numbers}
 
 
 def highest_version(folder: str) -> int | None:
-    """Return the version that TF Serving serves, None where there is none."""
+    """Return the version that TF Serving serves; None if there is none."""
     return next(iter(list_versions(folder)), None)
 
 
 def find_served_models(folder: str) -> list[ServedModel]:
-    """Return the models of Mirante's in a folder, the one that is served first.
+    """Return the models of Mirante in a folder of versions, the served one first.
 
-    What else has a number for a name is left out: a model without its labels is not one of Mirante's, and a
+    Other folders are left out, even if their name is a number: a model without labels is not Mirante's, and a
     folder without `saved_model.pb` is a push into a bucket that was killed.
     """
     return [model for number, path in list_versions(folder).items() if (model := _model_at(number, path))]
@@ -138,7 +138,7 @@ def model_digest(measured: Mapping[str, FileSum]) -> str:
 
 
 def find_difference(wanted: Mapping[str, FileSum], found: Mapping[str, FileSum]) -> str | None:
-    """Describe the first file that differs between what was pushed and what is there, if one does."""
+    """Describe the first file that is missing or differs from what was pushed; None if all are equal."""
     for name, sums in sorted(wanted.items()):
         if name not in found:
             return f"{name} is missing"
@@ -150,10 +150,10 @@ def find_difference(wanted: Mapping[str, FileSum], found: Mapping[str, FileSum])
 
 
 def find_damage(folder: str, version: int) -> str | None:
-    """Describe what differs between a version and the record of its push; None where nothing does.
+    """Describe what differs between a version and the record of its push; None if nothing differs.
 
-    A version without a record is taken as whole, and so is one in a bucket, which keeps checksums itself and
-    of which a task has a few files only.
+    A version without a record counts as whole. So does one in a bucket: buckets keep checksums themselves,
+    and a task has only a few of its files.
     """
     record = read_record(folder, version)
     path = list_versions(folder).get(version)
@@ -168,7 +168,7 @@ def record_path(folder: str, version: int) -> str:
 
 
 def read_record(folder: str, version: int) -> Record | None:
-    """Return the record of a version; None where there is none that can be read."""
+    """Return the record of a version; None if there is none, or none that can be read."""
     path = record_path(folder, version)
     if not files.exists(path):
         return None
@@ -193,7 +193,7 @@ def read_records(folder: str) -> dict[int, Record]:
 
 
 def write_record(folder: str, version: int, measured: Mapping[str, FileSum]) -> None:
-    """Record what was pushed as a version; the record appears whole or not at all."""
+    """Write the record of a version, all of it or nothing."""
     content = {
         "version": version,
         "recorded": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -203,9 +203,9 @@ def write_record(folder: str, version: int, measured: Mapping[str, FileSum]) -> 
 
 
 def find_taken_back(folder: str, measured: Mapping[str, FileSum]) -> int | None:
-    """Return the version that a model was pushed as last, if that version was removed since.
+    """Return the version of a model's last push, if that version was removed since.
 
-    A folder that was removed with its records is a new one: nothing in it was taken back.
+    If a folder was removed with its records, nothing in the new one was taken back.
     """
     digest = model_digest(measured)
     last = next((number for number, record in read_records(folder).items() if record.digest == digest), None)
@@ -214,9 +214,9 @@ def find_taken_back(folder: str, measured: Mapping[str, FileSum]) -> int | None:
 
 @contextlib.contextmanager
 def hold_lock(folder: str) -> Iterator[None]:
-    """Hold the lock of a push destination, which is made if it is not there; waits for other holders.
+    """Hold the lock of a push destination, which is created if necessary; waits for other holders.
 
-    The lock goes with the process, however it ends. A bucket has no lock.
+    The lock ends with the process, in any case. A bucket has no lock.
     """
     if is_in_bucket(folder):
         yield
@@ -234,12 +234,12 @@ def hold_lock(folder: str) -> Iterator[None]:
 
 
 def check_can_push(folder: str) -> None:
-    """Write a small file where versions will go, and remove it, so that no training is in vain.
+    """Write and remove a small file in a push destination, so that a run fails before it trains.
 
-    On a disk nothing is left behind: the nearest folder that is there is tried.
+    On a disk the nearest folder that exists is tried, and nothing is left behind.
 
     Raises:
-        UsageError: It is a file, or lies below one.
+        UsageError: The destination is a file, or below one.
         MiranteError: Nothing can be written there.
     """
     if is_remote(folder):

@@ -39,17 +39,17 @@ STATISTICS_FILE = "FeatureStats.pb"
 BATCH = 64
 
 
-def _write_picture(records: list[bytes], folder: str, task: str) -> None:
-    """Write the task's picture of records; none if one of them is unusable, because then the run ends."""
+def _write_drawing(records: list[bytes], folder: str, task: str) -> None:
+    """Write the task's drawing of records; none if one of them is unusable, because then the run ends."""
     asked: TaskDataGate = part(task, "data_gate")
     try:
-        picture = asked.picture(records)
+        drawing = asked.draw(records)
     except (OSError, KeyError, ValueError, IndexError):
         return
-    if picture is None:
+    if drawing is None:
         return
-    with fileio.open(os.path.join(folder, asked.PICTURE), "wb") as file:
-        file.write(picture)
+    with fileio.open(os.path.join(folder, asked.DRAWING), "wb") as file:
+        file.write(drawing)
 
 
 def _write_text(path: str) -> beam.PTransform:
@@ -100,7 +100,7 @@ def DataGate(  # noqa: N802 - components are named like classes
         statistics: Of StatisticsGen; its counts, and those of the records that are read here, must be
             `expected_records`.
         blessing: Says that the data passed. Its folder has `report.json` with the images of each split, the
-            task's facts (`components.data_gate.protocol`), and the task's picture of some records. The type
+            task's facts (`components.data_gate.protocol`), and the task's drawing of some records. The type
             is one of TFX's, since no other one can be compiled for Vertex AI.
         check_images: 0 skips the decoding of every image. The task's own check always runs.
         task: The recipe's.
@@ -142,7 +142,7 @@ def DataGate(  # noqa: N802 - components are named like classes
                         records
                         | "Rank" >> beam.Map(rank)
                         | "Choose" >> beam.CombineGlobally(ChooseRecords())
-                        | "Draw" >> beam.Map(_write_picture, blessing.uri, task)
+                        | "Draw" >> beam.Map(_write_drawing, blessing.uri, task)
                     )
     counted: list[tuple[str, str, int]] = []
     for split in splits:

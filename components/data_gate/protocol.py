@@ -31,11 +31,11 @@ class TaskDataGate(Protocol):
 
     @property
     def FEATURE(self) -> str:  # noqa: N802
-        """What the problems are about, in messages: a feature, or the beginning of several names."""
+        """Subject of the problems in messages: a feature, or the beginning of several names."""
 
     @property
-    def PICTURE(self) -> str:  # noqa: N802
-        """File name of the picture in DataGate's output folder."""
+    def DRAWING(self) -> str:  # noqa: N802
+        """File name of the drawing in DataGate's output folder."""
 
     @property
     def Facts(self) -> type[Facts]:  # noqa: N802
@@ -44,7 +44,7 @@ class TaskDataGate(Protocol):
     def problem(self, values: Values) -> str | None:
         """Return the first problem of a record's labels; None if there is none."""
 
-    def picture(self, records: Sequence[bytes]) -> bytes | None:
+    def draw(self, records: Sequence[bytes]) -> bytes | None:
         """Return a PNG of records for users to look at; None if the task draws none.
 
         Args:

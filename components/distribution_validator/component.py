@@ -1,4 +1,4 @@
-"""TFX's DistributionValidator, also where its configuration arrives as text."""
+"""DistributionValidator: TFX's, which also accepts its configuration as text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _CONFIG = standard_component_specs.DISTRIBUTION_VALIDATOR_CONFIG_KEY
 
 
 class DistributionValidatorExecutor(executor.Executor):
-    """TFX's executor, which takes a message alone; its Kubeflow V2 runner hands over the message's JSON."""
+    """TFX's executor, which only takes a message, though TFX's Kubeflow V2 runner passes its JSON."""
 
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> Any:
-        """Compares the splits that the configuration names; returns what TFX's does."""
+        """Compare the splits that the configuration names, and return the result of TFX's executor."""
         config = exec_properties[_CONFIG]
         if isinstance(config, str):
             message = distribution_validator_pb2.DistributionValidatorConfig()

@@ -1,4 +1,4 @@
-"""What the Evaluator found out: metrics, and whether the model is blessed."""
+"""Outcome of the Evaluator: metrics, and whether the model is blessed."""
 
 from __future__ import annotations
 

@@ -16,16 +16,16 @@ CONTENT = "content_sha256"
 
 
 def input_config(patterns: Mapping[str, str]) -> example_gen_pb2.Input:
-    """Return which files are which split, from a pattern of their names for each split."""
+    """Return TFX's configuration of splits, from a pattern of file names for each split."""
     splits = [example_gen_pb2.Input.Split(name=split, pattern=patterns[split]) for split in features.SPLITS]
     return example_gen_pb2.Input(splits=splits)
 
 
 class KnownContentDriver(driver.FileBasedDriver):
-    """TFX's driver, with the files' content in place of their sizes and times.
+    """TFX's driver, with the files' content instead of their sizes and times.
 
-    TFX's own takes files of equal size and time for equal, and looks for spans with patterns into which the
-    names of the folders go as they are.
+    TFX's own driver treats files of equal size and time as equal. It also looks for spans with patterns, into
+    which it puts the names of folders without escaping them.
     """
 
     def resolve_exec_properties(
@@ -34,7 +34,7 @@ class KnownContentDriver(driver.FileBasedDriver):
         pipeline_info: data_types.PipelineInfo,
         component_info: data_types.ComponentInfo,
     ) -> dict[str, Any]:
-        """Return the properties with the fingerprint, and with a span and a version where none were given."""
+        """Return the properties with the fingerprint, and with a span and a version if there are none."""
         span = exec_properties.get(utils.SPAN_PROPERTY_NAME, 0)
         version = exec_properties.get(utils.VERSION_PROPERTY_NAME)
         return {
@@ -53,13 +53,13 @@ class ImportExampleGen(component.ImportExampleGen):
     def __init__(
         self, *, content_sha256: str, span: int | None = None, version: int | None = None, **given: Any
     ):
-        """Take TFX's arguments, and what is known of the files.
+        """Take TFX's arguments, and those of the driver.
 
         Args:
             content_sha256: The digest of all files of all splits.
-            span: Which span they are; 0 when not given.
-            version: Which version of the span.
-            given: TFX's.
+            span: The number of the span; 0 when not given.
+            version: The version of the span.
+            given: TFX's arguments.
         """
         super().__init__(**given)
         known = {

@@ -1,4 +1,4 @@
-"""What the InfraValidator found out: whether a server can answer with the model."""
+"""Outcome of the InfraValidator: whether a server can answer with the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
 
 
 def explain_outdated(outputs: Mapping[str, Output]) -> str | None:
-    """Say why a cached blessing does not hold any more; None where it does.
+    """Return why a cached blessing is not valid any more; None if it is.
 
     A model that did not answer in time may do so now that the machine is less busy.
     """

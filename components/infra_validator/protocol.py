@@ -25,7 +25,7 @@ class TaskAnswers(Protocol):
 
     @property
     def DRAWS(self) -> bool:  # noqa: N802
-        """Whether answers have boxes to draw."""
+        """True if answers have boxes to draw."""
 
     def problems(self, name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]) -> list[str]:
         """Return what is wrong with a signature's outputs, as sentences.

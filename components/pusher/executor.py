@@ -1,4 +1,4 @@
-"""Pusher: a blessed model to the versioned folder that TF Serving watches, by atomic rename."""
+"""Pusher: copies a blessed model to the versioned folder that TF Serving watches, by an atomic rename."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class TakenBackError(Exception):
 
 
 class AtomicPushExecutor(executor.Executor):
-    """TFX's Pusher, whose version folder appears complete or not at all.
+    """TFX's Pusher, except that a version's folder appears complete or not at all.
 
-    The version is the second in which the model was blessed, not the one in which it is copied: a push that
-    was killed after the rename and is run again finds its own version and leaves it, so one blessing gives
-    one version. An older model that is pushed again becomes the highest version, which TF Serving then takes.
+    The version is the second in which the model was blessed, not the second in which it is copied. If a push
+    is killed after the rename, the next one finds its own version and leaves it, so one blessing gives one
+    version. If an older model is pushed again, it becomes the highest version, which TF Serving then takes.
     """
 
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
-        """Pushes `model` if `model_blessing` and `infra_blessing` say so, else marks it as not pushed.
+        """Push `model` if `model_blessing` and `infra_blessing` allow it, otherwise mark it as not pushed.
 
         A model that was taken back is marked as not pushed too, with the property `TAKEN_BACK`.
         """
@@ -64,7 +64,7 @@ class AtomicPushExecutor(executor.Executor):
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         blessing = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
-        # Vertex AI does not tell when.
+        # Vertex AI does not say when the model was blessed.
         blessed_at = blessing.mlmd_artifact.create_time_since_epoch // 1000 or int(time.time())
         try:
             path = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, blessed_at)
@@ -76,20 +76,20 @@ class AtomicPushExecutor(executor.Executor):
 
 
 def push(model_path: str, base_directory: str, version: int) -> str:
-    """Makes the SavedModel the highest version in `base_directory` and returns that version's path.
+    """Make the SavedModel the highest version in `base_directory`, and return that version's path.
 
-    Nothing is copied when the model is that version already, whole. The version is `version`, or the number
-    after the highest that there is or was. What is returned was read back and equals the model, file by file.
+    Nothing is copied if the model already is that version, undamaged. The version is `version`, or the number
+    after the highest version that is or was there. The copy is read back and compared, file by file.
 
     Raises:
-        TakenBackError: The model was pushed there before, and somebody removed that version.
-        MiranteError: What was copied is not what was read back.
+        TakenBackError: The model was pushed there before, and that version was removed.
+        MiranteError: The copy differs from the model.
     """
     wanted = serving_folder.measure_files(model_path)
     with serving_folder.hold_lock(base_directory):
         there = serving_folder.list_versions(base_directory)
         for highest, path in list(there.items())[:1]:
-            problem = _difference(model_path, path, wanted)
+            problem = _describe_difference(model_path, path, wanted)
             if problem is None:
                 if serving_folder.read_record(base_directory, highest) is None:
                     serving_folder.write_record(base_directory, highest, wanted)
@@ -100,7 +100,7 @@ def push(model_path: str, base_directory: str, version: int) -> str:
         taken_back = serving_folder.find_taken_back(base_directory, wanted)
         if taken_back is not None:
             raise TakenBackError(taken_back)
-        # A server may still have a version in its memory that was removed.
+        # A server may still have a removed version in its memory.
         version = max(version, *(number + 1 for number in (*there, *recorded)), 0)
         for number, record in recorded.items():
             if record.digest == serving_folder.model_digest(wanted) and number in there:
@@ -111,30 +111,30 @@ def push(model_path: str, base_directory: str, version: int) -> str:
         return path
 
 
-def _difference(model_path: str, path: str, wanted: Mapping[str, FileSum]) -> str | None:
-    """Describe what differs between the model and a version; None where that is the model, whole."""
+def _describe_difference(model_path: str, path: str, wanted: Mapping[str, FileSum]) -> str | None:
+    """Describe what differs between the model and a version; None if the version is the model, undamaged."""
     if not is_saved_model(path):
         return f"{MODEL_FILE} is missing"  # a push into a bucket that was killed
     if is_in_bucket(path):
-        # A task has only those files of it that tell which model it is.
+        # A task only has the files that say which model it is.
         return None if same_fingerprint(model_path, path) else "it is another model"
     return serving_folder.find_difference(wanted, serving_folder.measure_files(path))
 
 
 def _copy(model_path: str, base_directory: str, version: int, wanted: Mapping[str, FileSum]) -> str:
-    """Copy the model to a version, or to the next that is free, and read it back."""
+    """Copy the model to a version, or to the next free one, and read it back."""
     path = os.path.join(base_directory, str(version))
     if is_in_bucket(base_directory):
-        # A folder cannot be renamed there, or not at once. Servers look for the model's file: it comes last.
+        # Buckets have no atomic rename of folders. Servers look for the model's file, so it comes last.
         io_utils.copy_dir(model_path, path, deny_regex_patterns=[re.escape(MODEL_FILE)])
         io_utils.copy_file(os.path.join(model_path, MODEL_FILE), os.path.join(path, MODEL_FILE))
         _read_back(path, wanted)
         return path
-    # TF Serving looks at folders whose name is a number, and at no others.
+    # TF Serving only looks at folders whose name is a number.
     own = hashlib.sha256(f"{socket.gethostname()}:{model_path}".encode()).hexdigest()[:12]
     temporary = Path(base_directory, f".{version}.{own}-{uuid.uuid4().hex[:12]}.incomplete")
     for left in Path(base_directory).iterdir():
-        # Left by a push of this model on this machine that was killed: whoever writes one holds the lock.
+        # A killed push of this model on this machine left it: this process holds the lock of all pushes.
         if re.fullmatch(rf"\.[0-9]+\.{own}-[0-9a-f]+\.incomplete", left.name):
             shutil.rmtree(left)
     try:
@@ -147,7 +147,7 @@ def _copy(model_path: str, base_directory: str, version: int, wanted: Mapping[st
             except OSError as e:
                 if e.errno not in _EXISTS:
                     raise
-                # Made by somebody who does not hold the lock.
+                # Another program, which does not hold the lock, made it.
                 version += 1
                 path = os.path.join(base_directory, str(version))
     except BaseException:

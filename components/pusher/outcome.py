@@ -1,4 +1,4 @@
-"""What the Pusher did: which version it pushed, or that the model was taken back."""
+"""Outcome of the Pusher: the version that it pushed, or that the model was taken back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
 
 
 def explain_outdated(outputs: Mapping[str, Output]) -> str | None:
-    """Say why the model has to be pushed again; None where what was pushed is served.
+    """Return why the model has to be pushed again; None if the pushed version is served.
 
     A model that was pushed may have been damaged, superseded or removed since.
     """

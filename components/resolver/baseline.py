@@ -1,4 +1,4 @@
-"""What a candidate is compared with: the model that is served, where both answer the same question."""
+"""The baseline of a candidate: the served model, if it is for the same task and for some of its classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from components.base.saved_model import (
 from components.base.serving_folder import ServedModel
 from components.base.words import format_count, format_some
 
-# In `data.retired_classes`: the served model may be replaced, whatever it knows.
+# In `data.retired_classes`: the served model may be replaced, whatever its classes.
 ANY = "*"
 _FEW = 5
 
@@ -33,9 +33,9 @@ class Baseline:
     """The baseline of a run, for users.
 
     Attributes:
-        version: Its version in the push destination; None where there is none, or where it is not served.
-        model: Its folder, likewise.
-        note: Why there is none, or what is odd about it; empty where nothing is.
+        version: Its version in the push destination; None if there is no baseline, or if it is not served.
+        model: Its folder; None if there is no baseline.
+        note: Why there is no baseline, or what is unusual about it; empty for neither.
     """
 
     version: int | None
@@ -43,26 +43,26 @@ class Baseline:
     note: str
 
 
-def why_incomparable(
+def explain_incomparable(
     served: ServedModel, task: str, class_names: Sequence[str], *, subject: str = "the candidate"
 ) -> str | None:
-    """Say why a model cannot be compared with the one that is served; None where it can.
+    """Return why a model cannot be compared with the served one; None if it can.
 
     Args:
-        served: The model that is served.
-        task: The other model's.
+        served: The served model.
+        task: The other model's task.
         class_names: All classes of the other model, in the order of their labels.
-        subject: What the other model is called.
+        subject: The other model's name in the answer.
     """
     if served.task != task:
         return f"version {served.version} is for {served.task}, and {subject} for {task}"
     if find_common(task, class_names, served.class_names):
         return None
-    return f"version {served.version} knows other classes ({_difference(served, class_names)})"
+    return f"version {served.version} knows other classes ({_describe_difference(served, class_names)})"
 
 
-def _difference(served: ServedModel, class_names: Sequence[str]) -> str:
-    """Say which classes are new and which are given up; empty where the classes are the same."""
+def _describe_difference(served: ServedModel, class_names: Sequence[str]) -> str:
+    """Name the classes that are new and those that are given up; empty if the classes are the same."""
     new = [name for name in class_names if name not in served.class_names]
     gone = [name for name in served.class_names if name not in class_names]
     parts = [f"new: {format_some(new, _FEW)}"] if new else []
@@ -79,21 +79,20 @@ def _describe_common(served: ServedModel, class_names: Sequence[str]) -> str:
 def check_replaces(
     what: str, task: str, class_names: Sequence[str], served: ServedModel | None, retired: Collection[str]
 ) -> str | None:
-    """Compare data with the model that is served, which the next model will replace.
+    """Compare data with the served model, which the next model will replace.
 
     Args:
-        what: Names the data.
+        what: The data's name in messages.
         task: The recipe's.
         class_names: All classes of the data, in the order of their labels.
-        served: The model that is served; None where there is none.
-        retired: Classes that the next model need not know any more; `*` for all, and for the task.
+        served: The served model; None if there is none.
+        retired: Classes that the next model may lack; `*` for all of them, and for another task.
 
     Returns:
-        A warning, if the next model can be compared with the one that is served on some classes alone, or not
-        at all.
+        A warning, if the next model can be compared with the served one on some classes only, or not at all.
 
     Raises:
-        DataRefusedError: The next model would not answer what the served one answers.
+        DataRefusedError: The next model would lack answers that the served one gives.
     """
     if served is None:
         return None
@@ -114,9 +113,9 @@ def check_replaces(
             f"have no image in it: {format_some(lost, _FEW)}. The next model would not know them any more. "
             f"Add images of them. {instead}the classes that it need not know, or to ['{ANY}']"
         )
-    why = why_incomparable(served, task, class_names, subject="the data")
+    why = explain_incomparable(served, task, class_names, subject="the data")
     if why is None:
-        if not (difference := _difference(served, class_names)):
+        if not (difference := _describe_difference(served, class_names)):
             return None
         common = _describe_common(served, class_names)
         return (
@@ -133,12 +132,12 @@ def check_replaces(
 def describe_baseline(
     push_destination: str, candidate_uri: str, baseline_uri: str | None, class_names: Sequence[str]
 ) -> Baseline:
-    """Describe what the Resolver gave, from the files that are there.
+    """Describe the baseline that the Resolver found, from the files that exist.
 
     Args:
         push_destination: The folder that versions are pushed to.
         candidate_uri: The artifact of the model that was trained.
-        baseline_uri: The artifact that the Resolver gave, None where it gave none.
+        baseline_uri: The artifact that the Resolver found; None if it found none.
         class_names: All classes, in the order of their labels.
     """
     served = serving_folder.find_served_models(push_destination)
@@ -147,7 +146,7 @@ def describe_baseline(
         folder = model_folder(baseline_uri)
         for model in served:
             if same_fingerprint(folder, model.path):
-                difference = _difference(model, class_names)
+                difference = _describe_difference(model, class_names)
                 common = _describe_common(model, class_names)
                 note = f"{difference}; compared on {common}" if difference else ""
                 return Baseline(model.version, model.path, note)
@@ -157,18 +156,18 @@ def describe_baseline(
     if same_fingerprint(candidate, served[0].path):
         first = "first model" if len(served) == 1 else "it was judged without one"
         return Baseline(None, None, f"none: {first}, served as version {served[0].version}")
-    why = why_incomparable(served[0], task_of(candidate), class_names)
+    why = explain_incomparable(served[0], task_of(candidate), class_names)
     return Baseline(None, None, f"none: {why or 'the served model cannot be read'}")
 
 
 def import_folder(imports: str, served: ServedModel) -> str:
-    """Return the folder of the artifact that a served model becomes; another model has another folder."""
+    """Return the folder of a served model's artifact; no two models have the same one."""
     content = read_fingerprint(served.path) or b""
     return os.path.join(imports, f"version-{served.version}-{hashlib.sha256(content).hexdigest()[:12]}")
 
 
 def link_served(uri: str, path: str) -> None:
-    """Make the folder of an artifact whose SavedModel is the one at `path`, by a link where links exist."""
+    """Make an artifact's folder of the SavedModel at `path`: by a link on a disk, by a copy in a bucket."""
     folder = model_folder(uri)
     if is_remote(path) or is_remote(uri):
         if not is_saved_model(folder):
@@ -179,5 +178,5 @@ def link_served(uri: str, path: str) -> None:
     Path(uri).mkdir(parents=True, exist_ok=True)
     if os.path.realpath(folder) != os.path.realpath(path):
         Path(folder).unlink(missing_ok=True)
-        with contextlib.suppress(FileExistsError):  # by another task
+        with contextlib.suppress(FileExistsError):  # another task was faster
             os.symlink(os.path.abspath(path), folder)

@@ -1,4 +1,4 @@
-"""What the Resolver found: the baseline, or why there is none."""
+"""Outcome of the Resolver: the baseline, or why there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImportSchemaGen for where a schema has no file: its text comes with the pipeline."""
+"""ImportSchemaGen for a schema without a file: the pipeline has its text."""
 
 # No `from __future__ import annotations`: TFX reads the annotations of a component function as types.
 import os
@@ -15,5 +15,5 @@ def CuratedSchema(  # noqa: N802 - components are named like classes
     schema: OutputArtifact[standard_artifacts.Schema],
     text: Parameter[str],
 ) -> None:
-    """Writes `text`, a schema as a .pbtxt file holds it, where the other nodes look for one."""
+    """Write `text`, the content of a schema's .pbtxt file, to where other nodes look for a schema."""
     io_utils.write_string_file(os.path.join(schema.uri, DEFAULT_FILE_NAME), text)

@@ -1,4 +1,4 @@
-"""What `mirante predict` is asked about: images by their files and folders, and the model to ask."""
+"""Arguments of `mirante predict`: images by their files and folders, and the model."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class AskedImage:
     """An image file, or something in its place.
 
     Attributes:
-        name: As it was given, valid Unicode; below a folder with the folder in front.
-        path: The same as the file system has it.
-        problem: Why it cannot be read; "" where nothing is known yet.
+        name: The given path, in valid Unicode; for a file in a given folder it begins with the folder.
+        path: The same path as bytes.
+        problem: Why it cannot be read; empty if no problem is known yet.
     """
 
     name: str
@@ -34,7 +34,7 @@ class AskedImage:
 def asked_images(given: Sequence[str]) -> Iterator[AskedImage]:
     """Yield each file in the order given, and the files of a folder in the order of their names.
 
-    In a folder what is hidden, and what by its name is no image, is left out.
+    In a folder, hidden files and files whose names are not those of images are left out.
     """
     for path in map(os.fsencode, given):
         if not os.path.isdir(path):
@@ -54,12 +54,12 @@ def asked_images(given: Sequence[str]) -> Iterator[AskedImage]:
 
 
 def saved_model_folder(model: str) -> Path:
-    """Return the SavedModel that `model` means.
+    """Return the SavedModel for the argument `model`.
 
-    It is that itself, or the highest version in it, as TF Serving takes it, or that of a run's root.
+    It is that folder itself, the highest version in it, which TF Serving takes, or the model of a run's root.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no model.
     """
     folder = Path(model)
     if is_saved_model(model):
@@ -74,7 +74,7 @@ def saved_model_folder(model: str) -> Path:
 
 
 def _versions(folder: Path) -> list[Path]:
-    """Return the SavedModels with a number for a name, the highest first."""
+    """Return the SavedModels whose name is a number, the highest first."""
     if not folder.is_dir():
         return []
     paths = map(Path, serving_folder.list_versions(str(folder)).values())
@@ -82,7 +82,7 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def _pushed_by(root: Path) -> Iterator[Path]:
-    """Yield the folders that the runs of a root pushed to, the newest run's first."""
+    """Yield the push destinations of a root's runs, the newest run first."""
     for result in sorted((root / "runs").glob("*/result.json"), reverse=True):
         try:
             pushed = json.loads(result.read_text(encoding="utf-8")).get("pushed_model")

@@ -10,7 +10,7 @@ from schemas import features
 
 FACTS = ""
 FEATURE = features.LABEL
-PICTURE = ""
+DRAWING = ""
 
 
 class Facts:
@@ -32,6 +32,6 @@ def problem(values: Values) -> str | None:
     return None
 
 
-def picture(records: Sequence[bytes]) -> bytes | None:
+def draw(records: Sequence[bytes]) -> bytes | None:
     """Return None: there is nothing to draw."""
     return None

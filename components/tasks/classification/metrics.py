@@ -1,29 +1,32 @@
 """Metrics of classification from counts. Imports no TensorFlow.
 
-A `Tally` takes in batches of labels and probabilities, and tallies merge: in any order, on any number of
-workers, the metrics are the same to the last bit. It holds counts alone, so that its size is bounded however
-many images there are.
+A `Tally` counts batches of labels and probabilities. Tallies merge: in any order, on any number of workers,
+the metrics are the same to the last bit. A tally has counts only, so its size is bounded for any number of
+images.
 
-Counts decide: what is a share of counts, or a mean of such shares, is computed in whole numbers and rounded
-once, to the nearest float64. `loss` is summed in whole units of 2^-40 nats.
+A share of counts, or a mean of such shares, is computed in whole numbers and rounded once, to the nearest
+float64. `loss` is summed in whole units of 2^-40 nats.
 
-What is counted:
+The rules:
 
-- A class is predicted where its probability is the highest; among equal ones the first class is.
-- An image whose probabilities are not all finite numbers counts as an image, and is never right. `loss` has
-  no value then, and for `auc` the image is ranked last among those of its class, first among the others.
-- `loss` clips probabilities to 1e-7 .. 1 - 1e-7 and divides them by their sum, as Keras does.
-- `top_5_accuracy` counts an image where fewer than five classes have a higher probability than its own, as
-  Keras does.
-- `precision`, `recall` and `f1` of a class are None where there is nothing to divide by: precision of a class
-  that is never predicted, recall of one without an image, f1 of one with neither.
-- `macro_` is the mean over the classes that an image has or that were predicted, `weighted_` the mean
-  weighted by the classes' images; a value that is None counts as 0. Both are those of scikit-learn's
+- The predicted class is the one with the highest probability, and the first one of several equal ones.
+- An image whose probabilities are not all finite numbers counts as an image, and is never right. Then `loss`
+  has no value, and `auc` ranks the image last among those of its class, first among the others.
+- `accuracy` is the share of images whose predicted class is right.
+- `loss` is the mean cross-entropy in nats. Probabilities are clipped to 1e-7 .. 1 - 1e-7 and divided by their
+  sum, as Keras does.
+- `top_5_accuracy` counts an image if fewer than five classes have a higher probability than its own, as Keras
+  does. It exists from six classes up.
+- `precision`, `recall` and `f1` of a class are None if there is nothing to divide by: precision of a class
+  that is never predicted, recall of a class without an image, f1 of a class with neither.
+- `macro_` is the mean over the classes that have an image or that were predicted, `weighted_` the mean
+  weighted by the classes' images; None counts as 0. Both are those of scikit-learn's
   `precision_recall_fscore_support(labels, predicted, average=..., zero_division=0)`.
-- `balanced_accuracy` is the mean recall, `min_class_recall` the lowest one, of the classes with an image.
-- `auc` is the area under the ROC curve of a class against the rest, equal probabilities counting half; the
-  overall one is the mean over the classes that have both images and others.
-- `majority_accuracy` is the accuracy of always giving the class with the most images.
+- `balanced_accuracy` is the mean recall of the classes with an image, `min_class_recall` their lowest recall.
+- `auc` is the area under the ROC curve of a class against the rest, where equal probabilities count half. The
+  overall one is the mean over the classes that have both images and other images.
+- `majority_accuracy` is the accuracy of a model that always gives the class with the most images. It is only
+  reported.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class Tally:
 
     Args:
         num_classes: Labels are 0 to this - 1.
-        with_curves: Whether `auc` and the ROC curve are wanted; they are most of the work.
+        with_curves: Whether `auc` and the ROC curve are computed, which is most of the work.
         most_levels: See `components.tasks.classification.probability_levels.Levels`.
     """
 
@@ -72,7 +75,7 @@ class Tally:
         self._levels = Levels(num_classes, most_levels) if with_curves else None
 
     def add(self, labels: Array, probabilities: Array) -> None:
-        """Takes in a batch.
+        """Count a batch.
 
         Args:
             labels: int [N].
@@ -112,7 +115,7 @@ class Tally:
         self.loss_units += int(np.rint(nats * LOSS_UNITS).astype(np.int64).sum())
 
     def merge(self, other: Tally) -> None:
-        """Takes in what another one of the same classes counted."""
+        """Add the counts of another tally of the same classes."""
         self.loss_units += other.loss_units
         self.top_5 += other.top_5
         self.not_numbers += other.not_numbers
@@ -122,48 +125,48 @@ class Tally:
             self._levels.merge(other._levels)
 
     def compact(self) -> None:
-        """Brings what waits into its place, so that it is small to send."""
+        """Make the tally small enough to send."""
         if self._levels is not None:
             self._levels.compact()
 
     @property
     def with_curves(self) -> bool:
-        """Whether `auc` and the ROC curve are known."""
+        """True if `auc` and the ROC curve are known."""
         return self._levels is not None
 
     @property
     def images(self) -> int:
-        """How many images there were."""
+        """Number of images."""
         return sum(self._pairs.values())
 
     def confusion(self) -> dict[tuple[int, int], int]:
-        """Returns images by true and predicted class, -1 for no prediction; sorted, without zeros."""
+        """Return images by true and predicted class, -1 for no prediction; sorted, without zeros."""
         width = self.num_classes + 1
         return {(pair // width, pair % width - 1): count for pair, count in sorted(self._pairs.items())}
 
     def auc_of_class(self, label: int) -> float | None:
-        """Returns the area under the class' ROC curve; None where it has no image, or all of them."""
+        """Return the area under the ROC curve of a class; None if it has no image, or all of them."""
         if self._levels is None:
             return None
         (levels, counts), (other_levels, other_counts) = self._levels.split(label)
         if not counts.size or not other_counts.size:
             return None
         sums = np.concatenate([[0], np.cumsum(other_counts)])
-        # Twice the pairs that are ranked right: those below, and those not above.
+        # Twice the pairs that are ranked right: images below, and images not above.
         twice = sums[np.searchsorted(other_levels, levels, "left")]
         twice = twice + sums[np.searchsorted(other_levels, levels, "right")]
         return int(counts @ twice) / (2 * int(counts.sum()) * int(sums[-1]))
 
     def roc(self) -> list[tuple[float, int, int, int, int]]:
-        """Returns the ROC curve: counts at thresholds on the probability, highest first.
+        """Return the ROC curve: counts at thresholds on the probability, highest first.
 
-        Of two classes it is the second one's. Of more it is the micro-average: every probability of every
-        class is a decision of its own, right where the class is the image's.
+        With two classes it is the curve of the second one. With more it is the micro-average: every
+        probability of every class is a decision of its own, right if the class is the image's.
 
         Returns:
-            Threshold, true positives, false positives, true negatives, false negatives, of at most
-            `ROC_POINTS` points, evenly along the curve, its two ends among them; none where all images are
-            on one side.
+            Threshold, true positives, false positives, true negatives and false negatives of at most
+            `ROC_POINTS` points, evenly along the curve, including its ends; none if all images are on one
+            side.
         """
         if self._levels is None:
             return []
@@ -181,7 +184,7 @@ class Tally:
             )
         )
         way = right / right[-1] + wrong / wrong[-1]
-        # From a threshold above all probabilities, at which nothing counts as positive, downwards.
+        # Begin with a threshold above all probabilities, at which nothing counts as positive.
         edges = np.concatenate([[1.0001], probabilities_of(thresholds << self._levels.shift)])
         return [
             (
@@ -197,7 +200,7 @@ class Tally:
 
 @dataclasses.dataclass(frozen=True)
 class ByClass:
-    """How many images each class has, was predicted for, and was rightly predicted for; int64 [classes]."""
+    """Images, predictions and right predictions of each class, int64 [classes]."""
 
     images: Array
     predicted: Array
@@ -205,7 +208,7 @@ class ByClass:
 
     @classmethod
     def of(cls, confusion: dict[tuple[int, int], int], num_classes: int) -> ByClass:
-        """Counts a confusion matrix, as `Tally.confusion` has it."""
+        """Count a confusion matrix of `Tally.confusion`."""
         images, predicted, right = (np.zeros(num_classes, np.int64) for _ in range(3))
         for (true, answer), count in confusion.items():
             images[true] += count
@@ -216,15 +219,15 @@ class ByClass:
         return cls(images, predicted, right)
 
     def rows(self) -> list[tuple[int, int, int]]:
-        """Returns images, predicted, right of each class."""
+        """Return images, predictions and right predictions of each class."""
         return list(zip(self.images.tolist(), self.predicted.tolist(), self.right.tolist(), strict=True))
 
 
 def measure(tally: Tally) -> tuple[dict[str, float], list[dict[str, float | None]]]:
-    """Returns all metrics of a tally with at least one image; see the module's docstring.
+    """Return all metrics of a tally with at least one image; see the module's docstring.
 
     Returns:
-        The overall ones by name, nan where there is none, and those of each class.
+        The overall metrics by name, nan for a metric without a value, and the metrics of each class.
     """
     counts = ByClass.of(tally.confusion(), tally.num_classes)
     rows, images = counts.rows(), tally.images
@@ -267,7 +270,7 @@ def _ratio(part: int, whole: int) -> Fraction:
 
 
 def _mean(weighted: Iterable[tuple[int, Fraction]]) -> float:
-    """Returns the weighted mean of fractions, rounded once."""
+    """Return the weighted mean of fractions, rounded once."""
     by_denominator: dict[int, int] = {}
     weights = 0
     for weight, value in weighted:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 MOST, MOST_PER_CLASS = 2**20, 2**12
-# Probabilities that are sorted at once, and the most that wait to be.
+# Probabilities that are sorted at once, and the most that wait for it.
 CHUNK = 2**20
 
-# The bits of float32 0.5; a probability above it is told by the bits of its difference to 1.
+# The bits of float32 0.5; the level of a probability above it comes from the bits of its difference to 1.
 _HALF = 0x3F000000
 _HIGHEST = 2 * _HALF + 2
 _LEVEL_BITS = 32
@@ -21,16 +21,16 @@ _LEVEL_MASK = 2**_LEVEL_BITS - 1
 
 
 def levels_of(probabilities: Array) -> Array:
-    """Returns the rank of each probability among all float32 ones from 0 to 1.
+    """Return the rank of each probability among all float32 numbers from 0 to 1.
 
-    Neighbouring levels are as close to each other at 1 as at 0, on a scale of logarithms, as on a logit's:
+    On a logarithmic scale such as a logit's, neighbouring levels are as close to each other at 1 as at 0.
     float32 itself resolves 1e-30, but above 0.5 only steps of 6e-8.
 
     Args:
         probabilities: Any shape; values outside 0 .. 1 are cut to it.
 
     Returns:
-        int64 of the same shape, 1 for 0.0 to `_HIGHEST` - 1 for 1.0; for a nan anything.
+        int64 of the same shape, 1 for 0.0 to `_HIGHEST` - 1 for 1.0; undefined for a nan.
     """
     values = np.clip(np.asarray(probabilities, np.float32), 0.0, 1.0) + np.float32(0.0)  # no -0.0
     is_low = values <= 0.5
@@ -39,7 +39,7 @@ def levels_of(probabilities: Array) -> Array:
 
 
 def probabilities_of(levels: Array) -> Array:
-    """Returns the probability of each level, float64; the inverse of `levels_of`."""
+    """Return the probability of each level, float64; the inverse of `levels_of`."""
     ranks = np.clip(np.asarray(levels, np.int64) - 1, 0, 2 * _HALF)
     low = np.minimum(ranks, 2 * _HALF - ranks).astype(np.int32).view(np.float32).astype(np.float64)
     return np.where(ranks <= _HALF, low, 1.0 - low)
@@ -48,13 +48,13 @@ def probabilities_of(levels: Array) -> Array:
 class Levels:
     """Counts how often each class has each probability, on images of the class and on others.
 
-    Where there are more different ones than can be kept, levels lose their last bit, all at once, until there
-    are not. So what is kept depends on what was taken in, but not on its order.
+    If there are more different probabilities than can be kept, all levels lose their last bit, until there
+    are few enough. So the result depends on the probabilities that were added, but not on their order.
 
     Args:
-        num_classes: Of the model.
-        most: Different probabilities of classes that are kept apart, 16 bytes each; `MOST`, and at least
-            `MOST_PER_CLASS` a class, when None.
+        num_classes: Classes of the model.
+        most: Different probabilities of classes that are kept, 16 bytes each; when None `MOST`, and at least
+            `MOST_PER_CLASS` per class.
     """
 
     def __init__(self, num_classes: int, most: int | None = None):
@@ -65,23 +65,26 @@ class Levels:
         self._waiting: list[tuple[Array, Array]] = []
 
     def add(self, labels: Array, probabilities: Array, are_numbers: Array) -> None:
-        """Takes in labels int [N], probabilities float [N, classes], and which rows count, bool [N].
+        """Count a batch.
 
-        A row that does not count is ranked wrongly in every pair.
+        Args:
+            labels: int [N].
+            probabilities: float [N, classes].
+            are_numbers: bool [N]: the rows that count. Another row is ranked wrongly in every pair.
         """
         classes = np.arange(probabilities.shape[1])
         is_own = labels[:, None] == classes
         levels = levels_of(probabilities)
         levels[~are_numbers] = np.where(is_own[~are_numbers], 0, _HIGHEST)
         keys = np.sort((((classes * 2 + is_own) << _LEVEL_BITS) | (levels >> self.shift)).ravel())
-        self._wait(*_summed(keys, np.ones(keys.size, np.int64)))
+        self._wait(*_sum_counts(keys, np.ones(keys.size, np.int64)))
 
     def merge(self, other: Levels) -> None:
-        """Takes in what another one of the same classes counted."""
+        """Add the counts of another `Levels` with the same classes."""
         other.compact()
         shift = max(self.shift, other.shift)
         self._coarsen(shift - self.shift)
-        self._wait(_without_low_bits(other._keys, shift - other.shift), other._counts)
+        self._wait(_drop_low_bits(other._keys, shift - other.shift), other._counts)
 
     def _wait(self, keys: Array, counts: Array) -> None:
         self._waiting.append((keys, counts))
@@ -91,27 +94,27 @@ class Levels:
     def _coarsen(self, bits: int) -> None:
         self._sort_in()
         self.shift += bits
-        self._keys, self._counts = _summed(_without_low_bits(self._keys, bits), self._counts)
+        self._keys, self._counts = _sum_counts(_drop_low_bits(self._keys, bits), self._counts)
 
     def _sort_in(self) -> None:
         if self._waiting:
             keys = np.concatenate([self._keys, *(each for each, _ in self._waiting)])
             counts = np.concatenate([self._counts, *(each for _, each in self._waiting)])
-            order = np.argsort(keys, kind="stable")  # which merges what is sorted already
-            self._keys, self._counts = _summed(keys[order], counts[order])
+            order = np.argsort(keys, kind="stable")  # it merges keys that are already sorted
+            self._keys, self._counts = _sum_counts(keys[order], counts[order])
             self._waiting = []
 
     def compact(self) -> None:
-        """Brings what waits into its place, and keeps no more than it may."""
+        """Sort the keys that wait, and make levels coarser until few enough are left."""
         self._sort_in()
         while self._keys.size > self._most:
             self._coarsen(1)
 
     def split(self, label: int | None = None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Returns levels, ascending, and their counts, on images of the class and on others.
+        """Return levels, ascending, and their counts, on images of the class and on others.
 
         Args:
-            label: The class; all of them together when None.
+            label: The class; all classes together when None.
         """
         self.compact()
         if label is None:
@@ -124,16 +127,16 @@ class Levels:
         for side in (is_own, ~is_own):
             levels = keys[side] & _LEVEL_MASK
             order = np.argsort(levels, kind="stable")
-            sides.append(_summed(levels[order], counts[side][order]))
+            sides.append(_sum_counts(levels[order], counts[side][order]))
         return sides[0], sides[1]
 
 
-def _without_low_bits(keys: Array, bits: int) -> Array:
+def _drop_low_bits(keys: Array, bits: int) -> Array:
     return (keys & ~_LEVEL_MASK) | ((keys & _LEVEL_MASK) >> bits)
 
 
-def _summed(keys: Array, counts: Array) -> tuple[Array, Array]:
-    """Returns sorted keys without repetition, and the sums of their counts."""
+def _sum_counts(keys: Array, counts: Array) -> tuple[Array, Array]:
+    """Return sorted keys without repetition, and the sums of their counts."""
     if not keys.size:
         return keys, counts
     begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))

@@ -10,11 +10,13 @@ augment.py    training images and their boxes, varied together
 trainer.py    what is learned
 guard.py      stops a training that finds nothing
 serving.py    the signatures
-coco_eval.py, tfma_metric.py, evaluator.py   COCO's metrics, gathered by TFMA, and the Evaluator's report
-error_kinds.py, charts.py, report.py   what is wrong with detections, and how it is shown
+coco_eval.py, tfma_metric.py, evaluator.py   COCO's metrics for TFMA
+error_kinds.py, charts.py, report.py         the Evaluator's report for users
+answers.py    a pushed model's answers: their checks, and predictions
+data_gate.py, samples.py    problems and counts of boxes, and a drawing of some
 
 Everywhere, boxes are float32 [..., 4] as (xmin, ymin, xmax, ymax), shares 0..1 of the image's width and
-height, and labels are whole numbers 1..classes; 0 is background, and fills up what has fewer boxes.
+height, and labels are whole numbers 1..classes; 0 is background and padding.
 """
 
 from components.base.task import Task

@@ -1,4 +1,4 @@
-"""Charts of an evaluation, with Pillow alone: matplotlib is no dependency, and these few need none."""
+"""Charts of an evaluation, with Pillow only: matplotlib is not a dependency, and these few need none."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PANELS_PER_PAGE = 20
 _MARGIN = (52, 52, 14, 46)  # left, top, right, bottom
 
 
-def precision_recall(
+def draw_precision_recall(
     curves: Mapping[str, Sequence[tuple[str, npt.NDArray[Any]]]], recalls: npt.NDArray[Any]
 ) -> list[Image.Image]:
-    """Pages of up to 20 panels, one a class.
+    """Draw pages of up to 20 panels, one per class.
 
     Args:
-        curves: By title: up to three (name, precision [recalls]); all nan where a class has no objects.
+        curves: By title: up to three (name, precision [recalls]); all nan if a class has no objects.
         recalls: 0 to 1, ascending.
     """
     titles = list(curves)
@@ -37,13 +37,13 @@ def precision_recall(
         rows = math.ceil(len(part) / columns)
         page = Image.new("RGB", (columns * PANEL_PX[0], rows * PANEL_PX[1]), WHITE)
         for i, title in enumerate(part):
-            panel = _panel(title, curves[title], recalls)
+            panel = _draw_panel(title, curves[title], recalls)
             page.paste(panel, ((i % columns) * PANEL_PX[0], (i // columns) * PANEL_PX[1]))
         pages.append(page)
     return pages
 
 
-def _panel(
+def _draw_panel(
     title: str, lines: Sequence[tuple[str, npt.NDArray[Any]]], recalls: npt.NDArray[Any]
 ) -> Image.Image:
     panel = Image.new("RGB", PANEL_PX, WHITE)
@@ -60,7 +60,7 @@ def _panel(
         pen.text((at(tick, 0)[0], bottom + 5), f"{tick:g}", font=font(12), fill=GREY, anchor="ma")
         pen.text((left - 6, at(0, tick)[1]), f"{tick:g}", font=font(12), fill=GREY, anchor="rm")
     pen.rectangle((left, top, right, bottom), outline=GREY)
-    pen.text((12, 8), cut(pen, title, 16, right - 12), font=font(16), fill=BLACK)
+    pen.text((12, 8), shorten(pen, title, 16, right - 12), font=font(16), fill=BLACK)
     pen.text(((left + right) / 2, PANEL_PX[1] - 22), "recall", font=font(13), fill=BLACK, anchor="ma")
     pen.text((12, top - 10), "precision", font=font(13), fill=BLACK, anchor="ls")
     there = [(name, values) for name, values in lines if not np.isnan(values).any()]
@@ -80,8 +80,8 @@ def _panel(
     return panel
 
 
-def cut(pen: ImageDraw.ImageDraw, text: str, size_px: int, width_px: float) -> str:
-    """The text, or so much of its beginning as there is room for."""
+def shorten(pen: ImageDraw.ImageDraw, text: str, size_px: int, width_px: float) -> str:
+    """Return the text, or as much of its beginning as fits."""
     if pen.textlength(text, font=font(size_px)) <= width_px:
         return text
     while text and pen.textlength(f"{text}...", font=font(size_px)) > width_px:
@@ -89,18 +89,18 @@ def cut(pen: ImageDraw.ImageDraw, text: str, size_px: int, width_px: float) -> s
     return f"{text}..."
 
 
-def bars(title: str, groups: Sequence[tuple[str, Sequence[tuple[str, float, str]]]]) -> Image.Image:
-    """Bars from the left, in groups that each have a scale of their own.
+def draw_bars(title: str, groups: Sequence[tuple[str, Sequence[tuple[str, float, str]]]]) -> Image.Image:
+    """Draw horizontal bars in groups, each with its own scale.
 
     Args:
-        title: Over all of it.
-        groups: (heading, bars); a bar is (name, value from 0 on, what is written at its end).
+        title: Title of the chart.
+        groups: (heading, bars); a bar is (name, value from 0 on, text at its end).
     """
     row, width, named, written = 30, 720, 150, 110
     height = 50 + sum(34 + row * len(rows) + 12 for _, rows in groups)
     chart = Image.new("RGB", (width, height), WHITE)
     pen = ImageDraw.Draw(chart)
-    pen.text((16, 14), cut(pen, title, 18, width - 32), font=font(18), fill=BLACK)
+    pen.text((16, 14), shorten(pen, title, 18, width - 32), font=font(18), fill=BLACK)
     y = 50
     for (heading, rows), colour in zip(groups, LINES, strict=False):
         pen.text((16, y + 8), heading, font=font(14), fill=GREY)

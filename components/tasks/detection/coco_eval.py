@@ -1,23 +1,23 @@
 """COCO's metrics of detections, by pycocotools. Imports no TensorFlow.
 
-What is counted, as https://cocodataset.org/#detection-eval defines it:
+The metrics, as https://cocodataset.org/#detection-eval defines them:
 
     map           mean average precision: over IoU 0.50, 0.55, ... 0.95, and over the classes
-    map_50        the same at IoU 0.50 alone; map_75 at 0.75
+    map_50        the same at IoU 0.50 only; map_75 at 0.75
     map_small     map of objects of at most 32 x 32 pixels of the image as it is in its record; map_medium of
-                  those up to 96 x 96, map_large of those beyond (32 x 32 itself is both small and medium)
+                  objects up to 96 x 96, map_large of larger ones (32 x 32 itself is both small and medium)
     ar_1          mean recall, over the same IoUs and classes, of the best box of a class and image;
                   ar_10 and ar_100 of the best ten and hundred
 
 Details that make a difference:
 
-- A class with no object to be found has no precision and is left out of the means.
-- Of each class and image the 100 boxes with the highest scores count, any further ones are cut off.
-- Boxes with equal scores are taken in the order given, image by image; whoever wants the same figures from
-  the same boxes keeps to one order. A score of 0 is a score like any other.
-- A difficult object (Pascal VOC) is none that must be found, and boxes on it, as many as there are, are
-  neither right nor wrong. On is as for any object, by IoU. COCO's `iscrowd` is not the same: there a box is
-  measured by the share of itself that lies in the crowd, so any small box inside would be let pass.
+- A class with no object to find has no precision and is left out of the means.
+- The 100 boxes with the highest scores of each class and image count; others are cut off.
+- Boxes with equal scores are judged in the given order, image by image, so the same figures need the same
+  order. A score of 0 is a score like any other.
+- A difficult object (Pascal VOC) need not be found, and boxes on it, any number of them, are neither right
+  nor wrong. As for any object, a box is on it by IoU. COCO's `iscrowd` is different: it measures a box by the
+  share of the box that is inside the crowd, so any small box inside would pass.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from components.tasks.detection.rounding import sure_decimals
 
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
-# Of both of these, pycocotools' own: the first area is any, the last number counts for the precision.
+# pycocotools' own values: the first area is any size, the last number is used for the precision.
 AREAS = ("all", "small", "medium", "large")
 MAX_BOXES = (1, 10, 100)
 
@@ -49,15 +49,15 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """What is on an image, and what a model found there.
+    """The objects on an image, and the boxes that a model found there.
 
     Boxes are (xmin, ymin, xmax, ymax), float32, as shares 0..1 of the image's width and height; labels are
     int64, 1 .. number of classes.
 
     Attributes:
-        name: Tells the image from others, for reports.
-        height: Of the image, pixels.
-        width: The same.
+        name: Name of the image, for reports.
+        height: Height of the image, pixels.
+        width: Width of the image, pixels.
         boxes: [objects, 4].
         labels: [objects].
         difficult: bool [objects]: those that need not be found.
@@ -79,13 +79,13 @@ class Detections:
 
 @dataclasses.dataclass(frozen=True)
 class CocoResult:
-    """What `evaluate` found; see the module's docstring.
+    """The result of `evaluate`; see the module's docstring.
 
     Attributes:
-        metrics: By name; nan where there is nothing to judge by, such as no small object.
-        per_class: By label - 1: `map`, `map_50`, `map_75`, `ar_100` of the class alone.
+        metrics: Values by name; nan if there is nothing to judge by, such as no small object.
+        per_class: By label - 1: `map`, `map_50`, `map_75`, `ar_100` of the class.
         precision: float64 [IOUS, RECALLS, classes], nan for a class without objects.
-        scores: The same shape: the score from which on that recall is reached.
+        scores: The same shape: the lowest score that reaches that recall.
     """
 
     metrics: dict[str, float]
@@ -95,15 +95,15 @@ class CocoResult:
 
 
 def in_pixels(boxes: Array, height: int, width: int) -> Array:
-    """Converts boxes from shares to pixels, rounded to the decimals that shares can tell (`sure_decimals`).
+    """Convert boxes from shares to pixels, rounded to the decimals that shares can tell (`sure_decimals`).
 
     Args:
         boxes: [N, 4] (xmin, ymin, xmax, ymax), as shares.
-        height: Of the image, pixels; 1 for boxes that are to stay shares.
-        width: The same.
+        height: Height of the image in pixels; 1 to keep shares.
+        width: Width of the image in pixels; 1 to keep shares.
 
     Returns:
-        float64 [N, 4] (x, y, width, height) in pixels, as pycocotools has them.
+        float64 [N, 4] (x, y, width, height) in pixels, in pycocotools' order.
     """
     corners = np.asarray(boxes, np.float64).reshape(-1, 4) * (width, height, width, height)
     pixels = np.empty_like(corners)
@@ -116,14 +116,14 @@ def in_pixels(boxes: Array, height: int, width: int) -> Array:
 
 
 def iou(found: Array, truth: Array) -> Array:
-    """Intersection over union, float64 [found, truth], of boxes as `in_pixels` gives them."""
+    """Return the intersection over union, float64 [found, truth], of boxes that `in_pixels` returned."""
     if not len(found) or not len(truth):
         return np.zeros((len(found), len(truth)))
     return np.asarray(mask.iou(found, truth, [0] * len(truth)))
 
 
 class _Evaluation(COCOeval):  # type: ignore[misc]
-    """pycocotools' evaluation on what is in memory, with difficult objects as above."""
+    """pycocotools' evaluation of detections in memory, with difficult objects as described above."""
 
     def __init__(self, images: Sequence[Detections], num_classes: int):
         super().__init__(iouType="bbox")
@@ -136,12 +136,12 @@ class _Evaluation(COCOeval):  # type: ignore[misc]
         self._dts = collections.defaultdict(list)
         self.evalImgs: list[Any] = []
         self.eval: dict[str, Any] = {}
-        number = 0  # the first id is 1: pycocotools takes 0 for unmatched
+        number = 0  # the first id is 1: pycocotools uses 0 for unmatched
         for image_id, image in enumerate(self._images):
             truth = in_pixels(image.boxes, image.height, image.width)
             for box, label, difficult in zip(truth, image.labels, image.difficult, strict=True):
                 number += 1
-                # `iscrowd` lets any number of boxes match it; `computeIoU` below measures it as others.
+                # `iscrowd` lets any number of boxes match it; `computeIoU` below measures it like others.
                 ignored = int(difficult)
                 self._gts[image_id, int(label)].append(
                     {
@@ -163,7 +163,7 @@ class _Evaluation(COCOeval):  # type: ignore[misc]
         truth, found = self._gts[imgId, catId], self._dts[imgId, catId]
         if not truth or not found:
             return np.zeros((0, 0))
-        # The rows are those that `evaluateImg` goes through, in its order.
+        # The rows are in the order of `evaluateImg`.
         order = np.argsort([-each["score"] for each in found], kind="mergesort")[: self.params.maxDets[-1]]
         return iou(np.stack([found[i]["bbox"] for i in order]), np.stack([each["bbox"] for each in truth]))
 
@@ -184,9 +184,9 @@ def _check(images: Sequence[Detections], num_classes: int) -> None:
 
 
 def _mean(values: Array) -> float:
-    """Over what there is; nan where there is nothing."""
+    """Return the mean of the values that are not nan; nan if there are none."""
     there = values[~np.isnan(values)]
-    # pycocotools divides by a little more than it should, and a threshold of 1 could not be met.
+    # pycocotools divides by slightly too much, so a threshold of 1 could not be met.
     return round(float(there.mean()), 12) if there.size else math.nan
 
 
@@ -206,10 +206,10 @@ def mean_over(result: CocoResult, classes: Sequence[int]) -> dict[str, float]:
 
 
 def map_50(images: Sequence[Detections], num_classes: int) -> float:
-    """`map_50` alone, to steer a training by: a fortieth of the work; nan without objects.
+    """Return only `map_50`, which steers a training, for a fortieth of the work; nan without objects.
 
     Args:
-        images: As for `evaluate`; their sizes do not matter.
+        images: The same as for `evaluate`; their sizes do not matter.
         num_classes: Labels are 1 to this.
     """
     evaluation = _Evaluation(images, num_classes)
@@ -224,22 +224,22 @@ def map_50(images: Sequence[Detections], num_classes: int) -> float:
 
 
 def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
-    """Judges detections.
+    """Judge detections.
 
     Args:
-        images: All of them, also those without objects or without boxes found.
+        images: All images, including those without objects or without boxes found.
         num_classes: Labels are 1 to this.
 
     Raises:
         DataRefusedError: A label is out of range.
-        MiranteError: A box or score that was found is no finite number.
+        MiranteError: A box or score that was found is not a finite number.
     """
     _check(images, num_classes)
     evaluation = _Evaluation(images, num_classes)
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells how long it takes
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it takes
         evaluation.evaluate()
         evaluation.accumulate()
-    # -1 stands for nothing to judge by. [IoU, recall, class, area, number of boxes], and without recall.
+    # -1 means nothing to judge by. [IoU, recall, class, area, number of boxes]; recall lacks the recalls.
     precision, recall, scores = (
         np.where(values < 0, np.nan, values)
         for values in (evaluation.eval[name] for name in ("precision", "recall", "scores"))

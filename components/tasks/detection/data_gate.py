@@ -1,4 +1,4 @@
-"""What DataGate asks about detection: problems of boxes, their number and sizes, and a picture of some.
+"""What DataGate asks about detection: problems of boxes, their number and sizes, and a drawing of some.
 
 TFDV checks one feature at a time. This module checks what several features say together.
 """
@@ -19,7 +19,7 @@ from schemas import features
 
 FACTS = "boxes"
 FEATURE = "image/object"
-PICTURE = "boxes.png"
+DRAWING = "boxes.png"
 
 # Boxes are counted by these upper bounds of their share of the image.
 AREA_BOUNDS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -116,6 +116,6 @@ def _count(counts: dict[str, int], key: str) -> None:
     counts[key] = counts.get(key, 0) + 1
 
 
-def picture(records: Sequence[bytes]) -> bytes:
+def draw(records: Sequence[bytes]) -> bytes:
     """Return a PNG of records with their boxes, for users to see whether the boxes are in place."""
     return draw_samples(records)

@@ -1,24 +1,24 @@
-"""What kinds of errors a detector makes, and what each costs. Imports no TensorFlow.
+"""Kinds of errors that a detector makes, and the cost of each. Imports no TensorFlow.
 
 After TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020) and
-Hoiem et al. ("Diagnosing Error in Object Detectors", ECCV 2012). A box is right when it is matched at IoU
-0.5, as COCO matches: boxes by descending score, each to the object of its class that it overlaps most and
-that no box before it took. Boxes on difficult objects are not looked at. Every other box is one of these, the
-first that fits:
+Hoiem et al. ("Diagnosing Error in Object Detectors", ECCV 2012). A box is right if it is matched at IoU 0.5.
+Matching is COCO's: boxes by descending score, each with the object of its class that it overlaps most and
+that no earlier box took. Boxes on difficult objects are ignored. Every other box is of the first of these
+kinds that fits:
 
     duplicate      IoU of at least 0.5 with an object of its class, which a box of a higher score took
     wrong_class    IoU of at least 0.5 with an object of another class
     badly_placed   IoU of 0.1 to 0.5 with an object of its class
     wrong_class    IoU of 0.1 to 0.5 with an object of another class (TIDE calls it both)
-    background     less than that with every object
+    background     a lower IoU with every object
 
-    missed         an object that no box was matched to, nor any wrong_class or badly_placed box lies on
+    missed         an object without a matched box, and without any wrong_class or badly_placed box
 
-What a kind costs is the gain in `map_50` were all of it repaired, and nothing else: duplicates and background
-taken away, wrong classes and places put right (or taken away where the object has its box already), missed
-objects not asked for. The costs do not add up to 1 - map_50. How many there are is counted from each class's
-best score on: the one where its F1 is highest (0.5 for a class of which no box is right), since a detector
-that is asked for everything gives boxes by the hundred, all but few with scores near 0.
+The cost of a kind is the gain in `map_50` if all errors of the kind, and no others, were repaired: duplicates
+and background removed, wrong classes and places corrected (or removed if the object already has its box),
+missed objects not required. The costs do not add up to 1 - map_50. Errors are counted among the boxes whose
+score is at least the best score of their class: the score where the F1 of the class is highest, or 0.5 if no
+box of the class is right. Most boxes of a detector have scores near 0 and would hide the others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KINDS = (MISSED, DUPLICATE, WRONG_CLASS, BADLY_PLACED, BACKGROUND)
 
 RIGHT_IOU = 0.5
 NEAR_IOU = 0.1
-# Where a class has no box that is right, and so no best one.
+# The best score of a class without a right box.
 USUAL_SCORE = 0.5
 
 Array = npt.NDArray[Any]
@@ -51,15 +51,15 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A box that was found, judged.
+    """A box that was found and judged.
 
     Attributes:
         image: Index of its image.
         index: Its place in the image's `found_boxes`.
-        label: What the model says it is.
-        score: How sure the model is.
+        label: The model's label.
+        score: The model's score.
         kind: RIGHT or one of KINDS.
-        object: Index in the image's `boxes` of the object that it is on; None for background.
+        object: Index of its object in the image's `boxes`; None for background.
     """
 
     image: int
@@ -75,13 +75,13 @@ class Analysis:
     """Errors of a split.
 
     Attributes:
-        found: All boxes but those on difficult objects, scores descending.
-        missed: (image, object) of the objects that are MISSED when all boxes count.
-        best_scores: By label - 1: where F1 is highest, or USUAL_SCORE.
-        counts: By kind, of boxes from their class's best score on.
-        counts_by_class: The same by label - 1; an error counts for the class that the model names, a missed
-            object for its own.
-        costs: By kind: gain in map_50.
+        found: All boxes except those on difficult objects, scores descending.
+        missed: (image, object) of the objects that are MISSED if all boxes count.
+        best_scores: By label - 1: the score where F1 is highest, or USUAL_SCORE.
+        counts: By kind: boxes with at least the best score of their class.
+        counts_by_class: The same by label - 1. An error counts for the class that the model names, a missed
+            object for its own class.
+        costs: By kind: the gain in map_50.
     """
 
     found: list[Found]
@@ -93,7 +93,7 @@ class Analysis:
 
 
 def judge(image: Detections, number: int = 0) -> list[Found]:
-    """Every box of an image but those on difficult objects, scores descending; `number` is the image's."""
+    """Return every box of image `number` except those on difficult objects, scores descending."""
     overlaps = iou(
         in_pixels(image.found_boxes, image.height, image.width),
         in_pixels(image.boxes, image.height, image.width),
@@ -109,8 +109,8 @@ def judge(image: Detections, number: int = 0) -> list[Found]:
         label = int(image.found_labels[i])
         counted[label] = counted.get(label, 0) + 1
         if counted[label] > MAX_BOXES[-1]:
-            continue  # COCO's metrics cut them off too
-        kind, on = _kind(np.where(taken, -1.0, of_class[i]), of_class[i], of_others[i])
+            continue  # as COCO's metrics do
+        kind, on = _find_kind(np.where(taken, -1.0, of_class[i]), of_class[i], of_others[i])
         if kind == RIGHT:
             taken[on] = True
         elif on_difficult[i]:
@@ -119,8 +119,8 @@ def judge(image: Detections, number: int = 0) -> list[Found]:
     return judged
 
 
-def _kind(free: Array, of_class: Array, of_others: Array) -> tuple[str, int | None]:
-    """The kind of a box by its IoU with the objects, -1 where an object is not meant, and which it is on."""
+def _find_kind(free: Array, of_class: Array, of_others: Array) -> tuple[str, int | None]:
+    """Return the kind of a box and its object, by the IoU with each object; -1 excludes an object."""
     for kind, least, overlaps in (
         (RIGHT, RIGHT_IOU, free),
         (DUPLICATE, RIGHT_IOU, of_class),
@@ -128,14 +128,14 @@ def _kind(free: Array, of_class: Array, of_others: Array) -> tuple[str, int | No
         (BADLY_PLACED, NEAR_IOU, of_class),
         (WRONG_CLASS, NEAR_IOU, of_others),
     ):
-        # Of equal overlaps the last object, as pycocotools takes it.
+        # Take the last object of several with equal overlaps, as pycocotools does.
         best = len(overlaps) - 1 - int(overlaps[::-1].argmax()) if len(overlaps) else -1
         if best >= 0 and overlaps[best] >= least:
             return kind, best
     return BACKGROUND, None
 
 
-def _missed(images: Sequence[Detections], found: Sequence[Found]) -> list[tuple[int, int]]:
+def _find_missed(images: Sequence[Detections], found: Sequence[Found]) -> list[tuple[int, int]]:
     accounted = {
         (each.image, each.object) for each in found if each.kind in (RIGHT, WRONG_CLASS, BADLY_PLACED)
     }
@@ -148,11 +148,11 @@ def _missed(images: Sequence[Detections], found: Sequence[Found]) -> list[tuple[
 
 
 def average_precision(right: Array, objects: int) -> float:
-    """COCO's: mean, over 101 recalls, of the best precision at that recall or a higher one.
+    """Return COCO's average precision: the mean, over 101 recalls, of the best precision from there on.
 
     Args:
         right: bool [N], scores descending.
-        objects: How many there are to be found; nan without any.
+        objects: The number of objects to find; the result is nan without any.
     """
     if objects <= 0:
         return math.nan
@@ -165,8 +165,8 @@ def average_precision(right: Array, objects: int) -> float:
     return float(np.append(best_from_here, 0.0)[first].mean())
 
 
-def _repaired(found: Sequence[Found], images: Sequence[Detections], kind: str) -> list[tuple[int, bool]]:
-    """(label, right) of every box, scores descending, once all errors of a kind are repaired."""
+def _repair(found: Sequence[Found], images: Sequence[Detections], kind: str) -> list[tuple[int, bool]]:
+    """Return (label, right) of every box, scores descending, after all errors of a kind are repaired."""
     boxes = []
     taken = {(each.image, each.object) for each in found if each.kind == RIGHT}
     for each in found:
@@ -196,7 +196,7 @@ def _best_score(found: Sequence[Found], objects: int) -> float:
 
 
 def analyse(images: Sequence[Detections], num_classes: int) -> Analysis:
-    """The errors in detections; see the module's docstring."""
+    """Return the errors in detections; see the module's docstring."""
     found = [each for i, image in enumerate(images) for each in judge(image, i)]
     found.sort(key=lambda each: -each.score)
     objects = [
@@ -209,9 +209,9 @@ def analyse(images: Sequence[Detections], num_classes: int) -> Analysis:
     counts_by_class = [dict.fromkeys((*KINDS, RIGHT), 0) for _ in objects]
     for each in shown:
         counts_by_class[each.label - 1][each.kind] += 1
-    for i, j in _missed(images, shown):
+    for i, j in _find_missed(images, shown):
         counts_by_class[int(images[i].labels[j]) - 1][MISSED] += 1
-    missed = _missed(images, found)
+    missed = _find_missed(images, found)
     as_is = _map_50([(each.label, each.kind == RIGHT) for each in found], objects)
     costs = {}
     for kind in KINDS:
@@ -219,11 +219,11 @@ def analyse(images: Sequence[Detections], num_classes: int) -> Analysis:
         if kind == MISSED:
             for i, j in missed:
                 asked[int(images[i].labels[j]) - 1] -= 1
-        costs[kind] = _map_50(_repaired(found, images, kind), asked) - as_is
+        costs[kind] = _map_50(_repair(found, images, kind), asked) - as_is
     counts = {kind: sum(of_class[kind] for of_class in counts_by_class) for kind in (*KINDS, RIGHT)}
     return Analysis(found, missed, best_scores, counts, counts_by_class, costs)
 
 
 def is_shown(found: Found, best_scores: Sequence[float]) -> bool:
-    """Whether a box counts: its score is at least its class's best."""
+    """Return whether a box counts: its score is at least the best score of its class."""
     return found.score >= best_scores[found.label - 1]

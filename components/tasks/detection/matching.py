@@ -16,7 +16,7 @@ from components.tasks.detection.geometry import pairwise_iou
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """What anchors answer for.
+    """The boxes that anchors answer for.
 
     Attributes:
         boxes: Those that they are to give, float32 [N, A, 4]; all 0 without one.

@@ -1,12 +1,12 @@
-"""What a person looks at after an evaluation: figures, curves, errors and pictures. Imports no TensorFlow.
+"""The report of an evaluation for users: figures, curves, errors and images. Imports no TensorFlow.
 
-metrics.json            all metrics, overall and by class; null where there is nothing to judge by
-precision_recall.json   the curves, by class: precision, and the score that reaches it, at 101 recalls
-precision_recall.png    the same drawn, 20 classes a page (-2.png, -3.png, ...)
+metrics.json            all metrics, overall and by class; null if there is nothing to judge by
+precision_recall.json   the curves by class: precision, and the score that reaches it, at 101 recalls
+precision_recall.png    the same drawn, 20 classes per page (-2.png, -3.png, ...)
 errors.json             kinds of errors (components.tasks.detection.error_kinds) and the images with errors
 errors.png              the kinds drawn
-pictures/worst-01.png   labels on the left, what was found on the right: the worst images,
-pictures/chosen-01.png  and some that are chosen by their names alone, the same in every evaluation
+pictures/worst-01.png   the worst images: labels on the left, found boxes on the right
+pictures/chosen-01.png  images chosen by their names only, the same in every evaluation
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from components.tasks.detection.error_kinds import (
 )
 from components.tasks.detection.stored import Judged
 
-PICTURES = 8
+MAX_DRAWN = 8
 PANEL_PX = 480
 _LISTED_IMAGES = 1000
 
-# Gives the encoded images of some indices.
-Pictures = Callable[[Sequence[int]], Mapping[int, bytes]]
+# Returns the encoded images of some indices.
+FindImages = Callable[[Sequence[int]], Mapping[int, bytes]]
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageErrors:
-    """What is wrong on one image, at the best scores of the classes."""
+    """Errors on one image, at the best scores of the classes."""
 
     index: int
     found: list[Found]
@@ -61,19 +61,19 @@ class ImageErrors:
 
     @property
     def f1(self) -> float:
-        """2 right / (boxes + objects); 1 where there is neither."""
+        """2 right / (boxes + objects); 1 if there is neither."""
         right = self.counts[RIGHT]
         total = len(self.found) + right + len(self.not_found)
         return 2 * right / total if total else 1.0
 
     @property
     def errors(self) -> int:
-        """How many there are, of any kind."""
+        """Number of errors of any kind."""
         return sum(self.counts[kind] for kind in KINDS)
 
 
-def errors_by_image(images: Sequence[Detections], analysis: Analysis) -> list[ImageErrors]:
-    """Of every image, in their order."""
+def group_by_image(images: Sequence[Detections], analysis: Analysis) -> list[ImageErrors]:
+    """Return the errors of every image, in the order of the images."""
     shown: list[list[Found]] = [[] for _ in images]
     for each in analysis.found:
         if is_shown(each, analysis.best_scores):
@@ -89,55 +89,57 @@ def errors_by_image(images: Sequence[Detections], analysis: Analysis) -> list[Im
     return result
 
 
-def worst(images: Sequence[Detections], errors: Sequence[ImageErrors]) -> list[int]:
-    """Images with errors, those with the lowest F1 first, of equal ones those with more errors."""
+def rank_worst(images: Sequence[Detections], errors: Sequence[ImageErrors]) -> list[int]:
+    """Return the images with errors, the lowest F1 first, then the most errors."""
     wrong = [each for each in errors if each.errors]
     wrong.sort(key=lambda each: (each.f1, -each.errors, images[each.index].name))
     return [each.index for each in wrong]
 
 
-def chosen(images: Sequence[Detections]) -> list[int]:
-    """All images in an order that their names alone decide."""
+def shuffle_by_name(images: Sequence[Detections]) -> list[int]:
+    """Return all images in an order that only depends on their names."""
     return sorted(range(len(images)), key=lambda i: hashlib.sha256(images[i].name.encode()).digest())
 
 
-def write_report(folder: Path, judged: Judged, pictures: Pictures) -> None:
-    """Writes all files into `folder`, which must be there.
+def write_report(folder: Path, judged: Judged, find_images: FindImages) -> None:
+    """Write all files into `folder`, which must exist.
 
     Args:
-        folder: Where to.
-        judged: All of the split.
-        pictures: Gives the image files of those that are drawn.
+        folder: The folder.
+        judged: All images of the split.
+        find_images: Returns the encoded images to draw.
     """
     images, class_names, result = judged.images, judged.class_names, judged.result
     analysis = analyse(images, len(class_names))
-    errors = errors_by_image(images, analysis)
-    bad, some = worst(images, errors), chosen(images)[:PICTURES]
+    errors = group_by_image(images, analysis)
+    bad, some = rank_worst(images, errors), shuffle_by_name(images)[:MAX_DRAWN]
     _write_json(folder / "metrics.json", _metrics(images, class_names, result))
     _write_json(folder / "precision_recall.json", _curves(class_names, result))
-    for number, page in enumerate(charts.precision_recall(_lines(class_names, result), RECALLS), start=1):
+    for number, page in enumerate(
+        charts.draw_precision_recall(_lines(class_names, result), RECALLS), start=1
+    ):
         page.save(folder / f"precision_recall{'' if number == 1 else f'-{number}'}.png")
     _write_json(folder / "errors.json", _errors(images, class_names, analysis, [errors[i] for i in bad]))
-    _error_chart(analysis).save(folder / "errors.png")
-    drawn = {f"worst-{n:02}": i for n, i in enumerate(bad[:PICTURES], start=1)}
+    _draw_errors(analysis).save(folder / "errors.png")
+    drawn = {f"worst-{n:02}": i for n, i in enumerate(bad[:MAX_DRAWN], start=1)}
     drawn |= {f"chosen-{n:02}": i for n, i in enumerate(some, start=1)}
-    (folder / "pictures").mkdir()
-    encoded = pictures(sorted(set(drawn.values())))
+    (folder / "pictures/").mkdir()
+    encoded = find_images(sorted(set(drawn.values())))
     for name, index in drawn.items():
-        picture = side_by_side(images[index], encoded[index], errors[index], class_names)
-        picture.save(folder / "pictures" / f"{name}.png")
+        drawing = draw_side_by_side(images[index], encoded[index], errors[index], class_names)
+        drawing.save(folder / "pictures/" / f"{name}.png")
 
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _number(value: float) -> float | None:
+def _to_json(value: float) -> float | None:
     return None if math.isnan(value) else round(float(value), 6)
 
 
-def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in values.items()}
+def _all_to_json(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _to_json(value) for name, value in values.items()}
 
 
 def _metrics(images: Sequence[Detections], class_names: Sequence[str], result: CocoResult) -> dict[str, Any]:
@@ -147,9 +149,9 @@ def _metrics(images: Sequence[Detections], class_names: Sequence[str], result: C
         "images": len(images),
         "objects": sum(objects.values()),
         "difficult_objects": sum(difficult.values()),
-        "metrics": _numbers(result.metrics),
+        "metrics": _all_to_json(result.metrics),
         "per_class": {
-            name: {"objects": objects[k + 1], **_numbers(result.per_class[k])}
+            name: {"objects": objects[k + 1], **_all_to_json(result.per_class[k])}
             for k, name in enumerate(class_names)
         },
     }
@@ -157,7 +159,7 @@ def _metrics(images: Sequence[Detections], class_names: Sequence[str], result: C
 
 def _curves(class_names: Sequence[str], result: CocoResult) -> dict[str, Any]:
     def of(values: Any) -> list[float | None]:
-        return [_number(value) for value in values.tolist()]
+        return [_to_json(value) for value in values.tolist()]
 
     return {
         "recalls": [round(value, 2) for value in RECALLS.tolist()],
@@ -193,9 +195,9 @@ def _errors(
         "right_iou": RIGHT_IOU,
         "near_iou": NEAR_IOU,
         "counts": analysis.counts,
-        "cost_in_map_50": _numbers(analysis.costs),
+        "cost_in_map_50": _all_to_json(analysis.costs),
         "per_class": {
-            name: {"counted_from_score": _number(best), **counts}
+            name: {"counted_from_score": _to_json(best), **counts}
             for name, best, counts in zip(
                 class_names, analysis.best_scores, analysis.counts_by_class, strict=True
             )
@@ -204,7 +206,7 @@ def _errors(
         "images": [
             {
                 "image": images[each.index].name,
-                "f1": _number(each.f1),
+                "f1": _to_json(each.f1),
                 **{kind: each.counts[kind] for kind in (RIGHT, *KINDS)},
             }
             for each in bad[:_LISTED_IMAGES]
@@ -212,14 +214,14 @@ def _errors(
     }
 
 
-def _error_chart(analysis: Analysis) -> Image.Image:
+def _draw_errors(analysis: Analysis) -> Image.Image:
     counts = [(_words(kind), float(analysis.counts[kind]), str(analysis.counts[kind])) for kind in KINDS]
     costs = [(_words(kind), analysis.costs[kind], f"{analysis.costs[kind]:+.3f}") for kind in KINDS]
     costs = [(name, 0.0 if math.isnan(value) else value, text) for name, value, text in costs]
     right = analysis.counts[RIGHT]
-    return charts.bars(
-        f"Errors beside {right} right boxes",
-        [("how many, at each class's best score", counts), ("what map_50 gains without them", costs)],
+    return charts.draw_bars(
+        f"Errors besides {right} right boxes",
+        [("number, at the best score of each class", counts), ("gain of map_50 without them", costs)],
     )
 
 
@@ -227,22 +229,22 @@ def _words(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def side_by_side(
+def draw_side_by_side(
     image: Detections, encoded: bytes, errors: ImageErrors, class_names: Sequence[str]
 ) -> Image.Image:
-    """Labels on the left, boxes found on the right, what is wrong written at them and above.
+    """Draw labels on the left and found boxes on the right, with the errors next to them and above.
 
     Args:
-        image: What is there and what was found.
+        image: The image's objects and found boxes.
         encoded: The image file.
-        errors: What is right and wrong of it.
-        class_names: By label - 1.
+        errors: Its errors.
+        class_names: Names by label - 1.
     """
     with Image.open(io.BytesIO(encoded)) as file:
-        picture = file.convert("RGB")
-    scale = PANEL_PX / max(picture.size)
-    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    size = picture.width, picture.height, picture.width, picture.height
+        pixels = file.convert("RGB")
+    scale = PANEL_PX / max(pixels.size)
+    pixels = pixels.resize((max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale))))
+    size = pixels.width, pixels.height, pixels.width, pixels.height
 
     def box(corners: Any, label: int, text: str) -> Box:
         xmin, ymin, xmax, ymax = (float(c) * s for c, s in zip(corners, size, strict=True))
@@ -261,7 +263,7 @@ def side_by_side(
         )
         for each in errors.found
     ]
-    panels = [draw_boxes(picture, labelled), draw_boxes(picture, found)]
+    panels = [draw_boxes(pixels, labelled), draw_boxes(pixels, found)]
     said = ", ".join(
         f"{errors.counts[kind]} {_words(kind)}" for kind in (RIGHT, *KINDS) if errors.counts[kind]
     )
@@ -269,7 +271,9 @@ def side_by_side(
     width = max(sum(panel.width for panel in panels) + 3 * gap, 420)
     sheet = Image.new("RGB", (width, panels[0].height + head + gap), charts.WHITE)
     pen = ImageDraw.Draw(sheet)
-    title = charts.cut(pen, f"{image.name}: {said or 'nothing there, nothing found'}", 14, width - 2 * gap)
+    title = charts.shorten(
+        pen, f"{image.name}: {said or 'nothing there, nothing found'}", 14, width - 2 * gap
+    )
     pen.text((gap, 4), title, font=font(14), fill=charts.BLACK)
     for i, (panel, what) in enumerate(zip(panels, ("labels", "found"), strict=True)):
         x = gap + i * (panel.width + gap)

@@ -1,4 +1,4 @@
-"""A picture of some records with their boxes, for users to see whether the boxes are in place."""
+"""A drawing of some records with their boxes, for users to see whether the boxes are in place."""
 
 from __future__ import annotations
 

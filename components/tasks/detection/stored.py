@@ -1,4 +1,4 @@
-"""Judged detections of a split as bytes, and back: one pass of the model serves metrics and pictures."""
+"""Judged detections of a split as bytes, and back: metrics and report need one pass of the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.tasks.detection.coco_eval import CocoResult, Detections
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """What `to_bytes` was given."""
+    """The arguments of `to_bytes`."""
 
     images: list[Detections]
     class_names: list[str]
@@ -22,7 +22,7 @@ class Judged:
 
 
 def to_bytes(images: Sequence[Detections], class_names: Sequence[str], result: CocoResult) -> bytes:
-    """A compressed NumPy archive; some 2 kB an image with 100 boxes found."""
+    """Return a compressed NumPy archive; about 2 kB per image with 100 boxes found."""
     empty = np.zeros((0, 4), np.float32)
 
     def joined(name: str, kind: type) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -33,7 +33,7 @@ def to_bytes(images: Sequence[Detections], class_names: Sequence[str], result: C
     np.savez_compressed(
         buffer,
         class_names=np.array(list(class_names), np.str_),
-        # NaN and all: it is read by this module alone.
+        # It may have NaN, since only this module reads it.
         metrics=np.array(json.dumps([result.metrics, result.per_class])),
         precision=result.precision.astype(np.float32),
         recall_scores=result.scores.astype(np.float32),
@@ -52,7 +52,7 @@ def to_bytes(images: Sequence[Detections], class_names: Sequence[str], result: C
 
 
 def from_bytes(stored: bytes) -> Judged:
-    """What `to_bytes` made these bytes of; curves are float32."""
+    """Return the arguments of `to_bytes`, with float32 curves."""
     with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
         values = {name: archive[name] for name in archive.files}
     objects, found = (np.cumsum(values[name])[:-1] for name in ("objects", "found"))

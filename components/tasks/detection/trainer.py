@@ -82,7 +82,7 @@ def trainee(
 
 
 class Detection:
-    """What is learned of boxes.
+    """A detector's losses, metrics and images.
 
     Args:
         class_names: The names of the labels 1 and up.
