@@ -49,12 +49,12 @@ def test_a_reader_that_has_gone_is_passed_over_in_silence(tmp_path: Path) -> Non
 @pytest.mark.parametrize("to", ["> /dev/full", ">&-", "--json > /dev/full", "--json >&-"])
 def test_an_ingest_is_done_all_the_same(to: str, tmp_path: Path) -> None:
     write_photos(tmp_path)
-    code, lines = shell(f"ingest folder photos data {to}", tmp_path)
+    code, lines = shell(f"ingest folder photos data --workers 1 {to}", tmp_path)
     assert code == 1
     assert [line.partition(":")[0] for line in lines] == ["mirante"]
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
     assert sum(summary["images"] for summary in manifest["splits"].values()) == 60
-    assert shell("ingest folder photos data --json", tmp_path) == (0, [])
+    assert shell("ingest folder photos data --workers 1 --json", tmp_path) == (0, [])
 
 
 def test_wrong_usage_keeps_its_exit_code(tmp_path: Path) -> None:
