@@ -64,10 +64,11 @@ golden: setup ## Write the compiled packages in tests/golden anew; read their di
 	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \
 		tests/test_worker_pods.py -k golden
 
-lint: setup ## Format, lint and types
+lint: setup ## Format, lint, types and imports
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: lint test ## What has to pass before a change goes in: lint and the fast tests
 

@@ -1,4 +1,4 @@
-"""The four floors, the distribution, the lock files and the Makefile."""
+"""The distribution, the lock files and the Makefile; `make lint` checks the imports."""
 
 from __future__ import annotations
 
@@ -10,68 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# From the ground up; imports only ever go down.
-FLOORS = ("schemas", "components", "pipeline", "kubeflow")
 LOCKS = [ROOT / "requirements" / f"tfx-{stack}.txt" for stack in ("1.16", "1.21")]
-
-
-def imported_modules(source: str) -> list[tuple[int, str]]:
-    """Returns (line, absolute module name) of every import, at any depth; relative ones cannot climb."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.append((node.lineno, node.module))
-    return found
-
-
-def climbing_imports(floor: str, source: str) -> list[str]:
-    """Returns 'line N: module' for each import in `source`, a module of `floor`, from a floor above."""
-    above = FLOORS[FLOORS.index(floor) + 1 :]
-    return [f"line {n}: {m}" for n, m in imported_modules(source) if m.partition(".")[0] in above]
-
-
-def modules_of(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
-
-
-@pytest.mark.parametrize("floor", FLOORS)
-def test_imports_only_go_down(floor: str) -> None:
-    modules = modules_of(floor)
-    assert modules, f"{floor}/ has no modules"
-    climbing = {
-        str(path.relative_to(ROOT)): found
-        for path in modules
-        if (found := climbing_imports(floor, path.read_text(encoding="utf-8")))
-    }
-    # The CLI imports kubeflow/ lazily, from a checkout that it has checked: see pipeline/commands/main.py.
-    if floor == "pipeline":
-        climbing = {path: found for path, found in climbing.items() if not is_lazy_kubeflow(path, found)}
-    assert not climbing
-
-
-def is_lazy_kubeflow(path: str, found: list[str]) -> bool:
-    """Whether `path` is the CLI and every import in `found` is of kubeflow and stands inside a function."""
-    top_level = {n.lineno for n in ast.parse((ROOT / path).read_text(encoding="utf-8")).body}
-    lines = {int(re.findall(r"line (\d+): kubeflow", entry)[0]) for entry in found}
-    return re.fullmatch(r"pipeline/cli(/\w+)?\.py", path) is not None and not lines & top_level
-
-
-def test_a_climbing_import_is_found() -> None:
-    source = "import os\ndef f():\n    from pipeline.recipe.load import load\n    import schemas.features\n"
-    assert climbing_imports("components", source) == ["line 3: pipeline.recipe.load"]
-    assert climbing_imports("pipeline", source) == []
-    assert climbing_imports("schemas", "import kubeflow.compile") == ["line 1: kubeflow.compile"]
-
-
-def test_schemas_import_no_tensorflow() -> None:
-    # The messages of tensorflow_metadata are plain protocol buffers and do not bring TensorFlow along.
-    heavy = ("apache_beam", "keras", "kfp", "tensorflow", "tfx", "tfx_bsl")
-    for path in modules_of("schemas"):
-        tops = [m.partition(".")[0] for _, m in imported_modules(path.read_text(encoding="utf-8"))]
-        bad = [m for m in tops if m in heavy or (m.startswith("tensorflow_") and m != "tensorflow_metadata")]
-        assert not bad, f"{path.relative_to(ROOT)} imports {bad}"
 
 
 def test_kubeflow_is_not_packaged(monkeypatch: pytest.MonkeyPatch) -> None:

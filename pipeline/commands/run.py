@@ -16,7 +16,6 @@ from components.base.printable import printable_lines
 from components.base.redact import redact_values
 from pipeline.commands.shared import PathType, example, exit_code
 from pipeline.run.output import quote
-from pipeline.steps import TRAINER
 
 
 @click.command(epilog=example("mirante run mnist --data mnist/ --set training.epochs=3"))
@@ -46,6 +45,7 @@ def run(
     from components.models.published import check_download
     from pipeline.data.prepare import check_config, check_effect
     from pipeline.recipe.load import load_recipe
+    from pipeline.steps import TRAINER
 
     if no_cache:
         overrides = (*overrides, "use_cache=false")
