@@ -473,7 +473,9 @@ def test_a_killed_ingest_of_another_input_lends_no_hashes(
     same_names_sizes_and_times(root, other)
     options = IngestConfig(max_reject_share=1)
     with monkeypatch.context() as patch:
-        patch.setattr("components.ingest.run.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(
+            "components.ingest.publish.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT)
+        )
         with pytest.raises(KeyboardInterrupt):
             ingest("folder", root, out, options)
     ingest("folder", other, out, options)
@@ -567,7 +569,9 @@ def test_a_crash_while_publishing_is_repaired(tmp_path: Path, monkeypatch: pytes
     ingest("folder", root, out, IngestConfig(shards=2))
     make_folder(root, images=30, first=60)
     with monkeypatch.context() as patch:
-        patch.setattr("components.ingest.run.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(
+            "components.ingest.publish.write_manifest", lambda *_: os.kill(os.getpid(), signal.SIGINT)
+        )
         with pytest.raises(KeyboardInterrupt):
             ingest("folder", root, out, IngestConfig(shards=2))
     published = inodes(out)

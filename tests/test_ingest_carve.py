@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from components.ingest.carve import Copies, assign_splits
-from components.ingest.index import Index, Item
+from components.ingest.index import Index
+from components.ingest.item import Item
 from components.ingest.truth import Boxes, Label
 from components.ingest.truth.placing import Box
 

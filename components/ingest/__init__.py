@@ -10,9 +10,10 @@ Needs no TensorFlow and no Beam. Importing it is quick: what a step needs is imp
 from __future__ import annotations
 
 from components.ingest.config import IngestConfig
+from components.ingest.input import check_input
 from components.ingest.manifest import Manifest, Shard, Split, is_manifest, read_manifest
 from components.ingest.result import IngestResult, SplitSummary
-from components.ingest.run import check_input, ingest
+from components.ingest.run import ingest
 from components.ingest.sources import SOURCES
 from components.ingest.staging import published_completely
 

@@ -6,21 +6,22 @@ again; everything else is made anew from the inputs.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.ingest.files import FileEntry, composed, label_problem
+from components.ingest.file_table import SCHEMA, FileTable
+from components.ingest.files import label_problem
+from components.ingest.item import Found, LeftOut, Reject, shape_text
+from components.ingest.manifest import InputRow
 from components.ingest.truth import Label, Truth
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB) WITHOUT
 ROWID;
 CREATE TABLE IF NOT EXISTS origin (input TEXT);
-DROP TABLE IF EXISTS files;
 DROP TABLE IF EXISTS items;
 DROP TABLE IF EXISTS rejects;
 DROP TABLE IF EXISTS classes;
@@ -29,7 +30,6 @@ DROP TABLE IF EXISTS left_out;
 DROP TABLE IF EXISTS warnings;
 DROP TABLE IF EXISTS looked_up;
 DROP TABLE IF EXISTS alike;
-CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
     truth TEXT, brought TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
@@ -47,50 +47,6 @@ CREATE TABLE looked_up (path TEXT, name TEXT, how TEXT, PRIMARY KEY (path, name)
 
 # Of a class name that is a number.
 _MAX_DIGITS = 18
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """One input image.
-
-    Attributes:
-        path: `image/filename` of its record.
-        file: Absolute path, as the file system has it.
-        size_bytes: Bytes of the image.
-        truth: What is known of it. All items of a source have one kind.
-        split: The split that the data bring, or None.
-        stamp: As in `components.ingest.files.FileEntry`.
-        offset: Where in the file its bytes begin; None if the file is the encoded image.
-        shape: (height, width, channels) of raw uint8 pixels; None for an encoded image.
-    """
-
-    path: str
-    file: bytes
-    size_bytes: int
-    truth: Truth
-    split: str | None = None
-    stamp: int = 0
-    offset: int | None = None
-    shape: tuple[int, int, int] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """An input that cannot be used, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class LeftOut:
-    """An input that is no image and is not meant to be one, and how that is seen; it is not rejected."""
-
-    path: str
-    reason: str
-
-
-Found = Item | Reject | LeftOut
 
 
 def _find_problem(truth: Truth) -> str:
@@ -112,95 +68,24 @@ def _ending_of(path: str) -> str:
     return ".jpg" if ending in (".jpeg", ".jpe", ".jfif") else ending
 
 
-def shape_text(shape: tuple[int, int, int] | None) -> str | None:
-    """A shape as the index has it."""
-    return None if shape is None else ",".join(map(str, shape))
-
-
-def shape_from(text: str | None) -> tuple[int, int, int] | None:
-    """The inverse of shape_text."""
-    if text is None:
-        return None
-    height, width, channels = map(int, text.split(","))
-    return height, width, channels
-
-
 class Index:
     """The tables; one process writes, workers read after everything is committed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Which kind of truth the items have; known from the first one on.
-        self.truth: type[Truth] = Label
         try:
             self.db = _open(path)
         except sqlite3.DatabaseError:
             # Cut off by a power loss: it holds nothing that cannot be computed again.
             path.unlink()
             self.db = _open(path)
+        self.files = FileTable(self.db)
+        # Which kind of truth the items have; known from the first one on.
+        self.truth: type[Truth] = Label
 
     def close(self) -> None:
         """Closes the file."""
         self.db.close()
-
-    def add_files(self, entries: Iterable[FileEntry]) -> None:
-        """Stores what a walk found, in its order."""
-        self.db.executemany(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                (
-                    entry.path,
-                    composed(entry.path.rpartition("/")[2]),
-                    entry.raw,
-                    entry.size_bytes,
-                    entry.stamp,
-                    entry.problem,
-                )
-                for entry in entries
-            ),
-        )
-        self.db.execute("CREATE INDEX files_by_name ON files (name)")
-        self.db.commit()
-
-    def files(self) -> Iterator[FileEntry]:
-        """All files, in the order of the walk."""
-        for path, raw, size, mtime, problem in self.db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files ORDER BY rowid"
-        ):
-            yield FileEntry(path, raw, size, mtime, problem)
-
-    def files_named(self, name: str) -> list[FileEntry]:
-        """The files with this name, in whichever folders, sorted by path; in whichever form of Unicode."""
-        rows = self.db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? ORDER BY path",
-            (composed(name),),
-        )
-        return [FileEntry(*row) for row in rows]
-
-    def files_folded(self, name: str) -> list[FileEntry]:
-        """The files whose name is this, or is it without its ending, but for upper and lower case."""
-        self.db.create_function("fold", 1, str.casefold, deterministic=True)
-        self.db.execute("CREATE INDEX IF NOT EXISTS files_by_folded ON files (fold(name))")
-        key = composed(name).casefold()
-        rows = self.db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files "
-            "WHERE fold(name) = ? OR (fold(name) > ? AND fold(name) < ?) ORDER BY path",
-            (key, f"{key}.", f"{key}/"),
-        )
-        entries = [FileEntry(*row) for row in rows]
-        names = [composed(entry.path.rpartition("/")[2]).casefold() for entry in entries]
-        return [e for e, own in zip(entries, names, strict=True) if key in (own, own.rpartition(".")[0])]
-
-    def files_with_stem(self, stem: str) -> list[FileEntry]:
-        """The files whose name without its ending is this, in whichever folders, sorted by path."""
-        # "/" is the letter after ".": all names that begin with the stem and a dot.
-        stem = composed(stem)
-        rows = self.db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files WHERE name > ? AND name < ? ORDER BY path",
-            (f"{stem}.", f"{stem}/"),
-        )
-        entries = [FileEntry(*row) for row in rows]
-        return [one for one in entries if composed(one.path.rpartition("/")[2]).rpartition(".")[0] == stem]
 
     def set_origin(self, shown_input: str) -> None:
         """Says which INPUT it is about; what was remembered of another one is dropped."""
@@ -311,6 +196,14 @@ class Index:
         """What `warn` was given, in its order."""
         return [text for (text,) in self.db.execute("SELECT text FROM warnings ORDER BY rowid")]
 
+    def input_rows(self) -> Iterator[InputRow]:
+        """Yield (path, size, stamp, SHA-256) of each file, in the order of the walk."""
+        for path, size, stamp, digest in self.db.execute(
+            "SELECT f.path, f.size, f.mtime, h.hash FROM files f LEFT JOIN hashes h "
+            "ON h.path = f.path AND h.size = f.size AND h.mtime = f.mtime ORDER BY f.rowid"
+        ):
+            yield path, size, stamp, digest.hex() if digest else ""
+
     def check_counts(self, listed: int) -> None:
         """Raises MiranteError unless images, rejects and what is left out are what the input lists.
 
@@ -372,5 +265,5 @@ def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path)
     # Killing the process cannot hurt the file, only the machine can; then it is made again.
     db.execute("PRAGMA synchronous = OFF")
-    db.executescript(_SCHEMA)
+    db.executescript(SCHEMA + _SCHEMA)
     return db

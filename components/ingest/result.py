@@ -5,10 +5,18 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from components.ingest.manifest import LEFT_OUT, REJECTS, Manifest
+
 
 @dataclasses.dataclass(frozen=True)
 class SplitSummary:
-    """One published split. classes: how many classes have at least one picture in it."""
+    """A published split.
+
+    Attributes:
+        images: Its images.
+        shards: Its shards.
+        classes: Classes with at least one image in it.
+    """
 
     images: int
     shards: int
@@ -19,12 +27,16 @@ class SplitSummary:
 class IngestResult:
     """What was published.
 
-    output, rejects_file: absolute paths.
-    splits: by split name, in the order of schemas.features.SPLITS; a split without a picture is left out.
-    class_names: `image/class/label` is an index into it.
-    rejected: inputs that could not be used; each has a row in rejects_file.
-    left_out: files and folders that are no images by their names; each has a row in left_out_file.
-    unchanged: the inputs and options were those of the last ingest, nothing was done.
+    Attributes:
+        output: Absolute path of OUTPUT.
+        splits: By name, in the order of schemas.features.SPLITS; a split without an image is left out.
+        class_names: In the order of their labels.
+        rejected: Inputs that could not be used; each has a row in `rejects_file`.
+        rejects_file: Absolute path of the list.
+        warnings: What is odd about the data, a sentence each.
+        unchanged: Whether the inputs and options were those of the last ingest, and nothing was done.
+        left_out: Files and folders that are no images by their names; each has a row in `left_out_file`.
+        left_out_file: Absolute path of the list.
     """
 
     output: Path
@@ -36,3 +48,21 @@ class IngestResult:
     unchanged: bool
     left_out: int
     left_out_file: Path
+
+    @classmethod
+    def from_manifest(cls, output: Path, manifest: Manifest, *, unchanged: bool) -> IngestResult:
+        """Return what a manifest says of what is published."""
+        return cls(
+            output=output,
+            splits={
+                name: SplitSummary(split.images, len(split.shards), split.classes)
+                for name, split in manifest.splits.items()
+            },
+            class_names=manifest.class_names,
+            rejected=manifest.rejected,
+            rejects_file=output / REJECTS,
+            warnings=list(manifest.warnings),
+            unchanged=unchanged,
+            left_out=manifest.left_out,
+            left_out_file=output / LEFT_OUT,
+        )

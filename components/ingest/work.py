@@ -15,7 +15,7 @@ from typing import Any
 from components.base.errors import MiranteError
 from components.base.os_errors import explain_os_error
 from components.base.printable import printable
-from components.ingest.index import shape_from, shape_text
+from components.ingest.item import shape_from, shape_text
 from components.ingest.truth import TRUTHS
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.truth.truth import WrongImageError

@@ -28,7 +28,7 @@ from components.ingest.readings import CENTRES, CORNERS, LENGTHS, SWAPPED, UPPER
 from schemas.features import CLASSIFICATION, DETECTION
 
 if TYPE_CHECKING:
-    from components.ingest.index import Found
+    from components.ingest.item import Found
     from components.ingest.sources.context import SourceContext
 
 

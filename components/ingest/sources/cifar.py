@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, displayed, label_of
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.sources.cifar_pickle import load_plain
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
@@ -73,7 +73,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
     """The meta file, and the batches in the order of their names."""
     folders: dict[str, dict[str, FileEntry]] = {}
-    for entry in context.index.files():
+    for entry in context.index.files:
         folder, _, name = entry.path.rpartition("/")
         folders.setdefault(folder, {})[name] = entry
     sets = []

@@ -25,7 +25,7 @@ from typing import Any
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.json_stream import JsonError, read_object
 from components.ingest.label_map import LabelMap
 from components.ingest.sources.coco_segments import box_of_segments
@@ -177,7 +177,7 @@ def _files(context: SourceContext) -> list[Path]:
     """The JSON files to read."""
     if context.input_file is not None:
         return [context.input_file]
-    paths = [entry.path for entry in context.index.files() if entry.path.lower().endswith(".json")]
+    paths = [entry.path for entry in context.index.files if entry.path.lower().endswith(".json")]
     known = [path for path in paths if _KNOWN_NAMES.fullmatch(path.rpartition("/")[2])]
     if not known and len(paths) != 1:
         shown = f"{len(paths)} other .json files ({', '.join(paths[:3])})" if paths else "no .json file"

@@ -58,7 +58,7 @@ class SourceContext:
         Raises:
             UsageError: It cannot be read, or INPUT holds several.
         """
-        found = find_label_map(self.given_label_map, self.root, (entry.path for entry in self.index.files()))
+        found = find_label_map(self.given_label_map, self.root, (entry.path for entry in self.index.files))
         if found is not None:
             self.index.set_class_names(found.class_names())
         return found

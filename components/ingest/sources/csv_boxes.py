@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from components.ingest.files import label_of
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_table import Row, Table

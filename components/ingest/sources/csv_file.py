@@ -27,7 +27,7 @@ from pathlib import Path
 
 from components.base.errors import UsageError
 from components.ingest.files import label_of
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_boxes import find_boxes
 from components.ingest.sources.csv_table import Row, Table
@@ -90,7 +90,7 @@ def _tables(context: SourceContext) -> list[tuple[Path, str | None]]:
         return [(context.input_file, None)]
     found = [
         context.root / entry.path
-        for entry in context.index.files()
+        for entry in context.index.files
         if entry.path.lower().endswith(".csv") and not entry.problem
     ]
     if len(found) == 1:

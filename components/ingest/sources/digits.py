@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from components.base.errors import UsageError
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
 from components.ingest.files import FileEntry, label_of
-from components.ingest.index import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.yolo import looks_like_yolo
@@ -52,7 +52,7 @@ def find(context: SourceContext) -> Iterator[Found]:
         )
     wrapper, splits = _layout(context)
     files = 0
-    for entry in context.index.files():
+    for entry in context.index.files:
         files += 1
         if reason := no_image_reason(entry.path.rpartition("/")[2]):
             yield LeftOut(entry.path, reason)
@@ -88,7 +88,7 @@ def _layout(context: SourceContext) -> tuple[str, dict[str, str]]:
     wrapper = ""
     while True:
         tops: dict[str, _Top] = {}
-        for entry in context.index.files():
+        for entry in context.index.files:
             parts = _parts(entry, wrapper)
             if len(parts) > 1 and not no_image_reason(parts[-1]):
                 top = tops.setdefault(parts[0], _Top())

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.ingest.files import FileEntry
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import Lookup
@@ -57,7 +57,7 @@ class Names:
     @functools.cached_property
     def _folders(self) -> set[str]:
         """The names of all folders in INPUT."""
-        return {folder.casefold() for entry in self._index.files() for folder in entry.path.split("/")[:-1]}
+        return {folder.casefold() for entry in self._index.files for folder in entry.path.split("/")[:-1]}
 
 
 def _is_missing(found: FileEntry | str) -> bool:

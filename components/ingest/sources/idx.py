@@ -24,7 +24,7 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 from schemas import features
@@ -96,7 +96,7 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     """train, t10k or test -> its images and labels files."""
     found: dict[tuple[str, str], FileEntry] = {}
     sets: set[str] = set()
-    for entry in context.index.files():
+    for entry in context.index.files:
         folders, _, name = entry.path.rpartition("/")
         match = _NAME.match(name)
         if match is None:

@@ -110,10 +110,10 @@ class Lookup:
 
     def _candidates(self, last: str) -> Iterator[tuple[str, list[FileEntry]]]:
         index = self._context.index
-        yield _EXACT, index.files_named(last)
+        yield _EXACT, index.files.find_named(last)
         if not last.lower().endswith(IMAGE_ENDINGS):
-            yield _ENDING, _images(index.files_with_stem(last))
-        folded = index.files_folded(last)
+            yield _ENDING, _images(index.files.find_by_stem(last))
+        folded = index.files.find_folded(last)
         same = [e for e in folded if composed(e.path.rpartition("/")[2]).casefold() == last.casefold()]
         yield _CASE, same or ([] if last.lower().endswith(IMAGE_ENDINGS) else _images(folded))
 

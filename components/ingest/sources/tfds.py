@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.extras import install_command
 from components.ingest.files import displayed, label_of
-from components.ingest.index import Item, Reject
+from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 from schemas import features as contract
@@ -171,7 +171,7 @@ def _builder(tfds: Any, context: SourceContext) -> Any:
     """The builder of the one prepared data set below the root."""
     folders = [
         entry.path[: -len(_INFO_FILE)]
-        for entry in context.index.files()
+        for entry in context.index.files
         if entry.path.rpartition("/")[2] == _INFO_FILE
     ]
     if len(folders) != 1:

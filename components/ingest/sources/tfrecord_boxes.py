@@ -14,7 +14,7 @@ from typing import Any
 
 from components.base.example import type_problem
 from components.ingest.files import displayed, label_of
-from components.ingest.index import Reject
+from components.ingest.item import Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box

@@ -36,7 +36,7 @@ from components.base.tfrecord import (
 )
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry, displayed, label_of
-from components.ingest.index import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import tfrecord_boxes
 from components.ingest.sources.context import SourceContext
@@ -141,7 +141,7 @@ class _Classes:
 
 
 def _entries(context: SourceContext) -> Iterator[FileEntry]:
-    for entry in context.index.files():
+    for entry in context.index.files:
         if context.input_file is not None:
             if entry.path == context.input_file.relative_to(context.root).as_posix():
                 yield entry

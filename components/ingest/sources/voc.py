@@ -22,7 +22,7 @@ from pathlib import Path
 
 from components.base.errors import UsageError
 from components.ingest.files import FileEntry
-from components.ingest.index import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
@@ -46,7 +46,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     label_map = context.label_map()
     sets = ImageSets(context)
     annotations = 0
-    for entry in context.index.files():
+    for entry in context.index.files:
         if entry.path.lower().endswith(_XML):
             annotations += 1
             yield from _annotated(context, sets, label_map, entry)
@@ -55,7 +55,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             f"{context.shown}: no .xml file in it. The source voc reads images with a Pascal VOC XML each, "
             "beside them or in a folder Annotations."
         )
-    for entry in context.index.files():
+    for entry in context.index.files:
         path = entry.path.lower()
         *folders, name = path.split("/")
         if reason := no_image_reason(name):
@@ -114,10 +114,10 @@ def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str
     called = filename.replace("\\", "/").rpartition("/")[2]
     split = split_of_folders(context, xml)
     index = context.index
-    named = [*index.files_named(called), *index.files_with_stem(called)] if called else []
+    named = [*index.files.find_named(called), *index.files.find_by_stem(called)] if called else []
     tiers = [
         {entry.path: entry for entry in found if _may_be_picture(context, entry, xml, split)}
-        for found in (index.files_with_stem(stem), named)
+        for found in (index.files.find_by_stem(stem), named)
     ]
     above, only_itself = f"{folder}/", True
     while True:
@@ -152,6 +152,6 @@ def _may_be_picture(context: SourceContext, entry: FileEntry, xml: str, split: s
     if stem == xml[: -len(_XML)]:
         return True
     own = stem + _XML
-    if any(other.path == own for other in context.index.files_named(own.rpartition("/")[2])):
+    if any(other.path == own for other in context.index.files.find_named(own.rpartition("/")[2])):
         return False
     return split is None or split_of_folders(context, entry.path) in (split, None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError
 from components.ingest.files import FileEntry
-from components.ingest.index import Reject
+from components.ingest.item import Reject
 from components.ingest.sources.context import SourceContext
 from schemas import features
 
@@ -31,7 +31,7 @@ class ImageSets:
         self._splits: dict[str, dict[str, list[str]]] = {}
         self._left_out: dict[str, int] = {}
         self._seen: set[tuple[str, str]] = set()
-        lists = [entry for entry in context.index.files() if _is_list(entry.path)]
+        lists = [entry for entry in context.index.files if _is_list(entry.path)]
         # trainval last: it tells only of what is in no other.
         for entry in sorted(lists, key=lambda one: (_stem(one.path) == _TRAIN_AND_EVAL, one.path)):
             split = context.split_named(_stem(entry.path))

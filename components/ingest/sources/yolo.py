@@ -23,7 +23,8 @@ from pathlib import Path
 
 from components.base.errors import UsageError
 from components.ingest.files import FileEntry, composed
-from components.ingest.index import Found, Index, Item, LeftOut, Reject
+from components.ingest.index import Index
+from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
@@ -38,7 +39,7 @@ _IMAGES, _LABELS, _SUFFIX = "images", "labels", ".txt"
 def looks_like_yolo(index: Index) -> bool:
     """Return whether there are folders `images` with images and `labels` with texts."""
     has_images = has_labels = False
-    for entry in index.files():
+    for entry in index.files:
         *folders, name = entry.path.lower().split("/")
         has_images = has_images or (_IMAGES in folders and not no_image_reason(name))
         has_labels = has_labels or (_LABELS in folders and name.endswith(_SUFFIX))
@@ -58,11 +59,11 @@ def find(context: SourceContext) -> Iterator[Found]:
         names = dict(enumerate(label_map.class_names()))
     splits = SplitsOfConfig(context, config)
     yield from splits.rejects
-    in_images = any(_IMAGES in _folders(entry) for entry in context.index.files())
+    in_images = any(_IMAGES in _folders(entry) for entry in context.index.files)
     used: dict[int, str] = {}
     files = images = labels = 0
     no_labels = {*config.files, *splits.lists}
-    for entry in context.index.files():
+    for entry in context.index.files:
         files += 1
         name = entry.path.rpartition("/")[2]
         if reason := no_image_reason(name):
@@ -135,7 +136,7 @@ def _image(
 
 def _texts_of_no_image(context: SourceContext, no_labels: set[str]) -> Iterator[Found]:
     """Label files that no image has, and other texts."""
-    for entry in context.index.files():
+    for entry in context.index.files:
         name = entry.path.rpartition("/")[2]
         if (
             name.lower().endswith(_SUFFIX)
@@ -157,7 +158,7 @@ def _label_file(index: Index, image: str) -> FileEntry | None:
         at = len(lower) - 1 - lower[::-1].index(_IMAGES)
         places.insert(0, [*folders[:at], _LABELS, *folders[at + 1 :]])
         places.insert(1, [*folders[:at], _LABELS.capitalize(), *folders[at + 1 :]])
-    entries = {composed(entry.path): entry for entry in index.files_named(text)}
+    entries = {composed(entry.path): entry for entry in index.files.find_named(text)}
     for place in places:
         if entry := entries.get(composed("/".join([*place, text]))):
             return entry

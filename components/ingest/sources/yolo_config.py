@@ -71,7 +71,7 @@ def _yaml_files(context: SourceContext) -> Iterator[FileEntry]:
     given = None
     if context.input_file is not None:
         given = context.input_file.relative_to(context.root).as_posix()
-    for entry in context.index.files():
+    for entry in context.index.files:
         if entry.path == given or (given is None and entry.path.lower().endswith(SUFFIXES)):
             yield entry
 
@@ -153,7 +153,7 @@ def _names(where: str, read: Any) -> dict[int, str] | None:
 
 
 def _with_list(context: SourceContext, config: YoloConfig) -> YoloConfig:
-    lists = [e for e in context.index.files() if e.path.rpartition("/")[2].lower() in CLASS_LISTS]
+    lists = [e for e in context.index.files if e.path.rpartition("/")[2].lower() in CLASS_LISTS]
     read = {
         entry.path: read_class_list(context.root / os.fsdecode(entry.raw))
         for entry in lists

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError
 from components.ingest.files import FileEntry
-from components.ingest.index import Reject
+from components.ingest.item import Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import Lookup, split_of_folders
 from components.ingest.sources.yolo_config import YoloConfig
@@ -31,7 +31,7 @@ class SplitsOfConfig:
         self._images: dict[str, str] = {}
         self.rejects: list[Reject] = []
         self.lists: set[str] = set()
-        files = {entry.path: entry for entry in context.index.files()} if config.splits else {}
+        files = {entry.path: entry for entry in context.index.files} if config.splits else {}
         folders = {f"{path[: at.start()]}/" for path in files for at in re.finditer("/", path)} | {""}
         for key, values in config.splits.items():
             split = context.split_named(key) or ""

@@ -1,0 +1,116 @@
+"""INPUT of an ingest: a folder, a file that the source reads itself, an archive, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from components.base.errors import UsageError
+from components.ingest.archive import is_archive
+from components.ingest.files import FileEntry, StampFunction, displayed, walk
+from components.ingest.index import Index
+from components.ingest.manifest import InputRow
+from components.ingest.sources import Source, source_named
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What an ingest reads.
+
+    Attributes:
+        source: What reads it.
+        path: The absolute path; None for a source that brings its own data.
+        without: Folders that are not part of it, also if they are inside.
+        stamp_of: Returns what tells that a file is the same as before.
+    """
+
+    source: Source
+    path: Path | None
+    without: Sequence[Path]
+    stamp_of: StampFunction
+
+    @property
+    def shown(self) -> str:
+        """The path as the manifest keeps it; "" for a source that brings its own data."""
+        return "" if self.path is None else displayed(os.fsencode(self.path))
+
+    @property
+    def own_file(self) -> Path | None:
+        """The path if it is a file of a kind that the source reads itself, else None."""
+        if self.path is None or not self.path.is_file():
+            return None
+        return self.path if self.path.name.lower().endswith(self.source.suffixes) else None
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that is read; None for an archive and for a source that brings its own data."""
+        if self.path is None or self.path.is_dir():
+            return self.path
+        return None if self.own_file is None else self.source.root_of(self.own_file)
+
+    def rows(self, index: Index) -> Iterator[InputRow]:
+        """Yield a row for each file, in the order of the walk, with its hash if that was needed."""
+        return index.input_rows() if self.root is not None else self._archive_row()
+
+    def is_listed(self, rows: Iterator[InputRow]) -> bool:
+        """Return whether the files are those of the rows, by path, size and stamp, without reading them."""
+        if self.root is not None:
+            entries = walk(self.root, self.without, stamp_of=self.stamp_of)
+        else:
+            entries = (FileEntry(path, b"", size, stamp) for path, size, stamp, _ in self._archive_row())
+        return all(
+            entry is not None and row is not None and (entry.path, entry.size_bytes, entry.stamp) == row[:3]
+            for entry, row in itertools.zip_longest(entries, rows)
+        )
+
+    def _archive_row(self) -> Iterator[InputRow]:
+        if self.path is not None:
+            status = self.path.stat()
+            yield self.path.name, status.st_size, self.stamp_of(status), ""
+
+
+def check_input(name: str, path: Path | None) -> Path | None:
+    """Return INPUT as an absolute path; None for a source that brings its own data.
+
+    No content is looked at, except an archive's first bytes.
+
+    Raises:
+        UsageError: There is no such source, or nothing that it reads.
+    """
+    source = source_named(name)
+    if not source.needs_input:
+        if path is not None:
+            raise UsageError(
+                f"The source {name} brings its own data and reads no INPUT, got {path}: give - as INPUT, or "
+                "leave data.path out of the recipe."
+            )
+        return None
+    if path is None:
+        raise UsageError(
+            f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz)"
+            f"{', or the name of a data set' if source.takes_names else ''}; "
+            "`mirante run` takes it by --data, a Kubeflow run by data_root."
+        )
+    if source.is_name(str(path)):
+        return source.locate(str(path))
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
+        raise UsageError(
+            f"INPUT {str(path).replace(':/', '://', 1)}: expected a path on this machine, got an address; "
+            "download what is there, and give its path"
+        )
+    path = path.absolute()
+    if not path.exists():
+        raise UsageError(
+            f"INPUT {path} does not exist{', and is no name of a data set' if source.takes_names else ''}: "
+            "check the path."
+        )
+    if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
+        return path
+    kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
+    raise UsageError(
+        f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz); this is none."
+    )
