@@ -35,7 +35,7 @@ from components.tasks.classification.transform import outputs
     "trainer": """
 import tensorflow as tf
 from components.tasks.classification.trainer import Classification
-from components.trainer.export import ServingModule
+from components.tasks.classification.serving import ClassificationModule
 
 class Toy(Classification):
     metrics = ("accuracy", "sureness")
@@ -47,7 +47,7 @@ class Toy(Classification):
     def serving(self, model, tft_output):
         return ToyModule(model, tft_output, list(self.class_names))
 
-class ToyModule(ServingModule):
+class ToyModule(ClassificationModule):
     task = "toy"
 
 def trainee(class_names, model, training, input_shape):

@@ -3,12 +3,10 @@
     serving_default       image_bytes  string [N]  encoded images (TF Serving: `{"b64": ...}`)
     serving_tf_examples   examples     string [N]  serialized tf.train.Example of the data contract
 
-Both give `probabilities` float32 [N, classes] and `labels` string [N, classes], the class names in the order
-of the probabilities; what those of a detector give is in components/tasks/detection/serving.py.
-`serving_default` brings images into canonical form (components/transform/canonical_graph.py), which those of
-examples have. The functions
-`canonical` (image_bytes to what the Transform graph is given) and `transform` (to pixels) are kept too: they
-show what the network sees.
+What both give is the task's: components/tasks/*/serving.py. `serving_default` brings images into canonical
+form (components/transform/canonical_graph.py); those of examples have it. The functions `canonical`
+(image_bytes to the input of the Transform graph) and `transform` (to pixels) are saved too: they show what
+the network sees.
 """
 
 from __future__ import annotations
@@ -28,9 +26,16 @@ from schemas import features
 
 
 class ServingModule(tf.Module):
-    """What is saved: everything from encoded images to named probabilities."""
+    """What is saved: everything from encoded images to answers.
 
-    task = features.CLASSIFICATION
+    Args:
+        model: The network.
+        tft_output: The Transform graph.
+        class_names: In the order of the labels.
+    """
+
+    # The recipe's `task`.
+    task: str
 
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
         super().__init__(name="mirante")
@@ -47,23 +52,20 @@ class ServingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Turn images, string [N], into float32 [N, H, W, C]: exactly the pixels that training saw."""
-        return self.transformed(self.canonical(image_bytes))[IMAGE]
+        return self.apply_transform(self.canonical(image_bytes))[IMAGE]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def canonical(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Turn encoded images, string [N], into the form in which ingest stores them, pixel by pixel."""
         return canonical(image_bytes)
 
-    def transformed(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+    def apply_transform(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Apply the Transform graph to canonical images, string [N], without labels."""
         return dict(self.transform_layer({features.ENCODED: tf.reshape(encoded, (-1, 1))}))
 
     def predict(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the output of both signatures for canonical images, string [N]."""
-        pixels = self.transformed(encoded)[IMAGE]
-        probabilities = tf.nn.softmax(self.model(pixels, training=False))
-        labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(encoded)[0], axis=0)
-        return {"probabilities": probabilities, "labels": labels}
+        raise NotImplementedError
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -75,13 +77,6 @@ class ServingModule(tf.Module):
         """Answer for serialized examples, string [N]; only `image/encoded` is read."""
         parsed = tf.io.parse_example(examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
         return self.predict(parsed[features.ENCODED])
-
-
-def save_model(
-    model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str], folder: str
-) -> None:
-    """Write a classifier; see `save_module`."""
-    save_module(ServingModule(model, tft_output, class_names), folder)
 
 
 def save_module(module: ServingModule, folder: str) -> None:

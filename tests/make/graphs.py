@@ -98,7 +98,8 @@ def export_tiny(split: Tiny, folder: Path) -> Exported:
 
     from components.models import HEAD, build_model
     from components.models.config import ModelConfig
-    from components.trainer.export import save_model
+    from components.tasks.classification.serving import ClassificationModule
+    from components.trainer.export import save_module
 
     keras.backend.clear_session()  # as the Trainer does: layers are counted from 0
     keras.utils.set_random_seed(split.config.channels)
@@ -107,5 +108,5 @@ def export_tiny(split: Tiny, folder: Path) -> Exported:
     # Logits far enough apart that the last bit of a pixel is seen in the probabilities.
     logits = model.get_layer(HEAD).get_layer("logits")
     logits.kernel.assign(20.0 * logits.kernel)
-    save_model(model, split.tft_output, list(CLASS_NAMES), str(folder))
+    save_module(ClassificationModule(model, split.tft_output, list(CLASS_NAMES)), str(folder))
     return Exported(model, folder)

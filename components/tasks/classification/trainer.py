@@ -131,6 +131,6 @@ class Classification:
 
     def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> ServingModule:
         """Return the module that serves probabilities with their class names."""
-        from components.trainer.export import ServingModule
+        from components.tasks.classification.serving import ClassificationModule
 
-        return ServingModule(model, tft_output, list(self.class_names))
+        return ClassificationModule(model, tft_output, list(self.class_names))

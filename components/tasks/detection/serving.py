@@ -48,7 +48,7 @@ class DetectionModule(ServingModule):
 
     def predict(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the best boxes of each canonical image, string [N]."""
-        transformed = self.transformed(encoded)
+        transformed = self.apply_transform(encoded)
         outputs = self.model(transformed[IMAGE], training=False)
         found = self._find_boxes(outputs, transformed.get(FRAME))
         return {
