@@ -48,7 +48,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     root = pipeline_root(recipe)
     _check_paths(recipe)
-    define = _pipeline(recipe, parameters(recipe, root), reference)
+    define = _build_pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler
 
@@ -134,7 +134,7 @@ def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:
     return tasks
 
 
-def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
+def _build_pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
     from kfp import dsl
 
     config = recipe.kubeflow
@@ -143,14 +143,14 @@ def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
     def define(*channels: Any) -> None:
         values = {p.name: channel for p, channel in zip(form, channels, strict=True)}
         first = ingest_component(form, image)(**values, recipe=given, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-        _settle(first, INGEST.id, config.task(INGEST.id), config)
+        _set_up_task(first, INGEST.id, config.task(INGEST.id), config)
         tasks: dict[str, Any] = {}
         before = first
         for nodes, waits_for in task_nodes(recipe).items():
             task = nodes_component(nodes, image)(
                 pipeline_root=values["pipeline_root"], run=first.outputs["Output"]
             )
-            _settle(task, task_name(nodes), _joined(config, nodes), config)
+            _set_up_task(task, task_name(nodes), _join_asks(config, nodes), config)
             if config.metadata.takes_parallel_tasks:
                 task.after(*dict.fromkeys(tasks[name] for name in waits_for))
             else:
@@ -173,7 +173,7 @@ def _pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
     return dsl.pipeline(name=recipe.name.replace("_", "-"), display_name=recipe.name)(define)
 
 
-def _joined(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
+def _join_asks(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
     """Return what nodes that share a task ask for, where all that ask agree.
 
     Raises:
@@ -189,7 +189,7 @@ def _joined(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
     return next(iter(asked.values()), config.defaults)
 
 
-def _settle(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig) -> None:
+def _set_up_task(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig) -> None:
     """Give a task its name and what it asks of the cluster."""
     from kfp import kubernetes
 

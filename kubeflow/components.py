@@ -27,7 +27,7 @@ def ingest_component(parameters: Sequence[Parameter], image: str) -> Any:
     """
     signature = [f"{p.name}: {p.kind.__name__}" for p in parameters]
     settings = ", ".join(f"{p.key!r}: {p.name}" for p in parameters if p.key is not None)
-    return _component(
+    return _build_component(
         INGEST.id,
         f"""
         def {INGEST.id}({", ".join(signature)}, recipe: str, run: str, view: Output[HTML]) -> str:
@@ -56,7 +56,7 @@ def nodes_component(nodes: Sequence[str], image: str) -> Any:
     given = ", ".join(f"{node!r}: {name}" for node, name in views.items())
     name = task_name(nodes)
     arguments = ", ".join([repr(list(nodes)), "pipeline_root", "run", f"{{{given}}}", *more])
-    return _component(
+    return _build_component(
         name,
         f"""
         def {name}(pipeline_root: str, run: str, {", ".join(outputs)}):
@@ -68,7 +68,7 @@ def nodes_component(nodes: Sequence[str], image: str) -> Any:
     )
 
 
-def _component(name: str, indented: str, image: str) -> Any:
+def _build_component(name: str, indented: str, image: str) -> Any:
     """Build a lightweight component of a function's source, which needs only what is in the image."""
     from kfp import dsl
 

@@ -39,14 +39,14 @@ def six_fields(cron: str) -> str:
         )
     for field, (name, least, most, names) in zip(fields, _FIELDS, strict=True):
         for part in field.split(","):
-            reason = _wrong(part, least, most, names)
+            reason = _find_fault(part, least, most, names)
             if reason:
                 sunday = "; Sunday is 0" if names is _DAYS else ""
                 raise UsageError(f"--cron {cron!r}: {name} {field!r}: {reason}{sunday}")
     return " ".join(fields)
 
 
-def _wrong(part: str, least: int, most: int, names: tuple[str, ...]) -> str | None:
+def _find_fault(part: str, least: int, most: int, names: tuple[str, ...]) -> str | None:
     """Say what is wrong with one part of a field's list; None where it is right."""
     match = _PART.fullmatch(part)
     expected = f"expected *, a value of {least} to {most}, a range or a step, such as */2"

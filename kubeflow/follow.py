@@ -74,7 +74,7 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], say: Callable[
             time.sleep(POLL_SECS)
             continue
         last_answer = time.monotonic()
-        tasks = _tasks(run, names)
+        tasks = _list_tasks(run, names)
         for task in tasks:
             if known.get(task.name) != task.state:
                 known[task.name] = task.state
@@ -83,11 +83,11 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], say: Callable[
                 say(f"  {task.name:{width}}  {word:10}{took}".rstrip())
         state = str(run.state or "").upper()
         if state in _ENDED:
-            return Ending(state, tasks, _error(run))
+            return Ending(state, tasks, _find_error(run))
         time.sleep(POLL_SECS)
 
 
-def _tasks(run: Any, names: Mapping[str, str]) -> list[Task]:
+def _list_tasks(run: Any, names: Mapping[str, str]) -> list[Task]:
     """Return the pipeline's tasks in the order of their start; of a retried one the last attempt."""
     details = (run.run_details.task_details if run.run_details else None) or []
     labels = {**{name: name for name in names.values()}, **names}
@@ -101,18 +101,18 @@ def _tasks(run: Any, names: Mapping[str, str]) -> list[Task]:
         # Of what has not ended, the server's end is the year 1970 or 1.
         if state in _ENDED and detail.start_time and detail.end_time and detail.end_time >= detail.start_time:
             seconds = (detail.end_time - detail.start_time).total_seconds()
-        message = _error(detail) or _error_below(detail, details)
+        message = _find_error(detail) or _find_error_below(detail, details)
         found[label] = Task(label, state, seconds, message if state == "FAILED" else None)
     return list(found.values())
 
 
-def _error(item: Any) -> str | None:
+def _find_error(item: Any) -> str | None:
     """Return the error of a run or task: its own, or that of its last state."""
     states = [item, *reversed(item.state_history or [])]
     return next((state.error.message for state in states if state.error and state.error.message), None)
 
 
-def _error_below(task: Any, details: list[Any]) -> str | None:
+def _find_error_below(task: Any, details: list[Any]) -> str | None:
     """Return the error of what the task consists of: the container that runs it is a task of its own."""
     children = {child.task_id or child.pod_name for child in task.child_tasks or []} - {None}
     below = [
@@ -121,4 +121,4 @@ def _error_below(task: Any, details: list[Any]) -> str | None:
         if other is not task
         and (other.parent_task_id == task.task_id or children & {other.task_id, other.pod_name})
     ]
-    return next((message for other in below if (message := _error(other))), None)
+    return next((message for other in below if (message := _find_error(other))), None)

@@ -118,7 +118,7 @@ def arguments(package: Package, given: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--param {item}: {package.path} has no parameter {name!r}{hint}")
         if name in values:
             raise UsageError(f"--param {item}: {name} is given twice")
-        values[name] = _value(item, package.parameters[name].kind, text)
+        values[name] = _read_value(item, package.parameters[name].kind, text)
     missing = [
         name for name, parameter in package.parameters.items() if parameter.required and name not in values
     ]
@@ -130,7 +130,7 @@ def arguments(package: Package, given: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _value(item: str, kind: str, text: str) -> Any:
+def _read_value(item: str, kind: str, text: str) -> Any:
     if kind == "STRING":
         return text
     wanted, types = {

@@ -54,15 +54,15 @@ def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
     return [
         Parameter("pipeline_root", None, str, pipeline_root, root),
         Parameter("data_root", "data.path", str, recipe.data.path or "", data),
-        *_knobs(recipe, values),
-        *_bounds(recipe),
+        *_list_knobs(recipe, values),
+        *_list_bounds(recipe),
         Parameter("push_destination", "push.destination", str, recipe.push.destination or "", pushed),
         Parameter("use_cache", "use_cache", bool, recipe.use_cache, cache),
         Parameter(OVERRIDES, None, dict, {}, more),
     ]
 
 
-def _knobs(recipe: Recipe, values: dict[str, Any]) -> Iterator[Parameter]:
+def _list_knobs(recipe: Recipe, values: dict[str, Any]) -> Iterator[Parameter]:
     for name, key, description in _KNOBS:
         if name.startswith("fine_tune") and not recipe.training.fine_tune_epochs:
             continue
@@ -72,7 +72,7 @@ def _knobs(recipe: Recipe, values: dict[str, Any]) -> Iterator[Parameter]:
             yield Parameter(name, key, type(value), value, description)
 
 
-def _bounds(recipe: Recipe) -> Iterator[Parameter]:
+def _list_bounds(recipe: Recipe) -> Iterator[Parameter]:
     for metric, value in recipe.evaluation.thresholds.items():
         said = f"{'Upper' if metric == 'loss' else 'Lower'} bound of {metric} on the test split."
         yield Parameter(f"threshold_{metric}", f"evaluation.thresholds.{metric}", float, value, said)

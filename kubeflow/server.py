@@ -67,20 +67,20 @@ class Server:
         self._experiments = api.ExperimentServiceApi(self._client)
         self._runs = api.RunServiceApi(self._client)
         self._recurring_runs = api.RecurringRunServiceApi(self._client)
-        multi_user = self._check()
+        multi_user = self._serves_several_users()
         if multi_user and not namespace:
             raise UsageError(f"--namespace: {self.host} is for several users: say whose namespace to run in")
         # An installation for one user refuses requests that name one.
         self.namespace = namespace if multi_user else None
         self.leaves_namespace_out = bool(namespace) and not multi_user
 
-    def _check(self) -> bool:
+    def _serves_several_users(self) -> bool:
         """Return whether the server is for several users; raises where it is not Kubeflow Pipelines."""
         health = api.HealthzServiceApi(self._client)
         try:
             self._call("to tell how it is", health.healthz_service_get_healthz)
         except _NotFoundError as e:
-            raise UsageError(f"{self._no_server()}: it knows no /apis/v2beta1/healthz") from e
+            raise UsageError(f"{self._explain_no_server()}: it knows no /apis/v2beta1/healthz") from e
         response = self._client.last_response
         try:
             answer = json.loads(response.data)
@@ -89,10 +89,12 @@ class Server:
         if not isinstance(answer, dict) or (answer and "multi_user" not in answer):
             kind = response.getheader("content-type") or "something"
             login = "; a login page, perhaps: is a --token needed?" if "html" in kind else ""
-            raise UsageError(f"{self._no_server()}: /apis/v2beta1/healthz is answered by {kind}{login}")
+            raise UsageError(
+                f"{self._explain_no_server()}: /apis/v2beta1/healthz is answered by {kind}{login}"
+            )
         return bool(answer.get("multi_user"))
 
-    def _no_server(self) -> str:
+    def _explain_no_server(self) -> str:
         return f"--host {self.host}: there is no API of Kubeflow Pipelines 2 there"
 
     def _call(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -100,7 +102,7 @@ class Server:
         try:
             return function(*args, **kwargs, _request_timeout=_TIMEOUTS_SECS)
         except api.ApiException as e:
-            said = self._without_token(_message(e))
+            said = self._without_token(_read_message(e))
             if e.status in (401, 403):
                 why = "the token is wrong or has expired" if self._token else "no token was given"
                 if e.status == 403:
@@ -129,7 +131,7 @@ class Server:
     def _without_token(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text
 
-    def _all(self, what: str, function: Callable[..., Any], member: str, **kwargs: Any) -> Iterator[Any]:
+    def _list_all(self, what: str, function: Callable[..., Any], member: str, **kwargs: Any) -> Iterator[Any]:
         token = ""
         while True:
             page = self._call(what, function, page_size=_PAGE, page_token=token, **kwargs)
@@ -141,19 +143,21 @@ class Server:
     def _scope(self) -> dict[str, str]:
         return {"namespace": self.namespace} if self.namespace else {}
 
-    def _named(self, what: str, function: Callable[..., Any], member: str, name: str, **kwargs: Any) -> Any:
+    def _find_named(
+        self, what: str, function: Callable[..., Any], member: str, name: str, **kwargs: Any
+    ) -> Any:
         predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
         wanted = json.dumps({"predicates": [predicate]})
         found = [
             item
-            for item in self._all(what, function, member, filter=wanted, **kwargs)
+            for item in self._list_all(what, function, member, filter=wanted, **kwargs)
             if item.display_name == name
         ]
         return found[0] if found else None
 
     def pipeline(self, name: str) -> str:
         """Return the id of the pipeline of this name, which is made where there is none."""
-        found = self._named(
+        found = self._find_named(
             "to list pipelines",
             self._pipelines.pipeline_service_list_pipelines,
             "pipelines",
@@ -179,7 +183,7 @@ class Server:
             UsageError: The version of that name has other bytes.
         """
         mark = f"sha256 {package.sha256}"
-        for version in self._all(
+        for version in self._list_all(
             "to list versions",
             self._pipelines.pipeline_service_list_pipeline_versions,
             "pipeline_versions",
@@ -206,7 +210,7 @@ class Server:
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment of this name, which is made where there is none."""
-        found = self._named(
+        found = self._find_named(
             "to list experiments",
             self._experiments.experiment_service_list_experiments,
             "experiments",
@@ -231,7 +235,7 @@ class Server:
 
     def recurring_run(self, experiment_id: str, name: str) -> Any:
         """Return the recurring run of this name in an experiment, a V2beta1RecurringRun, or None."""
-        return self._named(
+        return self._find_named(
             "to list recurring runs",
             self._recurring_runs.recurring_run_service_list_recurring_runs,
             "recurring_runs",
@@ -270,7 +274,7 @@ class _NotFoundError(MiranteError):
     """404."""
 
 
-def _message(error: api.ApiException) -> str:
+def _read_message(error: api.ApiException) -> str:
     """Return what the server said, or else HTTP's reason."""
     body = error.body if isinstance(error.body, str) else ""
     try:

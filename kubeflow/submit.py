@@ -117,7 +117,9 @@ def submit(wanted: Submission, submitted: Submitted, say: Say) -> None:
         "service_account": wanted.service_account or package.service_account,
     }
     if cron is not None:
-        _recurring(server, wanted, submitted, cron, {**what, "display_name": wanted.run_name or name}, say)
+        _start_recurring(
+            server, wanted, submitted, cron, {**what, "display_name": wanted.run_name or name}, say
+        )
         return
     now = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
     run_name = wanted.run_name or f"{name} {now}"
@@ -141,16 +143,16 @@ def _follow(server: Server, package: Package, submitted: Submitted, say: Say) ->
         for task in ending.tasks
     }
     if ending.state != SUCCEEDED:
-        raise MiranteError(_failure(ending, server, submitted))
+        raise MiranteError(_explain_failure(ending, server, submitted))
     say(f"run succeeded: {submitted.url}")
 
 
-def _failure(ending: Ending, server: Server, submitted: Submitted) -> str:
+def _explain_failure(ending: Ending, server: Server, submitted: Submitted) -> str:
     failed = [task for task in ending.tasks if task.state == "FAILED"]
     where = f"-n {server.namespace} " if server.namespace else "-n kubeflow "
     # KFP labels each pod of a run so; its API seldom says more than that a task failed.
     logs = f"kubectl logs {where}-l pipeline/runid={submitted.run_id} -c main --tail=-1 --prefix"
-    lines = [f"  {task.name}: {_why(task)}" for task in failed]
+    lines = [f"  {task.name}: {_explain_state(task)}" for task in failed]
     if not failed and ending.message:
         lines = [f"  {ending.message}"]
     named = f" at {', '.join(task.name for task in failed)}" if failed else ""
@@ -163,11 +165,11 @@ def _failure(ending: Ending, server: Server, submitted: Submitted) -> str:
     )
 
 
-def _why(task: Task) -> str:
+def _explain_state(task: Task) -> str:
     return task.message or "the server gives no message; the task's log has it"
 
 
-def _recurring(
+def _start_recurring(
     server: Server, wanted: Submission, submitted: Submitted, cron: str, what: dict[str, Any], say: Say
 ) -> None:
     name = what["display_name"]

@@ -45,17 +45,17 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     reference = check_image(image)
     if output.suffix != ".json":
         raise UsageError(f"-o {output}: expected a .json file for --target vertex")
-    config = _config(recipe)
+    config = _require_config(recipe)
     _check(recipe, config)
-    examples = _examples(recipe)
+    examples = _describe_examples(recipe)
     # From here on they are where the tasks find them, wherever the manifest was.
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": config.data_root})})
-    job = _job(recipe, config, examples, reference)
+    job = _build_job(recipe, config, examples, reference)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, json.dumps(job, indent=1, sort_keys=True) + "\n")
 
 
-def _config(recipe: Recipe) -> VertexConfig:
+def _require_config(recipe: Recipe) -> VertexConfig:
     if recipe.vertex is None:
         raise UsageError(
             f"vertex: --target vertex needs to know where: give the recipe's part vertex with "
@@ -85,7 +85,7 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
             )
 
 
-def _examples(recipe: Recipe) -> Examples:
+def _describe_examples(recipe: Recipe) -> Examples:
     """Describe the data in the bucket by its manifest."""
     path = Path(recipe.data.path) if recipe.data.path else None
     if path is not None and path.name == features.MANIFEST:
@@ -98,7 +98,7 @@ def _examples(recipe: Recipe) -> Examples:
     return describe(path, recipe.data, recipe.task, shards=False)
 
 
-def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -> dict[str, Any]:
+def _build_job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         schema = write_schema(examples.class_names, Path(folder), examples.task)
         with quiet_libraries(Path(folder) / "libraries.log", make_console(to_stderr=True)):
@@ -123,11 +123,11 @@ def _job(recipe: Recipe, config: VertexConfig, examples: Examples, image: str) -
             job: dict[str, Any] = runner.run(pipeline, write_out=False)
     for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
         if "container" in executor:
-            _settle(executor["container"], config.task(label.removesuffix("_executor")))
+            _set_up_container(executor["container"], config.task(label.removesuffix("_executor")))
     return job
 
 
-def _settle(container: dict[str, Any], asks: VertexTaskConfig) -> None:
+def _set_up_container(container: dict[str, Any], asks: VertexTaskConfig) -> None:
     """Set what the container asks for (TFX's runner forgets ExampleGen's), and its driver's entry point."""
     resources: dict[str, Any] = {}
     if asks.cpu:

@@ -98,11 +98,11 @@ def closure(modules: Collection[str], base: Path, task: str | None = None) -> di
         named = tuple(other for other in named if other in asked or other not in TASKS.values())
         for other in (*named, *imported):
             if other.partition(".")[0] in floors:
-                left += _modules_of(other, base) if other.endswith(".") else [other]
+                left += _list_modules(other, base) if other.endswith(".") else [other]
     return found
 
 
-def _modules_of(prefix: str, base: Path) -> list[str]:
+def _list_modules(prefix: str, base: Path) -> list[str]:
     folder = base.joinpath(*prefix.strip(".").split("."))
     return [f"{prefix}{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"]
 

@@ -35,9 +35,9 @@ def disk_full_error(error: BaseException, folders: Iterable[Path]) -> MiranteErr
             return cause
     if not any(_is_disk_full(cause) for cause in found):
         return None
-    places = [_existing(folder) for folder in folders]
+    places = [_find_existing(folder) for folder in folders]
     place = min(places, key=lambda place: shutil.disk_usage(place).free)
-    where = f"{_mount_point(place)}, the file system of {place}"
+    where = f"{_find_mount_point(place)}, the file system of {place}"
     again = "run the same command again: what is finished is kept, and it continues from here"
     if any(isinstance(cause, OSError) and cause.errno == errno.EDQUOT for cause in found):
         return DiskFullError(
@@ -68,10 +68,10 @@ def _is_disk_full(error: BaseException) -> bool:
     return any(words in str(error) for words in _SAID)
 
 
-def _existing(folder: Path) -> Path:
+def _find_existing(folder: Path) -> Path:
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _mount_point(folder: Path) -> Path:
+def _find_mount_point(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if os.path.ismount(path))

@@ -15,12 +15,12 @@ from components.base.redact import redact
 from pipeline.commands.shared import INTERRUPTED, INTERRUPTED_SAID
 from pipeline.run.interrupts import interruptible
 from pipeline.run.output import (
+    describe_os_error,
     end_output,
     hold_standard_streams,
     is_of_output,
     say,
     say_error,
-    worded_os_error,
 )
 
 # The command `x` is the click command `x` in `pipeline/commands/x.py`, which is imported when it is called.
@@ -61,7 +61,7 @@ class _Commands(click.Group):
         except OSError as e:
             code = 1
             if not is_of_output(e):
-                say_error(worded_os_error(e))
+                say_error(describe_os_error(e))
         sys.exit(end_output(code if isinstance(code, int) else 0))
 
 

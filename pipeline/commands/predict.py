@@ -13,7 +13,7 @@ from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.redact import redact_values
 from pipeline.commands.field_options import ShareRange
 from pipeline.commands.shared import PathType, example
-from pipeline.run.output import worded_os_error
+from pipeline.run.output import describe_os_error
 
 
 @click.command(epilog=example("mirante predict runs/digits photo.jpg photos/ --json"))
@@ -74,7 +74,7 @@ def predict(
     except UsageError:
         raise
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
-        told = worded_os_error(e) if isinstance(e, OSError) else str(e) or type(e).__name__
+        told = describe_os_error(e) if isinstance(e, OSError) else str(e) or type(e).__name__
         reason = f"the model could not be asked: {told}"
         answers = [{"image": displayed(os.fsencode(image)), "error": reason} for image in images]
         answered = Answered(answers, None)

@@ -69,7 +69,7 @@ def run(
         serving = os.path.relpath(Path(result.pushed_model or "").parent)
         image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
         console.print(
-            f"\nAsk the model:  {quote(_own_name(), 'predict', serving)} {image}",
+            f"\nAsk the model:  {quote(_find_own_name(), 'predict', serving)} {image}",
             soft_wrap=True,
             markup=False,
         )
@@ -83,6 +83,6 @@ def run(
     return code
 
 
-def _own_name() -> str:
+def _find_own_name() -> str:
     """Return how the user can call this program: by its name if it is on PATH, else by its path."""
     return "mirante" if shutil.which("mirante") else os.path.relpath(sys.argv[0])

@@ -145,14 +145,14 @@ class NodeRunner:
                 node = os.path.join(self._root, node_id)
                 system = os.path.join(node, ".system")
                 places = [os.path.join(node, key) for key in self._nodes[node_id].outputs.outputs]
-                left = [os.path.join(system, kind) for kind in _listed(system)]
+                left = [os.path.join(system, kind) for kind in _list_folder(system)]
                 for execution in killed:
                     for place in (*places, *left):
                         _remove(os.path.join(place, str(execution.id)))
                     for place in places:
                         self._files.remove(os.path.join(place, str(execution.id)))
                 for kind in ("driver_execution", "stateful_working_dir") if only is None else ():
-                    for name in _listed(os.path.join(system, kind)):
+                    for name in _list_folder(os.path.join(system, kind)):
                         _remove(os.path.join(system, kind, name))
             executions.put_away(store, killed)
 
@@ -247,7 +247,7 @@ class NodeRunner:
         return NodeResult(CACHED if cached else COMPLETED, seconds, outputs, damage=damage)
 
 
-def _listed(folder: str) -> list[str]:
+def _list_folder(folder: str) -> list[str]:
     """Return what is in a folder; nothing where there is none. A path is never taken for a pattern."""
     return [name.rstrip("/") for name in fileio.listdir(folder)] if fileio.isdir(folder) else []
 

@@ -51,7 +51,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
             prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
     if prepared.span is not None:
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
-    _tell_of_data(prepared, console, time.monotonic() - began)
+    _report_data(prepared, console, time.monotonic() - began)
     examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     _warn_of_boxes(recipe, examples, console)
     what = recipe.data.path or f"source {recipe.data.source}"
@@ -67,7 +67,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     return examples
 
 
-def _tell_of_data(prepared: prepare.Prepared, console: Console, seconds: float) -> None:
+def _report_data(prepared: prepare.Prepared, console: Console, seconds: float) -> None:
     ingested = prepared.ingested
     if ingested is None:
         console.print(
@@ -153,14 +153,14 @@ def run_nodes(
     return refusals
 
 
-def _outcome_of(node_id: str) -> OutcomeModule | None:
+def _find_outcome(node_id: str) -> OutcomeModule | None:
     step = step_named(node_id)
     return importlib.import_module(f"{step.room}.outcome") if step.has_outcome else None
 
 
 def _explain_outdated(node_id: str, outputs: dict[str, Output]) -> str | None:
     """Say why what a node gave at equal inputs does not hold any more; None where it does."""
-    explain = getattr(_outcome_of(node_id), "explain_outdated", None)
+    explain = getattr(_find_outcome(node_id), "explain_outdated", None)
     return explain(outputs) if explain else None
 
 
@@ -168,7 +168,7 @@ def _take_in(
     node_id: str, outputs: dict[str, Output], result: RunResult, console: Console, serving: Serving
 ) -> list[str]:
     """Put what a node found out into the result, and print it; return why the model is refused, if it is."""
-    module = _outcome_of(node_id)
+    module = _find_outcome(node_id)
     if module is None:
         return []
     known = len(result.warnings)

@@ -92,7 +92,7 @@ def is_of_output(error: OSError) -> bool:
     return True
 
 
-def worded_os_error(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """Return an error of the operating system as what, where, and what to do."""
     from components.base.os_errors import explain_os_error
 

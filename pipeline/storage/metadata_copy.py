@@ -31,15 +31,15 @@ def repair_store(root: Path) -> str | None:
     """
     store, copy = root / METADATA_FILE, root / COPY_FILE
     if not store.is_file():
-        if not copy.is_file() or _problem(copy) is not None:
+        if not copy.is_file() or _find_problem(copy) is not None:
             return None
         _take_back(copy, store)
         return f"{store} is missing: the copy that the last run made was taken back"
-    problem = _problem(store)
+    problem = _find_problem(store)
     if problem is None and not (_is_empty(store) and copy.is_file()):
         return None
     problem = problem or "it is empty"
-    if not copy.is_file() or _problem(copy) is not None:
+    if not copy.is_file() or _find_problem(copy) is not None:
         move = shlex.join(["mv", str(store), str(root / DAMAGED_FILE)])
         raise MiranteError(
             f"{store}: the metadata store is damaged ({problem}), and there is no whole copy of it. To start "
@@ -59,7 +59,7 @@ def keep_copy(root: Path) -> None:
     store, temporary = root / METADATA_FILE, root / f".{COPY_FILE}"
     # The disk may be full, or somebody may have the store open: the next run makes another copy.
     with contextlib.suppress(sqlite3.Error, OSError):
-        if store.is_file() and _problem(store) is None and not _is_empty(store):
+        if store.is_file() and _find_problem(store) is None and not _is_empty(store):
             source, target = _open(store), sqlite3.connect(temporary)
             with contextlib.closing(source), contextlib.closing(target):
                 source.backup(target)
@@ -82,7 +82,7 @@ def _open(store: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECS)
 
 
-def _problem(store: Path) -> str | None:
+def _find_problem(store: Path) -> str | None:
     """Return what SQLite finds wrong with a file; None where nothing is."""
     try:
         with contextlib.closing(_open(store)) as connection:

@@ -45,7 +45,7 @@ def store(config: MetadataConfig, root: str, environment: Mapping[str, str]) -> 
         connection.sqlite.filename_uri = config.path or os.path.join(root, METADATA_FILE)
         connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return connection
-    user, password = _account(config, environment)
+    user, password = _read_account(config, environment)
     if config.type == "mysql":
         mysql = connection.mysql
         mysql.host, mysql.port, mysql.database = config.host, config.server_port, config.database
@@ -82,7 +82,7 @@ def require_store(config: MetadataConfig, root: str, environment: Mapping[str, s
         raise _explained(config, environment, str(e)) from e
 
 
-def _account(config: MetadataConfig, environment: Mapping[str, str]) -> tuple[str, str]:
+def _read_account(config: MetadataConfig, environment: Mapping[str, str]) -> tuple[str, str]:
     return environment.get(USER_VARIABLE) or _USERS[config.type], environment.get(PASSWORD_VARIABLE, "")
 
 
@@ -102,7 +102,7 @@ def _explained(config: MetadataConfig, environment: Mapping[str, str], said: str
             f"{server} cannot be reached: {e.strerror or e}. Does it run, do host and port name its Service, "
             "and may pods of this namespace reach it (NetworkPolicy, Istio)?"
         )
-    user, password = _account(config, environment)
+    user, password = _read_account(config, environment)
     if any(sign in said for sign in _NOT_LET_IN):
         more = {
             "mysql": "and that it is an account of mysql_native_password, all that ML Metadata knows",

@@ -71,7 +71,7 @@ class Mirror:
 
     def copies(self, path: str) -> bool:
         """Return whether a local path is the copy of one in a bucket."""
-        return self._place(path)[0] is not None
+        return self._find_bucket(path)[0] is not None
 
     def shown(self, text: str) -> str:
         """Return a text for users: with the buckets' addresses in place of the local copies' paths."""
@@ -87,7 +87,7 @@ class Mirror:
             only: Of a folder, the files whose path in it matches this pattern (`*` takes slashes too).
             unless_missing: Nothing is fetched of a folder without this file: it is not whole.
         """
-        bucket, key = self._place(path)
+        bucket, key = self._find_bucket(path)
         if bucket is None:
             return
         stored = bucket.stored(key)
@@ -134,7 +134,7 @@ class Mirror:
 
     def names(self, path: str) -> list[str]:
         """Return the paths, below a folder, of all files that the bucket has there."""
-        bucket, key = self._place(path)
+        bucket, key = self._find_bucket(path)
         return [] if bucket is None else [below(key, name) for name in bucket.stored(key)]
 
     def send(self, path: str) -> None:
@@ -150,14 +150,14 @@ class Mirror:
 
     def remove(self, path: str) -> None:
         """Remove from the bucket what it has at a path."""
-        bucket, key = self._place(path)
+        bucket, key = self._find_bucket(path)
         if bucket is not None:
             do_at_once(bucket.delete, bucket.stored(key))
 
     @contextlib.contextmanager
     def following(self, path: str) -> Iterator[None]:
         """Fetch a folder of checkpoints, and send what is written and removed there while the body runs."""
-        bucket, key = self._place(path)
+        bucket, key = self._find_bucket(path)
         if bucket is None:
             yield
             return
@@ -165,7 +165,7 @@ class Mirror:
         with follow(bucket, key, Path(path)):
             yield
 
-    def _place(self, path: str) -> tuple[Bucket | None, str]:
+    def _find_bucket(self, path: str) -> tuple[Bucket | None, str]:
         """Return the bucket of a path and its key there; no bucket for a path on a volume."""
         for folder, bucket in self._buckets.items():
             if f"{path}/".startswith(f"{folder}/"):
@@ -173,7 +173,7 @@ class Mirror:
         return None, ""
 
     def _send(self, path: str, *, replace: bool) -> None:
-        bucket, key = self._place(path)
+        bucket, key = self._find_bucket(path)
         if bucket is None:
             return
         stored = bucket.stored(key)

@@ -59,7 +59,7 @@ class NodeFiles:
         if looks_at in ("models", "versions"):
             fetch_versions(self._mirror, self._push_destination)
         if looks_at == "versions":
-            self._taken = self._numbers_taken()
+            self._taken = self._list_numbers()
 
     @contextlib.contextmanager
     def executing(self, node_id: str, inputs: Sequence[str], outputs: Sequence[str]) -> Iterator[None]:
@@ -105,14 +105,14 @@ class NodeFiles:
         for path in paths:
             self._mirror.fetch(path)
 
-    def _numbers_taken(self) -> set[int | None]:
+    def _list_numbers(self) -> set[int | None]:
         """Return the versions that the bucket has, or has a part of."""
         names = self._mirror.names(self._push_destination)
         return {version_number(name.partition("/")[0]) for name in names}
 
     def _send_version(self) -> None:
         """Send what was pushed; a bucket has no lock, so another run may have taken the same number."""
-        new = self._numbers_taken() - self._taken
+        new = self._list_numbers() - self._taken
         for version in new.intersection(list_versions(self._push_destination)):
             raise MiranteError(
                 f"{self._push_destination}: another run pushed version {version} at the same time: run this "

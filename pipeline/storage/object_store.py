@@ -180,18 +180,18 @@ class Bucket:
                 raise
             if _UNREACHABLE.search(said) and not re.search("OAuth2", said):
                 raise MiranteError(
-                    f"{url}: the object store does not answer ({_brief(said)}): {self._endpoint_hint()}"
+                    f"{url}: the object store does not answer ({_shorten(said)}): {self._endpoint_hint()}"
                 ) from e
             if _DENIED.search(said):
                 raise MiranteError(
-                    f"{url}: access is denied ({_brief(said)}): {self._credentials_hint()}"
+                    f"{url}: access is denied ({_shorten(said)}): {self._credentials_hint()}"
                 ) from e
             if _NO_BUCKET.search(said):
                 raise MiranteError(
                     f"{url}: there is no bucket {self._name}, or no such object: make the bucket, or correct "
                     f"the address. {self._endpoint_hint()}"
                 ) from e
-            raise MiranteError(f"{url}: {_brief(said)}") from e
+            raise MiranteError(f"{url}: {_shorten(said)}") from e
 
     def _endpoint_hint(self) -> str:
         if self._scheme == "gs":
@@ -222,7 +222,7 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None
     return next((environment[name] for name in names if environment.get(name)), None)
 
 
-def _brief(said: str) -> str:
+def _shorten(said: str) -> str:
     """Return the part of a client's message that helps a user."""
     said = said.partition(" error_info=")[0].partition("\n")[0]
     said = re.sub(r"^.*AWS Error ", "", said)

@@ -105,7 +105,7 @@ class RootLease:
             if self._lost_to is None:
                 self._put(store, dataclasses.replace(mine, state=state, heard_of=time.time()))
         if self._lost_to is not None:
-            raise self._refused(self._lost_to)
+            raise self._explain_refusal(self._lost_to)
 
     def _open(self) -> Any:
         from ml_metadata.metadata_store import MetadataStore
@@ -123,7 +123,7 @@ class RootLease:
                 mine = dataclasses.replace(mine, number=last.number, id=last.id)
             elif last is not None:
                 if last.is_alive(time.time()):
-                    raise self._refused(last)
+                    raise self._explain_refusal(last)
                 mine = dataclasses.replace(mine, number=last.number + 1)
             try:
                 return dataclasses.replace(mine, id=self._put(store, mine))
@@ -176,7 +176,7 @@ class RootLease:
         (context_id,) = store.put_contexts([context])
         return int(context_id)
 
-    def _refused(self, holder: _Entry) -> MiranteError:
+    def _explain_refusal(self, holder: _Entry) -> MiranteError:
         ago = max(0, round(time.time() - holder.heard_of))
         limit = GONE_SECS if holder.state == _RUNNING else WAIT_SECS
         return MiranteError(

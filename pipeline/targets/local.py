@@ -44,7 +44,7 @@ from pipeline.storage.moved_root import follow_move
 
 
 @contextlib.contextmanager
-def _sole_user_of(root: Path) -> Iterator[None]:
+def _lock_root(root: Path) -> Iterator[None]:
     """Hold the root's lock, which ends with the process, however that ends."""
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _sole_user_of(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary_files_below(root: Path) -> Iterator[None]:
+def _redirect_temporary_files(root: Path) -> Iterator[None]:
     """Put temporary files, of children too, into a folder that is removed afterwards.
 
     Libraries clean up only on a normal exit. If this process is killed, TensorFlow alone leaves dozens of
@@ -115,7 +115,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
     if recipe.push.destination and not is_remote(recipe.push.destination):
         written_to.append(Path(recipe.push.destination))
     try:
-        with _sole_user_of(root):
+        with _lock_root(root):
             try:
                 _run_locked(recipe, root, result, console)
             except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it
@@ -123,17 +123,17 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
                 # came tells the timer that pipeline.commands.main sets.
                 secs_to_next, _ = signal.setitimer(signal.ITIMER_REAL, 0)
                 error = KeyboardInterrupt() if secs_to_next else explain_os_error(e, written_to) or e
-            result.error = _said(error)
+            result.error = _describe_error(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             keep_copy(root)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
         error = error or explain_os_error(e, written_to) or e
-        result.error = _said(error)
+        result.error = _describe_error(error)
     return result, error
 
 
-def _said(error: BaseException | None) -> str | None:
+def _describe_error(error: BaseException | None) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; the same command continues from here"
     return None if error is None else str(error) or type(error).__name__
@@ -155,7 +155,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     plain_root = plain_path(root)
     if moved := follow_move(plain_root):
         console.print(f"  warning     {moved}", soft_wrap=True, markup=False)
-    with quiet_libraries(log, console), _temporary_files_below(plain_root):
+    with quiet_libraries(log, console), _redirect_temporary_files(plain_root):
         check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
         result.span = examples.span.number if examples.span else None
@@ -201,13 +201,13 @@ def _summarize(result: RunResult, console: Console) -> None:
         for name, value in common["metrics"].items():
             before = common["baseline"].get(name, math.nan)
             table.add_row(f"common {name}", f"{value:.4f}  (baseline {before:.4f})")
-    table.add_row("blessed", _yes_or_no(result.blessed))
-    table.add_row("infra blessed", _yes_or_no(result.infra_blessed))
+    table.add_row("blessed", _format_blessing(result.blessed))
+    table.add_row("infra blessed", _format_blessing(result.infra_blessed))
     table.add_row("pushed model", escape(result.pushed_model or "none"))
     console.print(table)
 
 
-def _yes_or_no(value: bool | None) -> str:
+def _format_blessing(value: bool | None) -> str:
     return {True: "[green]yes[/green]", False: "[red]no[/red]", None: "not reached"}[value]
 
 

@@ -33,21 +33,21 @@ _MOST_BYTES, _LEAST_BYTES = float(2**50), float(2**24)
 Quantity = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 
 
-def _cpu(value: str) -> str:
-    size = _size(_CPU, value)
+def _check_cpu(value: str) -> str:
+    size = _parse_size(_CPU, value)
     if size is None or not _LEAST_CPU <= size <= _MOST_CPU:
         raise ValueError(f"expected cores as 2, 0.5 or 500m, at least 1m and at most 10000, got {value}")
     return value
 
 
-def _memory(value: str) -> str:
-    size = _size(_MEMORY, value)
+def _check_memory(value: str) -> str:
+    size = _parse_size(_MEMORY, value)
     if size is None or not _LEAST_BYTES <= size <= _MOST_BYTES:
         raise ValueError(f"expected bytes as 8Gi or 512Mi, at least 16Mi and at most 1Pi, got {value}")
     return value
 
 
-def _size(form: re.Pattern[str], value: str) -> float | None:
+def _parse_size(form: re.Pattern[str], value: str) -> float | None:
     match = form.fullmatch(value)
     return float(match["number"]) * _UNITS[match["unit"]] if match else None
 
@@ -111,10 +111,10 @@ class TpuSliceConfig(Settings):
 class TaskConfig(Settings):
     """Resources and retries of a task."""
 
-    cpu: Annotated[Quantity, AfterValidator(_cpu)] | None = Field(
+    cpu: Annotated[Quantity, AfterValidator(_check_cpu)] | None = Field(
         None, description="cores, such as 2 or 500m, as request and limit; null for the cluster's default"
     )
-    memory: Annotated[Quantity, AfterValidator(_memory)] | None = Field(
+    memory: Annotated[Quantity, AfterValidator(_check_memory)] | None = Field(
         None, description="bytes, such as 8Gi, as request and limit; null for the cluster's default"
     )
     gpu: GpuConfig | None = Field(None, description="GPUs of the task; null for none")

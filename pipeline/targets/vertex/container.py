@@ -39,11 +39,11 @@ def main(argv: Sequence[str]) -> int:
     """Run a node's executor, or ExampleGen's driver where no executor is named; returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    executor = _following(argv, _EXECUTOR)
+    executor = _find_option(argv, _EXECUTOR)
     module = _RUN_DRIVER if executor is None else _RUN_EXECUTOR
     if executor == _DEPLOYMENT:
         return _run(module, argv)
-    given = _following(argv, _INVOCATION)
+    given = _find_option(argv, _INVOCATION)
     if given is None:
         print(f"mirante: expected {_INVOCATION}, got {list(argv)}", file=sys.stderr)
         return 2
@@ -51,8 +51,8 @@ def main(argv: Sequence[str]) -> int:
     output_file = str(invocation["outputs"]["outputFile"])
     with tempfile.TemporaryDirectory(prefix="mirante-") as temporary:
         written_to = gcs_mount() if executor == _TRAINING_JOB else f"{temporary}/"
-        invocation["inputs"] = _moved(invocation.get("inputs", {}), GCS, gcs_mount())
-        invocation["outputs"] = _moved(invocation["outputs"], GCS, written_to)
+        invocation["inputs"] = _replace_in(invocation.get("inputs", {}), GCS, gcs_mount())
+        invocation["outputs"] = _replace_in(invocation["outputs"], GCS, written_to)
         _drop_other_baseline(invocation["inputs"].get("artifacts", {}))
         for artifacts in invocation["outputs"].get("artifacts", {}).values():
             for artifact in artifacts["artifacts"]:
@@ -67,10 +67,10 @@ def main(argv: Sequence[str]) -> int:
         code = _run(module, arguments)
         if code == 0:
             told = json.loads(here.read_text(encoding="utf-8"))
-            told = _moved(_moved(told, written_to, GCS), gcs_mount(), GCS)
+            told = _replace_in(_replace_in(told, written_to, GCS), gcs_mount(), GCS)
             here.write_text(json.dumps(told, indent=1), encoding="utf-8")
             if executor != _TRAINING_JOB:
-                _copy(Path(temporary), Path(gcs_mount()))
+                _copy_files(Path(temporary), Path(gcs_mount()))
     return code
 
 
@@ -95,7 +95,7 @@ def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
     del artifacts["baseline_model"]
 
 
-def _following(argv: Sequence[str], option: str) -> str | None:
+def _find_option(argv: Sequence[str], option: str) -> str | None:
     return argv[argv.index(option) + 1] if option in argv[:-1] else None
 
 
@@ -103,16 +103,16 @@ def _run(module: str, argv: Sequence[str]) -> int:
     return subprocess.run([sys.executable, "-m", module, *argv], check=False).returncode
 
 
-def _moved(value: Any, old: str, new: str) -> Any:
+def _replace_in(value: Any, old: str, new: str) -> Any:
     """Replace `old` by `new` in every text of a JSON value; texts may be JSON themselves."""
     if isinstance(value, dict):
-        return {key: _moved(item, old, new) for key, item in value.items()}
+        return {key: _replace_in(item, old, new) for key, item in value.items()}
     if isinstance(value, list):
-        return [_moved(item, old, new) for item in value]
+        return [_replace_in(item, old, new) for item in value]
     return value.replace(old, new) if isinstance(value, str) else value
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy_files(source: Path, target: Path) -> None:
     """Copy all files but temporary ones: their contents alone, a bucket has nothing else."""
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)

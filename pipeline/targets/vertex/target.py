@@ -75,7 +75,7 @@ class Vertex(Target):
             return super().trainer(custom_config, **arguments)
         from tfx.extensions.google_cloud_ai_platform.trainer.component import Trainer
 
-        job = _training_job(self.config.training, self)
+        job = _build_training_job(self.config.training, self)
         return Trainer(custom_config={**custom_config, **job}, **arguments)
 
     def pusher(self, push_destination: str, **blessed: Channel) -> BaseNode:
@@ -84,10 +84,10 @@ class Vertex(Target):
             return super().pusher(push_destination, **blessed)
         from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
 
-        return Pusher(custom_config=_deployment(self.config.deployment, self), **blessed)
+        return Pusher(custom_config=_build_deployment(self.config.deployment, self), **blessed)
 
 
-def _training_job(training: TrainingJobConfig, on: Vertex) -> dict[str, Any]:
+def _build_training_job(training: TrainingJobConfig, on: Vertex) -> dict[str, Any]:
     """Return what TFX's extension of the Trainer reads in custom_config: a CustomJob of Vertex's API."""
     from tfx.extensions.google_cloud_ai_platform import constants
     from tfx.extensions.google_cloud_ai_platform.trainer import executor
@@ -97,7 +97,7 @@ def _training_job(training: TrainingJobConfig, on: Vertex) -> dict[str, Any]:
             {
                 "machine_spec": {
                     "machine_type": training.machine_type,
-                    **_accelerator(training.accelerator),
+                    **_build_accelerator(training.accelerator),
                 },
                 "replica_count": 1,
                 "container_spec": {"image_uri": on.image},
@@ -113,7 +113,7 @@ def _training_job(training: TrainingJobConfig, on: Vertex) -> dict[str, Any]:
     }
 
 
-def _deployment(wanted: DeploymentConfig, on: Vertex) -> dict[str, Any]:
+def _build_deployment(wanted: DeploymentConfig, on: Vertex) -> dict[str, Any]:
     """Return what TFX's extension of the Pusher reads: arguments of the SDK's `Model.deploy`."""
     from tfx.extensions.google_cloud_ai_platform import constants
 
@@ -123,7 +123,7 @@ def _deployment(wanted: DeploymentConfig, on: Vertex) -> dict[str, Any]:
         "machine_type": wanted.machine_type,
         "min_replica_count": wanted.min_replicas,
         "max_replica_count": wanted.max_replicas,
-        **_accelerator(wanted.accelerator),
+        **_build_accelerator(wanted.accelerator),
     }
     if on.config.service_account:
         arguments["service_account"] = on.config.service_account
@@ -135,7 +135,7 @@ def _deployment(wanted: DeploymentConfig, on: Vertex) -> dict[str, Any]:
     }
 
 
-def _accelerator(asked: AcceleratorConfig | None) -> dict[str, Any]:
+def _build_accelerator(asked: AcceleratorConfig | None) -> dict[str, Any]:
     if asked is None:
         return {}
     return {"accelerator_type": asked.type, "accelerator_count": asked.count}
