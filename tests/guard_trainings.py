@@ -295,8 +295,8 @@ HEALTHY: dict[str, Training] = {
     "warm start, gradient descent by a small rate": Training(start=3000, rate=1e-3, sgd=True),
     "hard: 69 % can be had": Training(distance=1.0, train=4000),
     "hard: 60 % can be had": Training(distance=0.5, train=20000, evaluation=2000, steps=3000),
-    "learned by heart, 69 % for others": Training(distance=1.0, train=150, evaluation=300, steps=4000),
-    "learned by heart, eval of 20": Training(distance=0.8, train=60, evaluation=20, steps=4000),
+    "overfits, 69 % for others": Training(distance=1.0, train=150, evaluation=300, steps=4000),
+    "overfits, eval of 20": Training(distance=0.8, train=60, evaluation=20, steps=4000),
     "slow rate": Training(rate=2e-5, steps=4000),
     "gradient descent, slow": Training(sgd=True, rate=2e-3, steps=4000, classes=10),
     "plateau: parity of 2": Training(parity=2, train=8000, steps=5000, rate=3e-3),
@@ -338,9 +338,7 @@ SICK: dict[str, Training] = {
     "labels shuffled, 85 to 15 %": Training(
         shuffled="both", shares=_UNEVEN, train=30000, evaluation=4000, steps=8000
     ),
-    "labels shuffled, learned by heart": Training(
-        shuffled="both", train=150, evaluation=4000, steps=6000, rate=3e-3
-    ),
+    "labels shuffled, overfits": Training(shuffled="both", train=150, evaluation=4000, steps=6000, rate=3e-3),
     "eval labels of another order": Training(shuffled="eval", evaluation=4000),
     "nothing to see": Training(distance=0.0, train=20000, evaluation=4000, steps=5000),
     "pixels times a millionth": Training(inputs=1e-6, steps=3000),

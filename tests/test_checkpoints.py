@@ -283,7 +283,7 @@ def test_a_training_whose_checkpoint_is_damaged_begins_anew(
     for epoch in range(1, 8):
         saver.save({"epoch": epoch})
     checkpoints.save_best(model)
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     checkpoints.discard_damaged()
     assert checkpoints.state() == {"epoch": 7}
     (path,) = tmp_path.glob(name)
@@ -294,7 +294,7 @@ def test_a_training_whose_checkpoint_is_damaged_begins_anew(
     known = (name, damage) not in unknown
     assert (f"{tmp_path}: a checkpoint is damaged" in caplog.text) == known
     assert checkpoints.state() is None
-    assert (tmp_path / "pictures").is_dir()
+    assert (tmp_path / "images").is_dir()
     saver.save({"epoch": 1})
     checkpoints.discard_damaged()
     assert checkpoints.state() == {"epoch": 1}

@@ -74,7 +74,7 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -
     assert chief.process.wait(timeout=120) == 1
     assert time.monotonic() - lost < 60
     assert "was lost" in chief.text
-    assert "training goes on from its last checkpoint" in chief.text
+    assert "training resumes from its last checkpoint" in chief.text
     assert not list((tmp_path / "root").glob("serving/[0-9]*"))
 
     chief, worker = start(tmp_path)

@@ -80,7 +80,7 @@ def test_numbers_are_looked_at_even_when_the_guard_is_off(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_labels_that_are_shuffled(tmp_path: Path) -> None:
-    # Too many to be learned by heart by so small a network.
+    # Too many for so small a network to overfit.
     said = refusal(
         TrainingConfig(epochs=100, global_batch_size=32, guard={"steps": 100}),
         tmp_path,
@@ -158,7 +158,7 @@ def test_what_is_learned_by_heart_fails_at_the_end_and_not_before(caplog: pytest
     for step in range(100, 200, 20):
         guard.epoch(step, {"loss": 0.1, "accuracy": 0.99}, evaluation, 400)
     assert len(caplog.records) == 1
-    assert f"guard: {said} 100 steps: the network learns the train images by heart" in caplog.text
+    assert f"guard: {said} 100 steps: the network overfits, it learns the train images" in caplog.text
     with pytest.raises(NotLearningError, match=f"{said} 200 steps: the network learns the train images by"):
         guard.epoch(200, {"loss": 0.1, "accuracy": 0.99}, evaluation, 400, is_last=True)
 

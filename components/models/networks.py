@@ -43,7 +43,7 @@ class Network:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether it has a width, `model.alpha`."""
+        """True for a network with a width, `model.alpha`."""
         return "alpha" in self.keys
 
 

@@ -104,7 +104,7 @@ def _predictor(x: keras.KerasTensor, anchors: int, name: str, bias: list[float])
 
 @keras.saving.register_keras_serializable("mirante")
 class _Repeated(keras.initializers.Initializer):
-    """Values, again and again: those of an anchor for each anchor of a place."""
+    """Initializes biases with the values of an anchor, repeated for each anchor of a place."""
 
     def __init__(self, values: list[float], times: int):
         self.values, self.times = values, times

@@ -37,7 +37,7 @@ def not_found(config: ModelConfig) -> str:
     return (
         f"model.name: {config.name}: there is no module {module} in any folder of Python's search path "
         f"(sys.path): install its package, or set PYTHONPATH to the folder that {module.partition('.')[0]} "
-        f"lies in. Searched: {', '.join(folders)}"
+        f"is in. Searched: {', '.join(folders)}"
     )
 
 

@@ -50,7 +50,7 @@ def unique_paths(variables: Iterable[keras.Variable]) -> dict[str, keras.Variabl
 
 
 class _State(tf.train.experimental.PythonState):
-    """What the loop knows, as JSON."""
+    """The loop's progress, as JSON."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}

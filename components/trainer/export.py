@@ -26,7 +26,7 @@ from schemas import features
 
 
 class ServingModule(tf.Module):
-    """What is saved: everything from encoded images to answers.
+    """Everything from encoded images to answers, as it is saved.
 
     Args:
         model: The network.

@@ -107,7 +107,7 @@ class Guard:
 
     @property
     def _is_useful(self) -> bool:
-        """Whether the weights that the training ends with have learned something, or may have."""
+        """True if the weights that the training ends with have learned something, or may have."""
         resumed = self._first_step > 1
         return self._generalises or (self._pace.keeps_best and (self._has_generalised or resumed))
 

@@ -23,7 +23,7 @@ logger = logging.getLogger("mirante.trainer")
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What determines a training, and where its results go. All of it can be written as JSON.
+    """A training as data: all that determines it, and where its results go. It can be written as JSON.
 
     Attributes:
         train_files: Patterns of the `train` split's TFRecord files.

@@ -23,7 +23,7 @@ from schemas.curated import class_names_of
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What a training is made from; decoded once for any number of trainings.
+    """Examples, classes and Transform graph, decoded once for any number of trainings.
 
     Attributes:
         tft_output: The Transform graph.

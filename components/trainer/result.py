@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class StageResult:
-    """What an evaluation during training gives.
+    """Loss, metrics and predictions of an evaluation during training.
 
     Attributes:
         loss: Mean over the examples, as in training.

@@ -44,7 +44,7 @@ class Stage:
 
 @dataclasses.dataclass
 class Progress:
-    """What is known between steps, and saved in every checkpoint.
+    """The progress of a stage between steps, saved in every checkpoint.
 
     Attributes:
         stage: Name of the stage.

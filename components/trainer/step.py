@@ -120,7 +120,7 @@ def count_settle_steps(model: keras.Model) -> int:
 
 
 class Change:
-    """How far weights are from where they started, by some values of each variable.
+    """The distance of weights from where they started, by some values of each variable.
 
     Args:
         variables: The trained variables.

@@ -39,7 +39,7 @@ class Place:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes the results."""
+        """True in the process that writes the results."""
         return self.worker == 0
 
     @property

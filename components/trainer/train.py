@@ -52,7 +52,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     transform = TransformConfig.model_validate(job.custom_config["transform"])
     tracker = _make_trackers(job, name, training, transform) if place.is_chief else Trackers()
     # Next to the checkpoints: TFX removes `model_run_dir` when the node fails or is killed.
-    images = os.path.join(checkpoints.folder, "pictures")
+    images = os.path.join(checkpoints.folder, "images")
     trainee = material.trainee(model_config, training)
     run = Run(
         trainee,

@@ -52,7 +52,7 @@ class TaskTrainer(Protocol):
 
 
 class Trainee(Protocol):
-    """What is learned: how labels are read, outputs are measured, and both are shown.
+    """The object of a training: reads labels, measures outputs, and shows both.
 
     Attributes:
         class_names: In the order of the labels.

@@ -14,7 +14,7 @@ from schemas import features
 
 
 class TaskTransform(Protocol):
-    """What Transform asks of a task: the module `transform` of its room."""
+    """The module `transform` of a task's room, which Transform asks."""
 
     def outputs(
         self, inputs: Mapping[str, Any], config: TransformConfig, max_boxes: int | None

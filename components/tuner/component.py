@@ -39,6 +39,6 @@ class TunerExecutor(executor.Executor):
 
 
 class Tuner(component.Tuner):
-    """TFX's component. It goes with one process; `tune_args` has no meaning here."""
+    """TFX's component, for one process; it ignores `tune_args`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(TunerExecutor)

@@ -47,7 +47,7 @@ _EPOCHS_FIELD = "training.epochs"
 
 
 class Search(base_tuner.BaseTuner):
-    """Trainings of a job with other values of some fields, one after the other.
+    """Runs trainings of a job with other values of some fields, one after the other.
 
     Args:
         job: What is trained. `custom_config` has the recipe's part `tuner` too, and as `checkpoints` the

@@ -29,7 +29,7 @@ _UNLIKELY = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Guessing:
-    """What guessing gives, without looking at an image.
+    """The loss and accuracy of guessing, without looking at an image.
 
     Attributes:
         loss: Cross-entropy of giving every image the classes' shares.
@@ -145,8 +145,8 @@ class ClassificationGuard(Guard):
         is_sure = right.largest_skill < _NO_SKILL
         knows_nothing = is_sure or (right.largest_skill < _HARDLY_ANY_SKILL and not may_know)
         if knows_nothing and trained.least_skill > right.largest_skill:
-            said += ": the network learns the train images by heart and nothing that holds for others"
-            self._end("by heart", said, causes, is_last=is_last)
+            said += ": the network overfits, it learns the train images and nothing that holds for others"
+            self._end("overfits", said, causes, is_last=is_last)
         elif is_last and (is_sure or (knows_nothing and not trained.is_above_chance())):
             raise NotLearningError(
                 f"{said}: nothing has been learned that holds for other images. Likely causes: {causes}; "

@@ -199,8 +199,8 @@ class _Process:
 
 
 _AGAIN = (
-    "Start the run and its workers again: training goes on from its last checkpoint. What TensorFlow said "
-    "is in the log"
+    "Start the run and its workers again: training resumes from its last checkpoint. TensorFlow's "
+    "messages are in the log"
 )
 
 

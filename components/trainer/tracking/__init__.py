@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """Which training it is.
+    """The identity of a training.
 
     Attributes:
         key: Equal for a training and its resumption, different for any other training: finds the run.

@@ -21,7 +21,7 @@ CLOSE_SECS = 60.0
 
 
 class Background:
-    """Hands everything on to another tracker, in order, in a thread that also makes that tracker.
+    """Passes everything on to another tracker, in order, in a thread that also makes that tracker.
 
     What fails is warned about once. A tracker that cannot be made is done without; a call that fails is lost,
     and the next one is tried.

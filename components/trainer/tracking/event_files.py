@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 class TensorBoard:
-    """Event files, one folder a stage.
+    """Event files, one folder per stage.
 
     TFX removes what a node has written when it fails or is killed. But then the curves are needed most, and
     the next attempt continues them: so they can be written elsewhere first.

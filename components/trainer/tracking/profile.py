@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Profile:
-    """Records the steps `first` to `last`, or those of them that there are.
+    """Records the steps `first` to `last`, as far as the stage has them.
 
     Args:
         folder: TensorBoard's, with a folder a stage.

@@ -79,7 +79,7 @@ class WandbRun:
             resume=None if is_offline else "allow",
             config=dict(about.settings),
             dir=os.environ.get("WANDB_DIR") or folder,
-            # What is printed is the log's; sources are none of a training's results. Without the limit, a
+            # The log has what is printed; sources are not a training's results. Without the limit, a
             # connection that is gone would keep the process from ending.
             settings=wandb.Settings(
                 console="off", silent=True, disable_code=True, finish_timeout=_FINISH_SECS

@@ -30,17 +30,17 @@ class WarmStartConfig(Settings):
 
     @property
     def is_latest_blessed(self) -> bool:
-        """Whether the source is the model that this pipeline serves."""
+        """True if the source is the model that this pipeline serves."""
         return self.source == LATEST_BLESSED
 
     @property
     def backbone_only(self) -> bool:
-        """Whether the head, or the part of it that is of classes, starts from random weights."""
+        """True if the head, or its part for certain classes, starts from random weights."""
         return self.fine_tune_checkpoint_type != "full"
 
     @property
     def takes_shared_head(self) -> bool:
-        """Whether the parts of a head that are not of certain classes are taken too."""
+        """True if the parts of a head that are not for certain classes are taken too."""
         return self.fine_tune_checkpoint_type != "classification"
 
     @model_serializer(mode="wrap")

@@ -29,7 +29,7 @@ _FORMER_NAMES = {"kernel": "depthwise_kernel"}
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What a network takes of a source.
+    """The variables that a network takes from a source, and the others.
 
     Attributes:
         loaded: The source's name for each path of the network.
