@@ -4,7 +4,7 @@
 BIN := .venv/bin
 FAST := -m "not slow and not real_data and not services"
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py mirante_command.py
-# The tests to run, as pytest takes them: T=tests/test_x.py, or T="tests/test_x.py -k name". All when not given.
+# The tests to run, as pytest takes them: T=tests/trainer/test_fit.py, or with -k name. All when not given.
 T ?=
 ONE_FILE := $(and $(findstring .py,$(T)),$(filter 1,$(words $(filter tests/%,$(T)))))
 # Test processes, each with a TensorFlow of its own: some 2 GiB. None besides pytest's own for one file.
@@ -40,7 +40,7 @@ setup: ## Make or update .venv (every target that needs it does this first)
 demo: setup ## Train, check and push a digits model: no network, account or GPU
 	$(BIN)/mirante run digits
 
-test: setup ## Fast tests: no network, account or GPU; T=tests/test_x.py for one file, here and below
+test: setup ## Fast tests: no network, account or GPU; T=tests/trainer/test_fit.py for one file, here and below
 	$(PYTEST) $(FAST) $(T)
 
 test-slow: setup ## Tests that train a model or run a whole pipeline
@@ -61,8 +61,8 @@ docs: setup ## Write docs/recipe.md and the tables of networks and of sources fr
 	$(BIN)/python -m components.ingest.reference
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference
-	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/test_kubeflow_compile.py tests/test_vertex_compile.py \
-		tests/test_worker_pods.py -k golden
+	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/targets/test_kubeflow_compile.py tests/targets/test_vertex_compile.py \
+		tests/trainer/test_worker_pods.py -k golden
 
 lint: setup ## Format, lint, types and imports
 	$(BIN)/ruff format --check $(PACKAGES)

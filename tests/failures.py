@@ -1,7 +1,7 @@
 """The failures that a user can cause: what is done, and the row of docs/failures.md that tells what happens.
 
-A row holds the exit code and what `mirante` says. tests/test_failures.py does what each row tells and holds
-the end of the command against it; where they differ it prints the row as it should be.
+A row holds the exit code and what `mirante` says. tests/commands/test_failures.py does what each row
+says and holds the end of the command against it; where they differ it prints the row as it should be.
 """
 
 from __future__ import annotations

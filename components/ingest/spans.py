@@ -5,8 +5,8 @@
     photos/{YYYY}-{MM}-{DD}          2026-11-26, ...; the span is the number of days since 1970-01-01
     photos/{SPAN}/v{VERSION}         of the newest span the newest version
 
-Where TFX's own driver gives an answer, this gives the same (tests/test_spans.py). It is needed before that
-driver runs: raw data are ingested first. Imports no TensorFlow.
+Where TFX's own driver gives an answer, this gives the same (tests/data/test_spans.py). It is needed before
+that driver runs: raw data are ingested first. Imports no TensorFlow.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 TensorFlow's own ops either are not known to XLA (`tf.image.combined_non_max_suppression`) or take one class
 at a time. What is here is made of ops that XLA compiles for every device, and gives what
-`combined_non_max_suppression` does (tests/test_detection_nms.py).
+`combined_non_max_suppression` does (tests/tasks/test_detection_nms.py).
 
 Greedily taking the best box and dropping what overlaps it is an order of steps as long as there are boxes.
 The same is had by a rule that is applied until nothing changes: a box is kept if no better box that is kept

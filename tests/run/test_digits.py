@@ -1,0 +1,261 @@
+"""The main job, as a user runs it: `mirante run digits`, then again, then changed, then asked."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from ml_metadata.metadata_store import MetadataStore
+
+from components.tasks.classification import TASK
+from pipeline.steps import node_ids
+from pipeline.storage.metadata_store import sqlite_store
+from tests.make.pages import write_pages
+
+pytestmark = [pytest.mark.long, pytest.mark.slow]
+
+MIRANTE = Path(sys.executable).with_name("mirante")
+
+
+def mirante(*arguments: str) -> tuple[int, Any, str]:
+    """Exit code, the JSON of the last line (None without one) and what went to standard error."""
+    done = subprocess.run([str(MIRANTE), *arguments], capture_output=True, text=True, check=False)
+    last = done.stdout.splitlines()[-1] if done.stdout.strip() else ""
+    return done.returncode, json.loads(last) if last[:1] in ("{", "[") else None, done.stderr
+
+
+def versions(root: Path) -> list[Path]:
+    """The folders of all versions that were pushed."""
+    return sorted((root / "serving").glob("[0-9]*"))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("digits") / "root"
+
+
+@pytest.fixture(scope="module")
+def first(root: Path) -> tuple[int, Any, str]:
+    return mirante("run", "digits", "--root", str(root), "--json")
+
+
+def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root: Path) -> None:
+    code, result, said = first
+    assert code == 0, said
+    assert result["pipeline"] == "digits"
+    assert result["root"] == str(root)
+    assert tuple(result["components"]) == node_ids()
+    assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
+    assert set(result["metrics"]) == {*TASK.metrics, *TASK.more_metrics}
+    assert all(f"test {name}" in said for name in result["metrics"])
+    assert (result["test_images"], result["warnings"]) == (354, [])
+    assert set(result["per_class"]["0"]) == {"precision", "recall", "f1", "auc"}
+    assert result["metrics"]["accuracy"] >= 0.97
+    assert result["metrics"]["auc"] > 0.99
+    assert result["blessed"] is True
+    assert result["infra_blessed"] is True
+    pushed = Path(result["pushed_model"])
+    assert pushed.parent == root / "serving"
+    assert pushed.name.isdigit()
+    assert (pushed / "saved_model.pb").is_file()
+    assert versions(root) == [pushed]
+    assert result["baseline"]["note"] == f"none: first model, nothing is served in {pushed.parent}"
+    assert (pushed / "assets.extra" / "labels.txt").read_text().split() == list("0123456789")
+    assert set(result["per_class"]) == set("0123456789")
+    assert Path(result["sample_image"]).parent == root
+    assert said.rstrip().endswith("sample.png")  # the last line shows how to predict
+
+
+def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    _, result, said = first
+    pages = write_pages(root, tmp_path, "classification", tuple("0123456789"))
+    assert set(pages) == {"Ingest", *node_ids()}, said
+    assert [name for name, page in pages.items() if "could not be made" in page.html] == []
+    assert max(len(page.html) for page in pages.values()) < 1_000_000
+    evaluation = pages["Evaluator"]
+    assert evaluation.metrics == result["metrics"]
+    assert evaluation.confusion is not None
+    right = sum(row[place] for place, row in enumerate(evaluation.confusion.counts))
+    whole = sum(map(sum, evaluation.confusion.counts))
+    assert right / whole == pytest.approx(result["metrics"]["accuracy"])
+    assert evaluation.roc is not None
+    assert (evaluation.roc.fpr[0], evaluation.roc.tpr[-1]) == (0.0, 1.0)
+    assert pages["Trainer"].metrics["eval_accuracy"] > 0.9
+    # Standardized: the mean of the pixels, between black and white, is 0.
+    words = " ".join(re.sub(r"<[^>]*>", " ", pages["Transform"].html).split())
+    levels = re.search(r"white becomes 1 (-?[\d.]+) (-?[\d.]+)", words)
+    assert levels, words
+    assert float(levels[1]) < 0 < float(levels[2])
+
+
+def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, str], root: Path) -> None:
+    _, result, said = first
+    kept = root / "runs" / result["run_id"]
+    recipe = yaml.safe_load((kept / "recipe.yaml").read_text())
+    assert recipe["training"]["epochs"] == 15
+    assert recipe["training"]["optimizer"] == "adam"  # a default, resolved
+    assert json.loads((kept / "result.json").read_text()) == result
+    assert Path(result["log"]).stat().st_size > 10_000
+    # TensorFlow's and TFX's noise went there, and nowhere else.
+    assert "absl" not in said
+    assert "WARNING" not in said
+    assert "epoch 1/15" in said
+
+
+def test_an_identical_run_executes_nothing_and_pushes_nothing(
+    first: tuple[int, Any, str], root: Path
+) -> None:
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
+    assert result["metrics"] == first[1]["metrics"]
+    assert result["pushed_model"] == first[1]["pushed_model"]
+    assert len(versions(root)) == 1
+    assert "nothing changed" in said
+
+
+def test_a_pushed_model_that_was_removed_stays_back_until_its_record_is_removed(
+    first: tuple[int, Any, str], root: Path
+) -> None:
+    pushed = Path(first[1]["pushed_model"])
+    shutil.rmtree(pushed)
+    record = root / "serving" / "pushes" / f"{pushed.name}.json"
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 4, said
+    assert result["pushed_model"] is None
+    assert f"this model was version {pushed.name} in {pushed.parent}, and that version was removed" in said
+    assert f"to push it again, remove {record} and run the same command" in said
+    record.unlink()
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    statuses = {name: outcome["status"] for name, outcome in result["components"].items()}
+    assert statuses.pop("Pusher") == "completed"
+    assert set(statuses.values()) == {"cached"}
+    assert Path(result["pushed_model"]).name == pushed.name
+    assert (pushed / "saved_model.pb").is_file()
+
+
+def test_what_was_refused_or_is_damaged_is_tried_again(first: tuple[int, Any, str], root: Path) -> None:
+    """An InfraValidator that timed out on a busy machine, and a pushed model that was cut off since."""
+    pushed = Path(first[1]["pushed_model"])
+    store = MetadataStore(sqlite_store(root))
+    (blessing,) = store.get_artifacts_by_type("InfraBlessing")
+    blessing.custom_properties["blessed"].int_value = 0
+    store.put_artifacts([blessing])
+    (data,) = pushed.glob("variables/variables.data*")
+    os.truncate(data, 100)
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
+    assert executed == ["InfraValidator", "Pusher"]
+    assert f"{pushed} is damaged: variables/{data.name} has 100 bytes, and " in said
+    assert Path(result["pushed_model"]).name == str(int(pushed.name) + 1)
+    assert mirante("predict", str(root / "serving"), result["sample_image"])[0] == 0
+    # As in the first place: nothing is done again.
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 0, said
+    assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
+
+
+def test_a_missed_threshold_reruns_the_evaluator_alone_and_exits_4(
+    first: tuple[int, Any, str], root: Path
+) -> None:
+    code, result, said = mirante(
+        "run", "digits", "--root", str(root), "--set", "evaluation.thresholds.accuracy=0.9999", "--json"
+    )
+    assert code == 4, said
+    executed = {name for name, outcome in result["components"].items() if outcome["status"] == "completed"}
+    assert executed == {"Evaluator", "Pusher"}
+    assert result["blessed"] is False
+    assert result["pushed_model"] is None
+    assert f"accuracy is {result['metrics']['accuracy']:.4f}, must be at least 0.9999" in said
+    assert len(versions(root)) == 2
+
+
+def test_a_worse_model_is_held_against_the_served_one(first: tuple[int, Any, str], root: Path) -> None:
+    # Its artifact is gone, as where a backup was restored; the model that is served is not.
+    shutil.rmtree(root / "Trainer" / "model")
+    code, result, said = mirante(
+        "run",
+        "digits",
+        "--root",
+        str(root),
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "training.learning_rate=0.0001",
+        "--set",
+        "evaluation.thresholds={accuracy: 0.05}",
+        "--json",
+    )
+    assert code == 4, said
+    executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
+    assert executed == ["Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"]
+    assert "against the baseline, allowed is -0.02" in said
+    assert len(versions(root)) == 2
+    assert result["baseline"]["model"] == str(max(versions(root)))
+    assert result["baseline"]["metrics"]["accuracy"] == pytest.approx(first[1]["metrics"]["accuracy"])
+    assert f"(baseline {first[1]['metrics']['accuracy']:.4f})" in said
+
+
+def test_the_pushed_model_answers(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = []
+    for index, extension in enumerate(("png", "webp", "gif", "png")):
+        path = tmp_path / f"{index}.{extension}"
+        pixels = (digits.images[index] * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels).save(path, **({"lossless": True} if extension == "webp" else {}))
+        images.append(str(path))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(images[0]).read_bytes()[:60])
+    asked = [*images[:2], str(broken), *images[2:], str(tmp_path / "absent.png")]
+    code, answers, said = mirante("predict", str(root / "serving"), *asked, "--json")
+    assert code == 1  # for the broken and the absent one
+    assert [answer["image"] for answer in answers] == asked
+    assert "error" in answers[2]
+    assert "No such file" in answers[5]["error"]
+    best = [answer["predictions"][0] for answer in answers if "predictions" in answer]
+    assert [prediction["label"] for prediction in best] == ["0", "1", "2", "3"]
+    for answer in answers:
+        scores = [prediction["score"] for prediction in answer.get("predictions", [])]
+        assert scores == sorted(scores, reverse=True)
+        assert not scores or sum(scores) == pytest.approx(1.0, abs=1e-4)
+    code, _, said = mirante("predict", str(versions(root)[-1]), images[0])
+    assert code == 0, said
+
+
+def test_predict_imports_no_tfx(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    image = tmp_path / "image.png"
+    Image.new("L", (8, 8), 128).save(image)
+    script = (
+        "import sys; from pipeline.prediction.predict import predict; "
+        f"predict({str(root / 'serving')!r}, [{str(image)!r}]); "
+        "print([name for name in sys.modules if name.split('.')[0] in "
+        "('tfx', 'apache_beam', 'tensorflow_transform', 'tensorflow_model_analysis')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_second_run_under_the_same_root_is_told_so(first: tuple[int, Any, str], root: Path) -> None:
+    with open(root / ".lock", "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    assert code == 1
+    assert "is in use by another run" in said
+    assert "is in use by another run" in result["error"]

@@ -1,0 +1,255 @@
+"""The compiled package, run to its end by kfp's own local runner: a process a task, no Docker, no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
+
+from pipeline.commands.checkout import import_kubeflow
+from pipeline.prediction.predict import predict
+from pipeline.recipe.load import load_recipe
+from pipeline.steps import node_ids
+from tests.make import shapes
+from tests.pages.test_views import text_of
+from tests.targets.test_task import OUTCOMES
+
+pytestmark = [pytest.mark.long, pytest.mark.slow]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def compiled(path: Path, *overrides: str) -> Path:
+    """The package of digits in four epochs."""
+    recipe = load_recipe("digits", ["training.epochs=4", *overrides], elsewhere=True)
+    import_kubeflow("compile").compile_recipe(recipe, "mirante:python", path)
+    return path
+
+
+def run(
+    package: Path, folder: Path, outputs: str, first_on_path: Path | str = "", **parameters: object
+) -> tuple[int, str]:
+    """Exit code and log of the package under kfp's SubprocessRunner."""
+    given = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kfp_local", str(package), str(folder / outputs), *given],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": f"{first_on_path}{os.pathsep}{REPOSITORY}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def metrics(folder: Path, artifact: str = "metrics") -> dict[str, Any]:
+    """What the Evaluator's task gave to the UI: its numbers, or as `classification` what KFP draws."""
+    (output,) = folder.glob("*/*evaluator*/executor_output.json")
+    # The UI reads JSON, which knows no Infinity.
+    artifacts = json.loads(output.read_text(), parse_constant=pytest.fail)["artifacts"]
+    return artifacts[artifact]["artifacts"][0]["metadata"]
+
+
+def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
+    package = compiled(tmp_path / "digits.yaml")
+    root = tmp_path / "root"
+    settings: dict[str, Any] = {
+        "pipeline_root": str(root),
+        "threshold_accuracy": 0.5,
+        "threshold_loss": 2.0,
+        "seed": 3,
+    }
+    code, log = run(package, tmp_path, "first", **settings)
+    assert code == 0, log[-5000:]
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")
+    (pushed,) = (root / "serving").glob("[0-9]*")
+    assert (pushed / "saved_model.pb").is_file()
+    found = metrics(tmp_path / "first")
+    assert found["accuracy"] > 0.8
+    drawn = metrics(tmp_path / "first", "classification")
+    rows = [row["row"] for row in drawn["confusionMatrix"]["rows"]]
+    assert [label["displayName"] for label in drawn["confusionMatrix"]["annotationSpecs"]] == list(
+        "0123456789"
+    )
+    assert sum(map(sum, rows)) == 354  # test images
+    assert sum(row[i] for i, row in enumerate(rows)) / 354 == pytest.approx(found["accuracy"], abs=1e-6)
+    curve = [
+        (point["falsePositiveRate"], point["recall"], point["confidenceThreshold"])
+        for point in drawn["confidenceMetrics"]
+    ]
+    assert curve == sorted(curve, key=lambda point: point[:2])
+    assert (curve[0][0], curve[-1][:2]) == (0.0, (1.0, 1.0))
+    (pushed_view,) = (tmp_path / "first").glob("*/pusher/view")
+    assert str(pushed) in pushed_view.read_text(encoding="utf-8")
+    views = {path.parent.name: path for path in (tmp_path / "first").glob("*/*/view")}
+    assert set(views) == {"ingest", *(node.lower() for node in node_ids())}
+    assert all("<html" in path.read_text(encoding="utf-8") for path in views.values())
+
+    # All nodes in one task, which starts once.
+    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[{', '.join(node_ids())}]]")
+    code, log = run(together, tmp_path, "second", **settings)
+    assert code == 0, log[-5000:]
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "cached")
+    assert [path.name for path in (root / "serving").glob("[0-9]*")] == [pushed.name]
+
+    # `mirante run` with the same seed elsewhere finds the same numbers, but for the last digits: TFMA's order
+    # of sums is not fixed.
+    command = [
+        str(Path(sys.executable).with_name("mirante")),
+        *("run", "digits", "--json", "--root", str(tmp_path / "local")),
+        *("--set", "training.epochs=4", "--set", "training.seed=3"),
+        *("--set", "evaluation.thresholds={accuracy: 0.5, loss: 2.0}"),
+    ]
+    local = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert local.returncode == 0, local.stderr[-3000:]
+    result = json.loads(local.stdout.splitlines()[-1])
+    assert result["metrics"] == pytest.approx({name: found[name] for name in result["metrics"]}, abs=1e-6)
+    # And in the same root it finds all done: one cache, one lineage.
+    command[command.index("--root") + 1] = str(root)
+    again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    result = json.loads(again.stdout.splitlines()[-1])
+    assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
+    assert result["pushed_model"] == str(pushed)
+
+    # Another model is held against that one; not good enough, it ends the run with its reason.
+    code, log = run(together, tmp_path, "third", **{**settings, "epochs": 1, "threshold_accuracy": 0.9999})
+    assert code == 1
+    executed = {node for node, outcome in OUTCOMES.findall(log) if outcome == "completed"}
+    assert executed == {"Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"}
+    (page,) = (tmp_path / "third").glob("*/*/view_Evaluator")
+    said = text_of(page.read_text(encoding="utf-8"))
+    assert re.search(rf"accuracy 0\.\d+ at least 0.9999, change .* {found['accuracy']:.4f} -0\.\d+ ", said)
+    assert "the model is not blessed: accuracy is 0." in log
+    assert re.search(r"accuracy changed by -0\.\d+ against the baseline", log)
+    assert "mirante: nothing was pushed: it is not blessed" in log
+    assert [path.name for path in (root / "serving").glob("[0-9]*")] == [pushed.name]
+
+
+def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) -> None:
+    code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch 3/12")
+    assert code == 130
+    assert log.splitlines()[-1] == "mirante: interrupted; the task continues from here when it is tried again"
+    code, log = up_to_trainer(tmp_path / "root", "retry")
+    assert code == 0, log[-5000:]
+    gone_on = re.search(r"training resumes at step (\d+), in epoch (\d+), from a checkpoint", log)
+    assert gone_on, log[-5000:]
+    assert int(gone_on[2]) in (3, 4)
+    assert "training epoch 2/12" not in log
+    assert dict(OUTCOMES.findall(log)) == {"Trainer": "completed"}
+
+
+UP_TO_TRAINER = """
+import sys
+from pathlib import Path
+from pipeline.steps import node_ids
+from tests.targets.test_task import ingest, run
+if sys.argv[2] == "plan":
+    overrides = {"training.epochs": 12, "training.checkpoints": {"steps": 10, "min_secs": 0.1}}
+    ingest(Path(sys.argv[1]), {"data.path": ""}, overrides, run_id="again")
+    run(Path(sys.argv[1]), *node_ids()[: node_ids().index("Trainer")], run_id="again")
+run(Path(sys.argv[1]), "Trainer", run_id="again")
+"""
+
+
+def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int, str]:
+    """Runs the nodes up to the Trainer in a task's process; SIGTERM when the log has `end_at`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP_TO_TRAINER, str(root), what],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        if end_at is not None and end_at in line:
+            process.terminate()
+            end_at = None  # once: a line whose printing was interrupted may come again
+    return process.wait(), "".join(lines)
+
+
+# A detector of coloured shapes, from raw pictures within three minutes; few tasks, since each has to start.
+SHAPES = (
+    "model.weights=null",
+    "model.alpha=0.35",
+    "model.detection={extra_layers: 2}",
+    "transform.height_px=96",
+    "transform.width_px=96",
+    "training.epochs=20",
+    "training.warmup_epochs=1",
+    "training.fine_tune_epochs=0",
+    "training.global_batch_size=16",
+    "training.learning_rate=0.004",
+    "training.augmentation={flip: horizontal}",
+    "training.tracking.graph=false",
+    "evaluation.thresholds={map_50: 0.95}",
+    f"kubeflow.together=[[{', '.join(node_ids()[:7])}], [{', '.join(node_ids()[8:])}]]",
+)
+
+
+def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
+    photos, root = tmp_path / "photos", tmp_path / "root"
+    for split, count, first_seed in (("train", 400, 0), ("val", 40, 10_000), ("test", 100, 20_000)):
+        shapes.write_voc(photos / split, count, first_seed)
+    path = tmp_path / "shapes.yaml"
+    import_kubeflow("compile").compile_recipe(
+        load_recipe("voc", SHAPES, elsewhere=True), "mirante:python", path
+    )
+    code, log = run(path, tmp_path, "out", pipeline_root=str(root), data_root=str(photos))
+    assert code == 0, log[-5000:]
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")
+    for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
+        assert log.count(f"{part} ") >= 20
+    (output,) = (tmp_path / "out").glob("*/*evaluator*/executor_output.json")
+    found = json.loads(output.read_text())["artifacts"]["metrics"]["artifacts"][0]["metadata"]
+    assert found["map_50"] >= 0.95
+    assert 0.4 < found["map"] <= found["map_50"]
+
+    (pushed,) = (root / "serving").glob("[0-9]*")
+    near = 0
+    for answer in predict(str(pushed), [str(photos / "test" / f"{number}.png") for number in range(10)]):
+        drawn = shapes.draw(20_000 + int(Path(answer["image"]).stem))
+        best = answer["predictions"][0]
+        of_class = [
+            box
+            for box, label in zip(drawn.boxes * 96, drawn.labels, strict=True)
+            if shapes.CLASSES[label - 1] == best["label"]
+        ]
+        # Pixels, of shapes of 24 to 52.
+        near += any(abs(box - best["box"]).max() < 10 for box in of_class)
+    assert near >= 9
+
+    pages = {
+        path.name.removeprefix("view_") if "_" in path.name else path.parent.name: path.read_text()
+        for path in (tmp_path / "out").glob("*/*/view*")
+    }
+    assert set(pages) == {"ingest", "trainer", *node_ids()} - {"Trainer"}
+    words = {name: text_of(page) for name, page in pages.items()}
+    for name, page in pages.items():
+        assert "<html" in page
+        assert "could not be made" not in words[name]
+    for name in ("ingest", "ImportExampleGen"):
+        assert pages[name].count('<img class="boxed"') == 3 * 8
+    assert "400 train examples 40 eval examples 100 test examples" in words["ImportExampleGen"]
+    assert "in the order of their labels, from 1: circle, square, triangle" in words["ImportSchemaGen"]
+    assert "Boxes by split and class" in words["StatisticsGen"]
+    assert "Images by their number of boxes boxes train eval test 1" in words["DataGate"]
+    assert pages["DataGate"].count("<img") == 1
+    assert "Curves: training Loss" in words["trainer"]
+    assert "Loss of boxes train eval" in words["trainer"]
+    assert "Accuracy" not in words["trainer"]
+    assert f"map_50 {found['map_50']:.4f} at least 0.95" in words["Evaluator"]
+    assert "circle" in words["Evaluator"]
+    assert "badly placed" in words["Evaluator"]
+    assert pages["Evaluator"].count("<img") >= 1 + 6  # the curves, and chosen images
