@@ -148,30 +148,44 @@ def _read_code(
     path: Path, mtime_ns: int, ctime_ns: int, size_bytes: int
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     tree = ast.parse(path.read_bytes(), str(path))
-    strip_words(tree)
-    names = {name for name in strings(tree) if _NAME.fullmatch(name)}
+    names: set[str] = set()
+    steps: set[str] = set()
+    # One walk for all: reading the code of all nodes takes a tenth of a run in which nothing changed.
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        _strip_node(node)
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and _NAME.fullmatch(node.value):
+                names.add(node.value)
+        elif is_question(node):
+            steps.update(strings(node.args[1]))
+        left += ast.iter_child_nodes(node)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    steps = {step for node in ast.walk(tree) if is_question(node) for step in strings(node.args[1])}
     return digest, tuple(sorted(names)), tuple(sorted(steps)), tuple(sorted(set(imports(tree))))
 
 
 def is_question(node: ast.AST) -> TypeGuard[ast.Call]:
     """Return whether a node of a syntax tree is a call such as `part(task, "trainer")`."""
-    return (
-        isinstance(node, ast.Call)
-        and ast.unparse(node.func).rpartition(".")[2] == "part"
-        and len(node.args) == 2
-    )
+    if not isinstance(node, ast.Call) or len(node.args) != 2:
+        return False
+    function = node.func
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    return name == "part"
 
 
 def strip_words(tree: ast.AST) -> None:
     """Remove docstrings and the descriptions of options from a syntax tree; comments are not in it."""
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+        _strip_node(node)
+
+
+def _strip_node(node: ast.AST) -> None:
+    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
