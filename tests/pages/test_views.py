@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import html
+import importlib
 import json
 import re
 import subprocess
@@ -25,7 +26,7 @@ from components.pages.page import IMAGES_BYTES, Page
 from components.pages.rendered import RenderedPage
 from components.pages.tables import count_by_class
 from pipeline.pages import make_page
-from pipeline.steps import INGEST, STEPS
+from pipeline.steps import INGEST, STEPS, Step
 from schemas import features
 from tests.make.images import make_coloured_png
 from tests.make.records import COLOURS
@@ -99,6 +100,11 @@ def test_no_node_fails_for_want_of_outputs(node_id: str, tmp_path: Path) -> None
     page = make_page(node_id, empty, features.CLASSIFICATION, COLOURS)
     assert str(tmp_path / "gone") in page.html
     assert page.confusion is None
+
+
+@pytest.mark.parametrize("step", [INGEST, *STEPS], ids=lambda step: step.id)
+def test_every_step_has_a_page(step: Step) -> None:
+    assert callable(importlib.import_module(f"{step.room}.page").fill_page)
 
 
 def test_what_cannot_be_read_is_said_on_the_page(tmp_path: Path) -> None:
@@ -456,6 +462,12 @@ def test_the_baseline_is_named_or_missing(tmp_path: Path) -> None:
     words = text_of(page_of("Resolver", model=output(tmp_path / "model" / "8")))
     assert str(tmp_path / "model" / "8") in words
     assert "There is no baseline" not in words
+
+
+def test_the_model_that_a_training_starts_from_is_named_or_missing(tmp_path: Path) -> None:
+    assert "the training starts as model.weights says" in text_of(page_of("BaseModelResolver"))
+    words = text_of(page_of("BaseModelResolver", model=output(tmp_path / "model" / "8")))
+    assert f"The training starts from the served model: model {tmp_path / 'model' / '8'}" in words
 
 
 # --- evaluation
