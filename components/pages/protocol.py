@@ -1,4 +1,4 @@
-"""What the pages ask of the rooms: the module `page` of each step and of each task, as Protocols."""
+"""The questions of the pages to the rooms: the module `page` of each step and of each task, as Protocols."""
 
 from __future__ import annotations
 

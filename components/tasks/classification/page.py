@@ -1,4 +1,4 @@
-"""What the pages of a classification pipeline have of their own."""
+"""The parts of the pages that only classification has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages of a detection pipeline have of their own."""
+"""The parts of the pages that only detection has."""
 
 from __future__ import annotations
 
