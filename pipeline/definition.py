@@ -125,11 +125,8 @@ def create_pipeline(
     # If the recipe asks for a warm start: the served model, unless this very training made it.
     base_model = None
     if recipe.training.warm_start and recipe.training.warm_start.is_latest_blessed:
-        base_model = target.resolver(
-            BaseModelStrategy,
-            {"custom_config": json_utils.dumps(trained_by), **served},
-            **trained_on,
-        ).with_id("BaseModelResolver")
+        known = {"custom_config": json_utils.dumps(trained_by), **served}
+        base_model = target.resolver("BaseModelResolver", BaseModelStrategy, known, **trained_on)
     training_inputs: dict[str, Any] = {
         **trained_on,
         "base_model": base_model.outputs["model"] if base_model else None,
@@ -156,9 +153,7 @@ def create_pipeline(
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
     )
     # The served model, to compare with.
-    resolver = target.resolver(BaselineStrategy, served, candidate=trainer.outputs["model"]).with_id(
-        "Resolver"
-    )
+    resolver = target.resolver("Resolver", BaselineStrategy, served, candidate=trainer.outputs["model"])
     # Judge the model on the test split: absolute bounds, and against the baseline.
     task_evaluator: TaskEvaluator = part(examples.task, "evaluator")
     evaluator = Evaluator(

@@ -62,10 +62,11 @@ class Target:
         """
         return warm_start_digest(recipe.training.warm_start, push_destination)
 
-    def resolver(self, strategy: type, config: dict[str, Any], **channels: Channel) -> Resolver:
+    def resolver(self, node_id: str, strategy: type, config: dict[str, Any], **channels: Channel) -> BaseNode:
         """Build a node that looks for a model.
 
         Args:
+            node_id: The node's name.
             strategy: One of `components.resolver.strategies`.
             config: The strategy's.
             channels: The inputs of the strategy besides all models and their blessings.
@@ -76,7 +77,7 @@ class Target:
             **channels,
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        )
+        ).with_id(node_id)
 
     def trainer(self, custom_config: dict[str, Any], **arguments: Any) -> BaseNode:
         """Build the node that trains, of TFX's arguments."""

@@ -61,13 +61,13 @@ class Vertex(Target):
         """Return nothing: no bucket is looked into when a pipeline is compiled."""
         return {}
 
-    def resolver(self, strategy: type, config: dict[str, Any], **channels: Channel) -> Resolver:
+    def resolver(self, node_id: str, strategy: type, config: dict[str, Any], **channels: Channel) -> BaseNode:
         """Build TFX's resolver of the latest blessed model, the only one that Vertex has."""
         return Resolver(
             strategy_class=LatestBlessedModelStrategy,
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        )
+        ).with_id(node_id)
 
     def trainer(self, custom_config: dict[str, Any], **arguments: Any) -> BaseNode:
         """Build the node that trains in its task, or in a job where the recipe asks for one."""
