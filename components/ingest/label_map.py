@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import DataRefusedError, UsageError
+from components.base.words import format_some
 from components.ingest.files import label_of, label_problem
 from components.ingest.truth import Boxes
 
@@ -48,7 +49,7 @@ class LabelMap:
         if text not in self.by_text:
             raise DataRefusedError(
                 f"{where}: the class {text!r} is not in the label map {self.file}: it has "
-                f"{_shown(list(self.by_text))}. Add it there, or correct the annotation."
+                f"{format_some(self.by_text, 10)}. Add it there, or correct the annotation."
             )
         return self.by_text[text]
 
@@ -62,7 +63,7 @@ class LabelMap:
         if number not in self.names:
             raise DataRefusedError(
                 f"{where}: the class {number} is not in the label map {self.file}: it has "
-                f"{_shown(list(self.names))}. Is it the label map of this data?"
+                f"{format_some(self.names, 10)}. Is it the label map of this data?"
             )
         return self.names[number]
 
@@ -157,10 +158,6 @@ def find_label_map(given: Path | None, root: Path, paths: Iterable[str]) -> Labe
             "which one it is, by data.label_map in a recipe, --label-map of mirante ingest."
         )
     return read_label_map(beside[0]) if beside else None
-
-
-def _shown(values: list[Any]) -> str:
-    return ", ".join(map(str, values[:10])) + (f" and {len(values) - 10} more" if len(values) > 10 else "")
 
 
 @functools.lru_cache(maxsize=1)

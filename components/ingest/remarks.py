@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from components.base.printable import printable
+from components.base.words import format_count, format_some
 from components.ingest.canonical import LOW_RANGE
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
@@ -36,17 +37,17 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
         if empty:
             have = "has" if len(empty) == 1 else "have"
             found.append(
-                f"{len(empty)} of {len(plan.class_names)} classes {have} no image in {name}: {_shown(empty)}."
+                f"{len(empty)} of {len(plan.class_names)} classes {have} no image in {name}: {_join(empty)}."
             )
     if plan.cross_split_duplicates:
         found.append(
-            f"{_count(plan.cross_split_duplicates, 'image is', 'images are')} in more than one split, "
+            f"{format_count(plan.cross_split_duplicates, 'image is', 'images are')} in more than one split, "
             "identical to the byte: what is measured on them is too good: "
             f"{_copies(index, 'split', _WITH_SPLIT)}."
         )
     if plan.label_conflicts:
         found.append(
-            f"{_count(plan.label_conflicts, 'image is', 'images are')} there {plan.truth.conflict}, "
+            f"{format_count(plan.label_conflicts, 'image is', 'images are')} there {plan.truth.conflict}, "
             f"identical to the byte: {_copies(index, 'truth', plan.truth.called)}."
         )
     found += _about_copies(index)
@@ -70,7 +71,7 @@ def about_low_range(shards: Iterable[Shard]) -> list[str]:
     count, first = merge_low_ranges(shard.low_range for shard in shards)
     if not count:
         return []
-    return [f"{_count(count, 'image has', 'images have')} {LOW_RANGE} (the first: {printable(first)})."]
+    return [f"{format_count(count, 'image has', 'images have')} {LOW_RANGE} (the first: {printable(first)})."]
 
 
 def note_unused_split_names(context: SourceContext) -> None:
@@ -78,7 +79,7 @@ def note_unused_split_names(context: SourceContext) -> None:
     unused = context.unused_split_names()
     if unused:
         context.index.warn(
-            f"split_names: nothing in the data is called {_shown(unused)}; correct the name, or leave it out."
+            f"split_names: nothing in the data is called {_join(unused)}; correct the name, or leave it out."
         )
 
 
@@ -97,11 +98,11 @@ def _about_left_out(index: Index) -> list[str]:
             f"{printable(ending)} {count}" for ending, count in endings.most_common(_NAMES_SHOWN)
         )
         found.append(
-            f"{_count(endings.total(), 'file is no image by its', 'files are no images by their')} name and "
-            f"left out ({kinds}); {LEFT_OUT} has the list."
+            format_count(endings.total(), "file is no image by its", "files are no images by their")
+            + f" name and left out ({kinds}); {LEFT_OUT} has the list."
         )
     if empty:
-        found.append(f"{_count(len(empty), 'folder is', 'folders are')} empty: {_shown(empty)}.")
+        found.append(f"{format_count(len(empty), 'folder is', 'folders are')} empty: {_join(empty)}.")
     return found
 
 
@@ -116,13 +117,13 @@ def _about_names(class_names: Sequence[str]) -> list[str]:
             found.append(
                 "Classes whose names differ only in upper and lower case, spaces, or how a number is "
                 "written: "
-                f"{_shown(map(repr, same))}."
+                f"{_join(map(repr, same))}."
             )
     known = set(class_names)
     several = [name for name in class_names if len(words := _words(name)) > 1 and known.issuperset(words)]
     if several:
         found.append(
-            f"{len(several)} class names are made of other classes' names ({_shown(map(repr, several))}): "
+            f"{len(several)} class names are made of other classes' names ({_join(map(repr, several))}): "
             "are "
             "these several labels of one image? Each combination is a class of its own here, and images of "
             "several classes cannot be learned as such."
@@ -173,16 +174,10 @@ def _about_copies(index: Index) -> list[str]:
         return []
     shown = f"{first}, listed twice" if first == second else f"{first} = {second}"
     return [
-        f"{_count(int(more), 'image repeats', 'images repeat')} another one of the same class and split, "
-        f"identical to the byte: each counts again (for example {printable(shown)})."
+        f"{format_count(int(more), 'image repeats', 'images repeat')} another one of the same class and "
+        f"split, identical to the byte: each counts again (for example {printable(shown)})."
     ]
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
-def _shown(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(map(printable, names[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+def _join(names: Iterable[str]) -> str:
+    return format_some(map(printable, names), _NAMES_SHOWN)

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from components.base.errors import UsageError
+from components.base.words import format_some
 
 _DATE = ("{YYYY}", "{MM}", "{DD}")
 _NUMBER = re.compile(r"\{(SPAN|VERSION)(?::([^{}]*))?\}")
@@ -212,5 +213,4 @@ def _listed(folder: str) -> str:
         names = sorted(os.listdir(folder))
     except OSError:
         return f"there is no folder {folder}"
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return f"{folder} holds {', '.join(names[:_FEW]) or 'nothing'}{more}"
+    return f"{folder} holds {format_some(names, _FEW, none='nothing')}"

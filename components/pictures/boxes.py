@@ -5,7 +5,6 @@ Pillow's own font has Latin letters; those of other scripts are drawn as empty b
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
+
+from components.base.paths import replace_file
 
 # Bright and far apart, for most of the colour-blind too: after Okabe and Ito, "Color universal design", 2008
 COLOURS = (
@@ -114,15 +115,9 @@ def save(image: Image.Image, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        options = {"quality": 92, "subsampling": 0} if path.suffix == ".jpg" else {}
-        with open(temporary, "wb") as file:
-            image.save(file, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    options = {"quality": 92, "subsampling": 0} if path.suffix == ".jpg" else {}
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        image.save(file, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
 
 
 def file_names(images: Sequence[str], folder: Path) -> list[Path]:

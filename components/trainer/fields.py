@@ -6,12 +6,12 @@ A name is the way to the field, `training.augmentation.flip`. Imports no TensorF
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, get_origin
 
 from pydantic import BaseModel
 
+from components.base.words import suggest_and_list
 from components.models.config import ModelConfig
 from components.trainer.config import TrainingConfig
 from components.tuner.config import SearchField
@@ -61,12 +61,7 @@ def check_name(name: str) -> None:
     known = field_names()
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    raise ValueError(
-        f"there is no field {name!r}"
-        + (f": did you mean {near[0]!r}?" if near else "")
-        + f" Known here: {', '.join(known)}"
-    )
+    raise ValueError(f"there is no field {name!r}{suggest_and_list(name, known)}")
 
 
 def check_searched(name: str) -> None:

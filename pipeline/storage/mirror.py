@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from components.base.errors import MiranteError
-from components.base.paths import FOLDER_VARIABLE
+from components.base.paths import FOLDER_VARIABLE, replace_file
 from pipeline.storage.copies import WHOLE_BY, below, date_folders, do_at_once, files_below, is_copy, key_below
 from pipeline.storage.follower import follow
 from pipeline.storage.object_store import Bucket, parse_url
@@ -108,13 +108,9 @@ class Mirror:
                     "remove it"
                 )
             local.parent.mkdir(parents=True, exist_ok=True)
-            part = local.with_name(f".{local.name}.{os.getpid()}")
-            try:
+            with replace_file(local) as part:
                 bucket.download(name, part)
                 os.utime(part, (mtime_secs, mtime_secs))
-                part.replace(local)
-            finally:
-                part.unlink(missing_ok=True)
 
         do_at_once(copy, wanted)
         date_folders(path, wanted)

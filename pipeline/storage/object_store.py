@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from components.base.errors import MiranteError, UsageError
+from components.base.paths import is_remote
 
 # Of S3-compatible stores such as SeaweedFS or MinIO; the first one found holds.
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -44,7 +45,7 @@ def parse_url(path: str) -> tuple[str, str, str] | None:
     Raises:
         UsageError: It is another kind of URL, or names no bucket.
     """
-    if "://" not in path:
+    if not is_remote(path):
         return None
     scheme, _, rest = path.partition("://")
     name, _, key = rest.partition("/")

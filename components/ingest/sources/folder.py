@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
+from components.base.words import format_some
 from components.ingest.files import FileEntry, label_of
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
@@ -113,7 +114,7 @@ def _layout(context: SourceContext) -> tuple[str, dict[str, str]]:
 def _only_splits(context: SourceContext, splits: dict[str, str]) -> DataRefusedError:
     names = ", ".join(f"{name}={NO_SPLIT}" for name in splits)
     return DataRefusedError(
-        f"{context.shown}: its folders {_shown(splits)} are read as splits, and expected are class folders "
+        f"{context.shown}: its folders {_join(splits)} are read as splits, and expected are class folders "
         "in "
         f"them; there are none. If they are classes, say so: --split-names {names.replace(' ', '')} (in a "
         f"recipe data.split_names: {{{names.replace('=', ': ')}}}). If they are splits, put the images of "
@@ -132,19 +133,17 @@ def _warn_about_folds(context: SourceContext, tops: dict[str, _Top]) -> None:
         return
     example = ",".join(f"{name}=train" for name in tops)
     context.index.warn(
-        f"{_shown(tops)} are read as the classes, and each holds the folders {_shown(repeated)}, which then "
-        f"only sort their images. If {_shown(repeated)} are the classes, and {_shown(tops)} parts of the "
+        f"{_join(tops)} are read as the classes, and each holds the folders {_join(repeated)}, which then "
+        f"only sort their images. If {_join(repeated)} are the classes, and {_join(tops)} parts of the "
         "data, "
-        f"say which split each of them is: --split-names {example} (or =eval, =test). If {_shown(tops)} are "
+        f"say which split each of them is: --split-names {example} (or =eval, =test). If {_join(tops)} are "
         "the "
         "classes, all is well."
     )
 
 
-def _shown(names: dict[str, str] | dict[str, _Top] | list[str]) -> str:
-    shown = [printable(name) for name in names]
-    more = len(shown) - _NAMES_SHOWN
-    return ", ".join(shown[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _join(names: dict[str, str] | dict[str, _Top] | list[str]) -> str:
+    return format_some(map(printable, names), _NAMES_SHOWN)
 
 
 def _parts(entry: FileEntry, wrapper: str) -> list[str]:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.extras import install_command
+from components.base.words import suggest
 from components.ingest.files import displayed, label_of
 from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
@@ -72,7 +73,7 @@ def locate(name: str) -> Path:
             builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
     except Exception as error:
         if isinstance(error, tfds.core.DatasetNotFoundError):
-            hint = _nearest(tfds, name)
+            hint = suggest(re.split("[/:]", name)[0], tfds.list_builders()) or "."
             raise UsageError(
                 f"INPUT {name}: tensorflow_datasets {tfds.__version__} does not know it, and nothing "
                 f"of this name and version is prepared in {_data_dir(tfds)}{hint} INPUT is a name, "
@@ -251,14 +252,6 @@ def _library() -> Any:
 
 def _data_dir(tfds: Any) -> str:
     return os.environ.get("TFDS_DATA_DIR") or str(tfds.core.constants.DATA_DIR)
-
-
-def _nearest(tfds: Any, name: str) -> str:
-    """The name that may have been meant, as the end of a sentence."""
-    import difflib
-
-    close = difflib.get_close_matches(re.split("[/:]", name)[0], tfds.list_builders(), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _said(error: Exception) -> str:

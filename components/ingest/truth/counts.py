@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from components.base.words import format_count
+
 
 @dataclasses.dataclass
 class BoxCounts:
@@ -66,34 +68,30 @@ class BoxCounts:
         """Return a sentence for each kind of box that is not as it was listed, or not sure to be right."""
         told = (
             (
-                self.left_out and _count(len(self.left_out), "box was", "boxes were"),
+                self.left_out and format_count(len(self.left_out), "box was", "boxes were"),
                 "left out, and what is in there counts as background: the list of rejects has each",
             ),
             (
-                self.cut and _count(self.cut, "box", "boxes"),
+                self.cut and format_count(self.cut, "box", "boxes"),
                 "reached beyond the edge of the image and ended there",
             ),
             (
-                self.copies and _count(self.copies, "box", "boxes"),
+                self.copies and format_count(self.copies, "box", "boxes"),
                 f"of {self.listed} repeated another box of the same image, with the same class and the same "
                 "sides: each copy was dropped",
             ),
             (
-                self.turn_unknown and _count(self.turn_unknown, "image", "images"),
+                self.turn_unknown and format_count(self.turn_unknown, "image", "images"),
                 "with boxes turned by EXIF, and nothing says whether the boxes are of the image as it is "
                 "seen or as the file holds it: read as seen; compare some with their images",
             ),
             (
-                self.scaled and _count(self.scaled, "image", "images"),
+                self.scaled and format_count(self.scaled, "image", "images"),
                 "of another size than annotated, in the same shape: the boxes were scaled too",
             ),
             (
-                self.empty and _count(self.empty, "image", "images"),
+                self.empty and format_count(self.empty, "image", "images"),
                 "without a box: kept, as background",
             ),
         )
         return [f"{count} {what}." for count, what in told if count]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

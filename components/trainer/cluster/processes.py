@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from components.base import errors
+from components.base import errors, files
 from components.base.errors import MiranteError
 from components.trainer.cluster.pods.pods import worker_pods
 from components.trainer.strategy import read_cluster
@@ -62,7 +62,7 @@ def run_as_chief(job: Job) -> None:
         ", ".join(tasks),
         os.path.dirname(path),
     )
-    _write_atomically(path, json.dumps({"id": uuid.uuid4().hex, "job": dataclasses.asdict(job)}))
+    files.write_text(path, json.dumps({"id": uuid.uuid4().hex, "job": dataclasses.asdict(job)}))
     try:
         with contextlib.closing(_Process(path)) as process:
             process.wait()
@@ -126,14 +126,6 @@ def _read(path: str) -> str | None:
 def _remove(path: str) -> None:
     with contextlib.suppress(tf.errors.NotFoundError):
         tf.io.gfile.remove(path)
-
-
-def _write_atomically(path: str, text: str) -> None:
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    temporary = f"{path}.{os.getpid()}"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
 # Like `-m`, but without the folder that the command runs in, which may hold another package `components`.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.base.errors import UsageError
+from components.base.paths import is_remote
 from components.base.redact import redact
 from components.pictures.grid import draw_grid
 from components.trainer.tracking import About, Tracker
@@ -184,7 +185,7 @@ def make_trackers(
 
 
 def _wandb(config: WandbConfig, about: About, root: str) -> Tracker:
-    if _is_remote(root):
+    if is_remote(root):
         if mode_of(config) == "offline" and "WANDB_DIR" not in os.environ:
             raise UsageError(
                 f"training.tracking.wandb.mode: offline keeps the run in a folder of this machine, and the "
@@ -197,14 +198,10 @@ def _wandb(config: WandbConfig, about: About, root: str) -> Tracker:
 
 
 def _mlflow(config: MlflowConfig, about: About, root: str) -> Tracker:
-    if _is_remote(root) and not (config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
+    if is_remote(root) and not (config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
         raise UsageError(
             "training.tracking.mlflow.tracking_uri: without it runs are kept in a database under the "
             f"pipeline's root, which cannot be at {root}: give it, or set MLFLOW_TRACKING_URI"
         )
 
     return Background(MLFLOW, lambda: MlflowRun(config, about, root))
-
-
-def _is_remote(folder: str) -> bool:
-    return "://" in folder

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from components.base.errors import MiranteError
+from components.base.words import format_some
 from components.models import BACKBONE, has_shared_head, is_of_classes, refresh_constants
 from components.trainer.checkpoints import by_path
 from components.trainer.config import TrainingConfig
@@ -107,7 +108,7 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
             logger.warning(
                 "warm start takes over a head that was trained for other classes, or in another order: %s; "
                 "fine_tune_checkpoint_type classification leaves it out",
-                _some(source.class_names or ()),
+                _join(source.class_names or ()),
             )
         if run.place.is_chief:
             header = [
@@ -146,7 +147,7 @@ def warm_start(
         "warm start (%s) from %s: %s", config.fine_tune_checkpoint_type, source.path, comparison.counts
     )
     if left := comparison.lines()[: len(comparison.misfits) + len(comparison.missing)]:
-        logger.warning("warm start leaves as they are: %s", _some(left))
+        logger.warning("warm start leaves as they are: %s", _join(left))
     return comparison
 
 
@@ -217,7 +218,7 @@ def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: 
         part = BACKBONE if takes_backbone_alone(model, config) else "network"
         raise MiranteError(
             f"{where}: less than half of the {part} can be taken from it, so it is another network's, or of "
-            f"another width. The {part} has {_some(wanted)}; the checkpoint has {_some(there)}. Give a "
+            f"another width. The {part} has {_join(wanted)}; the checkpoint has {_join(there)}. Give a "
             "checkpoint of this network; for a model that was pushed before names were written into it, the "
             f"Trainer's model.keras. {table}"
         )
@@ -231,6 +232,5 @@ def _refuse(model: keras.Model, source: Source, config: WarmStartConfig, found: 
         )
 
 
-def _some(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _FEW} more" if len(items) > _FEW else ""
-    return ", ".join(items[:_FEW]) + more if items else "nothing"
+def _join(items: Sequence[str]) -> str:
+    return format_some(items, _FEW, none="nothing")
