@@ -157,6 +157,7 @@ def create_pipeline(
     # Judge the model on the test split: absolute bounds, and against the baseline.
     task_evaluator: TaskEvaluator = part(examples.task, "evaluator")
     evaluator = Evaluator(
+        task=examples.task,
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],

@@ -13,8 +13,11 @@ from tfx.utils import json_utils, proto_utils
 from components.base.records import files_in
 from components.base.saved_model import class_names_of, model_folder
 from components.base.task import part
-from components.evaluator.eval_config import find_task
+from components.evaluator.eval_config import write_task
 from components.evaluator.protocol import TaskEvaluator
+
+# Execution property with the recipe's task.
+TASK = "task"
 
 
 class ReportingExecutor(executor.Executor):
@@ -24,28 +27,39 @@ class ReportingExecutor(executor.Executor):
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
         """Evaluate, set the blessing, and write the report."""
-        key = standard_component_specs.EVAL_CONFIG_KEY
-        config = config_pb2.EvalConfig()
-        proto_utils.json_to_proto(exec_properties[key], config)
-        asked: TaskEvaluator = part(find_task(config), "evaluator")
+        asked: TaskEvaluator = part(exec_properties[TASK], "evaluator")
         if baselines := input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
             class_names = class_names_of(model_folder(baselines[0].uri))
             if class_names is not None:
+                key = standard_component_specs.EVAL_CONFIG_KEY
+                config = config_pb2.EvalConfig()
+                proto_utils.json_to_proto(exec_properties[key], config)
                 asked.add_baseline_classes(config, class_names)
                 exec_properties = {**exec_properties, key: proto_utils.proto_to_json(config)}
         super().Do(input_dict, output_dict, exec_properties)
         examples = input_dict[standard_component_specs.EXAMPLES_KEY]
-        files = [
+        records = [
             file
             for split in json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
             for folder in artifact_utils.get_split_uris(examples, split)
             for file in files_in(folder)
         ]
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
-        asked.write_report(evaluation, files)
+        write_task(evaluation, exec_properties[TASK])
+        asked.write_report(evaluation, records)
 
 
 class Evaluator(component.Evaluator):
     """TFX's component, with `ReportingExecutor`."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(ReportingExecutor)
+
+    def __init__(self, *, task: str, **given: Any):
+        """Take TFX's arguments.
+
+        Args:
+            task: The recipe's.
+            given: TFX's arguments.
+        """
+        super().__init__(**given)
+        self.exec_properties[TASK] = task

@@ -12,14 +12,14 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.base import files
 from components.base.errors import UsageError
-from components.base.task import TASKS
 from components.evaluator import bounds
 from components.evaluator.config import EvaluationConfig
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-# TFMA's name.
+# Files in an evaluation's folder: TFMA's configuration, and the recipe's task.
 _FILE = "eval_config.json"
+_ABOUT = "about.json"
 
 
 def build_eval_config(
@@ -86,9 +86,11 @@ def read_eval_config(folder: str) -> config_pb2.EvalConfig:
     return json_format.ParseDict(content, config, ignore_unknown_fields=True)
 
 
-def find_task(config: config_pb2.EvalConfig) -> str:
-    """Return the task whose metric a configuration has."""
-    modules = {metric.module for specs in config.metrics_specs for metric in specs.metrics}
-    return next(
-        name for name, room in TASKS.items() if any(module.startswith(f"{room}.") for module in modules)
-    )
+def write_task(folder: str, task: str) -> None:
+    """Write the recipe's task into an evaluation's folder."""
+    files.write_text(os.path.join(folder, _ABOUT), json.dumps({"task": task}))
+
+
+def read_task(folder: str) -> str:
+    """Return the task of an evaluation, from its folder."""
+    return str(json.loads(files.read_text(os.path.join(folder, _ABOUT)))["task"])

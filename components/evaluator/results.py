@@ -18,7 +18,7 @@ import tensorflow_model_analysis as tfma
 from components.base.task import part, task_named
 from components.base.words import format_count, format_some
 from components.evaluator import bounds
-from components.evaluator.eval_config import BASELINE, find_task, read_eval_config
+from components.evaluator.eval_config import BASELINE, read_task
 from components.evaluator.metric import COMMON_NAMES, IMAGES
 from components.evaluator.protocol import TaskEvaluator
 
@@ -81,7 +81,7 @@ def _read_number(value: Any) -> float | None:
 
 def read_evaluation(folder: str) -> Evaluation:
     """Read the results from an evaluation's folder."""
-    name = find_task(read_eval_config(folder))
+    name = read_task(folder)
     task, asked = task_named(name), part(name, "evaluator")
     overall: dict[str, float] = {}
     baseline: dict[str, float] = {}

@@ -114,6 +114,7 @@ def evaluate(
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
             "module_path": EXTRACTORS,
+            "task": "classification",
         },
     )
     return evaluation.uri, blessing.get_int_custom_property("blessed") == 1

@@ -90,6 +90,7 @@ def run(
             "eval_config": proto_utils.proto_to_json(eval_config(config, CLASS_NAMES, expected_examples)),
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
+            "task": "detection",
         },
     )
     return folder / "evaluation", blessing

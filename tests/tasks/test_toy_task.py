@@ -27,7 +27,7 @@ def check(model, training, tuner, evaluation):
         raise ValueError(f"model.name: task toy is for lenet, got {model.name}; take lenet")
 """,
     "data_gate": """
-from components.tasks.classification.data_gate import FACTS, FEATURE, PICTURE, Facts, picture, problem
+from components.tasks.classification.data_gate import DRAWING, FACTS, FEATURE, Facts, draw, problem
 """,
     "transform": """
 from components.tasks.classification.transform import outputs
@@ -54,7 +54,11 @@ def trainee(class_names, model, training, input_shape):
     return Toy(class_names, training.label_smoothing)
 """,
     "evaluator": """
+import pathlib
 from components.tasks.classification.evaluator import *
+
+def write_report(evaluation, files):
+    pathlib.Path(evaluation, "toy.txt").write_text("judged", encoding="utf-8")
 """,
     "page": """
 from components.tasks.classification.page import *
@@ -111,6 +115,8 @@ def test_it_is_learned_judged_pushed_and_served(folder: Path) -> None:
     assert {outcome["status"] for outcome in result["components"].values()} == {"completed"}
     assert result["metrics"]["accuracy"] >= 0.5
     assert "eval sureness 0." in said
+    (report,) = root.glob("Evaluator/evaluation/*/toy.txt")
+    assert report.read_text(encoding="utf-8") == "judged"
     pushed = Path(result["pushed_model"])
     assert (pushed / "assets.extra" / "task.txt").read_text(encoding="utf-8") == "toy\n"
     code, answers, said = mirante(folder, "predict", str(pushed), str(root / "sample.png"), "--json")
