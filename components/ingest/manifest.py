@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import DataRefusedError
+from components.base.paths import replace_file, write_atomically
 from components.ingest.truth.counts import BoxCounts
 from schemas import features
 
@@ -169,7 +170,8 @@ def write_manifest(output: Path, manifest: Manifest) -> None:
     """Writes manifest.json."""
     write_atomically(
         output / features.MANIFEST,
-        (json.dumps(dataclasses.asdict(manifest), indent=1) + "\n").encode("utf-8"),
+        json.dumps(dataclasses.asdict(manifest), indent=1) + "\n",
+        sync=True,
     )
 
 
@@ -184,17 +186,16 @@ def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
 
 def write_lists(output: Path, rejects: bytes, left_out: Sequence[tuple[str, str]]) -> None:
     """Writes rejects.csv, and left_out.csv where there is anything to list in it."""
-    write_atomically(output / REJECTS, rejects)
+    write_atomically(output / REJECTS, rejects, sync=True)
     if left_out:
-        write_atomically(output / LEFT_OUT, rejects_bytes(left_out))
+        write_atomically(output / LEFT_OUT, rejects_bytes(left_out), sync=True)
     else:
         (output / LEFT_OUT).unlink(missing_ok=True)
 
 
 def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
     """Writes inputs.csv.gz; rows in the order of the walk, so that they are compared without being held."""
-    temporary = output / f".{INPUTS}.tmp"
-    with temporary.open("wb") as raw:
+    with replace_file(output / INPUTS) as temporary, temporary.open("wb") as raw:
         # No file name and no time in the header: equal inputs give equal bytes.
         with (
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
@@ -205,7 +206,6 @@ def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
             writer.writerows(rows)
         raw.flush()
         os.fsync(raw.fileno())
-    os.replace(temporary, output / INPUTS)
 
 
 def read_inputs(output: Path) -> Iterator[InputRow]:
@@ -218,13 +218,3 @@ def read_inputs(output: Path) -> Iterator[InputRow]:
                 yield path, int(size), int(stamp), sha256
     except (OSError, EOFError, ValueError, zlib.error):
         return  # it only saves work: whoever reads it sees that rows are missing and does the work again
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that has its old content, or all of the new one, whenever the machine stops."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

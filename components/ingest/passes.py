@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from components.base.paths import replace_file
 from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import Shard
 from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
 from components.ingest.truth.counts import BoxCounts
-from components.ingest.work import HashTask, PartResult, PartTask, finish, merge_low_ranges
+from components.ingest.work import HashTask, PartResult, PartTask, merge_low_ranges, write_note
 from components.ingest.workers import WorkerPool
 
 Progress = Callable[[str, int, int], None]
@@ -167,8 +168,7 @@ def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResu
     """One shard of its parts; see components.base.tfrecord: files of records can be concatenated."""
     digest, size, records = hashlib.sha256(), 0, 0
     rejected: list[tuple[str, ...]] = []
-    temporary = Path(f"{target}.{os.getpid()}.tmp")
-    with temporary.open("wb") as out:
+    with replace_file(target) as temporary, temporary.open("wb") as out:
         for first, part in parts.items():
             assert part is not None
             path = _part_path(target, first)
@@ -182,9 +182,11 @@ def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResu
             Path(f"{path}.json").unlink()
         out.flush()
         os.fsync(out.fileno())
-    counted = [BoxCounts.from_json(part.boxes) for part in parts.values() if part and part.boxes is not None]
-    boxes = dataclasses.asdict(BoxCounts.total(counted)) if counted else None
-    low_range = merge_low_ranges(part.low_range for part in parts.values() if part)
-    whole = PartResult(records, size, digest.hexdigest(), rejected, boxes, low_range)
-    finish(temporary, target, whole)
+        counted = [
+            BoxCounts.from_json(part.boxes) for part in parts.values() if part and part.boxes is not None
+        ]
+        boxes = dataclasses.asdict(BoxCounts.total(counted)) if counted else None
+        low_range = merge_low_ranges(part.low_range for part in parts.values() if part)
+        whole = PartResult(records, size, digest.hexdigest(), rejected, boxes, low_range)
+        write_note(target, whole)
     return whole

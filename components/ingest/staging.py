@@ -14,7 +14,8 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.owned import MARK
-from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest, write_atomically
+from components.base.paths import write_atomically
+from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest
 from components.ingest.plan import PlannedShard
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import PartResult
@@ -195,7 +196,7 @@ def publish_shards(staging: Path, output: Path, planned: list[PlannedShard]) -> 
     """Moves staged shards to their place and removes shards of a former ingest that the plan has not."""
     former = published_shards(output)
     names = {shard.name for shard in planned}
-    write_atomically(staging / _PUBLISHING, json.dumps(sorted(former | names)).encode())
+    write_atomically(staging / _PUBLISHING, json.dumps(sorted(former | names)), sync=True)
     for shard in planned:
         staged = staged_path(staging, shard)
         if staged.exists():
@@ -235,11 +236,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def tidy(staging: Path) -> None:
-    """Removes what killed workers left half written."""
+    """Remove what killed processes left half written."""
     shards = staging / "shards"
     shards.mkdir(exist_ok=True)
     for path in shards.iterdir():
-        if path.name.endswith((".tmp", ".tmp.json")) or ".part" in path.name:
+        if ".tmp" in path.name or ".part" in path.name:
+            path.unlink()
+    for name in (INPUTS, REJECTS, LEFT_OUT, features.MANIFEST):
+        for path in staging.parent.glob(f".{Path(name).stem}.*.tmp*"):
             path.unlink()
 
 

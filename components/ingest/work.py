@@ -14,6 +14,7 @@ from typing import Any
 
 from components.base.errors import MiranteError
 from components.base.os_errors import explain_os_error
+from components.base.paths import replace_file, write_atomically
 from components.base.printable import printable
 from components.ingest.item import shape_from, shape_text
 from components.ingest.truth import TRUTHS
@@ -160,8 +161,8 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
     rejected: list[tuple[str, ...]] = []
     low_range: LowRange = (0, "")
-    temporary = Path(f"{task.target}.{os.getpid()}.tmp")
-    with temporary.open("wb") as out:
+    target = Path(task.target)
+    with replace_file(target) as temporary, temporary.open("wb") as out:
         for path, file, offset, length, shape_words, text, expected in _planned(task):
             report(0)
             try:
@@ -207,18 +208,15 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
             records += 1
         out.flush()
         os.fsync(out.fileno())
-    report(since_report)
-    result = PartResult(records, size, digest.hexdigest(), rejected, truth.counted(counts), low_range)
-    finish(temporary, Path(task.target), result)
+        report(since_report)
+        result = PartResult(records, size, digest.hexdigest(), rejected, truth.counted(counts), low_range)
+        write_note(target, result)
     return result
 
 
-def finish(temporary: Path, target: Path, result: PartResult) -> None:
-    """Gives a complete file its name; what is to be known of it is written beside it first."""
-    note = temporary.with_name(f"{temporary.name}.json")
-    note.write_text(json.dumps(dataclasses.asdict(result)), encoding="utf-8")
-    os.replace(note, f"{target}.json")
-    os.replace(temporary, target)
+def write_note(target: Path, result: PartResult) -> None:
+    """Write what is to be known of a complete file next to it, before it gets its name."""
+    write_atomically(Path(f"{target}.json"), json.dumps(dataclasses.asdict(result)))
 
 
 def _planned(task: PartTask) -> sqlite3.Cursor:

@@ -549,7 +549,7 @@ def test_a_killed_ingest_goes_on_with_the_unfinished_shards(tmp_path: Path) -> N
     done = {
         path.name.split(".")[0]: path.stat()
         for path in staged.iterdir()
-        if path.suffix not in (".tmp", ".json")
+        if ".tmp" not in path.name and path.suffix != ".json"
     }
     assert 4 <= len(done) < 30
     phases: set[str] = set()
