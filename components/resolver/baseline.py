@@ -97,21 +97,21 @@ def check_replaces(
     if served is None:
         return None
     instead = (
-        "For other data give another --root, or another push.destination; to replace the served model, set "
+        "for other data give another --root or push.destination; to replace the served model, set "
         "data.retired_classes to "
     )
     if served.task != task and ANY not in retired:
         raise DataRefusedError(
-            f"{what}: the served model {served.path} is for {served.task}, and the recipe's task is {task}. "
-            f"The next model would give other answers. {instead}['{ANY}']"
+            f"{what}: expected data for {served.task}, as for the served model {served.path}, got task "
+            f"{task}; {instead}['{ANY}']"
         )
     known = served.class_names
     lost = [name for name in known if name not in class_names and not {name, ANY} & set(retired)]
     if lost:
         raise DataRefusedError(
-            f"{what}: {len(lost)} of the {len(known)} classes that the served model knows ({served.path}) "
-            f"have no image in it: {format_some(lost, _FEW)}. The next model would not know them any more. "
-            f"Add images of them. {instead}the classes that it need not know, or to ['{ANY}']"
+            f"{what}: expected images of the {len(known)} classes of the served model {served.path}, got "
+            f"none of {len(lost)}: {format_some(lost, _FEW)}; add images of them; {instead}the classes that "
+            f"the next model may lack, or to ['{ANY}']"
         )
     why = explain_incomparable(served, task, class_names, subject="the data")
     if why is None:

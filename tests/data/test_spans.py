@@ -335,7 +335,10 @@ def test_a_class_that_the_pushed_model_knows_must_not_be_missing(tmp_path: Path)
     )
     labels.write_text("cats\ndogs\nowls\n")  # it was pushed
     photos(tmp_path / "photos" / "span-3", range(30), classes=("cats", "emus", "dogs"))
-    with pytest.raises(DataRefusedError, match=r"span 3 of .*: 1 of the 3 classes .*: owls\. The next model"):
+    with pytest.raises(
+        DataRefusedError,
+        match=r"span 3 of .*: expected images of the 3 classes .*, got none of 1: owls; add images",
+    ):
         prepared(root, path)
     assert (root / "data" / "span-2").is_dir()  # nothing was accepted in its place
     _, said = prepared(root, path, retired_classes=["owls"])
