@@ -34,5 +34,5 @@ __all__ = [
 
 
 def source_names() -> list[str]:
-    """The names that `ingest` takes as source, sorted."""
+    """Return the names that `ingest` takes as source, sorted."""
     return sorted(SOURCES)

@@ -26,7 +26,7 @@ from components.base.errors import DataRefusedError, MiranteError
 from components.ingest.left_out import litter_reason
 from components.ingest.tar_headers import bounded_headers
 
-# Archives of pictures hardly shrink, uncompressed ones (IDX, BMP, PNM) shrink 2 to 20 times. What unpacks to
+# Archives of images hardly shrink, uncompressed ones (IDX, BMP, PNM) shrink 2 to 20 times. What unpacks to
 # more than a hundred times its size, and to more than a GiB, is a bomb or was not meant for this.
 MAX_EXPANSION = 100
 MIN_EXPANDED_BYTES = 1 << 30
@@ -46,7 +46,7 @@ Unpacked = tuple[Path, list[str], list[tuple[str, str]]]
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file's content is that of a .zip or .tar(.gz, .bz2, .xz)."""
+    """Return whether the file's content is that of a .zip or .tar(.gz, .bz2, .xz)."""
     try:
         if _is_zip(path):
             return True
@@ -61,7 +61,7 @@ def is_archive(path: Path) -> bool:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether the file is a .zip, or the beginning of one that is cut off."""
+    """Return whether the file is a .zip, or the beginning of one that is cut off."""
     if zipfile.is_zipfile(path):
         return True
     with path.open("rb") as file:
@@ -99,7 +99,7 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise DataRefusedError(
             f"{archive}: one of its names is both a file and a folder ({error.filename}); unpack it yourself "
-            "and give the folder."
+            "and give the folder"
         ) from error
     except OSError as error:
         if error.errno in _MACHINE_ERRORS:
@@ -107,11 +107,11 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
         # bz2 has no error of its own: it raises OSError, without a number.
         what = "damaged or cut off" if error.errno is None else "cannot be unpacked here"
         raise DataRefusedError(
-            f"{archive}: {what} ({error}); get it again, or unpack it yourself and give the folder."
+            f"{archive}: {what} ({error}); get it again, or unpack it yourself and give the folder"
         ) from error
     except _DAMAGED as error:
         why = str(error) or type(error).__name__
-        raise DataRefusedError(f"{archive}: damaged or cut off ({why}); get it again.") from error
+        raise DataRefusedError(f"{archive}: damaged or cut off ({why}); get it again") from error
     told = {"archive": identity, "repeated": repeated, "left_out": sorted(left_out.items())}
     done.write_text(json.dumps(told), encoding="utf-8")
     return root, repeated, sorted(left_out.items())
@@ -153,12 +153,12 @@ def _unpack_members(
 def _too_much(archive: Path, limit: int, size_bytes: int) -> DataRefusedError:
     return DataRefusedError(
         f"{archive}: unpacks to more than {limit} bytes from {size_bytes}, which images do not. If it is "
-        "sound, unpack it yourself and give the folder."
+        "sound, unpack it yourself and give the folder"
     )
 
 
 def _litter(name: str) -> tuple[str, str] | None:
-    """The first folder (or the file) of a member's name that no source looks at, and why."""
+    """Return the first folder (or the file) of a member's name that no source looks at, and why."""
     parts = name.split("/")
     for at, part in enumerate(parts, start=1):
         if reason := litter_reason(part):
@@ -195,7 +195,7 @@ _UTF8_FLAG = 0x800
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The member's name; bytes that are UTF-8 are UTF-8, also where the flag for it was forgotten."""
+    """Return the member's name; bytes that are UTF-8 are UTF-8, also where the flag for it was forgotten."""
     if info.flag_bits & _UTF8_FLAG:
         return info.filename
     try:
@@ -218,7 +218,7 @@ def _tar_members(archive: Path, limit: int) -> Generator[_Member, None, None]:
 
 
 def _safe(archive: Path, name: str) -> str:
-    """The member's relative name, "/" between folders (archives made on Windows have a backslash)."""
+    """Return the member's relative name, "/" between folders (archives made on Windows have a backslash)."""
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     has_drive = len(plain) > 1 and plain[1] == ":" and plain[0].isalpha()
@@ -231,5 +231,5 @@ def _refused(archive: Path, name: str, why: str) -> DataRefusedError:
     return DataRefusedError(
         f"{archive}: its member {name[:200]!r} {why}. Such archives are not unpacked: make one of plain "
         "files "
-        "and folders, or unpack it yourself and give the folder."
+        "and folders, or unpack it yourself and give the folder"
     )

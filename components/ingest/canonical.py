@@ -1,6 +1,6 @@
-"""One form for every picture: what training reads and what a served model is sent are the same pixels.
+"""One form for every image: what training reads and what a served model is sent are the same pixels.
 
-An upright JPEG or PNG with 8 bits a channel and 1 or 3 channels keeps its bytes. Every other picture is
+An upright JPEG or PNG with 8 bits a channel and 1 or 3 channels keeps its bytes. Every other image is
 rewritten, once, as an 8-bit PNG with 1 (grey) or 3 (red, green, blue) channels:
 
     turned by its EXIF orientation   turned upright
@@ -75,14 +75,15 @@ class CanonicalImage:
 def canonical_bytes(
     encoded: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, resize_px: int | None = None
 ) -> CanonicalImage:
-    """The canonical form of an encoded image; see the module's docstring.
+    """Return the canonical form of an encoded image; see the module's docstring.
 
-    max_pixels: a picture that has more, by its header, is rejected before any of it is decoded.
+    max_pixels: an image that has more, by its header, is rejected before any of it is decoded.
     resize_px: scale down until the longest side is at most this; a JPEG then becomes a JPEG of quality 95,
         anything else a PNG. A JPEG of more than max_pixels is then decoded at a half, quarter or eighth of
         its size, if that is not less than resize_px.
 
-    Raises RejectedImage with the reason: no image, cut off, damaged, too large, no defined 8-bit form.
+    Raises:
+        RejectedImage: It is no image, cut off, damaged, too large, or has no defined 8-bit form.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -111,7 +112,7 @@ def canonical_bytes(
                 "down, or give --max-pixels (in a recipe data.max_pixels)"
             )
         # Decoders raise nearly anything on damaged files (OSError, SyntaxError, struct.error, IndexError,
-        # ...): all of it means that this picture cannot be read, none of it that the program is wrong.
+        # ...): all of it means that this image cannot be read, none of it that the program is wrong.
         try:
             if kind == "JPEG":
                 plain = is_plain_jpeg(encoded)
@@ -144,7 +145,7 @@ def canonical_bytes(
 def canonical_pixels(
     pixels: bytes, height: int, width: int, channels: int, *, resize_px: int | None = None
 ) -> CanonicalImage:
-    """The PNG of raw uint8 pixels [height, width, channels], rows from the top, 1 or 3 channels."""
+    """Return the PNG of raw uint8 pixels [height, width, channels], rows from the top, 1 or 3 channels."""
     from PIL import Image
 
     image = Image.frombytes("L" if channels == 1 else "RGB", (width, height), pixels)
@@ -189,7 +190,7 @@ def _has_16_bits(image: PillowImage.Image, encoded: bytes) -> bool:
 
 
 def _is_nearly_black(eight_bits: PillowImage.Image, image: PillowImage.Image) -> bool:
-    """Whether 16 bits hold values of at most 14, as X-ray, thermal and microscope cameras have them."""
+    """Return whether 16 bits hold values of at most 14 bits, as X-ray and thermal cameras write them."""
     is_black = image.mode.startswith("I;16") and not any(image.tobytes())
     above = (count for level, count in enumerate(eight_bits.histogram()) if level % 256 >= 64)
     return not is_black and not any(above)
@@ -199,7 +200,7 @@ def _orientation(image: PillowImage.Image) -> int:
     """EXIF orientation, 1 .. 8; 1 (upright) where there is none that makes sense.
 
     Not image.getexif(): that one also believes an orientation in XMP, which no browser does. TIFF keeps its
-    orientation elsewhere, and Pillow has turned the picture already.
+    orientation elsewhere, and Pillow has turned the image already.
     """
     from PIL import Image
 
@@ -210,7 +211,7 @@ def _orientation(image: PillowImage.Image) -> int:
     try:
         exif.load(block)
         orientation = exif.get(_EXIF_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - whatever parsing it raises, a broken block says nothing of the picture
+    except Exception:  # noqa: BLE001 - whatever parsing it raises, a broken block says nothing of the image
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
@@ -231,7 +232,7 @@ def _upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
 
 
 def _to_grey_or_rgb(image: PillowImage.Image) -> PillowImage.Image:
-    """The image as mode L or RGB, 8 bits a channel."""
+    """Return the image as mode L or RGB, 8 bits a channel."""
     from PIL import Image, ImageChops
 
     mode = image.mode

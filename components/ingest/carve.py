@@ -45,7 +45,7 @@ class Copies:
 
 
 def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
-    """Writes the split of every item into the index; every item has its hash already.
+    """Write the split of every item into the index; every item has its hash already.
 
     Args:
         index: Its items get `unit` and `split`.
@@ -89,7 +89,7 @@ class _Units:
 
 
 def _join_copies(index: Index) -> Copies:
-    """Makes one unit of the copies of an original, with all that has the same bytes as one of them."""
+    """Make one unit of the copies of an original, with all that has the same bytes as one of them."""
     by_original: collections.Counter[str] = collections.Counter()
     unit_of: dict[bytes, bytes] = {}
     units = _Units()
@@ -116,7 +116,7 @@ def _join_copies(index: Index) -> Copies:
 
 
 def _give_every_class_an_image(index: Index, wanted: Sequence[str]) -> None:
-    """Moves as few units as possible so that each class has one in each wanted split.
+    """Move as few units as possible so that each class has one in each wanted split.
 
     Args:
         index: Its items have a split.

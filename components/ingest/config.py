@@ -25,7 +25,7 @@ SpanNumber = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
 def _span_number(value: Any) -> Any:
-    """The span of a date, which YAML reads as one and JSON as a text; anything else as it is."""
+    """Return the span of a date, which YAML reads as one and JSON as a text; anything else as it is."""
     if isinstance(value, str):
         try:
             value = datetime.date.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""What an ingest knows about its inputs, in an SQLite file: memory does not grow with the number of pictures.
+"""What an ingest knows about its inputs, in an SQLite file: memory does not grow with the number of images.
 
 It lives in the staging folder. After an ingest was killed, the hashes in it are what need not be computed
 again; everything else is made anew from the inputs.
@@ -84,11 +84,11 @@ class Index:
         self.truth: type[Truth] = Label
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self.db.close()
 
     def set_origin(self, shown_input: str) -> None:
-        """Says which INPUT it is about; what was remembered of another one is dropped."""
+        """Say which INPUT it is about; what was remembered of another one is dropped."""
         if self.db.execute("SELECT input FROM origin").fetchall() != [(shown_input,)]:
             self.db.execute("DELETE FROM hashes")
             self.db.execute("DELETE FROM origin")
@@ -96,7 +96,7 @@ class Index:
             self.db.commit()
 
     def distrust_hashes(self) -> None:
-        """Makes the next run hash everything again: a file changed, and neither its size nor its time did.
+        """Make the next run hash everything again: a file changed, and neither its size nor its time did.
 
         The rows stay, without a hash: those that a former ingest published are not taken over again.
         """
@@ -104,12 +104,12 @@ class Index:
         self.db.commit()
 
     def remember_hashes(self, rows: Iterable[tuple[str, int, int, bytes]]) -> None:
-        """Takes over (path, size, mtime, SHA-256) that a former ingest found; newer knowledge stays."""
+        """Take over (path, size, mtime, SHA-256) that a former ingest found; newer knowledge stays."""
         self.db.executemany("INSERT OR IGNORE INTO hashes VALUES (?, ?, ?, ?)", rows)
         self.db.commit()
 
     def add(self, found: Iterable[Found]) -> int:
-        """Stores what a source found; returns how many inputs there are, all that it gave."""
+        """Store what a source found; returns how many inputs there are, all that it gave."""
         count = 0
         for one in found:
             count += 1
@@ -136,16 +136,17 @@ class Index:
         return count
 
     def set_class_names(self, names: Iterable[str]) -> None:
-        """Says what the classes are and in which order, also those without a picture.
+        """Say what the classes are and in which order, also those without an image.
 
-        For data that has such a list. Without, the classes are those that have a picture, by name.
+        For data that has such a list. Without, the classes are those that have an image, by name.
 
-        Raises DataRefusedError for a name that is there twice or cannot be used.
+        Raises:
+            DataRefusedError: A name is there twice, or cannot be used.
         """
         names, seen = list(names), set()
         for name in names:
             if problem := label_problem(name) or ("it is there twice" if name in seen else ""):
-                raise DataRefusedError(f"The list of classes: {name!r}: {problem}.")
+                raise DataRefusedError(f"The list of classes: {name!r}: {problem}")
             seen.add(name)
         self.db.execute("DELETE FROM classes")
         self.db.executemany("INSERT INTO classes VALUES (?)", ((name,) for name in names))
@@ -157,7 +158,7 @@ class Index:
             self.set_class_names(former)
 
     def class_names(self) -> list[str]:
-        """The classes, in the order of their labels."""
+        """Return the classes, in the order of their labels."""
         listed = [name for (name,) in self.db.execute("SELECT name FROM classes ORDER BY rowid")]
         if listed:
             return listed
@@ -165,35 +166,35 @@ class Index:
         return sorted_classes(name for (name,) in self.db.execute(query))
 
     def use(self, path: str) -> bool:
-        """Notes that an annotation has told what the file is; False if another one has done so before."""
+        """Note that an annotation has told what the file is; False if another one has done so before."""
         return self.db.execute("INSERT OR IGNORE INTO used VALUES (?)", (path,)).rowcount == 1
 
     def count_used(self) -> int:
-        """How many files `use` was told of."""
+        """Return how many files `use` was told of."""
         return int(self.db.execute("SELECT count(*) FROM used").fetchone()[0])
 
     def is_used(self, path: str) -> bool:
-        """Whether `use` was told of the file."""
+        """Return whether `use` was told of the file."""
         return self.db.execute("SELECT 1 FROM used WHERE path = ?", (path,)).fetchone() is not None
 
     def reject(self, path: str, reason: str, *, is_box: bool = False) -> None:
-        """Notes an input that cannot be used: a picture, or a box of one that can."""
+        """Note an input that cannot be used: an image, or a box of one that can."""
         self.db.execute("INSERT INTO rejects VALUES (?, ?, ?)", (path, reason, is_box))
 
     def leave_out(self, path: str, reason: str, *, is_input: bool = False) -> None:
-        """Notes what is not read; is_input: the source counts it among its inputs."""
+        """Note what is not read; is_input: the source counts it among its inputs."""
         self.db.execute("INSERT INTO left_out VALUES (?, ?, ?)", (path, reason, is_input))
 
     def left_out(self) -> list[tuple[str, str]]:
-        """(path, reason) of what is not read, sorted."""
+        """Return (path, reason) of what is not read, sorted."""
         return list(self.db.execute("SELECT path, reason FROM left_out ORDER BY path, reason"))
 
     def warn(self, text: str) -> None:
-        """Notes a sentence that the user is told at the end, once."""
+        """Note a sentence that the user is told at the end, once."""
         self.db.execute("INSERT OR IGNORE INTO warnings VALUES (?)", (text,))
 
     def warnings(self) -> list[str]:
-        """What `warn` was given, in its order."""
+        """Return what `warn` was given, in its order."""
         return [text for (text,) in self.db.execute("SELECT text FROM warnings ORDER BY rowid")]
 
     def input_rows(self) -> Iterator[InputRow]:
@@ -205,7 +206,7 @@ class Index:
             yield path, size, stamp, digest.hex() if digest else ""
 
     def check_counts(self, listed: int) -> None:
-        """Raises MiranteError unless images, rejects and what is left out are what the input lists.
+        """Check that images, rejects and what is left out add up to what the input lists.
 
         Args:
             listed: How many images the input lists, whatever becomes of them.
@@ -224,13 +225,13 @@ class Index:
             )
 
     def drop_item(self, item_id: int, reason: str) -> None:
-        """Takes an item that cannot be read out of the plan."""
+        """Take an item that cannot be read out of the plan."""
         (path,) = self.db.execute("SELECT path FROM items WHERE id = ?", (item_id,)).fetchone()
         self.db.execute("DELETE FROM items WHERE id = ?", (item_id,))
         self.reject(path, reason)
 
     def set_hashes(self, rows: list[tuple[int, bytes]]) -> None:
-        """(id, SHA-256) of items; those of whole files are remembered for a run after this one."""
+        """Return (id, SHA-256) of items; those of whole files are remembered for a run after this one."""
         self.db.executemany("UPDATE items SET hash = ? WHERE id = ?", ((digest, key) for key, digest in rows))
         self.db.executemany(
             "INSERT OR REPLACE INTO hashes SELECT path, size, mtime, hash FROM items WHERE id = ? AND offset "
@@ -239,7 +240,7 @@ class Index:
         )
 
     def formats(self) -> set[str]:
-        """The formats of the image files, by their names' endings."""
+        """Return the formats of the image files, by their names' endings."""
         self.db.create_function("ending_of", 1, _ending_of, deterministic=True)
         found = self.db.execute(
             "SELECT DISTINCT ending_of(path) FROM items WHERE offset IS NULL AND shape IS NULL"
@@ -247,17 +248,17 @@ class Index:
         return {ending for (ending,) in found}
 
     def set_alike(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """(SHA-256, SHA-256) of images of other bytes that look the same."""
+        """Return (SHA-256, SHA-256) of images of other bytes that look the same."""
         self.db.executemany("INSERT INTO alike VALUES (?, ?)", pairs)
         self.db.commit()
 
     def count_rejects(self, *, of_boxes: bool | None = None) -> int:
-        """How many inputs cannot be used: pictures, boxes, or (None) both."""
+        """Return how many inputs cannot be used: images, boxes, or (None) both."""
         where = "" if of_boxes is None else f" WHERE is_box = {int(of_boxes)}"
         return int(self.db.execute(f"SELECT count(*) FROM rejects{where}").fetchone()[0])
 
     def rejects(self) -> list[tuple[str, str]]:
-        """(path, reason), sorted."""
+        """Return (path, reason), sorted."""
         return list(self.db.execute("SELECT path, reason FROM rejects ORDER BY path, reason"))
 
 

@@ -86,14 +86,14 @@ def check_input(name: str, path: Path | None) -> Path | None:
         if path is not None:
             raise UsageError(
                 f"The source {name} brings its own data and reads no INPUT, got {path}: give - as INPUT, or "
-                "leave data.path out of the recipe."
+                "leave data.path out of the recipe"
             )
         return None
     if path is None:
         raise UsageError(
             f"The source {name} needs an INPUT: a folder, a .zip or a .tar(.gz)"
             f"{', or the name of a data set' if source.takes_names else ''}; "
-            "`mirante run` takes it by --data, a Kubeflow run by data_root."
+            "`mirante run` takes it by --data, a Kubeflow run by data_root"
         )
     if source.is_name(str(path)):
         return source.locate(str(path))
@@ -106,11 +106,11 @@ def check_input(name: str, path: Path | None) -> Path | None:
     if not path.exists():
         raise UsageError(
             f"INPUT {path} does not exist{', and is no name of a data set' if source.takes_names else ''}: "
-            "check the path."
+            "check the path"
         )
     if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
         return path
     kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
     raise UsageError(
-        f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz); this is none."
+        f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz); this is none"
     )

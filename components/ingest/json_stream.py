@@ -23,7 +23,7 @@ class JsonError(Exception):
 
 
 def read_object(file: Path) -> Iterator[tuple[str, Any]]:
-    """(key, value) of a file's outermost object; of a list one pair for each of its elements.
+    """Yield (key, value) of a file's outermost object; of a list one pair for each of its elements.
 
     An empty list gives nothing. NaN and Infinity, which Python writes, are read as float. Raises JsonError
     for a file that is no such JSON, cut off, or cannot be read.
@@ -92,14 +92,14 @@ class _Reader:
         return JsonError(f"line {self._line + self._text.count(chr(10), 0, at)}: {what}")
 
     def _more(self) -> bool:
-        """Reads on; as much again as there is, so that long values are not tried too often."""
+        """Read on; as much again as there is, so that long values are not tried too often."""
         read = self._file.read(max(_CHUNK_CHARS, len(self._text) - self._at))
         self._line += self._text.count("\n", 0, self._at)
         self._text, self._at = self._text[self._at :] + read, 0
         return bool(read)
 
     def peek(self) -> str:
-        """The next letter that is no space; "" at the end."""
+        """Return the next letter that is no space; "" at the end."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in _SPACE:
@@ -109,7 +109,7 @@ class _Reader:
                 return ""
 
     def accept(self, letter: str) -> bool:
-        """Whether it is the next letter, which is then passed."""
+        """Return whether it is the next letter, which is then passed."""
         if self.peek() != letter:
             return False
         self._at += 1
@@ -122,7 +122,7 @@ class _Reader:
             raise self.error(f"expected {letter!r}, found {found!r}" if found else "the file is cut off")
 
     def value(self) -> Any:
-        """The next value, whole."""
+        """Return the next value, whole."""
         self.peek()
         while True:
             error: json.JSONDecodeError | None = None

@@ -41,25 +41,37 @@ class LabelMap:
     by_text: dict[str, str]
 
     def class_names(self) -> list[str]:
-        """All classes, in the order of their numbers; in records they are 1, 2 and so on."""
+        """Return all classes, in the order of their numbers; in records they are 1, 2 and so on."""
         return list(self.names.values())
 
     def named(self, text: str, where: str) -> str:
-        """The class that is called so. Raises DataRefusedError for one that the map does not have."""
+        """Return the class that a text stands for.
+
+        Raises:
+            DataRefusedError: The map does not have it.
+        """
         if text not in self.by_text:
             raise DataRefusedError(
                 f"{where}: the class {text!r} is not in the label map {self.file}: it has "
-                f"{format_some(self.by_text, 10)}. Add it there, or correct the annotation."
+                f"{format_some(self.by_text, 10)}. Add it there, or correct the annotation"
             )
         return self.by_text[text]
 
     def apply(self, annotation: Boxes, where: str) -> Boxes:
-        """The annotation with its classes called as here. Raises DataRefusedError like `named`."""
+        """Return the boxes with their classes called as in the map.
+
+        Raises:
+            DataRefusedError: The map does not have a class.
+        """
         boxes = (dataclasses.replace(box, label=self.named(box.label, where)) for box in annotation.boxes)
         return dataclasses.replace(annotation, boxes=tuple(boxes))
 
     def numbered(self, number: int, where: str) -> str:
-        """The class of that number. Raises DataRefusedError for one that the map does not have."""
+        """Return the class of a number.
+
+        Raises:
+            DataRefusedError: The map does not have it.
+        """
         if number not in self.names:
             raise DataRefusedError(
                 f"{where}: the class {number} is not in the label map {self.file}: it has "
@@ -69,7 +81,11 @@ class LabelMap:
 
 
 def read_label_map(file: Path) -> LabelMap:
-    """Reads a label map. Raises UsageError, with the line where there is one, for anything else."""
+    """Read a label map.
+
+    Raises:
+        UsageError: The file is something else; with the line if there is one.
+    """
     if file.suffix.lower() in _LIST_SUFFIXES:
         listed = read_class_list(file)
         return LabelMap(file, dict(enumerate(listed, start=1)), {name: name for name in listed})
@@ -98,11 +114,11 @@ def read_label_map(file: Path) -> LabelMap:
         if item.id < 1:
             raise UsageError(f"{where} ({shown or name}): its id is {item.id}; 0 is the background. {how}")
         if item.id in names:
-            raise UsageError(f"{where} ({shown or name}): the id {item.id} is {names[item.id]!r} already.")
+            raise UsageError(f"{where} ({shown or name}): the id {item.id} is {names[item.id]!r} already")
         names[item.id] = shown or name
         for text in sorted({name, shown} - {""}):
             if text in by_text:
-                raise UsageError(f"{where}: {text!r} stands for two classes.")
+                raise UsageError(f"{where}: {text!r} stands for two classes")
             by_text[text] = shown or name
     if not names:
         raise UsageError(f"label map {file}: it has no items. {how}")
@@ -145,9 +161,10 @@ def _text(file: Path, how: str) -> str:
 
 
 def find_label_map(given: Path | None, root: Path, paths: Iterable[str]) -> LabelMap | None:
-    """The label map that was given, else the only .pbtxt file among the paths below root, else None.
+    """Return the label map that was given, else the only .pbtxt file among the paths below root, else None.
 
-    Raises UsageError for one that cannot be read, and for several.
+    Raises:
+        UsageError: It cannot be read, or there are several.
     """
     if given is not None:
         return read_label_map(given)
@@ -155,7 +172,7 @@ def find_label_map(given: Path | None, root: Path, paths: Iterable[str]) -> Labe
     if len(beside) > 1:
         raise UsageError(
             f"{root}: {len(beside)} label maps in it ({', '.join(path.name for path in beside[:3])}): say "
-            "which one it is, by data.label_map in a recipe, --label-map of mirante ingest."
+            "which one it is, by data.label_map in a recipe, --label-map of mirante ingest"
         )
     return read_label_map(beside[0]) if beside else None
 

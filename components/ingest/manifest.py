@@ -36,11 +36,14 @@ InputRow = tuple[str, int, int, str]
 class Shard:
     """A TFRecord file.
 
-    name: in the data folder. records, bytes, sha256: of the file.
-    fingerprint: of what was planned to go in; equal fingerprints give equal files.
-    rejected: (path, reason, SHA-256 of the source) of inputs that were planned and then did not decode.
-    boxes: what was counted of its boxes; None in data of one class a picture.
-    low_range: how many images are nearly black since their 16 bits hold values of 14, and the first's path.
+    Attributes:
+        name: Its name in the data folder.
+        records, bytes, sha256: Of the file.
+        fingerprint: Of what was planned to go in; equal fingerprints give equal files.
+        rejected: (path, reason, SHA-256 of the source) of inputs that were planned and then did not decode.
+        boxes: Counts of its boxes; None in data of one class per image.
+        low_range: How many images are nearly black because their 16 bits hold values of 14, and the path of
+            the first one.
     """
 
     name: str
@@ -57,8 +60,11 @@ class Shard:
 class Split:
     """The records of one split.
 
-    images: how many. class_counts: how many by class name, every class; of detection those that show it.
-    shards: in the order of their names. box_counts: boxes by class name, every class; none of classification.
+    Attributes:
+        images: Its images.
+        class_counts: Images that show a class, by the name of every class.
+        shards: In the order of their names.
+        box_counts: Boxes by the name of every class; empty in data of one class per image.
     """
 
     images: int
@@ -76,15 +82,21 @@ class Split:
 class Manifest:
     """What a data folder holds.
 
-    version: FORMAT_VERSION it was made with. source: its name. options: IngestConfig.content_settings().
-    class_names: `image/class/label` is an index into it; of detection, the label of its first is 1.
-    splits: by name; those without a picture are left out.
-    rejected: inputs, pictures or boxes, that could not be used. rejects_sha256: of rejects.csv.
-    cross_split_duplicates: different pictures that stand, identical to the byte, in two splits or more.
-    input: absolute path of INPUT; "" for a source that brings its own data.
-    task: "classification" or "detection". max_boxes: the largest number of boxes of one picture.
-    left_out: files and folders that were not read; left_out.csv has each.
-    code: components.ingest.plan.reader_code() of the ingest; "" where none was written yet.
+    Attributes:
+        version: FORMAT_VERSION that it was made with.
+        source: Name of the source.
+        options: IngestConfig.content_settings().
+        class_names: In the order of their labels, which begin with 0, or with 1 for boxes.
+        splits: By name; those without an image are left out.
+        rejected: Inputs, images or boxes, that could not be used.
+        rejects_sha256: Of rejects.csv.
+        cross_split_duplicates: Different images that are, identical to the byte, in two splits or more.
+        warnings: What is odd about the data, a sentence each.
+        input: Absolute path of INPUT; "" for a source that brings its own data.
+        task: What the data are for.
+        max_boxes: The largest number of boxes of one image.
+        left_out: Files and folders that were not read; left_out.csv has each.
+        code: components.ingest.plan.reader_code() of the ingest; "" if none was written yet.
     """
 
     version: int
@@ -103,16 +115,16 @@ class Manifest:
     code: str = ""
 
     def shards(self) -> Iterator[Shard]:
-        """All shards of all splits."""
+        """Yield all shards of all splits."""
         for split in self.splits.values():
             yield from split.shards
 
 
 def read_manifest(output: Path) -> Manifest | None:
-    """The manifest of a data folder, None if it has none.
+    """Return the manifest of a data folder, None if it has none.
 
-    Raises DataRefusedError naming the file if it cannot be read, is damaged or was written by a later
-    version.
+    Raises:
+        DataRefusedError: It cannot be read, is damaged, or was written by a later version.
     """
     path = output / features.MANIFEST
     try:
@@ -120,14 +132,14 @@ def read_manifest(output: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise DataRefusedError(f"{path}: cannot be read: {error.strerror}.") from error
+        raise DataRefusedError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         read = json.loads(content.decode("utf-8"))
         if read["version"] > FORMAT_VERSION:
             raise DataRefusedError(
                 f"{path}: version {read['version']}, this Mirante reads up to {FORMAT_VERSION}. Use a later "
                 "Mirante, "
-                "or ingest again with --force."
+                "or ingest again with --force"
             )
         splits = {
             name: Split(
@@ -141,7 +153,7 @@ def read_manifest(output: Path) -> Manifest | None:
         return Manifest(**{**read, "splits": splits})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataRefusedError(
-            f"{path}: not a manifest of Mirante's, or damaged ({error!r}). Ingest again with --force."
+            f"{path}: not a manifest of Mirante's, or damaged ({error!r}). Ingest again with --force"
         ) from error
 
 
@@ -158,7 +170,7 @@ def _read_shard(read: dict[str, Any]) -> Shard:
 
 
 def is_manifest(folder: Path) -> bool:
-    """Whether the folder's manifest.json is one of ingest's, of any version; others call files so too."""
+    """Return whether the folder's manifest.json is one of ingest's, of any version."""
     try:
         read = json.loads((folder / features.MANIFEST).read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -167,7 +179,7 @@ def is_manifest(folder: Path) -> bool:
 
 
 def write_manifest(output: Path, manifest: Manifest) -> None:
-    """Writes manifest.json."""
+    """Write manifest.json."""
     write_atomically(
         output / features.MANIFEST,
         json.dumps(dataclasses.asdict(manifest), indent=1) + "\n",
@@ -176,7 +188,7 @@ def write_manifest(output: Path, manifest: Manifest) -> None:
 
 
 def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
-    """The bytes of rejects.csv and left_out.csv: path,reason."""
+    """Return the bytes of rejects.csv and left_out.csv: path,reason."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "reason"))
@@ -185,7 +197,7 @@ def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
 
 
 def write_lists(output: Path, rejects: bytes, left_out: Sequence[tuple[str, str]]) -> None:
-    """Writes rejects.csv, and left_out.csv where there is anything to list in it."""
+    """Write rejects.csv, and left_out.csv where there is anything to list in it."""
     write_atomically(output / REJECTS, rejects, sync=True)
     if left_out:
         write_atomically(output / LEFT_OUT, rejects_bytes(left_out), sync=True)
@@ -194,7 +206,7 @@ def write_lists(output: Path, rejects: bytes, left_out: Sequence[tuple[str, str]
 
 
 def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
-    """Writes inputs.csv.gz; rows in the order of the walk, so that they are compared without being held."""
+    """Write inputs.csv.gz; rows in the order of the walk, so that they are compared without being held."""
     with replace_file(output / INPUTS) as temporary, temporary.open("wb") as raw:
         # No file name and no time in the header: equal inputs give equal bytes.
         with (
@@ -209,7 +221,7 @@ def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
 
 
 def read_inputs(output: Path) -> Iterator[InputRow]:
-    """The rows that write_inputs wrote; ends early where the file is missing or damaged."""
+    """Yield the rows that write_inputs wrote; ends early where the file is missing or damaged."""
     try:
         with gzip.open(output / INPUTS, "rt", encoding="utf-8", newline="") as text:
             rows = csv.reader(text)

@@ -29,7 +29,7 @@ _COPY_BYTES = 1 << 20
 
 
 def hash_all(index: Index, pool: WorkerPool, progress: Progress) -> None:
-    """Gives every item of the index its hash; takes out those that cannot be read or are no images."""
+    """Give every item of the index its hash; takes out those that cannot be read or are no images."""
     (total,) = index.db.execute("SELECT count(*) FROM items WHERE hash IS NULL").fetchone()
     done = 0
 
@@ -57,7 +57,7 @@ def hash_all(index: Index, pool: WorkerPool, progress: Progress) -> None:
 
 
 def look_at_all(index: Index, pool: WorkerPool, progress: Progress, max_pixels: int) -> None:
-    """Finds copies of one image in several formats, where the files have several."""
+    """Find copies of one image in several formats, where the files have several."""
     if len(index.formats()) < 2:
         return
     import numpy as np
@@ -97,7 +97,7 @@ def write_all(
     workers: int,
     progress: Progress,
 ) -> dict[str, Shard]:
-    """Writes the plan's shards that are not finished into the staging folder; returns all, by name."""
+    """Write the plan's shards that are not finished into the staging folder; returns all, by name."""
     pending = [shard for shard in plan.shards if shard.name not in finished]
     total = sum(shard.records for shard in plan.shards)
     done = total - sum(shard.records for shard in pending)
@@ -152,7 +152,7 @@ def write_all(
 
 
 def _part_records(pending: list[PlannedShard], workers: int) -> int:
-    """How many records a worker writes at a time."""
+    """Return how many records a worker writes at a time."""
     largest = max((shard.records for shard in pending), default=1)
     if len(pending) >= _TASKS_PER_WORKER * workers:
         return max(1, largest)
@@ -165,7 +165,7 @@ def _part_path(target: Path, first: int) -> Path:
 
 
 def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResult:
-    """One shard of its parts; see components.base.tfrecord: files of records can be concatenated."""
+    """Return one shard of its parts; see components.base.tfrecord: files of records can be concatenated."""
     digest, size, records = hashlib.sha256(), 0, 0
     rejected: list[tuple[str, ...]] = []
     with replace_file(target) as temporary, temporary.open("wb") as out:

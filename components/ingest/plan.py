@@ -1,4 +1,4 @@
-"""What goes where: the split, shard and place in it of every picture, from the hashes of the sources alone.
+"""What goes where: the split, shard and place in it of every image, from the hashes of the sources alone.
 
 Records of a shard stand in the order of their hashes, a shuffle that is the same everywhere. A shard's
 fingerprint is over everything that decides its bytes: equal fingerprints, equal files.
@@ -28,7 +28,14 @@ _SHARD_BYTES = 128 << 20
 
 @dataclasses.dataclass(frozen=True)
 class PlannedShard:
-    """records: planned ones; those that do not decode will be missing in the file."""
+    """A shard that is to be written.
+
+    Attributes:
+        split, number: Which shard.
+        name: Its file.
+        records: Planned ones; those that do not decode will be missing in the file.
+        fingerprint: Of everything that decides its bytes.
+    """
 
     split: str
     number: int
@@ -65,7 +72,7 @@ def reader_code() -> str:
 
 
 def make_plan(index: Index, config: IngestConfig) -> Plan:
-    """Writes split and shard of every item into the index; every item has its hash already."""
+    """Write split and shard of every item into the index; every item has its hash already."""
     db = index.db
     copies = assign_splits(index, config.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))

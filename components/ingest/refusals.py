@@ -40,9 +40,13 @@ class TooManyRejectsError(DataRefusedError):
 
 @dataclasses.dataclass(frozen=True)
 class Refusals:
-    """What an ingest may be refused for; each method raises, or does nothing.
+    """What an ingest can be refused for; each method raises UsageError or DataRefusedError, or does nothing.
 
-    source: its name. input: INPUT, None where the source brings its own. output: OUTPUT.
+    Attributes:
+        source: Its name.
+        input: INPUT; None if the source brings its own data.
+        output: OUTPUT.
+        config: The options.
     """
 
     source: str
@@ -51,7 +55,7 @@ class Refusals:
     config: IngestConfig
 
     def too_many(self, index: Index) -> None:
-        """Raises DataRefusedError, with rejects.csv written, if too many are rejected or none is left."""
+        """Refuse data of which too many are rejected or none is left, and write rejects.csv."""
         rejected = index.count_rejects(of_boxes=False)
         (accepted,) = index.db.execute("SELECT count(*) FROM items WHERE rejected = 0").fetchone()
         total = rejected + accepted
@@ -74,12 +78,12 @@ class Refusals:
         if accepted:
             way_out = self._allow_more()
         else:
-            way_out = f"Or is it data of another source than {self.source}? There are {', '.join(SOURCES)}."
+            way_out = f"Or is it data of another source than {self.source}? There are {', '.join(SOURCES)}"
         what = f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, "
         raise self._refused(index, what, index.rejects()[:_REASONS_SHOWN], way_out)
 
     def too_many_boxes(self, index: Index, boxes: BoxCounts) -> None:
-        """Like too_many, for the boxes of the pictures that can be used."""
+        """Refuse data of which too many boxes cannot be used."""
         left_out = len(boxes.left_out)
         total = sum(boxes.boxes.values()) + left_out
         if left_out > self.config.max_reject_share * total:
@@ -89,13 +93,13 @@ class Refusals:
             raise self._refused(index, what, boxes.left_out[:_REASONS_SHOWN], way_out + self._allow_more())
 
     def misread(self, index: Index) -> None:
-        """Raises UsageError if the images' truths are not what they are taken for."""
+        """Refuse data whose boxes seem to be in another unit than they are read in."""
         texts = (text for (text,) in index.db.execute("SELECT truth FROM items"))
         if problem := index.truth.find_misreading(texts):
             raise UsageError(f"{self.input}: {problem}")
 
     def misread_boxes(self, boxes: BoxCounts) -> None:
-        """Raises DataRefusedError if many boxes reach beyond their images, with the likely cause."""
+        """Refuse data of which many boxes reach beyond their images, with the likely cause."""
         total = boxes.listed - boxes.copies
         share = boxes.beyond / total if total else 0.0
         cause = self._likely_cause(boxes)
@@ -109,7 +113,7 @@ class Refusals:
             )
 
     def _likely_cause(self, boxes: BoxCounts) -> str:
-        """What the boxes seem to be, as all of them would be on their images then; "" where nothing is."""
+        """Return as what nearly all boxes would be on their images; "" if there is no such thing."""
         total = boxes.listed - boxes.copies
         for name in SOURCES[self.source].misread:
             if boxes.beyond + len(boxes.left_out) and boxes.fits.get(name, 0) >= _NEARLY_ALL * total:
@@ -117,7 +121,7 @@ class Refusals:
         return ""
 
     def no_boxes(self, plan: Plan) -> None:
-        """Raises DataRefusedError for detection data without a single box."""
+        """Refuse data without a single class."""
         if not plan.class_names:
             raise DataRefusedError(
                 f"{self.input}: none of its images has a box, so there is nothing to learn. Is it the "
@@ -125,13 +129,13 @@ class Refusals:
             )
 
     def useless_options(self, index: Index) -> None:
-        """Raises UsageError for an option that says nothing about such data."""
+        """Refuse an option that says nothing about such data."""
         if index.db.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:
             return
         for name, what in index.truth.useless_options.items():
             if (value := getattr(self.config, name)) is not None:
                 raise UsageError(
-                    f"{name} {value}: {what}, and {self.input} has one class an image: leave it out."
+                    f"{name} {value}: {what}, and {self.input} has one class an image: leave it out"
                 )
 
     def _refused(
@@ -152,5 +156,5 @@ class Refusals:
     def _allow_more(self) -> str:
         return (
             "Or allow more: data.max_reject_share in a recipe, --max-reject-share of mirante ingest, "
-            "sets the share."
+            "sets the share"
         )

@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+(\.0*)?$")
 
 
 def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[str]:
-    """One sentence for everything that is odd about the data; boxes: of all splits."""
+    """Return one sentence for everything that is odd about the data; boxes: of all splits."""
     found = [*index.warnings(), *_about_left_out(index)]
     if features.TRAIN not in splits:
         found.append(f"There is no {features.TRAIN} split: nothing can be trained on this data.")
@@ -75,7 +75,7 @@ def about_low_range(shards: Iterable[Shard]) -> list[str]:
 
 
 def note_unused_split_names(context: SourceContext) -> None:
-    """Warns about each key of split_names that nothing in the data is called."""
+    """Warn about each key of split_names that nothing in the data is called."""
     unused = context.unused_split_names()
     if unused:
         context.index.warn(
@@ -142,7 +142,7 @@ def _words(name: str) -> list[str]:
 
 
 def _alike(index: Index) -> str:
-    """The first pairs of images that look the same."""
+    """Return the first pairs of images that look the same."""
     rows = index.db.execute(
         "SELECT min(a.path), min(b.path) FROM alike JOIN items a ON a.hash = one "
         "JOIN items b ON b.hash = other GROUP BY one, other ORDER BY 1, 2 LIMIT ?",

@@ -57,22 +57,22 @@ class Span:
 
 
 def is_pattern(path: str | None) -> bool:
-    """Whether a path has a placeholder."""
+    """Return whether a path has a placeholder."""
     return path is not None and _PLACEHOLDER.search(path) is not None
 
 
 def number_of_day(day: datetime.date) -> int:
-    """The span of a date, as TFX counts."""
+    """Return the span of a date, as TFX counts."""
     return (day - _EPOCH).days
 
 
 def day_of(number: int) -> datetime.date:
-    """The inverse of `number_of_day`."""
+    """Return the inverse of `number_of_day`."""
     return _EPOCH + datetime.timedelta(number)
 
 
 def check_pattern(path: str) -> None:
-    """Looks at the placeholders of a path, not at what is there.
+    """Look at the placeholders of a path, not at what is there.
 
     Raises:
         ValueError: They do not go together, or a width is none.
@@ -100,7 +100,7 @@ def check_pattern(path: str) -> None:
 
 
 def find_span(path: str, wanted: int | None = None) -> Span:
-    """The newest span of a path with placeholders, or the one that is wanted; of that the newest version.
+    """Return the newest version of a path's newest span, or of the span that is wanted.
 
     What the path matches, hidden files and folders apart, must be written as the placeholders say: a folder
     `span-3.part` or `span-03` is not span 3 of `span-{SPAN}`. Passed over are files that do not fit, and
@@ -133,7 +133,7 @@ def find_span(path: str, wanted: int | None = None) -> Span:
 
 
 def parted(path: str) -> tuple[str, str]:
-    """The folders before the first placeholder of a path, and the rest."""
+    """Return the folders before the first placeholder of a path, and the rest."""
     parts = path.split("/")
     first = next(at for at, part in enumerate(parts) if _PLACEHOLDER.search(part))
     return "/".join(parts[:first]) or "/", "/".join(parts[first:])

@@ -1,10 +1,10 @@
-"""Which split a picture goes to.
+"""Which split an image goes to.
 
 Splits that the data brings win. What the data does not bring (of the splits with a share above 0) is carved
 out of `train` by a hash of the source, in the proportion that the shares have to that of `train`:
 
     missing split m takes share(m) / (share(train) + sum of the shares of all missing splits) of train's
-    pictures
+    images
 
 With the default 0.8, 0.1, 0.1, data without splits gives train 80 %, eval 10 %, test 10 %. Data that brings
 train and test has eval missing: it takes 0.1 / (0.8 + 0.1) = 1/9 of train.
@@ -35,7 +35,7 @@ NO_SPLIT = "none"
 
 
 def split_named(name: str, split_names: Mapping[str, str]) -> str | None:
-    """The split that the data calls name (case does not matter), None if name is no split's.
+    """Return the split that the data calls name (case does not matter), None if name is no split's.
 
     split_names wins over the usual names; NO_SPLIT there says that the name is no split's.
     """
@@ -58,7 +58,7 @@ def missing_splits(shares: Mapping[str, float], brought: Collection[str]) -> lis
 def splitter(shares: Mapping[str, float], brought: Collection[str]) -> Callable[[str | None, bytes], str]:
     """A function (split that the data brought or None, SHA-256 of the source) -> split.
 
-    brought: the splits that the data brings at all. Pictures without one count as train's.
+    brought: the splits that the data brings at all. Images without one count as train's.
     """
     missing = missing_splits(shares, brought)
     total = shares.get(features.TRAIN, 0.0) + sum(shares[split] for split in missing)
@@ -82,5 +82,5 @@ def splitter(shares: Mapping[str, float], brought: Collection[str]) -> Callable[
 
 
 def shard_of(source_sha256: bytes, shards: int) -> int:
-    """The shard, 0 .. shards - 1; from other bits of the hash than the split's."""
+    """Return the shard, 0 .. shards - 1; from other bits of the hash than the split's."""
     return int.from_bytes(source_sha256[8:16], "big") % shards

@@ -30,18 +30,24 @@ _COPY_BYTES = 1 << 20
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Raises UsageError if output is a file, or holds what no ingest has put there.
+    """Refuse an OUTPUT that is a file, or holds what no ingest has put there.
 
-    With force it may hold other files, but none that are named like shards: they would be read as data.
+    Args:
+        output: OUTPUT.
+        force: Whether it may hold other files; never those that are named like shards, which would be read as
+            data.
+
+    Raises:
+        UsageError: It is refused.
     """
     if not output.exists():
         return
     if not output.is_dir():
-        raise UsageError(f"OUTPUT {output} is a file, expected a folder or nothing yet.")
+        raise UsageError(f"OUTPUT {output} is a file, expected a folder or nothing yet")
     if force and (foreign := sorted(_shards_in(output) - published_shards(output))):
         raise UsageError(
             f"OUTPUT {output} holds {', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}, named "
-            "like shards, and no ingest has put them there. Move them, or give another folder."
+            "like shards, and no ingest has put them there. Move them, or give another folder"
         )
     if force or (output / features.MANIFEST).exists() or (output / STAGING).exists():
         return
@@ -49,12 +55,12 @@ def check_output(output: Path, *, force: bool) -> None:
     if foreign:
         raise UsageError(
             f"OUTPUT {output} holds files that no ingest has put there ({', '.join(foreign[:3])}"
-            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write beside them."
+            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write beside them"
         )
 
 
 def check_apart(root: Path | None, output: Path) -> None:
-    """Raises UsageError if shards would be written among the inputs, or the inputs are removed with them.
+    """Refuse an OUTPUT with the inputs among the shards, or with inputs that are removed with its work.
 
     Args:
         root: The folder that is read; None for an archive.
@@ -83,7 +89,11 @@ def check_apart(root: Path | None, output: Path) -> None:
 
 @contextlib.contextmanager
 def locked(staging: Path) -> Iterator[None]:
-    """Makes the folder and holds its lock; raises MiranteError if another process has it."""
+    """Make the folder and hold its lock.
+
+    Raises:
+        MiranteError: Another process holds it.
+    """
     while True:
         staging.mkdir(parents=True, exist_ok=True)
         path = staging / "lock"
@@ -99,7 +109,7 @@ def locked(staging: Path) -> Iterator[None]:
                 raise MiranteError(
                     f"Another ingest into {staging.parent} is running (process "
                     f"{file.read().strip() or 'unknown'}). "
-                    "Wait for it, or give another OUTPUT."
+                    "Wait for it, or give another OUTPUT"
                 ) from None
             if not _is_same(path, file.fileno()):
                 continue
@@ -118,7 +128,7 @@ def _is_same(path: Path, descriptor: int) -> bool:
 
 
 def staged_path(staging: Path, shard: PlannedShard) -> Path:
-    """Where the shard lies until it is published.
+    """Return where the shard lies until it is published.
 
     The name tells its content: another plan's shard is never taken for it.
     """
@@ -130,7 +140,13 @@ def find_finished(
 ) -> dict[str, Shard]:
     """Shards of the plan that need not be written: published before, or staged by an ingest that was killed.
 
-    verify: a former ingest did not end, so published files may be newer than the manifest: check their sums.
+    Args:
+        staging: The staging folder.
+        output: OUTPUT.
+        planned: The plan.
+        former: Shards of the manifest, by name.
+        verify: Whether to check the sums of published files, which may be newer than the manifest if a former
+            ingest did not end.
     """
     finished = {}
     for shard in planned:
@@ -148,7 +164,7 @@ def find_finished(
 
 
 def shard_written(planned: PlannedShard, result: PartResult) -> Shard:
-    """The planned shard, with what writing it has shown."""
+    """Return the planned shard, with what writing it has shown."""
     return Shard(
         planned.name,
         result.records,
@@ -174,14 +190,14 @@ def _holds(path: Path, shard: Shard, *, verify: bool) -> bool:
 
 
 def all_published(output: Path, shards: Iterator[Shard]) -> bool:
-    """Whether every shard is there with its size."""
+    """Return whether every shard is there with its size."""
     return all(_holds(output / shard.name, shard, verify=False) for shard in shards)
 
 
 def published_completely(folder: Path) -> bool:
-    """Whether an ingest into the folder has ended and every shard is there with its size; reads no shard.
+    """Return whether an ingest into the folder has ended and every shard is there with its size.
 
-    False also while an ingest into it runs or waits to be gone on with, and for a manifest that is damaged.
+    No shard is read. False also while an ingest into it runs or was interrupted, and for a damaged manifest.
     """
     if (folder / STAGING).exists():
         return False
@@ -193,7 +209,7 @@ def published_completely(folder: Path) -> bool:
 
 
 def publish_shards(staging: Path, output: Path, planned: list[PlannedShard]) -> None:
-    """Moves staged shards to their place and removes shards of a former ingest that the plan has not."""
+    """Move staged shards to their place and removes shards of a former ingest that the plan has not."""
     former = published_shards(output)
     names = {shard.name for shard in planned}
     write_atomically(staging / _PUBLISHING, json.dumps(sorted(former | names)), sync=True)
@@ -207,7 +223,7 @@ def publish_shards(staging: Path, output: Path, planned: list[PlannedShard]) -> 
 
 
 def published_shards(output: Path) -> set[str]:
-    """The shards in the folder that ingests have put there: those that the manifest or the staging lists.
+    """Return the shards that ingests have put there: those that the manifest or the staging lists.
 
     With a manifest that is damaged, all that are named like shards.
     """
@@ -227,7 +243,7 @@ def _shards_in(folder: Path) -> set[str]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames in the folder last, also through a power loss."""
+    """Make renames in the folder last, also through a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -248,7 +264,7 @@ def tidy(staging: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes a file or folder, if it is there."""
+    """Remove a file or folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -256,7 +272,7 @@ def discard(path: Path) -> None:
 
 
 def remove(staging: Path) -> None:
-    """Removes the staging folder; its lock goes last, so that no other ingest begins in between."""
+    """Remove the staging folder; its lock goes last, so that no other ingest begins in between."""
     for name in os.listdir(staging):
         if name != "lock":
             discard(staging / name)

@@ -51,7 +51,7 @@ def bounded_headers(archive: str) -> type[tarfile.TarInfo]:
     def _refused(what: str) -> DataRefusedError:
         return DataRefusedError(
             f"{archive}: it holds {what}, which archives of images do not; unpack it yourself and give the "
-            "folder."
+            "folder"
         )
 
     return Header

@@ -28,7 +28,7 @@ _REPORT_EVERY_IMAGES = 50
 # What is wrong with the machine, and so with all files.
 _NOT_THE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-# The file with many pictures that was read last, and its descriptor.
+# The file with many images that was read last, and its descriptor.
 _open_file: dict[bytes, int] = {}
 
 
@@ -43,11 +43,16 @@ HashTask = tuple[int, bytes, int | None, int, str | None]
 
 @dataclasses.dataclass(frozen=True)
 class PartTask:
-    """A run of a shard's records to write into a file of its own.
+    """Records of a shard to write into a file.
 
-    index: the SQLite index. task: see Manifest. split, shard: which shard. first, count: which of its
-        records, in the shard's order.
-    target: where to; written under another name and renamed when complete.
+    Attributes:
+        index: The SQLite index.
+        task: See Manifest.
+        split, shard: Which shard.
+        first, count: Which of its records, in the shard's order.
+        target: The file; it is written under another name and renamed when complete.
+        class_names: In the order of their labels.
+        max_pixels, resize_px: See IngestConfig.
     """
 
     index: str
@@ -64,11 +69,14 @@ class PartTask:
 
 @dataclasses.dataclass(frozen=True)
 class PartResult:
-    """records, bytes, sha256: of the file.
+    """What was written.
 
-    rejected: (path, reason, SHA-256 of the source) of pictures that could not be used.
-    boxes: what was counted of boxes, as BoxCounts; None where the records have a class each.
-    low_range: how many images are nearly black since their 16 bits hold values of 14, and the first's path.
+    Attributes:
+        records, bytes, sha256: Of the file.
+        rejected: (path, reason, SHA-256 of the source) of images that could not be used.
+        boxes: Counts of boxes, as BoxCounts; None if the records have a class each.
+        low_range: How many images are nearly black because their 16 bits hold values of 14, and the path of
+            the first one.
     """
 
     records: int
@@ -86,9 +94,9 @@ def merge_low_ranges(parts: Iterable[LowRange]) -> LowRange:
 
 
 def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
-    """(id, SHA-256 of the source, reason) for every (id, file, offset, size, shape).
+    """Return (id, SHA-256 of the source, reason) for every (id, file, offset, size, shape).
 
-    Of an encoded picture it is that of the file's bytes, of raw pixels that of their shape and bytes. A file
+    Of an encoded image it is that of the file's bytes, of raw pixels that of their shape and bytes. A file
     that cannot be read or is no image has None and the reason.
     """
     from components.ingest.image_file import read_image_file
@@ -119,7 +127,7 @@ def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[t
 def look_at(
     tasks: list[tuple[bytes, bytes]], max_pixels: int, report: Callable[[int], None]
 ) -> list[tuple[bytes, bytes | None]]:
-    """(SHA-256, look) for every (SHA-256, file); None where there is none, see components.ingest.looks."""
+    """Return (SHA-256, look) for every (SHA-256, file); None for an image without a look."""
     from components.ingest.image_file import read_image_file
     from components.ingest.looks import look_of
     from components.ingest.whole import RejectedImage
@@ -135,10 +143,11 @@ def look_at(
 
 
 def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
-    """Writes the records as TFRecord; every picture is decoded, see components.ingest.canonical.
+    """Write the records as TFRecord; every image is decoded, see components.ingest.canonical.
 
-    Raises SourceChangedError if a file is not what it was when it was hashed, MiranteError if the system does
-    not let it be read or written.
+    Raises:
+        SourceChangedError: A file is not what it was when it was hashed.
+        MiranteError: The system does not let a file be read or written.
     """
     try:
         return _write_part(task, report)
@@ -236,7 +245,7 @@ def _read(file: bytes, offset: int | None, size: int) -> bytes:
 
 
 def _opened(file: bytes) -> int:
-    """The descriptor of a file with many pictures: it stays open until another one is asked for."""
+    """Return the descriptor of a file with many images: it stays open until another one is asked for."""
     if file not in _open_file:
         while _open_file:
             os.close(_open_file.popitem()[1])
@@ -252,5 +261,5 @@ def _source_sha256(data: bytes, shape: str | None) -> bytes:
 
 def _changed(path: str, why: str) -> SourceChangedError:
     return SourceChangedError(
-        f"{printable(path)} changed while it was being ingested ({why}). Run the same command again."
+        f"{printable(path)} changed while it was being ingested ({why}). Run the same command again"
     )

@@ -23,8 +23,8 @@ from typing import Any
 from components.base.errors import MiranteError
 from components.base.os_errors import explain_os_error
 
-# glibc hands a picture's buffers back to the kernel when they are freed, and gets them anew, page by page,
-# for the next one: a quarter of the time for small pictures. This much a worker keeps; glibc allows no more.
+# glibc hands an image's buffers back to the kernel when they are freed, and gets them anew, page by page,
+# for the next one: a quarter of the time for small images. This much a worker keeps; glibc allows no more.
 _KEPT_MEMORY_BYTES = 32 << 20
 _ENVIRONMENT = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(_KEPT_MEMORY_BYTES))
 
@@ -74,7 +74,7 @@ class WorkerPool:
         tasks: Iterable[tuple[Any, tuple[Any, ...]]],
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[Any, Any]]:
-        """(key, function(*arguments, report)) for every task (key, arguments), in the order they are done.
+        """Yield (key, function(*arguments, report)) for every task (key, arguments), as they are done.
 
         function: "module:name"; its last argument is report(count), which calls progress(count) in this
         process. Raises what the function raised if that is a MiranteError, else MiranteError with the
@@ -152,12 +152,12 @@ def _died(process: subprocess.Popen[bytes], key: Any) -> MiranteError:
     return MiranteError(
         f"Worker process {process.pid} {how}, at {key}. What is finished is kept: run the same command "
         "again, with "
-        "fewer --workers if memory was short."
+        "fewer --workers if memory was short"
     )
 
 
 def serve(descriptor: int, parent_pid: int) -> None:
-    """The worker's main loop, until the parent closes its end."""
+    """Return the worker's main loop, until the parent closes its end."""
     connection: multiprocessing.connection.Connection = multiprocessing.connection.Connection(descriptor)
 
     def report(count: int) -> None:

@@ -37,7 +37,7 @@ class Prepared:
 
 
 def is_contract_data(folder: Path) -> bool:
-    """Whether `folder` has a manifest, or TFRecord shards named as DESIGN of the data contract says.
+    """Return whether `folder` has a manifest, or TFRecord shards named as DESIGN of the data contract says.
 
     What tensorflow_datasets prepared is none: its shards are called so, and hold features of other names.
     """
@@ -51,7 +51,7 @@ def is_contract_data(folder: Path) -> bool:
 
 
 def check_config(config: IngestConfig, task: str = features.CLASSIFICATION) -> None:
-    """Looks at what a recipe's `data` part says, not at the data.
+    """Look at what a recipe's `data` part says, not at the data.
 
     Raises:
         UsageError: The label map is not there, `path` is nothing that `source` reads or has
@@ -94,7 +94,7 @@ def check_effect(config: IngestConfig, given: Iterable[str]) -> None:
 
 
 def _at_span(config: IngestConfig) -> tuple[IngestConfig, Span | None]:
-    """The config with the path of the span that it asks for, and that span; both as they are without one."""
+    """Return the config with the path of its span, and the span; without placeholders the config and None."""
     if config.path is None or not is_pattern(config.path):
         return config, None
     span = find_span(config.path, config.span)
@@ -106,7 +106,7 @@ def _is_name(config: IngestConfig) -> bool:
 
 
 def _ready(config: IngestConfig) -> Path | None:
-    """The folder that `config.path` is, where it is contract data; None where it is to be ingested."""
+    """Return the folder that `config.path` is, where it is contract data; None where it is to be ingested."""
     if config.path is None or _is_name(config) or not is_contract_data(Path(config.path)):
         return None
     # TFRecords without a manifest may be anybody's: the source tfrecord checks them and makes one.
@@ -116,7 +116,7 @@ def _ready(config: IngestConfig) -> Path | None:
 
 
 def at_newest_span(config: IngestConfig) -> IngestConfig:
-    """The config that asks for the span that is the newest now, by its number; without placeholders as it is.
+    """Return the config with the number of the span that is the newest now; without placeholders as it is.
 
     Raises:
         UsageError: There is no such span.
@@ -126,7 +126,7 @@ def at_newest_span(config: IngestConfig) -> IngestConfig:
 
 
 def ingest_folder(config: IngestConfig, root: Path) -> Path:
-    """Where raw data are ingested to, below the root; those of a span to a folder of its own.
+    """Return where raw data are ingested to, below the root; those of a span to a folder of its own.
 
     Raises:
         UsageError: There is no such span.
@@ -145,7 +145,7 @@ def prepare(
     *,
     trust_times: bool = False,
 ) -> Prepared:
-    """The folder of contract data, ingested to `root/data` first where `config.path` is raw.
+    """Return the folder of contract data, ingested to `root/data` first where `config.path` is raw.
 
     Where that has placeholders, the newest span is taken, or the one that `config.span` asks for; it is
     ingested to a folder of its own below `root/data`.

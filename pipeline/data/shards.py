@@ -109,7 +109,7 @@ def remove_shards_of_no_manifest(folder: Path) -> None:
 
 
 def look_into_shards(folder: Path) -> Found:
-    """Reads all records. What DataGate names, records without a class or picture, is passed over.
+    """Read all records. What DataGate names, records without a class or image, is passed over.
 
     Raises:
         DataRefusedError: A file is damaged, or labels and class names do not agree.
@@ -168,7 +168,7 @@ class _Reader:
         return count
 
     def labels_in(self, path: Path) -> Iterator[int]:
-        """The labels of every record, each once a record."""
+        """Yield the labels of every record, each once a record."""
         for number, record in enumerate(read_records(path)):
             where = f"{path}, record {number}"
             try:

@@ -15,7 +15,7 @@ _INGESTED = re.compile(r"span-[0-9]+(-version-[0-9]+)?")
 
 
 def ingested_as(span: Span, folder: Path) -> Span:
-    """The span as it lies below `folder` once it is ingested."""
+    """Return the span as it lies below `folder` once it is ingested."""
     pattern = _PATTERN if span.version is None else _PATTERN + _VERSION
     return dataclasses.replace(span, base=str(folder), pattern=pattern)
 
@@ -35,5 +35,5 @@ def remove_others(folder: Path, kept: Path | None, owner: str) -> None:
 
 
 def is_ingested_span(name: str) -> bool:
-    """Whether a folder of that name, below the ingested data, is one of a span."""
+    """Return whether a folder of that name, below the ingested data, is one of a span."""
     return _INGESTED.fullmatch(name) is not None

@@ -68,7 +68,7 @@ def test_recipes_lists_each_with_its_first_line() -> None:
         (
             ("run", "mnist"),
             "The source idx needs an INPUT: a folder, a .zip or a .tar(.gz); "
-            "`mirante run` takes it by --data, a Kubeflow run by data_root.",
+            "`mirante run` takes it by --data, a Kubeflow run by data_root",
         ),
         (("run", "mnist", "--data", "/nowhere/at/all"), "INPUT /nowhere/at/all does not exist"),
         (("predict", "/nowhere/at/all", "image.png"), "/nowhere/at/all: no model there"),

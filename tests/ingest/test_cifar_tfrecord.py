@@ -137,7 +137,7 @@ def nested_as(key: bytes) -> bytes:
             pickle.dumps(batch([0, 1], 1) | {b"data": np.zeros((2, 3072), object)}),
             "an array of other values than numbers",
         ),
-        (pickle.dumps(batch([0, 1], 1) | {b"labels": [0]}), "2 pictures and 1 labels"),
+        (pickle.dumps(batch([0, 1], 1) | {b"labels": [0]}), "2 images and 1 labels"),
         (pickle.dumps(batch([0, 3], 1)), "row 1: the label is 3, the meta file has 3 classes"),
         (pickle.dumps(batch([0, -1], 1)), "row 1: the label is -1"),
         # "put" into a slot of the memo: the unpickler written in C takes 32 GB for it.

@@ -241,7 +241,7 @@ def test_idx_packed_or_not(tmp_path: Path, pack: bool) -> None:
             r"3 x 2 x 2 values, so 28 bytes, it has only 27",
         ),
         (gzip.compress(encode_idx(3, 2, 2, data=bytes(10**7)), mtime=0), r"so 28 bytes, it has more than 28"),
-        (gzip.compress(encode_idx(2, 2, 2, data=bytes(8)), mtime=0), r"has 2 pictures, .* has 3 labels"),
+        (gzip.compress(encode_idx(2, 2, 2, data=bytes(8)), mtime=0), r"has 2 images, .* has 3 labels"),
         (b"", "an empty file"),
     ],
 )

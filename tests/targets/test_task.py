@@ -181,7 +181,7 @@ def test_data_that_is_refused_ends_the_first_task_with_its_reason(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code, said = refused(tmp_path / "root", "folder", str(tmp_path / "photos"), capfd)
-    assert (code, said) == (2, f"mirante: INPUT {tmp_path}/photos does not exist: check the path.")
+    assert (code, said) == (2, f"mirante: INPUT {tmp_path}/photos does not exist: check the path")
     (tmp_path / "photos" / "cats").mkdir(parents=True)
     (tmp_path / "photos" / "cats" / "1.jpg").write_bytes(b"no picture")
     code, said = refused(tmp_path / "root", "folder", str(tmp_path / "photos"), capfd)

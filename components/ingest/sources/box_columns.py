@@ -72,7 +72,7 @@ def find_box_columns(path: Path, header: Sequence[str]) -> BoxColumns | None:
         if found and (at < 2 or len({name[:-1] if at == 2 else name for name in found}) > 1):
             raise UsageError(
                 f"{path}: the columns {', '.join(found)} mean detection, which needs {', '.join(names)}, in "
-                "pixels."
+                "pixels"
             )
     if in_one := [name for name in _IN_ONE_FIELD if name in header]:
         raise UsageError(

@@ -40,10 +40,11 @@ _LABELS = ("labels", "fine_labels")
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a picture, `<batch>/<its file name>`; the classes are those of the meta file, in its order.
+    """Yield one item per image, `<batch>/<its file name>`; the classes are in the order of the meta file.
 
-    Raises UsageError if INPUT holds no such files or several sets, DataRefusedError naming a file that is
-    damaged or that is a pickle of something else.
+    Raises:
+        UsageError: INPUT holds no such files, or several sets.
+        DataRefusedError: A file is damaged, or a pickle of something else.
     """
     meta, batches = _files(context)
     class_names = _class_names(context, meta)
@@ -71,7 +72,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 
 
 def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
-    """The meta file, and the batches in the order of their names."""
+    """Return the meta file, and the batches in the order of their names."""
     folders: dict[str, dict[str, FileEntry]] = {}
     for entry in context.index.files:
         folder, _, name = entry.path.rpartition("/")
@@ -85,7 +86,7 @@ def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
         if batches and meta is None:
             wanted = f"{folder}/batches.meta".lstrip("/")
             raise DataRefusedError(
-                f"{context.shown}: {wanted}, which names the classes, is missing; get it again."
+                f"{context.shown}: {wanted}, which names the classes, is missing; get it again"
             )
         if batches and meta is not None:
             sets.append((folder, meta, batches))
@@ -99,7 +100,7 @@ def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
         )
     if len(sets) > 1:
         shown = ", ".join(folder or "." for folder, _, _ in sets)
-        raise UsageError(f"{context.shown}: more than one CIFAR set in it ({shown}); give the one to read.")
+        raise UsageError(f"{context.shown}: more than one CIFAR set in it ({shown}); give the one to read")
     return sets[0][1], sets[0][2]
 
 
@@ -108,9 +109,9 @@ def _class_names(context: SourceContext, meta: FileEntry) -> list[str]:
     key = _META[meta.path.rpartition("/")[2]]
     names = values.get(key)
     if not isinstance(names, list) or not names:
-        raise DataRefusedError(f"{shown}: no list {key!r} in it; it is no meta file of CIFAR. Get it again.")
+        raise DataRefusedError(f"{shown}: no list {key!r} in it; it is no meta file of CIFAR. Get it again")
     if not all(isinstance(name, (bytes, str)) for name in names):
-        raise DataRefusedError(f"{shown}: {key!r} must hold names, and holds something else. Get it again.")
+        raise DataRefusedError(f"{shown}: {key!r} must hold names, and holds something else. Get it again")
     return [label_of(_text(name)) for name in names]
 
 
@@ -123,14 +124,14 @@ def _batch(
         what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise DataRefusedError(
             f"{shown}: 'data' must be uint8 [N, {_IMAGE_BYTES}], it is {what}; it is no batch of CIFAR. "
-            "Get it again."
+            "Get it again"
         )
     labels = next((values[key] for key in _LABELS if key in values), None)
     if isinstance(labels, np.ndarray):
         labels = labels.ravel().tolist() if labels.dtype.kind in "iu" else None
     if not isinstance(labels, list) or len(labels) != len(pixels):
         many = len(labels) if isinstance(labels, list) else "no"
-        raise DataRefusedError(f"{shown}: {len(pixels)} pictures and {many} labels. Get it again.")
+        raise DataRefusedError(f"{shown}: {len(pixels)} images and {many} labels. Get it again")
     labels = list(labels)
     for row, label in enumerate(labels):
         if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
@@ -140,14 +141,14 @@ def _batch(
             )
             raise DataRefusedError(
                 f"{shown}, row {row}: the label is {told}, the meta file has {classes} classes. "
-                "Get both from the same place."
+                "Get both from the same place"
             )
     names = values.get("filenames")
     if not isinstance(names, list) or len(names) != len(pixels):
         return pixels, labels, []
     if not all(isinstance(name, (bytes, str)) for name in names):
         raise DataRefusedError(
-            f"{shown}: 'filenames' must hold names, and holds something else. Get it again."
+            f"{shown}: 'filenames' must hold names, and holds something else. Get it again"
         )
     return pixels, labels, [_text(name) for name in names]
 
@@ -158,21 +159,21 @@ def _text(value: bytes | str) -> str:
 
 
 def _load(context: SourceContext, entry: FileEntry) -> tuple[dict[str, Any], str]:
-    """The dict that the file is a pickle of, keys as text; and what messages call the file."""
+    """Return the dict that the file is a pickle of, keys as text; and what messages call the file."""
     shown = f"{context.shown}: {entry.path}"
     if entry.problem:
         raise DataRefusedError(f"{shown}: {entry.problem}")
     if entry.size_bytes > _MAX_FILE_BYTES:
-        raise DataRefusedError(f"{shown}: {entry.size_bytes} bytes, no file of CIFAR is that large.")
+        raise DataRefusedError(f"{shown}: {entry.size_bytes} bytes, no file of CIFAR is that large")
     data = Path(os.fsdecode(context.absolute(entry.raw))).read_bytes()
     if data.lstrip()[:1] == b"<":
         raise DataRefusedError(
-            f"{shown}: a web page, not a pickle: the download was answered with it. Get it again."
+            f"{shown}: a web page, not a pickle: the download was answered with it. Get it again"
         )
     try:
         values = load_plain(data)
     except DataRefusedError as error:
         raise DataRefusedError(f"{shown}: {error}") from error
     if not isinstance(values, dict):
-        raise DataRefusedError(f"{shown}: a pickled {type(values).__name__}, no batch of CIFAR.")
+        raise DataRefusedError(f"{shown}: a pickled {type(values).__name__}, no batch of CIFAR")
     return {_text(key): value for key, value in values.items() if isinstance(key, (bytes, str))}, shown

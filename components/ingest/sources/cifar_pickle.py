@@ -51,7 +51,7 @@ def load_plain(data: bytes) -> Any:
     except Exception as error:  # a broken program can fail in any way
         why = str(error)[:200]
         raise DataRefusedError(
-            f"cut off or damaged, or no pickle ({type(error).__name__}: {why}); get it again."
+            f"cut off or damaged, or no pickle ({type(error).__name__}: {why}); get it again"
         ) from error
 
 
@@ -66,7 +66,7 @@ class _Type:
         self.dtype = np.dtype(code[:8])
 
     def build(self, state: Any) -> None:
-        """Takes over the byte order."""
+        """Take over the byte order."""
         order = state[1]
         order = order.decode("latin1") if isinstance(order, bytes) else order
         if order not in ("<", ">", "|", "="):
@@ -84,7 +84,7 @@ class _Array:
             raise DataRefusedError("it holds an array of a special kind")
 
     def build(self, state: Any) -> None:
-        """Takes over shape, type and bytes."""
+        """Take over shape, type and bytes."""
         _, shape, kind, is_fortran, content = state
         if isinstance(content, str):
             content = content.encode("latin1")
@@ -133,13 +133,13 @@ class _Unpickler(pickle._Unpickler):
     done = 0
 
     def find_class(self, module: Any, name: Any) -> Any:
-        """Raises DataRefusedError for everything that plain data do not need."""
+        """Raise DataRefusedError for everything that plain data do not need."""
         key = (module, name)
         if not all(isinstance(part, str) for part in key) or key not in _ALLOWED:
             shown = ".".join(str(part)[:80] if isinstance(part, str) else "?" for part in key)
             raise DataRefusedError(
                 f"a pickle that wants to run {shown}, which no CIFAR batch does. It was not run. "
-                "Do not use this file: get the official one."
+                "Do not use this file: get the official one"
             )
         return _ALLOWED[key]
 
@@ -165,16 +165,16 @@ class _Unpickler(pickle._Unpickler):
         self.stack[-1].build(state)
 
     def load_setitem(self) -> None:
-        """Adds an entry to a dict."""
+        """Add an entry to a dict."""
         value, key = self.stack.pop(), self.stack.pop()
         self._add([key, value])
 
     def load_setitems(self) -> None:
-        """Adds entries to a dict."""
+        """Add entries to a dict."""
         self._add(self.pop_mark())
 
     def load_dict(self) -> None:
-        """Makes a dict of entries."""
+        """Make a dict of entries."""
         items = self.pop_mark()
         self.append({})
         self._add(items)
@@ -189,14 +189,14 @@ class _Unpickler(pickle._Unpickler):
             target[key] = value
 
     def load_long1(self) -> None:
-        """Reads a whole number of up to 8 bytes."""
+        """Read a whole number of up to 8 bytes."""
         length = self.read(1)[0]
         if length > _MAX_NUMBER_BYTES:
             raise DataRefusedError(f"it holds a number of {length} bytes")
         self.append(pickle.decode_long(self.read(length)))
 
     def load_int(self) -> None:
-        """Reads a whole number or a truth value in letters."""
+        """Read a whole number or a truth value in letters."""
         text = self.readline()[:-1]
         if len(text) > _MAX_NUMBER_LETTERS:
             raise DataRefusedError(f"it holds a number of {len(text)} letters")
@@ -231,7 +231,7 @@ class _Dispatch(dict[int, Callable[[Any], None]]):
     """The instructions that are known; any other is refused."""
 
     def __missing__(self, code: int) -> Callable[[Any], None]:
-        raise DataRefusedError(f"cut off or damaged, or no pickle (instruction 0x{code:02x}); get it again.")
+        raise DataRefusedError(f"cut off or damaged, or no pickle (instruction 0x{code:02x}); get it again")
 
 
 _Unpickler.dispatch = _Dispatch(

@@ -1,4 +1,4 @@
-"""COCO: pictures, boxes and classes in one JSON file.
+"""COCO: images, boxes and classes in one JSON file.
 
     annotations/instances_train2017.json, train2017/*.jpg, annotations/instances_val2017.json, val2017/*.jpg
     train/_annotations.coco.json, train/*.jpg, valid/...
@@ -8,8 +8,8 @@ image_id, a category_id and a bbox [x, y, width, height] in pixels; `categories`
 
 The categories that a box is of are the classes, in the order of their ids, numbered anew from 1. An
 annotation with `iscrowd` 1 stands for many objects in one box: it is kept and marked difficult, which the
-evaluation passes over, as COCO's own does. A picture without annotations is background. Segments are read
-where there is no bbox: the box is the one round them. Pictures that the JSON does not name are none of the
+evaluation passes over, as COCO's own does. An image without annotations is background. Segments are read
+where there is no bbox: the box is the one round them. Images that the JSON does not name are none of the
 data.
 
 INPUT is the JSON file, then its name tells no split; or a folder: all its instances_*.json and
@@ -40,10 +40,11 @@ _WORDS = re.compile(r"[A-Za-z]+")
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a picture of the JSON files.
+    """Yield one item per image of the JSON files.
 
-    Raises UsageError if INPUT holds no such file, DataRefusedError for one that is damaged, of another kind,
-    or contradicts itself.
+    Raises:
+        UsageError: INPUT holds no such file.
+        DataRefusedError: A file is damaged, of another kind, or contradicts itself.
     """
     # COCO brings its own classes: a label map counts if it was given.
     label_map = context.label_map() if context.given_label_map is not None else None
@@ -67,7 +68,7 @@ class _Categories:
         if self._names.setdefault(key, name) != name:
             raise DataRefusedError(
                 f"{where}: the category {key} is {name!r}, and {self._names[key]!r} elsewhere: these files "
-                "do not belong together."
+                "do not belong together"
             )
 
     def used(self) -> list[str]:
@@ -78,7 +79,7 @@ class _Categories:
         if key not in self._names:
             raise DataRefusedError(
                 f"{where}: category_id {key} is none of the categories, which are "
-                f"{', '.join(map(str, sorted(self._names)[:10])) or 'none'}. Correct the file."
+                f"{', '.join(map(str, sorted(self._names)[:10])) or 'none'}. Correct the file"
             )
         self._used.add(key)
         return self._names[key]
@@ -98,12 +99,12 @@ class _List:
         self._context, self._gathered, self._categories = context, gathered, categories
         self._file, self._at = file, at
         self._names = Names(context, file)
-        # Where it is the only one it tells the folder of its pictures, and nothing else.
+        # Where it is the only one it tells the folder of its images, and nothing else.
         self._folder_split = _split(context, file.relative_to(context.root).as_posix())
         self._split = None if context.input_file is not None else self._folder_split
 
     def read(self, label_map: LabelMap | None) -> Iterator[Reject]:
-        """Adds what the file tells to what was gathered; what belongs to no picture is a reject.
+        """Add what the file tells to what was gathered; what belongs to no image is a reject.
 
         In two passes, since annotations may stand before what they refer to.
         """
@@ -116,11 +117,11 @@ class _List:
                 where = f"{self._file}, category {_shown(value, 'name')}"
                 self._categories.add(_whole(value, "id", where), _name(value, where), where)
             elif key == "images":
-                self._add_picture(value)
+                self._add_image(value)
         if not lists & {"images", "annotations", "categories"}:
             raise UsageError(
                 f"{self._file}: no COCO annotations: expected lists images, annotations and categories, "
-                f"found {', '.join(sorted(lists)[:10]) or 'nothing'}."
+                f"found {', '.join(sorted(lists)[:10]) or 'nothing'}"
             )
         self._context.announce(images)
         for key, value in self._pairs():
@@ -131,16 +132,16 @@ class _List:
         try:
             yield from read_object(self._file)
         except JsonError as error:
-            raise DataRefusedError(f"{self._file}, {error}. Get the file again, or correct it.") from error
+            raise DataRefusedError(f"{self._file}, {error}. Get the file again, or correct it") from error
 
     def _key(self, image_id: int) -> str:
         return f"{self._at} {image_id}"
 
-    def _add_picture(self, value: Any) -> None:
+    def _add_image(self, value: Any) -> None:
         where = f"{self._file.name}, image {_shown(value, 'id')}"
         image_id, name = _whole(value, "id", where), _text(value, "file_name", where)
         if self._gathered.told(self._key(image_id)) is not None:
-            raise DataRefusedError(f"{where}: its id is there twice. Correct the file.")
+            raise DataRefusedError(f"{where}: its id is there twice. Correct the file")
         problem = ""
         size = []
         for side in ("width", "height"):
@@ -150,7 +151,7 @@ class _List:
                 problem = problem or f"{side}: {error} ({where})"
         found = self._names.find(name, self._folder_split)
         told = (size[0], size[1]) if not problem and min(size) > 0 else None
-        self._gathered.add_picture(self._key(image_id), name, found, self._split, told, where)
+        self._gathered.add_image(self._key(image_id), name, found, self._split, told, where)
         if problem:
             self._gathered.spoil(self._key(image_id), problem)
 
@@ -174,7 +175,7 @@ class _List:
 
 
 def _files(context: SourceContext) -> list[Path]:
-    """The JSON files to read."""
+    """Return the JSON files to read."""
     if context.input_file is not None:
         return [context.input_file]
     paths = [entry.path for entry in context.index.files if entry.path.lower().endswith(".json")]
@@ -183,7 +184,7 @@ def _files(context: SourceContext) -> list[Path]:
         shown = f"{len(paths)} other .json files ({', '.join(paths[:3])})" if paths else "no .json file"
         raise UsageError(
             f"{context.shown}: expected files like annotations/instances_train2017.json, found {shown}. Give "
-            "the file itself as INPUT."
+            "the file itself as INPUT"
         )
     return [context.root / path for path in known or paths]
 
@@ -194,7 +195,11 @@ def _split(context: SourceContext, path: str) -> str | None:
 
 
 def _bbox(value: dict[str, Any]) -> tuple[float, float, float, float]:
-    """The box of an annotation, else that of its segments. Raises ValueError, which says what is wrong."""
+    """Return the box of an annotation, else that of its segments.
+
+    Raises:
+        ValueError: Says what is wrong.
+    """
     bbox = value.get("bbox")
     if not bbox and value.get("segmentation"):
         try:
@@ -216,7 +221,7 @@ def _whole(value: Any, key: str, where: str) -> int:
         return whole(found)
     except ValueError:
         raise DataRefusedError(
-            f"{where}: expected a whole number as {key}, found {brief(found)}. Correct the file."
+            f"{where}: expected a whole number as {key}, found {brief(found)}. Correct the file"
         ) from None
 
 
@@ -225,16 +230,14 @@ def _text(value: dict[str, Any], key: str, where: str) -> str:
     try:
         text = words(found)
     except ValueError:
-        raise DataRefusedError(
-            f"{where}: expected a {key}, found {brief(found)}. Correct the file."
-        ) from None
+        raise DataRefusedError(f"{where}: expected a {key}, found {brief(found)}. Correct the file") from None
     return text
 
 
 def _name(value: dict[str, Any], where: str) -> str:
     name = label_of(_text(value, "name", where))
     if not name:
-        raise DataRefusedError(f"{where}: expected a name, found {brief(value['name'])}. Correct the file.")
+        raise DataRefusedError(f"{where}: expected a name, found {brief(value['name'])}. Correct the file")
     return name
 
 

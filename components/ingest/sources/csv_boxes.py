@@ -7,10 +7,10 @@
     path/cat.12.jpg,38,19,241,191,cat        keras-retinanet's, without names of columns
 
 Four columns are a box, by its corners or by its upper left corner and lengths:
-components.ingest.sources.box_columns has their names. Boxes are in pixels, fractions allowed, of a picture of
-width x height (both may be missing, or 0). A row without class and box is a picture on which there is
-nothing. `difficult` and `truncated` (0 or 1) may be columns, too. Rows of one picture need not stand
-together. A picture that one of its rows spoils is rejected: what that row should have told would else count
+components.ingest.sources.box_columns has their names. Boxes are in pixels, fractions allowed, of an image of
+width x height (both may be missing, or 0). A row without class and box is an image on which there is
+nothing. `difficult` and `truncated` (0 or 1) may be columns, too. Rows of one image need not stand
+together. An image that one of its rows spoils is rejected: what that row should have told would else count
 as background.
 """  # noqa: D415 - it goes on with an example
 
@@ -29,9 +29,10 @@ from components.ingest.values import number
 
 
 def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item | Reject]:
-    """One item a picture that a row names, per split.
+    """Yield one item per image that a row names, per split.
 
-    Raises DataRefusedError for a class that the label map does not have.
+    Raises:
+        DataRefusedError: The label map does not have a class.
     """
     label_map = context.label_map()
     gathered = Gathered(context)
@@ -58,7 +59,7 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
                 size, box = None, str(error)
             told = gathered.told(key)
             if told is None:
-                gathered.add_picture(key, name, found, row.split, size, row.where)
+                gathered.add_image(key, name, found, row.split, size, row.where)
             elif size != told[0] and not isinstance(box, str):
                 gathered.spoil(key, f"{row.where} gives another size than {told[1]}")
             if isinstance(box, str):
@@ -72,7 +73,11 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
 
 
 def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
-    """The annotated size and the box of a row. Raises ValueError, which says what is wrong with it."""
+    """Return the annotated size and the box of a row.
+
+    Raises:
+        ValueError: Says what is wrong with the row.
+    """
     cells = row.cells
     columns = table.box
     assert columns is not None

@@ -38,9 +38,11 @@ _LETTERS = re.compile(r"[A-Za-z]+")
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a row, or where rows are boxes one item a picture.
+    """Yield one item per row, or where rows are boxes one item an image.
 
-    Raises UsageError for a CSV that is not of this kind, DataRefusedError for one that is broken.
+    Raises:
+        UsageError: A CSV is not of this kind.
+        DataRefusedError: A CSV is broken.
     """
     tables = [Table(context, path, split) for path, split in _tables(context)]
     with_boxes = [table for table in tables if table.box is not None]
@@ -55,7 +57,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         columns = ", ".join(one.box.names) if one.box is not None else ""
         raise UsageError(
             f"{context.shown}: {one.path.name} has boxes ({columns}) and {other.path.name} has not; "
-            "give the one to read as INPUT."
+            "give the one to read as INPUT"
         )
     else:
         yield from find_boxes(context, tables)
@@ -85,7 +87,7 @@ def _labelled(context: SourceContext, lookup: Lookup, table: Table, row: Row) ->
 
 
 def _tables(context: SourceContext) -> list[tuple[Path, str | None]]:
-    """The CSV files to read, each with the split that its name tells where there are several."""
+    """Return the CSV files to read, each with the split that its name tells where there are several."""
     if context.input_file is not None:
         return [(context.input_file, None)]
     found = [
@@ -97,7 +99,7 @@ def _tables(context: SourceContext) -> list[tuple[Path, str | None]]:
         return [(found[0], None)]
     if not found:
         raise UsageError(
-            f"{context.shown}: no .csv file in it; give the CSV file itself, or a folder that holds it."
+            f"{context.shown}: no .csv file in it; give the CSV file itself, or a folder that holds it"
         )
     splits = []
     for path in found:
@@ -108,5 +110,5 @@ def _tables(context: SourceContext) -> list[tuple[Path, str | None]]:
     shown = ", ".join(sorted(path.relative_to(context.root).as_posix() for path in found)[:5])
     raise UsageError(
         f"{context.shown}: {len(found)} .csv files in it ({shown}); give the one to read as INPUT, or have "
-        "their names begin with their splits, as in train_labels.csv and test_labels.csv."
+        "their names begin with their splits, as in train_labels.csv and test_labels.csv"
     )

@@ -92,7 +92,7 @@ class Table:
             if brought and split is None:
                 raise UsageError(
                     f"{self.path}, line {line}: unknown split {brought[:80]!r}. Say which one it is, e.g. "
-                    f"--split-names {brought[:80]}=test."
+                    f"--split-names {brought[:80]}=test"
                 )
             yield Row(by_column, where, split)
 
@@ -108,7 +108,7 @@ class Table:
             except csv.Error as error:
                 if reader.line_num == line:
                     raise DataRefusedError(
-                        f"{self.path}, line {line}: not valid CSV ({error}); correct that line."
+                        f"{self.path}, line {line}: not valid CSV ({error}); correct that line"
                     ) from error
                 raise self._open_quote(line) from error
             if reader.line_num > line:
@@ -143,7 +143,7 @@ class Table:
         raise UsageError(
             f"{self.path}: no column for {what}: expected one of {', '.join(names)}, found "
             f"{', '.join(self.header) or 'none'}. "
-            "The first line must name the columns, e.g. filename,label."
+            "The first line must name the columns, e.g. filename,label"
         )
 
 
@@ -153,5 +153,5 @@ def _text(table: Path) -> str:
     except UnicodeDecodeError as error:
         line = table.read_bytes()[: error.start].count(b"\n") + 1
         raise DataRefusedError(
-            f"{table}, line {line}: not UTF-8 ({error.reason}); save the CSV as UTF-8."
+            f"{table}, line {line}: not UTF-8 ({error.reason}); save the CSV as UTF-8"
         ) from error

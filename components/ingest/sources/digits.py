@@ -1,4 +1,4 @@
-"""scikit-learn's digits: 1,797 pictures of 8 x 8 pixels, 10 classes, no download.
+"""scikit-learn's digits: 1,797 images of 8 x 8 pixels, 10 classes, no download.
 
 Their values 0 .. 16 are scaled to 0 .. 255.
 https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html
@@ -18,11 +18,15 @@ _LARGEST_VALUE = 16
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a picture, `digits#<row>`. Raises UsageError without scikit-learn."""
+    """Yield one item per image, `digits#<row>`.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise UsageError("The source digits needs scikit-learn: pip install scikit-learn.") from error
+        raise UsageError("The source digits needs scikit-learn: pip install scikit-learn") from error
     import numpy as np
 
     digits = datasets.load_digits()

@@ -1,7 +1,7 @@
 """Class folders, with or without split folders around them.
 
     INPUT/cats/1.jpg                  class cats
-    INPUT/cats/2019/june/1.jpg        class cats: folders below a class folder only sort its pictures
+    INPUT/cats/2019/june/1.jpg        class cats: folders below a class folder only sort its images
     INPUT/train/cats/1.jpg            class cats, split train
 
 The folders directly in INPUT are splits if all of them have a split's name (train, test, validation, ...), or
@@ -39,10 +39,11 @@ class _Top:
 
 
 def find(context: SourceContext) -> Iterator[Found]:
-    """One item a file; files outside every class folder are rejects.
+    """Yield one item per file; files outside every class folder are rejects.
 
-    Raises UsageError for data in the layout of YOLO, and DataRefusedError where all there is are split
-    folders without class folders in them.
+    Raises:
+        UsageError: The data have the layout of YOLO.
+        DataRefusedError: There are only split folders without class folders in them.
     """
     if looks_like_yolo(context.index):
         raise UsageError(
@@ -85,7 +86,7 @@ def find(context: SourceContext) -> Iterator[Found]:
 
 
 def _layout(context: SourceContext) -> tuple[str, dict[str, str]]:
-    """The prefix of the folder that wraps everything ("" or "name/"), and split folders: name -> split."""
+    """Return the prefix of the folder that wraps all ("" or "name/"), and the split of each split folder."""
     wrapper = ""
     while True:
         tops: dict[str, _Top] = {}
@@ -124,7 +125,7 @@ def _only_splits(context: SourceContext, splits: dict[str, str]) -> DataRefusedE
 
 
 def _warn_about_folds(context: SourceContext, tops: dict[str, _Top]) -> None:
-    """Warns where the class folders hold the same folders, as folds, cameras or years of the data do."""
+    """Warn where the class folders hold the same folders, as folds, cameras or years of the data do."""
     if len(tops) < 2 or any(top.holds_images for top in tops.values()):
         return
     names = collections.Counter(name for top in tops.values() for name in top.folders)
@@ -147,5 +148,5 @@ def _join(names: dict[str, str] | dict[str, _Top] | list[str]) -> str:
 
 
 def _parts(entry: FileEntry, wrapper: str) -> list[str]:
-    """The entry's folders and name below the wrapper; none if it lies outside."""
+    """Return the entry's folders and name below the wrapper; none if it lies outside."""
     return entry.path[len(wrapper) :].split("/") if entry.path.startswith(wrapper) else []

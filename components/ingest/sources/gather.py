@@ -1,4 +1,4 @@
-r"""Puts boxes that are listed one by one, in any order, together by picture; on disk, not in memory.
+r"""Puts boxes that are listed one by one, in any order, together by image; on disk, not in memory.
 
 Names in lists are looked up as components.ingest.sources.lookup does. If there is no such file, folders that
 are not in INPUT are passed over, from the left: C:\data\cats\1.png, or ../upload/3/1.png of an export, is
@@ -21,13 +21,13 @@ from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
 
 _TABLES = """
-CREATE TEMP TABLE IF NOT EXISTS pictures (
+CREATE TEMP TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY, key TEXT UNIQUE, path TEXT, file BLOB, size INTEGER, mtime INTEGER, split TEXT,
     annotated TEXT, told_in TEXT, problem TEXT, name TEXT, guessed INTEGER
 );
-CREATE INDEX IF NOT EXISTS temp.pictures_by_path ON pictures (path);
-CREATE TEMP TABLE IF NOT EXISTS picture_boxes (key TEXT, box TEXT);
-CREATE INDEX IF NOT EXISTS temp.boxes_by_picture ON picture_boxes (key);
+CREATE INDEX IF NOT EXISTS temp.images_by_path ON images (path);
+CREATE TEMP TABLE IF NOT EXISTS image_boxes (key TEXT, box TEXT);
+CREATE INDEX IF NOT EXISTS temp.boxes_by_image ON image_boxes (key);
 """
 
 
@@ -74,9 +74,9 @@ def is_guessed(name: str, found: FileEntry | str) -> bool:
 
 
 class Gathered:
-    """The pictures of some lists, and the boxes of each.
+    """The images of some lists, and the boxes of each.
 
-    A picture has a key, which is its own. A picture with a problem becomes a reject, once, whatever else is
+    An image has a key, which is its own. An image with a problem becomes a reject, once, whatever else is
     told of it.
     """
 
@@ -86,46 +86,46 @@ class Gathered:
         self._db.executescript(_TABLES)
 
     def told(self, key: str) -> tuple[Size | None, str] | None:
-        """The size and the place in the list that a picture was added with; None where it was not."""
-        row = self._db.execute("SELECT annotated, told_in FROM pictures WHERE key = ?", (key,)).fetchone()
+        """Return the size and the place in the list that an image was added with; None where it was not."""
+        row = self._db.execute("SELECT annotated, told_in FROM images WHERE key = ?", (key,)).fetchone()
         return None if row is None else (_size_from(row[0]), row[1])
 
-    def add_picture(
+    def add_image(
         self, key: str, name: str, found: FileEntry | str, split: str | None, size: Size | None, told_in: str
     ) -> None:
-        """Adds a picture that the list calls `name`; found: its file, or why there is none."""
+        """Add an image that the list calls `name`; found: its file, or why there is none."""
         entry = FileEntry(name, b"", 0, 0, found) if isinstance(found, str) else found
         problem = f"{entry.problem} ({told_in})" if entry.problem else None
         self._db.execute(
-            "INSERT INTO pictures (key, path, file, size, mtime, split, annotated, told_in, problem, name, "
+            "INSERT INTO images (key, path, file, size, mtime, split, annotated, told_in, problem, name, "
             "guessed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (key, entry.path, self._context.absolute(entry.raw), entry.size_bytes, entry.stamp, split,
              json.dumps(size), told_in, problem, name, is_guessed(name, found)),
         )  # fmt: skip
 
     def spoil(self, key: str, problem: str) -> None:
-        """Says why a picture cannot be used; what was said of it first stays."""
-        self._db.execute("UPDATE pictures SET problem = ? WHERE key = ? AND problem IS NULL", (problem, key))
+        """Say why an image cannot be used; what was said of it first stays."""
+        self._db.execute("UPDATE images SET problem = ? WHERE key = ? AND problem IS NULL", (problem, key))
 
     def add_box(self, key: str, box: Box) -> None:
-        """Adds a box of a picture."""
+        """Add a box of an image."""
         values = [box.label, *box.sides, box.difficult, box.truncated]
-        self._db.execute("INSERT INTO picture_boxes VALUES (?, ?)", (key, json.dumps(values)))
+        self._db.execute("INSERT INTO image_boxes VALUES (?, ?)", (key, json.dumps(values)))
 
     def inputs(self, *, in_shares: bool = False) -> Iterator[Item | Reject]:
-        """The pictures, in the order in which they were added, with their boxes in the order of theirs."""
+        """Yield the images with their boxes, both in the order in which they were added."""
         self._db.execute(
-            "UPDATE pictures SET problem = 'ambiguous: it may be ' || name || ' and ' || other.called || "
-            "' of the list (' || told_in || ')' FROM (SELECT path AS there, name AS called FROM pictures) AS "
+            "UPDATE images SET problem = 'ambiguous: it may be ' || name || ' and ' || other.called || "
+            "' of the list (' || told_in || ')' FROM (SELECT path AS there, name AS called FROM images) AS "
             "other WHERE guessed AND problem IS NULL AND path = there AND name <> called"
         )
         for key, path, file, size, mtime, split, annotated, problem in self._db.execute(
-            "SELECT key, path, file, size, mtime, split, annotated, problem FROM pictures ORDER BY id"
+            "SELECT key, path, file, size, mtime, split, annotated, problem FROM images ORDER BY id"
         ):
             if problem is not None:
                 yield Reject(path, problem)
                 continue
-            boxes = self._db.execute("SELECT box FROM picture_boxes WHERE key = ? ORDER BY rowid", (key,))
+            boxes = self._db.execute("SELECT box FROM image_boxes WHERE key = ? ORDER BY rowid", (key,))
             yield Item(
                 path=path,
                 file=file,

@@ -51,10 +51,11 @@ class _Unpacked:
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item a picture, `<file>#<row>`, class names are the labels' numbers.
+    """Yield one item per image, `<file>#<row>`, class names are the labels' numbers.
 
-    Raises UsageError if INPUT holds no such files or several sets, DataRefusedError naming a file that is
-    damaged.
+    Raises:
+        UsageError: INPUT holds no such files, or several sets.
+        DataRefusedError: A file is damaged.
     """
     found: set[int] = set()
     for part, (images_entry, labels_entry) in _pairs(context).items():
@@ -63,15 +64,15 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         count, height, width = images.counts
         if labels.counts[0] != count:
             raise DataRefusedError(
-                f"{images_entry.path} has {count} pictures, {labels_entry.path} has {labels.counts[0]} "
+                f"{images_entry.path} has {count} images, {labels_entry.path} has {labels.counts[0]} "
                 "labels: "
-                "they do not belong together, or one of them is another set's. Get both from the same place."
+                "they do not belong together, or one of them is another set's. Get both from the same place"
             )
         if not 0 < height * width <= DEFAULT_MAX_PIXELS:
             raise DataRefusedError(
                 f"{images_entry.path}: its header tells of images of {height} x {width} pixels, expected "
                 "1 to "
-                f"{DEFAULT_MAX_PIXELS} of them. It is damaged: download it again."
+                f"{DEFAULT_MAX_PIXELS} of them. It is damaged: download it again"
             )
         context.announce(count)
         classes = labels.file.read_bytes()[labels.offset :]
@@ -112,12 +113,12 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     if not any(what == "images" for _, what in found):
         raise UsageError(
             f"{context.shown}: no IDX files in it. Expected names like train-images-idx3-ubyte.gz and "
-            "t10k-images-idx3-ubyte.gz with their labels files beside them."
+            "t10k-images-idx3-ubyte.gz with their labels files beside them"
         )
     if len(sets) > 1:
         raise UsageError(
             f"{context.shown}: more than one IDX set in it ({', '.join(sorted(sets))}); put the one to read "
-            "into a folder of its own."
+            "into a folder of its own"
         )
     if any("emnist" in entry.path.lower() for entry in found.values()):
         context.index.warn(
@@ -131,9 +132,7 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
             if (part, "labels") not in found:
                 images = found[part, "images"].path
                 expected = images.replace("images", "labels").replace("idx3", "idx1")
-                raise DataRefusedError(
-                    f"{images}: its labels file is missing, expected {expected} beside it."
-                )
+                raise DataRefusedError(f"{images}: its labels file is missing, expected {expected} beside it")
             pairs[part] = found[part, "images"], found[part, "labels"]
     return pairs
 
@@ -153,20 +152,20 @@ def _one_of(context: SourceContext, one: FileEntry, other: FileEntry) -> FileEnt
 
 
 def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: str) -> _Unpacked:
-    """The file, unpacked into the scratch folder if it is gzipped, its header and its length checked."""
+    """Return the file, unpacked if it is gzipped, once its header and length are checked."""
     path = Path(os.fsdecode(context.absolute(entry.raw)))
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
-        raise DataRefusedError(f"{path}: an empty file. Download it again.")
+        raise DataRefusedError(f"{path}: an empty file. Download it again")
     if head.lstrip()[:1] == b"<":
         raise DataRefusedError(
-            f"{path}: a web page, not an IDX file: the download was answered with it. Get it again."
+            f"{path}: a web page, not an IDX file: the download was answered with it. Get it again"
         )
     if not head.startswith(_GZIP_MAGIC):
         if entry.path.endswith(".gz") and head[:2] != b"\x00\x00":
             raise DataRefusedError(
-                f"{path}: not gzipped though it is called .gz, nor an IDX file. Get it again."
+                f"{path}: not gzipped though it is called .gz, nor an IDX file. Get it again"
             )
         counts, offset = _header(path, head, magic)
         _check_length(path, path.stat().st_size, counts, offset)
@@ -183,7 +182,7 @@ def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: 
                 raise DataRefusedError(
                     f"{path}: its header tells of {left - 1} bytes, which {entry.size_bytes} bytes do not "
                     "unpack "
-                    "to. It is damaged: download it again."
+                    "to. It is damaged: download it again"
                 )
             data = head
             while data and left > 0:
@@ -194,7 +193,7 @@ def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: 
         raise DataRefusedError(
             f"{path}: cut off or damaged, it does not unpack to its end ({error}); it has {entry.size_bytes} "
             "bytes. "
-            "Download it again."
+            "Download it again"
         ) from error
     _check_length(path, unpacked.stat().st_size, counts, offset)
     return _Unpacked(unpacked, counts, offset)
@@ -212,13 +211,13 @@ def _header(path: Path, head: bytes, magic: int) -> tuple[tuple[int, ...], int]:
     offset = 4 * (1 + dimensions)
     found = int.from_bytes(head[:4], "big")
     if len(head) < min(offset, 8) or found != magic:
-        what = "pictures" if magic == _IMAGES_MAGIC else "labels"
+        what = "images" if magic == _IMAGES_MAGIC else "labels"
         raise DataRefusedError(
             f"{path}: not an IDX file of {what}: it begins with 0x{found:08x}, expected 0x{magic:08x}. "
-            "Check that images and labels are not mixed up, or get it again."
+            "Check that images and labels are not mixed up, or get it again"
         )
     if len(head) < offset:
-        raise DataRefusedError(f"{path}: cut off within its header ({len(head)} bytes). Download it again.")
+        raise DataRefusedError(f"{path}: cut off within its header ({len(head)} bytes). Download it again")
     return struct.unpack(f">{dimensions}I", head[4:offset]), offset
 
 
@@ -229,5 +228,5 @@ def _check_length(path: Path, length: int, counts: tuple[int, ...], offset: int)
         more = "more than" if length > expected else "only"
         raise DataRefusedError(
             f"{path}: its header tells {shape} values, so {expected} bytes, it has {more} "
-            f"{min(length, expected)}. It is cut off or damaged: download it again."
+            f"{min(length, expected)}. It is cut off or damaged: download it again"
         )

@@ -1,4 +1,4 @@
-"""Finds the picture that a name in a list (a CSV, COCO's JSON) means.
+"""Finds the image that a name in a list (a CSV, COCO's JSON) means.
 
 Names are compared in one form of Unicode. What is tried, one after the other:
 
@@ -39,7 +39,7 @@ Folders = tuple[str, ...]
 
 
 class Lookup:
-    """Looks beside the list, then in the folders below; for a list beside the pictures' folders, in them.
+    """Looks beside the list, then in the folders below; for a list beside the images' folders, in them.
 
     Args:
         context: Of the source.
@@ -57,7 +57,7 @@ class Lookup:
         ]
 
     def find(self, name: str, split: str | None = None) -> FileEntry | str:
-        """The file, or why there is none.
+        """Return the file, or why there is none.
 
         Of several files with the name, the one in a folder of the split's name is meant; where no split is
         given, of the split that the list's own name begins with.
@@ -126,7 +126,7 @@ class Lookup:
         outside: bool,
         folded: bool,
     ) -> tuple[FileEntry, bool] | str:
-        """The file that is meant, and whether it has all the name's folders; else why not, "" if none is."""
+        """Return the file that is meant, and whether it has all folders of the name; else why none is."""
         if not entries:
             return ""
         found = [(_folders(entry), entry) for entry in entries]
@@ -176,7 +176,7 @@ class Lookup:
 
 
 def conclude_lookups(index: Index) -> None:
-    """Warns about names that are not quite their files'.
+    """Warn about names that are not quite their files'.
 
     Raises:
         DataRefusedError: Two such names stand for one file: it cannot be both.
@@ -217,7 +217,7 @@ def _fold(folders: Folders) -> Folders:
 
 
 def _shared(folders: Folders, wanted: Folders) -> int:
-    """How many last parts two lists of folders share."""
+    """Return how many last parts two lists of folders share."""
     count = 0
     for one, other in zip(reversed(folders), reversed(wanted), strict=False):
         if one != other:
@@ -227,7 +227,7 @@ def _shared(folders: Folders, wanted: Folders) -> int:
 
 
 def split_of_folders(context: SourceContext, path: str) -> str | None:
-    """The split of the first folder above a file that has a split's name, or begins with one (train2017)."""
+    """Return the split of the first folder above a file that has a split's name, as train2017 has."""
     for folder in path.split("/")[:-1]:
         split = context.split_named(folder) or context.split_named(folder.rstrip("0123456789"))
         if split is not None:

@@ -6,7 +6,7 @@
     data/oxford_iiit_pet/4.0.0       a prepared folder; the code that prepared it is not needed
 
 A name is looked up in TFDS_DATA_DIR (~/tensorflow_datasets where that is not set); what is not prepared there
-is downloaded and prepared. The encoded pictures are kept as they are. Pictures of a split whose name means
+is downloaded and prepared. The encoded images are kept as they are. Images of a split whose name means
 none (`extra`, `unsupervised`) are left out, which is one reject a split; --split-names takes them in.
 
 https://www.tensorflow.org/datasets/api_docs/python/tfds
@@ -36,7 +36,7 @@ from schemas import features as contract
 _INFO_FILE = "dataset_info.json"
 _FEATURES_FILE = "features.json"
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.+-]+)?(:[\d*]+\.[\d*]+\.[\d*]+)?")
-# What its data sets call the picture's own file name; the first that is there counts.
+# What its data sets call the image's own file name; the first that is there counts.
 _FILE_NAME_FEATURES = ("image/filename", "image/file_name", "file_name", "filename", "image_name")
 _READS = "The source tfds reads data sets with one image and one class in every example"
 
@@ -50,12 +50,12 @@ class _Features(NamedTuple):
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether tensorflow_datasets has prepared a data set in this very folder."""
+    """Return whether tensorflow_datasets has prepared a data set in this very folder."""
     return (folder / _INFO_FILE).is_file() and (folder / _FEATURES_FILE).is_file()
 
 
 def is_name(given: str) -> bool:
-    """Whether INPUT is a data set's name: it looks like one, and no folder called so holds data to read."""
+    """Return whether INPUT looks like a data set's name and is not a folder with data to read."""
     folder = Path(given)
     if _NAME.fullmatch(given) is None or (folder / contract.MANIFEST).is_file():
         return False
@@ -63,9 +63,11 @@ def is_name(given: str) -> bool:
 
 
 def locate(name: str) -> Path:
-    """The folder in which the data set lies prepared; downloads and prepares it where it does not yet.
+    """Return the folder in which the data set lies prepared; downloads and prepares it where it does not yet.
 
-    Raises UsageError for a name that tensorflow_datasets does not know, MiranteError if preparing fails.
+    Raises:
+        UsageError: tensorflow_datasets does not know the name.
+        MiranteError: Preparing fails.
     """
     tfds = _library()
     try:
@@ -77,7 +79,7 @@ def locate(name: str) -> Path:
             raise UsageError(
                 f"INPUT {name}: tensorflow_datasets {tfds.__version__} does not know it, and nothing "
                 f"of this name and version is prepared in {_data_dir(tfds)}{hint} INPUT is a name, "
-                f"or a folder that holds {_INFO_FILE}."
+                f"or a folder that holds {_INFO_FILE}"
             ) from error
         raise UsageError(f"INPUT {name}: tensorflow_datasets refuses it: {_said(error)}") from error
     folder = Path(os.fspath(builder.data_dir)).absolute()
@@ -91,16 +93,17 @@ def locate(name: str) -> Path:
                 f"{name} is not prepared in {folder}, and downloading or preparing it failed: "
                 f"{_said(error)}\nWithout a network, run `tfds build {name}` where there is one, copy the "
                 "folder that it prepares, and give that folder as INPUT, or its data directory as "
-                "TFDS_DATA_DIR."
+                "TFDS_DATA_DIR"
             ) from error
     return folder
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
-    """One item an example; its path is its own file name, or `<data set>/<split>#<number>`.
+    """Yield one item per example; its path is its own file name, or `<data set>/<split>#<number>`.
 
-    Raises UsageError for a data set that is none of pictures with a class each, DataRefusedError if it is
-    damaged.
+    Raises:
+        UsageError: The data set is not one of images with a class each.
+        DataRefusedError: It is damaged.
     """
     tfds = _library()
     builder = _builder(tfds, context)
@@ -111,9 +114,9 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     if not any(splits.values()):
         raise UsageError(
             f"{context.shown}: none of its splits has a known name: {', '.join(splits)}. Say what they are, "
-            f"e.g. --split-names {next(iter(splits), 'all')}=train, or data.split_names in a recipe."
+            f"e.g. --split-names {next(iter(splits), 'all')}=train, or data.split_names in a recipe"
         )
-    file = context.scratch / "pictures"
+    file = context.scratch / "images"
     offset = 0
     with file.open("wb") as out:
         for name, split in splits.items():
@@ -149,7 +152,7 @@ def _left_out(builder: Any, split: str) -> Reject:
 
 
 def _examples(tfds: Any, builder: Any, split: str, features: _Features) -> Iterator[dict[str, Any]]:
-    """What is read of each example, encoded; in the order of the files, none of it held in memory."""
+    """Yield what is read of each example, encoded; in the order of the files, none of it held in memory."""
     import tensorflow as tf
 
     wanted = {name: True for name in features if name is not None}
@@ -164,12 +167,12 @@ def _examples(tfds: Any, builder: Any, split: str, features: _Features) -> Itera
     except tf.errors.OpError as error:
         raise DataRefusedError(
             f"{builder.data_dir}: the split {split} cannot be read to its end, a file is damaged or missing: "
-            f"{error.message}\nRemove the folder and prepare the data set again."
+            f"{error.message}\nRemove the folder and prepare the data set again"
         ) from error
 
 
 def _builder(tfds: Any, context: SourceContext) -> Any:
-    """The builder of the one prepared data set below the root."""
+    """Return the builder of the one prepared data set below the root."""
     folders = [
         entry.path[: -len(_INFO_FILE)]
         for entry in context.index.files
@@ -180,13 +183,13 @@ def _builder(tfds: Any, context: SourceContext) -> Any:
         raise UsageError(
             f"{context.shown}: expected a folder in which tensorflow_datasets has prepared one data set, "
             f"with {_INFO_FILE} and {_FEATURES_FILE} in it, found {shown}. Give such a folder, e.g. "
-            "~/tensorflow_datasets/oxford_iiit_pet/4.0.0, or a data set's name, e.g. oxford_iiit_pet."
+            "~/tensorflow_datasets/oxford_iiit_pet/4.0.0, or a data set's name, e.g. oxford_iiit_pet"
         )
     folder = context.root / folders[0]
     if not is_prepared(folder):
         raise UsageError(
             f"{folder}: there is no {_FEATURES_FILE} in it, so tensorflow_datasets below 4 prepared it. "
-            "Remove it and prepare the data set again."
+            "Remove it and prepare the data set again"
         )
     try:
         return tfds.builder_from_directory(folder)
@@ -195,16 +198,16 @@ def _builder(tfds: Any, context: SourceContext) -> Any:
 
 
 def _features(tfds: Any, builder: Any) -> _Features:
-    """The picture and the class: what the supervised keys name, else the only ones that there are."""
+    """Return the image and the class: what the supervised keys name, else the only ones that there are."""
     if not isinstance(builder.info.features, tfds.features.FeaturesDict):
         raise UsageError(
-            f"{builder.data_dir}: expected a dict of features, found {builder.info.features!r}. {_READS}."
+            f"{builder.data_dir}: expected a dict of features, found {builder.info.features!r}. {_READS}"
         )
     # Sorted: tensorflow_datasets gives what it reads from JSON in no fixed order.
     known = dict(sorted(builder.info.features.items()))
     keys = builder.info.supervised_keys
-    picture, label = keys[:2] if isinstance(keys, tuple) else (None, None)
-    images = [name for name, feature in known.items() if _is_picture(tfds, feature)]
+    image, label = keys[:2] if isinstance(keys, tuple) else (None, None)
+    images = [name for name, feature in known.items() if _is_image(tfds, feature)]
     labels = [
         name
         for name, feature in known.items()
@@ -212,14 +215,14 @@ def _features(tfds: Any, builder: Any) -> _Features:
     ]
     file_names = [name for name in _FILE_NAME_FEATURES if isinstance(known.get(name), tfds.features.Text)]
     return _Features(
-        _only(builder, known, "image (an Image of uint8 or uint16)", images, picture),
+        _only(builder, known, "image (an Image of uint8 or uint16)", images, image),
         _only(builder, known, "class (a ClassLabel)", labels, label),
         file_names[0] if file_names else None,
     )
 
 
-def _is_picture(tfds: Any, feature: Any) -> bool:
-    """Whether the feature is a photo: no mask of labels, and no values that a PNG only carries along."""
+def _is_image(tfds: Any, feature: Any) -> bool:
+    """Return whether the feature is a photo, neither a mask of labels nor other values in a PNG."""
     return (
         isinstance(feature, tfds.features.Image)
         and not isinstance(feature, tfds.features.LabeledImage)
@@ -236,7 +239,7 @@ def _only(builder: Any, known: dict[str, Any], what: str, names: Sequence[str], 
     listed = ", ".join(f"{name}: {type(feature).__name__}" for name, feature in known.items())
     raise UsageError(
         f"{builder.info.full_name}: expected one feature that is the {what}, found {found}. It has {listed}. "
-        f"{_READS}; write class folders from this one and read them with the source folder."
+        f"{_READS}; write class folders from this one and read them with the source folder"
     )
 
 

@@ -37,7 +37,7 @@ NameOf = Callable[["int | None", str, str], "str | Reject"]
 def read_boxes(
     values: Values, where: str, label_map: LabelMap | None, name_of: NameOf, *, in_shares: bool = True
 ) -> Boxes | Reject:
-    """The boxes of a record, or why they cannot be used.
+    """Return the boxes of a record, or why they cannot be used.
 
     name_of: tells a class where there is no label map. in_shares: whether the sides are shares.
     """

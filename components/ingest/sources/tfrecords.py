@@ -55,10 +55,11 @@ _ENDINGS = (".tfrecord", ".tfrecords", ".tfrec", ".record")
 
 
 def find(context: SourceContext) -> Iterator[Found]:
-    """One item a record, in the order of files and records; records without a picture or class are rejects.
+    """Yield one item per record; records without an image or class are rejects.
 
-    Raises UsageError if INPUT holds no TFRecord file, DataRefusedError for a damaged one, or for labels and
-    class names that contradict each other.
+    Raises:
+        UsageError: INPUT holds no TFRecord file.
+        DataRefusedError: A file is damaged, or labels and class names contradict each other.
     """
     read = None
     files = 0
@@ -95,7 +96,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     if not files:
         raise UsageError(
             f"{context.shown}: no TFRecord file in it (names like train-00000-of-00010 or train.tfrecord, "
-            "gzipped or not)."
+            "gzipped or not)"
         )
     if read is not None and (names := read.classes.in_order()):
         context.index.set_class_names(names)
@@ -112,7 +113,7 @@ class _Classes:
         self._has_texts: bool | None = None
 
     def name(self, label: int | None, text: str, where: str) -> str | Reject:
-        """The class that a record with this label and text is of."""
+        """Return the class that a record with this label and text is of."""
         if label is None and not text:
             return Reject(where, f"unlabelled: neither {self._text} nor {self._label}")
         if self._has_texts is None:
@@ -126,17 +127,17 @@ class _Classes:
         if (known := self._texts.setdefault(label, name)) != name:
             raise DataRefusedError(
                 f"{where}: {self._label} {label} stands for both {known!r} and {name!r}: these files do "
-                "not belong together."
+                "not belong together"
             )
         if (other := self._labels.setdefault(name, label)) != label:
             raise DataRefusedError(
                 f"{where}: {self._text} {name!r} has both {self._label} {other} and {label}: "
-                "these files do not belong together."
+                "these files do not belong together"
             )
         return name
 
     def in_order(self) -> list[str]:
-        """All names by their labels; none if there are records without a label."""
+        """Return all names by their labels; none if there are records without a label."""
         return [] if self._without_label else [self._texts[label] for label in sorted(self._texts)]
 
 
@@ -156,7 +157,7 @@ def _note_reason(name: str) -> str:
 
 
 def _readable(context: SourceContext, entry: FileEntry, number: int) -> Path | None:
-    """The file, unpacked into the scratch folder if it is gzipped; None if it holds no records."""
+    """Return the file, unpacked into the scratch folder if it is gzipped; None if it holds no records."""
     path = Path(os.fsdecode(context.absolute(entry.raw)))
     try:
         with path.open("rb") as file:
@@ -183,7 +184,7 @@ def _readable(context: SourceContext, entry: FileEntry, number: int) -> Path | N
     except GZIP_ERRORS as error:
         raise DataRefusedError(
             f"{context.shown}: {entry.path}: cut off or damaged, it does not unpack to its end ({error}); "
-            "get it again."
+            "get it again"
         ) from error
     return unpacked
 
@@ -214,7 +215,7 @@ class _Labels:
         self.classes = _Classes(features.LABEL, features.LABEL_TEXT)
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
-        values = _picture(record, where, _LABEL_TYPES)
+        values = _image(record, where, _LABEL_TYPES)
         if isinstance(values, Reject):
             return values
         for feature in (features.LABEL, features.LABEL_TEXT):
@@ -234,7 +235,7 @@ class _Boxes:
         self._label_map = context.label_map()
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
-        values = _picture(record, where, tfrecord_boxes.TYPES)
+        values = _image(record, where, tfrecord_boxes.TYPES)
         if isinstance(values, Reject):
             return values
         boxes = tfrecord_boxes.read_boxes(
@@ -246,8 +247,8 @@ class _Boxes:
 _READERS: Mapping[type[Truth], type[_Labels] | type[_Boxes]] = {Label: _Labels, Boxes: _Boxes}
 
 
-def _picture(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, list[Any]] | Reject:
-    """The features of a record that has a picture and whose features have these types."""
+def _image(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, list[Any]] | Reject:
+    """Return the features of a record that has an image and whose features have these types."""
     try:
         values = parse_example(record)
     except DecodeError:
@@ -263,6 +264,6 @@ def _told(values: dict[str, list[Any]], where: str) -> tuple[str, bytes]:
 
 
 def _one(values: dict[str, list[Any]], feature: str) -> Any:
-    """The feature's only value, None if it has none or several."""
+    """Return the feature's only value, None if it has none or several."""
     entries = values.get(feature, [])
     return entries[0] if len(entries) == 1 else None

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file with the boxes of one picture, beside it or in folders of their own.
+"""Pascal VOC: an XML file with the boxes of one image, beside it or in folders of their own.
 
     cat.12.jpg, cat.12.xml                                    in one folder
     train/cat.12.jpg, train/cat.12.xml, test/...              in folders with names of splits
@@ -7,10 +7,10 @@
 
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html#SECTION00092000000000000000
 
-A picture belongs to an XML file that has its name, or else names it (`filename`), and lies in the same
+An image belongs to an XML file that has its name, or else names it (`filename`), and lies in the same
 folder; else in the nearest folder above, or one below that. So files that were renamed together stay
 together. Where there are lists in ImageSets/Main, they tell the splits, and what is in none of them is left
-out. Otherwise the folders do, and a picture without an XML file is unlabelled: a reject.
+out. Otherwise the folders do, and an image without an XML file is unlabelled: a reject.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
 _XML = ".xml"
 # What is no image and is read nevertheless: annotations, label maps, lists of splits.
 _READ, _LISTS = (_XML, ".pbtxt"), "imagesets"
-# Of the challenges' other tasks: pictures of a picture's segments.
+# Of the challenges' other tasks: images of an image's segments.
 _MASKS = ("segmentationclass", "segmentationobject")
 
 
 def find(context: SourceContext) -> Iterator[Found]:
-    """One item an XML file and split; XML files and pictures that have no other half are rejects.
+    """Yield one item per XML file and split; XML files and images that have no other half are rejects.
 
-    Raises UsageError if INPUT holds no XML file, DataRefusedError for a class that the label map does not
-    have.
+    Raises:
+        UsageError: INPUT holds no XML file.
+        DataRefusedError: The label map does not have a class.
     """
     label_map = context.label_map()
     sets = ImageSets(context)
@@ -53,7 +54,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     if not annotations:
         raise UsageError(
             f"{context.shown}: no .xml file in it. The source voc reads images with a Pascal VOC XML each, "
-            "beside them or in a folder Annotations."
+            "beside them or in a folder Annotations"
         )
     for entry in context.index.files:
         path = entry.path.lower()
@@ -72,7 +73,7 @@ def find(context: SourceContext) -> Iterator[Found]:
 def _annotated(
     context: SourceContext, sets: ImageSets, label_map: LabelMap | None, entry: FileEntry
 ) -> Iterator[Item | Reject]:
-    """The picture of an XML file, once for every split that it is in."""
+    """Yield the image of an XML file, once for every split that it is in."""
     splits = sets.splits(entry.path)
     if splits is None:
         return
@@ -83,32 +84,32 @@ def _annotated(
             voc = read_voc(Path(os.fsdecode(context.absolute(entry.raw))))
         except VocError as error:
             problem = str(error)
-    picture = _picture(context, entry.path, voc.filename if voc is not None else "")
-    if isinstance(picture, FileEntry) and not context.index.use(picture.path):
-        picture = f"its image, {picture.path}, has the boxes of another .xml file already"
-    if isinstance(picture, str):
-        yield Reject(entry.path, problem or picture)
+    image = _image(context, entry.path, voc.filename if voc is not None else "")
+    if isinstance(image, FileEntry) and not context.index.use(image.path):
+        image = f"its image, {image.path}, has the boxes of another .xml file already"
+    if isinstance(image, str):
+        yield Reject(entry.path, problem or image)
     elif voc is None:
         yield Reject(entry.path, problem)
-    elif picture.problem:
-        yield Reject(picture.path, picture.problem)
+    elif image.problem:
+        yield Reject(image.path, image.problem)
     else:
         annotation = dataclasses.replace(voc.annotation, in_shares=context.in_shares(usual=False))
         if label_map is not None:
             annotation = label_map.apply(annotation, f"{context.shown}: {entry.path}")
-        for split in splits or (split_of_folders(context, picture.path),):
+        for split in splits or (split_of_folders(context, image.path),):
             yield Item(
-                path=picture.path,
-                file=context.absolute(picture.raw),
-                size_bytes=picture.size_bytes,
-                stamp=picture.stamp,
+                path=image.path,
+                file=context.absolute(image.raw),
+                size_bytes=image.size_bytes,
+                stamp=image.stamp,
                 split=split,
                 truth=annotation,
             )
 
 
-def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str:
-    """The picture that an XML file is about, or why there is none; filename: what it calls the picture."""
+def _image(context: SourceContext, xml: str, filename: str) -> FileEntry | str:
+    """Return the image that an XML file, which calls it `filename`, is about, or why there is none."""
     folder, _, name = f"/{xml}".rpartition("/")
     stem = name.rpartition(".")[0]
     called = filename.replace("\\", "/").rpartition("/")[2]
@@ -116,25 +117,25 @@ def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str
     index = context.index
     named = [*index.files.find_named(called), *index.files.find_by_stem(called)] if called else []
     tiers = [
-        {entry.path: entry for entry in found if _may_be_picture(context, entry, xml, split)}
+        {entry.path: entry for entry in found if _may_be_image(context, entry, xml, split)}
         for found in (index.files.find_by_stem(stem), named)
     ]
     above, only_itself = f"{folder}/", True
     while True:
         for candidates in tiers:
-            pictures = {
+            images = {
                 path: entry
                 for path, entry in candidates.items()
                 if f"/{path}".startswith(above) and not (only_itself and "/" in f"/{path}"[len(above) :])
             }
-            if len(pictures) > 1:
+            if len(images) > 1:
                 # Of several endings the file itself says which.
-                pictures = {path: one for path, one in pictures.items() if path.endswith(called)} or pictures
-            if len(pictures) == 1:
-                return next(iter(pictures.values()))
-            if pictures:
-                one, other, *_ = pictures
-                return f"ambiguous: {len(pictures)} files may be its image, {one} and {other} among them"
+                images = {path: one for path, one in images.items() if path.endswith(called)} or images
+            if len(images) == 1:
+                return next(iter(images.values()))
+            if images:
+                one, other, *_ = images
+                return f"ambiguous: {len(images)} files may be its image, {one} and {other} among them"
         if only_itself:
             only_itself = False
         elif above == "/":
@@ -143,8 +144,8 @@ def _picture(context: SourceContext, xml: str, filename: str) -> FileEntry | str
             above = above[: above.rindex("/", 0, -1) + 1]
 
 
-def _may_be_picture(context: SourceContext, entry: FileEntry, xml: str, split: str | None) -> bool:
-    """Not what is no picture, belongs to an XML file of its own, or is of another split."""
+def _may_be_image(context: SourceContext, entry: FileEntry, xml: str, split: str | None) -> bool:
+    """Return whether a file is an image of this split without an XML file of its own."""
     *folders, name = entry.path.lower().split("/")
     if no_image_reason(name) or any(folder in _MASKS for folder in folders):
         return False

@@ -1,4 +1,4 @@
-"""The lists of the VOC challenges: `ImageSets/Main/train.txt`, with the name of a picture in each line.
+"""The lists of the VOC challenges: `ImageSets/Main/train.txt`, with the name of an image in each line.
 
 A list's name is that of a split; `trainval` stands for train, in as far as neither train nor val has the
 name. Lists of one class (`cat_train.txt`) are of another task. Their folder, beside `Annotations`, may be
@@ -50,7 +50,7 @@ class ImageSets:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise DataRefusedError(
                 f"{self._context.shown}: {entry.path}: cannot be read as a list of names: {why}; correct "
-                "or remove it."
+                "or remove it"
             ) from error
         for line in lines:
             words = line.split()
@@ -61,7 +61,7 @@ class ImageSets:
                 splits.append(split)
 
     def splits(self, xml: str) -> tuple[str, ...] | None:
-        """The splits of an XML file; () where no list tells, None where it is to be left out."""
+        """Return the splits of an XML file; () where no list tells, None where it is to be left out."""
         top = self._top(xml)
         if top is None:
             return ()
@@ -74,11 +74,11 @@ class ImageSets:
         return tuple(splits)
 
     def cover(self, path: str) -> bool:
-        """Whether there are lists that tell of the folder that the file lies in."""
+        """Return whether there are lists that tell of the folder that the file lies in."""
         return self._top(path) is not None
 
     def rejects(self) -> Iterator[Reject]:
-        """What the lists name and is not there, and one for all that they leave out."""
+        """Yield what the lists name and is not there, and one for all that they leave out."""
         for top, by_name in self._splits.items():
             for name in by_name:
                 if (top, name) not in self._seen:
@@ -94,7 +94,7 @@ class ImageSets:
                 )
 
     def _top(self, path: str) -> str | None:
-        """The longest of the challenges' folders that the file lies in."""
+        """Return the longest of the challenges' folders that the file lies in."""
         tops = [top for top in self._splits if path.startswith(top)]
         return max(tops, key=len) if tops else None
 

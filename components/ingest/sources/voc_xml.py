@@ -1,4 +1,4 @@
-"""A Pascal VOC XML file: the boxes of one picture.
+"""A Pascal VOC XML file: the boxes of one image.
 
     <annotation><filename>cat.12.jpg</filename><size><width>300</width><height>224</height></size>
       <object><name>cat</name><difficult>0</difficult><truncated>0</truncated>
@@ -22,7 +22,7 @@ from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
 from components.ingest.values import number
 
-# An object takes about 300 bytes: room for ten thousands on one picture.
+# An object takes about 300 bytes: room for ten thousands on one image.
 MAX_BYTES = 4 << 20
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -33,14 +33,18 @@ class VocError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class VocFile:
-    """filename: what it calls its picture, "" where it does not. annotation: the boxes."""
+    """filename: what it calls its image, "" where it does not. annotation: the boxes."""
 
     filename: str
     annotation: Boxes
 
 
 def read_voc(path: Path) -> VocFile:
-    """Reads one file; raises VocError."""
+    """Read one file.
+
+    Raises:
+        VocError: It cannot be used.
+    """
     import defusedxml.ElementTree
     from defusedxml import DefusedXmlException
 
@@ -65,7 +69,7 @@ def read_voc(path: Path) -> VocFile:
 
 
 def _size(root: Any) -> Size | None:
-    """What the file says of the picture's size; None if that is nothing, or 0, or no number."""
+    """Return what the file says of the image's size; None if that is nothing, or 0, or no number."""
     try:
         return number(_text(root, "size/width")), number(_text(root, "size/height"))
     except ValueError:

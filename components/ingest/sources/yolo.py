@@ -47,10 +47,11 @@ def looks_like_yolo(index: Index) -> bool:
 
 
 def find(context: SourceContext) -> Iterator[Found]:
-    """One item an image; images whose label file cannot be used, and label files without one, are rejects.
+    """Yield one item per image; rejects are images with a bad label file, and label files without an image.
 
-    Raises UsageError if INPUT holds no such data, DataRefusedError if what describes it is damaged or
-    contradicts itself.
+    Raises:
+        UsageError: INPUT holds no such data.
+        DataRefusedError: What describes the data is damaged or contradicts itself.
     """
     config = read_config(context)
     label_map = context.label_map() if context.given_label_map is not None else None
@@ -115,7 +116,7 @@ def _image(
     names: dict[int, str] | None,
     used: dict[int, str],
 ) -> Boxes | str:
-    """The boxes of an image, or why it cannot be used."""
+    """Return the boxes of an image, or why it cannot be used."""
     if entry.problem:
         return entry.problem
     in_shares = context.in_shares(usual=True)

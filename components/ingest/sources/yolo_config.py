@@ -77,7 +77,7 @@ def _yaml_files(context: SourceContext) -> Iterator[FileEntry]:
 
 
 def _read_yaml(context: SourceContext, entry: FileEntry) -> dict[str, Any] | None:
-    """The mapping of a YAML file; None if it is of something else."""
+    """Return the mapping of a YAML file; None if it is of something else."""
     import yaml
 
     where = f"{context.shown}: {entry.path}"

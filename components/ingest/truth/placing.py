@@ -140,7 +140,7 @@ def place_boxes(
     turn = _TURNED.get(orientation)
     stored = upright[::-1] if turn else upright
     turn_unknown = bool(boxes) and _turn_unknown(annotated, upright, orientation)
-    # The very size first: a nearly square picture has about the same shape when it is turned.
+    # The very size first: a nearly square image has about the same shape when it is turned.
     if size == upright or (size != stored and _same_shape(size, upright)):
         turn = None
     elif turn is None or not _same_shape(size, stored):
