@@ -55,11 +55,17 @@ _PNG_BITS_AT = 24
 
 @dataclasses.dataclass(frozen=True)
 class CanonicalImage:
-    """encoded: a file of the format "jpeg" or "png"; height, width in pixels; channels 1 or 3.
+    """An image in its canonical form.
 
-    full_size: (width, height) before it was scaled down, upright. orientation: EXIF's, 1 .. 8, by which the
-        source was turned.
-    low_range: the source has 16 bits a channel, and values of at most 14: its pixels are nearly black.
+    Attributes:
+        encoded: A file of the format.
+        format: "jpeg" or "png".
+        height, width: In pixels.
+        channels: 1 or 3.
+        full_size: (width, height) before it was scaled down, upright.
+        orientation: EXIF's, 1 .. 8, by which the source was turned.
+        low_range: Whether the source has 16 bits per channel and values of at most 14 bits: its pixels are
+            nearly black.
     """
 
     encoded: bytes
@@ -77,10 +83,12 @@ def canonical_bytes(
 ) -> CanonicalImage:
     """Return the canonical form of an encoded image; see the module's docstring.
 
-    max_pixels: an image that has more, by its header, is rejected before any of it is decoded.
-    resize_px: scale down until the longest side is at most this; a JPEG then becomes a JPEG of quality 95,
-        anything else a PNG. A JPEG of more than max_pixels is then decoded at a half, quarter or eighth of
-        its size, if that is not less than resize_px.
+    Args:
+        encoded: The file.
+        max_pixels: An image that has more, by its header, is rejected before any of it is decoded.
+        resize_px: Scale down until the longest side is at most this; a JPEG then becomes a JPEG of quality
+            95, anything else a PNG. A JPEG of more than max_pixels is then decoded at a half, quarter or
+            eighth of its size, if that is not less than resize_px.
 
     Raises:
         RejectedImage: It is no image, cut off, damaged, too large, or has no defined 8-bit form.

@@ -28,11 +28,13 @@ StampFunction = Callable[[os.stat_result], int]
 class FileEntry:
     """A file below the root.
 
-    path: relative to the root, "/" between folders, valid UTF-8 (other bytes are written in hexadecimal).
-    raw: the same as the file system has it.
-    size_bytes: of the file, links followed. stamp: see components.base.content.stamp_number; tells two states
-    of a file apart, also where another file of equal size and time was moved to its place.
-    problem: why it cannot be read ("broken link", "not a regular file"), else "".
+    Attributes:
+        path: Relative to the root, "/" between folders, valid UTF-8 (other bytes are written in hexadecimal).
+        raw: The same as the file system has it.
+        size_bytes: Of the file that links lead to.
+        stamp: From `components.base.content.stamp_number`: tells two states of a file apart, also if another
+            file of equal size and time was moved to its place.
+        problem: Why it cannot be read ("broken link", "not a regular file"), else "".
     """
 
     path: str
@@ -43,7 +45,7 @@ class FileEntry:
 
 
 def displayed(raw: bytes) -> str:
-    """A file name's bytes as text that can be written as UTF-8."""
+    """Return a file name's bytes as text that can be written as UTF-8."""
     return raw.decode("utf-8", "backslashreplace")
 
 
@@ -53,7 +55,7 @@ def composed(name: str) -> str:
 
 
 def label_of(name: str) -> str:
-    """A class name in composed form (NFC): macOS spells accents in another way than other systems."""
+    """Return a class name in composed form (NFC): macOS spells accents in another way than other systems."""
     return unicodedata.normalize("NFC", name.strip())
 
 

@@ -31,9 +31,12 @@ _MAX_BYTES = 16 << 20
 
 @dataclasses.dataclass(frozen=True)
 class LabelMap:
-    """file: where it was read. names: class by the number that the file gives it, in the order of numbers.
+    """The classes of boxes, numbered by a file.
 
-    by_text: class by each of the words that may stand for it.
+    Attributes:
+        file: Where they were read.
+        names: Classes by the number that the file gives them, in the order of numbers.
+        by_text: Classes by each text that may stand for them.
     """
 
     file: Path

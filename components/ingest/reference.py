@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from components.base.task import TASKS, task_named
+from components.base.task import task_named
 from components.ingest.sources import SOURCES
+from schemas import features
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ingest.md"
 
 
 def format_table() -> str:
-    """Return the table: what each source reads for each task, and what INPUT may be besides a folder."""
-    heads = ["source", *(task_named(task).gives for task in TASKS), "INPUT may also be"]
+    """Return the table: what each source reads for each kind of records, and what else INPUT may be."""
+    heads = ["source", *(task_named(kind).gives for kind in features.TASKS), "INPUT may also be"]
     rows = [heads, ["---"] * len(heads)]
     for name, source in SOURCES.items():
         files = [f"`{suffix}`" for suffix in source.suffixes]
         also = ", ".join([*files, *(["the name of a data set"] if source.takes_names else [])])
-        rows.append([f"`{name}`", *(source.formats.get(task, "") for task in TASKS), also])
+        rows.append([f"`{name}`", *(source.formats.get(kind, "") for kind in features.TASKS), also])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 

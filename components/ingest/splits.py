@@ -56,9 +56,11 @@ def missing_splits(shares: Mapping[str, float], brought: Collection[str]) -> lis
 
 
 def splitter(shares: Mapping[str, float], brought: Collection[str]) -> Callable[[str | None, bytes], str]:
-    """A function (split that the data brought or None, SHA-256 of the source) -> split.
+    """Return a function from (split that the data bring or None, SHA-256 of the source) to the split.
 
-    brought: the splits that the data brings at all. Images without one count as train's.
+    Args:
+        shares: Share of the images by split.
+        brought: The splits that the data bring at all. Images without one count as train's.
     """
     missing = missing_splits(shares, brought)
     total = shares.get(features.TRAIN, 0.0) + sum(shares[split] for split in missing)

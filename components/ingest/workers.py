@@ -76,9 +76,14 @@ class WorkerPool:
     ) -> Iterator[tuple[Any, Any]]:
         """Yield (key, function(*arguments, report)) for every task (key, arguments), as they are done.
 
-        function: "module:name"; its last argument is report(count), which calls progress(count) in this
-        process. Raises what the function raised if that is a MiranteError, else MiranteError with the
-        worker's traceback.
+        Args:
+            function: "module:name"; its last argument is report(count), which calls progress(count) in this
+                process.
+            tasks: (key, arguments) of each call.
+            progress: Called with what the workers report.
+
+        Raises:
+            MiranteError: The function raised it; for any other error, with the worker's traceback.
         """
         waiting = iter(tasks)
         busy: dict[multiprocessing.connection.Connection, tuple[subprocess.Popen[bytes], Any]] = {}

@@ -24,13 +24,14 @@ def _ingest_settings() -> Any:
 
 
 def _ingest_words() -> dict[str, str]:
-    from components.base.task import TASKS, task_named
+    from components.base.task import task_named
     from components.ingest.sources import SOURCES, sources_for
+    from schemas import features
 
     shown = []
-    for task in TASKS:
-        formats = ", ".join(f"{name} ({SOURCES[name].formats[task]})" for name in sources_for(task))
-        shown.append(f"For {task_named(task).gives}: {formats}.")
+    for kind in features.TASKS:
+        formats = ", ".join(f"{name} ({SOURCES[name].formats[kind]})" for name in sources_for(kind))
+        shown.append(f"For {task_named(kind).gives}: {formats}.")
     endings = ", ".join(suffix for source in SOURCES.values() for suffix in source.suffixes[:1])
     return {"sources": " ".join(shown), "endings": endings}
 

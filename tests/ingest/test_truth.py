@@ -1,4 +1,4 @@
-"""What a record says of its image: a kind for each task."""
+"""What a record says of its image: a class for each kind of records."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ from schemas import features
 CAT, DOG = Box("cat", 0, 0, 50, 20), Box("dog", 10, 10, 20, 30)
 
 
-def test_there_is_a_kind_for_each_task_and_both_name_the_same_features() -> None:
-    assert set(TRUTHS) == set(TASKS)
-    for name, kind in TRUTHS.items():
-        task = task_named(name)
-        assert (kind.task, kind.label, kind.text, kind.first_label) == (
-            task.name,
-            task.label,
-            task.text,
-            task.first_label,
-        )
+def test_a_task_and_its_kind_of_records_name_the_same_features() -> None:
+    assert set(TRUTHS) == set(features.TASKS)
+    for task in map(task_named, TASKS):
+        kind = TRUTHS[task.records]
+        assert (kind.label, kind.text, kind.first_label) == (task.label, task.text, task.first_label)
 
 
 def test_a_label_is_its_own_text_and_has_no_place() -> None:

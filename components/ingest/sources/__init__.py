@@ -38,7 +38,7 @@ class Source:
 
     Attributes:
         module: Dotted name; it is imported when the source is used.
-        formats: What it reads, by the task that the data are for: a few words for the help.
+        formats: What it reads, by the kind of the records (`Task.records`): a few words for the help.
         suffixes: Endings of files that INPUT may be.
         needs_input: Whether it reads an INPUT; otherwise it brings its own data.
         takes_names: Whether INPUT may also be the name of a data set. The module then has is_name(given), and
@@ -57,7 +57,7 @@ class Source:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What its data can be for."""
+        """The kinds of records that it gives."""
         return tuple(self.formats)
 
     def root_of(self, file: Path) -> Path:
@@ -131,9 +131,9 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def sources_for(task: str) -> list[str]:
-    """Return the names of the sources whose data can be for a task."""
-    return [name for name, source in SOURCES.items() if task in source.formats]
+def sources_for(records: str) -> list[str]:
+    """Return the names of the sources that give this kind of records."""
+    return [name for name, source in SOURCES.items() if records in source.formats]
 
 
 def source_named(name: str) -> Source:

@@ -42,7 +42,10 @@ _COPY_BYTES = 1 << 20
 class _Unpacked:
     """An IDX file.
 
-    file: uncompressed. counts: the header's, [count] or [count, height, width]. offset: of the data.
+    Attributes:
+        file: It is uncompressed.
+        counts: The header's, [count] or [count, height, width].
+        offset: Of the data.
     """
 
     file: Path

@@ -42,7 +42,7 @@ _READS = "The source tfds reads data sets with one image and one class in every 
 
 
 class _Features(NamedTuple):
-    """The names of the features that are read. file_name: None where there is none."""
+    """Names of the features that are read; `file_name` is None if there is none."""
 
     image: str
     label: str

@@ -39,7 +39,12 @@ def read_boxes(
 ) -> Boxes | Reject:
     """Return the boxes of a record, or why they cannot be used.
 
-    name_of: tells a class where there is no label map. in_shares: whether the sides are shares.
+    Args:
+        values: The record's features.
+        where: The record, for messages.
+        label_map: Numbers the classes.
+        name_of: Returns a class if there is no label map.
+        in_shares: Whether the sides are shares.
     """
     sides = [values.get(name, []) for name in features.BOX_SIDES]
     count = len(sides[0])

@@ -33,7 +33,12 @@ class VocError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class VocFile:
-    """filename: what it calls its image, "" where it does not. annotation: the boxes."""
+    """What a VOC annotation says.
+
+    Attributes:
+        filename: What it calls its image; "" if it does not.
+        annotation: The boxes.
+    """
 
     filename: str
     annotation: Boxes

@@ -34,7 +34,7 @@ class Truth(abc.ABC):
     The SQL is about the index's table `items`, whose column `truth` has `to_text()`.
 
     Attributes:
-        task: The task that it is for.
+        task: The kind of the records, as `Task.records` has it.
         first_label: Label of the first class.
         label, text: Names of the features with the labels and with the names of the classes.
         shown: SQL that selects (unit, split, name) of each class that an image shows.
