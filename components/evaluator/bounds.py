@@ -33,7 +33,7 @@ COMMON = "common_classes/"
 ROUNDING = 1e-12
 
 
-def thresholds(
+def make_thresholds(
     config: EvaluationConfig, names: Iterable[str]
 ) -> dict[str, config_pb2.PerSliceMetricThresholds]:
     """Return the bounds of the metrics that have any, by TFMA's name of the metric.
@@ -74,12 +74,12 @@ def thresholds(
     }
 
 
-def shortest(value: float) -> str:
+def format_bound(value: float) -> str:
     """Return a bound as a user wrote it: 0.9, not 0.9000 and not 0.9000000000010."""
     return f"{round(value, 10):.12g}"
 
 
-def distinct(value: float, bound: float) -> str:
+def format_beside(value: float, bound: float) -> str:
     """Return a value with four decimals, or with more if it takes more to stay on its side of the bound."""
     for digits in range(4, 17):
         text = f"{value:.{digits}f}"
@@ -88,7 +88,7 @@ def distinct(value: float, bound: float) -> str:
     return repr(value)
 
 
-def failure_sentence(
+def describe_failure(
     name: str,
     value: float | None,
     is_change: bool,
@@ -111,17 +111,17 @@ def failure_sentence(
     there = value is not None and not math.isnan(value)
     if is_change:
         allowed = bounds.change_threshold.absolute.value
-        shown = distinct(value, allowed) if value is not None and there else "missing"
+        shown = format_beside(value, allowed) if value is not None and there else "missing"
         where = f" on {compared_on}" if compared_on else ""
         name = name.removeprefix(COMMON)
         return f"{name}{where} changed by {shown} against the baseline, allowed is {_signed(allowed)}"
     held = bounds.value_threshold
     is_upper = held.HasField("upper_bound")
     bound = held.upper_bound.value if is_upper else held.lower_bound.value
-    shown = distinct(value, bound) if value is not None and there else "missing"
-    return f"{name} is {shown}, must be {'at most' if is_upper else 'at least'} {shortest(bound)}"
+    shown = format_beside(value, bound) if value is not None and there else "missing"
+    return f"{name} is {shown}, must be {'at most' if is_upper else 'at least'} {format_bound(bound)}"
 
 
 def _signed(value: float) -> str:
-    text = shortest(value)
+    text = format_bound(value)
     return text if text.startswith("-") else f"+{text}"

@@ -72,7 +72,7 @@ def build_eval_config(
                     )
                 ],
                 # One metric gives many values, so their bounds are in the spec by name, not in the metric.
-                per_slice_thresholds=bounds.thresholds(config, known),
+                per_slice_thresholds=bounds.make_thresholds(config, known),
             )
         ],
         slicing_specs=slices,

@@ -78,9 +78,9 @@ def _join_bounds(bounds: _Bounds, prefix: str) -> _Bounds:
 
 def _format_beside(value: float, limits: Sequence[float]) -> Cell:
     """Return a value with as many digits as show on which side of its bounds it is."""
-    from components.evaluator.bounds import distinct
+    from components.evaluator.bounds import format_beside
 
-    longest = max((distinct(value, limit) for limit in limits), key=len, default="")
+    longest = max((format_beside(value, limit) for limit in limits), key=len, default="")
     return longest if len(longest) > len(f"{value:.4f}") else Measure(value)
 
 
@@ -100,7 +100,7 @@ def _read_bounds(folder: str) -> _Bounds:
 
 
 def _describe_bounds(thresholds: Iterable[Any]) -> tuple[str, list[float]]:
-    from components.evaluator.bounds import shortest
+    from components.evaluator.bounds import format_bound
 
     parts, limits = [], []
     for threshold in (item.threshold for item in thresholds):
@@ -108,9 +108,9 @@ def _describe_bounds(thresholds: Iterable[Any]) -> tuple[str, list[float]]:
         for key, words in (("lower_bound", "at least"), ("upper_bound", "at most")):
             if value.HasField(key):
                 limit = getattr(value, key).value
-                parts.append(f"{words} {shortest(limit)}")
+                parts.append(f"{words} {format_bound(limit)}")
                 limits.append(limit)
         if threshold.HasField("change_threshold"):
             allowed = threshold.change_threshold.absolute.value
-            parts.append(f"change {'+' if allowed > 0 else ''}{shortest(allowed)} at worst")
+            parts.append(f"change {'+' if allowed > 0 else ''}{format_bound(allowed)} at worst")
     return ", ".join(parts), limits

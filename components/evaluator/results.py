@@ -150,7 +150,7 @@ def describe_trivial(metrics: dict[str, float], asked: TaskEvaluator) -> str:
 
 def _describe_failures(validation: Any, trivial: str, common: CommonClasses | None) -> list[str]:
     sentences = [
-        bounds.failure_sentence(
+        bounds.describe_failure(
             failure.metric_key.name,
             _read_number(failure.metric_value),
             failure.metric_key.is_diff,

@@ -17,9 +17,9 @@ from components.evaluator.bounds import (
     NO,
     UNKNOWN,
     YES,
-    distinct,
-    failure_sentence,
-    shortest,
+    describe_failure,
+    format_beside,
+    format_bound,
 )
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.results import describe_trivial, find_warnings
@@ -51,7 +51,7 @@ def failures(name: str, value: float, config: EvaluationConfig, baseline: float 
     result = metrics_validator.validate_metrics(((), values), full)
     assert result.validation_ok == (not result.metric_validations_per_slice)
     return [
-        failure_sentence(
+        describe_failure(
             failure.metric_key.name,
             failure.metric_value.double_value.value,
             failure.metric_key.is_diff,
@@ -147,13 +147,13 @@ def test_a_loss_is_bound_from_above() -> None:
     ],
 )
 def test_a_message_never_contradicts_itself(value: float, bound: float, shown: str) -> None:
-    assert distinct(value, bound) == shown
+    assert format_beside(value, bound) == shown
     for other in np.random.default_rng(0).uniform(0.0, 1.0, 200):
-        assert (float(distinct(bound, other)) < other) == (bound < other)
+        assert (float(format_beside(bound, other)) < other) == (bound < other)
 
 
 def test_bounds_are_shown_as_they_were_written() -> None:
-    assert [shortest(value) for value in (0.9, 0.9999, 0.0, 1.0, 1e-05, -0.02 - 1e-12)] == [
+    assert [format_bound(value) for value in (0.9, 0.9999, 0.0, 1.0, 1e-05, -0.02 - 1e-12)] == [
         *("0.9", "0.9999", "0", "1", "1e-05", "-0.02")
     ]
 
@@ -275,13 +275,13 @@ def test_the_gate_says_why_a_trivial_model_is_refused() -> None:
         )
         result = metrics_validator.validate_metrics(((), values), full)
         assert result.validation_ok == (not refuse_trivial)
-    said = failure_sentence(BEATS_TRIVIAL, NO, False, None, describe_trivial(metrics, CLASSIFICATION))
+    said = describe_failure(BEATS_TRIVIAL, NO, False, None, describe_trivial(metrics, CLASSIFICATION))
     assert said == (
         "not better than one that gives the same class for every image: balanced_accuracy is 0.5000, and "
         "accuracy 0.9500, where always the most frequent class reaches 0.9500 "
         "(evaluation.refuse_trivial: false lets it pass)"
     )
-    said = failure_sentence(BEATS_TRIVIAL, NO, False, None, describe_trivial({"map_50": 0.0}, DETECTION))
+    said = describe_failure(BEATS_TRIVIAL, NO, False, None, describe_trivial({"map_50": 0.0}, DETECTION))
     assert said.startswith("not better than one that finds nothing: map_50 is 0.0000")
 
 

@@ -24,7 +24,7 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.evaluator import eval_config
-from components.tasks.detection.tfma_metric import found, ground_truth
+from components.tasks.detection.tfma_metric import read_answer, read_truth
 from schemas import features
 from tests.make.detections import make_detections, make_random_detections, make_record, save_detector
 from tests.make.graphs import BEAM_ARGS
@@ -237,7 +237,7 @@ def test_the_component_is_called_as_tfx_calls_it() -> None:
 
 def test_records_are_read_as_they_are() -> None:
     image = make_detections([(LEFT, 1), (RIGHT, 3)], difficult=[1], name="a/b.jpg")
-    truth = ground_truth(make_record(image, b"", CLASS_NAMES))
+    truth = read_truth(make_record(image, b"", CLASS_NAMES))
     assert (truth["name"], truth["height"], truth["width"]) == ("a/b.jpg", 200, 400)
     np.testing.assert_array_equal(truth["boxes"], image.boxes)
     np.testing.assert_array_equal(truth["labels"], [1, 3])
@@ -245,7 +245,7 @@ def test_records_are_read_as_they_are() -> None:
     # Nothing is said of what is not difficult in most data sets.
     example = tf.train.Example.FromString(make_record(image, b"", CLASS_NAMES))
     del example.features.feature[features.BOX_DIFFICULT]
-    np.testing.assert_array_equal(ground_truth(example.SerializeToString())["difficult"], [False, False])
+    np.testing.assert_array_equal(read_truth(example.SerializeToString())["difficult"], [False, False])
 
 
 @pytest.mark.parametrize("missing", [features.HEIGHT, features.BOX_XMAX, features.BOX_LABEL])
@@ -253,7 +253,7 @@ def test_records_that_cannot_be_judged_by_are_refused(missing: str) -> None:
     example = tf.train.Example.FromString(make_record(make_detections([(LEFT, 1)]), b"", CLASS_NAMES))
     del example.features.feature[missing]
     with pytest.raises(DataRefusedError, match=r"record of image.jpg: expected image/height and image/width"):
-        ground_truth(example.SerializeToString())
+        read_truth(example.SerializeToString())
 
 
 def test_padding_is_no_box() -> None:
@@ -263,14 +263,14 @@ def test_padding_is_no_box() -> None:
         "class_labels": np.array([2, 1, *[0] * 98]),
         "counts": np.array([2]),
     }
-    fields = found(outputs)
+    fields = read_answer(outputs)
     np.testing.assert_array_equal(fields["found_labels"], [2, 1])
     assert fields["found_boxes"].shape == (2, 4)
 
 
 def test_a_classifier_is_no_detector() -> None:
     with pytest.raises(UsageError, match=r"serving_tf_examples gives no boxes, scores, class_labels, counts"):
-        found({"probabilities": np.zeros(3)})
+        read_answer({"probabilities": np.zeros(3)})
 
 
 def test_only_metrics_of_detection_can_be_bound() -> None:

@@ -23,7 +23,7 @@ from components.tasks.detection import answers
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.geometry import encode
 from components.tasks.detection.matching import match
-from components.tasks.detection.tfma_metric import found, ground_truth
+from components.tasks.detection.tfma_metric import read_answer, read_truth
 from components.tasks.detection.trainer import Detection
 from components.trainer.config import TrainingConfig
 from components.trainer.export import save_module
@@ -134,7 +134,7 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
     # And the Evaluator, which asks by the record, finds it right.
     served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_tf_examples"]
     outputs = {name: value.numpy() for name, value in served(examples=tf.constant(both[:1])).items()}
-    judged = evaluate([Detections(**ground_truth(both[0]), **found(outputs))], 3)
+    judged = evaluate([Detections(**read_truth(both[0]), **read_answer(outputs))], 3)
     assert judged.metrics["map"] == pytest.approx(1.0)
 
 

@@ -23,7 +23,7 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import build_eval_config
 from components.tasks.detection import TASK, report, stored
 from components.tasks.detection.coco_eval import Detections
-from components.tasks.detection.tfma_metric import DETECTIONS, CocoMetrics, add_baseline_classes, ground_truth
+from components.tasks.detection.tfma_metric import DETECTIONS, CocoMetrics, add_baseline_classes, read_truth
 from components.tasks.detection.trivial import TRIVIAL, describe_evidence
 from schemas import features
 
@@ -97,7 +97,7 @@ def find_images(
     encoded = {}
     sought = set(keys.values())
     for serialized in record_dataset(files).as_numpy_iterator():
-        truth = ground_truth(serialized)
+        truth = read_truth(serialized)
         found = key(truth["name"], truth["height"], truth["width"], truth["boxes"])
         if found in sought:
             feature = tf.train.Example.FromString(serialized).features.feature

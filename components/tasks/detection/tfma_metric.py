@@ -29,7 +29,7 @@ DETECTIONS = "detections"
 _OUTPUTS = ("boxes", "scores", "class_labels", "counts")
 
 
-def ground_truth(record: bytes) -> dict[str, Any]:
+def read_truth(record: bytes) -> dict[str, Any]:
     """Return the fields of `Detections` that a record has, and no model finds.
 
     They are read from the record itself: TFMA gives a feature of variable length in three forms, depending on
@@ -64,7 +64,7 @@ def ground_truth(record: bytes) -> dict[str, Any]:
     }
 
 
-def found(outputs: dict[str, Any]) -> dict[str, Any]:
+def read_answer(outputs: dict[str, Any]) -> dict[str, Any]:
     """Return the other fields of `Detections`: one image's outputs of `serving_tf_examples` without padding.
 
     Raises:
@@ -96,11 +96,11 @@ class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
 
     def process(self, extracts: Any) -> Iterator[Detections]:
         record = np.ravel(extracts[tfma.INPUT_KEY])[0]
-        answer = found(outputs_of(extracts[tfma.PREDICTIONS_KEY], self._model_name))
+        answer = read_answer(outputs_of(extracts[tfma.PREDICTIONS_KEY], self._model_name))
         if self._new_labels is not None:
             labels = self._new_labels[answer["found_labels"]]
             answer = {name: values[labels > 0] for name, values in {**answer, "found_labels": labels}.items()}
-        yield Detections(**ground_truth(record), **answer)
+        yield Detections(**read_truth(record), **answer)
 
 
 class _Gather(beam.CombineFn):  # type: ignore[misc]
