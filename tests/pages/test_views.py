@@ -474,7 +474,7 @@ def test_the_model_that_a_training_starts_from_is_named_or_missing(tmp_path: Pat
 
 
 def write_evaluation(folder: Path, *, blessed: bool = True, accuracy: float = 0.75) -> dict[str, Output]:
-    """As TFMA leaves it: two classes, six images right, one dog taken for a cat, one cat for a dog."""
+    """As the Evaluator leaves it: two classes, six images right, a dog taken for a cat, a cat for a dog."""
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
 
     metrics = metrics_for_slice_pb2.MetricsForSlice(slice_key={})
@@ -520,13 +520,13 @@ def write_evaluation(folder: Path, *, blessed: bool = True, accuracy: float = 0.
     write_records(folder / "validations.tfrecord", [validation.SerializeToString()])
     bound = {"threshold": {"valueThreshold": {"lowerBound": 0.9}}}
     metric = {
-        "module": "components.tasks.classification.tfma_metric",
         "config": '{"name": "accuracy"}',
         "perSliceThresholds": [bound],
     }
     (folder / "eval_config.json").write_text(
         json.dumps({"evalConfig": {"metricsSpecs": [{"metrics": [metric]}]}})
     )
+    (folder / "about.json").write_text('{"task": "classification"}')
     blessing = output(folder.parent / "blessing", blessed=int(blessed))
     return {"evaluation": output(folder), "blessing": blessing}
 
