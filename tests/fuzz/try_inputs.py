@@ -17,7 +17,8 @@ from random import Random
 from typing import Any
 
 from components.base.errors import MiranteError
-from tests.fuzz.seeds import TARGETS, Files, Target, recipe_target
+from tests.fuzz.seeds import TARGETS, recipe_target
+from tests.fuzz.target import Files, Target
 
 CPU_SECONDS = 5
 WALL_SECONDS = 120
