@@ -27,10 +27,10 @@ def check(model, training, tuner, evaluation):
         raise ValueError(f"model.name: task toy is for lenet, got {model.name}; take lenet")
 """,
     "data_gate": """
-from components.tasks.classification.data_gate import DRAWING, FACTS, FEATURE, Facts, draw, problem
+from components.tasks.classification.data_gate import *
 """,
     "transform": """
-from components.tasks.classification.transform import outputs
+from components.tasks.classification.transform import *
 """,
     "trainer": """
 import tensorflow as tf
