@@ -155,9 +155,9 @@ def create_pipeline(
     # The served model, to compare with.
     resolver = target.resolver("Resolver", BaselineStrategy, served, candidate=trainer.outputs["model"])
     # Judge the model on the test split: absolute bounds, and against the baseline.
-    task_evaluator: TaskEvaluator = part(examples.task, "evaluator")
+    task_evaluator: TaskEvaluator = part(recipe.task, "evaluator")
     evaluator = Evaluator(
-        task=examples.task,
+        task=recipe.task,
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
