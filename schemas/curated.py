@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parent
 
 
 class LabelledTask(Protocol):
-    """What a schema has to know of a task, as `components.base.task.Task` has it."""
+    """The facts of a task that a schema needs, as `components.base.task.Task` has them."""
 
     @property
     def records(self) -> str:

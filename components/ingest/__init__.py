@@ -1,6 +1,6 @@
 """Raw image data to TFRecord shards of the data contract, with a manifest.
 
-The contract stands in schemas.features, what a user should know in docs/ingest.md.
+The contract is in `schemas.features`; docs/ingest.md is for users.
 
     result = ingest("folder", Path("photos"), Path("data"), IngestConfig(shards=8))
 

@@ -2,7 +2,7 @@
 
 Members that would land outside it (absolute names, ".."), links and devices are refused, not skipped: an
 archive that has them is not what its user thinks it is. A name that is there twice is read once: the last one
-replaces the others, as unpacking tools do, and each of the others is told.
+replaces the others, as unpacking tools do, and the user gets a warning for each of the others.
 """
 
 from __future__ import annotations

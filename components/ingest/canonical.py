@@ -13,8 +13,8 @@ rewritten, once, as an 8-bit PNG with 1 (grey) or 3 (red, green, blue) channels:
     1, 2 or 4 bits a channel         8 bits, full range
     JPEG with arithmetic coding      RGB or grey
 
-Colour profiles are ignored, as TensorFlow ignores them. A broken EXIF block, or an orientation that is none,
-says nothing and is ignored. A file that does not decode to its end is rejected.
+Colour profiles are ignored, as TensorFlow ignores them. A broken EXIF block, or an unknown orientation, is
+ignored. A file that does not decode to its end is rejected.
 
 Which formats are read is said in components/ingest/kinds.py.
 """

@@ -71,7 +71,7 @@ def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
 
 
 class _Units:
-    """Which keys belong together; the smallest of them stands for all."""
+    """Groups of keys that belong together, each under its smallest key."""
 
     def __init__(self) -> None:
         self._parents: dict[bytes, bytes] = {}

@@ -170,11 +170,11 @@ class Index:
         return self.db.execute("INSERT OR IGNORE INTO used VALUES (?)", (path,)).rowcount == 1
 
     def count_used(self) -> int:
-        """Return how many files `use` was told of."""
+        """Return the number of files that `use` got."""
         return int(self.db.execute("SELECT count(*) FROM used").fetchone()[0])
 
     def is_used(self, path: str) -> bool:
-        """Return whether `use` was told of the file."""
+        """Return whether `use` got the file."""
         return self.db.execute("SELECT 1 FROM used WHERE path = ?", (path,)).fetchone() is not None
 
     def reject(self, path: str, reason: str, *, is_box: bool = False) -> None:
@@ -190,7 +190,7 @@ class Index:
         return list(self.db.execute("SELECT path, reason FROM left_out ORDER BY path, reason"))
 
     def warn(self, text: str) -> None:
-        """Note a sentence that the user is told at the end, once."""
+        """Note a sentence that the user reads at the end, once."""
         self.db.execute("INSERT OR IGNORE INTO warnings VALUES (?)", (text,))
 
     def warnings(self) -> list[str]:

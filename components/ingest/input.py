@@ -19,7 +19,7 @@ from components.ingest.sources import Source, source_named
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What an ingest reads.
+    """The input of an ingest.
 
     Attributes:
         source: What reads it.
@@ -112,5 +112,5 @@ def check_input(name: str, path: Path | None) -> Path | None:
         return path
     kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
     raise UsageError(
-        f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz); this is none"
+        f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz), not this file"
     )

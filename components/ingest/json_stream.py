@@ -19,7 +19,7 @@ _SPACE = " \t\r\n"
 
 
 class JsonError(Exception):
-    """What is wrong, with the line."""
+    """An error in a JSON text, with its line."""
 
 
 def read_object(file: Path) -> Iterator[tuple[str, Any]]:
@@ -133,7 +133,7 @@ class _Reader:
                 error = caught
             except _TooLongError as caught_too:
                 raise self.error(str(caught_too)) from caught_too
-            # A number may go on where the text in hand ends.
+            # A number may continue after the text in hand.
             if error is None and end < len(self._text):
                 self._at = end
                 return value

@@ -80,7 +80,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a data folder holds.
+    """The content of a data folder.
 
     Attributes:
         version: FORMAT_VERSION that it was made with.
@@ -229,4 +229,4 @@ def read_inputs(output: Path) -> Iterator[InputRow]:
             for path, size, stamp, sha256 in rows:
                 yield path, int(size), int(stamp), sha256
     except (OSError, EOFError, ValueError, zlib.error):
-        return  # it only saves work: whoever reads it sees that rows are missing and does the work again
+        return  # the file only saves work: a reader that misses rows does the work again

@@ -1,6 +1,6 @@
-"""What goes where: the split, shard and place in it of every image, from the hashes of the sources alone.
+"""Plans the split, shard and place in it of every image, from the hashes of the sources alone.
 
-Records of a shard stand in the order of their hashes, a shuffle that is the same everywhere. A shard's
+The records of a shard are in the order of their hashes, a shuffle that is the same everywhere. A shard's
 fingerprint is over everything that decides its bytes: equal fingerprints, equal files.
 """
 
@@ -46,7 +46,7 @@ class PlannedShard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What an ingest writes.
+    """The shards that an ingest writes.
 
     Attributes:
         truth: Which kind the records have.

@@ -20,7 +20,7 @@ _REASONS_SHOWN = 5
 # Of the boxes that reach beyond their images this share is refused by itself, and less if all boxes would fit
 # as something else: of boxes that are misread about every second one stays on its image by chance.
 _MOST, _MANY = 0.5, 0.2
-# So many of the boxes must fit as something else: some are wrong in all data.
+# This share of the boxes must fit as something else: some boxes are wrong in all data.
 _NEARLY_ALL = 0.98
 
 
@@ -40,7 +40,7 @@ class TooManyRejectsError(DataRefusedError):
 
 @dataclasses.dataclass(frozen=True)
 class Refusals:
-    """What an ingest can be refused for; each method raises UsageError or DataRefusedError, or does nothing.
+    """Reasons to refuse an ingest; each method raises UsageError or DataRefusedError, or does nothing.
 
     Attributes:
         source: Its name.

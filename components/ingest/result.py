@@ -25,7 +25,7 @@ class SplitSummary:
 
 @dataclasses.dataclass(frozen=True)
 class IngestResult:
-    """What was published.
+    """The published data.
 
     Attributes:
         output: Absolute path of OUTPUT.

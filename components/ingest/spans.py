@@ -75,7 +75,7 @@ def check_pattern(path: str) -> None:
     """Look at the placeholders of a path, not at what is there.
 
     Raises:
-        ValueError: They do not go together, or a width is none.
+        ValueError: They do not fit together, or a width is not a number.
     """
     names = [match[1] for match in _NUMBER.finditer(path)]
     dates = [path.count(name) for name in _DATE]

@@ -1,4 +1,4 @@
-"""The folder `OUTPUT/.ingest`: unfinished work lies there, a killed ingest goes on from it."""
+"""The folder `OUTPUT/.ingest` has unfinished work, from which a killed ingest resumes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_output(output: Path, *, force: bool) -> None:
     if foreign:
         raise UsageError(
             f"OUTPUT {output} holds files that no ingest has put there ({', '.join(foreign[:3])}"
-            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write beside them"
+            f"{', ...' if len(foreign) > 3 else ''}). Give another folder, or --force to write next to them"
         )
 
 

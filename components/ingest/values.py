@@ -62,7 +62,7 @@ def words(value: object) -> str:
     """Return a text.
 
     Raises:
-        ValueError: It is none, or holds half a letter (a lone surrogate), which JSON can and UTF-8 cannot.
+        ValueError: It is not a text, or has half a letter (a lone surrogate), which UTF-8 does not allow.
     """
     try:
         if isinstance(value, str):

@@ -63,8 +63,8 @@ def check_jpeg(encoded: bytes) -> bool:
         RejectedImage: libjpeg found the data corrupt, or not all there.
     """
     problem = _decoding_problem(encoded)
-    # Only the first warning is told. It may be about what says nothing of the pixels: a revision of JFIF that
-    # does not exist, or bytes between the segments at the beginning.
+    # Only the first warning is known. It may not be about the pixels, but about an unknown revision of JFIF,
+    # or bytes between the segments at the beginning.
     if problem and (not _is_damage(problem) or "extraneous bytes" in problem):
         problem = _decoding_problem(_without_remarks(encoded))
     if problem and _is_damage(problem):

@@ -69,7 +69,7 @@ class PartTask:
 
 @dataclasses.dataclass(frozen=True)
 class PartResult:
-    """What was written.
+    """The written part of a shard.
 
     Attributes:
         records, bytes, sha256: Of the file.

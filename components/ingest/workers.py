@@ -166,7 +166,7 @@ def serve(descriptor: int, parent_pid: int) -> None:
     connection: multiprocessing.connection.Connection = multiprocessing.connection.Connection(descriptor)
 
     def report(count: int) -> None:
-        # An orphan must not go on writing beside the run that follows.
+        # An orphan must not keep writing during the next run.
         if os.getppid() != parent_pid:
             os._exit(1)
         if count:

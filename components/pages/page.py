@@ -114,7 +114,7 @@ class Page:
             self.add_note(f"{words}: left out, the page would be too large.")
             return
         caption = f"<figcaption>{escape(words)}</figcaption>"
-        self.add(Html(f'<figure><img class="picture" src="{uri}" alt="{escape(words)}">{caption}</figure>'))
+        self.add(Html(f'<figure><img class="image" src="{uri}" alt="{escape(words)}">{caption}</figure>'))
 
     def render(self) -> RenderedPage:
         """Return the finished page."""

@@ -39,7 +39,7 @@ class Prepared:
 def is_contract_data(folder: Path) -> bool:
     """Return whether `folder` has a manifest, or TFRecord shards named as DESIGN of the data contract says.
 
-    What tensorflow_datasets prepared is none: its shards are called so, and hold features of other names.
+    Data that tensorflow_datasets prepared do not count: their shards have such names, but other features.
     """
     if not folder.is_dir():
         return False

@@ -28,7 +28,7 @@ _CORRECT = "correct the records, or ingest the images again"
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         task: `classification` or `detection`.

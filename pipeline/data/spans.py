@@ -15,13 +15,13 @@ _INGESTED = re.compile(r"span-[0-9]+(-version-[0-9]+)?")
 
 
 def ingested_as(span: Span, folder: Path) -> Span:
-    """Return the span as it lies below `folder` once it is ingested."""
+    """Return the span as it is below `folder` once it is ingested."""
     pattern = _PATTERN if span.version is None else _PATTERN + _VERSION
     return dataclasses.replace(span, base=str(folder), pattern=pattern)
 
 
 def remove_others(folder: Path, kept: Path | None, owner: str) -> None:
-    """Remove the ingested spans but one: the disk would fill up, and they can be made again.
+    """Remove the ingested spans but one: otherwise the disk becomes full, and they can be made again.
 
     Args:
         folder: Where a root's spans are.

@@ -138,7 +138,7 @@ def test_odd_annotations(tmp_path: Path) -> None:
         ("4.png", "its boxes are of an image of 20 x 40 pixels, "),
         ("5.png", "bbox: expected [x, y, width, height], found ["),
         ("6.png", "no such file (list.json, image 6)"),
-        ("list.json, annotation 8", "its image_id 77 is none of the images"),
+        ("list.json, annotation 8", "its image_id 77 is not among the images"),
     ]
     assert said[3][1] == "bbox: expected [x, y, width, height], found [] (list.json, annotation 7)"
 
@@ -160,7 +160,7 @@ def test_odd_annotations(tmp_path: Path) -> None:
         (
             coco([image(1, "1.png")], [box(1, 99, 1, 2, 3, 4)]),
             DataRefusedError,
-            r"annotation 1: category_id 99 is none of the categories, which are 17, 18, 90",
+            r"annotation 1: category_id 99 is not among the categories, which are 17, 18, 90",
         ),
         (
             coco([image(1, "1.png")], [], [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]),

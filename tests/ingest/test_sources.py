@@ -262,7 +262,7 @@ def test_idx_inputs_that_are_not_one_set(tmp_path: Path) -> None:
         ingest("idx", both, tmp_path / "out")
     root = write_mnist(tmp_path / "in")
     (root / "train-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataRefusedError, match=r"expected train-labels-idx1-ubyte.gz beside it"):
+    with pytest.raises(DataRefusedError, match=r"expected train-labels-idx1-ubyte.gz next to it"):
         ingest("idx", root, tmp_path / "out")
 
 
@@ -402,7 +402,7 @@ def test_a_zip_that_is_cut_off_is_told_as_such(tmp_path: Path) -> None:
 def test_an_input_that_makes_no_sense(tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(make_png(1))
-    with pytest.raises(UsageError, match=r"reads a folder, a \.zip or a \.tar\(\.gz\); this is none"):
+    with pytest.raises(UsageError, match=r"reads a folder, a \.zip or a \.tar\(\.gz\), not this file"):
         ingest("folder", file, tmp_path / "out")
     with pytest.raises(UsageError, match="does not exist"):
         ingest("folder", tmp_path / "nothing", tmp_path / "out")

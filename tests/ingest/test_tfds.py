@@ -212,7 +212,7 @@ def test_pictures_without_names_unlabelled_ones_and_splits_of_other_names(tmp_pa
         "odd_ones/validation#0": "eval",
     }
     assert rejects(tmp_path / "a") == {
-        "odd_ones/extra": "all 2 images of this split: it is none of train, eval, test by its name; "
+        "odd_ones/extra": "all 2 images of this split: it is not one of train, eval, test by its name; "
         "--split-names extra=train (in a recipe data.split_names) takes them in",
         "odd_ones/train#1": "unlabelled: its class is -1 (odd_ones/train#1)",
     }

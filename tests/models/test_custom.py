@@ -306,7 +306,7 @@ def test_a_module_that_is_not_there_says_where_it_was_looked_for() -> None:
         package = re.split(r"[.:]", name)[0]
         assert (
             f"Python's search path (sys.path): install its package, or set PYTHONPATH to the "
-            f"folder that {package} lies in. Searched: " in said
+            f"folder that {package} is in. Searched: " in said
         )
         with pytest.raises(UsageError) as caught:
             check_builder(ModelConfig(name=name))

@@ -368,7 +368,7 @@ def test_a_module_that_is_nowhere_is_refused_before_the_run(tmp_path: Path) -> N
     assert (
         "model.name: no_such_package.networks:build: there is no module no_such_package.networks in" in said
     )
-    assert "set PYTHONPATH to the folder that no_such_package lies in. Searched: " in said
+    assert "set PYTHONPATH to the folder that no_such_package is in. Searched: " in said
 
 
 def test_efficientnet_takes_raw_pixels_with_any_weights(tmp_path: Path) -> None:

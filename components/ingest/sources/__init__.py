@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What is known of a source before it is used.
+    """A source, as it is known before it is used.
 
     Attributes:
         module: Dotted name; it is imported when the source is used.
@@ -44,7 +44,7 @@ class Source:
         takes_names: Whether INPUT may also be the name of a data set. The module then has is_name(given), and
             locate(name), which returns the folder that is read for the name and may download it.
         misread: What its boxes may be written as instead, by components.ingest.readings.READINGS.
-        beside: Name of a folder: an INPUT in such a folder is about the files next to the folder.
+        next_to: Name of a folder: an INPUT in such a folder is about the files next to the folder.
     """
 
     module: str
@@ -53,7 +53,7 @@ class Source:
     needs_input: bool = True
     takes_names: bool = False
     misread: tuple[str, ...] = ()
-    beside: str | None = None
+    next_to: str | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ class Source:
 
     def root_of(self, file: Path) -> Path:
         """Return the folder whose files are looked at if INPUT is a file that the source reads itself."""
-        return file.parent.parent if file.parent.name.lower() == self.beside else file.parent
+        return file.parent.parent if file.parent.name.lower() == self.next_to else file.parent
 
     def find(self, context: SourceContext) -> Iterator[Found]:
         """Yield every input; see the module's docstring."""
@@ -89,7 +89,7 @@ SOURCES: Mapping[str, Source] = {
         {DETECTION: "COCO's JSON and folders of images"},
         suffixes=(".json",),
         misread=(CORNERS, SWAPPED),
-        beside="annotations",
+        next_to="annotations",
     ),
     "csv": Source(
         "components.ingest.sources.csv_file",

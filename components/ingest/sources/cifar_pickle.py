@@ -182,7 +182,7 @@ class _Unpickler(pickle._Unpickler):
     def _add(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict:
-            raise DataRefusedError("entries of a dict for what is none; it is damaged")
+            raise DataRefusedError("entries of a dict for another object; it is damaged")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, (bytes, str, int)):
                 raise DataRefusedError(f"it holds a dict with a key of the kind {type(key).__name__}")

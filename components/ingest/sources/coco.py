@@ -9,11 +9,11 @@ image_id, a category_id and a bbox [x, y, width, height] in pixels; `categories`
 The categories that a box is of are the classes, in the order of their ids, numbered anew from 1. An
 annotation with `iscrowd` 1 stands for many objects in one box: it is kept and marked difficult, which the
 evaluation passes over, as COCO's own does. An image without annotations is background. Segments are read
-where there is no bbox: the box is the one round them. Images that the JSON does not name are none of the
-data.
+where there is no bbox: the box is the one round them. Images that the JSON does not name are not part
+of the data.
 
 INPUT is the JSON file, then its name tells no split; or a folder: all its instances_*.json and
-*_annotations.coco.json, whose split is told by their names, else by their folders; or its only .json.
+*_annotations.coco.json, whose split is in their names, or else in their folders; or its only .json.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class _Categories:
             )
 
     def used(self) -> list[str]:
-        """Those that a box is of, in the order of their ids."""
+        """Return the names of the categories with a box, in the order of their ids."""
         return [self._names[key] for key in sorted(self._used)]
 
     def name(self, key: int, where: str) -> str:
         if key not in self._names:
             raise DataRefusedError(
-                f"{where}: category_id {key} is none of the categories, which are "
+                f"{where}: category_id {key} is not among the categories, which are "
                 f"{', '.join(map(str, sorted(self._names)[:10])) or 'none'}. Correct the file"
             )
         self._used.add(key)
@@ -160,7 +160,7 @@ class _List:
         key = self._key(_whole(value, "image_id", where))
         if self._gathered.told(key) is None:
             self._context.announce(1)
-            yield Reject(where, f"its image_id {brief(value['image_id'])} is none of the images")
+            yield Reject(where, f"its image_id {brief(value['image_id'])} is not among the images")
             return
         name = self._categories.name(_whole(value, "category_id", where), where)
         try:

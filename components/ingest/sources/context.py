@@ -15,7 +15,7 @@ from components.ingest.splits import split_named
 
 @dataclasses.dataclass(frozen=True)
 class SourceContext:
-    """What a source is given.
+    """The arguments of a source.
 
     Attributes:
         root: The folder that INPUT is, was unpacked to, or is in (if INPUT is a file).

@@ -12,7 +12,7 @@ width x height (both may be missing, or 0). A row without class and box is an im
 nothing. `difficult` and `truncated` (0 or 1) may be columns, too. Rows of one image need not stand
 together. An image that one of its rows spoils is rejected: what that row should have told would else count
 as background.
-"""  # noqa: D415 - it goes on with an example
+"""  # noqa: D415 - an example follows
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
                 yield Reject(row.where, f"no file name ({row.where})")
                 continue
             found = names.find(name, row.split)
-            # The name where there is no file: each that is missing is told once.
+            # The name if there is no file: each missing file is reported once.
             key = f"{row.split} {found if isinstance(found, str) else 'file'} "
             key += name if isinstance(found, str) else found.path
             if is_guessed(name, found):

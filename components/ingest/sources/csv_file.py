@@ -13,10 +13,10 @@ Columns, in any order and case; of several that would do, the first named here c
 Several CSV files are read together if the name of each begins with another split's: train_labels.csv,
 test_labels.csv.
 
-A name is looked up beside the CSV, then in the folders below it: `Image_1.jpg` finds `train/Image_1.jpg`. One
-that fits several files is a reject, so is one that fits none. Every row gives a record, also one that repeats
-another. A row is one line: a quote that is not closed in its line would swallow the rows after it, so such a
-list is refused. A row with more or fewer fields than the first line names is a reject.
+A name is looked up next to the CSV, then in the folders below it: `Image_1.jpg` finds `train/Image_1.jpg`.
+One that fits several files is a reject, so is one that fits none. Every row gives a record, also one that
+repeats another. A row is one line: a quote that is not closed in its line would swallow the rows after it, so
+such a list is refused. A row with more or fewer fields than the first line names is a reject.
 """
 
 from __future__ import annotations

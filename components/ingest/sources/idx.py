@@ -4,9 +4,10 @@ Format: http://yann.lecun.com/exdb/mnist/ (kept at https://github.com/cvdfoundat
     images   uint32 0x00000803, uint32 count, uint32 height, uint32 width, then uint8 [count, height, width]
     labels   uint32 0x00000801, uint32 count, then uint8 [count]
 
-Names: train-images-idx3-ubyte, t10k-images-idx3-ubyte (the test split) and the labels files beside them, with
-a prefix as in emnist-balanced-train-images-idx3-ubyte, with "." for a "-", with .gz or without. Whether a
-file is gzipped is told from its first bytes. Pixels are kept as the files have them: EMNIST's are transposed.
+Names: train-images-idx3-ubyte, t10k-images-idx3-ubyte (the test split) and their labels files next to them,
+with a prefix as in emnist-balanced-train-images-idx3-ubyte, with "." for a "-", with .gz or without. The
+first bytes of a file tell whether it is gzipped. Pixels are kept as the files have them: EMNIST's are
+transposed.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     if not any(what == "images" for _, what in found):
         raise UsageError(
             f"{context.shown}: no IDX files in it. Expected names like train-images-idx3-ubyte.gz and "
-            "t10k-images-idx3-ubyte.gz with their labels files beside them"
+            "t10k-images-idx3-ubyte.gz with their labels files next to them"
         )
     if len(sets) > 1:
         raise UsageError(
@@ -135,13 +136,15 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
             if (part, "labels") not in found:
                 images = found[part, "images"].path
                 expected = images.replace("images", "labels").replace("idx3", "idx1")
-                raise DataRefusedError(f"{images}: its labels file is missing, expected {expected} beside it")
+                raise DataRefusedError(
+                    f"{images}: its labels file is missing, expected {expected} next to it"
+                )
             pairs[part] = found[part, "images"], found[part, "labels"]
     return pairs
 
 
 def _one_of(context: SourceContext, one: FileEntry, other: FileEntry) -> FileEntry:
-    """Of two files for the same the one to read: x, not x.gz beside it (torchvision keeps both)."""
+    """Return the one of two files for the same to read: x, not x.gz next to it (torchvision keeps both)."""
     packed = one.path.endswith(".gz"), other.path.endswith(".gz")
     if packed[0] != packed[1]:
         return other if packed[0] else one

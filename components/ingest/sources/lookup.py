@@ -7,7 +7,8 @@ Names are compared in one form of Unicode. What is tried, one after the other:
     no ending       `1` is 1.jpg
     other case      `1.JPG` is 1.jpg
 
-Of what is not the name itself the user is told (`conclude_lookups`); what fits several files is refused.
+The user reads which names were not found as they are (`conclude_lookups`); a name that fits several files is
+refused.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Folders = tuple[str, ...]
 
 
 class Lookup:
-    """Looks beside the list, then in the folders below; for a list beside the images' folders, in them.
+    """Looks next to the list, then in the folders below; for a list next to the images' folders, in them.
 
     Args:
         context: Of the source.

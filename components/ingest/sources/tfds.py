@@ -32,7 +32,7 @@ from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
 from schemas import features as contract
 
-# What tensorflow_datasets writes beside the records; the second since its version 4.
+# Files that tensorflow_datasets writes next to the records; the second since its version 4.
 _INFO_FILE = "dataset_info.json"
 _FEATURES_FILE = "features.json"
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.+-]+)?(:[\d*]+\.[\d*]+\.[\d*]+)?")
@@ -145,7 +145,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 def _left_out(builder: Any, split: str) -> Reject:
     return Reject(
         f"{builder.info.name}/{split}",
-        f"all {builder.info.splits[split].num_examples:,} images of this split: it is none of "
+        f"all {builder.info.splits[split].num_examples:,} images of this split: it is not one of "
         f"{', '.join(contract.SPLITS)} by its name; --split-names {split}=train (in a recipe "
         "data.split_names) takes them in",
     )

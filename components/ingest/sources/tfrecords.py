@@ -9,7 +9,7 @@ Records with `image/object/class/text` or `image/object/class/label` are for det
 Detection API among them: components.ingest.sources.tfrecord_boxes. The first record that has a class or boxes
 tells for all.
 
-A file's split is told by the first word of its name that is a split's (train-00000-of-00010,
+A file's split is the first word of its name that is a split's (train-00000-of-00010,
 validation_3.tfrec, pascal_train.record), or else by its folder. Its checksums are checked, so a file that was
 cut off or damaged is refused, never read in part.
 """
@@ -50,7 +50,7 @@ _LABEL_TYPES = {
     name: features.TYPES[name]
     for name in (features.ENCODED, features.FILENAME, features.LABEL, features.LABEL_TEXT)
 }
-# What should be TFRecord by its name: it is rejected where it is not. Notes beside them are left out.
+# What should be TFRecord by its name: it is rejected where it is not. Notes next to them are left out.
 _ENDINGS = (".tfrecord", ".tfrecords", ".tfrec", ".record")
 
 
@@ -103,7 +103,7 @@ def find(context: SourceContext) -> Iterator[Found]:
 
 
 class _Classes:
-    """What the records say about the classes, by these two features; it must fit together."""
+    """The classes by two features of the records, which must fit together."""
 
     def __init__(self, label: str, text: str) -> None:
         self._label, self._text = label, text
@@ -151,7 +151,7 @@ def _entries(context: SourceContext) -> Iterator[FileEntry]:
 
 
 def _note_reason(name: str) -> str:
-    """Why a file is no TFRecord by its name, "" if it may be one: labels.csv.gz is none."""
+    """Return why a file is not a TFRecord by its name, such as labels.csv.gz; "" if it may be one."""
     name = name.removesuffix(".gz")
     return "" if name.endswith(_ENDINGS) else no_image_reason(name)
 

@@ -1,13 +1,13 @@
-"""Pascal VOC: an XML file with the boxes of one image, beside it or in folders of their own.
+"""Pascal VOC: an XML file with the boxes of one image, next to it or in other folders.
 
     cat.12.jpg, cat.12.xml                                    in one folder
     train/cat.12.jpg, train/cat.12.xml, test/...              in folders with names of splits
-    images/cat.12.jpg, annotations/xmls/cat.12.xml            in folders beside each other
+    images/cat.12.jpg, annotations/xmls/cat.12.xml            in folders next to each other
     VOC2012/JPEGImages, Annotations, ImageSets/Main/*.txt     as the VOC challenges have it
 
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html#SECTION00092000000000000000
 
-An image belongs to an XML file that has its name, or else names it (`filename`), and lies in the same
+An image belongs to an XML file that has its name, or else names it (`filename`), and is in the same
 folder; else in the nearest folder above, or one below that. So files that were renamed together stay
 together. Where there are lists in ImageSets/Main, they tell the splits, and what is in none of them is left
 out. Otherwise the folders do, and an image without an XML file is unlabelled: a reject.
@@ -54,7 +54,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     if not annotations:
         raise UsageError(
             f"{context.shown}: no .xml file in it. The source voc reads images with a Pascal VOC XML each, "
-            "beside them or in a folder Annotations"
+            "next to them or in a folder Annotations"
         )
     for entry in context.index.files:
         path = entry.path.lower()

@@ -1,7 +1,7 @@
 """The lists of the VOC challenges: `ImageSets/Main/train.txt`, with the name of an image in each line.
 
 A list's name is that of a split; `trainval` stands for train, in as far as neither train nor val has the
-name. Lists of one class (`cat_train.txt`) are of another task. Their folder, beside `Annotations`, may be
+name. Lists of one class (`cat_train.txt`) are of another task. Their folder, next to `Annotations`, may be
 there several times (VOC2007, VOC2012): each tells of its own.
 """
 
@@ -23,11 +23,11 @@ _TRAIN_AND_EVAL = "trainval"
 
 
 class ImageSets:
-    """Which splits the lists put an XML file into."""
+    """The splits into which the lists put an XML file."""
 
     def __init__(self, context: SourceContext) -> None:
         self._context = context
-        # By the folder that a challenge's data lies in ("" or "VOC2012/").
+        # By the folder with a challenge's data ("" or "VOC2012/").
         self._splits: dict[str, dict[str, list[str]]] = {}
         self._left_out: dict[str, int] = {}
         self._seen: set[tuple[str, str]] = set()
@@ -74,7 +74,7 @@ class ImageSets:
         return tuple(splits)
 
     def cover(self, path: str) -> bool:
-        """Return whether there are lists that tell of the folder that the file lies in."""
+        """Return whether there are lists for the folder with the file."""
         return self._top(path) is not None
 
     def rejects(self) -> Iterator[Reject]:
@@ -94,7 +94,7 @@ class ImageSets:
                 )
 
     def _top(self, path: str) -> str | None:
-        """Return the longest of the challenges' folders that the file lies in."""
+        """Return the longest of the challenges' folders that have the file."""
         tops = [top for top in self._splits if path.startswith(top)]
         return max(tops, key=len) if tops else None
 

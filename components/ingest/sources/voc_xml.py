@@ -33,7 +33,7 @@ class VocError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class VocFile:
-    """What a VOC annotation says.
+    """The content of a VOC annotation.
 
     Attributes:
         filename: What it calls its image; "" if it does not.

@@ -6,7 +6,7 @@
     obj.names, obj_train_data/1.jpg, obj_train_data/1.txt
 
 The label file of an image is where its path has `labels` for the last folder `images`, else in a folder
-`labels` beside the image, else beside the image. An image without one, or with an empty one, is background.
+`labels` next to the image, else next to the image. An image without one, or with an empty one, is background.
 
 Which split an image is in, `train`, `val` and `test` of data.yaml say: a folder, a list of images, or more;
 parts of a path that are not in INPUT are passed over from the left. What they do not name goes by the names

@@ -20,7 +20,7 @@ from components.ingest.sources.context import SourceContext
 from components.ingest.values import brief, whole, words
 
 SUFFIXES = (".yaml", ".yml")
-# Lists of classes that tools write beside the labels, by their names.
+# Lists of classes that tools write next to the labels, by their names.
 CLASS_LISTS = ("classes.txt", "obj.names", "classes.names", "darknet.labels")
 _SPLIT_KEYS = ("train", "val", "test")
 _MAX_BYTES = 1 << 20
@@ -28,7 +28,7 @@ _MAX_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class YoloConfig:
-    """What is said of a data set.
+    """The description of a data set.
 
     Attributes:
         names: Class by its number; None where nothing says.

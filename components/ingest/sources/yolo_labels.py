@@ -22,7 +22,7 @@ _LARGEST_CLASS = 1_000_000
 
 
 class LabelError(Exception):
-    """What is wrong with a label file, with the line."""
+    """An error in a label file, with its line."""
 
 
 def read_labels(

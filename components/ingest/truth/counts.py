@@ -11,7 +11,7 @@ from components.base.words import format_count
 
 @dataclasses.dataclass
 class BoxCounts:
-    """What was counted while records with boxes were written.
+    """Counts of written records with boxes.
 
     Attributes:
         images: Images that show a class, by class; without classes that have none.

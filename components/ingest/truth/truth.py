@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class WrongImageError(Exception):
-    """What is known is about another image than this one; the message says why."""
+    """The truth is about another image than this one; the message says why."""
 
 
 class Placed(Protocol):
-    """What a record says of its stored image."""
+    """The truth of a stored image."""
 
     def record_features(self, labels: Mapping[str, int]) -> dict[str, FeatureValue]:
         """Return the features of the record, from the labels of the classes by name."""
@@ -29,7 +29,7 @@ class Placed(Protocol):
 
 
 class Truth(abc.ABC):
-    """What is known of an input image; the data of one ingest have one kind of it.
+    """The truth of an input image; the data of one ingest have one kind of it.
 
     The SQL is about the index's table `items`, whose column `truth` has `to_text()`.
 
