@@ -114,7 +114,7 @@ class _List:
             lists.add(key)
             images += key == "images"
             if key == "categories":
-                where = f"{self._file}, category {_shown(value, 'name')}"
+                where = f"{self._file}, category {_format_value(value, 'name')}"
                 self._categories.add(_whole(value, "id", where), _name(value, where), where)
             elif key == "images":
                 self._add_image(value)
@@ -138,9 +138,9 @@ class _List:
         return f"{self._at} {image_id}"
 
     def _add_image(self, value: Any) -> None:
-        where = f"{self._file.name}, image {_shown(value, 'id')}"
+        where = f"{self._file.name}, image {_format_value(value, 'id')}"
         image_id, name = _whole(value, "id", where), _text(value, "file_name", where)
-        if self._gathered.told(self._key(image_id)) is not None:
+        if self._gathered.find_told(self._key(image_id)) is not None:
             raise DataRefusedError(f"{where}: its id is there twice. Correct the file")
         problem = ""
         size = []
@@ -156,9 +156,9 @@ class _List:
             self._gathered.spoil(self._key(image_id), problem)
 
     def _add_box(self, value: Any, label_map: LabelMap | None) -> Iterator[Reject]:
-        where = f"{self._file.name}, annotation {_shown(value, 'id')}"
+        where = f"{self._file.name}, annotation {_format_value(value, 'id')}"
         key = self._key(_whole(value, "image_id", where))
-        if self._gathered.told(key) is None:
+        if self._gathered.find_told(key) is None:
             self._context.announce(1)
             yield Reject(where, f"its image_id {brief(value['image_id'])} is not among the images")
             return
@@ -241,5 +241,5 @@ def _name(value: dict[str, Any], where: str) -> str:
     return name
 
 
-def _shown(value: Any, key: str) -> str:
+def _format_value(value: Any, key: str) -> str:
     return brief(value.get(key) if isinstance(value, dict) else value).strip("'")

@@ -57,7 +57,7 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
                 size, box = (None, row.problem) if row.problem else _read(table, row)
             except ValueError as error:
                 size, box = None, str(error)
-            told = gathered.told(key)
+            told = gathered.find_told(key)
             if told is None:
                 gathered.add_image(key, name, found, row.split, size, row.where)
             elif size != told[0] and not isinstance(box, str):

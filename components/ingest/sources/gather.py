@@ -85,7 +85,7 @@ class Gathered:
         self._db = context.index.db
         self._db.executescript(_TABLES)
 
-    def told(self, key: str) -> tuple[Size | None, str] | None:
+    def find_told(self, key: str) -> tuple[Size | None, str] | None:
         """Return the size and the place in the list that an image was added with; None where it was not."""
         row = self._db.execute("SELECT annotated, told_in FROM images WHERE key = ?", (key,)).fetchone()
         return None if row is None else (_size_from(row[0]), row[1])

@@ -223,7 +223,7 @@ class _Labels:
                 return Reject(where, f"{feature}: expected one value, got {len(values[feature])}")
         text = label_of(displayed(_one(values, features.LABEL_TEXT) or b""))
         name = self.classes.name(_one(values, features.LABEL), text, where)
-        return name if isinstance(name, Reject) else (*_told(values, where), Label(name))
+        return name if isinstance(name, Reject) else (*_read_name_and_image(values, where), Label(name))
 
 
 class _Boxes:
@@ -241,7 +241,7 @@ class _Boxes:
         boxes = tfrecord_boxes.read_boxes(
             values, where, self._label_map, self.classes.name, in_shares=self._in_shares
         )
-        return boxes if isinstance(boxes, Reject) else (*_told(values, where), boxes)
+        return boxes if isinstance(boxes, Reject) else (*_read_name_and_image(values, where), boxes)
 
 
 _READERS: Mapping[type[Truth], type[_Labels] | type[_Boxes]] = {Label: _Labels, Boxes: _Boxes}
@@ -258,7 +258,7 @@ def _image(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, lis
     return values if _one(values, features.ENCODED) else Reject(where, f"no {features.ENCODED}")
 
 
-def _told(values: dict[str, list[Any]], where: str) -> tuple[str, bytes]:
+def _read_name_and_image(values: dict[str, list[Any]], where: str) -> tuple[str, bytes]:
     name = displayed(_one(values, features.FILENAME) or b"") or where
     return name, _one(values, features.ENCODED)
 

@@ -60,7 +60,7 @@ def read_labels(
 def _object(fields: list[str], names: Mapping[int, str] | None, *, has_key_points: bool) -> tuple[int, Box]:
     key = whole(fields[0])
     if names is not None and key not in names:
-        raise ValueError(f"expected a class of {_shown(names)}, got {brief(fields[0])}")
+        raise ValueError(f"expected a class of {_format_names(names)}, got {brief(fields[0])}")
     if not 0 <= key <= _LARGEST_CLASS:
         raise ValueError(f"expected a class from 0 on, got {brief(fields[0])}")
     label = str(key) if names is None else names[key]
@@ -77,6 +77,6 @@ def _object(fields: list[str], names: Mapping[int, str] | None, *, has_key_point
     return key, Box(label, min(xs), min(ys), max(xs), max(ys))
 
 
-def _shown(names: Mapping[int, str]) -> str:
+def _format_names(names: Mapping[int, str]) -> str:
     keys = sorted(names)
     return f"{keys[0]} .. {keys[-1]}" if len(keys) > 1 else str(keys[0]) if keys else "none"

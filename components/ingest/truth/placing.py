@@ -167,7 +167,9 @@ def place_boxes(
             sides = _sorted(turn(*sides[:2]), turn(*sides[2:]))
         inside = _inside(sides)
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
-            left_out.append(f"{name}: nothing of it is on the image: {_shown(box)}, of {_size(size)}")
+            left_out.append(
+                f"{name}: nothing of it is on the image: {_format_box(box)}, of {_format_size(size)}"
+            )
             continue
         # Not by a rounding error.
         cut += any(abs(a - b) > 1e-6 for a, b in zip(sides, inside, strict=True))
@@ -218,9 +220,9 @@ def _inside(sides: Sides) -> Sides:
     return rounded
 
 
-def _shown(box: Box) -> str:
+def _format_box(box: Box) -> str:
     return ", ".join(f"{name} {side:g}" for name, side in zip(_NAMES, box.sides, strict=True))
 
 
-def _size(size: Size) -> str:
+def _format_size(size: Size) -> str:
     return f"{size[0]:g} x {size[1]:g} pixels"
