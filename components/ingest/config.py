@@ -136,7 +136,7 @@ class IngestConfig(Settings):
         description="with a larger share of rejected images, nothing is published and the exit code is 3",
     )
     min_test_images: NotNegative = Field(
-        1, description="test images that each class must have, or be on; 0 to let classes pass unjudged"
+        1, description="least number of test images of each class; 0 for no limit"
     )
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"

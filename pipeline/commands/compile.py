@@ -28,7 +28,7 @@ from pipeline.run.output import check_can_write
     "--data",
     "data_path",
     metavar="DIR",
-    help="Default of the parameter data_root; for vertex what `mirante ingest` made, here.",
+    help="Default of the parameter data_root; for vertex the local folder that `mirante ingest` wrote.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
 @click.option(
@@ -50,8 +50,8 @@ def compile(  # noqa: A001 - the command's name
     """Compile a recipe for Kubeflow Pipelines or Vertex AI.
 
     For Kubeflow it becomes a package with one task per node, after one that ingests. The recipe's values are
-    the defaults of the run's parameters; paths are those that the tasks see. For Vertex AI it becomes a job,
-    and the recipe's part `vertex` says where it runs; ingest the data here and copy them to a bucket before.
+    the defaults of the run's parameters; paths are as the tasks see them. For Vertex AI it becomes a job, and
+    the recipe's part `vertex` says where it runs; first ingest the data here and copy them to a bucket.
     Needs no cluster and no credentials.
     """
     from pipeline.recipe.load import load_recipe

@@ -49,7 +49,7 @@ def _ingest_words() -> dict[str, str]:
 @click.argument("source")
 @click.argument("input_path", metavar="INPUT", type=PathType())
 @click.argument("output", metavar="OUTPUT", type=PathType())
-@click.option("--force", is_flag=True, help="Do everything again, also in a folder with other files.")
+@click.option("--force", is_flag=True, help="Start from scratch, even if OUTPUT holds other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def ingest(
     source: str,

@@ -42,7 +42,7 @@ from pipeline.run.output import describe_os_error
     type=click.IntRange(1, PILLOW_MAX_PIXELS),
     default=DEFAULT_MAX_PIXELS,
     show_default=True,
-    help="Images with more are answered with an error.",
+    help="Images with more pixels get an error as their answer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the answers as JSON.")
 def predict(
@@ -56,10 +56,10 @@ def predict(
 ) -> int:
     """Classify images, or detect objects in them, with a pushed model.
 
-    MODEL is a pushed model, the folder of its versions, or a run's root. IMAGE is a file or a folder of them.
-    A file that is no usable image is answered with an error, the others all the same, and the exit code is 1.
-    Boxes are xmin, ymin, xmax, ymax in pixels of the upright image. The model is asked with the files as they
-    are, as a client would; where it refuses one, with a PNG of it, which is said.
+    MODEL is a pushed model, the folder of its versions, or a run's root. IMAGE is a file or a folder of
+    images. A file that is not a usable image gets an error as its answer, the others are still answered, and
+    the exit code is 1. Boxes are xmin, ymin, xmax, ymax in pixels of the upright image. The files are sent as
+    they are, as a client would; if the model refuses one, a PNG of it is sent instead, with a note.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.base.printable import printable

@@ -20,7 +20,7 @@ _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
 
 @click.command(epilog=example("mirante submit pipeline.yaml --host http://localhost:8080 --param epochs=3"))
 @click.argument("package", metavar="PIPELINE.YAML", type=click.Path(path_type=Path))
-@click.option("--host", required=True, metavar="URL", help="The server, as a browser shows its UI.")
+@click.option("--host", required=True, metavar="URL", help="Address of the server's UI, as in a browser.")
 @click.option("--namespace", metavar="NS", help="Your namespace, on a server for several users.")
 @click.option(
     "--token",
@@ -31,24 +31,26 @@ _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
 @click.option("--ca-cert", metavar="FILE", type=click.Path(path_type=Path), help="Certificates to trust.")
 @click.option("--name", metavar="PIPELINE", help="Pipeline on the server.  [default: as the package says]")
 @click.option("--version", "version", metavar="V", help="Its version.  [default: from the package's bytes]")
-@click.option("--experiment", metavar="E", help="Made where there is none.  [default: the pipeline's name]")
-@click.option("--run-name", metavar="R", help="Of the run.  [default: the pipeline's name and the time]")
+@click.option(
+    "--experiment", metavar="E", help="Created if it does not exist.  [default: the pipeline's name]"
+)
+@click.option("--run-name", metavar="R", help="Name of the run.  [default: the pipeline's name and the time]")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
-@click.option("--service-account", metavar="SA", help="That the tasks run as.")
+@click.option("--service-account", metavar="SA", help="Kubernetes service account of the tasks.")
 @click.option(
     "--follow/--no-follow", default=None, help="Wait for the end, task by task.  [default: --follow]"
 )
 @click.option(
     "--cron", metavar="'0 3 * * *'", help="Run on this schedule instead of now; runs never overlap."
 )
-@click.option("--replace", is_flag=True, help="With --cron: in place of the recurring run of that name.")
+@click.option("--replace", is_flag=True, help="With --cron: replace the recurring run of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any) -> int:
     """Run a compiled pipeline on Kubeflow Pipelines.
 
-    PIPELINE.YAML is what `mirante compile` writes. It is uploaded, as a new version where the server has the
-    pipeline and not at all where it has these bytes, run, and followed. Exit code 0 when the run succeeded, 1
-    when it failed; Ctrl-C leaves it going.
+    PIPELINE.YAML is what `mirante compile` writes. It is uploaded (as a new version if the server has the
+    pipeline already, not at all if the server has these very bytes), run and followed. The exit code is 0 if
+    the run succeeded and 1 if it failed. Ctrl-C stops following; the run continues.
     """
     kubeflow_submit = import_kubeflow("submit")
     if follow and options["cron"] is not None:

@@ -16,8 +16,8 @@ def worker(root: str) -> int:
     """Take part in a training on several machines.
 
     ROOT is the pipeline root of the `mirante run` that is the chief, on a file system that all machines see
-    (or a bucket). TF_CONFIG names the cluster and this process' place in it (in a worker pod, what its Job
-    says does). Waits until the chief comes to its Trainer, and ends when the training does.
+    (or a bucket). TF_CONFIG names the cluster and this process' place in it; in a worker pod, the pod's
+    Job does. Waits until the chief reaches its Trainer, and ends with the training.
     """
     import logging
     import math

@@ -68,7 +68,7 @@ def _row(key: str, field: FieldInfo, full: str, sections: dict[type[BaseModel], 
         meaning = f"{meaning}: [{section}](#{_anchor(section)})"
     if not meaning:
         raise ValueError(f"{full}: the field has no description")
-    if meaning[1].islower() or meaning[1] == " ":
+    if not field.description and (meaning[1].islower() or meaning[1] == " "):
         meaning = meaning[0].lower() + meaning[1:]
     kind = _format_type(field.annotation, field.metadata)
     cells = (f"`{key}`", kind, _format_default(field), _add_links(meaning))
