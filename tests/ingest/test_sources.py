@@ -126,6 +126,18 @@ def test_accents_of_macos_are_one_class(tmp_path: Path) -> None:
     assert result.class_names == ["\u00e9t\u00e9"]
 
 
+def test_folders_that_differ_in_spaces_are_one_class_and_that_is_said(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "cat/1.png", "cat /2.png", "dog/3.png")
+    out = tmp_path / "out"
+    assert found("folder", root, out) == {
+        "cat/1.png": ("train", "cat"),
+        "cat /2.png": ("train", "cat"),
+        "dog/3.png": ("train", "dog"),
+    }
+    said = "The folders 'cat', 'cat ' are read as one class, 'cat': spaces around a name do not count."
+    assert said in read_manifest(out).warnings  # type: ignore[union-attr]
+
+
 def test_names_that_are_no_utf8_can_be_ingested(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "a/1.png")
     with open(os.fsencode(root) + b"/a/caf\xe9.png", "wb") as file:
@@ -160,6 +172,16 @@ def test_csv_looks_beside_then_below(tmp_path: Path) -> None:
         "(labels.csv line 8)",
         "labels.csv line 10": "no file name (labels.csv line 10)",
     }
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_csv_of_excel_names_its_separator(tmp_path: Path, first: str) -> None:
+    root = write_images(tmp_path / "in", "1.png", "2.png")
+    table = root / "labels.csv"
+    table.write_text(f"{first}\nfilename;label;split\n1.png;a,b;train\n2.png;c;train\n9.png;c;train\n")
+    out = tmp_path / "out"
+    assert found("csv", table, out) == {"1.png": ("train", "a,b"), "2.png": ("train", "c")}
+    assert rejects(out) == {"9.png": "no such file (labels.csv line 5)"}
 
 
 def test_two_csvs_beside_the_same_pictures(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ FILE_COLUMNS = (
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data set")
 _DELIMITERS = ",;\t|"
+# The line that Excel writes first, and reads, to name the separator.
+_NAMED_DELIMITER = re.compile(r'"?sep=(?P<delimiter>[^\w\s"]|\t)"?', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +54,12 @@ class Table:
         self.path = path
         self._context, self._split = context, split
         lines = re.split(r"\r\n|\r|\n", _text(path))
-        first = next((line for line in lines if line.strip()), "")
-        self._delimiter = max(_DELIMITERS, key=first.count)
+        number, first = next(((at, line) for at, line in enumerate(lines) if line.strip()), (0, ""))
+        if named := _NAMED_DELIMITER.fullmatch(first.strip(" ")):
+            self._delimiter = named["delimiter"]
+            lines[number] = ""
+        else:
+            self._delimiter = max(_DELIMITERS, key=first.count)
         self._rows: Iterator[tuple[int, list[str]]] = self._parse(lines)
         first_row = next(self._rows, (0, []))
         header = [column.strip().lower() for column in first_row[1]]

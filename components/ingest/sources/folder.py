@@ -54,6 +54,7 @@ def find(context: SourceContext) -> Iterator[Found]:
         )
     wrapper, splits = _layout(context)
     files = 0
+    spellings: dict[str, set[str]] = {}
     for entry in context.index.files:
         files += 1
         if reason := no_image_reason(entry.path.rpartition("/")[2]):
@@ -74,14 +75,17 @@ def find(context: SourceContext) -> Iterator[Found]:
         if not folders:
             yield Reject(entry.path, "unlabelled: lies outside every class folder")
             continue
+        label = label_of(folders[0])
+        spellings.setdefault(label, set()).add(folders[0])
         yield Item(
             path=entry.path,
             file=context.absolute(entry.raw),
             size_bytes=entry.size_bytes,
             stamp=entry.stamp,
-            truth=Label(label_of(folders[0])),
+            truth=Label(label),
             split=split,
         )
+    _warn_about_spellings(context, spellings)
     context.announce(files)
 
 
@@ -141,6 +145,16 @@ def _warn_about_folds(context: SourceContext, tops: dict[str, _Top]) -> None:
         "the "
         "classes, all is well."
     )
+
+
+def _warn_about_spellings(context: SourceContext, spellings: dict[str, set[str]]) -> None:
+    """Warn where several folders are one class, because spaces around a name do not count."""
+    for label, names in sorted(spellings.items()):
+        if len(names) > 1:
+            context.index.warn(
+                f"The folders {_join([repr(name) for name in sorted(names)])} are read as one class, "
+                f"{printable(label)!r}: spaces around a name do not count."
+            )
 
 
 def _join(names: dict[str, str] | dict[str, _Top] | list[str]) -> str:
