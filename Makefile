@@ -57,7 +57,7 @@ fuzz: setup ## Readers on tens of thousands of damaged inputs each; FUZZ="csv zi
 
 docs: setup ## Write docs/recipe.md and the tables of networks and of sources from the code
 	$(BIN)/python -m pipeline.recipe.reference
-	$(BIN)/python -m components.models.reference
+	$(BIN)/python -m pipeline.recipe.networks_reference
 	$(BIN)/python -m components.ingest.reference
 
 golden: setup ## Write the compiled packages in tests/golden anew; read their difference

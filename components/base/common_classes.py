@@ -6,14 +6,12 @@ The position of a class among a model's outputs depends on the model's other cla
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from components.base.task import task_named
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def find_common(task: str, class_names: Sequence[str], others: Collection[str]) -> tuple[str, ...]:
@@ -23,7 +21,9 @@ def find_common(task: str, class_names: Sequence[str], others: Collection[str]) 
     return common if len(common) >= task_named(task).min_classes else ()
 
 
-def places_of(names: Sequence[str], among: Sequence[str]) -> Array:
+def places_of(names: Sequence[str], among: Sequence[str]) -> npt.NDArray[Any]:
     """Return the place of each name in `among`, int64 [names], -1 where it is not there."""
+    import numpy as np
+
     places = {name: place for place, name in enumerate(among)}
     return np.array([places.get(name, -1) for name in names], np.int64)

@@ -87,10 +87,16 @@ def settings_from(model: type[Settings], options: Mapping[str, Any]) -> Any:
 
     from pipeline.recipe.wording import format_errors
 
-    values = {name: value for name, value in options.items() if value is not None}
+    fields = model.model_fields
+    values = {
+        name: value
+        for name, value in options.items()
+        # An empty text for a mapping that is empty by default: a variable that is not set.
+        if value is not None and not (value == "" and fields[name].default == {})
+    }
     for name, value in values.items():
-        if get_origin(model.model_fields[name].annotation) is dict:
-            values[name] = _pairs(value, f"--{name.replace('_', '-')}", model.model_fields[name])
+        if get_origin(fields[name].annotation) is dict:
+            values[name] = _pairs(value, f"--{name.replace('_', '-')}", fields[name])
     try:
         return model(**values)
     except ValidationError as e:

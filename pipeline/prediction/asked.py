@@ -62,7 +62,8 @@ def saved_model_folder(model: str) -> Path:
         UsageError: There is no model.
     """
     folder = Path(model)
-    if is_saved_model(model):
+    # As a path on this machine: TensorFlow would look for an address on the network.
+    if is_saved_model(str(folder)):
         return folder
     for candidate in (folder, folder / "serving", *_pushed_by(folder)):
         if versions := _versions(candidate):

@@ -345,6 +345,10 @@ def test_options_that_are_not_given_leave_the_defaults() -> None:
         settings_from(IngestConfig, {"splits": "train=0.5"})
     with pytest.raises(UsageError, match=r"^--split-names a: expected name=value,name=value, got 'a'"):
         settings_from(IngestConfig, {"split_names": "a"})
+    # A variable of the shell that is not set.
+    assert settings_from(IngestConfig, {"split_names": ""}) == IngestConfig()
+    with pytest.raises(UsageError, match=r"^--splits : expected name=value,name=value, got ''"):
+        settings_from(IngestConfig, {"splits": ""})
 
 
 def test_a_second_run_does_nothing_and_a_change_rewrites_only_what_it_touches(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 
 from components.base.task import TASKS
 from components.models.networks import NETWORKS, SPECIAL_KEYS, networks_for
-from components.models.reference import PAGE, format_table, replace_table
+from pipeline.recipe.networks_reference import PAGE, format_table, replace_table
 
 
 def test_the_page_lists_the_networks_as_they_are() -> None:

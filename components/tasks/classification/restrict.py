@@ -8,10 +8,14 @@ each model's answer is the most probable common class, with probabilities divide
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from components.base.common_classes import Array, places_of
+from components.base.common_classes import places_of
+
+Array = npt.NDArray[Any]
 
 
 def restrict(

@@ -79,7 +79,7 @@ def to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def from_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Express boxes that are shares of a window [..., 4] as shares of its image; inverts `seen_from`."""
+    """Express boxes that are shares of a window [..., 4] as shares of its image; inverts `to_window`."""
     corner = tf.concat([window[..., :2], window[..., :2]], axis=-1)
     size = tf.concat([window[..., 2:] - window[..., :2]] * 2, axis=-1)
     return boxes * size + corner
