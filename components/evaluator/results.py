@@ -18,7 +18,7 @@ import tensorflow_model_analysis as tfma
 from components.base.task import part, task_named
 from components.base.words import format_count, format_some
 from components.evaluator import bounds
-from components.evaluator.eval_config import BASELINE, read_task
+from components.evaluator.eval_config import BASELINE, read_eval_config, read_task
 from components.evaluator.metric import COMMON_NAMES, IMAGES
 from components.evaluator.protocol import TaskEvaluator
 
@@ -113,7 +113,7 @@ def read_evaluation(folder: str) -> Evaluation:
         validation.validation_ok,
         _describe_failures(validation, describe_trivial(overall, asked), common),
         {name: baseline[name] for name in reported if name in baseline},
-        find_warnings(overall, asked),
+        find_warnings(overall, asked) + _warn_about_common(folder, common, asked),
         int(overall.get(IMAGES, 0)),
         common,
     )
@@ -129,6 +129,20 @@ def _read_common(
         {name: values[key] for name, key in keys.items() if key in values} for values in (overall, baseline)
     )
     return CommonClasses(names, int(overall[f"{bounds.COMMON}{IMAGES}"]), ours, theirs)
+
+
+def _warn_about_common(folder: str, common: CommonClasses | None, asked: TaskEvaluator) -> list[str]:
+    """Warn about bounds of `max_regression` that every model meets on so few common classes."""
+    if common is None:
+        return []
+    telling = {f"{bounds.COMMON}{name}" for name in asked.metric_names(len(common.class_names))}
+    bound = {name for specs in read_eval_config(folder).metrics_specs for name in specs.per_slice_thresholds}
+    return [
+        f"evaluation.max_regression.{name.removeprefix(bounds.COMMON)} compares nothing: it says nothing "
+        f"about {len(common.class_names)} common classes"
+        for name in sorted(bound - telling)
+        if name.startswith(bounds.COMMON)
+    ]
 
 
 def find_warnings(metrics: dict[str, float], asked: TaskEvaluator) -> list[str]:

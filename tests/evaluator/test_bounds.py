@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
+from google.protobuf.json_format import MessageToDict
 from tensorflow_model_analysis.evaluators import metrics_validator
 
 from components.base.task import part
@@ -22,7 +25,12 @@ from components.evaluator.bounds import (
     format_bound,
 )
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.results import describe_trivial, find_warnings
+from components.evaluator.results import (
+    CommonClasses,
+    _warn_about_common,
+    describe_trivial,
+    find_warnings,
+)
 from components.tasks.classification.evaluator import eval_config
 from components.tasks.classification.metrics import ByClass, Tally, measure
 from components.tasks.classification.trivial import judge_trivial
@@ -303,3 +311,21 @@ def test_what_is_unclear_is_a_warning() -> None:
 def test_a_value_that_is_missing_is_called_missing() -> None:
     config = EvaluationConfig(thresholds={"auc": 0.5})
     assert failures("auc", math.nan, config) == ["auc is missing, must be at least 0.5"]
+
+
+def test_a_bound_that_few_common_classes_always_meet_is_said(tmp_path: Path) -> None:
+    config = part("classification", "evaluator").eval_config(
+        EvaluationConfig(max_regression={"accuracy": 0.1, "top_5_accuracy": 0.1}),
+        [f"class {index}" for index in range(10)],
+    )
+    (tmp_path / "eval_config.json").write_text(json.dumps({"evalConfig": MessageToDict(config)}))
+    asked = part("classification", "evaluator")
+
+    def warned(classes: int) -> list[str]:
+        names = [f"class {index}" for index in range(classes)]
+        return _warn_about_common(str(tmp_path), CommonClasses(names, 9, {}, {}), asked)
+
+    assert warned(5) == [
+        "evaluation.max_regression.top_5_accuracy compares nothing: it says nothing about 5 common classes"
+    ]
+    assert warned(6) == []
