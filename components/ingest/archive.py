@@ -230,6 +230,5 @@ def _safe(archive: Path, name: str) -> str:
 def _refused(archive: Path, name: str, why: str) -> DataRefusedError:
     return DataRefusedError(
         f"{archive}: its member {name[:200]!r} {why}. Such archives are not unpacked: make one of plain "
-        "files "
-        "and folders, or unpack it yourself and give the folder"
+        "files and folders, or unpack it yourself and give the folder"
     )

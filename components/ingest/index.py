@@ -129,8 +129,7 @@ class Index:
                 )  # fmt: skip
         self.db.execute(
             "UPDATE items SET hash = (SELECT h.hash FROM hashes h WHERE h.path = items.path AND h.size = "
-            "items.size "
-            "AND h.mtime = items.mtime) WHERE offset IS NULL"
+            "items.size AND h.mtime = items.mtime) WHERE offset IS NULL"
         )
         self.db.commit()
         return count

@@ -138,8 +138,7 @@ def read_manifest(output: Path) -> Manifest | None:
         if read["version"] > FORMAT_VERSION:
             raise DataRefusedError(
                 f"{path}: version {read['version']}, this Mirante reads up to {FORMAT_VERSION}. Use a later "
-                "Mirante, "
-                "or ingest again with --force"
+                "Mirante, or ingest again with --force"
             )
         splits = {
             name: Split(

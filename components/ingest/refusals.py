@@ -68,8 +68,7 @@ class Refusals:
                 f"\n  {printable(path)}: {printable(reason)}" for path, reason in left_out[:_REASONS_SHOWN]
             )
             raise TooManyRejectsError(
-                f"{printable(str(self.input))}: no image found for the source {self.source}. Is it the "
-                "right "
+                f"{printable(str(self.input))}: no image found for the source {self.source}. Is it the right "
                 f"folder? The sources are {', '.join(SOURCES)}."
                 + (f"\n{len(left_out)} files and folders were left out:{reasons}" if left_out else ""),
                 0,
@@ -147,8 +146,7 @@ class Refusals:
         return TooManyRejectsError(
             f"{what}allowed {self.config.max_reject_share:.1%}), no shards were published.{shown}\n"
             f"All of them, with reasons, are in {printable(str(file))}. Correct or remove them and run the "
-            "same command "
-            f"again. {way_out}",
+            f"same command again. {way_out}",
             index.count_rejects(),
             file,
         )

@@ -116,15 +116,13 @@ def _about_names(class_names: Sequence[str]) -> list[str]:
         if len(same) > 1:
             found.append(
                 "Classes whose names differ only in upper and lower case, spaces, or how a number is "
-                "written: "
-                f"{_join(map(repr, same))}."
+                f"written: {_join(map(repr, same))}."
             )
     known = set(class_names)
     several = [name for name in class_names if len(words := _words(name)) > 1 and known.issuperset(words)]
     if several:
         found.append(
-            f"{len(several)} class names are made of other classes' names ({_join(map(repr, several))}): "
-            "are "
+            f"{len(several)} class names are made of other classes' names ({_join(map(repr, several))}): are "
             "these several labels of one image? Each combination is a class of its own here, and images of "
             "several classes cannot be learned as such."
         )

@@ -82,8 +82,7 @@ def check_apart(root: Path | None, output: Path) -> None:
             raise UsageError(
                 f"OUTPUT {output} is inside of INPUT {root} and holds files that no ingest has put there "
                 f"({', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}), which would be left out "
-                "of the "
-                "data. Give another OUTPUT"
+                "of the data. Give another OUTPUT"
             )
 
 

@@ -156,8 +156,7 @@ def _died(process: subprocess.Popen[bytes], key: Any) -> MiranteError:
         how = f"ended with exit code {code}"
     return MiranteError(
         f"Worker process {process.pid} {how}, at {key}. What is finished is kept: run the same command "
-        "again, with "
-        "fewer --workers if memory was short"
+        "again, with fewer --workers if memory was short"
     )
 
 

@@ -119,12 +119,10 @@ def _layout(context: SourceContext) -> tuple[str, dict[str, str]]:
 def _only_splits(context: SourceContext, splits: dict[str, str]) -> DataRefusedError:
     names = ", ".join(f"{name}={NO_SPLIT}" for name in splits)
     return DataRefusedError(
-        f"{context.shown}: its folders {_join(splits)} are read as splits, and expected are class folders "
-        "in "
+        f"{context.shown}: its folders {_join(splits)} are read as splits, and expected are class folders in "
         f"them; there are none. If they are classes, say so: --split-names {names.replace(' ', '')} (in a "
         f"recipe data.split_names: {{{names.replace('=', ': ')}}}). If they are splits, put the images of "
-        "each "
-        "class into a folder of its own, as in train/cats"
+        "each class into a folder of its own, as in train/cats"
     )
 
 
@@ -139,11 +137,9 @@ def _warn_about_folds(context: SourceContext, tops: dict[str, _Top]) -> None:
     example = ",".join(f"{name}=train" for name in tops)
     context.index.warn(
         f"{_join(tops)} are read as the classes, and each holds the folders {_join(repeated)}, which then "
-        f"only sort their images. If {_join(repeated)} are the classes, and {_join(tops)} parts of the "
-        "data, "
+        f"only sort their images. If {_join(repeated)} are the classes, and {_join(tops)} parts of the data, "
         f"say which split each of them is: --split-names {example} (or =eval, =test). If {_join(tops)} are "
-        "the "
-        "classes, all is well."
+        "the classes, all is well."
     )
 
 

@@ -68,15 +68,13 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         count, height, width = images.counts
         if labels.counts[0] != count:
             raise DataRefusedError(
-                f"{images_entry.path} has {count} images, {labels_entry.path} has {labels.counts[0]} "
-                "labels: "
+                f"{images_entry.path} has {count} images, {labels_entry.path} has {labels.counts[0]} labels: "
                 "they do not belong together, or one of them is another set's. Get both from the same place"
             )
         if not 0 < height * width <= DEFAULT_MAX_PIXELS:
             raise DataRefusedError(
-                f"{images_entry.path}: its header tells of images of {height} x {width} pixels, expected "
-                "1 to "
-                f"{DEFAULT_MAX_PIXELS} of them. It is damaged: download it again"
+                f"{images_entry.path}: its header tells of images of {height} x {width} pixels, expected 1 "
+                f"to {DEFAULT_MAX_PIXELS} of them. It is damaged: download it again"
             )
         context.announce(count)
         classes = labels.file.read_bytes()[labels.offset :]
@@ -127,8 +125,7 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     if any("emnist" in entry.path.lower() for entry in found.values()):
         context.index.warn(
             "EMNIST's files hold their images on their sides (rows and columns exchanged), and they are "
-            "kept "
-            "so: a model that learns them has to be asked about such images."
+            "kept so: a model that learns them has to be asked about such images."
         )
     pairs = {}
     for part, what in sorted(found):
@@ -151,8 +148,7 @@ def _one_of(context: SourceContext, one: FileEntry, other: FileEntry) -> FileEnt
     if one.size_bytes != other.size_bytes:
         raise DataRefusedError(
             f"{context.shown}: {one.path} ({one.size_bytes} bytes) and {other.path} ({other.size_bytes} "
-            "bytes) "
-            "are for the same, and differ; remove the one that is wrong"
+            "bytes) are for the same, and differ; remove the one that is wrong"
         )
     return min(one, other, key=lambda entry: entry.path.count("/"))
 
@@ -187,8 +183,7 @@ def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: 
             if left > max(MIN_EXPANDED_BYTES, MAX_EXPANSION * entry.size_bytes):
                 raise DataRefusedError(
                     f"{path}: its header tells of {left - 1} bytes, which {entry.size_bytes} bytes do not "
-                    "unpack "
-                    "to. It is damaged: download it again"
+                    "unpack to. It is damaged: download it again"
                 )
             data = head
             while data and left > 0:
@@ -198,8 +193,7 @@ def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: 
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataRefusedError(
             f"{path}: cut off or damaged, it does not unpack to its end ({error}); it has {entry.size_bytes} "
-            "bytes. "
-            "Download it again"
+            "bytes. Download it again"
         ) from error
     _check_length(path, unpacked.stat().st_size, counts, offset)
     return _Unpacked(unpacked, counts, offset)

@@ -192,8 +192,7 @@ def conclude_lookups(index: Index) -> None:
     ):
         raise DataRefusedError(
             f"{printable(path)}: several names of the list stand for it ({printable(names)[:300]}), and not "
-            "all "
-            "of them are its own; which file each means is not known. Correct the names in the list"
+            "all of them are its own; which file each means is not known. Correct the names in the list"
         )
     for how, said in _SAID.items():
         (count,) = index.db.execute("SELECT count(*) FROM looked_up WHERE how = ?", (how,)).fetchone()
