@@ -87,7 +87,7 @@ LOCK := $(BIN)/uv pip compile --generate-hashes --quiet --custom-compile-command
 # Sources, oldest Python, name of the lock file.
 compile = $(LOCK) $(1) --universal --python-version $(2) $(UPGRADE) --output-file requirements/$(3).txt
 # Sources beyond pyproject.toml, name of the lock file. For Debian 13 alone, in the versions that its stack is tested with.
-compile_image = $(LOCK) pyproject.toml --extra kubeflow --extra mlflow --extra tfds --extra wandb $(1) \
+compile_image = $(LOCK) pyproject.toml --extra dicom --extra heic --extra kubeflow --extra mlflow --extra tfds --extra wandb $(1) \
 	--excludes requirements/image-without.in --constraints requirements/tfx-1.21.txt \
 	--python-platform x86_64-manylinux_2_39 --python-version 3.13 $(UPGRADE) --output-file requirements/$(2).txt
 
