@@ -1,4 +1,4 @@
-"""What an operator can set in the form of a run: the recipe's useful knobs, each with its default."""
+"""Parameters that an operator can set in the form of a run: useful keys of the recipe with their defaults."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Parameter:
 
     Attributes:
         name: In the run's form.
-        key: Of the recipe, such as `training.epochs`; None for what is no key of it.
+        key: Key of the recipe, such as `training.epochs`; None for a parameter that is not one.
         kind: str, int, float, bool or dict.
-        default: Its value when the operator leaves it alone; an empty text stands for null.
+        default: Its value if the operator does not change it; an empty text stands for null.
         description: For the form.
     """
 
@@ -30,26 +30,30 @@ class Parameter:
     description: str
 
 
-# Name, key and description of those that a recipe has if the key has a value there.
+# Name, key and description of parameters that exist if the recipe has a value for the key.
 _KNOBS = (
     ("epochs", "training.epochs", "Epochs of training."),
     ("fine_tune_epochs", "training.fine_tune_epochs", "Epochs with all layers."),
-    ("fine_tune_learning_rate", "training.fine_tune_learning_rate", "Learning rate of those."),
+    (
+        "fine_tune_learning_rate",
+        "training.fine_tune_learning_rate",
+        "Learning rate of the epochs with all layers.",
+    ),
     ("learning_rate", "training.learning_rate", "Learning rate."),
-    ("global_batch_size", "training.global_batch_size", "Images in a step, of all replicas together."),
-    ("seed", "training.seed", "Of everything that is drawn by chance."),
+    ("global_batch_size", "training.global_batch_size", "Images per step, all replicas together."),
+    ("seed", "training.seed", "Random seed."),
     ("model_weights", "model.weights", "A weights file, or imagenet (a download)."),
-    ("trials", "tuner.trials", "Trainings of the search."),
+    ("trials", "tuner.trials", "Number of trainings in the search."),
 )
 
 
 def parameters(recipe: Recipe, pipeline_root: str) -> list[Parameter]:
     """Return the parameters of a recipe's pipeline, in the order of the form."""
-    root = "Folder on a volume or in a bucket (gs://, s3://): artifacts, metadata, models."
-    data = "Raw images or contract TFRecords, also gs:// and s3://; with {SPAN} the newest of several."
-    pushed = "Versioned folder of TF Serving; <pipeline_root>/serving when empty."
-    cache = "Whether nodes keep the results of earlier runs at equal inputs; false: every node executes."
-    more = 'Any other keys of the recipe, as {"training.patience_epochs": 3}.'
+    root = "Folder on a volume or in a bucket (gs://, s3://) for artifacts, metadata and models."
+    data = "Raw images or ingested TFRecords, also in gs:// and s3://; with {SPAN} the newest of several."
+    pushed = "Folder of versions that TF Serving reads; <pipeline_root>/serving when empty."
+    cache = "Whether nodes with unchanged inputs keep the results of earlier runs; false executes every node."
+    more = 'Other keys of the recipe, such as {"training.patience_epochs": 3}.'
     values = recipe.model_dump()
     return [
         Parameter("pipeline_root", None, str, pipeline_root, root),

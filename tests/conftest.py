@@ -32,7 +32,7 @@ def real_data_dir() -> Path:
 
 @pytest.fixture
 def inline_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has `ingest` work in this process: for tests of what is read and written, of a few images each."""
+    """Make `ingest` work in this process, for tests that read and write a few images."""
     from components.ingest import run
     from tests.make.workers import InlinePool
 
@@ -41,7 +41,7 @@ def inline_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def worker_processes(inline_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has `ingest` start its processes all the same, in a file that asks for `inline_workers`."""
+    """Let `ingest` start its processes all the same, in a file that asks for `inline_workers`."""
     from components.ingest import run
     from components.ingest.workers import WorkerPool
 

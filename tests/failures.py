@@ -1,7 +1,7 @@
 """The failures that a user can cause: what is done, and the row of docs/failures.md that tells what happens.
 
 A row holds the exit code and what `mirante` says. tests/commands/test_failures.py does what each row
-says and holds the end of the command against it; where they differ it prints the row as it should be.
+says and compares the end of the command with it; where they differ it prints the row as it should be.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows() -> dict[str, Row]:
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The end of a command."""
 
     code: int
     stdout: str
@@ -72,7 +72,7 @@ class Ended:
 
 
 def arguments(command: str) -> list[str]:
-    """What is started for a command as a user types it, with --json where there is that."""
+    """Return the arguments of a command as a user types it, with --json if it has that option."""
     _, name, *rest = shlex.split(command)
     return [str(MIRANTE), name, *rest, *(["--json"] if name in HAVE_JSON else [])]
 
@@ -92,7 +92,7 @@ def said(ended: Ended, here: Path) -> str:
 
 
 def check(what: str, ended: Ended, here: Path) -> None:
-    """Holds the end of a command against its row, and against what --json promises."""
+    """Compare the end of a command with its row, and with what --json promises."""
     row = rows()[what]
     actual = dataclasses.replace(row, code=ended.code, said=said(ended, here))
     pattern = re.sub(r"\\{[a-z ]+\\}", ".+", re.escape(row.said).replace(r"\ ", " "))
@@ -122,17 +122,17 @@ def text_file(here: Path) -> None:
     (here / "notes.txt").write_text("no archive\n")
 
 
-def no_pictures(here: Path) -> None:
+def no_images(here: Path) -> None:
     (here / "photos" / "cats").mkdir(parents=True)
 
 
 def all_rejects(here: Path) -> None:
     for number in range(2):
         write_images(here, f"photos/cats/{number}.png")
-        (here / "photos" / "cats" / f"{number}.png").write_text("no picture")
+        (here / "photos" / "cats" / f"{number}.png").write_text("no image")
 
 
-def a_cut_picture(here: Path) -> None:
+def a_cut_image(here: Path) -> None:
     write_photos(here)
     (here / "photos" / "cats" / "7.png").write_bytes(make_png(7)[:60])
 
@@ -185,7 +185,7 @@ def csv_without_a_class(here: Path) -> None:
 
 
 def boxes_of_two_classes(here: Path) -> None:
-    """Pictures of 40 x 20 pixels with an XML file each."""
+    """Make images of 40 x 20 pixels with an XML file each."""
     for number in range(60):
         box = (number % 20, 2, number % 20 + 15, 18, ("cat", "dog")[number % 2])
         files = {f"{number}.png": boxes.make_image(number), f"{number}.xml": boxes.make_xml(box)}
@@ -365,7 +365,7 @@ def a_detector_that_is_served(here: Path) -> None:
 
 
 def serve(folder: Path, *classes: str, task: str = "classification") -> None:
-    """What tells of a served model which classes it knows, and for which task."""
+    """Write the files that say which classes a served model knows, and for which task."""
     extra = folder / "17" / "assets.extra"
     extra.mkdir(parents=True)
     (extra / "labels.txt").write_text("".join(f"{name}\n" for name in classes))
@@ -373,7 +373,7 @@ def serve(folder: Path, *classes: str, task: str = "classification") -> None:
     (folder / "17" / "saved_model.pb").touch()
 
 
-def no_label_and_no_picture(here: Path) -> None:
+def no_label_and_no_image(here: Path) -> None:
     made = shards(here)
     unlabelled = {name: value for name, value in values_of(1, "dog", 300).items() if "class" not in name}
     damaged = {**values_of(0, "cat", 301), "image/encoded": make_png(301)[:50]}
@@ -405,7 +405,7 @@ def damaged_store(here: Path) -> None:
     (here / "root" / "metadata.sqlite").write_text("not a database " * 100)
 
 
-def a_model_and_no_picture(here: Path) -> None:
+def a_model_and_no_image(here: Path) -> None:
     damaged_model(here)
     text_file(here)
     os.mkfifo(here / "queue")
@@ -458,9 +458,9 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "data that is neither a folder nor an archive": text_file,
     "photos for a recipe of IDX files": write_photos,
     "IDX files for a recipe of photos": idx_files,
-    "empty folder": no_pictures,
+    "empty folder": no_images,
     "all inputs rejected": all_rejects,
-    "too many inputs rejected": a_cut_picture,
+    "too many inputs rejected": a_cut_image,
     "one class only": one_class,
     "no train split": no_train_split,
     "unknown label: a class without train images": unknown_label,
@@ -508,10 +508,10 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "root is a file": root_is_a_file,
     "a damaged metadata store": damaged_store,
     "no model": None,
-    "predict: not an image": a_model_and_no_picture,
-    "predict: a pipe": a_model_and_no_picture,
-    "predict: drawings where no folder can be": a_model_and_no_picture,
-    "predict: no such file": a_model_and_no_picture,
+    "predict: not an image": a_model_and_no_image,
+    "predict: a pipe": a_model_and_no_image,
+    "predict: drawings where no folder can be": a_model_and_no_image,
+    "predict: no such file": a_model_and_no_image,
     "submit: not a package": no_package,
     "submit: an unknown parameter": a_package,
     "submit: no server answers": a_package,

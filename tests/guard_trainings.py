@@ -1,6 +1,6 @@
 """Trainings that the guard has to tell apart, in NumPy alone: a hidden layer, thousands of steps a second.
 
-Each is a function of a seed; what the guard is told is what the Trainer tells it. `HEALTHY` must be left
+Each is a function of a seed; the guard hears what the Trainer tells it. `HEALTHY` must be left
 alone, `SICK` must be stopped.
 """
 
@@ -350,7 +350,7 @@ SICK: dict[str, Training] = {
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """A detector's training as it is told: one evaluation in 100 steps.
+    """A detector's training as the guard hears of it: one evaluation in 100 steps.
 
     Attributes:
         loss: Of a step.

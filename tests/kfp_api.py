@@ -35,7 +35,7 @@ def task(name: str, state: str, secs: float | None = None, **more: Any) -> dict[
 
 @dataclasses.dataclass
 class KfpApi:
-    """What the server is like, and what it has been sent.
+    """The state of the server, and the requests that it received.
 
     Attributes:
         multi_user: Whether every request must name a namespace.
@@ -202,7 +202,7 @@ class Request:
         self.body: dict[str, Any] | None = json.loads(self.content) if is_json else None
 
     def parts(self) -> list[Any]:
-        """Of a form with files in it."""
+        """Return the parts of a form with files in it."""
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         return list(email.message_from_bytes(head + self.content, policy=email.policy.HTTP).iter_parts())
 

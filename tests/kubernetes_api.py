@@ -43,7 +43,7 @@ def trainer_pod() -> dict[str, Any]:
 
 @dataclasses.dataclass
 class KubernetesApi:
-    """What the API has, and what it is like.
+    """The objects of the API, and its state.
 
     Attributes:
         pod: The Trainer's.

@@ -17,7 +17,7 @@ _IN_FOLDER = 'cd "$0" && exec "$@"'
 class SmallDisk:
     """Mounted at `folder` for the commands that are run by `command`, and for nobody else.
 
-    Skips the test where neither root's nor a user's mount namespaces are to be had.
+    Skips the test where neither root's nor a user's mount namespaces are available.
     """
 
     def __init__(self, folder: Path, size_mib: int):

@@ -28,7 +28,7 @@ def test_a_digest_is_remembered_with_the_file_as_it_is(
     digests = FileDigests(memory)
     assert digests.of(path) == hashlib.sha256(b"abc").hexdigest() == file_sha256(path)
     digests.save()
-    # What is remembered is told, not computed: this one is a lie.
+    # The remembered digest is returned, not computed: this one is wrong.
     memory.write_text(memory.read_text().replace(file_sha256(path), "0" * 64))
     assert FileDigests(memory).of(path) == "0" * 64
     for change in (

@@ -96,7 +96,7 @@ Files = namedtuple("Files", "f_files f_favail")
 def test_a_full_disk_is_told_by_what_is_short(
     number: int, free_mib: float, inodes: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A file system of exactly this state is not to be had.
+    # No test can make a file system in exactly this state.
     free = int(free_mib * 2**20)
     monkeypatch.setattr(disk_full.shutil, "disk_usage", lambda _: Usage(50 * 2**20, 50 * 2**20 - free, free))
     monkeypatch.setattr(disk_full.os, "statvfs", lambda _: Files(1000, inodes))

@@ -1,4 +1,4 @@
-"""Secrets: what is taken for one, and that none is told."""
+"""Secrets: which texts count as one, and that none is printed."""
 
 from __future__ import annotations
 

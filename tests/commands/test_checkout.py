@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(script: str, folder: Path) -> str:
-    """What `script` prints in a fresh process, where packages in `folder` come before the checkout's."""
+    """Return what `script` prints in a fresh process; packages in `folder` come before the checkout's."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,

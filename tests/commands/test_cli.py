@@ -98,7 +98,7 @@ def test_wrong_usage_exits_2_and_says_what_to_do(
 
 def test_refused_data_exits_3_with_json_and_a_list_of_what_was_refused(tmp_path: Path) -> None:
     (tmp_path / "raw" / "cat").mkdir(parents=True)
-    (tmp_path / "raw" / "cat" / "one.jpg").write_text("no picture")
+    (tmp_path / "raw" / "cat" / "one.jpg").write_text("no image")
     shown = invoke("ingest", "folder", str(tmp_path / "raw"), str(tmp_path / "out"), "--json")
     assert shown.exit_code == 3, shown.output
     result = json.loads(shown.stdout.splitlines()[-1])

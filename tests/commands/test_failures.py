@@ -23,7 +23,7 @@ from tests.small_disk import SmallDisk
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.long]
 
-# Rows whose failure comes while the command runs, by who makes it: a test below each.
+# Rows whose failure comes while the command runs, by cause: one test below for each.
 ARRANGED = {
     "root in use",
     "output in use",
@@ -194,9 +194,9 @@ def test_a_full_disk_leaves_what_was_published(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_records_without_a_label_or_a_picture(here: Path) -> None:
+def test_records_without_a_label_or_an_image(here: Path) -> None:
     what = "records without a label or an image"
-    failures.no_label_and_no_picture(here)
+    failures.no_label_and_no_image(here)
     check(what, run(rows()[what].command, here), here)
 
 

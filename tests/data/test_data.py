@@ -135,7 +135,7 @@ def test_boxes_are_described(tmp_path: Path) -> None:
     assert (examples.task, examples.class_names, examples.max_boxes) == ("detection", ("cat", "dog"), 3)
     assert sum(examples.split_sizes.values()) == 60
     assert Path(write_sample(examples, tmp_path)).read_bytes().startswith(b"\x89PNG")
-    # An image is brought to so many boxes, unless the recipe says fewer: then it is told.
+    # Every image is padded to this many boxes. A recipe that says fewer is reported.
     for bound, told in (({}, False), ({"max_boxes": 3}, False), ({"max_boxes": 2}, True)):
         said = io.StringIO()
         recipe = load_recipe("voc", [f"model.detection={bound}"], str(tmp_path / "data"), elsewhere=True)

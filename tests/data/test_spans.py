@@ -1,4 +1,4 @@
-"""Paths with ExampleGen's placeholders: which span is taken, held against TFX's own answers; what is kept."""
+"""Paths with ExampleGen's placeholders: which span is taken, compared with TFX's answers; what is kept."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def answer(base: Path, pattern: str, wanted: int | None) -> tuple[int, int | Non
 
 
 def answer_of_tfx(base: Path, pattern: str, wanted: int | None) -> tuple[int, int | None, str]:
-    """That of the driver of TFX's ImportExampleGen."""
+    """Return the answer of the driver of TFX's ImportExampleGen."""
     from tfx.components.example_gen.input_processor import FileBasedInputProcessor
     from tfx.proto import example_gen_pb2, range_config_pb2
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_is_refused_before_anything_is_done(overrides: list[str],
 
 
 def photos(span: Path, numbers: range, classes: tuple[str, ...] = ("cats", "dogs")) -> None:
-    """Class folders; a picture's content is that of its class and number, whatever its span."""
+    """Class folders; the content of an image depends on its class and number, not on its span."""
     for name in classes:
         (span / name).mkdir(parents=True)
         for number in numbers:
@@ -210,7 +210,7 @@ def photos(span: Path, numbers: range, classes: tuple[str, ...] = ("cats", "dogs
 
 
 def prepared(root: Path, path: str, **settings: Any) -> tuple[Examples, str]:
-    """What a run would read, and what it says."""
+    """Return what a run would read, and what it says."""
     recipe = load_recipe("folder", ["model.weights=null"], path)
     recipe = recipe.model_copy(
         update={"data": IngestConfig.model_validate({**recipe.data.model_dump(), **settings})}
@@ -272,8 +272,8 @@ def test_a_span_that_arrives_meanwhile_is_for_the_next_run(
     assert (prepared.folder.name, prepared.span.number) == ("span-2", 2)
 
 
-def test_pictures_of_two_spans_are_in_one_split(tmp_path: Path) -> None:
-    """What an older model was tested on, a newer one is not trained on."""
+def test_images_of_two_spans_are_in_one_split(tmp_path: Path) -> None:
+    """A newer model is not trained on what an older one was tested on."""
     splits: list[dict[str, str]] = []
     photos(tmp_path / "photos" / "span-1", range(60))
     photos(tmp_path / "photos" / "span-2", range(30, 120))

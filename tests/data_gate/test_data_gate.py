@@ -156,7 +156,7 @@ DOG = (0.0, 0.0, 1.0, 1.0, "dog")
 
 
 def of_boxes(first_seed: int, count: int = 30) -> list[bytes]:
-    """A cat on every picture, a dog on every second one, nothing on every tenth."""
+    """A cat on every image, a dog on every second one, nothing on every tenth."""
     return [
         boxes.make_record(*((CAT, DOG)[: 1 + seed % 2] if seed % 10 else ()), seed=seed)
         for seed in range(first_seed, first_seed + count)
@@ -202,17 +202,17 @@ def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
     blessing = Path(result.outputs["blessing"].uri)
     report = json.loads((blessing / "report.json").read_text())
     assert report["images"] == {"train": 30, "eval": 30, "test": 30}
-    # Of 30 pictures 3 are empty, 12 more are of even seeds, 15 of odd ones.
+    # Of 30 images 3 are empty, 12 more have even seeds, 15 have odd ones.
     assert report["boxes"]["train"] == {
         "images": 30,
         "boxes": 42,
         "difficult": 0,
         "boxes_per_image": {"0": 3, "1": 12, "2": 15},
-        "areas": {"0.25": 27, "1": 15},  # 0.4 x 0.4 of a picture of 40 x 20 pixels, and all of it
+        "areas": {"0.25": 27, "1": 15},  # 0.4 x 0.4 of an image of 40 x 20 pixels, and all of it
         "sizes": {"small": 42},
         "by_class": {"cat": 27, "dog": 15},
     }
-    # Whatever the order of the records, the picture is that of the same ones.
+    # The same records are drawn, whatever their order.
     chosen = sorted(splits["train"], key=rank)[:MAX_DRAWN]
     assert (blessing / "boxes.png").read_bytes() == draw(chosen)
 

@@ -44,7 +44,7 @@ def key(name: str, model: str = "candidate") -> Any:
 
 
 def failures(name: str, value: float, config: EvaluationConfig, baseline: float | None = None) -> list[str]:
-    """What TFMA's validator refuses, worded."""
+    """Return what TFMA's validator refuses, in words."""
     values = {key(name): value, key(BEATS_TRIVIAL): YES}
     if baseline is not None:
         # What a change is bound by: the same value, where both models know the same classes.
@@ -72,7 +72,7 @@ def failures(name: str, value: float, config: EvaluationConfig, baseline: float 
 
 
 def accuracy(right: int, images: int) -> float:
-    """The metric of so many right images, of two classes."""
+    """The metrics of this many right images of two classes."""
     tally = Tally(2)
     labels = np.arange(images) % 2
     answers = np.where(np.arange(images) < right, labels, 1 - labels)

@@ -224,7 +224,7 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     )
     assert found.failures == ([said] if is_refused else [])
     assert is_blessed == (not is_refused)
-    # The bound of the whole is met by three of six images; none of the baseline's figures stands beside it.
+    # The bound of the whole is met by three of six images; no figure of the baseline is next to it.
     assert (found.metrics["accuracy"], found.example_count, found.baseline) == (0.5, 6, {})
     assert found.common is not None
     assert (found.common.class_names, found.common.test_images) == (["ant", "cat"], 5)

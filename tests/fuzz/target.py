@@ -80,7 +80,7 @@ def only(*paths: str, text: bool = False, head_bytes: int | None = None) -> Chan
 
 
 def image(kind: str, mode: str = "RGB", size: tuple[int, int] = (9, 7), **options: Any) -> bytes:
-    """A picture with some pixels in it."""
+    """Return an image with some pixels in it."""
     pixels = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(size[1], size[0], 3)
     out = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(out, kind, **options)

@@ -29,7 +29,7 @@ REFUSED = (2, 3)
 
 @dataclasses.dataclass
 class Tried:
-    """What came of the inputs of a reader.
+    """The results of a reader's inputs.
 
     Attributes:
         reader: Its name. inputs: How many were tried. refused: How many of them were refused.
@@ -44,7 +44,7 @@ class Tried:
     findings: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """What from_json takes."""
+        """Return the form that from_json takes."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -61,7 +61,7 @@ class Tried:
 
 
 class TooSlowError(BaseException):
-    """Is raised wherever the reader is, so it is no Exception, which readers may catch."""
+    """Raised wherever the reader is; not an Exception, since readers may catch those."""
 
 
 def try_inputs(reader: str, inputs: int, seed: int, *, only: int | None = None) -> Tried:
@@ -111,7 +111,7 @@ def write_files(folder: Path, files: Files) -> None:
 
 
 def _try(target: Target, where: Path) -> bool:
-    """Whether the input was refused; raises what should not have been."""
+    """Return whether the input was refused; raise what should not have been raised."""
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     faulthandler.dump_traceback_later(WALL_SECONDS, exit=True)
     try:
@@ -131,7 +131,7 @@ def _too_slow(number: int, frame: object) -> None:
 
 
 def _kind(error: BaseException) -> str:
-    """An error's type and where it was raised: the same fault is told once."""
+    """An error's type and where it was raised: the same fault is listed once."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/fuzz/" not in frame.filename]
     own = [frame for frame in frames if "/components/" in frame.filename or "/pipeline/" in frame.filename]
     place = (own or frames)[-1] if own or frames else None

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 DOCKERFILE = ROOT / "kubeflow/Dockerfile"
-# What `make lock` gives the images beside the dependencies themselves, see the Makefile.
+# What `make lock` gives the images besides the dependencies themselves, see the Makefile.
 EXTRAS = ("kubeflow", "mlflow", "tfds", "wandb")
 DEBIAN_13 = {
     "python_version": "3.13",

@@ -97,7 +97,7 @@ def run_component(
 
 
 def verdict(folder: Path, model: Path, records: list[bytes]) -> tuple[int, dict[str, Any]]:
-    """What the component says of a model; it starts a process that imports TensorFlow."""
+    """Return what the component says of a model; it starts a process that imports TensorFlow."""
     return run_component(folder / "run", model, records, images=4, time_limit_secs=0)
 
 

@@ -1,4 +1,4 @@
-"""Where a box of an annotation lies on the stored picture."""
+"""Where on the stored image a box of an annotation is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sides(box: Box) -> tuple[float, ...]:
 
 
 def on(upright: tuple[int, int], orientation: int = 1, size: tuple[float, float] | None = None) -> Box:
-    """A box of 10, 20, 30, 60 pixels on a picture."""
+    """Return a box of 10, 20, 30, 60 pixels on an image."""
     placed = place(Boxes((Box("cat", 10, 20, 30, 60),), size), upright, orientation)
     assert (placed.left_out, placed.cut) == ([], 0)
     (box,) = placed.boxes
@@ -48,14 +48,14 @@ def test_shares_are_those_that_a_record_can_hold() -> None:
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), (100, 200), (0.0, 200), (float("nan"), 1)])
-def test_no_size_is_that_of_the_picture(size: tuple[float, float] | None) -> None:
+def test_no_size_is_that_of_the_image(size: tuple[float, float] | None) -> None:
     assert sides(on((100, 200), size=size)) == (0.1, 0.1, 0.3, 0.3)
     # Turned, and nothing says in which frame: as it is seen.
     told = size if size and size != (100, 200) else None
     assert sides(on((100, 200), 6, told)) == (0.1, 0.1, 0.3, 0.3)
 
 
-def test_a_picture_that_was_scaled_since() -> None:
+def test_an_image_that_was_scaled_since() -> None:
     placed = place(Boxes((Box("cat", 10, 20, 30, 60),), (50, 100)), (1000, 2000), 1)
     assert (sides(placed.boxes[0]), placed.scaled) == ((0.2, 0.2, 0.6, 0.6), True)
     # 333.5 x 500 is 334 x 500 or 333 x 500.
@@ -64,7 +64,7 @@ def test_a_picture_that_was_scaled_since() -> None:
 
 
 @pytest.mark.parametrize("size", [(200, 100), (100, 100), (100, 300), (480, 640)])
-def test_an_annotation_of_another_picture(size: tuple[int, int]) -> None:
+def test_an_annotation_of_another_image(size: tuple[int, int]) -> None:
     with pytest.raises(WrongImageError, match=f"an image of {size[0]} x {size[1]} pixels, and it has 100 x"):
         on((100, 200), size=size)
 
@@ -79,7 +79,7 @@ def test_an_annotation_of_another_picture(size: tuple[int, int]) -> None:
         (8, (0.2, 0.7, 0.5, 0.9)),  # a quarter against it: to lower left
     ],
 )
-def test_boxes_of_the_file_turn_with_the_picture(orientation: int, expected: tuple[float, ...]) -> None:
+def test_boxes_of_the_file_turn_with_the_image(orientation: int, expected: tuple[float, ...]) -> None:
     annotation = Boxes((Box("cat", 20, 20, 60, 50),), (200, 100))
     placed = place(annotation, (100, 200), orientation)
     assert sides(placed.boxes[0]) == expected
@@ -104,7 +104,7 @@ def test_the_turned_box_is_where_the_turned_pixels_are() -> None:
         assert sides(placed.boxes[0]) == pytest.approx(seen)
 
 
-def test_nearly_square_pictures_are_told_apart_by_the_pixel() -> None:
+def test_nearly_square_images_are_told_apart_by_the_pixel() -> None:
     box = Box("cat", 0, 0, 50, 499)
     upright = place(Boxes((box,), (499, 500)), (499, 500), 6).boxes[0]
     assert sides(upright)[2] == pytest.approx(50 / 499, abs=1e-5)
@@ -112,12 +112,12 @@ def test_nearly_square_pictures_are_told_apart_by_the_pixel() -> None:
     assert sides(file) == pytest.approx((0, 0, 1, 0.1))
 
 
-def test_boxes_beyond_the_picture_are_cut_and_what_is_empty_is_left_out() -> None:
+def test_boxes_beyond_the_image_are_cut_and_what_is_empty_is_left_out() -> None:
     boxes = (
         Box("cat", -10, -10, 50, 50),
         Box("cat", 0, 0, 100, 200),  # all of it: nothing to cut
         Box("dog", 90, 190, 101, 400),
-        Box("dog", 100, 0, 140, 50),  # begins where the picture ends
+        Box("dog", 100, 0, 140, 50),  # begins where the image ends
         Box("dog", -5, 0, 0, 50),
         Box("dog", 10, 10, 10, 50),
         Box("dog", 10, 50, 20, 40),
@@ -193,7 +193,7 @@ def test_a_turned_square_does_not_tell() -> None:
 @pytest.mark.parametrize(
     ("sides", "beyond", "fits"),
     [
-        # On an image of 40 x 20; two pixels beyond are none.
+        # On an image of 40 x 20; boxes of two pixels beyond it are dropped.
         ((30, 10, 42, 15), 0, {"swapped": 0}),
         ((30, 10, 42.5, 15), 1, {"swapped": 0}),
         # [20, 5, 30, 15] as corners, read as x, y, width, height.

@@ -297,7 +297,7 @@ def test_a_ycck_jpeg_has_the_colours_that_tensorflow_gives_it(real_data_dir: Pat
     assert np.abs(pixels(canonical_bytes(data)).astype(int) - decoded).max() <= 1
 
 
-def test_what_a_picture_was_before_it_was_turned_and_scaled_down() -> None:
+def test_what_an_image_was_before_it_was_turned_and_scaled_down() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(gradient(height=20, width=40), "JPEG", exif=exif)

@@ -90,7 +90,7 @@ def test_cifar_100_has_its_fine_labels_in_the_order_of_its_meta_file(tmp_path: P
     for name, labels in (("train", [1, 0]), ("test", [0])):
         values = batch(labels, len(labels), "fine_labels") | {b"coarse_labels": [0] * len(labels)}
         (folder / name).write_bytes(pickle.dumps(values, 2))
-    # Not by name, and one without a picture.
+    # Not by name, and one without an image.
     names = [b"whale", b"apple", b"bear"]
     (folder / "meta").write_bytes(pickle.dumps({b"fine_label_names": names, b"coarse_label_names": [b"x"]}))
     result = ingest("cifar", folder, tmp_path / "out", IngestConfig(**LENIENT, splits={"train": 1}))
@@ -119,7 +119,7 @@ NESTED = b")" + b"q\x00h\x00\x86" * 60
 
 
 def nested_as(key: bytes) -> bytes:
-    """A batch of two pictures of which this list holds what has no end."""
+    """A batch of two images of which this list holds what has no end."""
     whole = pickle.dumps({name: value for name, value in batch([0, 1], 1).items() if name != key}, 2)
     entry = b"U" + bytes([len(key)]) + key + b"]" + b"(" + NESTED + NESTED + b"e"
     return whole[:-1] + entry + b"s."
@@ -291,7 +291,7 @@ def test_records_that_cannot_be_used_are_listed(tmp_path: Path) -> None:
     }
 
 
-def test_two_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_two_images_of_one_name_are_told_apart(tmp_path: Path) -> None:
     named = {"image__filename": b"1.png"}
     records = [record(1, **named), record(2, **named, image__encoded=make_png(2)[:-20]), record(3, **named)]
     write(tmp_path / "in/train.tfrecord", records)
@@ -395,7 +395,7 @@ def test_the_sources_that_read_folders_are_all_tried_with_archives() -> None:
 
 
 @pytest.mark.real_data
-def test_cifar_is_the_very_pictures(tmp_path: Path, real_data_dir: Path) -> None:
+def test_cifar_is_the_very_images(tmp_path: Path, real_data_dir: Path) -> None:
     batches = real_data_dir / "cifar10" / "cifar-10-batches-py"
     result = ingest("cifar", batches, tmp_path / "1", IngestConfig(splits={"train": 1}))
     assert {name: split.images for name, split in result.splits.items()} == {"train": 6000, "test": 1000}

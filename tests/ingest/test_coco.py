@@ -67,7 +67,7 @@ def test_the_folders_of_coco(tmp_path: Path) -> None:
         "val2017/3.png": ("eval", [("cat", 0, 0, 0.2, 0.4)], [0]),
     }
     assert read_rejects(out) == []
-    # In the order of their ids and numbered from 1; a category without a box is none.
+    # In the order of their ids and numbered from 1; a category without a box is no class.
     assert found["train2017/2.png"].values["image/object/class/label"] == [2, 1]
     manifest = read_manifest(out)
     assert manifest is not None
@@ -151,7 +151,7 @@ def test_odd_annotations(tmp_path: Path) -> None:
         ('{"licenses": [\n1,\n{"id": ', DataRefusedError, r"line 3: the file is cut off"),
         ('{"licenses": [\n{"id": 1}\n{"id": 2}]}', DataRefusedError, r"line 3: expected '\]', found '\{'"),
         ('{"images": []} x', DataRefusedError, r"expected nothing after the object"),
-        ('{"pictures": 3}', UsageError, r"no COCO annotations: expected lists images, .* found pictures"),
+        ('{"photos": 3}', UsageError, r"no COCO annotations: expected lists images, .* found photos"),
         (coco([image(1, "1.png")], [], [{"id": 1}]), DataRefusedError, r"expected a name, found None"),
         (coco([{"id": "x"}], []), DataRefusedError, r"image x: expected a whole number as id, found 'x'"),
         (coco([{"id": 1}], []), DataRefusedError, r"image 1: expected a file_name, found None"),

@@ -16,7 +16,7 @@ HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 CAT_SHARES = ("cat", 0.25, 0.25, 0.5, 0.75)
 
 
-def test_rows_of_a_picture_need_not_stand_together(tmp_path: Path) -> None:
+def test_rows_of_an_image_need_not_stand_together(tmp_path: Path) -> None:
     root = write_files(
         tmp_path / "in",
         {

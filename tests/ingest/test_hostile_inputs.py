@@ -23,7 +23,7 @@ from tests.make.images import make_png
 pytestmark = pytest.mark.stack_free
 
 MIRANTE = Path(sys.executable).with_name("mirante")
-# What `mirante ingest` of a handful of good pictures takes: no input may take much more.
+# The memory that `mirante ingest` of a handful of good images takes: no input may take much more.
 MAX_MEMORY_KIB = 200_000
 MAX_SECONDS = 15
 

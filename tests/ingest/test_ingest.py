@@ -230,7 +230,7 @@ def test_copies_within_a_class_are_counted(tmp_path: Path) -> None:
     assert result.splits["train"].images == 11
 
 
-def test_pictures_in_two_brought_splits_are_counted_and_warned_about(tmp_path: Path) -> None:
+def test_images_in_two_brought_splits_are_counted_and_warned_about(tmp_path: Path) -> None:
     make_folder(tmp_path / "in" / "train", images=9)
     make_folder(tmp_path / "in" / "test", images=6, first=6)
     result = ingest("folder", tmp_path / "in", tmp_path / "out", IngestConfig(splits={"train": 1}))
@@ -399,7 +399,7 @@ def test_an_output_inside_of_the_input_is_not_an_input(tmp_path: Path) -> None:
 
 
 def same_names_sizes_and_times(root: Path, other: Path) -> None:
-    """Files of the same size and time as those below root, with the content of other pictures."""
+    """Files of the same size and time as those below root, with the content of other images."""
     for path in [path for path in root.rglob("*") if path.is_file()]:
         copy = other / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)

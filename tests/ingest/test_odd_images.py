@@ -53,7 +53,7 @@ def outcomes(real_data: Path, scratch: Path) -> dict[str, str]:
 
 
 def with_boxes(odd: Path, scratch: Path) -> dict[str, str]:
-    """What the source voc makes of the pictures that have an XML file beside them."""
+    """Return what the source voc makes of the images that have an XML file next to them."""
     stems = [path.stem for path in odd.glob("*.xml")]
     for path in odd.iterdir():
         if path.stem in stems:

@@ -1,4 +1,4 @@
-"""Lists, class folders and archives as people have them: nothing is lost unseen, and what is odd is told."""
+"""Lists, class folders and archives as people have them: nothing is lost unseen, odd inputs are reported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def strict(source: str, path: Path, output: Path, *, force: bool = False, **opti
 
 
 def listed(root: Path, names: list[str], rows: list[str], header: str = "filename,label") -> Path:
-    """A CSV of rows, and a picture of each name beside it."""
+    """Write a CSV of rows, and an image of each name next to it."""
     write_images(root, *names)
     (root / "list.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return root / "list.csv"
@@ -98,7 +98,7 @@ def test_rows_of_another_length_are_rejected_and_none_is_lost(tmp_path: Path) ->
     }
 
 
-def test_a_row_of_a_box_with_a_comma_too_many_spoils_its_picture(tmp_path: Path) -> None:
+def test_a_row_of_a_box_with_a_comma_too_many_spoils_its_image(tmp_path: Path) -> None:
     header = "filename,class,xmin,ymin,xmax,ymax"
     rows = ["1.png,cat,0,0,2,2", "1.png,cat, black,0,0,2,2", "2.png,cat,0,0,2,2"]
     out = tmp_path / "out"
@@ -227,7 +227,7 @@ def test_class_names_that_may_be_one_or_several_are_told(tmp_path: Path) -> None
 # --- class folders
 
 
-def test_notes_beside_the_pictures_are_left_out_and_listed(tmp_path: Path) -> None:
+def test_notes_beside_the_images_are_left_out_and_listed(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
     notes = (
         "README.dataset.txt",
@@ -333,7 +333,7 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataRefusedError, match=r"in/cats/2019: broken link"):
         strict("folder", root, tmp_path / "out")
     (root / "cats" / "2019").unlink()
-    (root / "cats" / "gone.jpg").symlink_to(root / "nothing")  # one picture, by its name
+    (root / "cats" / "gone.jpg").symlink_to(root / "nothing")  # one image, by its name
     assert len(found("folder", root, tmp_path / "out")) == 2
 
 
@@ -406,7 +406,7 @@ def test_emnist_lies_on_its_side_and_that_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_idx_headers_of_pictures_without_an_end_are_refused(tmp_path: Path) -> None:
+def test_idx_headers_of_images_without_an_end_are_refused(tmp_path: Path) -> None:
     root = write_mnist(tmp_path / "in", pack=False)
     for part in ("train", "t10k"):
         (root / f"{part}-images-idx3-ubyte").write_bytes(encode_idx(3, 0, 2, data=b""))
@@ -507,7 +507,7 @@ def test_a_failure_tells_of_no_earlier_run(tmp_path: Path) -> None:
 
 def test_names_with_control_characters_are_shown_escaped_and_counted_once(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
-    (root / "a" / "x\ny\n\x1b[31mz.png").write_text("no picture")
+    (root / "a" / "x\ny\n\x1b[31mz.png").write_text("no image")
     code, result, said = mirante("folder", root, tmp_path / "out", "--max-reject-share", "0")
     assert (code, result["rejected"]) == (3, 1)
     assert r"a/x\ny\n\x1b[31mz.png: not an image file" in said

@@ -77,7 +77,7 @@ def test_the_page_and_the_help_are_what_the_rows_say() -> None:
 def test_folder_without_splits(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "cats/1.png", "cats/2019/june/2.png", "train/3.png", "stray.png")
     write_images(root, ".hidden/x.png", "__MACOSX/cats/._1.png", "cats/Thumbs.db", "cats/.DS_Store")
-    (root / "cats" / "notes").write_text("not a picture")
+    (root / "cats" / "notes").write_text("not an image")
     (root / "cats" / "gone.png").symlink_to(root / "nothing")
     out = tmp_path / "out"
     assert found("folder", root, out, splits={"train": 1}) == {
@@ -184,7 +184,7 @@ def test_a_csv_of_excel_names_its_separator(tmp_path: Path, first: str) -> None:
     assert rejects(out) == {"9.png": "no such file (labels.csv line 5)"}
 
 
-def test_two_csvs_beside_the_same_pictures(tmp_path: Path) -> None:
+def test_two_csvs_beside_the_same_images(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "1.png")
     for name in ("a", "b"):
         (root / f"{name}.csv").write_text(f"filename,label\n1.png,{name}\n")

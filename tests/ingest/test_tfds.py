@@ -92,7 +92,7 @@ def prepare(data_dir: Path, name: str, examples: Examples, *more: Any, **others:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """shapes/1.0.0: train 40 and test 20 pictures, every third a JPEG, with file names."""
+    """shapes/1.0.0: train 40 and test 20 images, every third a JPEG, with file names."""
     kinds = {0: "JPEG", 1: "PNG", 2: "PNG"}
     examples = [example(n, kind=kinds[n % 3], file_name=f"{NAMES[n % 2]}/{n}") for n in range(60)]
     return prepare(
@@ -194,7 +194,7 @@ def test_a_folder_above_and_an_archive(shapes: Path, tmp_path: Path) -> None:
     assert records(tmp_path / "a") == records(tmp_path / "b")
 
 
-def test_pictures_without_names_unlabelled_ones_and_splits_of_other_names(tmp_path: Path) -> None:
+def test_images_without_names_unlabelled_ones_and_splits_of_other_names(tmp_path: Path) -> None:
     folder = prepare(
         tmp_path / "tfds",
         "odd_ones",
@@ -241,7 +241,7 @@ def test_file_names_that_repeat_are_told_apart(tmp_path: Path) -> None:
     assert list(rejects(tmp_path / "out")) == ["1.png"]
 
 
-def test_classes_without_a_picture_keep_their_place(tmp_path: Path) -> None:
+def test_classes_without_an_image_keep_their_place(tmp_path: Path) -> None:
     features = {**PLAIN, "label": tfds.features.ClassLabel(num_classes=11)}
     folder = prepare(tmp_path / "tfds", "numbers", {"train": [example(10, 10), example(2, 2)]}, features)
     result = run(folder, tmp_path / "out", splits={"train": 1})
@@ -374,7 +374,7 @@ def test_names_and_paths(
         assert source.is_name(name)
     for path in ("/mnist", "mnist.zip", "../mnist", "a/b/c", "~/mnist", "mnist:new", str(shapes)):
         assert not source.is_name(path)
-    # A folder beside counts when there is something in it to read.
+    # A neighbouring folder counts if there is something in it to read.
     (tmp_path / "mnist").mkdir()
     assert source.is_name("mnist")
     (tmp_path / "mnist" / "3.0.1").mkdir()

@@ -130,8 +130,8 @@ def test_labels_that_contradict_each_other(tmp_path: Path) -> None:
         ingest("tfrecord", tmp_path / "in", tmp_path / "out", IngestConfig(workers=1))
 
 
-def test_boxes_beside_a_class_of_the_picture_are_no_detection(tmp_path: Path) -> None:
-    # As ImageNet's records are: where the class is that of the picture, boxes have none.
+def test_boxes_beside_a_class_of_the_image_are_no_detection(tmp_path: Path) -> None:
+    # As ImageNet's records are: where the class is that of the image, boxes have none.
     imagenet = {"image/object/class/label": None, "image/object/class/text": None}
     values = {"image/class/label": 3, "image/class/text": b"tench"}
     write(tmp_path / "in/train.record", [lean(1, seed=n, **imagenet, **values) for n in range(2)])

@@ -1,4 +1,4 @@
-"""The source voc: which picture belongs to which XML file, what is in it, and what becomes of odd ones."""
+"""The source voc: which image belongs to which XML file, what is in it, and what becomes of odd ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOG = (0, 0, 40, 20, "dog")
 DOG_SHARES = ("dog", 0.0, 0.0, 1.0, 1.0)
 
 
-def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
+def test_beside_the_images_in_folders_of_splits(tmp_path: Path) -> None:
     root = write_files(
         tmp_path / "in",
         {
@@ -34,7 +34,7 @@ def test_beside_the_pictures_in_folders_of_splits(tmp_path: Path) -> None:
             "train/2.xml": make_xml(),  # nothing is to be found on it
             "test/3.png": make_image(3),
             "test/3.xml": make_xml((10.5, 5, 20.5, 15, "cat"), size=None),
-            "object-detection.txt": "no picture",
+            "object-detection.txt": "no image",
         },
     )
     out = tmp_path / "out"
@@ -89,7 +89,7 @@ def test_the_folders_of_the_challenges(tmp_path: Path) -> None:
             "SegmentationClass/a.png": make_image(0),
         },
     )
-    # Another year of the challenge beside it, with the same name.
+    # Another year of the challenge next to it, with the same name.
     write_files(
         root / "VOC2007",
         {"JPEGImages/a.jpg": make_image(7, image_format="JPEG"), "Annotations/a.xml": make_xml(DOG)},
@@ -154,7 +154,7 @@ def test_annotations_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert read_rejects(tmp_path / "out") == [("train/labels/5.xml", "there is no image 5.*")]
 
 
-def test_names_of_pictures(tmp_path: Path) -> None:
+def test_names_of_images(tmp_path: Path) -> None:
     root = write_files(
         tmp_path / "in",
         {
@@ -210,7 +210,7 @@ def turned(orientation: int, width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_pictures_that_exif_turns(tmp_path: Path) -> None:
+def test_images_that_exif_turns(tmp_path: Path) -> None:
     # Orientation 6: the file's 40 x 20 pixels are seen as 20 x 40, its upper left at the upper right.
     file = turned(6, 40, 20)
     root = write_files(
@@ -230,7 +230,7 @@ def test_pictures_that_exif_turns(tmp_path: Path) -> None:
         assert (found[name].values["image/width"], found[name].values["image/height"]) == ([20], [40])
 
 
-def test_boxes_stay_where_they_are_on_a_picture_that_is_scaled_down(tmp_path: Path) -> None:
+def test_boxes_stay_where_they_are_on_an_image_that_is_scaled_down(tmp_path: Path) -> None:
     root = write_files(
         tmp_path / "in",
         {
@@ -376,7 +376,7 @@ def test_archives(tmp_path: Path, kind: str) -> None:
 
 
 def many(root: Path, count: int = 90) -> Path:
-    """Pictures with a box or two; a few cannot be used, a few boxes neither."""
+    """Images with a box or two; a few images and a few boxes cannot be used."""
     for number in range(count):
         boxes = [(number % 30, 2, number % 30 + 9, 18, ("cat", "dog", "owl")[number % 3])]
         if number % 4 == 0:
@@ -448,7 +448,7 @@ def test_another_box_writes_the_shard_anew_and_no_other(tmp_path: Path) -> None:
     assert len(read_rejects(out)) == 6
 
 
-def test_identical_pictures_with_other_boxes_are_warned_about(tmp_path: Path) -> None:
+def test_identical_images_with_other_boxes_are_warned_about(tmp_path: Path) -> None:
     root = write_files(
         tmp_path / "in",
         {"1.png": make_image(), "1.xml": make_xml(CAT), "2.png": make_image(), "2.xml": make_xml(DOG)},
@@ -488,7 +488,7 @@ def test_asirra_by_voc_and_by_csv(tmp_path: Path, real_data_dir: Path) -> None:
     assert {name: (one.split, one.boxes) for name, one in by_csv.items()} == {
         name: (one.split, one.boxes) for name, one in found.items()
     }
-    # Held against the CSV itself, by the sizes that it tells.
+    # Compared with the CSV itself, by the sizes in it.
     with (root / "test_labels.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             width, height = float(row["width"]), float(row["height"])

@@ -1,4 +1,4 @@
-"""Tiny detection data for tests: records and annotation files of pictures of a few pixels."""
+"""Tiny detection data for tests: records and annotation files of images of a few pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float, str]
 
 
 def make_image(seed: int = 0, width: int = 40, height: int = 20, image_format: str = "PNG") -> bytes:
-    """A noisy picture, another one for each seed."""
+    """Return a noisy image, another one for each seed."""
     return encode_image(make_noise(seed, height, width), image_format)
 
 
@@ -77,7 +77,7 @@ class Found:
 
 
 def ingest_boxes(source: str, path: Path, output: Path, **options: Any) -> dict[str, Found]:
-    """What an ingest with lenient options makes, by file name."""
+    """Return what an ingest with lenient options makes, by file name."""
     lenient = {"max_reject_share": 1.0, "workers": 1, "splits": {"train": 1}}
     ingest(source, path, output, IngestConfig(**{**lenient, **options}))
     return read_boxes(output)

@@ -57,10 +57,10 @@ def fit_transform(folder: Path, records: Sequence[bytes], config: TransformConfi
 
 @dataclasses.dataclass(frozen=True)
 class Tiny:
-    """A split of a few pictures, and a Transform graph fitted on it.
+    """A split of a few images, and a Transform graph fitted on it.
 
     Attributes:
-        config: What Transform was told.
+        config: Transform's settings.
         encoded: The image files, JPEG and PNG, gray and in colour.
         records: The same as serialized examples, labels 0, 1, 2, 0, ...
         pattern: The TFRecord files that hold them.
@@ -75,7 +75,7 @@ class Tiny:
 
 
 def make_tiny(folder: Path, channels: int, count: int = 12) -> Tiny:
-    """16 x 16 px with so many channels, each with mean 0 and deviation 1 over the split."""
+    """16 x 16 px with this many channels, each with mean 0 and deviation 1 over the split."""
     config = TransformConfig(height_px=16, width_px=16, channels=channels, normalization="standardize")
     encoded = [make_image(index) for index in range(count)]
     records = [make_record(image, index % len(CLASS_NAMES)) for index, image in enumerate(encoded)]

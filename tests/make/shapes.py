@@ -1,4 +1,4 @@
-"""Pictures of coloured circles, squares and triangles on a plain ground, and their boxes, for detectors."""
+"""Images of coloured circles, squares and triangles on a plain ground, and their boxes, for detectors."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CLASSES = ("circle", "square", "triangle")
 _COLOURS = ((200, 40, 40), (40, 160, 60), (50, 80, 210))
 
 
-# A shape's side, as a share of the picture's.
+# A shape's side, as a share of the image's.
 _SIDE = (0.25, 0.55)
 
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """A picture and what is on it.
+    """An image and what is on it.
 
     Attributes:
         encoded: A PNG file.
@@ -56,7 +56,7 @@ def draw(seed: int, size_px: int = 96, most: int = 2) -> Shapes:
     boxes: list[tuple[int, int, int, int]] = []
     labels: list[int] = []
     for _ in range(rng.integers(1, most + 1)):
-        for _ in range(50):  # tries; a picture may be full
+        for _ in range(50):  # tries; an image may be full
             side = int(rng.uniform(*_SIDE) * size_px)
             x, y = (int(value) for value in rng.integers(0, size_px - side + 1, 2))
             if all(x > b[2] or y > b[3] or x + side < b[0] or y + side < b[1] for b in boxes):
@@ -148,7 +148,7 @@ def make_network(task: Any, size_px: int, *, batch_norm: bool) -> Any:
 
 
 def write_voc(folder: Path, count: int, first_seed: int = 0, size_px: int = 96) -> None:
-    """Pictures and Pascal VOC's XML beside them: `0.png`, `0.xml`, `1.png`, ..."""
+    """Write images and Pascal VOC's XML next to them: `0.png`, `0.xml`, `1.png`, ..."""
     folder.mkdir(parents=True)
     for number in range(count):
         shapes = draw(first_seed + number, size_px)

@@ -25,7 +25,7 @@ CLASSES = ("lying", "standing")
 
 
 def make_striped(count: int, seed: int, split: str = "train", *, wrong: int = 0) -> ArrayExamples:
-    """Noise [count, 8, 8, 1] with horizontal (0) or vertical (1) stripes on it; so many labels are wrong."""
+    """Noise [count, 8, 8, 1] with horizontal (0) or vertical (1) stripes; this many labels are wrong."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     stripes = np.broadcast_to(np.arange(8) % 2 * 2.0 - 1, (8, 8))
@@ -66,7 +66,7 @@ def make_network(
 
 
 class Course:
-    """A tracker that keeps what it is told."""
+    """A tracker that keeps what it receives."""
 
     def __init__(self) -> None:
         self.points: list[tuple[str, int, dict[str, float]]] = []

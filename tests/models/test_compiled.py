@@ -69,7 +69,7 @@ def train(model: keras.Model, *, jit_compile: bool, steps: int = 2) -> tuple[lis
 
 
 def is_compiled(step: Any) -> bool:
-    """Whether a function in the traced graph has to be compiled by XLA."""
+    """Return whether a function in the traced graph has to be compiled by XLA."""
     (concrete,) = step._list_all_concrete_functions()
     library = concrete.graph.as_graph_def().library.function
     return any(function.attr["_XlaMustCompile"].b for function in library)

@@ -377,7 +377,7 @@ def test_the_digest_follows_imports_and_named_files(write: Write, tmp_path: Path
         return digests[-1] != digests[-2]
 
     assert not changed()
-    # The names of files are written as texts; a part of a text is none.
+    # The names of files are written as texts; a part of a text is not one.
     write("import json, blocks\nARCH = json.load(open('arch.json'))\nX = 'a/b.txt'\n")
     assert changed()
     write("x = 2", "deep.py")

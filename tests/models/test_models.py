@@ -387,7 +387,7 @@ def test_a_download_that_fails_says_what_to_do() -> None:
 
 
 def seen_by_the_stem(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """What EfficientNet's first convolution gets."""
+    """Return the input of EfficientNet's first convolution."""
     backbone = model.get_layer(BACKBONE)
     probe = keras.Model(backbone.inputs, backbone.get_layer("stem_conv_pad").input)
     return keras.ops.convert_to_numpy(probe(pixels))

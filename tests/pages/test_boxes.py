@@ -47,7 +47,7 @@ def test_images_are_shown_with_their_boxes_and_count_for_each_class(tmp_path: Pa
 
 
 def test_a_box_is_drawn_where_it_is(tmp_path: Path) -> None:
-    # A gray picture with a box in its right half.
+    # A grey image with a box in its right half.
     half = shapes.Shapes(
         make_coloured_png(0, 0), np.array([[0.5, 0.25, 1.0, 0.75]], np.float32), np.array([3])
     )

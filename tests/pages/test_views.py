@@ -203,7 +203,7 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
             "train": {"images": 3, "class_counts": dict.fromkeys(COLOURS, 1), "shards": [shard]},
         },
         "rejected": 1,
-        "warnings": ["2 pictures stand in two splits"],
+        "warnings": ["2 images are in two splits"],
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "rejects.csv").write_text("path,reason\r\nblue/broken.png,cannot be decoded\r\n")
@@ -211,7 +211,7 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
     words = text_of(page)
     assert "3 train images 3 classes 1 rejected" in words
     assert "Read by the source folder from /photos." in words
-    assert "Warning: 2 pictures stand in two splits" in words
+    assert "Warning: 2 images are in two splits" in words
     assert "blue/broken.png cannot be decoded" in words
     assert page.html.count("<img") == 3
 

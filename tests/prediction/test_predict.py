@@ -29,7 +29,7 @@ from tests.make.detections import make_detections, save_detector
 
 MIRANTE = Path(sys.executable).with_name("mirante")
 CLASS_NAMES = ("cat", "dog")
-# In pixels of a picture of 400 x 200: the two left quarters, the lower right one, and a doubtful one.
+# In pixels of an image of 400 x 200: the two left quarters, the lower right one, and a doubtful one.
 FOUND = [
     ((0.0, 0.0, 100.0, 200.0), 1, 0.9),
     ((200.0, 100.0, 400.0, 200.0), 2, 0.5),
@@ -59,7 +59,7 @@ def test_boxes_are_in_pixels_of_the_upright_image(detector: str, tmp_path: Path)
     images = [
         picture(tmp_path / "a.png", 400, 200),
         picture(tmp_path / "b.jpg", 100, 1000),
-        # Lies on its side: upright it is 50 px wide and 80 high.
+        # Stored on its side: upright it is 50 px wide and 80 high.
         picture(tmp_path / "turned.jpg", 80, 50, orientation=6),
     ]
     answers = predict(detector, images)
@@ -79,11 +79,11 @@ def test_the_least_score(detector: str, tmp_path: Path) -> None:
     assert counts == [3, 4, 2, 0]  # 0.01 when nothing is said
 
 
-def test_drawn_pictures_show_the_boxes(detector: str, tmp_path: Path) -> None:
+def test_drawn_images_show_the_boxes(detector: str, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     images = [picture(tmp_path / "a.png", 400, 200), picture(tmp_path / "other" / "a.jpg", 400, 200)]
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     folder = tmp_path / "new" / "drawn"
     answers = predict(detector, [*images, str(broken)], draw=folder)
     assert [answer.get("drawn") for answer in answers] == [
@@ -115,7 +115,7 @@ def test_drawing_into_the_folder_of_the_images_harms_none(detector: str, tmp_pat
     assert Path(image).read_bytes() == before
 
 
-def test_a_picture_that_cannot_be_written_is_told(
+def test_an_image_that_cannot_be_written_is_told(
     detector: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, target: Path) -> Path:
@@ -205,7 +205,7 @@ def test_folders_are_looked_through_in_the_order_of_names(detector: str, tmp_pat
     for name in ("b/2.png", "b/10.jpg", "a.png", ".hidden.png"):
         picture(tmp_path / "photos" / name, 40, 20)
     (tmp_path / "photos" / "README.txt").write_text("notes")
-    (tmp_path / "photos" / "c.jpg").write_text("no picture")
+    (tmp_path / "photos" / "c.jpg").write_text("no image")
     last = picture(tmp_path / "last.png", 40, 20)
     answers = predict(detector, [str(tmp_path / "photos"), last])
     photos = str(tmp_path / "photos")

@@ -56,7 +56,7 @@ def is_copy(folder: Path, model: Path) -> bool:
 
 
 def names(base: Path) -> list[str]:
-    """What is in a push destination beside the records."""
+    """Return the names in a push destination besides the records."""
     return sorted(path.name for path in base.iterdir() if path.name != "pushes")
 
 
@@ -251,7 +251,7 @@ def push_often(model: str, base: str, begin: Any, queue: Any) -> None:
 
 
 def test_side_by_side_pushes_are_whole(tmp_path: Path, model: Path, other: Path) -> None:
-    """Four processes push two models at once, twenty times; each version that is told is whole."""
+    """Four processes push two models at once, twenty times; each reported version is whole."""
     base = tmp_path / "serving"
     # Paths of their own, as those of four roots.
     made = [str(shutil.copytree((model, other)[n % 2], tmp_path / f"model-{n}")) for n in range(4)]

@@ -121,7 +121,7 @@ class Store:
         return next((model.id for model in resolved["model"]), None)
 
     def note(self, candidate_id: int) -> str:
-        """What users are told of the baseline: its version, or why there is none."""
+        """Return what users read of the baseline: its version, or why there is none."""
         baseline = self.baseline(candidate_id)
         uri = None if baseline is None else str(self.folder(baseline))
         found = describe_baseline(str(self.serving), str(self.folder(candidate_id)), uri, CLASSES)

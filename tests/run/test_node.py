@@ -66,7 +66,7 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
 
 
 def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp_path: Path) -> None:
-    """What reads a node gets all that it gave in a run, so that two would fail it for ever."""
+    """A reader gets all outputs of a node in a run, so two would make it fail for ever."""
     from pipeline.storage.metadata_store import sqlite_store
 
     examples = Examples(

@@ -87,11 +87,11 @@ def test_a_path_stays_whole_in_a_log(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_images(tmp_path, "picture.png")
+    write_images(tmp_path, "image.png")
     with pytest.raises(
-        UsageError, match=r"^-o picture\.png/x\.yaml: cannot be written: picture\.png is no folder"
+        UsageError, match=r"^-o image\.png/x\.yaml: cannot be written: image\.png is no folder"
     ):
-        check_can_write(Path("picture.png/x.yaml"), "-o")
+        check_can_write(Path("image.png/x.yaml"), "-o")
     with pytest.raises(UsageError, match=r"^-o .*: cannot be written: it is a folder; give the name"):
         check_can_write(tmp_path, "-o")
     check_can_write(Path("new/folder/x.yaml"), "-o")

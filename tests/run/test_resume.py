@@ -1,4 +1,4 @@
-"""A run that is killed goes on from there: `benchmarks/resume.py` with three kills."""
+"""A killed run resumes: `benchmarks/resume.py` with three kills."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ OVERRIDES = (
 
 
 def write_digits(folder: Path, first: int, classes: Sequence[int] = (0, 1)) -> None:
-    """Eighty pictures of each class, from the first-th on."""
+    """Write eighty images of each class, from number `first`."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -95,7 +95,7 @@ def read_by_evaluators(root: Path) -> list[dict[str, int]]:
 
 def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
     write_digits(tmp_path / "photos" / "span-1", 0)
-    # Some pictures of the first span are in the second one, too.
+    # Some images of the first span are in the second one, too.
     write_digits(tmp_path / "incoming-2", 60)
     # Then there is a class that the served model does not know.
     write_digits(tmp_path / "incoming-3", 60, (0, 1, 2))

@@ -150,7 +150,7 @@ def test_tensorflow_reads_records_by_it(tmp_path: Path) -> None:
 
 
 def anomalies(schema: schema_pb2.Schema, records: list[bytes]) -> dict[str, str]:
-    """What TFDV says of the records, by feature."""
+    """Return what TFDV says of the records, by feature."""
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
     from tfx_bsl.coders import example_coder
@@ -188,7 +188,7 @@ def test_records_of_boxes_pass_and_others_do_not() -> None:
         make_record(seed=2),
     ]
     assert anomalies(schema, good) == {}
-    assert anomalies(schema, good[1:]) == {}  # every picture has at most one
+    assert anomalies(schema, good[1:]) == {}  # every image has at most one
     # As other people's scripts write them.
     lean = {"image/key/sha256": None, "image/object/difficult": None, "image/object/truncated": None}
     lean |= {"image/format": b"jpg", "image/source_id": b"7", "image/object/view": [b"Frontal"]}

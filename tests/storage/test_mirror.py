@@ -181,7 +181,7 @@ def test_a_version_that_was_half_sent_is_none(
 
 
 def model(folder: Path, fingerprint: str) -> str:
-    """What tells a SavedModel of Mirante's from others, and its weights."""
+    """Write what marks a SavedModel as Mirante's, and its weights."""
     write(folder, fingerprint_pb=fingerprint, assets_extra="", variables__variables_index="i")
     (folder / "assets.extra").unlink()
     (folder / "assets.extra").mkdir()
@@ -380,7 +380,7 @@ def test_each_run_takes_the_newest_span_of_a_bucket(
         sends.send(str(there / "photos"))
 
     def ingest(run: str) -> tuple[str, list[str]]:
-        """What Ingest says on an empty disk, and the folders of photos that are there then."""
+        """Return what Ingest says on an empty disk, and the folders of photos that are there then."""
         shutil.rmtree(tmp_path / "disk", ignore_errors=True)
         monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "disk"))
         recipe = load_recipe("folder", ["model.weights=null", "training.fine_tune_epochs=0"], elsewhere=True)
@@ -411,7 +411,7 @@ def test_each_run_takes_the_newest_span_of_a_bucket(
     assert (photos, ingested()) == (["span-11"], {"span-11"})
 
 
-def test_a_list_of_a_bucket_has_its_pictures_beside_it(url: str, pod: Callable[[str], Mirror]) -> None:
+def test_a_list_of_a_bucket_has_its_images_beside_it(url: str, pod: Callable[[str], Mirror]) -> None:
     sends, ingests = pod("sends"), pod("ingests")
     write(sends.local(url), photos__list_csv="a.jpg,cat", photos__a_jpg="a", other__b_jpg="b")
     sends.send(sends.local(url))

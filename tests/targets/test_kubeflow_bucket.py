@@ -36,7 +36,7 @@ if "kfp.dsl.executor_main" in sys.orig_argv:
 
 
 def zip_of_digits(path: Path) -> None:
-    """A folder of pictures a class, as people have them."""
+    """Write a folder of images for each class, as people have them."""
     digits = load_digits()
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -87,7 +87,7 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
             code, log = run(package, tmp_path, outputs, first_on_path=tmp_path / "start", **settings)
             assert code == 0, log[-5000:]
             assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), status)
-            # What a person reads has the bucket's addresses.
+            # What users read has the bucket's addresses.
             (pushed,) = re.findall(rf"pushed      ({root}/serving/\d+)$", log, re.MULTILINE)
             version = pushed.rpartition("/")[2]
             pages = [path.read_text() for path in (tmp_path / outputs).glob("*/*/view*")]

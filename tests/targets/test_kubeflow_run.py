@@ -52,7 +52,7 @@ def run(
 
 
 def metrics(folder: Path, artifact: str = "metrics") -> dict[str, Any]:
-    """What the Evaluator's task gave to the UI: its numbers, or as `classification` what KFP draws."""
+    """Return what the Evaluator's task gave to the UI: its numbers, or as `classification` what KFP draws."""
     (output,) = folder.glob("*/*evaluator*/executor_output.json")
     # The UI reads JSON, which knows no Infinity.
     artifacts = json.loads(output.read_text(), parse_constant=pytest.fail)["artifacts"]
@@ -120,7 +120,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
     assert result["pushed_model"] == str(pushed)
 
-    # Another model is held against that one; not good enough, it ends the run with its reason.
+    # Another model is compared with that one; it is not good enough, which ends the run with its reason.
     code, log = run(together, tmp_path, "third", **{**settings, "epochs": 1, "threshold_accuracy": 0.9999})
     assert code == 1
     executed = {node for node, outcome in OUTCOMES.findall(log) if outcome == "completed"}
@@ -179,7 +179,7 @@ def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int
     return process.wait(), "".join(lines)
 
 
-# A detector of coloured shapes, from raw pictures within three minutes; few tasks, since each has to start.
+# A detector of coloured shapes, from raw images within three minutes; few tasks, since each has to start.
 SHAPES = (
     "model.weights=null",
     "model.alpha=0.35",
@@ -198,7 +198,7 @@ SHAPES = (
 )
 
 
-def test_a_detector_from_raw_pictures_to_its_pages(tmp_path: Path) -> None:
+def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
     photos, root = tmp_path / "photos", tmp_path / "root"
     for split, count, first_seed in (("train", 400, 0), ("val", 40, 10_000), ("test", 100, 20_000)):
         shapes.write_voc(photos / split, count, first_seed)

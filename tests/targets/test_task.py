@@ -29,14 +29,14 @@ RUN = "run-1"
 RUNNING = metadata_store_pb2.Execution.State.Value("RUNNING")
 COMPLETE = metadata_store_pb2.Execution.State.Value("COMPLETE")
 FAILED = metadata_store_pb2.Execution.State.Value("FAILED")
-# As "[ 1/1] Trainer  completed  1.2 s" stands in a task's log.
+# As a task's log has it: "[ 1/1] Trainer  completed  1.2 s".
 OUTCOMES = re.compile(
     r"^\s*\[ ?\d+/ ?\d+\] (\w+)\s+(completed|cached|failed|skipped)\s+[\d.]+ s$", re.MULTILINE
 )
 
 
 def html(path: Path) -> Any:
-    """What kfp hands over for an `Output[HTML]`."""
+    """Return what kfp passes for an `Output[HTML]`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return SimpleNamespace(path=str(path))
 

@@ -65,7 +65,7 @@ def test_digits_runs_task_by_task_as_its_containers_would(tmp_path: Path) -> Non
     pool = asked["job"]["job_spec"]["worker_pool_specs"][0]
     assert pool["container_spec"]["image_uri"] == IMAGE == container(job, "Trainer")["image"]
     assert pool["container_spec"]["command"][:3] == ["python", "-m", "tfx.scripts.run_executor"]
-    # Artifacts are told of as Vertex named them, and lie there.
+    # Artifacts have the addresses that Vertex gave them, and are there.
     for artifact in vertex.artifacts:
         assert artifact["uri"].startswith("gs://example-pipelines/digits/123456789/digits-1/")
         if "tfx.PushedModel" not in artifact["type"]["instanceSchema"]:  # which names a place alone

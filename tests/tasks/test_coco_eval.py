@@ -142,7 +142,7 @@ def test_by_size() -> None:
 
 
 def test_size_is_that_in_pixels_of_the_image() -> None:
-    # The same shares of a picture twice as wide and high: 20 x 20 px become 40 x 40.
+    # The same shares of an image twice as wide and high: 20 x 20 px become 40 x 40.
     small = [((10.0, 10.0, 30.0, 30.0), CAT)]
     once = judge(make_detections(small), classes=1).metrics
     assert (once["map_small"], math.isnan(once["map_medium"])) == (0.0, True)
@@ -207,7 +207,7 @@ def by_pycocotools(
     images: int,
     labels: Sequence[int],
 ) -> list[float]:
-    """What COCO's own code says of its JSON structures, the usual way.
+    """Return what COCO's own code says of its JSON structures, called the usual way.
 
     Args:
         objects: Image from 1, label, box (x, y, width, height) in pixels.

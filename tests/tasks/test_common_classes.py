@@ -49,7 +49,7 @@ def measured(
     images: Sequence[int] = range(len(LABELS)),
     slice_key: tuple[Any, ...] = (),
 ) -> dict[str, Any]:
-    """What the metric gives for one of the models, from batches that are counted apart and merged."""
+    """Return the metric of one of the models, from batches that are counted apart and merged."""
     config = tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(name=name, is_baseline=name == "baseline") for name in models]
     )

@@ -42,7 +42,7 @@ def augmented(options: dict[str, Any], number: int = 0, seed: int = 0) -> tuple[
 
 
 def check_boxes_are_where_the_pixels_are(images: np.ndarray, targets: np.ndarray) -> int:
-    """How many images still have their box."""
+    """Return how many images still have their box."""
     seen = 0
     for image, target in zip(images, targets, strict=True):
         rows, columns = np.nonzero(image[..., 0] > 0.8)

@@ -1,4 +1,4 @@
-"""DataGate's questions about boxes: problems, counts, and the picture of some records."""
+"""DataGate's questions about boxes: problems, counts, and the drawing of some records."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ def test_facts_add_up_in_any_order() -> None:
 def test_a_box_is_drawn_where_it_is() -> None:
     with Image.open(io.BytesIO(draw([make_record(CAT, seed=1), make_record(seed=1)]))) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
-    # Two pictures of 40 x 20 in tiles of 300 px: the same pixels, and on the left a box.
+    # Two images of 40 x 20 in tiles of 300 px: the same pixels, and on the left a box.
     left, right = pixels[6:306, 6:306], pixels[6:306, 312:612]
     rows, columns = np.nonzero(np.abs(left - right).sum(axis=2) > 60)
-    # The picture lies in the middle, 300 x 150: its box goes from 75 to 150 across, and from 112 to 187 down.
+    # The image is in the middle, 300 x 150: its box goes from 75 to 150 across, and from 112 to 187 down.
     assert (columns.min(), columns.max()) == (pytest.approx(75, abs=6), pytest.approx(150, abs=6))
     assert rows.max() == pytest.approx(187, abs=6)
 
 
-def test_pictures_are_in_rows_of_five() -> None:
+def test_images_are_in_rows_of_five() -> None:
     sizes = []
     for count in (0, 1, 6, MAX_DRAWN):
         with Image.open(io.BytesIO(draw([make_record(CAT, seed=seed) for seed in range(count)]))) as opened:

@@ -1,4 +1,4 @@
-"""Boxes on pictures: where the lines and texts are, and which files they come to."""
+"""Boxes on images: where the lines and texts are, and which files they come to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORANGE = colour_of(1)
 
 
 def coloured(image: Image.Image, colour: tuple[int, int, int] = ORANGE) -> np.ndarray:
-    """Which pixels are of exactly that colour: bool [height, width]."""
+    """Return which pixels have exactly that colour: bool [height, width]."""
     return (np.asarray(image) == colour).all(axis=-1)
 
 
@@ -33,10 +33,10 @@ def test_a_box_is_drawn_where_it_is() -> None:
     assert drawn.size == (600, 400)
     assert extent(coloured(drawn)) == (100, 50, 300, 200)
     assert not coloured(drawn)[60:190, 110:290].any()  # a line, not a plane
-    assert not coloured(picture).any()  # the picture itself is left as it is
+    assert not coloured(picture).any()  # the image itself is left as it is
 
 
-def test_lines_and_letters_grow_with_the_picture() -> None:
+def test_lines_and_letters_grow_with_the_image() -> None:
     heights = []
     for side in (600, 3000):
         box = Box((side * 0.2, side * 0.4, side * 0.8, side * 0.8), "cat 0.98", ORANGE)
@@ -51,7 +51,7 @@ def test_lines_and_letters_grow_with_the_picture() -> None:
     assert heights[1] == pytest.approx(heights[0], rel=0.35)
 
 
-def test_a_tiny_picture_is_enlarged_with_its_boxes() -> None:
+def test_a_tiny_image_is_enlarged_with_its_boxes() -> None:
     drawn = draw_boxes(Image.new("L", (32, 16)), [Box((8.0, 8.0, 16.0, 12.0), "", ORANGE)])
     assert drawn.mode == "RGB"
     assert drawn.size == (32 * 13, 16 * 13)  # 416, the first multiple from 400 on
@@ -62,7 +62,7 @@ def test_a_tiny_picture_is_enlarged_with_its_boxes() -> None:
 @pytest.mark.parametrize(
     "corners", [(0, 0, 50, 50), (550, 0, 600, 40), (560, 380, 640, 450), (-20, -20, 700, 700)]
 )
-def test_a_text_never_leaves_the_picture(corners: tuple[int, int, int, int]) -> None:
+def test_a_text_never_leaves_the_image(corners: tuple[int, int, int, int]) -> None:
     text = Box(corners, "a cat, maybe", ORANGE)
     with_text = coloured(draw_boxes(Image.new("RGB", (600, 400)), [text]))
     without = coloured(draw_boxes(Image.new("RGB", (600, 400)), [Box(corners, "", ORANGE)]))
@@ -101,7 +101,7 @@ def test_names_do_not_collide() -> None:
     assert file_names(images, folder) == file_names(images, folder)
 
 
-def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.boxes.jpg"
     save(Image.new("RGB", (20, 10)), path)
     before = path.read_bytes()

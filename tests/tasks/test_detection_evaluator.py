@@ -42,7 +42,7 @@ def sorted_by_score(image: Detections) -> Detections:
 
 
 def some_images() -> list[Detections]:
-    """Of 40 images, some without objects, one without a box found."""
+    """Return the detections of 40 images, some without objects, one without a box found."""
     images = [sorted_by_score(image) for image in make_random_detections(3, 39, 2)]
     assert any(not len(image.boxes) for image in images)
     return [*images, make_detections([(LEFT, 1)], name="00039.jpg", height=300)]

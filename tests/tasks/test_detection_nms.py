@@ -13,7 +13,7 @@ from components.tasks.detection.nms import best_boxes
 def found(
     boxes: list[list[float]], scores: list[list[float]], **options: float
 ) -> tuple[list[list[float]], list[float], list[int]]:
-    """Of one image, what is not filled up."""
+    """Return what was found on one image, without its padding."""
     config = DetectionConfig.model_validate({"max_detections": 5, **options})
     given = best_boxes(tf.constant([boxes]), tf.constant([scores]), config)
     assert [tuple(part.shape) for part in given] == [(1, 5, 4), (1, 5), (1, 5)]

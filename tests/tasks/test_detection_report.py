@@ -1,4 +1,4 @@
-"""The report of an evaluation: which images, which figures, and what is on the pictures."""
+"""The report of an evaluation: which images, which figures, and what is drawn on them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = ["cat", "dog"]
 
 
 def three_images() -> list[Detections]:
-    """One all right, one with a cat missed and something that is none, one with half of its cats missed."""
+    """One all right, one with a missed cat and a false one, one with half of its cats missed."""
     return [
         make_detections([(LEFT, CAT)], [(LEFT, CAT, 0.9)], name="right.jpg"),
         make_detections([(LEFT, CAT)], [(RIGHT_BOX, CAT, 0.8)], name="wrong.jpg"),
@@ -68,7 +68,7 @@ def test_what_is_written(tmp_path: Path) -> None:
 
     write_report(tmp_path, Judged(images, NAMES, evaluate(images, 2)), pictures)
     assert asked == [0, 1, 2]  # each once
-    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "pictures/").iterdir()) == [
         *("chosen-01.png", "chosen-02.png", "chosen-03.png"),
         *("worst-01.png", "worst-02.png"),
     ]

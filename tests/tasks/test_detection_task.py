@@ -28,7 +28,7 @@ def task(**options: object) -> Detection:
 
 
 def targets(*boxes: list[float], labels: list[int] | None = None) -> np.ndarray:
-    """Of one image, float32 [1, 4, 5]."""
+    """Return the targets of one image, float32 [1, 4, 5]."""
     filled = np.zeros((1, 4, 5), np.float32)
     for place, box in enumerate(boxes):
         filled[0, place] = [*box, labels[place] if labels else 1]

@@ -46,7 +46,7 @@ def records(count: int, first_seed: int = 0) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A few pictures and their Transform graph; the second has no boxes, the third a difficult one."""
+    """A few images and their Transform graph; the second has no boxes, the third a difficult one."""
     empty = dataclasses.replace(shapes.draw(1), boxes=np.empty((0, 4), np.float32), labels=np.empty(0, int))
     hard = dataclasses.replace(shapes.draw(2), difficult=(0,))
     first = (shapes.draw(0), empty, hard)
@@ -122,7 +122,7 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
     module = task.serving(answering(task, in_frame, 2), tft_output)
     save_module(module, str(tmp_path / "1"))
     (tmp_path / "photo.jpg").write_bytes(shown.encoded)
-    # A phone's photo that lies on its side: boxes are of the upright one, and the graph turns it.
+    # A phone's photo that is stored on its side: boxes are of the upright one, and the graph turns it.
     exif = Image.Exif()
     exif[0x0112] = 6
     photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.jpg", exif=exif)

@@ -41,7 +41,7 @@ def kinds(objects: list[tuple[Corners, int]], found: list[tuple[Corners, int, fl
         (NEAR, CAT, BADLY_PLACED),
         (NEAR, DOG, WRONG_CLASS),
         (NOWHERE, CAT, BACKGROUND),
-        # IoU 1/19: of the object's hundred columns it has ten, and ninety beside it.
+        # IoU 1/19: of the object's hundred columns it has ten, and ninety outside it.
         ((100.0, 10.0, 200.0, 110.0), CAT, BACKGROUND),
         ((85.0, 10.0, 185.0, 110.0), CAT, BADLY_PLACED),  # 25 of 175
     ],
@@ -75,7 +75,7 @@ def test_boxes_on_difficult_objects_are_not_looked_at() -> None:
     image = make_detections([(OBJECT, CAT)], [(OBJECT, CAT, 0.9), (OBJECT, CAT, 0.8)], difficult=[0])
     assert judge(image) == []
     assert analyse([image], 1).missed == []
-    # Those that lie near it only are as any other beside an object.
+    # Boxes that are only near it count like any other box outside an object.
     assert judge(make_detections([(OBJECT, CAT)], [(NEAR, CAT, 0.9)], difficult=[0]))[0].kind == BACKGROUND
 
 
@@ -109,13 +109,13 @@ def test_costs_by_hand() -> None:
     found = [(NOWHERE, CAT, 0.9), (OBJECT, CAT, 0.8), (OTHER, CAT, 0.7)]
     analysis = analyse([make_detections(objects, found)], 1)
     assert analysis.costs == pytest.approx({**none, BACKGROUND: 1 - 2 / 3})
-    # A cat that is taken for a dog, and a cat beside its place: each is half of all there is.
+    # A cat that is taken for a dog, and a cat next to its place: each is half of all there is.
     found = [(OBJECT, DOG, 0.9), ((150.0, 10.0, 250.0, 110.0), CAT, 0.8)]
     analysis = analyse([make_detections(objects, found)], 2)
     assert analysis.counts[WRONG_CLASS] == 1
     # Then the dog is a cat that is right, and precision 1 up to recall 0.5.
     assert analysis.costs[WRONG_CLASS] == pytest.approx(51 / 101)
-    # And then the box beside is right, after none that is wrong.
+    # And then the box next to it is right, after no wrong one.
     assert analysis.costs[BADLY_PLACED] == pytest.approx(51 / 101)
     assert analysis.costs[MISSED] == pytest.approx(0.0)
 

@@ -480,7 +480,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
         AugmentationConfig.model_validate(options)
 
 
-# --- pictures
+# --- images
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -488,7 +488,7 @@ def test_a_grid_shows_the_pixels_as_they_were(normalization: str) -> None:
     config = TransformConfig(normalization=normalization)
     pixels = np.stack([make_noise(seed, 48, 32) for seed in range(5)])
     images = normalize(tf.constant(pixels, tf.float32), config).numpy()
-    captions = ["one", "two", "a\nb", "", "a name that is far too long for a picture so small"]
+    captions = ["one", "two", "a\nb", "", "a name that is far too long for an image so small"]
     picture = draw_grid(to_bytes(images, known_levels(config)), captions)
     assert picture.dtype == np.uint8
     # 3 columns and 2 rows; images are enlarged three times, captions take two lines below.

@@ -1,4 +1,4 @@
-"""Survival: a training that was stopped anywhere goes on and ends as an undisturbed one, bit for bit."""
+"""Survival: a training that was stopped anywhere resumes and ends as an undisturbed one, bit for bit."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_worker_needs_a_cluster(tmp_path: Path) -> None:
 
 
 def test_what_else_goes_wrong_is_told_as_it_is(tmp_path: Path) -> None:
-    # A job that is none: no fault of another machine.
+    # Not a job: no fault of another machine.
     (tmp_path / "cluster.json").write_text('{"id": "1", "job": {}}', encoding="utf-8")
     done = subprocess.run(
         [MIRANTE, "worker", str(tmp_path)],

@@ -68,7 +68,7 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     served = loaded[channels].transform(tf.constant(split.encoded))
     assert served.shape == (12, 16, 16, channels)
     assert served.numpy().tobytes() == images.numpy().tobytes()
-    # All of them are pictures, each another.
+    # All of them are images, each another.
     assert len({image.tobytes() for image in served.numpy()}) == 12
     assert served.numpy().std(axis=(1, 2)).min() > 0.1
 

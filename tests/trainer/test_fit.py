@@ -1,4 +1,4 @@
-"""The stages of a training: which weights change, what is kept, and what is told."""
+"""The stages of a training: which weights change, what is kept, and what is logged."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_counts_every_image_once(tmp_path: Path) -> None:
-    # 21 images in batches of 8: the last one is filled up.
+    # 21 images in batches of 8: the last one is padded.
     evaluation = make_striped(21, 1, "eval")
     model = make_network()
     course = train(model, TrainingConfig(epochs=1, global_batch_size=8), tmp_path, evaluation=evaluation)

@@ -222,7 +222,7 @@ def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
 
     whole = steps(seed=3, first=0, count=8)
     assert steps(seed=3, first=0, count=8) == whole
-    # As a run that goes on in the middle of its second epoch.
+    # As a run that resumes in the middle of its second epoch.
     assert steps(seed=3, first=6, count=2) == whole[6:]
     assert steps(seed=4, first=0, count=1) != whole[:1]
 

@@ -1,4 +1,4 @@
-"""Who is told of a training: the settings, TensorBoard's files, runs of W&B and MLflow in local stores."""
+"""The trackers of a training: the settings, TensorBoard's files, runs of W&B and MLflow in local stores."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class Training:
     wrong: tuple[int, ...] = (4, 9)
 
     def run(self, *more: Any) -> None:
-        """Trains, telling `more` too; goes on where a former run of it stopped."""
+        """Train with the trackers in `more` as well; resume where a former run stopped."""
         labels = np.arange(COUNT) % 3
         images = np.random.default_rng(0).normal(0.5, 0.05, (COUNT, 8, 8, 3)).astype(np.float32)
         images[np.arange(COUNT), :, :, labels] += 0.5
@@ -319,7 +319,7 @@ def test_tensorboard_gets_curves_graph_mistakes_settings_and_a_profile(tmp_path:
     said = next(value for event in events(tmp_path / "run") for value in event.summary.value)
     assert json.loads(said.tensor.string_val[0]) == ABOUT.settings
     assert [path.suffix for path in stage.rglob("plugins/profile/*/*.pb")] == [".pb"]
-    # While it went on, all lay beside the checkpoints.
+    # While it ran, everything was next to the checkpoints.
     assert curves(tmp_path / "curves" / "training") == found
 
 
@@ -368,7 +368,7 @@ def test_a_killed_training_goes_on_in_the_same_runs(tmp_path: Path) -> None:
         wandb=WandbConfig(project="p", mode="offline"), mlflow=MlflowConfig(experiment="garden")
     )
     training = Training(tmp_path, config, epochs=12)
-    # After the points of step 50 are told, and long after the checkpoint at step 40.
+    # After the points of step 50 are logged, and long after the checkpoint at step 40.
     with pytest.raises(KeyboardInterrupt):
         training.run(Interrupts(50))
     client = MlflowClient(f"sqlite:///{tmp_path}/root/mlflow.db")
@@ -418,7 +418,7 @@ def test_a_killed_training_goes_on_in_the_same_runs(tmp_path: Path) -> None:
     (media,) = folders[1].rglob("files/media/images/training/*.png")
     assert (tf.io.decode_png(media.read_bytes()).numpy() == shown).all()
 
-    # TensorBoard: both attempts' files in one folder, and the same picture.
+    # TensorBoard: both attempts' files in one folder, and the same image.
     steps_shown = {step for step, _ in curves(tmp_path / "run" / "training")["epoch/loss"]}
     assert steps_shown == set(range(10, 121, 10))
     assert (pictures(tmp_path / "run" / "training")["mistakes", 120] == shown).all()
@@ -598,7 +598,7 @@ def test_the_trainer_tells_what_it_is_and_does(tmp_path: Path, make_tiny: Callab
     expected = {"data": "noise", "model.name": "lenet", "training.epochs": "2", "transform.height_px": "16"}
     assert expected.items() <= run.data.params.items()
     assert not [name for name in run.data.params if "tracking" in name]
-    # Who is told makes no other training, nor does what it is called.
+    # Neither the trackers nor the name of a run change a training.
     others = {
         **job.custom_config,
         "about": {},

@@ -63,7 +63,7 @@ def test_the_manifests_are_the_golden_ones() -> None:
         head = path.read_text(encoding="utf-8").splitlines()[0]
         path.write_text(f"{head}\n{yaml.safe_dump_all(made, sort_keys=False)}", encoding="utf-8")
     assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) == made
-    # What a person would look for in it.
+    # What an operator would look for in it.
     job = made[1]
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 2)
     spec = job["spec"]["template"]["spec"]

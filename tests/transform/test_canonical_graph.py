@@ -162,7 +162,7 @@ def test_behind_transform_they_are_the_same_to_the_bit(channels: int, resize: st
     assert served.shape == (len(images), 9, 8, channels)
     assert served.numpy().tobytes() == trained.numpy().tobytes()
     frames_of = tf.function(functools.partial(find_frames, target=(9, 8)), reduce_retracing=True)
-    # Where a padded image is, and so the boxes of a detector, is told of the upright image.
+    # The place of a padded image, and so of a detector's boxes, is that of the upright image.
     served_frames, trained_frames = (
         frames_of(encoded) for encoded in (served_form(tf.constant(images)), tf.constant(stored))
     )

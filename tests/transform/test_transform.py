@@ -151,7 +151,7 @@ def resized(pixels: Any, settings: TransformConfig) -> np.ndarray:
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        # Pixels are squares, their values stand in the middle: output i looks at (i + 0.5) * in / out - 0.5.
+        # Pixels are squares with their values in the middle: output i looks at (i + 0.5) * in / out - 0.5.
         ([0, 100], [0, 25, 75, 100]),  # at -0.25, 0.25, 0.75, 1.25
         ([0, 10, 20, 30], [5, 25]),  # at 0.5, 2.5
         ([0, 10, 20, 30, 40, 50], [10, 40]),  # at 1, 4: bilinear, not the mean of an area

@@ -405,7 +405,7 @@ def test_an_error_that_other_values_would_have_too_ends_the_search(data: Data, t
 
 
 class _Interrupt(logging.Handler):
-    """Ctrl-C, when so many trials have begun."""
+    """Ctrl-C, when this many trials have begun."""
 
     def __init__(self, trial: int):
         super().__init__()
@@ -471,7 +471,7 @@ def test_hyperband_trains_the_best_again_and_longer(data: Data, tmp_path: Path) 
     assert [row["epochs"] for row in rows] == ["1", "1", "1", "3", "3", "3"]
     short = min(rows[:3], key=lambda row: float(row["eval_loss"]))
     assert rows[3]["training.learning_rate"] == short["training.learning_rate"]
-    # TFX asks for so many.
+    # TFX asks for this many.
     assert len(search.oracle.get_best_trials(search.oracle.max_trials)) == 6
 
 

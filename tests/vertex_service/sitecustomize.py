@@ -29,7 +29,7 @@ class JobServiceClient:
     def create_custom_job(self, parent: str, custom_job: dict[str, Any]) -> types.SimpleNamespace:
         from google.cloud.aiplatform_v1.types.custom_job import CustomJob
 
-        CustomJob(custom_job)  # raises where a field is none
+        CustomJob(custom_job)  # raises where a field is unknown
         pool = custom_job["job_spec"]["worker_pool_specs"][0]
         command = pool["container_spec"]["command"]
         told = {"endpoint": self._endpoint, "parent": parent, "job": custom_job}
