@@ -14,7 +14,7 @@ from components.ingest.archive import is_archive
 from components.ingest.files import FileEntry, StampFunction, displayed, walk
 from components.ingest.index import Index
 from components.ingest.manifest import InputRow
-from components.ingest.sources import Source, source_named
+from components.ingest.sources import SOURCES, Source, source_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,8 @@ def check_input(name: str, path: Path | None) -> Path | None:
     if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
         return path
     kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
+    others = [other for other, row in SOURCES.items() if path.name.lower().endswith(row.suffixes)]
     raise UsageError(
         f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz), not this file"
+        + (f"; read it with the source {' or '.join(others)}" if others else "")
     )

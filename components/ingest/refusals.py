@@ -47,12 +47,14 @@ class Refusals:
         input: INPUT; None if the source brings its own data.
         output: OUTPUT.
         config: The options.
+        hint: Which other source reads the input, as the end of a message; "" if none does.
     """
 
     source: str
     input: Path | None
     output: Path
     config: IngestConfig
+    hint: str = ""
 
     def too_many(self, index: Index) -> None:
         """Refuse data of which too many are rejected or none is left, and write rejects.csv."""
@@ -61,6 +63,7 @@ class Refusals:
         total = rejected + accepted
         if accepted and rejected <= self.config.max_reject_share * total:
             return
+        names = ", ".join(SOURCES)
         if not total:
             write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
             left_out = index.left_out()
@@ -68,8 +71,8 @@ class Refusals:
                 f"\n  {printable(path)}: {printable(reason)}" for path, reason in left_out[:_REASONS_SHOWN]
             )
             raise TooManyRejectsError(
-                f"{printable(str(self.input))}: no image found for the source {self.source}. Is it the right "
-                f"folder? The sources are {', '.join(SOURCES)}."
+                f"{printable(str(self.input))}: no image found for the source {self.source}"
+                + (f"; {self.hint}" if self.hint else f". Is it the right folder? The sources are {names}.")
                 + (f"\n{len(left_out)} files and folders were left out:{reasons}" if left_out else ""),
                 0,
                 self.output / REJECTS,
@@ -77,7 +80,9 @@ class Refusals:
         if accepted:
             way_out = self._allow_more()
         else:
-            way_out = f"Or is it data of another source than {self.source}? There are {', '.join(SOURCES)}"
+            way_out = f"Or is it data of another source than {self.source}? There are {names}"
+            if self.hint:
+                way_out = f"Or {self.hint}"
         what = f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, "
         raise self._refused(index, what, index.rejects()[:_REASONS_SHOWN], way_out)
 

@@ -5,6 +5,7 @@ walk -> source.find -> hash (workers) -> plan -> write shards (workers) -> publi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import sqlite3
@@ -20,6 +21,7 @@ from components.ingest import staging as staging_folder
 from components.ingest.archive import unpack
 from components.ingest.config import IngestConfig
 from components.ingest.files import walk
+from components.ingest.fits import hint_at_other
 from components.ingest.index import Index
 from components.ingest.input import Input, check_input
 from components.ingest.manifest import FORMAT_VERSION, REJECTS, Manifest, read_inputs, read_manifest
@@ -242,7 +244,8 @@ class _Run:
         try:
             found = index.add(self.input.source.find(context))
         except (UsageError, DataRefusedError) as error:
-            error.args = (printable(str(error)),)  # it names files
+            # It names files.
+            error.args = ("; ".join(filter(None, (printable(str(error)), self._hint_at_other(root)))),)
             raise
         conclude_lookups(index)
         note_unused_split_names(context)
@@ -252,8 +255,34 @@ class _Run:
         self._listed += len(repeated)
         index.check_counts(self._listed)
         self.progress("find", found, found)
+        if self.input.source.is_general or not index.class_names():
+            self._look_for_other(index, root)
         self._refusals.misread(index)
         self._refusals.useless_options(index)
+
+    def _look_for_other(self, index: Index, root: Path) -> None:
+        """Find out whether the input is rather data of another source.
+
+        Raises:
+            UsageError: It is, and this source found no two classes.
+        """
+        classes = len(index.class_names())
+        if not classes:
+            hint = self._hint_at_other(root)
+            self._refusals = dataclasses.replace(self._refusals, hint=hint)
+        elif not index.left_out():  # nothing but images
+            return
+        elif classes == 1 and (hint := self._hint_at_other(root)):
+            raise UsageError(f"{self.input.path}: expected two classes or more, got one; {hint}")
+        elif hint := self._hint_at_other(root, also_own=True):
+            index.warn(f"The input was read by the source {self.source}; {hint}.")
+
+    def _hint_at_other(self, root: Path, *, also_own: bool = False) -> str:
+        """Return which other source reads the input, as the end of a message; "" if none does."""
+        if self.input.path is None:
+            return ""
+        without = self.input.without
+        return hint_at_other(self.source, root, self.input.own_file, without, also_own=also_own)
 
     def _is_unchanged(self, former: Manifest) -> bool:
         """Return whether the shards were made from these inputs and options; no content is looked at."""

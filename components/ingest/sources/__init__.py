@@ -12,6 +12,14 @@ header or by counting lines, says so by `context.announce`: ingest ends with an 
 out. Data with a list of classes give it to `context.index`. Names of boxes' classes go through
 `context.label_map()`. An input that makes no sense as a whole raises UsageError (not this kind of data) or
 DataRefusedError (damaged). Hashing, splitting, decoding and writing are not a source's business.
+
+A second function,
+
+    fits(context: SourceContext) -> str | None
+
+says by what the input looks like data of this source, as a short sentence ("list.csv has the columns file,
+label"), or None if it does not. It looks at the names of files and at the beginning of a few, and changes
+nothing; components.ingest.fits asks all sources.
 """
 
 from __future__ import annotations
@@ -45,6 +53,7 @@ class Source:
             locate(name), which returns the folder that is read for the name and may download it.
         misread: What its boxes may be written as instead, by components.ingest.readings.READINGS.
         next_to: Name of a folder: an INPUT in such a folder is about the files next to the folder.
+        is_general: Whether data of other sources may look like its own, so that it comes last in a guess.
     """
 
     module: str
@@ -54,6 +63,7 @@ class Source:
     takes_names: bool = False
     misread: tuple[str, ...] = ()
     next_to: str | None = None
+    is_general: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -68,6 +78,11 @@ class Source:
         """Yield every input; see the module's docstring."""
         find: Callable[[SourceContext], Iterator[Found]] = importlib.import_module(self.module).find
         return find(context)
+
+    def fits(self, context: SourceContext) -> str | None:
+        """Return why the input looks like data of this source; None if it does not."""
+        fits: Callable[[SourceContext], str | None] = importlib.import_module(self.module).fits
+        return fits(context)
 
     def is_name(self, given: str) -> bool:
         """Return whether INPUT is the name of a data set and not a path."""
@@ -102,7 +117,9 @@ SOURCES: Mapping[str, Source] = {
         {CLASSIFICATION: "scikit-learn's; INPUT is then -"},
         needs_input=False,
     ),
-    "folder": Source("components.ingest.sources.folder", {CLASSIFICATION: "a folder for each class"}),
+    "folder": Source(
+        "components.ingest.sources.folder", {CLASSIFICATION: "a folder for each class"}, is_general=True
+    ),
     "idx": Source("components.ingest.sources.idx", {CLASSIFICATION: "the files of MNIST and its family"}),
     "tfds": Source(
         "components.ingest.sources.tfds",

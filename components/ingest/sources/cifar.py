@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.base.errors import DataRefusedError, UsageError
+from components.base.words import format_count
 from components.ingest.files import FileEntry, displayed, label_of
 from components.ingest.item import Item, Reject
 from components.ingest.sources.cifar_pickle import load_plain
@@ -71,25 +72,47 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             )
 
 
-def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
-    """Return the meta file, and the batches in the order of their names."""
+def fits(context: SourceContext) -> str | None:
+    """Return the batches and the file that names the classes, where both are there; else None."""
+    for _, meta, batches in _sets(_folders(context)):
+        if meta is not None:
+            return f"it has {meta.path} and {format_count(batches, 'batch', 'batches')} of it"
+    return None
+
+
+def _folders(context: SourceContext) -> dict[str, dict[str, FileEntry]]:
+    """Return the files of each folder, by their names."""
     folders: dict[str, dict[str, FileEntry]] = {}
     for entry in context.index.files:
         folder, _, name = entry.path.rpartition("/")
         folders.setdefault(folder, {})[name] = entry
-    sets = []
+    return folders
+
+
+def _sets(
+    folders: dict[str, dict[str, FileEntry]],
+) -> Iterator[tuple[str, FileEntry | None, list[FileEntry]]]:
+    """Yield each folder with batches: its meta file, if there is one, and the batches by their names."""
     for folder, files in folders.items():
         meta = next((files[name] for name in _META if name in files), None)
         batches = [entry for name, entry in sorted(files.items()) if _CIFAR10_BATCH.match(name)]
         if not batches and "meta" in files:
             batches = [files[name] for name in (features.TRAIN, features.TEST) if name in files]
-        if batches and meta is None:
+        if batches:
+            yield folder, meta, batches
+
+
+def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
+    """Return the meta file, and the batches in the order of their names."""
+    folders = _folders(context)
+    sets = []
+    for folder, meta, batches in _sets(folders):
+        if meta is None:
             wanted = f"{folder}/batches.meta".lstrip("/")
             raise DataRefusedError(
                 f"{context.shown}: {wanted}, which names the classes, is missing; get it again"
             )
-        if batches and meta is not None:
-            sets.append((folder, meta, batches))
+        sets.append((folder, meta, batches))
     if not sets:
         other = "" if not any("data_batch_1.bin" in files for files in folders.values()) else (
             " These are the files of the binary version: get the python version."

@@ -37,6 +37,12 @@ from components.ingest.values import brief, number, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Za-z]+")
+# A guess looks at the beginning of this many JSON files. COCO's have one word of each of these groups in it.
+_FITS_FILES = 20
+_OWN_WORDS = (
+    (b'"images"', b'"annotations"'),
+    (b'"file_name"', b'"image_id"', b'"category_id"', b'"supercategory"'),
+)
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
@@ -55,6 +61,21 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     if label_map is None:
         context.index.set_class_names(categories.used())
     yield from gathered.inputs(in_shares=context.in_shares(usual=False))
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the first JSON file that is called or begins as COCO's are; None where none is."""
+    looked_at = 0
+    for entry in context.index.files:
+        if not entry.path.lower().endswith(".json") or not context.is_meant(entry):
+            continue
+        looked_at += 1
+        if looked_at > _FITS_FILES and not _KNOWN_NAMES.fullmatch(entry.path.rpartition("/")[2]):
+            continue
+        head = context.read_head(entry).lstrip()
+        if head.startswith(b"{") and all(any(word in head for word in words) for words in _OWN_WORDS):
+            return f"{entry.path} lists images and their annotations"
+    return None
 
 
 class _Categories:

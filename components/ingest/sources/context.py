@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from components.ingest.files import FileEntry
 from components.ingest.index import Index
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import SHARES
@@ -71,6 +72,18 @@ class SourceContext:
         """Return the split that the data call `name`; see components.ingest.splits."""
         self.names_asked.add(name.strip().lower())
         return split_named(name, self.split_names)
+
+    def is_meant(self, entry: FileEntry) -> bool:
+        """Return whether a file is INPUT itself, or INPUT is no single file."""
+        return self.input_file is None or self.root / entry.path == self.input_file
+
+    def read_head(self, entry: FileEntry, size: int = 65536) -> bytes:
+        """Return the first bytes of a file, fewer where it is shorter; none if it cannot be read."""
+        try:
+            with open(self.absolute(entry.raw), "rb") as file:
+                return b"" if entry.problem else file.read(size)
+        except OSError:
+            return b""
 
     def absolute(self, raw: bytes) -> bytes:
         """Return the absolute path of a FileEntry's raw path."""

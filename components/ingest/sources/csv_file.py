@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.base.errors import UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of
 from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
@@ -61,6 +61,17 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         )
     else:
         yield from find_boxes(context, tables)
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the columns of the first list, where all lists have what is needed; else None."""
+    try:
+        tables = [Table(context, path, split) for path, split in _tables(context)]
+    except (UsageError, DataRefusedError):
+        return None
+    first = tables[0]
+    columns = [first.name_column, *([] if first.box is None else first.box.names), first.label_column]
+    return f"{first.path.name} has the columns {', '.join(columns)}"
 
 
 def _labelled(context: SourceContext, lookup: Lookup, table: Table, row: Row) -> Item | Reject:

@@ -44,3 +44,8 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             shape=(height, width, 1),
             truth=Label(str(target)),
         )
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return None: no input is data of this source, which brings its own."""
+    return None

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
 from components.base.words import format_some
-from components.ingest.files import FileEntry, label_of
+from components.ingest.files import IMAGE_ENDINGS, FileEntry, label_of
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
@@ -48,9 +48,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     if looks_like_yolo(context.index):
         raise UsageError(
             f"{context.shown}: expected class folders, got the layout of YOLO (images/, and labels/ with a "
-            "text for each image); read it with the source yolo: mirante ingest yolo INPUT "
-            "OUTPUT (in a recipe "
-            "data.source: yolo)"
+            "text for each image)"
         )
     wrapper, splits = _layout(context)
     files = 0
@@ -87,6 +85,27 @@ def find(context: SourceContext) -> Iterator[Found]:
         )
     _warn_about_spellings(context, spellings)
     context.announce(files)
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the folders with images, where there are two or more that are classes; else None."""
+    if looks_like_yolo(context.index):
+        return None
+    try:
+        wrapper, splits = _layout(context)
+    except DataRefusedError:
+        return None
+    classes: dict[str, None] = {}
+    for entry in context.index.files:
+        *folders, name = _parts(entry, wrapper) or [""]
+        if splits and folders and folders.pop(0) not in splits:
+            continue
+        if folders and name.lower().endswith(IMAGE_ENDINGS):
+            classes[folders[0]] = None
+    if len(classes) < 2:
+        return None
+    within = f", in {_join(list(splits))}" if splits else ""
+    return f"images are in {len(classes)} folders{within}: {_join(list(classes))}"
 
 
 def _layout(context: SourceContext) -> tuple[str, dict[str, str]]:

@@ -95,6 +95,15 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             )
 
 
+def fits(context: SourceContext) -> str | None:
+    """Return the first file that is called as MNIST's images are; None where none is."""
+    for entry in context.index.files:
+        match = _NAME.match(entry.path.rpartition("/")[2])
+        if match is not None and match["what"] == "images":
+            return f"{entry.path} is called as MNIST's files are"
+    return None
+
+
 def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
     """train, t10k or test -> its images and labels files."""
     found: dict[tuple[str, str], FileEntry] = {}

@@ -142,6 +142,15 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 offset += len(encoded)
 
 
+def fits(context: SourceContext) -> str | None:
+    """Return the file that tensorflow_datasets has written next to its records; None where there is none."""
+    for entry in context.index.files:
+        folder, _, name = entry.path.rpartition("/")
+        if name == _INFO_FILE and is_prepared(context.root / folder):
+            return f"{entry.path} is a file of tensorflow_datasets"
+    return None
+
+
 def _left_out(builder: Any, split: str) -> Reject:
     return Reject(
         f"{builder.info.name}/{split}",

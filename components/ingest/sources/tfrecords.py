@@ -35,7 +35,7 @@ from components.base.tfrecord import (
     records_in,
 )
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
-from components.ingest.files import FileEntry, displayed, label_of
+from components.ingest.files import IMAGE_ENDINGS, FileEntry, displayed, label_of
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import tfrecord_boxes
@@ -100,6 +100,20 @@ def find(context: SourceContext) -> Iterator[Found]:
         )
     if read is not None and (names := read.classes.in_order()):
         context.index.set_class_names(names)
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the first file that begins as TFRecord files do; None where none does."""
+    for entry in _entries(context):
+        name = entry.path.rpartition("/")[2].lower()
+        is_other = name.endswith(IMAGE_ENDINGS) or no_image_reason(name)
+        if is_other and not name.removesuffix(".gz").endswith(_ENDINGS):
+            continue
+        head = context.read_head(entry, 64)
+        packed = head.startswith(_GZIP_MAGIC) and name.removesuffix(".gz").endswith(_ENDINGS)
+        if packed or begins_like_records(head):
+            return f"{entry.path} is a TFRecord file"
+    return None
 
 
 class _Classes:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
 _XML = ".xml"
 # What is no image and is read nevertheless: annotations, label maps, lists of splits.
 _READ, _LISTS = (_XML, ".pbtxt"), "imagesets"
+# A guess looks at the beginning of this many of them for this element.
+_FITS_FILES = 20
+_ROOT = re.compile(rb"<annotation[\s>]")
 # Of the challenges' other tasks: images of an image's segments.
 _MASKS = ("segmentationclass", "segmentationobject")
 
@@ -68,6 +72,17 @@ def find(context: SourceContext) -> Iterator[Found]:
         if not context.index.is_used(entry.path) and not sets.cover(entry.path):
             yield Reject(entry.path, entry.problem or "unlabelled: no .xml file belongs to it")
     yield from sets.rejects()
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the first XML file that begins as Pascal VOC's do; None where none does."""
+    looked_at = 0
+    for entry in context.index.files:
+        if entry.path.lower().endswith(_XML) and looked_at < _FITS_FILES:
+            looked_at += 1
+            if _ROOT.search(context.read_head(entry, 4096)):
+                return f"{entry.path} is an <annotation> of one image"
+    return None
 
 
 def _annotated(

@@ -17,11 +17,12 @@ INPUT is the folder, or the YAML file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.base.errors import UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, composed
 from components.ingest.index import Index
 from components.ingest.item import Found, Item, LeftOut, Reject
@@ -34,6 +35,8 @@ from components.ingest.sources.yolo_splits import SplitsOfConfig
 from components.ingest.truth import Boxes
 
 _IMAGES, _LABELS, _SUFFIX = "images", "labels", ".txt"
+# A guess looks at this many images for a text file with their boxes.
+_FITS_IMAGES = 100
 
 
 def looks_like_yolo(index: Index) -> bool:
@@ -106,6 +109,29 @@ def find(context: SourceContext) -> Iterator[Found]:
     context.announce(files - read + len(splits.rejects))
     if label_map is None:
         context.index.set_class_names(used[key] for key in sorted(used))
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return what describes the data, or a text file with boxes that an image has; None without either."""
+    try:
+        config = read_config(context)
+    except (UsageError, DataRefusedError):
+        config = YoloConfig()
+    if config.splits and config.names is not None:
+        return f"{config.files[0]} names classes and splits"
+    if looks_like_yolo(context.index):
+        return f"it has folders {_IMAGES} and {_LABELS}, with a text for each image"
+    looked_at = 0
+    for entry in context.index.files:
+        if no_image_reason(entry.path.rpartition("/")[2]) or looked_at == _FITS_IMAGES:
+            continue
+        looked_at += 1
+        if (label_file := _label_file(context.index, entry.path)) is not None:
+            path = Path(os.fsdecode(context.absolute(label_file.raw)))
+            with contextlib.suppress(LabelError):
+                if next(read_labels(path, None, has_key_points=False), None) is not None:
+                    return f"{label_file.path} has boxes of {entry.path}"
+    return None
 
 
 def _image(
