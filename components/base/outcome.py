@@ -32,6 +32,7 @@ class RunResult:
     taken_back: int | None = None
     baseline: dict[str, Any] | None = None
     per_class: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
+    mistakes: dict[str, Any] | None = None
     sample_image: str | None = None
     span: int | None = None
     log: str | None = None

@@ -13,7 +13,7 @@ from tfx.utils import json_utils, proto_utils
 from components.base.records import files_in
 from components.base.saved_model import class_names_of, model_folder
 from components.base.task import part
-from components.evaluator.eval_config import write_task
+from components.evaluator.eval_config import write_about
 from components.evaluator.protocol import TaskEvaluator
 
 # Execution property with the recipe's task.
@@ -45,8 +45,8 @@ class ReportingExecutor(executor.Executor):
             for file in files_in(folder)
         ]
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
-        write_task(evaluation, exec_properties[TASK])
-        asked.write_report(evaluation, records)
+        mistakes = asked.write_report(evaluation, records)
+        write_about(evaluation, exec_properties[TASK], mistakes)
 
 
 class Evaluator(component.Evaluator):

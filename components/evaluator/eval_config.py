@@ -17,7 +17,7 @@ from components.evaluator.config import EvaluationConfig
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-# Files in an evaluation's folder: TFMA's configuration, and the recipe's task.
+# Files in an evaluation's folder: TFMA's configuration, and what else is known about the evaluation.
 _FILE = "eval_config.json"
 _ABOUT = "about.json"
 
@@ -86,11 +86,27 @@ def read_eval_config(folder: str) -> config_pb2.EvalConfig:
     return json_format.ParseDict(content, config, ignore_unknown_fields=True)
 
 
-def write_task(folder: str, task: str) -> None:
-    """Write the recipe's task into an evaluation's folder."""
-    files.write_text(os.path.join(folder, _ABOUT), json.dumps({"task": task}))
+def write_about(folder: str, task: str, mistakes: int | None) -> None:
+    """Write the recipe's task, and the number of images with mistakes, into an evaluation's folder."""
+    files.write_text(os.path.join(folder, _ABOUT), json.dumps({"task": task, "mistakes": mistakes}))
 
 
 def read_task(folder: str) -> str:
     """Return the task of an evaluation, from its folder."""
-    return str(json.loads(files.read_text(os.path.join(folder, _ABOUT)))["task"])
+    return str(_read_about(folder)["task"])
+
+
+def read_mistakes(folder: str) -> int | None:
+    """Return the number of test images with mistakes; None if the task lists none."""
+    mistakes = _read_about(folder).get("mistakes")
+    return None if mistakes is None else int(mistakes)
+
+
+def mistakes_path(folder: str) -> str:
+    """Return the path of the list of an evaluation's mistakes, a CSV."""
+    return os.path.join(folder, "mistakes.csv")
+
+
+def _read_about(folder: str) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(files.read_text(os.path.join(folder, _ABOUT)))
+    return about

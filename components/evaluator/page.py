@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.base.outcome import Output
+from components.base.words import format_count
 from components.pages.markup import Cell, Html, Measure, make_table
 from components.pages.page import Page
 from components.pages.protocol import task_page
@@ -18,6 +19,7 @@ _Bounds = dict[str, tuple[str, list[float]]]
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show what TFMA measured on the test split."""
     from components.evaluator.bounds import COMMON
+    from components.evaluator.eval_config import read_mistakes
     from components.evaluator.results import read_evaluation
 
     folder = outputs["evaluation"].uri
@@ -40,6 +42,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add(_make_metrics_table(found.metrics, found.baseline, bounds))
         if found.example_count:
             page.add_note(f"{found.example_count:,} images.")
+        if mistakes := read_mistakes(folder):
+            page.add_note(f"mistakes.csv lists {format_count(mistakes, 'image')} with mistakes: {folder}")
         if not found.baseline and found.common is None:
             page.add_note("There was no baseline to compare with.")
     if found.common is not None:

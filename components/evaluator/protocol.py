@@ -53,10 +53,15 @@ class TaskEvaluator(Protocol):
     def find_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return what users have to know before they trust a model, by its overall metrics."""
 
-    def write_report(self, evaluation: str, files: Sequence[str]) -> None:
-        """Write files for users into the evaluation's folder, if the task has any.
+    def write_report(self, evaluation: str, files: Sequence[str]) -> int | None:
+        """Write files for users into the evaluation's folder, among them the list of mistakes.
+
+        The list is a CSV at `components.evaluator.eval_config.mistakes_path`, the worst images first.
 
         Args:
             evaluation: The folder, with TFMA's results in it.
             files: The TFRecord files that were evaluated.
+
+        Returns:
+            The number of images with mistakes; None if there is no list.
         """

@@ -21,6 +21,7 @@ from components.base.errors import MiranteError, UsageError, causes
 from components.base.outcome import Output
 from components.evaluator.component import ReportingExecutor
 from components.evaluator.config import EvaluationConfig
+from components.evaluator.eval_config import read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.classification import TASK
 from components.tasks.classification.evaluator import EXTRACTORS, eval_config
@@ -76,6 +77,7 @@ def evaluate(
     for index, label in enumerate(labels):
         feature = {
             "image/height": tf.train.Feature(int64_list=tf.train.Int64List(value=[index])),
+            "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"%d.png" % index])),
             "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
             "image/class/text": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"class %d" % label])),
         }
@@ -155,6 +157,11 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     plots = read_plots(folder)
     right = {(0, 0): 1, (1, 1): 2, (2, 2): 1, (3, 3): 1, (4, 4): 1}
     assert plots.confusion == {**right, (5, 4): 1, (0, 5): 1}
+    # The two others, the more confident one first.
+    assert Path(folder, "mistakes.csv").read_text() == (
+        "image,true_class,predicted_class,score\n5.png,class 5,class 4,0.9\n6.png,class 0,class 5,0.88\n"
+    )
+    assert read_mistakes(folder) == 2
     # Of 8 x 6 probabilities, 8 are of the true class: six of 0.9, one of 0.02, one of 0. Of the other 40, one
     # is 0.9, one is 0.88, four are 0.03 and 34 are 0.02.
     expected = [(0, 0), (1 / 40, 6 / 8), (2 / 40, 6 / 8), (6 / 40, 6 / 8), (1, 7 / 8), (1, 1)]
@@ -189,6 +196,12 @@ def test_regression_against_a_better_baseline_is_refused(tmp_path: Path) -> None
     assert "accuracy 0.7500 at least 0.5, change -0.1 at worst 1.0000 -0.2500" in page_of(folder, names)
     plots = read_plots(folder)
     assert plots.confusion[0, 5] == 1
+    # The candidate's two, and not the baseline's.
+    assert Path(folder, "mistakes.csv").read_text().splitlines()[1:] == [
+        "5.png,class 5,class 4,0.9",
+        "6.png,class 0,class 5,0.88",
+    ]
+    assert "mistakes.csv lists 2 images with mistakes" in page_of(folder, names)
     assert plots.roc[1][:2] == pytest.approx((1 / 40, 6 / 8))
 
 
@@ -231,6 +244,13 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     assert (found.common.metrics["accuracy"], found.common.baseline["accuracy"]) == (0.8, 1.0)
     assert "top_5_accuracy" not in found.common.metrics
     assert not any(name.startswith("common") for name in found.metrics)
+    wrong = [row.split(",")[1:3] for row in Path(folder, "mistakes.csv").read_text().splitlines()[1:]]
+    off_diagonal = {pair: n for pair, n in read_plots(folder).confusion.items() if pair[0] != pair[1]}
+    names = other_classes.CANDIDATE
+    assert sorted(wrong) == sorted(
+        [names[a], names[b]] for (a, b), n in off_diagonal.items() for _ in range(n)
+    )
+    assert read_mistakes(folder) == len(wrong) == 3
     words = page_of(folder, other_classes.CANDIDATE)
     assert "accuracy 0.5000 at least 0.5 loss" in words
     assert "both models are compared on the 2 common classes (ant, cat; 5 test images)." in words
@@ -286,6 +306,12 @@ def test_too_few_images_to_tell_are_a_warning(tmp_path: Path) -> None:
     assert small.startswith("the test split (6 images) is too small to tell")
     assert numbers.startswith("1 of 6 test images: the model's probabilities are not all finite numbers")
     assert read_plots(folder).confusion == {(0, -1): 1, (0, 0): 3, (1, 0): 2}
+    # What is no number comes last, without an answer.
+    assert Path(folder, "mistakes.csv").read_text().splitlines()[1:] == [
+        "4.png,class 1,class 0,0.9",
+        "5.png,class 1,class 0,0.9",
+        "3.png,class 0,,",
+    ]
 
 
 def test_18_of_20_right_are_nine_tenths(tmp_path: Path) -> None:

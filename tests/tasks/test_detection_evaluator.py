@@ -21,6 +21,7 @@ from tfx.utils import json_utils, proto_utils
 from components.base.errors import DataRefusedError, UsageError
 from components.evaluator.component import Evaluator, ReportingExecutor
 from components.evaluator.config import EvaluationConfig
+from components.evaluator.eval_config import read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.evaluator import eval_config
@@ -167,6 +168,12 @@ def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) 
     assert read.metrics["map"] == pytest.approx(0.5)  # the candidate's
     metrics = json.loads((folder / "detection" / "metrics.json").read_text())
     assert metrics["metrics"]["map"] == 0.5
+    # The object on the left is found, the one on the right is not.
+    assert (folder / "mistakes.csv").read_text() == (
+        "image,errors,missed,duplicate,wrong_class,badly_placed,background,right,f1\n"
+        "00000.jpg,1,1,0,0,0,0,1,0.666667\n"
+    )
+    assert read_mistakes(str(folder)) == 1
 
 
 @pytest.mark.parametrize(

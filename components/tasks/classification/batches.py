@@ -19,9 +19,12 @@ from tensorflow_model_analysis.slicer import slicer_lib
 from components.base.errors import DataRefusedError
 from schemas import features
 
+# The names of a batch's images: bytes [N]. Only the batches of the whole split have them.
+IMAGE_NAMES = "image_names"
+
 
 def _read_batch(extracts: dict[str, Any]) -> dict[str, Any]:
-    """Take only records and labels out of a RecordBatch."""
+    """Take only records, labels and names of the images out of a RecordBatch."""
     batch = extracts[tfma.ARROW_RECORD_BATCH_KEY]
     columns = {name: batch.column(batch.schema.get_field_index(name)) for name in batch.schema.names}
     found: dict[str, Any] = {tfma.INPUT_KEY: np.asarray(columns[tfma.constants.ARROW_INPUT_COLUMN].flatten())}
@@ -33,14 +36,20 @@ def _read_batch(extracts: dict[str, Any]) -> dict[str, Any]:
                 f"{batch.num_rows} records: expected one value of {name} in each, got {len(values[name])} "
                 "in all; make the records anew: mirante ingest"
             )
+    names = (
+        columns[features.FILENAME].to_pylist() if features.FILENAME in columns else [None] * batch.num_rows
+    )
+    values[features.FILENAME] = np.array([name[0] if name else b"" for name in names], object)
     return {**found, tfma.FEATURES_KEY: values}
 
 
 def _with_slices(extracts: dict[str, Any], by_class: bool) -> Iterator[dict[str, Any]]:
     """Yield a batch for the whole split, and its images of each class for the slice of the class."""
-    labels, texts = (extracts[tfma.FEATURES_KEY][name] for name in (features.LABEL, features.LABEL_TEXT))
+    labels, texts, images = (
+        extracts[tfma.FEATURES_KEY][name] for name in (features.LABEL, features.LABEL_TEXT, features.FILENAME)
+    )
     predictions = extracts[tfma.PREDICTIONS_KEY]
-    yield _slice((), labels, predictions)
+    yield {**_slice((), labels, predictions), IMAGE_NAMES: images}
     for text in np.unique(texts) if by_class else ():
         is_in = texts == text
         yield _slice(((features.LABEL_TEXT, text),), labels[is_in], _rows(predictions, is_in))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.base.files import write_text
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.eval_config import build_eval_config
+from components.evaluator.eval_config import build_eval_config, mistakes_path
 from components.evaluator.metric import IMAGES
 from components.tasks.classification import batches
 from components.tasks.classification.metrics import metric_names
+from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.tfma_metric import ClassificationMetrics
 from components.tasks.classification.trivial import TRIVIAL, describe_evidence
 from schemas import features
@@ -62,5 +65,12 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
     ]
 
 
-def write_report(evaluation: str, files: Sequence[str]) -> None:
-    """Write nothing: TFMA's results have all that the page shows."""
+def write_report(evaluation: str, files: Sequence[str]) -> int | None:
+    """Write the list of mistakes; return their number, None if there were no examples."""
+    for by_slice in tfma.load_metrics(evaluation):
+        for item in by_slice.metric_keys_and_values:
+            if item.key.name == MISTAKES:
+                found = Mistakes.from_bytes(item.value.bytes_value)
+                write_text(mistakes_path(evaluation), found.format())
+                return found.total
+    return None

@@ -57,6 +57,12 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
     return tuple(name for name in TASK.metrics if name != "top_5_accuracy" or num_classes > 5)
 
 
+def predict_classes(probabilities: Array) -> Array:
+    """Return the predicted class of each row, -1 for a row that has other values than numbers: int [N]."""
+    are_numbers = np.isfinite(probabilities).all(axis=1)
+    return np.where(are_numbers, np.argmax(probabilities, axis=1), -1)
+
+
 class Tally:
     """Counts of a model's answers to any number of images.
 
@@ -99,8 +105,8 @@ class Tally:
             self._add(labels[start : start + rows], probabilities[start : start + rows])
 
     def _add(self, labels: Array, probabilities: Array) -> None:
-        are_numbers = np.isfinite(probabilities).all(axis=1)
-        predicted = np.where(are_numbers, np.argmax(probabilities, axis=1), -1)
+        predicted = predict_classes(probabilities)
+        are_numbers = predicted >= 0
         pairs, counts = np.unique(labels * (self.num_classes + 1) + predicted + 1, return_counts=True)
         for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
             self._pairs[pair] = self._pairs.get(pair, 0) + count

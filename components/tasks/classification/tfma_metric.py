@@ -16,7 +16,9 @@ from components.base.common_classes import places_of
 from components.base.errors import UsageError
 from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
 from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
+from components.tasks.classification.batches import IMAGE_NAMES
 from components.tasks.classification.metrics import ByClass, Tally, measure, metric_names
+from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.plots import CONFUSION_MATRIX, ROC, make_confusion_plot, make_roc_plot
 from components.tasks.classification.restrict import restrict
 from components.tasks.classification.trivial import judge_trivial
@@ -33,6 +35,8 @@ class _Batch(NamedTuple):
             is no baseline.
         known: Classes of the model, in the order of its probabilities; empty in the same cases.
         common: Classes that both models know; empty in the same cases.
+        images: Names of the images: bytes [N]; None for a slice, and for the baseline.
+        answers: Classes of the model, in the order of its probabilities; empty in the same cases.
     """
 
     is_whole: bool
@@ -41,6 +45,8 @@ class _Batch(NamedTuple):
     class_names: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     common: tuple[str, ...] = ()
+    images: Any = None
+    answers: tuple[str, ...] = ()
 
 
 class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
@@ -57,6 +63,9 @@ class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
         probabilities = _output(outputs, self._model_name, "probabilities")
         labels = extracts[tfma.LABELS_KEY]
         batch = _Batch(list(extracts[tfma.SLICE_KEY_TYPES_KEY]) == [()], labels, np.asarray(probabilities))
+        if batch.is_whole and len(labels) and self._model_name == self._names[0]:
+            answers = _class_names(outputs, self._model_name)
+            batch = batch._replace(images=extracts[IMAGE_NAMES], answers=answers)
         if len(self._names) == 1 or not len(labels):
             yield batch
             return
@@ -96,14 +105,17 @@ class _Counts:
         whole: Over all classes; None for a baseline that knows other classes, and if nothing was counted.
         common: Over the common classes; None if the models know the same classes, or were not compared.
         names: The common classes; empty in the same cases.
+        mistakes: The images that the candidate got wrong.
     """
 
     whole: Tally | None = None
     common: Tally | None = None
     names: tuple[str, ...] = ()
+    mistakes: Mistakes = dataclasses.field(default_factory=Mistakes)
 
     def merge(self, other: _Counts) -> None:
         self.names = self.names or other.names
+        self.mistakes.merge(other.mistakes)
         for field in ("whole", "common"):
             mine, others = getattr(self, field), getattr(other, field)
             if mine is not None and others is not None:
@@ -137,7 +149,18 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
                 accumulator.names = element.common
                 if accumulator.common is None:
                     accumulator.common = Tally(len(element.common), with_curves=element.is_whole)
-                accumulator.common.add(*restrict(*element[1:]))
+                accumulator.common.add(
+                    *restrict(
+                        element.labels,
+                        element.probabilities,
+                        element.class_names,
+                        element.known,
+                        element.common,
+                    )
+                )
+            if element.images is not None:
+                names = [name.decode("utf-8", "backslashreplace") for name in element.images]
+                accumulator.mistakes.add(element.answers, names, element.labels, element.probabilities)
         except ValueError as e:
             raise UsageError(f"the model and the test split have different classes: {e}") from e
         return accumulator
@@ -165,6 +188,8 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
             if self._num_classes <= 5:
                 del overall["top_5_accuracy"]
             values |= self._values_of_all(accumulator.whole, overall, per_class)
+            if accumulator.mistakes.class_names:
+                values[self._make_key(MISTAKES)] = accumulator.mistakes.to_bytes()
         if self._is_compared and (overall or accumulator.common is not None):
             values |= self._values_of_common(accumulator, overall)
         return values

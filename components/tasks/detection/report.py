@@ -101,13 +101,16 @@ def shuffle_by_name(images: Sequence[Detections]) -> list[int]:
     return sorted(range(len(images)), key=lambda i: hashlib.sha256(images[i].name.encode()).digest())
 
 
-def write_report(folder: Path, judged: Judged, find_images: FindImages) -> None:
+def write_report(folder: Path, judged: Judged, find_images: FindImages) -> list[ImageErrors]:
     """Write all files into `folder`, which must exist.
 
     Args:
         folder: The folder.
         judged: All images of the split.
         find_images: Returns the encoded images to draw.
+
+    Returns:
+        The errors of each image that has some, the worst image first.
     """
     images, class_names, result = judged.images, judged.class_names, judged.result
     analysis = analyse(images, len(class_names))
@@ -128,6 +131,7 @@ def write_report(folder: Path, judged: Judged, find_images: FindImages) -> None:
     for name, index in drawn.items():
         drawing = draw_side_by_side(images[index], encoded[index], errors[index], class_names)
         drawing.save(folder / "pictures/" / f"{name}.png")
+    return [errors[i] for i in bad]
 
 
 def _write_json(path: Path, value: Any) -> None:
