@@ -222,11 +222,14 @@ def boxes_swapped(here: Path) -> None:
     _boxes(here, (2, 24, 9, 38, "cat"))
 
 
-def _boxes(here: Path, box: boxes.Box) -> None:
+def _boxes(here: Path, box: boxes.Box, more: str = "") -> None:
     for number in range(4):
-        boxes.write_files(
-            here / "boxes", {f"{number}.png": boxes.make_image(number), f"{number}.xml": boxes.make_xml(box)}
-        )
+        xml = boxes.make_xml(box, more=more)
+        boxes.write_files(here / "boxes", {f"{number}.png": boxes.make_image(number), f"{number}.xml": xml})
+
+
+def crowds_alone(here: Path) -> None:
+    _boxes(here, (2, 2, 9, 18, "cat"), more="<difficult>1</difficult>")
 
 
 def yolo_layout(here: Path) -> None:
@@ -484,6 +487,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "too many boxes that cannot be used": boxes_outside,
     "boxes in shares where pixels are expected": boxes_in_shares,
     "boxes with x and y swapped": boxes_swapped,
+    "boxes that are all marked as difficult": crowds_alone,
     "YOLO's layout read as class folders": yolo_layout,
     "truncated COCO file": cut_coco_file,
     "a CSV with half a box": csv_with_half_a_box,

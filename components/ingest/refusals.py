@@ -11,7 +11,6 @@ from components.base.printable import printable
 from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
-from components.ingest.plan import Plan
 from components.ingest.readings import READINGS
 from components.ingest.sources import SOURCES
 from components.ingest.truth.counts import BoxCounts
@@ -124,13 +123,10 @@ class Refusals:
                 return READINGS[name].cause
         return ""
 
-    def no_boxes(self, plan: Plan) -> None:
-        """Refuse data without a single class."""
-        if not plan.class_names:
-            raise DataRefusedError(
-                f"{self.input}: none of its images has a box, so there is nothing to learn. Is it the "
-                "right folder?"
-            )
+    def nothing_to_learn(self, index: Index) -> None:
+        """Refuse boxes of which none counts, or data without a single one."""
+        if problem := index.truth.find_emptiness(index.db):
+            raise DataRefusedError(f"{self.input}: {problem}")
 
     def useless_options(self, index: Index) -> None:
         """Refuse an option that says nothing about such data."""

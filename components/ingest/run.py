@@ -188,7 +188,7 @@ class _Run:
                 look_at_all(index, pool, self.progress, self.config.max_pixels)
                 index.keep_order(former.class_names if former is not None else [])
                 plan = make_plan(index, self.config)
-                self._refusals.no_boxes(plan)
+                self._refusals.nothing_to_learn(index)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
                 finished = staging_folder.find_finished(
                     self.staging, self.output, plan.shards, published, verify=was_killed

@@ -347,6 +347,73 @@ def test_a_box_that_is_there_wins_over_segments(tmp_path: Path) -> None:
     assert ingest_boxes("coco", root, tmp_path / "out")["1.png"].boxes == [("cat", 0.25, 0.25, 0.5, 0.75)]
 
 
+def test_a_rotated_box_of_cvat(tmp_path: Path) -> None:
+    # A quarter turn about (15, 10) makes 10 x 4 pixels of 4 x 10.
+    turned = box(1, 17, 13, 5, 4, 10, attributes={"occluded": False, "rotation": 270.0})
+    straight = box(1, 18, 13, 5, 4, 10, attributes={"rotation": "left"})
+    root = write_files(
+        tmp_path / "in", {"1.png": make_image(), "list.json": coco([image(1, "1.png")], [turned, straight])}
+    )
+    assert ingest_boxes("coco", root, tmp_path / "out")["1.png"].boxes == [
+        ("cat", 0.25, 0.4, 0.5, 0.6),
+        ("dog", 0.325, 0.25, 0.425, 0.75),
+    ]
+    assert "1 object is not an upright box (1 rotated box)" in str(warnings_of(tmp_path / "out"))
+
+
+def test_crowds(tmp_path: Path) -> None:
+    boxes = [box(1, 17, x, 5, 5, 5, iscrowd=1) for x in (0, 10, 20)]
+    root = write_files(tmp_path / "in", {"1.png": make_image()})
+    write_files(root, {"list.json": coco([image(1, "1.png")], boxes)})
+    with pytest.raises(
+        DataRefusedError,
+        match=r"in: expected boxes of single objects, got 3 boxes, all of them marked as dif",
+    ):
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
+    assert not list((tmp_path / "out").glob("*-of-*"))
+    write_files(root, {"list.json": coco([image(1, "1.png")], [*boxes, box(1, 17, 30, 5, 5, 5)])})
+    assert ingest_boxes("coco", root, tmp_path / "out")["1.png"].difficult == [1, 1, 1, 0]
+    assert "3 boxes of 4 are marked as difficult (iscrowd in COCO): the evaluation does not" in str(
+        warnings_of(tmp_path / "out")
+    )
+
+
+def test_names_of_an_export_of_label_studio(tmp_path: Path) -> None:
+    names = {
+        "/data/upload/3/0123abcd-1.png": "images/0123abcd-1.png",
+        "images/0123abcd-2.png": "images/2.png",  # uploaded from here: the file has no prefix
+        "/data/local-files/?d=cats/a%20b.png": "images/cats/a b.png",
+        "https://host/images/4.png?token=x": "images/4.png",
+        "images/100%25.png": "images/100%25.png",
+        "0123abcd-5.png": None,
+    }
+    root = write_files(
+        tmp_path / "in", {name: make_image(n) for n, name in enumerate(filter(None, names.values()))}
+    )
+    listed = [image(n, name) for n, name in enumerate(names)]
+    write_files(root, {"result.json": coco(listed, [box(n, 17, 10, 5, 10, 10) for n in range(len(names))])})
+    found = ingest_boxes("coco", root, tmp_path / "out")
+    assert set(found) == set(filter(None, names.values()))
+    assert read_rejects(tmp_path / "out") == [("0123abcd-5.png", "no such file (result.json, image 5)")]
+    assert (
+        "1 names of the list have the prefix of an upload to Label Studio, and were matched without it: "
+        "'images/0123abcd-2.png' is images/2.png." in warnings_of(tmp_path / "out")
+    )
+
+
+def test_two_uploads_of_one_file_are_ambiguous(tmp_path: Path) -> None:
+    listed = [image(n, f"/data/upload/3/0123abc{n}-1.png") for n in (1, 2)]
+    root = write_files(tmp_path / "in", {"1.png": make_image(), "result.json": coco(listed, [])})
+    with pytest.raises(DataRefusedError, match=r"1.png: several names of the list stand for it"):
+        ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
+
+
+def warnings_of(output: Path) -> list[str]:
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return manifest.warnings
+
+
 def list_of(root: Path, boxes: list[list[float]], size: tuple[int, int] = (40, 20)) -> Path:
     """One box an image, all images of 40 x 20 pixels."""
     write_files(root, {f"{n}.png": make_image(n) for n in range(len(boxes))})

@@ -41,10 +41,15 @@ def test_rows_of_an_image_need_not_stand_together(tmp_path: Path) -> None:
 
 def test_columns_in_any_order_and_without_sizes(tmp_path: Path) -> None:
     table = "Class;XMAX;xmin;ymin;ymax;difficult;truncated;Image;split\ncat;20;10;5;15;1;;1.png;val\n"
+    table += "dog;20;10;5;15;0;;1.png;val\n"
     root = write_files(tmp_path / "in", {"boxes.csv": table, "1.png": make_image()})
     found = ingest_boxes("csv", root, tmp_path / "out")["1.png"]
-    assert (found.split, found.boxes, found.difficult) == ("eval", [CAT_SHARES], [1])
-    assert found.values["image/object/truncated"] == [0]
+    assert (found.split, found.boxes, found.difficult) == (
+        "eval",
+        [CAT_SHARES, ("dog", *CAT_SHARES[1:])],
+        [1, 0],
+    )
+    assert found.values["image/object/truncated"] == [0, 0]
 
 
 def test_a_csv_for_each_split(tmp_path: Path) -> None:

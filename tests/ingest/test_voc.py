@@ -569,7 +569,28 @@ def test_a_turn_that_nothing_decides_is_reported(tmp_path: Path) -> None:
 def test_flags_in_another_dress(tmp_path: Path, flag: str, difficult: int) -> None:
     marked = make_xml(CAT, more=f"<difficult>{flag}</difficult>")
     root = write_files(tmp_path / "in", {"1.png": make_image(), "1.xml": marked})
+    write_files(root, {"2.png": make_image(2), "2.xml": make_xml(CAT)})
     assert ingest_boxes("voc", root, tmp_path / "out")["1.png"].difficult == [difficult]
+
+
+def test_a_rotated_box_of_cvat(tmp_path: Path) -> None:
+    rotation = "<attributes><attribute><name>rotation</name><value>{}</value></attribute></attributes>"
+    files: dict[str, bytes | str] = {}
+    # A quarter turn about (15, 10) makes 10 x 4 pixels of 4 x 10.
+    for name, degrees in (("1", "90.0"), ("2", "0.0"), ("3", "left")):
+        xml = make_xml((13, 5, 17, 15, "cat"), more=rotation.format(degrees))
+        files |= {f"{name}.png": make_image(int(name)), f"{name}.xml": xml}
+    found = ingest_boxes("voc", write_files(tmp_path / "in", files), tmp_path / "out")
+    upright = [("cat", 0.325, 0.25, 0.425, 0.75)]
+    assert [one.boxes for _, one in sorted(found.items())] == [
+        [("cat", 0.25, 0.4, 0.5, 0.6)],
+        upright,
+        upright,
+    ]
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    said = "1 object is not an upright box (1 rotated box): the box round each was read."
+    assert said in manifest.warnings
 
 
 @pytest.mark.parametrize("side", ["nan", "inf", "True", "1_0", "9" * 400, "1e300"])

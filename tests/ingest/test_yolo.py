@@ -155,6 +155,16 @@ def test_lines(tmp_path: Path, line: str, boxes: list[Any]) -> None:
     assert ingest_boxes("yolo", root, tmp_path / "out")["images/1.png"].boxes == boxes
 
 
+def test_polygons_are_counted(tmp_path: Path) -> None:
+    lines = f"{CAT}\n1 0.25 0.25 0.5 0.25 0.3 0.75\n0 0.1 0.2 0.3 0.1 0.4 0.2 0.2 0.3\n"
+    files = {"data.yaml": NAMES, "images/1.png": make_image(), "labels/1.txt": lines}
+    ingest_boxes("yolo", write_files(tmp_path / "in", files), tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    said = "2 objects are not an upright box (2 polygons): the box round each was read."
+    assert said in manifest.warnings
+
+
 def test_key_points_are_passed_over(tmp_path: Path) -> None:
     lines = f"{CAT} 0.3 0.3 2 0.4 0.4 0"
     files = {"data.yaml": NAMES + "kpt_shape: [2, 3]\n", "images/1.png": make_image(), "labels/1.txt": lines}

@@ -9,8 +9,8 @@ image_id, a category_id and a bbox [x, y, width, height] in pixels; `categories`
 The categories that a box is of are the classes, in the order of their ids, numbered anew from 1. An
 annotation with `iscrowd` 1 stands for many objects in one box: it is kept and marked difficult, which the
 evaluation passes over, as COCO's own does. An image without annotations is background. Segments are read
-where there is no bbox: the box is the one round them. Images that the JSON does not name are not part
-of the data.
+where there is no bbox: the box is the one round them. It is also the one round a rotated box: CVAT's exports
+have the upright box and an attribute `rotation`. Images that the JSON does not name are not part of the data.
 
 INPUT is the JSON file, then its name tells no split; or a folder: all its instances_*.json and
 *_annotations.coco.json, whose split is in their names, or else in their folders; or its only .json.
@@ -28,10 +28,12 @@ from components.ingest.files import label_of
 from components.ingest.item import Item, Reject
 from components.ingest.json_stream import JsonError, read_object
 from components.ingest.label_map import LabelMap
+from components.ingest.readings import Sides
 from components.ingest.sources.coco_segments import box_of_segments
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.shapes import MASK, POLYGON, ROTATED, ShapeCounts, enclose_rotated, rotation_of
 from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, whole, words
 
@@ -56,8 +58,10 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     label_map = context.label_map() if context.given_label_map is not None else None
     gathered = Gathered(context)
     categories = _Categories()
+    shapes = ShapeCounts()
     for at, file in enumerate(_files(context)):
-        yield from _List(context, gathered, categories, file, at).read(label_map)
+        yield from _List(context, gathered, categories, shapes, file, at).read(label_map)
+    shapes.warn(context.index)
     if label_map is None:
         context.index.set_class_names(categories.used())
     yield from gathered.inputs(in_shares=context.in_shares(usual=False))
@@ -114,10 +118,12 @@ class _List:
         context: SourceContext,
         gathered: Gathered,
         categories: _Categories,
+        shapes: ShapeCounts,
         file: Path,
         at: int,
     ) -> None:
-        self._context, self._gathered, self._categories = context, gathered, categories
+        self._context, self._gathered = context, gathered
+        self._categories, self._shapes = categories, shapes
         self._file, self._at = file, at
         self._names = Names(context, file)
         # Where it is the only one it tells the folder of its images, and nothing else.
@@ -185,14 +191,14 @@ class _List:
             return
         name = self._categories.name(_whole(value, "category_id", where), where)
         try:
-            x, y, width, height = _bbox(value)
+            sides = _sides(value, self._shapes)
             crowd = bool(number(value.get("iscrowd") or 0))
         except ValueError as error:
             self._gathered.spoil(key, f"{error} ({where})")
             return
         if label_map is not None:
             name = label_map.named(name, where)
-        self._gathered.add_box(key, Box(name, x, y, x + width, y + height, difficult=crowd))
+        self._gathered.add_box(key, Box(name, *sides, difficult=crowd))
 
 
 def _files(context: SourceContext) -> list[Path]:
@@ -215,25 +221,31 @@ def _split(context: SourceContext, path: str) -> str | None:
     return next(filter(None, map(context.split_named, words)), None) or split_of_folders(context, path)
 
 
-def _bbox(value: dict[str, Any]) -> tuple[float, float, float, float]:
+def _sides(value: dict[str, Any], shapes: ShapeCounts) -> Sides:
     """Return the box of an annotation, else that of its segments.
 
     Raises:
         ValueError: Says what is wrong.
     """
     bbox = value.get("bbox")
-    if not bbox and value.get("segmentation"):
+    if not bbox and (segments := value.get("segmentation")):
         try:
-            return box_of_segments(value["segmentation"])
+            x, y, width, height = box_of_segments(segments)
         except ValueError as error:
             raise ValueError(f"segmentation: {error}") from error
+        shapes.note(MASK if isinstance(segments, dict) else POLYGON)
+        return x, y, x + width, y + height
     if not isinstance(bbox, list) or len(bbox) != 4:
         raise ValueError(f"bbox: expected [x, y, width, height], found {brief(bbox)}")
     try:
         x, y, width, height = map(number, bbox)
     except ValueError as error:
         raise ValueError(f"bbox: {error}") from error
-    return x, y, width, height
+    sides = x, y, x + width, y + height
+    attributes = value.get("attributes")
+    if degrees := rotation_of(attributes.get("rotation") if isinstance(attributes, dict) else None):
+        shapes.note(ROTATED)
+    return enclose_rotated(sides, degrees)
 
 
 def _whole(value: Any, key: str, where: str) -> int:

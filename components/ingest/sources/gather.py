@@ -16,6 +16,7 @@ from components.ingest.files import FileEntry
 from components.ingest.item import Item, Reject
 from components.ingest.readings import Size
 from components.ingest.sources.context import SourceContext
+from components.ingest.sources.exported_names import spellings
 from components.ingest.sources.lookup import Lookup
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
@@ -45,6 +46,17 @@ class Names:
 
     def find(self, name: str, split: str | None) -> FileEntry | str:
         """Return the file, or why there is none."""
+        reason = ""
+        for spelling, is_upload in spellings(name):
+            found = self._find(spelling, split)
+            if not _is_missing(found):
+                if is_upload and isinstance(found, FileEntry):
+                    self._lookup.note_upload(found, spelling, name)
+                return found
+            reason = reason or str(found)
+        return reason
+
+    def _find(self, name: str, split: str | None) -> FileEntry | str:
         found = self._lookup.find(name, split)
         parts = _parts(name)
         while _is_missing(found) and len(parts) > 1 and parts[0].casefold() not in self._folders:

@@ -29,11 +29,12 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:(?=/)")
 _LETTERS = re.compile(r"[A-Za-z]+")
 # How a name was matched, and what is said of names that were.
-_EXACT, _ELSEWHERE, _ENDING, _CASE = "exact", "elsewhere", "ending", "case"
+_EXACT, _ELSEWHERE, _ENDING, _CASE, _UPLOAD = "exact", "elsewhere", "ending", "case", "upload"
 _SAID = {
     _ELSEWHERE: "lead to folders that are not here, and were matched by their last parts",
     _ENDING: "have no file ending",
     _CASE: "differ from their files' in upper and lower case",
+    _UPLOAD: "have the prefix of an upload to Label Studio, and were matched without it",
 }
 
 Folders = tuple[str, ...]
@@ -81,6 +82,13 @@ class Lookup:
         return "no such file" if not outside else (
             "the name leads out of the folder of its list, and no file in that has this name"
         )  # fmt: skip
+
+    def note_upload(self, entry: FileEntry, found_by: str, name: str) -> None:
+        """Say that a file was found by its name before an upload, which the list calls `name`."""
+        self._context.index.db.execute(
+            "UPDATE OR IGNORE looked_up SET name = ?, how = ? WHERE path = ? AND name = ?",
+            (name, _UPLOAD, entry.path, found_by),
+        )
 
     def _parts(self, name: str) -> tuple[Folders, str, bool, bool]:
         """Folders and last part of a name; whether they begin at the root; whether they lead out of it."""

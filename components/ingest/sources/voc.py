@@ -28,6 +28,7 @@ from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.shapes import ROTATED, ShapeCounts
 from components.ingest.sources.voc_sets import ImageSets
 from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
 
@@ -51,10 +52,12 @@ def find(context: SourceContext) -> Iterator[Found]:
     label_map = context.label_map()
     sets = ImageSets(context)
     annotations = 0
+    shapes = ShapeCounts()
     for entry in context.index.files:
         if entry.path.lower().endswith(_XML):
             annotations += 1
-            yield from _annotated(context, sets, label_map, entry)
+            yield from _annotated(context, sets, label_map, entry, shapes)
+    shapes.warn(context.index)
     if not annotations:
         raise UsageError(
             f"{context.shown}: no .xml file in it. The source voc reads images with a Pascal VOC XML each, "
@@ -86,7 +89,11 @@ def fits(context: SourceContext) -> str | None:
 
 
 def _annotated(
-    context: SourceContext, sets: ImageSets, label_map: LabelMap | None, entry: FileEntry
+    context: SourceContext,
+    sets: ImageSets,
+    label_map: LabelMap | None,
+    entry: FileEntry,
+    shapes: ShapeCounts,
 ) -> Iterator[Item | Reject]:
     """Yield the image of an XML file, once for every split that it is in."""
     splits = sets.splits(entry.path)
@@ -109,6 +116,7 @@ def _annotated(
     elif image.problem:
         yield Reject(image.path, image.problem)
     else:
+        shapes.note(ROTATED, voc.rotated)
         annotation = dataclasses.replace(voc.annotation, in_shares=context.in_shares(usual=False))
         if label_map is not None:
             annotation = label_map.apply(annotation, f"{context.shown}: {entry.path}")

@@ -5,7 +5,8 @@
         <bndbox><xmin>38</xmin><ymin>19</ymin><xmax>241</xmax><ymax>191</ymax></bndbox></object></annotation>
 
 Coordinates are taken as they are, with their fractions: the challenges' own files count pixels from 1,
-today's tools from 0, and no file tells which. Everything else (folder, path, source, pose, parts of an
+today's tools from 0, and no file tells which. The box round a rotated one is read (CVAT's exports have the
+upright box and an attribute `rotation`). Everything else (folder, path, source, pose, parts of an
 object) may be missing and is not looked at. XML files come from anywhere: one with a document type, entities
 or references to other files is refused before any of it is followed.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 from components.ingest.files import label_of
 from components.ingest.readings import Size
+from components.ingest.sources.shapes import enclose_rotated, rotation_of
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
 from components.ingest.values import number
@@ -38,10 +40,12 @@ class VocFile:
     Attributes:
         filename: What it calls its image; "" if it does not.
         annotation: The boxes.
+        rotated: How many objects have a rotation, by which CVAT says that their box is slanted.
     """
 
     filename: str
     annotation: Boxes
+    rotated: int = 0
 
 
 def read_voc(path: Path) -> VocFile:
@@ -69,8 +73,10 @@ def read_voc(path: Path) -> VocFile:
         raise VocError(f"not well-formed XML: {error or type(error).__name__}") from error
     if root.tag != "annotation":
         raise VocError(f"no VOC annotation: it begins with <{root.tag[:40]}>, expected <annotation>")
-    boxes = tuple(_box(element, at) for at, element in enumerate(root.findall("object"), start=1))
-    return VocFile(_text(root, "filename"), Boxes(boxes, _size(root)))
+    objects = root.findall("object")
+    boxes = tuple(_box(element, at) for at, element in enumerate(objects, start=1))
+    rotated = sum(map(bool, map(_rotation, objects)))
+    return VocFile(_text(root, "filename"), Boxes(boxes, _size(root)), rotated)
 
 
 def _size(root: Any) -> Size | None:
@@ -95,7 +101,16 @@ def _box(element: Any, at: int) -> Box:
             raise VocError(f"{where}: {side}: {error}" if text else f"{where} has no {side}") from error
     difficult, truncated = (_is_set(_text(element, flag)) for flag in ("difficult", "truncated"))
     xmin, ymin, xmax, ymax = sides
-    return Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
+    rotated = enclose_rotated((xmin, ymin, xmax, ymax), _rotation(element))
+    return Box(label, *rotated, difficult, truncated)
+
+
+def _rotation(element: Any) -> float:
+    """Return the degrees by which CVAT says that an object's box is rotated about its centre; 0 for none."""
+    for attribute in element.iterfind("attributes/attribute"):
+        if _text(attribute, "name") == "rotation":
+            return rotation_of(_text(attribute, "value"))
+    return 0.0
 
 
 def _is_set(flag: str) -> bool:

@@ -29,6 +29,7 @@ from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.sources.yolo_config import YoloConfig, read_config
 from components.ingest.sources.yolo_labels import LabelError, read_labels
 from components.ingest.sources.yolo_splits import SplitsOfConfig
@@ -65,6 +66,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     yield from splits.rejects
     in_images = any(_IMAGES in _folders(entry) for entry in context.index.files)
     used: dict[int, str] = {}
+    shapes = ShapeCounts()
     files = images = labels = 0
     no_labels = {*config.files, *splits.lists}
     for entry in context.index.files:
@@ -85,7 +87,7 @@ def find(context: SourceContext) -> Iterator[Found]:
         if label_file is not None and label_file.path in no_labels:
             label_file = None
         labels += label_file is not None
-        found = _image(context, entry, label_file, config, names, used)
+        found = _image(context, entry, label_file, config, names, used, shapes)
         if isinstance(found, Boxes):
             if label_map is not None:
                 found = label_map.apply(found, f"{context.shown}: {entry.path}")
@@ -105,6 +107,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             f"{images} images and none that has one; is it data of another source than yolo?"
         )
     yield from _texts_of_no_image(context, no_labels)
+    shapes.warn(context.index)
     read = len(no_labels) + context.index.count_used()
     context.announce(files - read + len(splits.rejects))
     if label_map is None:
@@ -141,6 +144,7 @@ def _image(
     config: YoloConfig,
     names: dict[int, str] | None,
     used: dict[int, str],
+    shapes: ShapeCounts,
 ) -> Boxes | str:
     """Return the boxes of an image, or why it cannot be used."""
     if entry.problem:
@@ -154,7 +158,7 @@ def _image(
         return f"{label_file.path}: {label_file.problem}"
     path = Path(os.fsdecode(context.absolute(label_file.raw)))
     try:
-        objects = list(read_labels(path, names, has_key_points=config.has_key_points))
+        objects = list(read_labels(path, names, shapes, has_key_points=config.has_key_points))
     except LabelError as error:
         return f"{label_file.path}: {error}"
     used.update({key: box.label for key, box in objects})

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from components.ingest.sources.shapes import POLYGON, ShapeCounts, enclose
 from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, whole
 
@@ -26,13 +27,14 @@ class LabelError(Exception):
 
 
 def read_labels(
-    file: Path, names: Mapping[int, str] | None, *, has_key_points: bool
+    file: Path, names: Mapping[int, str] | None, shapes: ShapeCounts, *, has_key_points: bool
 ) -> Iterator[tuple[int, Box]]:
     """Yield the number of the class and the box of each object, in the order of the lines.
 
     Args:
         file: The label file.
         names: Classes by number; None to call them by their numbers.
+        shapes: Counts the objects that are polygons.
         has_key_points: Whether key points, which are not read, follow each box.
 
     Raises:
@@ -52,12 +54,14 @@ def read_labels(
     for at, line in enumerate(lines, start=1):
         if fields := line.split():
             try:
-                yield _object(fields, names, has_key_points=has_key_points)
+                yield _object(fields, names, shapes, has_key_points=has_key_points)
             except ValueError as error:
                 raise LabelError(f"line {at}: {error}") from error
 
 
-def _object(fields: list[str], names: Mapping[int, str] | None, *, has_key_points: bool) -> tuple[int, Box]:
+def _object(
+    fields: list[str], names: Mapping[int, str] | None, shapes: ShapeCounts, *, has_key_points: bool
+) -> tuple[int, Box]:
     key = whole(fields[0])
     if names is not None and key not in names:
         raise ValueError(f"expected a class of {_format_names(names)}, got {brief(fields[0])}")
@@ -73,8 +77,8 @@ def _object(fields: list[str], names: Mapping[int, str] | None, *, has_key_point
             "expected a class and four numbers, or the corners of a polygon, got a line of "
             f"{len(fields)} fields"
         )
-    xs, ys = numbers[::2], numbers[1::2]
-    return key, Box(label, min(xs), min(ys), max(xs), max(ys))
+    shapes.note(POLYGON)
+    return key, Box(label, *enclose(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
 def _format_names(names: Mapping[int, str]) -> str:

@@ -104,6 +104,22 @@ class Boxes(Truth):
         return None
 
     @classmethod
+    def find_emptiness(cls, db: sqlite3.Connection) -> str | None:
+        """Return that there is no box, or none that counts; None if there is one."""
+        boxes = "FROM items, json_each(items.truth, '$[0]') AS box WHERE items.rejected = 0"
+        if db.execute(f"SELECT 1 {boxes} LIMIT 1").fetchone() is None:
+            return "none of its images has a box, so there is nothing to learn. Is it the right folder?"
+        counts = f"SELECT 1 {boxes} AND json_extract(box.value, '$[5]') = 0 LIMIT 1"
+        if db.execute(counts).fetchone() is None:
+            (total,) = db.execute(f"SELECT count(*) {boxes}").fetchone()
+            return (
+                f"expected boxes of single objects, got {total} boxes, all of them marked as difficult "
+                "(iscrowd in COCO): nothing would be trained on or counted by the evaluation; set the mark "
+                "to 0 where a box is one object"
+            )
+        return None
+
+    @classmethod
     def images_by_class(cls, db: sqlite3.Connection, split: str, counts: BoxCounts) -> dict[str, int]:
         """Return how many images of a split show each class, once boxes that cannot be used are left out."""
         return counts.images

@@ -20,6 +20,7 @@ class BoxCounts:
         empty: Images without a box.
         cut: Boxes that reached beyond their image.
         scaled: Images of another size than was annotated.
+        difficult: Boxes that are marked so.
         copies, beyond, fits: Boxes, as in `components.ingest.truth.boxes.PlacedBoxes`.
         turn_unknown: Images, as there.
         left_out: (path, reason) of every box that cannot be used.
@@ -31,6 +32,7 @@ class BoxCounts:
     empty: int = 0
     cut: int = 0
     scaled: int = 0
+    difficult: int = 0
     copies: int = 0
     beyond: int = 0
     turn_unknown: int = 0
@@ -41,6 +43,10 @@ class BoxCounts:
     def listed(self) -> int:
         """All boxes that the annotations of the images list."""
         return sum(self.boxes.values()) + len(self.left_out) + self.copies
+
+    @property
+    def _are_mostly_difficult(self) -> bool:
+        return 2 * self.difficult > sum(self.boxes.values())
 
     @classmethod
     def from_json(cls, read: dict[str, Any]) -> BoxCounts:
@@ -54,7 +60,7 @@ class BoxCounts:
         for part in filter(None, parts):
             whole.most = max(whole.most, part.most)
             whole.left_out += part.left_out
-            for name in ("empty", "cut", "scaled", "copies", "beyond", "turn_unknown"):
+            for name in ("empty", "cut", "scaled", "difficult", "copies", "beyond", "turn_unknown"):
                 setattr(whole, name, getattr(whole, name) + getattr(part, name))
             for name in ("images", "boxes", "fits"):
                 mine = getattr(whole, name)
@@ -88,6 +94,11 @@ class BoxCounts:
             (
                 self.scaled and format_count(self.scaled, "image", "images"),
                 "of another size than annotated, in the same shape: the boxes were scaled too",
+            ),
+            (
+                self._are_mostly_difficult and format_count(self.difficult, "box", "boxes"),
+                f"of {sum(self.boxes.values())} are marked as difficult (iscrowd in COCO): the evaluation "
+                "does not count them, and training ignores them unless train_on_difficult is set",
             ),
             (
                 self.empty and format_count(self.empty, "image", "images"),

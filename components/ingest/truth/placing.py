@@ -113,6 +113,7 @@ class PlacedBoxes:
         counts.empty += not labels
         counts.cut += self.cut
         counts.scaled += self.scaled
+        counts.difficult += sum(box.difficult for box in self.boxes)
         counts.copies += self.copies
         counts.beyond += self.beyond
         counts.turn_unknown += self.turn_unknown

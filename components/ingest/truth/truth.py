@@ -90,6 +90,11 @@ class Truth(abc.ABC):
         return None
 
     @classmethod
+    def find_emptiness(cls, db: sqlite3.Connection) -> str | None:
+        """Return why nothing can be learned of the data; None if something can."""
+        return None
+
+    @classmethod
     def remarks(cls, class_names: Sequence[str]) -> list[str]:
         """Return a sentence for each thing that is odd about the list of classes."""
         return []

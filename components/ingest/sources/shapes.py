@@ -1,0 +1,87 @@
+"""Boxes round shapes that are not upright boxes: polygons, rotated boxes, ellipses.
+
+Tools for annotations draw more than boxes. An object is the box round its shape; how many objects are read
+that way is a warning, since a box round a slanted shape holds more than the object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from components.base.words import format_count
+from components.ingest.index import Index
+from components.ingest.readings import Sides
+from components.ingest.values import number
+
+POLYGON, ROTATED, ELLIPSE, MASK = "polygon", "rotated box", "ellipse", "mask"
+_PLURALS = {POLYGON: "polygons", ROTATED: "rotated boxes", ELLIPSE: "ellipses", MASK: "masks"}
+
+
+class ShapeCounts:
+    """The objects of a source that are another shape than an upright box."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def note(self, kind: str, objects: int = 1) -> None:
+        """Count objects of this kind: POLYGON, ROTATED, ELLIPSE or MASK."""
+        self._counts[kind] += objects
+
+    def warn(self, index: Index) -> None:
+        """Say how many there are of each kind; nothing if there are none."""
+        if self._counts.total():
+            kinds = [
+                format_count(count, kind, _PLURALS[kind])
+                for kind, count in sorted(self._counts.items())
+                if count
+            ]
+            objects = format_count(self._counts.total(), "object is", "objects are")
+            index.warn(f"{objects} not an upright box ({', '.join(kinds)}): the box round each was read.")
+
+
+def enclose(points: Iterable[tuple[float, float]]) -> Sides:
+    """Return (xmin, ymin, xmax, ymax) of the box round at least one point, each (x, y)."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def enclose_rotated(sides: Sides, degrees: float) -> Sides:
+    """Return the box round a box that is rotated about its centre."""
+    xmin, ymin, xmax, ymax = sides
+    if not degrees % 180:
+        return sides
+    cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    width, height = xmax - xmin, ymax - ymin
+    return _around(
+        ((xmin + xmax) / 2, (ymin + ymax) / 2),
+        (width * cos + height * sin) / 2,
+        (width * sin + height * cos) / 2,
+    )
+
+
+def rotation_of(value: object) -> float:
+    """Return the degrees that an attribute `rotation` says, 0 without one, or with what is no number."""
+    try:
+        return number(value) % 360
+    except ValueError:
+        return 0.0
+
+
+def enclose_ellipse(centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0.0) -> Sides:
+    """Return the box round an ellipse that is rotated about its centre."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    across, down = radii
+    return _around(centre, math.hypot(across * cos, down * sin), math.hypot(across * sin, down * cos))
+
+
+def rotate(point: tuple[float, float], about: tuple[float, float], degrees: float) -> tuple[float, float]:
+    """Return a point that is rotated clockwise on the image, where y points down."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = point[0] - about[0], point[1] - about[1]
+    return about[0] + x * cos - y * sin, about[1] + x * sin + y * cos
+
+
+def _around(centre: tuple[float, float], across: float, down: float) -> Sides:
+    return centre[0] - across, centre[1] - down, centre[0] + across, centre[1] + down
