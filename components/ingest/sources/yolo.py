@@ -132,7 +132,7 @@ def fits(context: SourceContext) -> str | None:
         if (label_file := _label_file(context.index, entry.path)) is not None:
             path = Path(os.fsdecode(context.absolute(label_file.raw)))
             with contextlib.suppress(LabelError):
-                if next(read_labels(path, None, has_key_points=False), None) is not None:
+                if next(read_labels(path, None, ShapeCounts(), has_key_points=False), None) is not None:
                     return f"{label_file.path} has boxes of {entry.path}"
     return None
 
