@@ -15,6 +15,7 @@ from components.base.errors import MiranteError
 from components.base.printable import printable
 from components.ingest.files import walk
 from components.ingest.index import Index
+from components.ingest.input import Input
 from components.ingest.sources import SOURCES, Source
 from components.ingest.sources.context import SourceContext
 
@@ -60,20 +61,19 @@ def find_fits(root: Path, file: Path | None = None, without: Sequence[Path] = ()
     return fits
 
 
-def hint_at_other(
-    source: str, root: Path, file: Path | None, without: Sequence[Path] = (), *, also_own: bool = False
-) -> str:
+def hint_at_other(source: str, given: Input, root: Path, *, also_own: bool = False) -> str:
     """Return which other source reads an input, as the end of a message; "" if none does.
 
     Args:
         source: The source that was asked for.
-        root: See `find_fits`, here and below.
-        file: INPUT if it is a file.
-        without: Folders that are not part of the input.
+        given: The input.
+        root: The folder that it is, or was unpacked to.
         also_own: Whether to name another source even if the input looks like data of `source`.
     """
+    if given.path is None:
+        return ""
     try:
-        fits = find_fits(root, file, without)
+        fits = find_fits(root, given.own_file, given.without)
     except (MiranteError, OSError):
         return ""
     others = [fit for fit in fits if fit.source != source]
@@ -84,6 +84,20 @@ def hint_at_other(
         f"it looks like data of the source {name} ({why}), which is read by mirante ingest {name} INPUT "
         f"OUTPUT, or data.source: {name} in a recipe"
     )
+
+
+def look_for_other(source: str, given: Input, root: Path, index: Index) -> str:
+    """Return what `hint_at_other` does, for an input whose images were found.
+
+    Only where another source may be meant: no image was found, or folders with more than images in them are
+    read as classes. A warning says so where there are two classes or more.
+    """
+    classes = len(index.class_names())
+    if classes and not (given.source.is_general and index.left_out()):
+        return ""
+    if classes > 1 and (other := hint_at_other(source, given, root, also_own=True)):
+        index.warn(f"The input was read by the source {source}; {other}.")
+    return hint_at_other(source, given, root) if classes < 2 else ""
 
 
 def _list_files(folder: Path, without: Sequence[Path]) -> Index:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ParamSpec
 
-from components.base.errors import DataRefusedError, UsageError
+from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.printable import printable
 from components.ingest.config import IngestConfig
 from components.ingest.index import Index
@@ -37,6 +39,26 @@ class TooManyRejectsError(DataRefusedError):
         self.rejects_file = rejects_file
 
 
+_Arguments = ParamSpec("_Arguments")
+
+
+def _refusal(check: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
+    """Have a method of Refusals note its errors where the object says so, instead of raising them."""
+
+    @functools.wraps(check)
+    def refuse(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> None:
+        try:
+            check(*arguments, **named)
+        except (UsageError, DataRefusedError) as error:
+            owner = arguments[0]
+            assert isinstance(owner, Refusals)
+            if owner.noted is None:
+                raise
+            owner.noted.append(error)
+
+    return refuse
+
+
 @dataclasses.dataclass(frozen=True)
 class Refusals:
     """Reasons to refuse an ingest; each method raises UsageError or DataRefusedError, or does nothing.
@@ -46,6 +68,7 @@ class Refusals:
         input: INPUT; None if the source brings its own data.
         output: OUTPUT.
         config: The options.
+        noted: A list for the errors, which are then not raised.
         hint: Which other source reads the input, as the end of a message; "" if none does.
     """
 
@@ -53,8 +76,10 @@ class Refusals:
     input: Path | None
     output: Path
     config: IngestConfig
+    noted: list[MiranteError] | None = None
     hint: str = ""
 
+    @_refusal
     def too_many(self, index: Index) -> None:
         """Refuse data of which too many are rejected or none is left, and write rejects.csv."""
         rejected = index.count_rejects(of_boxes=False)
@@ -85,6 +110,7 @@ class Refusals:
         what = f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, "
         raise self._refused(index, what, index.rejects()[:_REASONS_SHOWN], way_out)
 
+    @_refusal
     def too_many_boxes(self, index: Index, boxes: BoxCounts) -> None:
         """Refuse data of which too many boxes cannot be used."""
         left_out = len(boxes.left_out)
@@ -95,12 +121,20 @@ class Refusals:
             way_out = f"All boxes seem to be {cause}. " if cause else ""
             raise self._refused(index, what, boxes.left_out[:_REASONS_SHOWN], way_out + self._allow_more())
 
+    @_refusal
+    def no_two_classes(self, index: Index) -> None:
+        """Refuse data of another source that this one would read as a single class."""
+        if self.hint and len(index.class_names()) == 1:
+            raise UsageError(f"{self.input}: expected two classes or more, got one; {self.hint}")
+
+    @_refusal
     def misread(self, index: Index) -> None:
         """Refuse data whose boxes seem to be in another unit than they are read in."""
         texts = (text for (text,) in index.db.execute("SELECT truth FROM items"))
         if problem := index.truth.find_misreading(texts):
             raise UsageError(f"{self.input}: {problem}")
 
+    @_refusal
     def misread_boxes(self, boxes: BoxCounts) -> None:
         """Refuse data of which many boxes reach beyond their images, with the likely cause."""
         total = boxes.listed - boxes.copies
@@ -123,11 +157,13 @@ class Refusals:
                 return READINGS[name].cause
         return ""
 
+    @_refusal
     def nothing_to_learn(self, index: Index) -> None:
         """Refuse boxes of which none counts, or data without a single one."""
         if problem := index.truth.find_emptiness(index.db):
             raise DataRefusedError(f"{self.input}: {problem}")
 
+    @_refusal
     def useless_options(self, index: Index) -> None:
         """Refuse an option that says nothing about such data."""
         if index.db.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:

@@ -21,12 +21,12 @@ from components.ingest import staging as staging_folder
 from components.ingest.archive import unpack
 from components.ingest.config import IngestConfig
 from components.ingest.files import walk
-from components.ingest.fits import hint_at_other
+from components.ingest.fits import hint_at_other, look_for_other
 from components.ingest.index import Index
 from components.ingest.input import Input, check_input
 from components.ingest.manifest import FORMAT_VERSION, REJECTS, Manifest, read_inputs, read_manifest
 from components.ingest.passes import Progress, hash_all, look_at_all, write_all
-from components.ingest.plan import make_plan, reader_code
+from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.publish import note_rejected, publish
 from components.ingest.refusals import Refusals
 from components.ingest.remarks import note_unused_split_names
@@ -81,7 +81,7 @@ def ingest(
         MiranteError: Another ingest into `output` is running, or a worker process dies.
     """
     output = output.absolute()
-    run = _Run(
+    run = Run(
         source,
         input_path,
         output,
@@ -113,8 +113,12 @@ def _explain(error: Exception, output: Path) -> MiranteError | None:
     )
 
 
-class _Run:
-    """One ingest, with what its steps share."""
+class Run:
+    """One ingest, with what its steps share.
+
+    Args:
+        refused: Where refusals of the data go; by default they are raised. See `ingest` for the others.
+    """
 
     def __init__(
         self,
@@ -123,10 +127,11 @@ class _Run:
         output: Path,
         config: IngestConfig,
         progress: Progress,
-        exclude: Sequence[Path],
+        exclude: Sequence[Path] = (),
         *,
-        force: bool,
-        trust_times: bool,
+        force: bool = False,
+        trust_times: bool = False,
+        refused: list[MiranteError] | None = None,
     ) -> None:
         self.source = source
         reader = source_named(source)
@@ -145,11 +150,12 @@ class _Run:
         self.config, self.force = config, force
         self.progress = progress
         self.workers = config.workers or usable_cores()
-        self._refusals = Refusals(source, self.input.path, output, config)
+        self._refusals = Refusals(source, self.input.path, output, config, refused)
         # How many images the input lists, known when they have been found.
         self._listed = 0
 
     def result(self) -> IngestResult:
+        """Return what was published, or is still published of the same input and options."""
         was_killed = self.staging.exists()
         former = None if self.force else read_manifest(self.output)
         if former is not None and not was_killed and self._is_unchanged(former):
@@ -179,16 +185,8 @@ class _Run:
         staging_folder.tidy(self.staging)
         index = Index(self.staging / "index.sqlite")
         try:
-            with WorkerPool(self.workers) as pool:
-                # After a kill inputs.csv.gz may be newer than the manifest; what it told is in the index.
-                self._find(index, None if was_killed else former)
-                self._refusals.too_many(index)
-                hash_all(index, pool, self.progress)
-                self._refusals.too_many(index)
-                look_at_all(index, pool, self.progress, self.config.max_pixels)
-                index.keep_order(former.class_names if former is not None else [])
-                plan = make_plan(index, self.config)
-                self._refusals.nothing_to_learn(index)
+            with self.open_pool() as pool:
+                plan = self.plan(index, pool, former, was_killed=was_killed)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
                 finished = staging_folder.find_finished(
                     self.staging, self.output, plan.shards, published, verify=was_killed
@@ -209,6 +207,23 @@ class _Run:
             return publish(self.source, self.input, self.output, self.config, index, plan, shards)
         finally:
             index.close()
+
+    def open_pool(self) -> WorkerPool:
+        """Return the worker processes, to be entered."""
+        return WorkerPool(self.workers)
+
+    def plan(self, index: Index, pool: WorkerPool, former: Manifest | None, *, was_killed: bool) -> Plan:
+        """Fill the index with the inputs, and plan their shards."""
+        # After a kill inputs.csv.gz may be newer than the manifest; what it told is in the index.
+        self._find(index, None if was_killed else former)
+        self._refusals.too_many(index)
+        hash_all(index, pool, self.progress)
+        self._refusals.too_many(index)
+        look_at_all(index, pool, self.progress, self.config.max_pixels)
+        index.keep_order(former.class_names if former is not None else [])
+        plan = make_plan(index, self.config)
+        self._refusals.nothing_to_learn(index)
+        return plan
 
     def _find(self, index: Index, former: Manifest | None) -> None:
         """Fill the index with the input images."""
@@ -244,8 +259,8 @@ class _Run:
         try:
             found = index.add(self.input.source.find(context))
         except (UsageError, DataRefusedError) as error:
-            # It names files.
-            error.args = ("; ".join(filter(None, (printable(str(error)), self._hint_at_other(root)))),)
+            hint = hint_at_other(self.source, self.input, root)
+            error.args = ("; ".join(filter(None, (printable(str(error)), hint))),)  # it names files
             raise
         conclude_lookups(index)
         note_unused_split_names(context)
@@ -255,34 +270,11 @@ class _Run:
         self._listed += len(repeated)
         index.check_counts(self._listed)
         self.progress("find", found, found)
-        if self.input.source.is_general or not index.class_names():
-            self._look_for_other(index, root)
+        hint = look_for_other(self.source, self.input, root, index)
+        self._refusals = dataclasses.replace(self._refusals, hint=hint)
+        self._refusals.no_two_classes(index)
         self._refusals.misread(index)
         self._refusals.useless_options(index)
-
-    def _look_for_other(self, index: Index, root: Path) -> None:
-        """Find out whether the input is rather data of another source.
-
-        Raises:
-            UsageError: It is, and this source found no two classes.
-        """
-        classes = len(index.class_names())
-        if not classes:
-            hint = self._hint_at_other(root)
-            self._refusals = dataclasses.replace(self._refusals, hint=hint)
-        elif not index.left_out():  # nothing but images
-            return
-        elif classes == 1 and (hint := self._hint_at_other(root)):
-            raise UsageError(f"{self.input.path}: expected two classes or more, got one; {hint}")
-        elif hint := self._hint_at_other(root, also_own=True):
-            index.warn(f"The input was read by the source {self.source}; {hint}.")
-
-    def _hint_at_other(self, root: Path, *, also_own: bool = False) -> str:
-        """Return which other source reads the input, as the end of a message; "" if none does."""
-        if self.input.path is None:
-            return ""
-        without = self.input.without
-        return hint_at_other(self.source, root, self.input.own_file, without, also_own=also_own)
 
     def _is_unchanged(self, former: Manifest) -> bool:
         """Return whether the shards were made from these inputs and options; no content is looked at."""
