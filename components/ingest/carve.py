@@ -2,9 +2,8 @@
 
 Three steps, all decided by the sources alone:
 
-1. Images that belong together form a unit: equal bytes, the copies that a dataset exporter made of one
-   original (`cat_7_jpg.rf.HASH.jpg`, as augmented exports have them), and copies in several formats, which
-   components.ingest.looks finds. Every other image is a unit by itself.
+1. Images that belong together form a unit, see components.ingest.units. Every other image is a unit by
+   itself.
 2. A unit's hash decides its split; see components.ingest.splits.
 3. A class that has no image in a split, though it has units enough for all of them, gets one: the unit whose
    hash is nearest to that split's range. Adding images never moves another one, except that such a lent unit
@@ -14,34 +13,15 @@ Three steps, all decided by the sources alone:
 from __future__ import annotations
 
 import collections
-import dataclasses
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 
 from components.ingest.index import Index
 from components.ingest.splits import missing_splits, splitter
+from components.ingest.units import Copies, set_units
 from schemas import features
 
-# `<original>.rf.<hash>.<ending>`: the names of a well-known exporter of augmented data sets.
-_EXPORTED_COPY = re.compile(r"(?P<original>.+)\.rf\.[0-9A-Za-z]{6,}\.[0-9A-Za-z]+")
 # Images whose split is not the data's: those without one, and those of train, which lends to missing splits.
 _CARVED = "(brought IS NULL OR brought = 'train')"
-
-
-@dataclasses.dataclass(frozen=True)
-class Copies:
-    """Images that were made of the same originals.
-
-    Attributes:
-        images: How many an exporter made.
-        originals: Of how many originals; 0 where no original has two images or more.
-        alike: Images of other bytes that look like another one.
-    """
-
-    images: int = 0
-    originals: int = 0
-    alike: int = 0
 
 
 def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
@@ -56,8 +36,7 @@ def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
     """
     db = index.db
     db.execute(f"CREATE INDEX items_by_hash ON items (hash, split, {index.truth.order})")
-    db.execute("UPDATE items SET unit = hash")
-    copies = _join_copies(index)
+    copies = set_units(index)
     brought = {
         split for (split,) in db.execute("SELECT DISTINCT brought FROM items WHERE brought IS NOT NULL")
     }
@@ -68,51 +47,6 @@ def assign_splits(index: Index, shares: Mapping[str, float]) -> Copies:
         _give_every_class_an_image(index, [*wanted, *missing])
     db.commit()
     return copies
-
-
-class _Units:
-    """Groups of keys that belong together, each under its smallest key."""
-
-    def __init__(self) -> None:
-        self._parents: dict[bytes, bytes] = {}
-
-    def find(self, key: bytes) -> bytes:
-        parents = self._parents
-        while (parent := parents.setdefault(key, key)) != key:
-            parents[key] = parents[parent]
-            key = parent
-        return key
-
-    def join(self, one: bytes, other: bytes) -> None:
-        first, second = sorted((self.find(one), self.find(other)))
-        self._parents[second] = first
-
-
-def _join_copies(index: Index) -> Copies:
-    """Make one unit of the copies of an original, with all that has the same bytes as one of them."""
-    by_original: collections.Counter[str] = collections.Counter()
-    unit_of: dict[bytes, bytes] = {}
-    units = _Units()
-    for path, digest in index.db.execute("SELECT path, hash FROM items WHERE path LIKE '%.rf.%' ORDER BY id"):
-        folder, _, name = path.rpartition("/")
-        match = _EXPORTED_COPY.fullmatch(name)
-        if match is None:
-            continue
-        original = f"{folder}/{match['original']}"
-        by_original[original] += 1
-        # Of the name: the unit stays the same when more copies arrive.
-        unit = hashlib.sha256(b"original " + original.encode("utf-8", "surrogateescape")).digest()
-        units.join(unit_of.setdefault(digest, unit), unit)
-    alike = set()
-    for one, other in index.db.execute("SELECT one, other FROM alike"):
-        alike |= {one, other}
-        units.join(unit_of.setdefault(one, one), unit_of.setdefault(other, other))
-    index.db.executemany(
-        "UPDATE items SET unit = ? WHERE hash = ?",
-        ((units.find(unit), digest) for digest, unit in unit_of.items()),
-    )
-    several = [count for count in by_original.values() if count > 1]
-    return Copies(sum(several), len(several), len(alike))
 
 
 def _give_every_class_an_image(index: Index, wanted: Sequence[str]) -> None:
@@ -156,7 +90,6 @@ def _give_every_class_an_image(index: Index, wanted: Sequence[str]) -> None:
             counts.update((one, target) for one in classes)
             moved.append((target, lent))
     if moved:
-        index.db.execute("CREATE INDEX items_by_unit ON items (unit)")
         index.db.executemany(f"UPDATE items SET split = ? WHERE unit = ? AND {_CARVED}", moved)
 
 

@@ -17,6 +17,7 @@ from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.settings import IsPath, NotNegative, Settings, Share
 from components.base.words import find_nearest, suggest
 from components.ingest import spans
+from components.ingest.groups import check_group_by
 from components.ingest.sources import SOURCES
 from components.ingest.splits import NO_SPLIT
 from schemas import features
@@ -79,8 +80,8 @@ Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
 SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
 # The fields that `mirante ingest` has options for, in the order of its help.
 OPTIONS = (
-    "splits", "split_names", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels",
-    "resize_px",
+    "splits", "split_names", "group_by", "shards", "workers", "max_reject_share", "label_map", "box_units",
+    "max_pixels", "resize_px",
 )  # fmt: skip
 
 
@@ -114,6 +115,11 @@ class IngestConfig(Settings):
         {},
         description="the split that a name in the data stands for, e.g. validation=test; none to ignore "
         "the name",
+    )
+    group_by: Annotated[str | None, Field(min_length=1), AfterValidator(check_group_by)] = Field(
+        None,
+        description=r"what must not be in two splits (a patient, a video): a column of the CSV, or a regular "
+        r"expression on the path with one group, e.g. (patient\d+)_",
     )
     shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = Field(
         None, description="TFRecord shards of each split; one per 128 MiB of images by default"
@@ -202,6 +208,8 @@ class IngestConfig(Settings):
             "max_reject_share": float(self.max_reject_share),
             "max_pixels": self.max_pixels,
         }
+        if self.group_by is not None:
+            settings["group_by"] = self.group_by
         if (file := self.label_map_file()) is not None:
             settings["label_map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
         if self.box_units is not None:

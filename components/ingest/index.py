@@ -32,7 +32,7 @@ DROP TABLE IF EXISTS looked_up;
 DROP TABLE IF EXISTS alike;
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
-    truth TEXT, brought TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
+    truth TEXT, brought TEXT, grouped TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
     rejected INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);
@@ -122,10 +122,10 @@ class Index:
             else:
                 self.truth = type(one.truth)
                 self.db.execute(
-                    "INSERT INTO items (path, file, offset, size, mtime, shape, truth, brought) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO items (path, file, offset, size, mtime, shape, truth, brought, grouped) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (one.path, one.file, one.offset, one.size_bytes, one.stamp, shape_text(one.shape),
-                     one.truth.to_text(), one.split),
+                     one.truth.to_text(), one.split, one.group),
                 )  # fmt: skip
         self.db.execute(
             "UPDATE items SET hash = (SELECT h.hash FROM hashes h WHERE h.path = items.path AND h.size = "

@@ -20,6 +20,8 @@ class Item:
         stamp: As in `components.ingest.files.FileEntry`.
         offset: Where in the file its bytes begin; None if the file is the encoded image.
         shape: (height, width, channels) of raw uint8 pixels; None for an encoded image.
+        group: What the data say that it belongs to (a patient, a video); images of one group get one split.
+            None for an image that belongs to nothing.
     """
 
     path: str
@@ -30,6 +32,7 @@ class Item:
     stamp: int = 0
     offset: int | None = None
     shape: tuple[int, int, int] | None = None
+    group: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

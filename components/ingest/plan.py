@@ -13,12 +13,13 @@ import itertools
 import json
 
 from components.base.code import code_digest
-from components.ingest.carve import Copies, assign_splits
+from components.ingest.carve import assign_splits
 from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import FORMAT_VERSION
 from components.ingest.splits import shard_of
 from components.ingest.truth import Truth
+from components.ingest.units import Copies
 from schemas import features
 
 # TensorFlow's guides advise 100 to 200 MB a shard: large enough to be read in one go, small enough to be

@@ -51,6 +51,7 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
             f"identical to the byte: {_copies(index, 'truth', plan.truth.called)}."
         )
     found += _about_copies(index)
+    found += _about_groups(index)
     if plan.copies.originals:
         found.append(
             f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
@@ -157,6 +158,21 @@ def _copies(index: Index, column: str, called: str) -> str:
         f"ORDER BY hash, path) GROUP BY hash HAVING min({column}) < max({column}) LIMIT {_NAMES_SHOWN}"
     )
     return "; ".join(printable(text)[:_COPIES_LETTERS] for (text,) in groups)
+
+
+def _about_groups(index: Index) -> list[str]:
+    """Return a sentence about groups that the data put in several splits."""
+    groups = index.db.execute(
+        "SELECT grouped, min(split), max(split) FROM items GROUP BY grouped "
+        "HAVING grouped IS NOT NULL AND min(split) < max(split) ORDER BY grouped"
+    ).fetchall()
+    if not groups:
+        return []
+    shown = _join(f"{group} ({one}, {other})" for group, one, other in groups)
+    return [
+        f"{format_count(len(groups), 'group is', 'groups are')} in more than one split, as the data bring "
+        f"them: what is measured on them is too good: {shown}."
+    ]
 
 
 def _about_copies(index: Index) -> list[str]:

@@ -22,6 +22,7 @@ from components.ingest.archive import unpack
 from components.ingest.config import IngestConfig
 from components.ingest.files import walk
 from components.ingest.fits import hint_at_other, look_for_other
+from components.ingest.groups import column_of, set_groups
 from components.ingest.index import Index
 from components.ingest.input import Input, check_input
 from components.ingest.manifest import FORMAT_VERSION, REJECTS, Manifest, read_inputs, read_manifest
@@ -255,6 +256,7 @@ class Run:
             scratch=scratch,
             given_label_map=self.label_map,
             box_units=self.config.box_units,
+            group_column=column_of(self.config.group_by),
         )
         try:
             found = index.add(self.input.source.find(context))
@@ -263,6 +265,7 @@ class Run:
             error.args = ("; ".join(filter(None, (printable(str(error)), hint))),)  # it names files
             raise
         conclude_lookups(index)
+        set_groups(index, self.config.group_by, self.input.shown)
         note_unused_split_names(context)
         self._listed = sum(context.announced) if context.announced else found
         for path in repeated:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.carve import Copies, assign_splits
+from components.ingest.carve import assign_splits
 from components.ingest.index import Index
 from components.ingest.item import Item
 from components.ingest.truth import Boxes, Label
 from components.ingest.truth.placing import Box
+from components.ingest.units import Copies
 
 pytestmark = pytest.mark.stack_free
 
@@ -190,3 +191,55 @@ def test_a_class_of_boxes_is_in_every_split(assign: Assign) -> None:
         ).items()
     )
     assert moved <= 4
+
+
+def grouped(images: Iterable[tuple[str, str, str | None]]) -> list[Item]:
+    """Items of (path, class, group)."""
+    return [Item(path, path.encode(), 1, Label(label), None, group=group) for path, label, group in images]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_no_group_is_in_two_splits(assign: Assign, seed: int) -> None:
+    rng = random.Random(seed)
+    images = [
+        (
+            f"{i}{rng.choice(['', f'_jpg.rf.{i:08x}'])}.jpg",
+            f"class {rng.randrange(4)}",
+            rng.choice([None, f"patient {rng.randrange(40)}"]),
+        )
+        for i in range(rng.randint(50, 400))
+    ]
+    contents = {path: f"same {rng.randrange(9)}" for path, _, _ in images if rng.random() < 0.05}
+    splits = assign.items(grouped(images), SHARES, contents)
+    of_group, of_content = collections.defaultdict(set), collections.defaultdict(set)
+    for path, _, group in images:
+        of_group[group].add(splits[path])
+        of_content[contents.get(path, path)].add(splits[path])
+    del of_group[None]
+    assert {len(found) for found in of_group.values()} == {1}
+    assert {len(found) for found in of_content.values()} == {1}
+
+
+def test_a_chain_of_ties_is_one_unit(assign: Assign) -> None:
+    # Patients 1 and 2 share an image; so do patient 2 and an exporter's copies of one original.
+    images = [
+        *((f"p1/{i}.jpg", "a", "1") for i in range(3)),
+        *((f"p2/{i}.jpg", "a", "2") for i in range(3)),
+        *((f"x_jpg.rf.abcdef{i}.jpg", "a", None) for i in range(3)),
+        ("alone.jpg", "a", None),
+    ]
+    for salt in range(30):  # apart, some of them would be in different splits
+        contents = {path: f"{path} {salt}" for path, _, _ in images}
+        contents["p1/0.jpg"] = contents["p2/0.jpg"]
+        contents["x_jpg.rf.abcdef0.jpg"] = contents["p2/1.jpg"]
+        splits = assign.items(grouped(images), {"train": 0.5, "eval": 0.5}, contents)
+        assert len({split for path, split in splits.items() if path != "alone.jpg"}) == 1
+
+
+def test_more_images_of_a_group_move_none(assign: Assign) -> None:
+    images = [(f"{i}.jpg", f"class {i % 3}", f"video {i % 50}") for i in range(300)]
+    before = assign.items(grouped(images), SHARES, {})
+    more = [(f"more/{i}.jpg", f"class {i % 3}", f"video {i}") for i in range(50)]
+    after = assign.items(grouped([*images, *more]), SHARES, {})
+    assert {path: after[path] for path in before} == before
+    assert all(after[f"more/{i}.jpg"] == before[f"{i}.jpg"] for i in range(50))

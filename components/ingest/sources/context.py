@@ -28,6 +28,8 @@ class SourceContext:
             are.
         given_label_map: The file of IngestConfig's `label_map`.
         box_units: See IngestConfig.
+        group_column: The column of a table that names each row's group; `Item.group` is its cell, None if
+            that is empty. None if IngestConfig's `group_by` names no column.
         announced: The numbers that `announce` was given.
         names_asked: The names that `split_named` was asked for, in lower case.
     """
@@ -40,6 +42,7 @@ class SourceContext:
     scratch: Path
     given_label_map: Path | None = None
     box_units: str | None = None
+    group_column: str | None = None
     announced: list[int] = dataclasses.field(default_factory=list)
     names_asked: set[str] = dataclasses.field(default_factory=set)
 
