@@ -126,9 +126,11 @@ def main() -> int:
             train(root)
 
         from components.evaluator.config import EvaluationConfig
-        from components.tasks.classification.evaluator import EXTRACTORS, eval_config
+        from components.tasks.classification.evaluator import EXTRACTORS, make_eval_config
 
-        ours = eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASSES, expected_examples=10_000)
+        ours = make_eval_config(
+            EvaluationConfig(thresholds={"accuracy": 0.9}), CLASSES, expected_examples=10_000
+        )
         sides: dict[str, tuple[Any, str | None]] = {
             "mirante": (ours, EXTRACTORS),
             "plain": (plain_config(), None),

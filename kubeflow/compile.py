@@ -18,7 +18,7 @@ from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
 from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
-from pipeline.steps import INGEST, upstream
+from pipeline.steps import INGEST, list_upstream
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
 from pipeline.storage.object_store import parse_url
 from pipeline.targets.kubeflow.config import KubeflowConfig, TaskConfig
@@ -115,7 +115,7 @@ def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UsageError: Nodes that are to share a task do not follow each other.
     """
-    edges = upstream(recipe.optional_steps)
+    edges = list_upstream(recipe.optional_steps)
     order = list(edges)
     shared = {name: group for group in recipe.kubeflow.together for name in group}
     tasks: dict[tuple[str, ...], tuple[str, ...]] = {}

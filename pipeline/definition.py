@@ -161,7 +161,7 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
-        eval_config=task_evaluator.eval_config(
+        eval_config=task_evaluator.make_eval_config(
             recipe.evaluation, examples.class_names, examples.split_sizes.get(features.TEST)
         ),
         example_splits=[features.TEST],

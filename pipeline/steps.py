@@ -190,7 +190,7 @@ def node_ids(optional: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(step.id for step in STEPS if not step.optional or step.optional in optional)
 
 
-def upstream(optional: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+def list_upstream(optional: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
     """Return for each node of a pipeline, in the order in which they run, those that must have run.
 
     Args:

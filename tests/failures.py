@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from components.base.example import serialize_example
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from pipeline.recipe.load import RECIPES
 from tests.make import boxes
 from tests.make.commands import mirante
@@ -264,7 +264,7 @@ def values_of(label: int, text: str, seed: int) -> dict[str, bytes | int]:
 
 def record(label: int, text: str, seed: int) -> bytes:
     """A record of the data contract."""
-    return frame(serialize_example(values_of(label, text, seed)))
+    return frame_record(serialize_example(values_of(label, text, seed)))
 
 
 def shards(here: Path) -> dict[str, bytes]:
@@ -380,7 +380,7 @@ def no_label_and_no_image(here: Path) -> None:
     made = shards(here)
     unlabelled = {name: value for name, value in values_of(1, "dog", 300).items() if "class" not in name}
     damaged = {**values_of(0, "cat", 301), "image/encoded": make_png(301)[:50]}
-    more = b"".join(frame(serialize_example(values)) for values in (unlabelled, damaged))
+    more = b"".join(frame_record(serialize_example(values)) for values in (unlabelled, damaged))
     (here / "shards" / "train-00000-of-00001").write_bytes(made["train"] + more)
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from components.base.errors import MiranteError, causes
+from components.base.errors import MiranteError, walk_causes
 
 
 class DiskFullError(MiranteError):
@@ -29,7 +29,7 @@ def disk_full_error(error: BaseException, folders: Iterable[Path]) -> MiranteErr
         error: The error; its causes count too.
         folders: Folders that were written to; they need not exist.
     """
-    found = list(causes(error))
+    found = list(walk_causes(error))
     for cause in found:
         if isinstance(cause, DiskFullError):
             return cause

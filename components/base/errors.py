@@ -32,7 +32,7 @@ class NotBlessedError(MiranteError):
     exit_code = 4
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def walk_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, the error that it was raised from, and so on."""
     cause: BaseException | None = error
     seen: set[int] = set()

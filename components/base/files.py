@@ -10,14 +10,14 @@ from typing import Any, BinaryIO, cast
 from components.base.paths import is_remote, write_atomically
 
 
-def below(folder: str) -> list[str]:
+def list_below(folder: str) -> list[str]:
     """Return the paths of all files below a folder, sorted; empty if the folder does not exist."""
     if not is_remote(folder):
         return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
     return sorted(_walk(folder))
 
 
-def names_in(folder: str) -> list[str]:
+def list_names(folder: str) -> list[str]:
     """Return the names of the files and folders in a folder, sorted; empty if it does not exist."""
     if not exists(folder):
         return []

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from components.base.disk_full import disk_full_error
-from components.base.errors import MiranteError, causes
+from components.base.errors import MiranteError, walk_causes
 
 _NO_PERMISSION = "you have no permission: change its owner or mode, or give another folder"
 # By error number, the meaning and the remedy.
@@ -77,7 +77,7 @@ def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteEr
     if isinstance(error, MiranteError):
         return None  # it says what to do
     remedies = _BY_NUMBER if folders else {**_BY_NUMBER, **_BY_NUMBER_OF_ARGUMENTS}
-    for cause in causes(error):
+    for cause in walk_causes(error):
         if not isinstance(cause, OSError) or cause.errno not in remedies:
             continue
         if cause.filename is not None or not folders:
@@ -86,7 +86,7 @@ def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteEr
             where = str(folders[0])
         what = cause.strerror or os.strerror(cause.errno or 0)
         return MiranteError(f"{where}: {what}: {remedies[cause.errno or 0]}")
-    for other in causes(error):
+    for other in walk_causes(error):
         for words, remedy in _BY_WORDS.items():
             if words in str(other):
                 where = str(folders[0]) if folders else "a file"

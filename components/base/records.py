@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 
-def files_in(folder: str) -> list[str]:
+def list_files(folder: str) -> list[str]:
     """Return the paths of the files in a folder, whatever its name: it is not taken for a pattern."""
     paths = (os.path.join(folder, name) for name in sorted(tf.io.gfile.listdir(folder)))
     return [path for path in paths if not tf.io.gfile.isdir(path)]

@@ -92,7 +92,7 @@ def version_number(name: str) -> int | None:
 
 def list_versions(folder: str) -> dict[int, str]:
     """Return the path of each version in a folder, the highest version first; none if there is no folder."""
-    found = {version_number(name): name for name in files.names_in(folder)}
+    found = {version_number(name): name for name in files.list_names(folder)}
     numbers = sorted((number for number in found if number is not None), reverse=True)
     return {number: os.path.join(folder, found[number]) for number in numbers}
 
@@ -121,7 +121,7 @@ def _model_at(version: int, path: str) -> ServedModel | None:
 def measure_files(folder: str) -> dict[str, FileSum]:
     """Read all files below a folder and return their sizes and digests, by their path in it."""
     measured = {}
-    for path in files.below(folder):
+    for path in files.list_below(folder):
         digest, size_bytes = hashlib.sha256(), 0
         with files.open_binary(path) as file:
             while block := file.read(_BLOCK_BYTES):
@@ -185,7 +185,7 @@ def read_records(folder: str) -> dict[int, Record]:
     """Return all records in a folder, the highest version first."""
     numbers = [
         number
-        for name in files.names_in(os.path.join(folder, RECORDS))
+        for name in files.list_names(os.path.join(folder, RECORDS))
         if name.endswith(".json") and (number := version_number(name.removesuffix(".json"))) is not None
     ]
     found = (read_record(folder, number) for number in sorted(numbers, reverse=True))

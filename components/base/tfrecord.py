@@ -38,7 +38,7 @@ def masked_crc32c(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def frame(data: bytes) -> bytes:
+def frame_record(data: bytes) -> bytes:
     """Return the data as one record of a TFRecord file."""
     length = struct.pack("<Q", len(data))
     return b"".join(
@@ -59,10 +59,10 @@ def read_records(path: Path) -> Iterator[bytes]:
         DataRefusedError: A record is cut off or damaged; names the file and the record.
     """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from records_in(cast(BinaryIO, file), str(path))
+        yield from iterate_records(cast(BinaryIO, file), str(path))
 
 
-def records_in(file: BinaryIO, name: str) -> Iterator[bytes]:
+def iterate_records(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield the records of an open file as `read_records` does; messages call it `name`."""
     number = 0
     while True:

@@ -7,7 +7,7 @@ import os
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.io import fileio
 
-from components.base.records import files_in
+from components.base.records import list_files
 
 
 def read_anomalies(folder: str) -> list[str]:
@@ -21,7 +21,7 @@ def read_anomalies(folder: str) -> list[str]:
         if not split_folder.startswith("Split"):
             continue
         split = split_folder.removeprefix("SplitPair-").removeprefix("Split-").replace("_", " against ")
-        for path in files_in(os.path.join(folder, split_folder)):
+        for path in list_files(os.path.join(folder, split_folder)):
             anomalies = anomalies_pb2.Anomalies()
             with fileio.open(path, "rb") as file:
                 anomalies.ParseFromString(file.read())

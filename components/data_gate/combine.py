@@ -55,7 +55,7 @@ def find_problem(record: bytes, task: str) -> tuple[Problem | None, Values]:
     asked: TaskDataGate = part(task, "data_gate")
     values = parse_example(record)
     values.pop(features.ENCODED, None)
-    reason = asked.problem(values)
+    reason = asked.find_problem(values)
     if reason is None:
         return None, values
     name = b"".join(values.get(features.FILENAME, [])).decode(errors="replace") or "(unnamed)"

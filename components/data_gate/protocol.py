@@ -41,7 +41,7 @@ class TaskDataGate(Protocol):
     def Facts(self) -> type[Facts]:  # noqa: N802
         """Class of the counts."""
 
-    def problem(self, values: Values) -> str | None:
+    def find_problem(self, values: Values) -> str | None:
         """Return the first problem of a record's labels; None if there is none."""
 
     def draw(self, records: Sequence[bytes]) -> bytes | None:

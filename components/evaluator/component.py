@@ -10,7 +10,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils, proto_utils
 
-from components.base.records import files_in
+from components.base.records import list_files
 from components.base.saved_model import class_names_of, model_folder
 from components.base.task import part
 from components.evaluator.eval_config import write_about
@@ -42,7 +42,7 @@ class ReportingExecutor(executor.Executor):
             file
             for split in json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
             for folder in artifact_utils.get_split_uris(examples, split)
-            for file in files_in(folder)
+            for file in list_files(folder)
         ]
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
         mistakes = asked.write_report(evaluation, records)

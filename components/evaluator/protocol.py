@@ -21,10 +21,10 @@ class TaskEvaluator(Protocol):
     def TRIVIAL(self) -> str:  # noqa: N802
         """The trivial model that every model must beat, for messages."""
 
-    def metric_names(self, num_classes: int) -> tuple[str, ...]:
+    def list_metric_names(self, num_classes: int) -> tuple[str, ...]:
         """Return the overall metrics of a data set with this number of classes that can be bound."""
 
-    def eval_config(
+    def make_eval_config(
         self, config: EvaluationConfig, class_names: Sequence[str], expected_examples: int | None = None
     ) -> config_pb2.EvalConfig:
         """Build TFMA's configuration with the task's metric (`components.evaluator.eval_config`).

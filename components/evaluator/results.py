@@ -124,7 +124,7 @@ def _read_common(
 ) -> CommonClasses | None:
     if not names:
         return None
-    keys = {name: f"{bounds.COMMON}{name}" for name in asked.metric_names(len(names))}
+    keys = {name: f"{bounds.COMMON}{name}" for name in asked.list_metric_names(len(names))}
     ours, theirs = (
         {name: values[key] for name, key in keys.items() if key in values} for values in (overall, baseline)
     )
@@ -135,7 +135,7 @@ def _warn_about_common(folder: str, common: CommonClasses | None, asked: TaskEva
     """Warn about bounds of `max_regression` that every model meets on so few common classes."""
     if common is None:
         return []
-    telling = {f"{bounds.COMMON}{name}" for name in asked.metric_names(len(common.class_names))}
+    telling = {f"{bounds.COMMON}{name}" for name in asked.list_metric_names(len(common.class_names))}
     bound = {name for specs in read_eval_config(folder).metrics_specs for name in specs.per_slice_thresholds}
     return [
         f"evaluation.max_regression.{name.removeprefix(bounds.COMMON)} compares nothing: it says nothing "

@@ -17,7 +17,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show how many examples each split has, by class, and images of the first split."""
     examples = find_output(outputs, "examples")
     shards: dict[str, list[str]] = {}
-    for path in files.below(examples.uri):
+    for path in files.list_below(examples.uri):
         split = os.path.basename(os.path.dirname(path))
         if split.startswith("Split-"):
             shards.setdefault(split.removeprefix("Split-"), []).append(path)

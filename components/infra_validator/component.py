@@ -23,7 +23,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.base.records import files_in, record_dataset
+from components.base.records import list_files, record_dataset
 from components.base.saved_model import LABELS_FILE, task_of
 from components.base.task import part
 from components.infra_validator import probe
@@ -38,7 +38,7 @@ _START_SECS = 1800
 
 def _write_sample(examples: standard_artifacts.Examples, count: int, path: str) -> None:
     folder = artifact_utils.get_split_uri([examples], features.TEST)
-    dataset = record_dataset(files_in(folder))
+    dataset = record_dataset(list_files(folder))
     records = [record.numpy() for record in dataset.take(count)]
     if not records:
         raise DataRefusedError("the test split has no examples to send to the model")

@@ -69,7 +69,7 @@ def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str
         missing = [key for key in asked.OUTPUTS if key not in outputs]
         report["problems"] += [f"signature {name} gives no output {key!r}" for key in missing]
         if not missing:
-            report["problems"] += asked.problems(name, outputs, len(serialized), labels)
+            report["problems"] += asked.find_problems(name, outputs, len(serialized), labels)
             answers[name] = [outputs[key] for key in asked.COMPARED]
         seconds = []
         for _ in range(REQUESTS):

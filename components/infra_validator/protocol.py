@@ -27,7 +27,9 @@ class TaskAnswers(Protocol):
     def DRAWS(self) -> bool:  # noqa: N802
         """True if answers have boxes to draw."""
 
-    def problems(self, name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]) -> list[str]:
+    def find_problems(
+        self, name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]
+    ) -> list[str]:
         """Return what is wrong with a signature's outputs, as sentences.
 
         Args:
@@ -37,7 +39,7 @@ class TaskAnswers(Protocol):
             labels: All classes, in the order of their labels.
         """
 
-    def predictions(
+    def list_predictions(
         self, outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
     ) -> list[dict[str, Any]]:
         """Return one image's predictions as JSON, scores descending.
@@ -48,12 +50,12 @@ class TaskAnswers(Protocol):
             min_score: The lowest score of a prediction; the task's own when None.
         """
 
-    def drawn(
+    def find_boxes_to_draw(
         self, outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
     ) -> list[Drawn]:
         """Return the boxes to draw on an image, with the arguments of `predictions`."""
 
-    def best(self, predictions: Sequence[Mapping[str, Any]], min_score: float | None) -> list[str]:
+    def summarize(self, predictions: Sequence[Mapping[str, Any]], min_score: float | None) -> list[str]:
         """Return the predictions that fit on one line, as text.
 
         Args:

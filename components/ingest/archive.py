@@ -24,7 +24,7 @@ from typing import IO
 from components.base.content import stamp_number
 from components.base.errors import DataRefusedError, MiranteError
 from components.ingest.left_out import litter_reason
-from components.ingest.tar_headers import bounded_headers
+from components.ingest.tar_headers import bound_headers
 
 # Archives of images hardly shrink, uncompressed ones (IDX, BMP, PNM) shrink 2 to 20 times. What unpacks to
 # more than a hundred times its size, and to more than a GiB, is a bomb or was not meant for this.
@@ -50,7 +50,7 @@ def is_archive(path: Path) -> bool:
     try:
         if _is_zip(path):
             return True
-        with tarfile.open(path, tarinfo=bounded_headers(str(path))):
+        with tarfile.open(path, tarinfo=bound_headers(str(path))):
             return True
     except tarfile.TarError:
         return False
@@ -205,7 +205,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def _tar_members(archive: Path, limit: int) -> Generator[_Member, None, None]:
-    with tarfile.open(archive, tarinfo=bounded_headers(str(archive))) as file:
+    with tarfile.open(archive, tarinfo=bound_headers(str(archive))) as file:
         while (info := file.next()) is not None:
             # Else memory grows with the number of members.
             file.members.clear()  # type: ignore[attr-defined]

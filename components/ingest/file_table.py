@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 
-from components.ingest.files import FileEntry, composed
+from components.ingest.files import FileEntry, compose_name
 
 SCHEMA = """
 DROP TABLE IF EXISTS files;
@@ -30,7 +30,7 @@ class FileTable:
             (
                 (
                     entry.path,
-                    composed(entry.path.rpartition("/")[2]),
+                    compose_name(entry.path.rpartition("/")[2]),
                     entry.raw,
                     entry.size_bytes,
                     entry.stamp,
@@ -53,7 +53,7 @@ class FileTable:
         """Return the files with this name, in any folder and any form of Unicode, sorted by path."""
         rows = self._db.execute(
             "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? ORDER BY path",
-            (composed(name),),
+            (compose_name(name),),
         )
         return [FileEntry(*row) for row in rows]
 
@@ -61,23 +61,25 @@ class FileTable:
         """Return the files whose name, with or without its ending, is this in upper or lower case."""
         self._db.create_function("fold", 1, str.casefold, deterministic=True)
         self._db.execute("CREATE INDEX IF NOT EXISTS files_by_folded ON files (fold(name))")
-        key = composed(name).casefold()
+        key = compose_name(name).casefold()
         rows = self._db.execute(
             "SELECT path, raw, size, mtime, problem FROM files "
             "WHERE fold(name) = ? OR (fold(name) > ? AND fold(name) < ?) ORDER BY path",
             (key, f"{key}.", f"{key}/"),
         )
         entries = [FileEntry(*row) for row in rows]
-        names = [composed(entry.path.rpartition("/")[2]).casefold() for entry in entries]
+        names = [compose_name(entry.path.rpartition("/")[2]).casefold() for entry in entries]
         return [e for e, own in zip(entries, names, strict=True) if key in (own, own.rpartition(".")[0])]
 
     def find_by_stem(self, stem: str) -> list[FileEntry]:
         """Return the files whose name without its ending is this, in any folder, sorted by path."""
         # "/" is the letter after ".": all names that begin with the stem and a dot.
-        stem = composed(stem)
+        stem = compose_name(stem)
         rows = self._db.execute(
             "SELECT path, raw, size, mtime, problem FROM files WHERE name > ? AND name < ? ORDER BY path",
             (f"{stem}.", f"{stem}/"),
         )
         entries = [FileEntry(*row) for row in rows]
-        return [one for one in entries if composed(one.path.rpartition("/")[2]).rpartition(".")[0] == stem]
+        return [
+            one for one in entries if compose_name(one.path.rpartition("/")[2]).rpartition(".")[0] == stem
+        ]

@@ -44,12 +44,12 @@ class FileEntry:
     problem: str = ""
 
 
-def displayed(raw: bytes) -> str:
+def decode_name(raw: bytes) -> str:
     """Return a file name's bytes as text that can be written as UTF-8."""
     return raw.decode("utf-8", "backslashreplace")
 
 
-def composed(name: str) -> str:
+def compose_name(name: str) -> str:
     """Return a name in the one form of Unicode (NFC) in which names are compared."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
@@ -107,11 +107,11 @@ def _walk(
     except OSError as error:
         raise _unreadable(folder, f"the folder cannot be read: {error.strerror}") from error
     if not entries and prefix:
-        left_out(displayed(prefix), EMPTY_FOLDER)
+        left_out(decode_name(prefix), EMPTY_FOLDER)
     for entry in entries:
         raw = prefix + entry.name
-        path = displayed(raw)
-        litter = litter_reason(displayed(entry.name))
+        path = decode_name(raw)
+        litter = litter_reason(decode_name(entry.name))
         if litter:
             left_out(f"{path}/" if entry.is_dir(follow_symlinks=False) else path, litter)
             continue
@@ -140,6 +140,6 @@ def _is_file_name(path: str) -> bool:
 
 def _unreadable(path: bytes, why: str) -> DataRefusedError:
     return DataRefusedError(
-        f"{printable(displayed(path))}: {why}: a folder that cannot be read may hold any number of images; "
+        f"{printable(decode_name(path))}: {why}: a folder that cannot be read may hold any number of images; "
         "give the right to read it, mount what it leads to, or move it out of INPUT"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.base.errors import UsageError
 from components.ingest.archive import is_archive
-from components.ingest.files import FileEntry, StampFunction, displayed, walk
+from components.ingest.files import FileEntry, StampFunction, decode_name, walk
 from components.ingest.index import Index
 from components.ingest.manifest import InputRow
 from components.ingest.sources import SOURCES, Source, source_named
@@ -36,7 +36,7 @@ class Input:
     @property
     def shown(self) -> str:
         """The path as the manifest keeps it; "" for a source that brings its own data."""
-        return "" if self.path is None else displayed(os.fsencode(self.path))
+        return "" if self.path is None else decode_name(os.fsencode(self.path))
 
     @property
     def own_file(self) -> Path | None:

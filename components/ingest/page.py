@@ -32,7 +32,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text(
             "TFRecords without a manifest, which are read as they are; ImportExampleGen counts them."
         )
-        found = [(path, os.path.basename(path)) for path in files.below(folder)]
+        found = [(path, os.path.basename(path)) for path in files.list_below(folder)]
         shards = {
             split: [path for path, name in found if name.startswith(prefixes)]
             for split, prefixes in features.SPLIT_PREFIXES.items()

@@ -109,7 +109,7 @@ def find_span(path: str, wanted: int | None = None) -> Span:
     Raises:
         UsageError: Nothing matches, a folder does not fit, or there is no such span.
     """
-    base, pattern = parted(os.path.abspath(path))
+    base, pattern = split_path(os.path.abspath(path))
     found = sorted(_found(base, pattern), key=lambda span: (span.number, span.version or 0))
     if not found:
         example = Span(base, pattern, number_of_day(datetime.date(2026, 1, 31)), 1)
@@ -132,7 +132,7 @@ def find_span(path: str, wanted: int | None = None) -> Span:
     return of_wanted[-1]
 
 
-def parted(path: str) -> tuple[str, str]:
+def split_path(path: str) -> tuple[str, str]:
     """Return the folders before the first placeholder of a path, and the rest."""
     parts = path.split("/")
     first = next(at for at, part in enumerate(parts) if _PLACEHOLDER.search(part))

@@ -20,7 +20,7 @@ _EXTENDED = (
 )  # fmt: skip
 
 
-def bounded_headers(archive: str) -> type[tarfile.TarInfo]:
+def bound_headers(archive: str) -> type[tarfile.TarInfo]:
     """Return the class of headers for one reading of an archive; archive: what messages call it."""
 
     class Header(tarfile.TarInfo):

@@ -160,7 +160,7 @@ def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
 
 def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     from components.base.example import serialize_example
-    from components.base.tfrecord import frame
+    from components.base.tfrecord import frame_record
     from components.ingest.canonical import canonical_bytes, canonical_pixels
     from components.ingest.whole import RejectedImage
 
@@ -196,7 +196,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                     report(since_report)
                     since_report = 0
             placed.count(path, counts)
-            record = frame(
+            record = frame_record(
                 serialize_example(
                     {
                         features.ENCODED: image.encoded,

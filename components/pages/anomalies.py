@@ -16,7 +16,7 @@ def read_anomalies(folder: str) -> dict[str, Any]:
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
     found = {}
-    for path in files.below(folder):
+    for path in files.list_below(folder):
         split = os.path.basename(os.path.dirname(path))
         if split.startswith("Split"):
             words = split.removeprefix("SplitPair-").removeprefix("Split-").replace("_", " against ")

@@ -45,7 +45,7 @@ def read_stages(folder: str) -> list[Stage]:
     """
     stages: dict[str, Stage] = {}
     points: dict[tuple[str, str], dict[int, float]] = {}
-    for path in files.below(folder):
+    for path in files.list_below(folder):
         if "tfevents" not in os.path.basename(path):
             continue
         name = os.path.relpath(os.path.dirname(path), folder).replace(".", "", 1)
@@ -67,11 +67,11 @@ def read_stages(folder: str) -> list[Stage]:
 def _read_events(path: str) -> Any:
     from tensorboard.compat.proto import event_pb2
 
-    from components.base.tfrecord import records_in
+    from components.base.tfrecord import iterate_records
 
     with files.open_binary(path) as file:
         try:
-            for record in records_in(file, path):
+            for record in iterate_records(file, path):
                 yield event_pb2.Event.FromString(record)
         except DataRefusedError:
             # A killed training leaves half a record at the end; the records before it are whole.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from components.base import files
-from components.base.tfrecord import records_in
+from components.base.tfrecord import iterate_records
 from components.pages.markup import Html, make_table
 from components.pages.page import Page
 from components.pages.protocol import Record, task_page
@@ -47,7 +47,7 @@ class Seen:
 def _read_shard(path: str) -> Iterator[bytes]:
     with files.open_binary(path) as raw:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
-        yield from records_in(file, path)
+        yield from iterate_records(file, path)
 
 
 def _read_in_turn(shards: Sequence[str]) -> Iterator[bytes]:

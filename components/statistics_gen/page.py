@@ -45,7 +45,7 @@ def _read_statistics(folder: str) -> dict[str, Any]:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     found = {}
-    for path in files.below(folder):
+    for path in files.list_below(folder):
         split = os.path.basename(os.path.dirname(path)).removeprefix("Split-")
         if path.endswith("FeatureStats.pb"):
             lists = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(path))

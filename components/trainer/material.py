@@ -71,7 +71,7 @@ class Material:
             job.base_model,
         )
 
-    def trainee(self, model: ModelConfig, training: TrainingConfig) -> Trainee:
+    def make_trainee(self, model: ModelConfig, training: TrainingConfig) -> Trainee:
         """Return what is learned with these settings."""
         return _make_trainee(self.task, self.class_names, model, training, self.input_shape)
 
@@ -95,4 +95,4 @@ def _make_trainee(
     input_shape: tuple[int, int, int],
 ) -> Trainee:
     asked: TaskTrainer = part(task, "trainer")
-    return asked.trainee(class_names, model, training, input_shape)
+    return asked.make_trainee(class_names, model, training, input_shape)

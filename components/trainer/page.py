@@ -35,7 +35,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         for stage in with_curves:
             with page.part(f"Curves: {stage.name or 'training'}"):
                 _show_curves(page, stage)
-    for path in files.below(folder):
+    for path in files.list_below(folder):
         if os.path.basename(path) == "inputs.png":
             stage_name = os.path.basename(os.path.dirname(path))
             with page.part(f"First batch: {stage_name}"):

@@ -53,7 +53,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     tracker = _make_trackers(job, name, training, transform) if place.is_chief else Trackers()
     # Next to the checkpoints: TFX removes `model_run_dir` when the node fails or is killed.
     images = os.path.join(checkpoints.folder, "images")
-    trainee = material.trainee(model_config, training)
+    trainee = material.make_trainee(model_config, training)
     run = Run(
         trainee,
         material.train,

@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 class TaskTrainer(Protocol):
     """The module `trainer` of a task's room."""
 
-    def trainee(
+    def make_trainee(
         self,
         class_names: Sequence[str],
         model: ModelConfig,

@@ -16,7 +16,7 @@ from schemas import features
 class TaskTransform(Protocol):
     """The module `transform` of a task's room, which Transform asks."""
 
-    def outputs(
+    def make_outputs(
         self, inputs: Mapping[str, Any], config: TransformConfig, max_boxes: int | None
     ) -> dict[str, tf.Tensor]:
         """Return what goes along with the pixels: tensors [N, ...] by name.
@@ -49,5 +49,5 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     asked: TaskTransform = part(custom_config["task"], "transform")
     return {
         IMAGE: normalize(pixels, config),
-        **asked.outputs(inputs, config, custom_config.get("max_boxes")),
+        **asked.make_outputs(inputs, config, custom_config.get("max_boxes")),
     }

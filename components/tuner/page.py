@@ -19,12 +19,12 @@ _Trial = Mapping[str, str]
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show the best values and the trials, the best trial highlighted."""
     with page.part():
-        (file,) = files.below(outputs["best_hyperparameters"].uri)
+        (file,) = files.list_below(outputs["best_hyperparameters"].uri)
         best = _read_best(file)
         page.add_text("The Trainer trains with the best values:")
         page.add(make_table(["field", "value"], [[name, str(value)] for name, value in best.items()]))
     with page.part("Trials"):
-        (file,) = (p for p in files.below(outputs["tuner_results"].uri) if p.endswith("trials.csv"))
+        (file,) = (p for p in files.list_below(outputs["tuner_results"].uri) if p.endswith("trials.csv"))
         trials = list(csv.DictReader(io.StringIO(files.read_text(file))))
         _show_trials(page, trials, best)
 

@@ -162,7 +162,7 @@ class Search(base_tuner.BaseTuner):
         checkpoints.discard_damaged()
         material = self._material
         run = Run(
-            material.trainee(model_config, training),
+            material.make_trainee(model_config, training),
             material.train,
             material.evaluation,
             training,
@@ -174,7 +174,7 @@ class Search(base_tuner.BaseTuner):
         model = train(model_config, material, run, os.path.join(folder, "report"))
         # With label smoothing, which a trial may choose, losses of trials could not be compared.
         plain = training.model_copy(update={"label_smoothing": 0.0})
-        trainee = material.trainee(model_config, plain)
+        trainee = material.make_trainee(model_config, plain)
         result = build_evaluate(model, trainee, material.evaluation, plain, self._place)()
         if not math.isfinite(result.loss):
             raise MiranteError(f"diverged: the eval loss is {result.loss}")

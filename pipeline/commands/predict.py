@@ -63,7 +63,7 @@ def predict(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.base.printable import printable
-    from components.ingest.files import displayed
+    from components.ingest.files import decode_name
     from pipeline.prediction.answers import as_lines, write_csv
     from pipeline.prediction.predict import Answered, ask
 
@@ -76,7 +76,7 @@ def predict(
     except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
         told = describe_os_error(e) if isinstance(e, OSError) else str(e) or type(e).__name__
         reason = f"the model could not be asked: {told}"
-        answers = [{"image": displayed(os.fsencode(image)), "error": reason} for image in images]
+        answers = [{"image": decode_name(os.fsencode(image)), "error": reason} for image in images]
         answered = Answered(answers, None)
     answers = answered.answers
     failed = any("error" in item for item in answers)

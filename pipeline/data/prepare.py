@@ -12,7 +12,7 @@ from components.base.owned import is_marked, mark, root_id
 from components.base.task import task_named
 from components.ingest import IngestResult, check_input, ingest, is_manifest, read_manifest
 from components.ingest.config import OPTIONS, IngestConfig
-from components.ingest.files import displayed
+from components.ingest.files import decode_name
 from components.ingest.sources import source_named, sources_for, tfds
 from components.ingest.spans import Span, find_span, is_pattern
 from components.ingest.staging import STAGING
@@ -115,7 +115,7 @@ def _ready(config: IngestConfig) -> Path | None:
     return Path(config.path)
 
 
-def at_newest_span(config: IngestConfig) -> IngestConfig:
+def choose_newest_span(config: IngestConfig) -> IngestConfig:
     """Return the config with the number of the span that is the newest now; without placeholders as it is.
 
     Raises:
@@ -179,7 +179,7 @@ def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None
     if others and not is_marked(folder, owner):
         manifest = read_manifest(folder) if is_manifest(folder) else None
         given = check_input(source, path)
-        shown = "" if given is None else displayed(os.fsencode(given))
+        shown = "" if given is None else decode_name(os.fsencode(given))
         # A root of a Mirante that wrote no marks has data of the same input.
         if manifest is None or (manifest.source, manifest.input) != (source, shown):
             raise UsageError(

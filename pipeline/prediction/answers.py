@@ -19,7 +19,7 @@ def as_lines(answer: dict[str, Any], task: TaskAnswers, min_score: float | None)
 
     Further lines say why the image had to be converted, and what makes the answer doubtful.
     """
-    best = "  ".join(task.best(answer["predictions"], min_score))
+    best = "  ".join(task.summarize(answer["predictions"], min_score))
     lines = [printable(f"{answer['image']}: {best or 'nothing that scores enough (--min-score)'}")]
     if "converted" in answer:
         lines.append(f"  asked with a PNG of it, since the model refuses the file: {answer['converted']}")

@@ -12,7 +12,7 @@ from components.base import serving_folder
 from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
 from components.base.saved_model import is_saved_model
-from components.ingest.files import displayed, walk
+from components.ingest.files import decode_name, walk
 from components.ingest.left_out import no_image_reason
 
 
@@ -38,7 +38,7 @@ def asked_images(given: Sequence[str]) -> Iterator[AskedImage]:
     """
     for path in map(os.fsencode, given):
         if not os.path.isdir(path):
-            yield AskedImage(displayed(path), path)
+            yield AskedImage(decode_name(path), path)
             continue
         try:
             found = 0
@@ -46,11 +46,11 @@ def asked_images(given: Sequence[str]) -> Iterator[AskedImage]:
                 if not no_image_reason(entry.path.rpartition("/")[2]):
                     found += 1
                     inside = os.path.join(path, entry.raw)
-                    yield AskedImage(displayed(inside), inside, entry.problem)
+                    yield AskedImage(decode_name(inside), inside, entry.problem)
             if not found:
-                yield AskedImage(displayed(path), path, "a folder without an image")
+                yield AskedImage(decode_name(path), path, "a folder without an image")
         except DataRefusedError as e:
-            yield AskedImage(displayed(path), path, str(e))
+            yield AskedImage(decode_name(path), path, str(e))
 
 
 def saved_model_folder(model: str) -> Path:
@@ -69,8 +69,8 @@ def saved_model_folder(model: str) -> Path:
         if versions := _versions(candidate):
             return versions[0]
     raise UsageError(
-        f"{printable(displayed(os.fsencode(model)))}: no model there: expected a SavedModel, or a folder of "
-        "numbered versions such as a run's serving/ folder, or a run's root"
+        f"{printable(decode_name(os.fsencode(model)))}: no model there: expected a SavedModel, or a folder "
+        "of numbered versions such as a run's serving/ folder, or a run's root"
     )
 
 

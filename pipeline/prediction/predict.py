@@ -107,10 +107,10 @@ def ask(
             if image.low_range:
                 answer["warning"] = LOW_RANGE
             image_px = image.width, image.height
-            answer["predictions"] = served.task.predictions(outputs, image_px, min_score)
+            answer["predictions"] = served.task.list_predictions(outputs, image_px, min_score)
             if draw is not None:
                 try:
-                    _draw(served.task.drawn(outputs, image_px, min_score), image, drawn[index])
+                    _draw(served.task.find_boxes_to_draw(outputs, image_px, min_score), image, drawn[index])
                     answer["drawn"] = str(drawn[index])
                 except OSError as e:
                     answer["error"] = f"{drawn[index]} cannot be written: {e.strerror or e}"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from components.base import serving_folder
 from components.base.content import FileDigests
-from components.base.errors import MiranteError, causes
+from components.base.errors import MiranteError, walk_causes
 from components.base.os_errors import explain_os_error
 from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
@@ -185,10 +185,10 @@ def _take_in(
 def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:
     """Raise a node's failure in words; the component's own exception may be a cause of Beam's or TFX's."""
     traceback.print_exception(type(error), error, error.__traceback__)  # to the log
-    for cause in causes(error):
+    for cause in walk_causes(error):
         # Else datasets of a training would be destroyed after the interpreter, and complain of it.
         traceback.clear_frames(cause.__traceback__)
-    for cause in causes(error):
+    for cause in walk_causes(error):
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
     more = f"\nThe whole story is in {result.log}" if result.log else " (the whole story is above)"

@@ -18,7 +18,7 @@ WHOLE_BY = (features.MANIFEST, MODEL_FILE, "checkpoint", "plan.json")
 _COPIES_AT_ONCE = 8
 
 
-def below(key: str, name: str) -> str:
+def join_name(key: str, name: str) -> str:
     """Return the path of an object below a folder; empty for the object of that very key."""
     return "" if name == key else name.removeprefix(f"{key}/" if key else "")
 

@@ -21,7 +21,15 @@ from pathlib import Path
 
 from components.base.errors import MiranteError
 from components.base.paths import FOLDER_VARIABLE, replace_file
-from pipeline.storage.copies import WHOLE_BY, below, date_folders, do_at_once, files_below, is_copy, key_below
+from pipeline.storage.copies import (
+    WHOLE_BY,
+    date_folders,
+    do_at_once,
+    files_below,
+    is_copy,
+    join_name,
+    key_below,
+)
 from pipeline.storage.follower import follow
 from pipeline.storage.object_store import Bucket, parse_url
 
@@ -96,8 +104,8 @@ class Mirror:
         wanted = {
             local: (name, mtime_secs)
             for name, mtime_secs in stored.items()
-            if name == key or fnmatch.fnmatchcase(below(key, name), only)
-            if not is_copy(local := Path(path, below(key, name)), mtime_secs)
+            if name == key or fnmatch.fnmatchcase(join_name(key, name), only)
+            if not is_copy(local := Path(path, join_name(key, name)), mtime_secs)
         }
 
         def copy(local: Path) -> None:
@@ -131,7 +139,7 @@ class Mirror:
     def names(self, path: str) -> list[str]:
         """Return the paths, below a folder, of all files that the bucket has there."""
         bucket, key = self._find_bucket(path)
-        return [] if bucket is None else [below(key, name) for name in bucket.stored(key)]
+        return [] if bucket is None else [join_name(key, name) for name in bucket.stored(key)]
 
     def send(self, path: str) -> None:
         """Copy what is new or different at a local path, a folder or a file, to the bucket."""

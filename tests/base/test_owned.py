@@ -166,14 +166,14 @@ def test_an_image_of_the_same_name_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_found_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
-    from components.base.records import files_in
+    from components.base.records import list_files
 
     folder = tmp_path / name
     for other in (folder, tmp_path / "run1"):
         (other / "below").mkdir(parents=True)
         (other / "b").touch()
         (other / "a").touch()
-    assert files_in(str(folder)) == [f"{folder}/a", f"{folder}/b"]
+    assert list_files(str(folder)) == [f"{folder}/a", f"{folder}/b"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from components.base.content import FileDigests
 from components.base.errors import DataRefusedError, UsageError
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from components.ingest import ingest
 from components.ingest.config import IngestConfig
 from pipeline.data.examples import describe, write_sample
@@ -159,16 +159,16 @@ def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
     }
     (tmp_path / "data").mkdir()
     for split, records in shown.items():
-        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(b"".join(map(frame, records)))
+        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(b"".join(map(frame_record, records)))
     assert describe(tmp_path / "data", IngestConfig(), "detection").max_boxes == 6
     with pytest.raises(DataRefusedError, match=r"1 of 2 classes \(dog \(1\)\) have fewer than 2 images"):
         describe(tmp_path / "data", IngestConfig(min_test_images=2), "detection")
     # One class is enough to be found.
     for split in shown:
-        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(frame(boxes.make_record(cat)))
+        (tmp_path / "data" / f"{split}.tfrecord").write_bytes(frame_record(boxes.make_record(cat)))
     assert describe(tmp_path / "data", IngestConfig(), "detection").class_names == ("cat",)
     numbered = boxes.make_record(cat, **{"image/object/class/label": [0]})
-    (tmp_path / "data" / "test.tfrecord").write_bytes(frame(numbered))
+    (tmp_path / "data" / "test.tfrecord").write_bytes(frame_record(numbered))
     with pytest.raises(
         DataRefusedError, match=r"image/object/class/label: expected every number from 1 .*got \[0, 1\]"
     ):
@@ -217,13 +217,13 @@ def test_data_of_the_other_task_are_refused(tmp_path: Path) -> None:
 )
 def test_records_of_another_type_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     records = [boxes.make_record((0.25, 0.25, 0.5, 0.75, "cat"), seed=seed, **changes) for seed in range(2)]
-    (tmp_path / "train-00000-of-00001").write_bytes(b"".join(map(frame, records)))
+    (tmp_path / "train-00000-of-00001").write_bytes(b"".join(map(frame_record, records)))
     with pytest.raises(DataRefusedError, match=message):
         look_into_shards(tmp_path)
 
 
 def test_what_is_no_example_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train-00000-of-00001").write_bytes(frame(b"no example"))
+    (tmp_path / "train-00000-of-00001").write_bytes(frame_record(b"no example"))
     with pytest.raises(DataRefusedError, match=r"train-00000-of-00001, record 0: not a tf.train.Example"):
         look_into_shards(tmp_path)
 

@@ -264,7 +264,7 @@ def test_a_span_that_arrives_meanwhile_is_for_the_next_run(
         Span(str(tmp_path / "root" / "data"), "span-{SPAN}", 1),
     )
     # A task looks more than once, and asks for what it found the first time.
-    config = prepare.at_newest_span(config)
+    config = prepare.choose_newest_span(config)
     assert config.span == 2
     assert prepare.ingest_folder(config, tmp_path / "root").name == "span-2"
     prepared = prepare.prepare(config, tmp_path / "root")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from components.data_gate.combine import MAX_DRAWN, rank
 from components.data_gate.images import image_problem, image_problems
 from components.schema_gen.schema_file import write_schema
@@ -147,7 +147,7 @@ def test_drift_of_the_label_distribution_between_train_and_eval(tmp_path: Path) 
 def write_boxes(folder: Path, splits: dict[str, list[bytes]]) -> Path:
     folder.mkdir()
     for split, of_split in splits.items():
-        (folder / f"{split}-00000-of-00001").write_bytes(b"".join(map(frame, of_split)))
+        (folder / f"{split}-00000-of-00001").write_bytes(b"".join(map(frame_record, of_split)))
     return folder
 
 

@@ -31,7 +31,7 @@ from components.evaluator.results import (
     describe_trivial,
     find_warnings,
 )
-from components.tasks.classification.evaluator import eval_config
+from components.tasks.classification.evaluator import make_eval_config
 from components.tasks.classification.metrics import ByClass, Tally, measure
 from components.tasks.classification.trivial import judge_trivial
 from components.tasks.detection import trivial as detection_trivial
@@ -52,7 +52,7 @@ def failures(name: str, value: float, config: EvaluationConfig, baseline: float 
         values[key(f"{COMMON}{name}", "baseline")] = baseline
         values[key(f"{COMMON}{name}").make_diff_key()] = value - baseline
     full = tfma.utils.update_eval_config_with_defaults(
-        eval_config(config, ["a", "b"]), has_baseline=baseline is not None, rubber_stamp=True
+        make_eval_config(config, ["a", "b"]), has_baseline=baseline is not None, rubber_stamp=True
     )
     if baseline is None:  # a single model has no name
         values = {item._replace(model_name=""): number for item, number in values.items()}
@@ -279,7 +279,7 @@ def test_the_gate_says_why_a_trivial_model_is_refused() -> None:
     for refuse_trivial in (True, False):
         config = EvaluationConfig(thresholds={"accuracy": 0.8}, refuse_trivial=refuse_trivial)
         full = tfma.utils.update_eval_config_with_defaults(
-            eval_config(config, ["cat", "dog"]), has_baseline=False, rubber_stamp=True
+            make_eval_config(config, ["cat", "dog"]), has_baseline=False, rubber_stamp=True
         )
         result = metrics_validator.validate_metrics(((), values), full)
         assert result.validation_ok == (not refuse_trivial)
@@ -314,7 +314,7 @@ def test_a_value_that_is_missing_is_called_missing() -> None:
 
 
 def test_a_bound_that_few_common_classes_always_meet_is_said(tmp_path: Path) -> None:
-    config = part("classification", "evaluator").eval_config(
+    config = part("classification", "evaluator").make_eval_config(
         EvaluationConfig(max_regression={"accuracy": 0.1, "top_5_accuracy": 0.1}),
         [f"class {index}" for index in range(10)],
     )

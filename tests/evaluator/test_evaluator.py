@@ -17,14 +17,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components.base.errors import MiranteError, UsageError, causes
+from components.base.errors import MiranteError, UsageError, walk_causes
 from components.base.outcome import Output
 from components.evaluator.component import ReportingExecutor
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.classification import TASK
-from components.tasks.classification.evaluator import EXTRACTORS, eval_config
+from components.tasks.classification.evaluator import EXTRACTORS, make_eval_config
 from components.tasks.classification.metrics import Tally, measure
 from components.tasks.classification.plots import read_plots
 from pipeline.pages import make_page
@@ -111,7 +111,7 @@ def evaluate(
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
             "eval_config": proto_utils.proto_to_json(
-                eval_config(config, names, expected_examples=expected_examples)
+                make_eval_config(config, names, expected_examples=expected_examples)
             ),
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
@@ -331,13 +331,13 @@ def test_18_of_20_right_are_nine_tenths(tmp_path: Path) -> None:
 def test_an_example_that_is_lost_fails_the_evaluation(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="expected 9 examples, as its manifest has it, got 8") as e:
         evaluate(tmp_path, EvaluationConfig(thresholds={"accuracy": 0.1}), expected_examples=9)
-    assert any(type(cause) is MiranteError for cause in causes(e.value))
+    assert any(type(cause) is MiranteError for cause in walk_causes(e.value))
 
 
 def test_a_model_of_other_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="add_input failed") as e:
         evaluate(tmp_path, EvaluationConfig(thresholds={"accuracy": 0.1}), table=np.full((8, 3), 1 / 3))
-    (said,) = (str(cause) for cause in causes(e.value) if isinstance(cause, UsageError))
+    (said,) = (str(cause) for cause in walk_causes(e.value) if isinstance(cause, UsageError))
     assert said.startswith(
         "the model and the test split have different classes: expected labels 0 to 2, got "
     )
@@ -367,4 +367,4 @@ def test_loss_accuracy_and_top_5_are_those_of_keras(seed: int) -> None:
 
 def test_a_threshold_on_a_metric_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="top_5_accuracy: no such metric with 3 classes"):
-        eval_config(EvaluationConfig(thresholds={"top_5_accuracy": 0.9}), ["a", "b", "c"])
+        make_eval_config(EvaluationConfig(thresholds={"top_5_accuracy": 0.9}), ["a", "b", "c"])

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from components.base.example import parse_example, serialize_example
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 
 _ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 3.5, 1e308, float("nan"), float("inf"), "", "x", "3", "3.0", "\ud800", [], {},
@@ -48,4 +48,4 @@ def odd_features(random: Random, files: dict[str, bytes]) -> dict[str, bytes]:
     values: dict[str, Any] = parse_example(data[12 : 12 + length])
     for name in random.sample(sorted(values), random.choice((1, 1, 2, 3))):
         values[name] = [random.choice(_ODD_FEATURES)] * random.choice((0, 1, 1, 1, 2, 3))
-    return {path: frame(serialize_example(values)) + data[12 + length + 4 :]}
+    return {path: frame_record(serialize_example(values)) + data[12 + length + 4 :]}

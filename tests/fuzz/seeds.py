@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from components.base.example import serialize_example
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
@@ -163,7 +163,7 @@ def _records() -> bytes:
     common = {"image/encoded": PNG, "image/filename": b"1.png", "image/format": b"png"}
     boxes = {f"image/object/bbox/{side}": [0.1 + at / 10] for at, side in enumerate(_SIDES)}
     return b"".join(
-        frame(serialize_example({**common, **values}))
+        frame_record(serialize_example({**common, **values}))
         for values in (
             {"image/class/label": 1, "image/class/text": b"cat"},
             {**boxes, "image/object/class/text": [b"cat"], "image/object/class/label": [1]},
@@ -184,7 +184,9 @@ def _box_records() -> bytes:
         "image/object/class/label": [1],
         **{f"image/object/{flag}": [0] for flag in flags},
     }
-    return b"".join(frame(serialize_example(one)) for one in (values, {**values, "image/filename": b"2.png"}))
+    return b"".join(
+        frame_record(serialize_example(one)) for one in (values, {**values, "image/filename": b"2.png"})
+    )
 
 
 def _framed(random: Random, files: Files) -> Files:
@@ -193,7 +195,7 @@ def _framed(random: Random, files: Files) -> Files:
     if random.random() < 0.3:
         return {path: change(random, data)}
     length = int.from_bytes(data[:8], "little")
-    return {path: frame(change(random, data[12 : 12 + length])) + data[12 + length + 4 :]}
+    return {path: frame_record(change(random, data[12 : 12 + length])) + data[12 + length + 4 :]}
 
 
 def _recipe(folder: Path, output: Path) -> None:

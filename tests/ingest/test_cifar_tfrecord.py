@@ -21,7 +21,7 @@ from PIL import Image
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
-from components.base.tfrecord import MAX_RECORD_BYTES, frame, masked_crc32c, read_records
+from components.base.tfrecord import MAX_RECORD_BYTES, frame_record, masked_crc32c, read_records
 from components.ingest import IngestConfig, ingest, source_names
 from tests.ingest.test_sources import LENIENT, found, rejects
 from tests.make.folders import write_images, write_mnist
@@ -214,7 +214,7 @@ def record(seed: int, **features: Any) -> bytes:
 
 def write(path: Path, records: Iterable[bytes], pack: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = b"".join(map(frame, records))
+    data = b"".join(map(frame_record, records))
     path.write_bytes(gzip.compress(data) if pack else data)
     return path
 
@@ -320,20 +320,32 @@ def huge_record() -> bytes:
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (frame(record(1)) + frame(record(2))[:-5], DataRefusedError, "record 1: expected .* ends before"),
-        (frame(record(1)) + b"\0" * 40, DataRefusedError, "record 1: its length is damaged"),
-        (frame(record(1))[:-2] + b"xx", DataRefusedError, "record 0: the checksum of the data is wrong"),
-        (gzip.compress(frame(record(1)), mtime=0)[:-30], DataRefusedError, "does not unpack to its end"),
+        (
+            frame_record(record(1)) + frame_record(record(2))[:-5],
+            DataRefusedError,
+            "record 1: expected .* ends before",
+        ),
+        (frame_record(record(1)) + b"\0" * 40, DataRefusedError, "record 1: its length is damaged"),
+        (
+            frame_record(record(1))[:-2] + b"xx",
+            DataRefusedError,
+            "record 0: the checksum of the data is wrong",
+        ),
+        (
+            gzip.compress(frame_record(record(1)), mtime=0)[:-30],
+            DataRefusedError,
+            "does not unpack to its end",
+        ),
         (huge_record(), DataRefusedError, "more than the 268435456 of any image"),
         (b"<html>no</html>", UsageError, "no TFRecord file in it"),
         (gzip.compress(b"<html>no</html>", mtime=0), UsageError, "no TFRecord file in it"),
         (
-            frame(record(1)) + frame(record(2, image__class__text=b"b")),
+            frame_record(record(1)) + frame_record(record(2, image__class__text=b"b")),
             DataRefusedError,
             "label 0 stands for both 'a' and 'b'",
         ),
         (
-            frame(record(1)) + frame(record(2, image__class__label=1)),
+            frame_record(record(1)) + frame_record(record(2, image__class__label=1)),
             DataRefusedError,
             "'a' has both image/class/label 0 and 1",
         ),

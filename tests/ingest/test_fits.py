@@ -11,7 +11,7 @@ import pytest
 
 from components.base.errors import UsageError
 from components.base.example import serialize_example
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from components.ingest import IngestConfig, check_input, ingest
 from components.ingest.fits import Fit, find_fits
 from components.ingest.sources import SOURCES
@@ -21,7 +21,7 @@ from tests.make.folders import encode_idx
 pytestmark = pytest.mark.stack_free
 
 _COCO = json.dumps({"info": {}, "images": [{"id": 1, "file_name": "1.png"}], "annotations": []})
-_RECORD = frame(serialize_example({"image/encoded": make_image(), "image/class/text": b"cat"}))
+_RECORD = frame_record(serialize_example({"image/encoded": make_image(), "image/class/text": b"cat"}))
 _LAYOUTS: dict[str, tuple[dict[str, bytes | str], Fit]] = {
     "folders": ({"a/1.jpg": "", "b/2.jpg": ""}, Fit("folder", "images are in 2 folders: a, b")),
     "split folders": (

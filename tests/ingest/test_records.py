@@ -13,7 +13,7 @@ from PIL import Image
 
 from components.base.errors import DataRefusedError
 from components.base.example import FeatureValue, parse_example, serialize_example
-from components.base.tfrecord import frame, masked_crc32c, read_records
+from components.base.tfrecord import frame_record, masked_crc32c, read_records
 from components.ingest import IngestConfig, ingest
 from schemas import features
 
@@ -42,7 +42,7 @@ def test_the_order_of_the_features_does_not_matter_and_they_come_back() -> None:
 
 def test_records_come_back_and_damage_is_found(tmp_path: Path) -> None:
     file = tmp_path / "records"
-    data = frame(b"one") + frame(b"") + frame(b"three")
+    data = frame_record(b"one") + frame_record(b"") + frame_record(b"three")
     file.write_bytes(data)
     assert list(read_records(file)) == [b"one", b"", b"three"]
     zipped = tmp_path / "records.gz"
@@ -69,7 +69,7 @@ def test_tensorflow_reads_the_records_beside_its_own_messages(tmp_path: Path) ->
         "floats": [0.25, -1.0],
         "nothing": [],
     }
-    file.write_bytes(frame(serialize_example(values)))
+    file.write_bytes(frame_record(serialize_example(values)))
     (record,) = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     read = tf.train.Example.FromString(record).features.feature
     assert list(read["text"].bytes_list.value) == ["ä".encode()]

@@ -10,7 +10,7 @@ import pytest
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import serialize_example
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from components.ingest import IngestConfig, ingest, read_manifest
 from tests.ingest.test_voc import many
 from tests.make.boxes import ingest_boxes, make_image, make_record, make_xml, read_rejects, write_files
@@ -25,7 +25,7 @@ DOG_SHARES = ("dog", 0.0, 0.0, 1.0, 1.0)
 
 def write(path: Path, records: Iterable[bytes]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(map(frame, records)))
+    path.write_bytes(b"".join(map(frame_record, records)))
     return path
 
 
@@ -147,7 +147,7 @@ def test_records_of_the_contract_are_written_as_tests_write_them(tmp_path: Path)
         {"0.png": make_image(0), "0.xml": make_xml((10, 5, 20, 15, "cat"), (0, 0, 40, 20, "dog"))},
     )
     ingest("voc", root, tmp_path / "out", IngestConfig(workers=1, splits={"train": 1}))
-    assert (tmp_path / "out/train-00000-of-00001").read_bytes() == frame(make_record(CAT, DOG, seed=0))
+    assert (tmp_path / "out/train-00000-of-00001").read_bytes() == frame_record(make_record(CAT, DOG, seed=0))
 
 
 @pytest.mark.parametrize(

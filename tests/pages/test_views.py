@@ -18,7 +18,7 @@ import pytest
 from components.base.example import serialize_example
 from components.base.outcome import Output
 from components.base.task import TASKS, task_named
-from components.base.tfrecord import frame
+from components.base.tfrecord import frame_record
 from components.pages import records
 from components.pages.charts import Curve, make_line_chart
 from components.pages.markup import Measure, format_number, make_table
@@ -76,7 +76,7 @@ def record(label: int, seed: int, class_names: tuple[str, ...] = COLOURS) -> byt
 
 def write_records(path: Path, content: list[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = b"".join(map(frame, content))
+    whole = b"".join(map(frame_record, content))
     path.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
 
 

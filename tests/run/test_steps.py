@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from pipeline.steps import INGEST, STEPS, Step, node_ids, upstream
+from pipeline.steps import INGEST, STEPS, Step, list_upstream, node_ids
 
 pytestmark = pytest.mark.stack_free
 
@@ -32,8 +32,13 @@ def test_rows_are_in_the_order_in_which_nodes_run() -> None:
 def test_optional_nodes_are_there_where_a_recipe_has_them() -> None:
     assert len(node_ids()) == 12
     assert set(node_ids({"tuner"})) - set(node_ids()) == {"Tuner"}
-    assert upstream({"tuner"})["Trainer"] == ("ImportExampleGen", "ImportSchemaGen", "Transform", "Tuner")
-    assert upstream()["Trainer"] == ("ImportExampleGen", "ImportSchemaGen", "Transform")
+    assert list_upstream({"tuner"})["Trainer"] == (
+        "ImportExampleGen",
+        "ImportSchemaGen",
+        "Transform",
+        "Tuner",
+    )
+    assert list_upstream()["Trainer"] == ("ImportExampleGen", "ImportSchemaGen", "Transform")
     both = node_ids({"tuner", "base_model"})
     assert both[both.index("Transform") :][:4] == ("Transform", "BaseModelResolver", "Tuner", "Trainer")
 

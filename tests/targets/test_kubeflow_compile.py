@@ -19,7 +19,7 @@ from components.schema_gen.schema_file import write_schema
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
-from pipeline.steps import node_ids, upstream
+from pipeline.steps import list_upstream, node_ids
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from tests.make.commands import mirante
 from tests.make.records import CLASS_NAMES
@@ -135,7 +135,7 @@ def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: P
     ]
     assert tuple(node.node_info.id for node in nodes) == node_ids(loaded.optional_steps)
     assert {node.node_info.id: set(node.upstream_nodes) for node in nodes} == {
-        node: set(others) for node, others in upstream(loaded.optional_steps).items()
+        node: set(others) for node, others in list_upstream(loaded.optional_steps).items()
     }
 
 

@@ -41,9 +41,9 @@ XMIN = "image/object/bbox/xmin"
     ],
 )
 def test_problems_of_boxes(changes: dict[str, Any], problem: str | None) -> None:
-    found = data_gate.problem(parse_example(make_record(CAT, DOG, **changes)))
+    found = data_gate.find_problem(parse_example(make_record(CAT, DOG, **changes)))
     assert (found is None) if problem is None else (found or "").startswith(problem)
-    assert data_gate.problem(parse_example(make_record())) is None
+    assert data_gate.find_problem(parse_example(make_record())) is None
 
 
 def test_boxes_of_exactly_32_and_96_px_are_counted_as_the_smaller_size() -> None:

@@ -24,7 +24,7 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
-from components.tasks.detection.evaluator import eval_config
+from components.tasks.detection.evaluator import make_eval_config
 from components.tasks.detection.tfma_metric import read_answer, read_truth
 from schemas import features
 from tests.make.detections import make_detections, make_random_detections, make_record, save_detector
@@ -88,7 +88,9 @@ def run(
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(eval_config(config, CLASS_NAMES, expected_examples)),
+            "eval_config": proto_utils.proto_to_json(
+                make_eval_config(config, CLASS_NAMES, expected_examples)
+            ),
             "example_splits": json_utils.dumps(["test"]),
             "fairness_indicator_thresholds": "null",
             "task": "detection",
@@ -282,4 +284,4 @@ def test_a_classifier_is_no_detector() -> None:
 
 def test_only_metrics_of_detection_can_be_bound() -> None:
     with pytest.raises(UsageError, match=r"accuracy: no such metric .* there are map, map_50, map_75"):
-        eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASS_NAMES)
+        make_eval_config(EvaluationConfig(thresholds={"accuracy": 0.9}), CLASS_NAMES)

@@ -50,7 +50,7 @@ class Toy(Classification):
 class ToyModule(ClassificationModule):
     task = "toy"
 
-def trainee(class_names, model, training, input_shape):
+def make_trainee(class_names, model, training, input_shape):
     return Toy(class_names, training.label_smoothing)
 """,
     "evaluator": """

@@ -336,7 +336,7 @@ def test_the_values_that_learn_are_found_and_the_trainer_takes_them(
     evaluation = material.evaluation
     assert len(evaluation.labels) == 12
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
-    task = material.trainee(ModelConfig.model_validate(job.custom_config["model"]), training)
+    task = material.make_trainee(ModelConfig.model_validate(job.custom_config["model"]), training)
     evaluate = build_evaluate(model, task, evaluation, training, make_place(training))
     assert evaluate().loss == pytest.approx(losses[0.003], abs=1e-6)
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.words import format_count
-from components.ingest.files import FileEntry, displayed, label_of
+from components.ingest.files import FileEntry, decode_name, label_of
 from components.ingest.item import Item, Reject
 from components.ingest.sources.cifar_pickle import load_plain
 from components.ingest.sources.context import SourceContext
@@ -178,7 +178,7 @@ def _batch(
 
 def _text(value: bytes | str) -> str:
     """A name as text that can be written as UTF-8."""
-    return displayed(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass"))
+    return decode_name(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass"))
 
 
 def _load(context: SourceContext, entry: FileEntry) -> tuple[dict[str, Any], str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError
 from components.base.printable import printable
-from components.ingest.files import IMAGE_ENDINGS, FileEntry, composed
+from components.ingest.files import IMAGE_ENDINGS, FileEntry, compose_name
 from components.ingest.index import Index
 from components.ingest.sources.context import SourceContext
 
@@ -50,11 +50,11 @@ class Lookup:
 
     def __init__(self, context: SourceContext, table: Path) -> None:
         self._context = context
-        self._beside: Folders = tuple(map(composed, table.parent.relative_to(context.root).parts))
+        self._beside: Folders = tuple(map(compose_name, table.parent.relative_to(context.root).parts))
         letters = _LETTERS.match(table.name)
         self._split = context.split_named(letters.group()) if letters else None
         self._roots = [
-            f"{composed(os.path.normpath(root))}/"
+            f"{compose_name(os.path.normpath(root))}/"
             for root in (os.path.abspath(context.root), os.path.realpath(context.root))
         ]
 
@@ -64,7 +64,7 @@ class Lookup:
         Of several files with the name, the one in a folder of the split's name is meant; where no split is
         given, of the split that the list's own name begins with.
         """
-        folders, last, anchored, outside = self._parts(composed(name.strip()))
+        folders, last, anchored, outside = self._parts(compose_name(name.strip()))
         if not last:
             return "no file name"
         near: list[FileEntry] = []
@@ -123,7 +123,7 @@ class Lookup:
         if not last.lower().endswith(IMAGE_ENDINGS):
             yield _ENDING, _images(index.files.find_by_stem(last))
         folded = index.files.find_folded(last)
-        same = [e for e in folded if composed(e.path.rpartition("/")[2]).casefold() == last.casefold()]
+        same = [e for e in folded if compose_name(e.path.rpartition("/")[2]).casefold() == last.casefold()]
         yield _CASE, same or ([] if last.lower().endswith(IMAGE_ENDINGS) else _images(folded))
 
     def _choose(
@@ -217,7 +217,7 @@ def _images(entries: list[FileEntry]) -> list[FileEntry]:
 
 
 def _folders(entry: FileEntry) -> Folders:
-    return tuple(composed(entry.path).split("/")[:-1])
+    return tuple(compose_name(entry.path).split("/")[:-1])
 
 
 def _fold(folders: Folders) -> Folders:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.extras import install_command
 from components.base.words import suggest
-from components.ingest.files import displayed, label_of
+from components.ingest.files import decode_name, label_of
 from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth import Label
@@ -125,7 +125,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 continue
             for number, example in enumerate(_examples(tfds, builder, name, features)):
                 numbered = f"{builder.info.name}/{name}#{number}"
-                path = (displayed(example[features.file_name]) if features.file_name else "") or numbered
+                path = (decode_name(example[features.file_name]) if features.file_name else "") or numbered
                 label, encoded = int(example[features.label]), example[features.image]
                 if not 0 <= label < len(class_names):
                     yield Reject(path, f"unlabelled: its class is {label} ({numbered})")

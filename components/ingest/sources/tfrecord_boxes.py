@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from components.base.example import type_problem
-from components.ingest.files import displayed, label_of
+from components.ingest.files import decode_name, label_of
 from components.ingest.item import Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.truth import Boxes
@@ -65,7 +65,7 @@ def read_boxes(
     (truncated,) = _flags(values, (features.BOX_TRUNCATED,), count)
     boxes = []
     for at in range(count):
-        label, text = labels[at], label_of(displayed(texts[at]))
+        label, text = labels[at], label_of(decode_name(texts[at]))
         called: str | Reject
         if label_map is None:
             called = name_of(label, text, where)

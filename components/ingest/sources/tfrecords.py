@@ -32,10 +32,10 @@ from components.base.tfrecord import (
     GZIP_ERRORS,
     OVERHEAD_BYTES,
     begins_like_records,
-    records_in,
+    iterate_records,
 )
 from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
-from components.ingest.files import IMAGE_ENDINGS, FileEntry, displayed, label_of
+from components.ingest.files import IMAGE_ENDINGS, FileEntry, decode_name, label_of
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import tfrecord_boxes
@@ -76,7 +76,7 @@ def find(context: SourceContext) -> Iterator[Found]:
         split = _split(context, entry.path)
         position = 0
         with file.open("rb") as opened:
-            for number, record in enumerate(records_in(opened, f"{context.shown}: {entry.path}")):
+            for number, record in enumerate(iterate_records(opened, f"{context.shown}: {entry.path}")):
                 where = f"{entry.path}#{number}"
                 read = read or _reader(context, record)
                 found = (read or _Labels(context)).read(record, where)
@@ -235,7 +235,7 @@ class _Labels:
         for feature in (features.LABEL, features.LABEL_TEXT):
             if len(values.get(feature, [])) > 1:
                 return Reject(where, f"{feature}: expected one value, got {len(values[feature])}")
-        text = label_of(displayed(_one(values, features.LABEL_TEXT) or b""))
+        text = label_of(decode_name(_one(values, features.LABEL_TEXT) or b""))
         name = self.classes.name(_one(values, features.LABEL), text, where)
         return name if isinstance(name, Reject) else (*_read_name_and_image(values, where), Label(name))
 
@@ -273,7 +273,7 @@ def _image(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, lis
 
 
 def _read_name_and_image(values: dict[str, list[Any]], where: str) -> tuple[str, bytes]:
-    name = displayed(_one(values, features.FILENAME) or b"") or where
+    name = decode_name(_one(values, features.FILENAME) or b"") or where
     return name, _one(values, features.ENCODED)
 
 

@@ -17,7 +17,7 @@ DRAWS = False
 _MOST_SHOWN = 3
 
 
-def problems(name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]) -> list[str]:
+def find_problems(name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]) -> list[str]:
     """Return what is wrong with a signature's outputs, as sentences."""
     probabilities = outputs["probabilities"]
     wanted = (count, len(labels))
@@ -34,7 +34,7 @@ def problems(name: str, outputs: Mapping[str, Any], count: int, labels: Sequence
     return found
 
 
-def predictions(
+def list_predictions(
     outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
 ) -> list[dict[str, Any]]:
     """Return one image's classes with their probabilities, the most probable class first."""
@@ -47,11 +47,13 @@ def predictions(
     ]
 
 
-def drawn(outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None) -> list[Any]:
+def find_boxes_to_draw(
+    outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
+) -> list[Any]:
     """Return no boxes: a class belongs to the whole image."""
     return []
 
 
-def best(predictions: Sequence[Mapping[str, Any]], min_score: float | None) -> list[str]:
+def summarize(predictions: Sequence[Mapping[str, Any]], min_score: float | None) -> list[str]:
     """Return the three most probable classes as text."""
     return [f"{each['label']} {each['score']:.4f}" for each in predictions[:_MOST_SHOWN]]

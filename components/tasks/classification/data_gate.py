@@ -27,7 +27,7 @@ class Facts:
         return {}
 
 
-def problem(values: Values) -> str | None:
+def find_problem(values: Values) -> str | None:
     """Return None: ExampleValidator finds the problems of single features."""
     return None
 

@@ -16,15 +16,21 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import build_eval_config, mistakes_path
 from components.evaluator.metric import IMAGES
 from components.tasks.classification import batches
-from components.tasks.classification.metrics import metric_names
+from components.tasks.classification.metrics import list_metric_names
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.tfma_metric import ClassificationMetrics
 from components.tasks.classification.trivial import TRIVIAL, describe_evidence
 from schemas import features
 
 __all__ = [
-    "EXTRACTORS", "TRIVIAL", "add_baseline_classes", "describe_evidence", "eval_config", "find_warnings",
-    "metric_names", "write_report",
+    "EXTRACTORS",
+    "TRIVIAL",
+    "add_baseline_classes",
+    "describe_evidence",
+    "find_warnings",
+    "list_metric_names",
+    "make_eval_config",
+    "write_report",
 ]  # fmt: skip
 
 # Whole batches of images at once.
@@ -33,7 +39,7 @@ EXTRACTORS = batches.__name__
 MAX_SLICED_CLASSES = 50
 
 
-def eval_config(
+def make_eval_config(
     config: EvaluationConfig, class_names: Sequence[str], expected_examples: int | None = None
 ) -> config_pb2.EvalConfig:
     """Build TFMA's configuration with `ClassificationMetrics`."""
@@ -41,7 +47,7 @@ def eval_config(
     return build_eval_config(
         config,
         class_names,
-        metric_names(len(class_names)),
+        list_metric_names(len(class_names)),
         ClassificationMetrics,
         {"num_classes": len(class_names), "expected_examples": expected_examples},
         keys={"label_key": features.LABEL, "prediction_key": "probabilities"},

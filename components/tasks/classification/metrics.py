@@ -52,7 +52,7 @@ LOSS_UNITS = 2**40
 ROC_POINTS = 100
 
 
-def metric_names(num_classes: int) -> tuple[str, ...]:
+def list_metric_names(num_classes: int) -> tuple[str, ...]:
     """Return the overall metrics of a data set with this number of classes that can be bound."""
     return tuple(name for name in TASK.metrics if name != "top_5_accuracy" or num_classes > 5)
 

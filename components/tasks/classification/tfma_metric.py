@@ -17,7 +17,7 @@ from components.base.errors import UsageError
 from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
 from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
 from components.tasks.classification.batches import IMAGE_NAMES
-from components.tasks.classification.metrics import ByClass, Tally, measure, metric_names
+from components.tasks.classification.metrics import ByClass, Tally, list_metric_names, measure
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.plots import CONFUSION_MATRIX, ROC, make_confusion_plot, make_roc_plot
 from components.tasks.classification.restrict import restrict
@@ -222,7 +222,7 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
             values[self._make_key(f"{COMMON}{IMAGES}")] = float(counts.common.images)
             if counts.common.with_curves and not self._is_baseline:
                 values[self._make_key(COMMON_NAMES)] = json.dumps(counts.names).encode()
-        for name in metric_names(self._num_classes):
+        for name in list_metric_names(self._num_classes):
             values[self._make_key(f"{COMMON}{name}")] = overall.get(name, math.nan)
         return values
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from components.trainer.export import ServingModule
 
 
-def trainee(
+def make_trainee(
     class_names: Sequence[str],
     model: ModelConfig,
     training: TrainingConfig,

@@ -13,7 +13,7 @@ from schemas import features
 LABEL = "label"
 
 
-def outputs(
+def make_outputs(
     inputs: Mapping[str, Any], config: TransformConfig, max_boxes: int | None
 ) -> dict[str, tf.Tensor]:
     """Return `label` int64 [N] of `image/class/label` int64 [N, 1]."""

@@ -24,7 +24,7 @@ MIN_SCORE = 0.01
 MIN_DRAWN_SCORE = 0.3
 
 
-def problems(name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]) -> list[str]:
+def find_problems(name: str, outputs: Mapping[str, Any], count: int, labels: Sequence[str]) -> list[str]:
     """Return what is wrong with a signature's outputs, as sentences."""
     boxes, scores, numbers, names, counts = (outputs[key] for key in OUTPUTS)
     most = boxes.shape[1] if boxes.ndim == 3 else 0
@@ -51,7 +51,7 @@ def problems(name: str, outputs: Mapping[str, Any], count: int, labels: Sequence
     return found
 
 
-def predictions(
+def list_predictions(
     outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
 ) -> list[dict[str, Any]]:
     """Return one image's boxes in pixels with their scores; from 0.01 when `min_score` is None."""
@@ -68,7 +68,7 @@ def predictions(
     ]
 
 
-def drawn(
+def find_boxes_to_draw(
     outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
 ) -> list[tuple[tuple[float, float, float, float], str, int]]:
     """Return corners in pixels, text and label of the boxes to draw; from 0.3 when `min_score` is None."""
@@ -76,15 +76,15 @@ def drawn(
     boxes = []
     # Scores descend, so the boxes that are left out are the last ones.
     for each, label in zip(
-        predictions(outputs, image_px, least), outputs["class_labels"].tolist(), strict=False
+        list_predictions(outputs, image_px, least), outputs["class_labels"].tolist(), strict=False
     ):
         xmin, ymin, xmax, ymax = each["box"]
         boxes.append(((xmin, ymin, xmax, ymax), f"{each['label']} {each['score']:.2f}", label))
     return boxes
 
 
-def best(predictions: Sequence[Mapping[str, Any]], min_score: float | None) -> list[str]:
-    """Return the boxes that `drawn` would draw as text."""
+def summarize(predictions: Sequence[Mapping[str, Any]], min_score: float | None) -> list[str]:
+    """Return the boxes that `find_boxes_to_draw` chooses, as text."""
     least = MIN_DRAWN_SCORE if min_score is None else min_score
     return [
         f"{each['label']} {each['score']:.4f} at {', '.join(f'{value:.0f}' for value in each['box'])}"

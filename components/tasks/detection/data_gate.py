@@ -27,7 +27,7 @@ AREA_BOUNDS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 SMALL_PX, MEDIUM_PX = 32**2, 96**2
 
 
-def problem(values: Values) -> str | None:
+def find_problem(values: Values) -> str | None:
     """Return the first problem of a record's boxes; None if there is none."""
     if wrong_type := type_problem(values):
         return wrong_type

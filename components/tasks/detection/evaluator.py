@@ -31,8 +31,14 @@ from components.tasks.detection.trivial import TRIVIAL, describe_evidence
 from schemas import features
 
 __all__ = [
-    "EXTRACTORS", "TRIVIAL", "add_baseline_classes", "describe_evidence", "eval_config", "find_warnings",
-    "metric_names", "write_report",
+    "EXTRACTORS",
+    "TRIVIAL",
+    "add_baseline_classes",
+    "describe_evidence",
+    "find_warnings",
+    "list_metric_names",
+    "make_eval_config",
+    "write_report",
 ]  # fmt: skip
 
 REPORT_FOLDER = "detection"
@@ -40,12 +46,12 @@ REPORT_FOLDER = "detection"
 EXTRACTORS = None
 
 
-def metric_names(num_classes: int) -> tuple[str, ...]:
+def list_metric_names(num_classes: int) -> tuple[str, ...]:
     """Return the overall metrics that can be bound, which do not depend on the number of classes."""
     return TASK.metrics
 
 
-def eval_config(
+def make_eval_config(
     config: EvaluationConfig, class_names: Sequence[str], expected_examples: int | None = None
 ) -> config_pb2.EvalConfig:
     """Build TFMA's configuration with `CocoMetrics`.

@@ -131,7 +131,7 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
         _show_errors(page, os.path.join(report, "errors.json"))
     for kind, heading in (("worst", "The worst images"), ("chosen", "Images chosen by name")):
         with page.part(heading):
-            paths = files.below(os.path.join(report, "pictures/"))
+            paths = files.list_below(os.path.join(report, "pictures/"))
             shown = [path for path in paths if os.path.basename(path).startswith(f"{kind}-")][:_MOST_IMAGES]
             page.add_note("Labels on the left, detections on the right." if shown else "There are none.")
             for place, path in enumerate(shown, start=1):

@@ -71,7 +71,7 @@ def _detections(targets: Array, predictions: Mapping[str, Array]) -> Detections:
     )
 
 
-def trainee(
+def make_trainee(
     class_names: Sequence[str],
     model: ModelConfig,
     training: TrainingConfig,

@@ -21,7 +21,7 @@ LABELS = "labels"
 FRAME = "frame"
 
 
-def outputs(
+def make_outputs(
     inputs: Mapping[str, Any], config: TransformConfig, max_boxes: int | None
 ) -> dict[str, tf.Tensor]:
     """Return what `boxes_and_labels` gives and, where images are padded, `frame` float32 [N, 4].

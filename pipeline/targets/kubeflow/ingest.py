@@ -102,7 +102,7 @@ def ingest(
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
         # Another span may arrive any time: from here on it is this one.
-        resolved = resolved.model_copy(update={"data": prepare.at_newest_span(resolved.data)})
+        resolved = resolved.model_copy(update={"data": prepare.choose_newest_span(resolved.data)})
         prepare.check_config(resolved.data, resolved.task)
         mirror.fetch(str(Path(root) / MARK))
         root_id(Path(root))

@@ -11,7 +11,7 @@ from components.base.owned import MARK, is_marked, root_id
 from components.base.paths import is_remote
 from components.ingest.config import IngestConfig
 from components.ingest.sources import source_named
-from components.ingest.spans import find_span, is_pattern, parted
+from components.ingest.spans import find_span, is_pattern, split_path
 from pipeline.data.spans import is_ingested_span
 from pipeline.recipe.paths import find_files
 from pipeline.storage.mirror import Mirror
@@ -62,7 +62,7 @@ def fetch_raw(mirror: Mirror, config: IngestConfig) -> None:
     if path is None or not mirror.copies(path):
         return
     if is_pattern(path):
-        base, pattern = parted(path)
+        base, pattern = split_path(path)
         mirror.sketch(base, pattern.count("/") + 1)
         path = find_span(path, config.span).path
     source = source_named(config.source)
