@@ -159,6 +159,15 @@ _COCO = {
 }  # fmt: skip
 
 
+_CVAT = (
+    b"<annotations><meta><task><labels><label><name>cat</name></label></labels></task></meta>"
+    b"<image id='0' name='1.png' subset='train' width='9' height='7'>"
+    b"<box label='cat' xtl='1' ytl='1' xbr='5' ybr='6' rotation='0'/>"
+    b"<polygon label='cat' points='1,1;5,1;5,6'/><ellipse label='cat' cx='4' cy='4' rx='2' ry='3'/>"
+    b"<mask label='cat' left='1' top='1' width='4' height='5'/></image></annotations>"
+)
+
+
 def _records() -> bytes:
     common = {"image/encoded": PNG, "image/filename": b"1.png", "image/format": b"png"}
     boxes = {f"image/object/bbox/{side}": [0.1 + at / 10] for at, side in enumerate(_SIDES)}
@@ -257,6 +266,9 @@ TARGETS: dict[str, Target] = {
     ),
     "csv boxes": Target(
         {**_CLASSES, "3.png": PNG, "list.csv": _CSV_BOXES.encode()}, of_source("csv", "list.csv"), _odd_rows
+    ),
+    "cvat": Target(
+        {"1.png": PNG, "annotations.xml": _CVAT}, of_source("cvat"), only("annotations.xml", text=True)
     ),
     "yolo": Target(
         {

@@ -60,6 +60,10 @@ _LAYOUTS: dict[str, tuple[dict[str, bytes | str], Fit]] = {
         {"train2017/1.png": "", "val2017/2.png": "", "annotations/instances_train2017.json": _COCO},
         Fit("coco", "annotations/instances_train2017.json lists images and their annotations"),
     ),
+    "cvat": (
+        {"annotations.xml": "<annotations>\n<version>1.1</version><meta></meta></annotations>", "1.png": ""},
+        Fit("cvat", "annotations.xml has the annotations of an export of CVAT"),
+    ),
     "yolo": (
         {"data.yaml": "train: a\nnames: [cat]\n", "train/images/1.jpg": "", "train/labels/1.txt": ""},
         Fit("yolo", "data.yaml names classes and splits"),

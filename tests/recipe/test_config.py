@@ -495,7 +495,7 @@ def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
         ),
         (
             "data.source=fodler",
-            "data.source: expected one of cifar, coco, csv, digits, folder, idx, tf",
+            "data.source: expected one of cifar, coco, csv, cvat, digits, folder, idx",
         ),
     ],
 )

@@ -112,6 +112,12 @@ SOURCES: Mapping[str, Source] = {
         suffixes=(".csv",),
         misread=(CORNERS, LENGTHS, SWAPPED),
     ),
+    "cvat": Source(
+        "components.ingest.sources.cvat",
+        {DETECTION: "CVAT's XML for images"},
+        suffixes=(".xml",),
+        misread=(LENGTHS, SWAPPED),
+    ),
     "digits": Source(
         "components.ingest.sources.digits",
         {CLASSIFICATION: "scikit-learn's; INPUT is then -"},

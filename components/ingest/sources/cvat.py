@@ -1,0 +1,119 @@
+"""CVAT: the XML of an export "CVAT for images 1.1", and its folder of images.
+
+    annotations.xml, images/1.jpg, images/cats/2.jpg
+    annotations.xml, images/Train/1.jpg, images/Validation/2.jpg      a project with subsets
+
+Boxes are read as they are. Polygons, ellipses, masks, and boxes and ellipses that are rotated are read as the
+box round them. An image with a shape without an area (polyline, points, cuboid, skeleton) is rejected, since
+its object would count as background. An image without a shape is background. A subset with a split's name is
+that split. The classes are the labels that a box has, in the order of the file's list, numbered anew from 1.
+
+INPUT is the folder: all its annotations.xml, or its only .xml; or the XML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.base.errors import DataRefusedError, UsageError
+from components.base.words import format_count
+from components.ingest.item import Item, Reject
+from components.ingest.label_map import LabelMap
+from components.ingest.sources.context import SourceContext
+from components.ingest.sources.cvat_xml import CvatError, CvatReader
+from components.ingest.sources.gather import Gathered, Names
+from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.shapes import ShapeCounts
+from components.ingest.truth.placing import Box
+
+_XML, _KNOWN_NAME = ".xml", "annotations.xml"
+# A guess looks at the beginning of this many XML files.
+_FITS_FILES = 20
+
+
+def find(context: SourceContext) -> Iterator[Item | Reject]:
+    """Yield one item per image of the XML files.
+
+    Raises:
+        UsageError: INPUT holds no such file, or one with the tracks of a video.
+        DataRefusedError: A file is damaged, or the label map does not have a class.
+    """
+    # CVAT brings its own classes: a label map counts if it was given.
+    label_map = context.label_map() if context.given_label_map is not None else None
+    gathered = Gathered(context)
+    shapes = ShapeCounts()
+    labels: dict[str, None] = {}
+    used: set[str] = set()
+    tags = 0
+    for at, file in enumerate(_files(context)):
+        reader = CvatReader(file, shapes)
+        _gather(context, gathered, reader, file, at, label_map, used)
+        labels |= reader.labels
+        tags += reader.tags
+    shapes.warn(context.index)
+    if tags:
+        context.index.warn(f"{format_count(tags, 'tag')} of whole images: not read; boxes are.")
+    if label_map is None:
+        context.index.set_class_names([*(one for one in labels if one in used), *sorted(used - set(labels))])
+    yield from gathered.inputs(in_shares=context.in_shares(usual=False))
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the first XML file that begins as CVAT's do; None where none does."""
+    looked_at = 0
+    for entry in context.index.files:
+        if entry.path.lower().endswith(_XML) and context.is_meant(entry) and looked_at < _FITS_FILES:
+            looked_at += 1
+            head = context.read_head(entry, 4096)
+            if b"<annotations>" in head and (b"<meta>" in head or b"<image " in head):
+                return f"{entry.path} has the annotations of an export of CVAT"
+    return None
+
+
+def _files(context: SourceContext) -> list[Path]:
+    """Return the XML files to read."""
+    if context.input_file is not None:
+        return [context.input_file]
+    paths = [entry.path for entry in context.index.files if entry.path.lower().endswith(_XML)]
+    known = [path for path in paths if path.rpartition("/")[2].lower() == _KNOWN_NAME]
+    if not known and len(paths) != 1:
+        shown = f"{len(paths)} other .xml files ({', '.join(paths[:3])})" if paths else "no .xml file"
+        raise UsageError(
+            f"{context.shown}: expected {_KNOWN_NAME} of an export 'CVAT for images 1.1', found {shown}. "
+            "Give the file itself as INPUT"
+        )
+    return [context.root / path for path in known or paths]
+
+
+def _gather(
+    context: SourceContext,
+    gathered: Gathered,
+    reader: CvatReader,
+    file: Path,
+    at: int,
+    label_map: LabelMap | None,
+    used: set[str],
+) -> None:
+    """Add the images of a file to what was gathered, and their classes to `used`."""
+    names = Names(context, file)
+    folder_split = None
+    if context.input_file is None:
+        folder_split = split_of_folders(context, file.relative_to(context.root).as_posix())
+    images = 0
+    try:
+        for images, image in enumerate(reader.images(), start=1):
+            where = f"{file.name}, image {image.number}"
+            key = f"{at} {images}"
+            split = context.split_named(image.subset) if image.subset else folder_split
+            found = names.find(image.name, split) if image.name else "no file name"
+            gathered.add_image(key, image.name or where, found, split, image.size, where)
+            if image.problem:
+                gathered.spoil(key, f"{image.problem} ({where})")
+            for box in image.boxes:
+                used.add(box.label)
+                name = box.label if label_map is None else label_map.named(box.label, where)
+                gathered.add_box(key, Box(name, *box.sides))
+    except CvatError as error:
+        raise DataRefusedError(f"{file}, {error}. Export it again, or correct it") from error
+    context.announce(images)
