@@ -13,6 +13,7 @@ from components.base.common_classes import find_common
 from components.base.errors import UsageError
 from components.evaluator.bounds import COMMON
 from components.evaluator.metric import COMMON_NAMES
+from components.tasks.classification.batches import IMAGE_NAMES
 from components.tasks.classification.restrict import restrict
 from components.tasks.classification.tfma_metric import ClassificationMetrics
 
@@ -69,6 +70,7 @@ def measured(
             tfma.SLICE_KEY_TYPES_KEY: [slice_key],
             tfma.LABELS_KEY: LABELS[rows],
             tfma.PREDICTIONS_KEY: outputs,
+            IMAGE_NAMES: np.array([f"{row}.png".encode() for row in rows]),
         }
         counts.append(combiner.create_accumulator())
         for element in preprocessor.process(extracts):
@@ -114,7 +116,7 @@ def test_classes_in_another_order_are_the_same_classes() -> None:
     permuted = tuple(CANDIDATE[place] for place in order)
     models = {"candidate": (CANDIDATE, OF_CANDIDATE), "baseline": (permuted, OF_CANDIDATE[:, order])}
     ours, theirs = (measured(name, models) for name in models)
-    plots = {"confusion_matrix", "roc"}
+    plots = {"confusion_matrix", "roc", "mistakes"}  # of the candidate alone, or in the order of its classes
     assert {name: value for name, value in ours.items() if name not in plots} == {
         name: value for name, value in theirs.items() if name not in plots
     }
