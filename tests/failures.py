@@ -462,6 +462,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "photos for a recipe of IDX files": write_photos,
     "IDX files for a recipe of photos": idx_files,
     "empty folder": no_images,
+    "data that no source reads": no_images,
     "all inputs rejected": all_rejects,
     "too many inputs rejected": a_cut_image,
     "one class only": one_class,

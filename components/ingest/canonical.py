@@ -129,7 +129,7 @@ def canonical_bytes(
             else:
                 image.load()
                 plain = is_plain_png and "transparency" not in image.info
-            orientation = _orientation(image)
+            orientation = orientation_of(image)
             fits = resize_px is None or max(full_size) <= resize_px
             if plain and fits and orientation == 1 and image.mode in ("L", "RGB"):
                 return _describe(image, encoded, JPEG if kind == "JPEG" else PNG)
@@ -204,8 +204,8 @@ def _is_nearly_black(eight_bits: PillowImage.Image, image: PillowImage.Image) ->
     return not is_black and not any(above)
 
 
-def _orientation(image: PillowImage.Image) -> int:
-    """EXIF orientation, 1 .. 8; 1 (upright) where there is none that makes sense.
+def orientation_of(image: PillowImage.Image) -> int:
+    """Return EXIF's orientation, 1 .. 8; 1 (upright) where there is none that makes sense.
 
     Not image.getexif(): that one also believes an orientation in XMP, which no browser does. TIFF keeps its
     orientation elsewhere, and Pillow has turned the image already.

@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"\d+(\.0*)?$")
 
 def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[str]:
     """Return one sentence for everything that is odd about the data; boxes: of all splits."""
-    found = [*index.warnings(), *_about_left_out(index)]
+    found = [*index.warnings(), *about_left_out(index)]
     if features.TRAIN not in splits:
         found.append(f"There is no {features.TRAIN} split: nothing can be trained on this data.")
     found += plan.truth.remarks(plan.class_names)
@@ -84,7 +84,8 @@ def note_unused_split_names(context: SourceContext) -> None:
         )
 
 
-def _about_left_out(index: Index) -> list[str]:
+def about_left_out(index: Index) -> list[str]:
+    """Return a sentence for each kind of file and folder that is left out."""
     endings: collections.Counter[str] = collections.Counter()
     empty: list[str] = []
     for path, reason in index.left_out():

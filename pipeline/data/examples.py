@@ -114,6 +114,32 @@ def describe(
             f"recipe with task: {found.task}, or data of a source that gives {wanted.gives} "
             f"(data.source: {', '.join(sources_for(wanted.records))})"
         )
+    check_found(folder, found, task, config)
+    return Examples(
+        folder,
+        found.patterns,
+        tuple(found.class_names),
+        split_sizes,
+        task,
+        found.max_boxes,
+        span,
+        content,
+        found.records,
+    )
+
+
+def check_found(folder: Path, found: Found, task: str, config: IngestConfig) -> None:
+    """Refuse data that nothing can be learned from, or whose model could not be judged.
+
+    Args:
+        folder: The data, for messages.
+        found: What they hold.
+        task: What they are to be used for.
+        config: Says what is asked of them.
+
+    Raises:
+        DataRefusedError: A split or a class is missing.
+    """
     class_names = found.class_names
     missing = [split for split in features.SPLITS if split not in found.patterns]
     if features.TRAIN in missing:
@@ -127,23 +153,13 @@ def describe(
             f"{', '.join(features.SPLITS)}. Give data.splits a share above 0 for each "
             "split that the data does not bring, or more images"
         )
+    wanted = task_named(task)
     if len(class_names) < wanted.min_classes:
         raise DataRefusedError(
             f"{folder}: expected {wanted.min_classes} classes or more for task: {task}, got "
             f"{', '.join(class_names) or 'none'}; are the images in a folder for each class?"
         )
     _refuse_classes_without_images(folder, class_names, found.counts, config)
-    return Examples(
-        folder,
-        found.patterns,
-        tuple(class_names),
-        split_sizes,
-        task,
-        found.max_boxes,
-        span,
-        content,
-        found.records,
-    )
 
 
 def _refuse_classes_without_images(

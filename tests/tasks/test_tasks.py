@@ -15,6 +15,7 @@ from components.infra_validator.protocol import TaskAnswers
 from components.pages.protocol import TaskPage
 from components.trainer.trainee import TaskTrainer
 from components.transform.preprocessing import TaskTransform
+from pipeline.inspection.protocol import TaskInspection
 from pipeline.recipe.rules import TaskRecipe
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from components.tasks.classification import answers as classification_answers
     from components.tasks.classification import data_gate as classification_data_gate
     from components.tasks.classification import evaluator as classification_evaluator
+    from components.tasks.classification import inspection as classification_inspection
     from components.tasks.classification import page as classification_page
     from components.tasks.classification import recipe as classification_recipe
     from components.tasks.classification import trainer as classification_trainer
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from components.tasks.detection import answers as detection_answers
     from components.tasks.detection import data_gate as detection_data_gate
     from components.tasks.detection import evaluator as detection_evaluator
+    from components.tasks.detection import inspection as detection_inspection
     from components.tasks.detection import page as detection_page
     from components.tasks.detection import recipe as detection_recipe
     from components.tasks.detection import trainer as detection_trainer
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     DATA_GATES: list[TaskDataGate] = [classification_data_gate, detection_data_gate]
     EVALUATORS: list[TaskEvaluator] = [classification_evaluator, detection_evaluator]
     ANSWERS: list[TaskAnswers] = [classification_answers, detection_answers]
+    INSPECTIONS: list[TaskInspection] = [classification_inspection, detection_inspection]
     PAGES: list[TaskPage] = [classification_page, detection_page]
     RECIPES: list[TaskRecipe] = [classification_recipe, detection_recipe]
     TRANSFORMS: list[TaskTransform] = [classification_transform, detection_transform]
@@ -53,6 +57,7 @@ STEPS: dict[str, type] = {
     "evaluator": TaskEvaluator,
     "answers": TaskAnswers,
     "page": TaskPage,
+    "inspection": TaskInspection,
 }
 
 

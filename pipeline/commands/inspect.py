@@ -1,0 +1,78 @@
+"""`mirante inspect`: look at data before any training."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.base.errors import DataRefusedError
+from components.base.redact import redact_values
+from pipeline.commands.field_options import FieldsCommand, settings_from
+from pipeline.commands.shared import PathType, example
+
+# Options of an ingest that say how its shards are written, or what it remembers.
+_NOT_ASKED = ("shards", "resize_px")
+
+
+def _settings() -> Any:
+    from components.ingest.config import OPTIONS, IngestConfig
+
+    return IngestConfig, tuple(name for name in OPTIONS if name not in _NOT_ASKED)
+
+
+@click.command(
+    cls=FieldsCommand,
+    settings=_settings,
+    given={"label_map": {"type": PathType(), "metavar": "FILE"}},
+    epilog=example("mirante inspect photos/ --draw drawn/"),
+)
+@click.argument("data")
+@click.option("--source", metavar="NAME", help="Format of the data, as for ingest; guessed by default.")
+@click.option("--all", "all_images", is_flag=True, help="Look at the pixels of all images, not of a sample.")
+@click.option(
+    "--model", metavar="MODEL", help="A pushed model; images whose label it disagrees with are listed."
+)
+@click.option(
+    "--draw",
+    metavar="DIR",
+    type=PathType(),
+    help="Draw some images with their boxes, or some of each class.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the facts as JSON.")
+def inspect(
+    data: str,
+    source: str | None,
+    all_images: bool,
+    model: str | None,
+    draw: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Look at data before any training, in seconds.
+
+    DATA is a folder, an archive or a list that `mirante ingest` reads, or a folder that it has written. Shows
+    which source reads the data and why, classes, splits, sizes, copies, rejects, boxes and images to look at;
+    the last line is the command to run next. Writes nothing, except into the folder of --draw. The exit code
+    is 3 if a run would refuse the data.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds and --model load TensorFlow
+    from components.ingest import IngestConfig
+    from pipeline.inspection.inspect import inspect as look
+    from pipeline.inspection.look import Asked
+    from pipeline.inspection.text import format_facts
+    from pipeline.run.console import make_console, progress_bar
+
+    config = settings_from(IngestConfig, options)
+    given = [name for name, value in options.items() if value is not None and name in config.model_fields_set]
+    changed = [name for name in given if getattr(config, name) != IngestConfig.model_fields[name].default]
+    with progress_bar(make_console(to_stderr=True)) as progress:
+        facts = look(Asked(data, source, config, tuple(changed), all_images, draw, model), progress)
+    if as_json:
+        click.echo(json.dumps(redact_values(facts.to_json()), allow_nan=False))
+    else:
+        click.echo(format_facts(facts))
+    return DataRefusedError.exit_code if facts.refused else 0

@@ -1,0 +1,1 @@
+"""Looks at data before any training, and changes nothing."""

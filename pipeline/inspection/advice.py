@@ -1,0 +1,52 @@
+"""The command to run after an inspection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from components.base.task import part
+from components.ingest.config import IngestConfig
+from pipeline.inspection.facts import Sizes
+from pipeline.inspection.protocol import TaskInspection
+from pipeline.recipe.load import load_recipe
+from pipeline.run.output import quote
+
+
+def choose_command(
+    data: str,
+    source: str,
+    task: str,
+    images: int,
+    sizes: Sizes | None,
+    config: IngestConfig,
+    given: Sequence[str],
+    *,
+    ingested: bool,
+) -> str:
+    """Return the `mirante run` that fits the data, quoted for a shell.
+
+    Args:
+        data: The path, as it was given; "" for a source that brings its own.
+        source: What reads the data.
+        task: The kind of answer that a model of them gives.
+        images: How many there are.
+        sizes: Their sizes.
+        config: The options of the inspection.
+        given: The names of those that were given.
+        ingested: Whether the data are ingested, so that none of these options has an effect.
+    """
+    inspection: TaskInspection = part(task, "inspection")
+    side_px = min(sizes.width.median, sizes.height.median) if sizes is not None else 0.0
+    is_gray = sizes is not None and set(sizes.channels) == {"1"}
+    recipe, values = inspection.choose_recipe(source, images, side_px, is_gray=is_gray)
+    values = dict(values)
+    if not ingested:
+        if load_recipe(recipe).data.source != source:
+            values["data.source"] = source
+        values |= {f"data.{name}": getattr(config, name) for name in given}
+    words = ["mirante", "run", recipe, *(["--data", data] if data else [])]
+    for key, value in values.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += ["--set", f"{key}={text}"]
+    return quote(*words)

@@ -1,0 +1,67 @@
+"""Labels that a trained model disagrees with: candidates for wrong ones."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from components.base.errors import UsageError
+from components.ingest.item import shape_from
+from pipeline.inspection.facts import Doubt, Doubts
+from pipeline.inspection.look import Seen
+from pipeline.inspection.measure import canonical_file
+
+# Images that a model is asked about, unless all are asked for.
+MOST_ASKED = 1_000
+# A model that is less sure does not make a label doubtful.
+MIN_SCORE = 0.8
+
+
+def find_doubts(model: str, seen: Seen, *, all_images: bool) -> Doubts:
+    """Ask a pushed model about the images, and return those of which it gives another class than the data.
+
+    Args:
+        model: A pushed model, as for `mirante predict`.
+        seen: The data; with one class per image.
+        all_images: Whether to ask about all of them.
+
+    Raises:
+        UsageError: It is no model, or one that gives no class per image.
+    """
+    from pipeline.prediction.predict import ask
+
+    index = seen.rehearsal.index
+    rows = index.db.execute(
+        "SELECT path, file, offset, size, shape, truth FROM items WHERE rejected = 0 ORDER BY hash, id"
+    ).fetchall()
+    rows = rows if all_images else rows[:MOST_ASKED]
+    with tempfile.TemporaryDirectory(prefix="mirante-inspect-") as folder:
+        files = []
+        for number, (_, file, offset, size, shape, _) in enumerate(rows):
+            if offset is None:
+                files.append(os.fsdecode(file))
+            else:
+                files.append(canonical_file(file, offset, size, shape_from(shape), Path(folder), number))
+        answered = ask(model, files)
+    if answered.task is not None and answered.task.DRAWS:
+        raise UsageError(f"--model {model}: expected a model that gives one class per image, got a detector")
+    doubts, agreed, asked = [], 0, 0
+    known: set[str] = set()
+    labels: list[tuple[str, str, dict[str, object]]] = []
+    for (path, _, _, _, _, text), answer in zip(rows, answered.answers, strict=True):
+        if not (predictions := answer.get("predictions")):
+            continue
+        known |= {prediction["label"] for prediction in predictions}
+        labels.append((path, index.truth.from_text(text).classes[0], predictions[0]))
+    unknown = {label for _, label, _ in labels} - known
+    for path, label, best in labels:
+        if label in unknown:
+            continue
+        asked += 1
+        agreed += best["label"] == label
+        score = float(str(best["score"]))
+        if best["label"] != label and score >= MIN_SCORE:
+            doubts.append(Doubt(path, label, str(best["label"]), round(score, 4)))
+    doubts.sort(key=lambda doubt: (-doubt.score, doubt.image))
+    return Doubts(model, asked, agreed, MIN_SCORE, doubts, sorted(unknown))
