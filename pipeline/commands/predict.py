@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,10 +15,9 @@ from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.redact import redact_values
 from pipeline.commands.field_options import ShareRange
 from pipeline.commands.shared import PathType, example
-from pipeline.run.output import describe_os_error
 
 
-@click.command(epilog=example("mirante predict runs/digits photo.jpg photos/ --json"))
+@click.command(epilog=example("mirante predict runs/digits photo.jpg photos/ --top 1 --csv answers.csv"))
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
@@ -35,7 +36,13 @@ from pipeline.run.output import describe_os_error
     "csv_file",
     metavar="FILE",
     type=PathType(dir_okay=False),
-    help="Write the answers as a table, a row per prediction.",
+    help="Write the answers as a table, a row per prediction; it appears when all are answered.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Keep the K best predictions of an image.  [default: all]",
 )
 @click.option(
     "--max-pixels",
@@ -51,46 +58,39 @@ def predict(
     min_score: float | None,
     draw: Path | None,
     csv_file: Path | None,
+    top: int | None,
     max_pixels: int,
     as_json: bool,
 ) -> int:
     """Classify images, or detect objects in them, with a pushed model.
 
     MODEL is a pushed model, the folder of its versions, or a run's root. IMAGE is a file or a folder of
-    images. A file that is not a usable image gets an error as its answer, the others are still answered, and
-    the exit code is 1. Boxes are xmin, ymin, xmax, ymax in pixels of the upright image. The files are sent as
-    they are, as a client would; if the model refuses one, a PNG of it is sent instead, with a note.
+    images with all folders in it, in the order of their names. A file that is not a usable image gets an
+    error as its answer, the others are still answered, and the exit code is 1. Boxes are xmin, ymin, xmax,
+    ymax in pixels of the upright image. The files are sent as they are, as a client would; if the model
+    refuses one, a PNG of it is sent instead, with a note.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.base.printable import printable
-    from components.ingest.files import decode_name
-    from pipeline.prediction.answers import as_lines, write_csv
-    from pipeline.prediction.predict import Answered, ask
+    from pipeline.prediction.answers import AnswerTable, as_lines
+    from pipeline.prediction.predict import answer_images
 
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise UsageError(f"--csv {csv_file}: expected a file in a folder that is there")
-    try:
-        answered = ask(model, images, min_score, draw, max_pixels=max_pixels)
-    except UsageError:
-        raise
-    except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
-        told = describe_os_error(e) if isinstance(e, OSError) else str(e) or type(e).__name__
-        reason = f"the model could not be asked: {told}"
-        answers = [{"image": decode_name(os.fsencode(image)), "error": reason} for image in images]
-        answered = Answered(answers, None)
-    answers = answered.answers
-    failed = any("error" in item for item in answers)
-    for item in answers:
-        if "error" in item:
-            click.echo(printable(f"{item['image']}: {item['error']}"), err=True)
-        elif not as_json and answered.task is not None:
-            click.echo(as_lines(item, answered.task, min_score))
-    if csv_file is not None:
-        try:
-            write_csv(answers, csv_file)
-        except OSError as e:
-            click.echo(printable(f"--csv {csv_file}: cannot be written: {e.strerror or e}"), err=True)
-            failed = True
+    kept: list[dict[str, Any]] = []
+    failed = False
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(AnswerTable(csv_file)) if csv_file is not None else None
+        for answer, task in answer_images(model, images, min_score, draw, top=top, max_pixels=max_pixels):
+            if "error" in answer:
+                failed = True
+                click.echo(printable(f"{answer['image']}: {answer['error']}"), err=True)
+            elif not as_json and task is not None:
+                click.echo(as_lines(answer, task, min_score))
+            if table is not None:
+                table.add(answer)
+            if as_json:
+                kept.append(answer)
     if as_json:
-        click.echo(json.dumps(redact_values(answers)))
+        click.echo(json.dumps(redact_values(kept)))
     return 1 if failed else 0

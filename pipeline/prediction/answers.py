@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.base.paths import replace_file
+from components.base.errors import MiranteError
 from components.base.printable import printable
+from components.base.table import write_table
 from components.infra_validator.protocol import TaskAnswers
 
 COLUMNS = ("image", "label", "score", "xmin", "ymin", "xmax", "ymax", "error")
@@ -28,17 +29,42 @@ def as_lines(answer: dict[str, Any], task: TaskAnswers, min_score: float | None)
     return "\n".join(lines)
 
 
-def write_csv(answers: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write one row per prediction, and a row without a label for an image without a prediction.
+class AnswerTable:
+    """A CSV with one row per prediction, and a row without a label for an image without a prediction.
+
+    It is a context manager: the file appears at its end, whole. After an error the file is as it was before.
+
+    Args:
+        path: The file; its folder must exist.
 
     Raises:
-        OSError: The file cannot be written; an existing one stays as it was.
+        MiranteError: The file cannot be written.
     """
-    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for answer in answers:
-            name, error = printable(answer["image"]), printable(answer.get("error", ""))
-            for each in answer.get("predictions") or [{}]:
-                box = each.get("box", [""] * 4)
-                writer.writerow([name, each.get("label", ""), each.get("score", ""), *box, error])
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> AnswerTable:
+        with self._explained():
+            self._write = self._open.enter_context(write_table(self._path, COLUMNS))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with self._explained():
+            self._open.__exit__(*error)
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Write the rows of an answer."""
+        for each in answer.get("predictions") or [{}]:
+            box = each.get("box", [""] * 4)
+            row = answer["image"], each.get("label", ""), each.get("score", ""), *box, answer.get("error", "")
+            with self._explained():
+                self._write(row)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            raise MiranteError(f"--csv {self._path}: cannot be written: {e.strerror or e}") from e

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from components.ingest.image_file import read_image_file
 from components.ingest.whole import RejectedImage
 from components.pictures.boxes import Box, colour_of, draw_boxes, file_names, save
 from pipeline.prediction.asked import AskedImage, asked_images, saved_model_folder
+from pipeline.run.output import describe_os_error
 
 # Images per request: enough to fill a CPU, few enough to keep the decoded pixels small.
 BATCH_IMAGES = 32
@@ -28,17 +28,8 @@ BATCH_IMAGES = 32
 BATCH_PIXELS = DEFAULT_MAX_PIXELS
 
 
-@dataclasses.dataclass(frozen=True)
-class Answered:
-    """The answers of a model.
-
-    Attributes:
-        answers: One per image, in the order given; see `predict`.
-        task: The task's module `answers`; None if no image could be read, so that the model was not asked.
-    """
-
-    answers: list[dict[str, Any]]
-    task: TaskAnswers | None
+# See `predict`.
+Answer = dict[str, Any]
 
 
 def predict(
@@ -47,8 +38,9 @@ def predict(
     min_score: float | None = None,
     draw: Path | None = None,
     *,
+    top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> list[dict[str, Any]]:
+) -> list[Answer]:
     """Return an answer for every image, in the order given.
 
     Args:
@@ -57,6 +49,7 @@ def predict(
         min_score: The lowest score of a prediction; when None 0, for a detector 0.01.
         draw: Folder for images with the boxes that score at least `min_score`, or 0.3 when that is None;
             created if it does not exist.
+        top: The most predictions of an image, the best ones; all of them when None.
         max_pixels: The answer for an image with more pixels is an error.
 
     Returns:
@@ -71,18 +64,23 @@ def predict(
         UsageError: `model` is not a model, or not one of Mirante's, or `draw` cannot be a folder, or the
             model gives nothing to draw.
     """
-    return ask(model, images, min_score, draw, max_pixels=max_pixels).answers
+    found = answer_images(model, images, min_score, draw, top=top, max_pixels=max_pixels)
+    return [answer for answer, _ in found]
 
 
-def ask(
+def answer_images(
     model: str,
     images: Sequence[str],
     min_score: float | None = None,
     draw: Path | None = None,
     *,
+    top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> Answered:
-    """Do what `predict` does, and return the model's task too."""
+) -> Iterator[tuple[Answer, TaskAnswers | None]]:
+    """Yield the answers of `predict` one by one, so that any number of images fits into memory.
+
+    Each comes with the task's module `answers`, or None before the model was asked.
+    """
     folder = saved_model_folder(model)
     if draw is not None:
         try:
@@ -91,62 +89,102 @@ def ask(
             raise UsageError(f"--draw {draw}: cannot be made: {e.strerror or e}; give another folder") from e
     asked = list(asked_images(images))
     drawn = file_names([os.fsdecode(image.path) for image in asked], draw) if draw is not None else []
-    answers: list[dict[str, Any]] = [{"image": image.name} for image in asked]
     served: _Served | None = None
-    for batch in _batches(asked, answers, max_pixels):
-        if served is None:
-            served = _Served(folder)
-            if draw is not None and not served.task.DRAWS:
+    problem = ""
+    for answers, batch in _requests(asked, max_pixels):
+        if batch and served is None and not problem:
+            try:
+                served = _Served(folder)
+            except UsageError:
+                raise
+            except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
+                problem = _describe_problem(e)
+            if served is not None and draw is not None and not served.task.DRAWS:
                 raise UsageError(
                     f"--draw {draw}: {folder} tells what is on an image, not where: leave out --draw"
                 )
-        for (index, _, image), (outputs, converted) in zip(batch, served.ask(batch), strict=True):
-            answer = answers[index]
-            if converted:
-                answer["converted"] = converted
-            if image.low_range:
-                answer["warning"] = LOW_RANGE
-            image_px = image.width, image.height
-            answer["predictions"] = served.task.list_predictions(outputs, image_px, min_score)
-            if draw is not None:
-                try:
-                    _draw(served.task.find_boxes_to_draw(outputs, image_px, min_score), image, drawn[index])
-                    answer["drawn"] = str(drawn[index])
-                except OSError as e:
-                    answer["error"] = f"{drawn[index]} cannot be written: {e.strerror or e}"
-    return Answered(answers, None if served is None else served.task)
+        if served is None:
+            for answer, *_ in batch:
+                answer["error"] = problem
+        else:
+            _answer(served, batch, min_score, top, drawn)
+        for answer in answers:
+            yield answer, None if served is None else served.task
 
 
-# An image's place among the answers, the file's bytes, its canonical form.
-_Read = tuple[int, bytes, CanonicalImage]
+# An image's answer, its place among all images, the file's bytes, and its canonical form.
+_Read = tuple[Answer, int, bytes, CanonicalImage]
 
 
-def _batches(
-    asked: Sequence[AskedImage], answers: list[dict[str, Any]], max_pixels: int
-) -> Iterator[list[_Read]]:
-    """Yield the usable images, one request at a time; the answers of the others say why they are not."""
+def _answer(
+    served: _Served, batch: Sequence[_Read], min_score: float | None, top: int | None, drawn: Sequence[Path]
+) -> None:
+    """Ask a model about images, and complete their answers.
+
+    Args:
+        served: The model.
+        batch: The images.
+        min_score: As for `predict`.
+        top: As for `predict`.
+        drawn: The path of each drawing by the image's place; empty to draw nothing.
+    """
+    try:
+        outputs_of_images = list(served.ask(batch))
+    except Exception as e:  # noqa: BLE001 - as above
+        for answer, *_ in batch:
+            answer["error"] = _describe_problem(e)
+        return
+    for (answer, place, _, image), (outputs, converted) in zip(batch, outputs_of_images, strict=True):
+        if converted:
+            answer["converted"] = converted
+        if image.low_range:
+            answer["warning"] = LOW_RANGE
+        image_px = image.width, image.height
+        answer["predictions"] = served.task.list_predictions(outputs, image_px, min_score)[:top]
+        if drawn:
+            try:
+                _draw(served.task.find_boxes_to_draw(outputs, image_px, min_score)[:top], image, drawn[place])
+                answer["drawn"] = str(drawn[place])
+            except OSError as e:
+                answer["error"] = f"{drawn[place]} cannot be written: {e.strerror or e}"
+
+
+def _describe_problem(error: Exception) -> str:
+    told = describe_os_error(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+    return f"the model could not be asked: {told}"
+
+
+def _requests(asked: Iterable[AskedImage], max_pixels: int) -> Iterator[tuple[list[Answer], list[_Read]]]:
+    """Yield the answers of images that follow each other, and those of them that the model is asked about.
+
+    The answers of the other images say why not.
+    """
+    answers: list[Answer] = []
     batch: list[_Read] = []
     pixels = 0
-    for index, image in enumerate(asked):
+    for place, image in enumerate(asked):
+        answer: Answer = {"image": image.name}
         try:
             if image.problem:
                 raise RejectedImage(image.problem)
             data = read_image_file(image.path)
             canonical = canonical_bytes(data, max_pixels=max_pixels)
-        except OSError as e:
-            answers[index]["error"] = f"cannot be read: {e.strerror or e}"
-            continue
-        except RejectedImage as e:
-            answers[index]["error"] = str(e)
+        except (OSError, RejectedImage) as e:
+            answer["error"] = f"cannot be read: {e.strerror or e}" if isinstance(e, OSError) else str(e)
+            answers.append(answer)
+            if not batch:
+                yield answers, batch
+                answers = []
             continue
         size = canonical.width * canonical.height
         if batch and (len(batch) == BATCH_IMAGES or pixels + size > BATCH_PIXELS):
-            yield batch
-            batch, pixels = [], 0
-        batch.append((index, data, canonical))
+            yield answers, batch
+            answers, batch, pixels = [], [], 0
+        answers.append(answer)
+        batch.append((answer, place, data, canonical))
         pixels += size
-    if batch:
-        yield batch
+    if answers:
+        yield answers, batch
 
 
 class _Served:
@@ -190,17 +228,17 @@ class _Served:
         from components.transform.canonical_graph import reason_of
 
         if not self._takes_files:
-            yield from self._answers([image.encoded for _, _, image in batch])
+            yield from self._answers([image.encoded for *_, image in batch])
             return
         try:
-            answers = list(self._answers([data for _, data, _ in batch]))
+            answers = list(self._answers([data for _, _, data, _ in batch]))
         except tf.errors.InvalidArgumentError as e:
             if len(batch) > 1:
                 for each in batch:
                     yield from self.ask([each])
                 return
             why = reason_of(e).partition(";")[0].removeprefix("image: ")
-            answers = [(outputs, why) for outputs, _ in self._answers([batch[0][2].encoded])]
+            answers = [(outputs, why) for outputs, _ in self._answers([batch[0][3].encoded])]
         yield from answers
 
     def _answers(self, encoded: list[bytes]) -> Iterator[tuple[dict[str, Any], str]]:

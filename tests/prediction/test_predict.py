@@ -22,6 +22,7 @@ from PIL import Image
 from components.base.errors import UsageError
 from components.pictures.boxes import colour_of
 from pipeline.commands.main import main
+from pipeline.prediction import predict as asking
 from pipeline.prediction.asked import saved_model_folder
 from pipeline.prediction.predict import predict
 from tests.ingest.test_hostile_inputs import bomb
@@ -312,3 +313,47 @@ def test_the_command(detector: str, tmp_path: Path) -> None:
         {"label": "cat", "score": pytest.approx(0.9), "box": [0.0, 0.0, 100.0, 200.0]}
     ]
     assert Path(answer["drawn"]).is_file()
+
+
+def test_answers_come_while_images_are_read(
+    detector: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "BATCH_IMAGES", 2)
+    good = [picture(tmp_path / f"{number}.png", 400, 200) for number in range(4)]
+    first, last = str(tmp_path / "none.png"), str(tmp_path / "nothing.png")
+    read = []
+    found = asking.answer_images(detector, [first, *good, last], top=1)
+    monkeypatch.setattr(
+        asking, "read_image_file", lambda path: read.append(path) or Path(os.fsdecode(path)).read_bytes()
+    )
+    counts = [(answer["image"], len(answer.get("predictions", [])), len(read)) for answer, _ in found]
+    # A file that is not there is answered at once; two images when the third one is read.
+    assert counts == [
+        (first, 0, 1),
+        (good[0], 1, 4),
+        (good[1], 1, 4),
+        (good[2], 1, 6),
+        (good[3], 1, 6),
+        (last, 0, 6),
+    ]
+
+
+def test_a_table_has_the_best_and_what_cannot_be_read(detector: str, tmp_path: Path) -> None:
+    folder = tmp_path / "=photos"
+    folder.mkdir()
+    picture(folder / "café.png", 400, 200)
+    (folder / "d.png").write_bytes(b"")
+    table = tmp_path / "out.csv"
+    table.write_text("as it was")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        ended = CliRunner().invoke(main, ["predict", detector, "=photos", "--top", "1", "--csv", "out.csv"])
+    assert ended.exit_code == 1
+    assert (
+        table.read_bytes()
+        == (
+            "\ufeffimage,label,score,xmin,ymin,xmax,ymax,error\n"
+            "'=photos/café.png,cat,0.8999999761581421,0.0,0.0,100.0,200.0,\n"
+            "'=photos/d.png,,,,,,,empty file\n"
+        ).encode()
+    )
