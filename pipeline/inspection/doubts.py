@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from components.base.errors import UsageError
+from components.base.errors import MiranteError, UsageError
 from components.ingest.item import shape_from
 from pipeline.inspection.facts import Doubt, Doubts
 from pipeline.inspection.look import Seen
@@ -29,7 +29,7 @@ def find_doubts(model: str, seen: Seen, *, all_images: bool) -> Doubts:
     Raises:
         UsageError: It is no model, or one that gives no class per image.
     """
-    from pipeline.prediction.predict import ask
+    from pipeline.prediction.predict import answer_images
 
     index = seen.rehearsal.index
     rows = index.db.execute(
@@ -43,13 +43,15 @@ def find_doubts(model: str, seen: Seen, *, all_images: bool) -> Doubts:
                 files.append(os.fsdecode(file))
             else:
                 files.append(canonical_file(file, offset, size, shape_from(shape), Path(folder), number))
-        answered = ask(model, files)
-    if answered.task is not None and answered.task.DRAWS:
+        answered = list(answer_images(model, files))
+    if any(task is not None and task.DRAWS for _, task in answered):
         raise UsageError(f"--model {model}: expected a model that gives one class per image, got a detector")
+    if answered and all("error" in answer for answer, _ in answered):
+        raise MiranteError(f"--model {model}: {answered[0][0]['error']}")
     doubts, agreed, asked = [], 0, 0
     known: set[str] = set()
     labels: list[tuple[str, str, dict[str, object]]] = []
-    for (path, _, _, _, _, text), answer in zip(rows, answered.answers, strict=True):
+    for (path, _, _, _, _, text), (answer, _) in zip(rows, answered, strict=True):
         if not (predictions := answer.get("predictions")):
             continue
         known |= {prediction["label"] for prediction in predictions}
