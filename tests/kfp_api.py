@@ -15,10 +15,12 @@ import email
 import email.policy
 import json
 import re
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 API = "/apis/v2beta1"
@@ -208,10 +210,11 @@ class Request:
 
 
 @contextlib.contextmanager
-def serving(state: Any) -> Iterator[str]:
-    """Serves what `state.answer(request)` gives, `(status, body)`; yields the address.
+def serving(state: Any, certificate: Path | None = None) -> Iterator[str]:
+    """Serve what `state.answer(request)` gives, `(status, body)`; yield the address.
 
     A body that is a string is HTML, everything else JSON. `state.requests` gets a line for each request.
+    With a certificate, CERTIFICATE.crt and CERTIFICATE.key, it is served by HTTPS.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -233,10 +236,15 @@ def serving(state: Any) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{certificate}.crt", f"{certificate}.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{scheme}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

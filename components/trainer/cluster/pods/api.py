@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ class Kubernetes:
             ) from e
         self._api_exception = client.ApiException
         api_client = client.ApiClient(configuration)
+        # Python 3.13 refuses authorities without the extension keyUsage, and many clusters have made one.
+        # What is signed, by whom and for which host is checked all the same.
+        context = urllib3.util.create_urllib3_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
         self._core = client.CoreV1Api(api_client)
         self._batch = client.BatchV1Api(api_client)
 
@@ -113,6 +119,7 @@ class Kubernetes:
             response = function(*args, **kwargs, _preload_content=False, _request_timeout=_TIMEOUTS_SECS)
             return bytes(response.data)
         except self._api_exception as e:
+            _check_certificate(e)
             said = _message(e.body) or str(e.reason)
             if e.status == 404 and verb == "delete":
                 return b""
@@ -128,7 +135,17 @@ class Kubernetes:
                 f"({e.status}): {said}"
             ) from e
         except urllib3.exceptions.HTTPError as e:
+            _check_certificate(e)
             raise UnansweredError(f"kubeflow.workers: the Kubernetes API does not answer: {e}") from e
+
+
+def _check_certificate(error: Exception) -> None:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        raise MiranteError(
+            "kubeflow.workers: the certificate of the Kubernetes API is not for this host, or not signed by "
+            f"the authority that this pod was given ({_SERVICE_ACCOUNT / 'ca.crt'}); ask the cluster's "
+            f"administrator ({error})"
+        ) from error
 
 
 def _message(body: str | bytes | None) -> str:
