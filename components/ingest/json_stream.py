@@ -14,7 +14,7 @@ from components.ingest.values import MOST_DIGITS
 
 _CHUNK_CHARS = 1 << 20
 # The annotation of a crowd takes some hundred kilobytes. In memory a value takes up to thirty times as much.
-_MOST_CHARS = 1 << 24
+MOST_CHARS = 1 << 24
 _SPACE = " \t\r\n"
 
 
@@ -22,14 +22,20 @@ class JsonError(Exception):
     """An error in a JSON text, with its line."""
 
 
-def read_object(file: Path) -> Iterator[tuple[str, Any]]:
+def read_object(file: Path, most_chars: int = MOST_CHARS) -> Iterator[tuple[str, Any]]:
     """Yield (key, value) of a file's outermost object; of a list one pair for each of its elements.
 
-    An empty list gives nothing. NaN and Infinity, which Python writes, are read as float. Raises JsonError
-    for a file that is no such JSON, cut off, or cannot be read.
+    An empty list gives nothing. NaN and Infinity, which Python writes, are read as float.
+
+    Args:
+        file: The file.
+        most_chars: A longer value, or element of a list, is an error.
+
+    Raises:
+        JsonError: The file is no such JSON, cut off, or cannot be read.
     """
     try:
-        reader = _Reader(file)
+        reader = _Reader(file, most_chars)
     except OSError as error:
         raise JsonError(f"cannot be read: {error.strerror}") from error
     try:
@@ -76,7 +82,8 @@ def _int(digits: str) -> int:
 
 
 class _Reader:
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, most_chars: int) -> None:
+        self._most_chars = most_chars
         self._file = file.open(encoding="utf-8-sig")
         self._text = ""
         self._at = 0
@@ -137,8 +144,8 @@ class _Reader:
             if error is None and end < len(self._text):
                 self._at = end
                 return value
-            if len(self._text) - self._at > _MOST_CHARS:
-                raise self.error(f"a value of more than {_MOST_CHARS >> 20} MiB")
+            if len(self._text) - self._at > self._most_chars:
+                raise self.error(f"a value of more than {self._most_chars >> 20} MiB")
             # Far from the end of what is in hand no more of it makes it right; but the place of a text that
             # does not end is where it begins.
             hopeless = (

@@ -6,6 +6,7 @@ a function that reads the folder they are written to. `of_source` makes it for a
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -168,6 +169,21 @@ _CVAT = (
 )
 
 
+_LABELME = {
+    "flags": {}, "imagePath": "1.png", "imageData": None, "imageHeight": 7, "imageWidth": 9,
+    "shapes": [
+        {"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "rectangle", "group_id": None},
+        {"label": "cat", "points": [[1, 1], [5, 1], [5, 5]], "shape_type": "polygon", "group_id": 1},
+        {"label": "dog", "points": [[4, 4], [5, 6]], "shape_type": "circle", "group_id": 1},
+    ],
+}  # fmt: skip
+_LABELME_FILES = {
+    "1.png": PNG,
+    "1.json": json.dumps(_LABELME).encode(),
+    "2.json": json.dumps({**_LABELME, "imageData": base64.b64encode(PNG).decode()}).encode(),
+}
+
+
 def _records() -> bytes:
     common = {"image/encoded": PNG, "image/filename": b"1.png", "image/format": b"png"}
     boxes = {f"image/object/bbox/{side}": [0.1 + at / 10] for at, side in enumerate(_SIDES)}
@@ -270,6 +286,8 @@ TARGETS: dict[str, Target] = {
     "cvat": Target(
         {"1.png": PNG, "annotations.xml": _CVAT}, of_source("cvat"), only("annotations.xml", text=True)
     ),
+    "labelme": Target(_LABELME_FILES, of_source("labelme"), only("1.json", "2.json", text=True)),
+    "labelme values": Target(_LABELME_FILES, of_source("labelme"), odd_values),
     "yolo": Target(
         {
             "data.yaml": b"train: images/train\nval: images/val\nnc: 2\nnames: [cat, dog]\n",

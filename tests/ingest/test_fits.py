@@ -64,6 +64,10 @@ _LAYOUTS: dict[str, tuple[dict[str, bytes | str], Fit]] = {
         {"annotations.xml": "<annotations>\n<version>1.1</version><meta></meta></annotations>", "1.png": ""},
         Fit("cvat", "annotations.xml has the annotations of an export of CVAT"),
     ),
+    "labelme": (
+        {"1.json": '{"shapes": [{"label": "cat", "points": [], "shape_type": "polygon"}]}', "1.png": ""},
+        Fit("labelme", "1.json has the shapes of one image"),
+    ),
     "yolo": (
         {"data.yaml": "train: a\nnames: [cat]\n", "train/images/1.jpg": "", "train/labels/1.txt": ""},
         Fit("yolo", "data.yaml names classes and splits"),

@@ -127,6 +127,11 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.folder", {CLASSIFICATION: "a folder for each class"}, is_general=True
     ),
     "idx": Source("components.ingest.sources.idx", {CLASSIFICATION: "the files of MNIST and its family"}),
+    "labelme": Source(
+        "components.ingest.sources.labelme",
+        {DETECTION: "a JSON of LabelMe for each image"},
+        misread=(SWAPPED,),
+    ),
     "tfds": Source(
         "components.ingest.sources.tfds",
         {CLASSIFICATION: "tensorflow_datasets; INPUT may be a name such as oxford_iiit_pet:4.0.0"},

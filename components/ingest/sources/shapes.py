@@ -15,8 +15,8 @@ from components.ingest.index import Index
 from components.ingest.readings import Sides
 from components.ingest.values import number
 
-POLYGON, ROTATED, ELLIPSE, MASK = "polygon", "rotated box", "ellipse", "mask"
-_PLURALS = {POLYGON: "polygons", ROTATED: "rotated boxes", ELLIPSE: "ellipses", MASK: "masks"}
+POLYGON, ROTATED, ELLIPSE, CIRCLE, MASK = "polygon", "rotated box", "ellipse", "circle", "mask"
+_PLURALS = {ROTATED: "rotated boxes"}
 
 
 class ShapeCounts:
@@ -26,14 +26,14 @@ class ShapeCounts:
         self._counts: Counter[str] = Counter()
 
     def note(self, kind: str, objects: int = 1) -> None:
-        """Count objects of this kind: POLYGON, ROTATED, ELLIPSE or MASK."""
+        """Count objects of this kind: POLYGON, ROTATED, ELLIPSE, CIRCLE or MASK."""
         self._counts[kind] += objects
 
     def warn(self, index: Index) -> None:
         """Say how many there are of each kind; nothing if there are none."""
         if self._counts.total():
             kinds = [
-                format_count(count, kind, _PLURALS[kind])
+                format_count(count, kind, _PLURALS.get(kind))
                 for kind, count in sorted(self._counts.items())
                 if count
             ]

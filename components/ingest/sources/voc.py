@@ -28,6 +28,7 @@ from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.own_image import MASKS, find_image
 from components.ingest.sources.shapes import ROTATED, ShapeCounts
 from components.ingest.sources.voc_sets import ImageSets
 from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
@@ -38,8 +39,6 @@ _READ, _LISTS = (_XML, ".pbtxt"), "imagesets"
 # A guess looks at the beginning of this many of them for this element.
 _FITS_FILES = 20
 _ROOT = re.compile(rb"<annotation[\s>]")
-# Of the challenges' other tasks: images of an image's segments.
-_MASKS = ("segmentationclass", "segmentationobject")
 
 
 def find(context: SourceContext) -> Iterator[Found]:
@@ -70,7 +69,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             if not name.endswith(_READ) and _LISTS not in folders:
                 yield LeftOut(entry.path, reason)
             continue
-        if any(folder in _MASKS for folder in folders):
+        if any(folder in MASKS for folder in folders):
             continue
         if not context.index.is_used(entry.path) and not sets.cover(entry.path):
             yield Reject(entry.path, entry.problem or "unlabelled: no .xml file belongs to it")
@@ -106,7 +105,7 @@ def _annotated(
             voc = read_voc(Path(os.fsdecode(context.absolute(entry.raw))))
         except VocError as error:
             problem = str(error)
-    image = _image(context, entry.path, voc.filename if voc is not None else "")
+    image = find_image(context, entry.path, voc.filename if voc is not None else "")
     if isinstance(image, FileEntry) and not context.index.use(image.path):
         image = f"its image, {image.path}, has the boxes of another .xml file already"
     if isinstance(image, str):
@@ -129,53 +128,3 @@ def _annotated(
                 split=split,
                 truth=annotation,
             )
-
-
-def _image(context: SourceContext, xml: str, filename: str) -> FileEntry | str:
-    """Return the image that an XML file, which calls it `filename`, is about, or why there is none."""
-    folder, _, name = f"/{xml}".rpartition("/")
-    stem = name.rpartition(".")[0]
-    called = filename.replace("\\", "/").rpartition("/")[2]
-    split = split_of_folders(context, xml)
-    index = context.index
-    named = [*index.files.find_named(called), *index.files.find_by_stem(called)] if called else []
-    tiers = [
-        {entry.path: entry for entry in found if _may_be_image(context, entry, xml, split)}
-        for found in (index.files.find_by_stem(stem), named)
-    ]
-    above, only_itself = f"{folder}/", True
-    while True:
-        for candidates in tiers:
-            images = {
-                path: entry
-                for path, entry in candidates.items()
-                if f"/{path}".startswith(above) and not (only_itself and "/" in f"/{path}"[len(above) :])
-            }
-            if len(images) > 1:
-                # Of several endings the file itself says which.
-                images = {path: one for path, one in images.items() if path.endswith(called)} or images
-            if len(images) == 1:
-                return next(iter(images.values()))
-            if images:
-                one, other, *_ = images
-                return f"ambiguous: {len(images)} files may be its image, {one} and {other} among them"
-        if only_itself:
-            only_itself = False
-        elif above == "/":
-            return f"there is no image {stem}.*" + (f" and no {called}" if called else "")
-        else:
-            above = above[: above.rindex("/", 0, -1) + 1]
-
-
-def _may_be_image(context: SourceContext, entry: FileEntry, xml: str, split: str | None) -> bool:
-    """Return whether a file is an image of this split without an XML file of its own."""
-    *folders, name = entry.path.lower().split("/")
-    if no_image_reason(name) or any(folder in _MASKS for folder in folders):
-        return False
-    stem = entry.path.rpartition(".")[0]
-    if stem == xml[: -len(_XML)]:
-        return True
-    own = stem + _XML
-    if any(other.path == own for other in context.index.files.find_named(own.rpartition("/")[2])):
-        return False
-    return split is None or split_of_folders(context, entry.path) in (split, None)

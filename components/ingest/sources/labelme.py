@@ -1,0 +1,149 @@
+"""LabelMe: a JSON file with the shapes of one image, next to it or in other folders.
+
+    1.jpg, 1.json                                in one folder
+    train/1.jpg, train/1.json, test/...          in folders with names of splits
+    images/1.jpg, annotations/1.json             in folders next to each other
+    1.json                                       with its image in it, where the image file is missing
+
+An image belongs to a JSON file as for Pascal VOC (components.ingest.sources.own_image). An image without one
+is unlabelled: a reject. Each object is a box: a rectangle, or the box round a polygon, circle or mask. A
+file with another shape (point, line) is rejected, since its object would count as background.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.base.errors import UsageError
+from components.base.words import format_count
+from components.ingest.files import FileEntry
+from components.ingest.item import Found, Item, LeftOut, Reject
+from components.ingest.label_map import LabelMap
+from components.ingest.left_out import no_image_reason
+from components.ingest.sources.context import SourceContext
+from components.ingest.sources.labelme_json import LabelmeError, LabelmeFile, read_labelme
+from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.own_image import find_image
+from components.ingest.sources.shapes import ShapeCounts
+
+_JSON = ".json"
+# A guess looks at the beginning of this many JSON files for one of these words.
+_FITS_FILES = 20
+_OWN_WORDS = (b'"imagePath"', b'"shape_type"')
+
+
+def find(context: SourceContext) -> Iterator[Found]:
+    """Yield one item per JSON file; those that have no image, and images that have none, are rejects.
+
+    Raises:
+        UsageError: INPUT holds no JSON file of LabelMe.
+        DataRefusedError: The label map does not have a class.
+    """
+    reader = _Reader(context)
+    for entry in context.index.files:
+        if entry.path.lower().endswith(_JSON):
+            yield reader.read(entry)
+    reader.conclude()
+    for entry in context.index.files:
+        name = entry.path.rpartition("/")[2].lower()
+        if reason := no_image_reason(name):
+            if not name.endswith((_JSON, ".pbtxt")):
+                yield LeftOut(entry.path, reason)
+        elif not context.index.is_used(entry.path):
+            yield Reject(entry.path, entry.problem or "unlabelled: no .json file belongs to it")
+
+
+def fits(context: SourceContext) -> str | None:
+    """Return the first JSON file that begins as LabelMe's do; None where none does."""
+    looked_at = 0
+    for entry in context.index.files:
+        if entry.path.lower().endswith(_JSON) and looked_at < _FITS_FILES:
+            looked_at += 1
+            head = context.read_head(entry)
+            if b'"shapes"' in head and any(word in head for word in _OWN_WORDS):
+                return f"{entry.path} has the shapes of one image"
+    return None
+
+
+class _Reader:
+    """Reads the JSON files one after the other."""
+
+    def __init__(self, context: SourceContext) -> None:
+        self._context = context
+        self._label_map: LabelMap | None = context.label_map()
+        self._shapes = ShapeCounts()
+        self._files = self._grouped = self._embedded = 0
+
+    def read(self, entry: FileEntry) -> Found:
+        """Return the image of a JSON file, or why it cannot be used."""
+        labelme: LabelmeFile | None = None
+        problem = entry.problem
+        if not problem:
+            try:
+                labelme = read_labelme(Path(os.fsdecode(self._context.absolute(entry.raw))))
+            except LabelmeError as error:
+                problem = str(error)
+            else:
+                if labelme is None:
+                    return LeftOut(entry.path, "no annotation of LabelMe: it has no shapes")
+        self._files += 1
+        image = find_image(self._context, entry.path, labelme.image_path if labelme is not None else "")
+        if isinstance(image, FileEntry) and not self._context.index.use(image.path):
+            image = f"its image, {image.path}, has the boxes of another .json file already"
+        elif isinstance(image, str) and labelme is not None and labelme.image_data:
+            try:
+                image = self._unpack(entry, labelme)
+            except LabelmeError as error:
+                image = str(error)
+        if isinstance(image, str):
+            return Reject(entry.path, problem or image)
+        if labelme is None:
+            return Reject(entry.path, problem)
+        if image.problem:
+            return Reject(image.path, image.problem)
+        for kind in labelme.kinds:
+            self._shapes.note(kind)
+        self._grouped += labelme.grouped
+        in_shares = self._context.in_shares(usual=False)
+        annotation = dataclasses.replace(labelme.annotation, in_shares=in_shares)
+        if self._label_map is not None:
+            annotation = self._label_map.apply(annotation, f"{self._context.shown}: {entry.path}")
+        return Item(
+            path=image.path,
+            file=self._context.absolute(image.raw),
+            size_bytes=image.size_bytes,
+            stamp=image.stamp,
+            split=split_of_folders(self._context, image.path),
+            truth=annotation,
+        )
+
+    def conclude(self) -> None:
+        """Say what is to be known of all files."""
+        if not self._files:
+            raise UsageError(
+                f"{self._context.shown}: no .json file of LabelMe in it. The source labelme reads images "
+                "with a JSON file each, next to them or in another folder"
+            )
+        self._shapes.warn(self._context.index)
+        if self._grouped:
+            self._context.index.warn(
+                f"{format_count(self._grouped, 'shape')} with the label and group of another one: read as "
+                "part of the same object."
+            )
+        if self._embedded:
+            missing = format_count(self._embedded, "image file is", "image files are")
+            self._context.index.warn(f"{missing} missing: the image in the .json file (imageData) was read.")
+
+    def _unpack(self, entry: FileEntry, labelme: LabelmeFile) -> FileEntry:
+        """Return the image in a JSON file, as a file in the scratch folder."""
+        data = labelme.image()
+        self._embedded += 1
+        file = self._context.scratch / f"labelme-{self._embedded}"
+        file.write_bytes(data)
+        ending = os.path.splitext(labelme.image_path.replace("\\", "/").rpartition("/")[2])[1]
+        path = f"{entry.path[: -len(_JSON)]}{ending}"
+        # An absolute path stays as it is where the input's folder is put before it.
+        return FileEntry(path, os.fsencode(file), len(data), entry.stamp)
