@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
+
+from components.base.words import quote
 
 
 def install_command(extra: str) -> str:
@@ -18,4 +19,4 @@ def install_command(extra: str) -> str:
         what, _, marker = requirement.partition(";")
         if re.search(rf"extra == ['\"]{extra}['\"]", marker):
             found.append(re.sub(r"\s", "", what))
-    return shlex.join(["pip", "install", *found])
+    return quote("pip", "install", *found)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterable, Sized
+
+from components.base.printable import printable
 
 # Below this likeness, from 0 to 1, a word is not taken for a misspelt one.
 _CUTOFF = 0.5
@@ -56,3 +60,25 @@ def format_count(number: int | Sized, one: str, many: str | None = None) -> str:
     """
     count = number if isinstance(number, int) else len(number)
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def quote(*words: str) -> str:
+    """Return a command on one line that can be pasted into Bash or Zsh, whatever is in its words.
+
+    Example:
+        >>> quote("mv", "my photos/", "photos")
+        "mv 'my photos/' photos"
+    """
+    return " ".join(map(_quote_word, words))
+
+
+def _quote_word(word: str) -> str:
+    if printable(word) == word:
+        return shlex.quote(word)
+    escaped = re.sub(r"[\\']", r"\\\g<0>", word)
+    return f"$'{''.join(letter if printable(letter) == letter else _escape(letter) for letter in escaped)}'"
+
+
+def _escape(letter: str) -> str:
+    # A byte of a name that is not UTF-8 is a lone surrogate in Python.
+    return "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
-import sys
 from pathlib import Path
 
 import click
@@ -14,8 +12,9 @@ import click
 from components.base.errors import MiranteError, UsageError
 from components.base.printable import printable_lines
 from components.base.redact import redact_values
+from components.base.words import quote
 from pipeline.commands.shared import PathType, example, exit_code
-from pipeline.run.output import quote
+from pipeline.run.output import quote_own
 
 
 @click.command(epilog=example("mirante run mnist --data mnist/ --set training.epochs=3"))
@@ -69,7 +68,7 @@ def run(
         serving = os.path.relpath(Path(result.pushed_model or "").parent)
         image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
         console.print(
-            f"\nAsk the model:  {quote(_find_own_name(), 'predict', serving)} {image}",
+            f"\nAsk the model:  {quote_own('predict', serving)} {image}",
             soft_wrap=True,
             markup=False,
         )
@@ -81,8 +80,3 @@ def run(
     if as_json and code != UsageError.exit_code:
         click.echo(json.dumps(redact_values(dataclasses.asdict(result)), allow_nan=False))
     return code
-
-
-def _find_own_name() -> str:
-    """Return how the user can call this program: by its name if it is on PATH, else by its path."""
-    return "mirante" if shutil.which("mirante") else os.path.relpath(sys.argv[0])

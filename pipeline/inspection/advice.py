@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 
 from components.base.task import part
+from components.base.words import quote
 from components.ingest.config import IngestConfig
 from pipeline.inspection.facts import Sizes
 from pipeline.inspection.protocol import TaskInspection
 from pipeline.recipe.load import load_recipe
-from pipeline.run.output import quote
 
 
 def choose_command(

@@ -74,6 +74,22 @@ def saved_model_folder(model: str) -> Path:
     )
 
 
+def find_push_destination(root: str) -> Path:
+    """Return the folder of versions for an argument `root`: that folder itself, or the one a root pushes to.
+
+    Raises:
+        UsageError: There are no versions.
+    """
+    folder = Path(root)
+    for candidate in (folder, folder / "serving", *_pushed_by(folder)):
+        if candidate.is_dir() and serving_folder.list_versions(str(candidate)):
+            return candidate
+    raise UsageError(
+        f"{printable(decode_name(os.fsencode(root)))}: no versions there: expected a run's root, or the "
+        "folder of numbered versions that it pushes to, such as its serving/ folder"
+    )
+
+
 def _versions(folder: Path) -> list[Path]:
     """Return the SavedModels whose name is a number, the highest first."""
     if not folder.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import click
 from components.base.errors import UsageError
 from components.base.printable import printable_lines
 from components.base.redact import redact
+from components.base.words import quote
 
 # Of this command: the streams that the caller has closed, and why output was lost, once that is said.
 _was_closed: list[str] = []
@@ -54,9 +55,9 @@ def say(text: str) -> None:
         click.echo(printable_lines(text), err=True)
 
 
-def quote(*words: str) -> str:
-    """Return words of a command so that they can be pasted into a shell."""
-    return shlex.join(words)
+def quote_own(*words: str) -> str:
+    """Return a command of this program to paste: with its name if it is on PATH, else with its path."""
+    return quote("mirante" if shutil.which("mirante") else os.path.relpath(sys.argv[0]), *words)
 
 
 def check_can_write(file: Path, option: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import sqlite3
 from pathlib import Path
 
 from components.base.errors import MiranteError
+from components.base.words import quote
 from pipeline.storage.metadata_store import METADATA_FILE
 
 COPY_FILE = "metadata.copy.sqlite"
@@ -40,7 +40,7 @@ def repair_store(root: Path) -> str | None:
         return None
     problem = problem or "it is empty"
     if not copy.is_file() or _find_problem(copy) is not None:
-        move = shlex.join(["mv", str(store), str(root / DAMAGED_FILE)])
+        move = quote("mv", str(store), str(root / DAMAGED_FILE))
         raise MiranteError(
             f"{store}: the metadata store is damaged ({problem}), and there is no whole copy of it. To start "
             f"anew, move it away and run the same command again: {move}. All nodes "

@@ -1,8 +1,11 @@
 """The words that messages share."""
 
+import os
+import subprocess
+
 import pytest
 
-from components.base.words import find_nearest, format_count, format_some, suggest, suggest_and_list
+from components.base.words import find_nearest, format_count, format_some, quote, suggest, suggest_and_list
 
 pytestmark = pytest.mark.stack_free
 
@@ -43,3 +46,23 @@ def test_a_number_with_its_noun() -> None:
     assert format_count(1234, "shard") == "1,234 shards"
     assert format_count(["a", "b"], "class", "classes") == "2 classes"
     assert format_count(["a"], "class", "classes") == "1 class"
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("a.png", "a.png"),
+        ("my photos/", "'my photos/'"),
+        ("it's", """'it'"'"'s'"""),
+        ("$HOME", "'$HOME'"),
+        ("café", "'café'"),
+        ("", "''"),
+        ("a\nb's \\", r"$'a\x0ab\'s \\'"),
+        ("caf\udce9", r"$'caf\xe9'"),
+        ("\u202egnp", r"$'\xe2\x80\xaegnp'"),
+    ],
+)
+def test_a_command_can_be_pasted(word: str, quoted: str) -> None:
+    assert quote("ls", word) == f"ls {quoted}"
+    ended = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True)
+    assert os.fsdecode(ended.stdout) == word

@@ -1,0 +1,105 @@
+"""Going back to an older version in a push destination. Imports no TensorFlow.
+
+serving/1795358001/               served again
+serving/taken-back/1795361144/    served before; TF Serving only looks at folders whose name is a number
+serving/pushes/1795361144.json    stays: the record of a version that is gone keeps its model back
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+from components.base import serving_folder
+from components.base.errors import MiranteError, UsageError
+from components.base.paths import is_in_bucket
+from components.base.saved_model import is_saved_model
+from components.base.words import format_some
+
+FOLDER = "taken-back"
+_FEW = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class RolledBack:
+    """The result of going back.
+
+    Attributes:
+        version: The version that is served now.
+        path: Its folder.
+        taken_back: Where the versions that were served before are now, by their number.
+        is_restored: Whether the served version had been taken back before.
+    """
+
+    version: int
+    path: str
+    taken_back: Mapping[int, str]
+    is_restored: bool
+
+
+def roll_back(folder: str, version: int | None = None) -> RolledBack:
+    """Have an older version served: move all higher versions aside, and the version back if it was aside.
+
+    Nothing is deleted. The version that is served stays in its place until the last step, so that a server
+    never sees another one in between. After an interruption the same call finishes.
+
+    Args:
+        folder: The push destination.
+        version: The version to serve; the one below the served one when None.
+
+    Raises:
+        UsageError: There is no such version, or none to go back to, or the destination is in a bucket.
+        MiranteError: The version is damaged.
+    """
+    if is_in_bucket(folder):
+        raise UsageError(
+            f"{folder}: expected a folder on a disk, got a bucket, where folders cannot be renamed; copy the "
+            "higher versions elsewhere and remove them from the bucket"
+        )
+    with serving_folder.hold_lock(folder):
+        there = serving_folder.list_versions(folder)
+        aside = serving_folder.list_versions(os.path.join(folder, FOLDER))
+        version = _choose(folder, there, aside) if version is None else version
+        if version not in there and version not in aside:
+            known = format_some(sorted({*there, *aside}, reverse=True), _FEW, none="none")
+            raise UsageError(f"--to {version}: expected a version in {folder}, got none; there are {known}")
+        path = os.path.join(folder, str(version))
+        _check_whole(folder, version, there.get(version) or aside[version])
+        if is_restored := version not in there:
+            os.rename(aside[version], path)
+        taken_back = {
+            number: _move_aside(folder, number, there[number]) for number in sorted(there) if number > version
+        }
+    return RolledBack(version, path, taken_back, is_restored)
+
+
+def _choose(folder: str, there: Mapping[int, str], aside: Mapping[int, str]) -> int:
+    """Return the version below the served one."""
+    if len(there) > 1:
+        return list(there)[1]
+    older = format_some(sorted(aside, reverse=True), _FEW)
+    hint = (
+        f"serve one that was taken back, with --to ({older})" if older else "train a better one: mirante run"
+    )
+    served = f"only version {next(iter(there))}" if there else "none"
+    raise UsageError(f"{folder}: expected an older version to go back to, got {served}; {hint}")
+
+
+def _check_whole(folder: str, version: int, path: str) -> None:
+    record = serving_folder.read_record(folder, version)
+    problem = "it is no SavedModel" if not is_saved_model(path) else None
+    if problem is None and record is not None:
+        problem = serving_folder.find_difference(record.files, serving_folder.measure_files(path))
+    if problem is not None:
+        raise MiranteError(f"{path}: cannot be served: {problem}; choose another version with --to")
+
+
+def _move_aside(folder: str, version: int, path: str) -> str:
+    """Move a version to the folder of those that were taken back; return its new place."""
+    if serving_folder.read_record(folder, version) is None:
+        serving_folder.write_record(folder, version, serving_folder.measure_files(path))
+    os.makedirs(os.path.join(folder, FOLDER), exist_ok=True)
+    target = os.path.join(folder, FOLDER, str(version))
+    os.rename(path, target)
+    return target

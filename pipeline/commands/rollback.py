@@ -1,0 +1,53 @@
+"""`mirante rollback`: serve an older model again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.commands.shared import example
+from pipeline.run.output import quote_own, say
+
+
+@click.command(epilog=example("mirante rollback runs/digits"))
+@click.argument("root")
+@click.option(
+    "--to",
+    "version",
+    type=click.IntRange(0),
+    metavar="VERSION",
+    help="The version.  [default: the one before]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
+def rollback(root: str, version: int | None, as_json: bool) -> int:
+    """Serve an older model again.
+
+    ROOT is a run's root, or the folder of versions that it pushes to. All higher versions are moved to the
+    folder taken-back next to the versions, where TF Serving does not look; nothing is deleted. They stay
+    back: a run that gives the same model again does not push it. With --to, a version that was taken back is
+    served again.
+    """
+    from components.pusher.rollback import roll_back
+    from pipeline.prediction.asked import find_push_destination
+    from pipeline.storage.pushes import note_pushes
+
+    folder = find_push_destination(root)
+    done = roll_back(str(folder), version)
+    for of_root in {Path(root), folder.parent}:
+        try:
+            note_pushes(of_root, str(folder), done.taken_back, [done.version] if done.is_restored else [])
+        except Exception as e:  # noqa: BLE001 - the model is served, whatever ML Metadata says
+            say(f"mirante: warning: {of_root}: not noted in ML Metadata: {e}")
+    if as_json:
+        result = {"version": done.version, "path": done.path, "taken_back": dict(done.taken_back)}
+        click.echo(json.dumps(result))
+        return 0
+    click.echo(f"version {done.version} is served from {folder}")
+    for number, path in done.taken_back.items():
+        click.echo(f"  version {number} is taken back: {path}")
+    if done.taken_back:
+        highest = max(done.taken_back)
+        click.echo(f"\nServe it again:  {quote_own('rollback', root, '--to', str(highest))}")
+    return 0

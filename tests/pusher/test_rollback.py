@@ -1,0 +1,111 @@
+"""Going back to an older model: folders are moved, nothing is lost, and what was taken back stays back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+
+from components.base import serving_folder
+from components.base.errors import MiranteError, UsageError
+from components.pusher.rollback import roll_back
+from pipeline.commands.main import main
+from pipeline.storage.metadata_store import sqlite_store
+from pipeline.storage.pushes import TAKEN_BACK_AT
+
+VERSIONS = (3, 5, 8)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root that has pushed three models, by their files."""
+    root = tmp_path / "my root"
+    for version in VERSIONS:
+        folder = root / "serving" / str(version)
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_text(f"model {version}")
+        serving = str(folder.parent)
+        serving_folder.write_record(serving, version, serving_folder.measure_files(str(folder)))
+    return root
+
+
+def layout(root: Path) -> dict[str, str]:
+    """The models by their folders."""
+    serving = root / "serving"
+    return {str(path.parent.relative_to(serving)): path.read_text() for path in serving.rglob("*.pb")}
+
+
+def test_the_version_before_is_served_and_the_other_is_kept(root: Path) -> None:
+    serving = str(root / "serving")
+    done = roll_back(serving)
+    assert (done.version, list(done.taken_back)) == (5, [8])
+    assert layout(root) == {"3": "model 3", "5": "model 5", "taken-back/8": "model 8"}
+    assert serving_folder.highest_version(serving) == 5
+    # The Pusher will not push that model again.
+    of_8 = serving_folder.measure_files(str(root / "serving" / "taken-back" / "8"))
+    assert serving_folder.find_taken_back(serving, of_8) == 8
+    assert roll_back(serving).version == 3
+    with pytest.raises(
+        UsageError, match=r"got only version 3; serve one that was taken back, with --to \(8, 5\)"
+    ):
+        roll_back(serving)
+    again = roll_back(serving, 8)
+    assert (again.version, again.is_restored, again.taken_back) == (8, True, {})
+    assert layout(root) == {"3": "model 3", "8": "model 8", "taken-back/5": "model 5"}
+    assert serving_folder.find_taken_back(serving, of_8) is None
+    # Served already: nothing to do.
+    assert roll_back(serving, 8).taken_back == {}
+
+
+def test_the_served_version_goes_last_and_an_interrupted_call_can_be_repeated(root: Path) -> None:
+    in_the_way = root / "serving" / "taken-back" / "8" / "notes.txt"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    with pytest.raises(OSError, match="not empty"):
+        roll_back(str(root / "serving"), 3)
+    assert layout(root) == {"3": "model 3", "8": "model 8", "taken-back/5": "model 5"}
+    in_the_way.unlink()
+    assert list(roll_back(str(root / "serving"), 3).taken_back) == [8]
+    assert set(layout(root)) == {"3", "taken-back/5", "taken-back/8"}
+
+
+def test_a_version_that_is_no_whole_model_is_not_served(root: Path) -> None:
+    (root / "serving" / "5" / "saved_model.pb").write_text("cut off")
+    with pytest.raises(
+        MiranteError, match=r"5: cannot be served: saved_model.pb has other content than what was pushed"
+    ):
+        roll_back(str(root / "serving"))
+    with pytest.raises(UsageError, match=r"--to 4: expected a version in .*, got none; there are 8, 5, 3"):
+        roll_back(str(root / "serving"), 4)
+    assert set(layout(root)) == {"3", "5", "8"}
+    with pytest.raises(UsageError, match="got a bucket, where folders cannot be renamed"):
+        roll_back("gs://bucket/serving")
+
+
+def test_the_command_says_how_to_return_and_notes_it(root: Path) -> None:
+    store = MetadataStore(sqlite_store(root))
+    number = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="PushedModel"))
+    for version in VERSIONS:
+        push = metadata_store_pb2.Artifact(type_id=number)
+        push.custom_properties["pushed_destination"].string_value = str(root / "serving" / str(version))
+        store.put_artifacts([push])
+
+    def noted() -> list[bool]:
+        return [
+            TAKEN_BACK_AT in push.custom_properties for push in store.get_artifacts_by_type("PushedModel")
+        ]
+
+    told = CliRunner().invoke(main, ["rollback", str(root)])
+    assert told.exit_code == 0, told.output
+    first, second, _, last = told.stdout.splitlines()
+    assert first == f"version 5 is served from {root}/serving"
+    assert second == f"  version 8 is taken back: {root}/serving/taken-back/8"
+    assert last.endswith(f"rollback '{root}' --to 8")
+    assert noted() == [False, False, True]
+    told = CliRunner().invoke(main, ["rollback", str(root), "--to", "8", "--json"])
+    assert json.loads(told.stdout) == {"version": 8, "path": str(root / "serving" / "8"), "taken_back": {}}
+    assert noted() == [False, False, False]
