@@ -78,7 +78,7 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
         )
     for key, path in list_files(recipe).items():
         # The data are ingested already.
-        if key not in ("data.path", "data.label_map") and not path.startswith(GCS):
+        if key not in ("data.path", "data.label_map", "data.images") and not path.startswith(GCS):
             raise UsageError(
                 f"{key}: expected gs://..., which all containers see, got {path}: copy it to a bucket "
                 "(gcloud storage cp) and give that address"

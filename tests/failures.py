@@ -181,7 +181,7 @@ def cut_idx_file(here: Path) -> None:
 
 def csv_without_a_class(here: Path) -> None:
     write_images(here / "list", "1.png")
-    (here / "list" / "list.csv").write_text("filename,kind\n1.png,cat\n")
+    (here / "list" / "list.csv").write_text("filename,kind,size\n1.png,cat,3\n")
 
 
 def boxes_of_two_classes(here: Path) -> None:

@@ -76,12 +76,18 @@ def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, Path) else value
 
 
+def _column_text(value: Any) -> Any:
+    """Return the number of a column as the text that stands for it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Column = Annotated[str, BeforeValidator(_column_text), Field(min_length=1)]
 Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
 SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
 # The fields that `mirante ingest` has options for, in the order of its help.
 OPTIONS = (
-    "splits", "split_names", "group_by", "shards", "workers", "max_reject_share", "label_map", "box_units",
-    "max_pixels", "resize_px",
+    "splits", "split_names", "group_by", "image_column", "label_column", "split_column", "no_header",
+    "images", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels", "resize_px",
 )  # fmt: skip
 
 
@@ -120,6 +126,25 @@ class IngestConfig(Settings):
         None,
         description=r"what must not be in two splits (a patient, a video): a column of the CSV, or a regular "
         r"expression on the path with one group, e.g. (patient\d+)_",
+    )
+    image_column: Column | None = Field(
+        None,
+        description="column of a list (CSV, JSON Lines, Parquet) that names the images; by default one with "
+        "a usual name (docs/ingest.md)",
+    )
+    label_column: Column | None = Field(
+        None, description="column of a list with the classes; by default one with a usual name"
+    )
+    split_column: Column | None = Field(
+        None, description="column of a list with the splits; by default one with a usual name, if any"
+    )
+    no_header: bool = Field(
+        False,
+        description="the first line of a list is already an image; columns are then named by their numbers, "
+        "from 1",
+    )
+    images: Annotated[str | None, BeforeValidator(_path_text), IsPath()] = Field(
+        None, description="folder with the images that a list names; by default the folder of the list"
     )
     shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = Field(
         None, description="TFRecord shards of each split; one per 128 MiB of images by default"
@@ -198,6 +223,18 @@ class IngestConfig(Settings):
             raise UsageError(f"label_map {file}: no such file; give a .pbtxt or .txt with classes")
         return file
 
+    def images_folder(self) -> Path | None:
+        """Return the absolute path of the folder with the images of a list; None where none is given.
+
+        Raises:
+            UsageError: There is no such folder.
+        """
+        if self.images is None:
+            return None
+        if not (folder := Path(self.images)).is_dir():
+            raise UsageError(f"images {folder}: no such folder; give the folder with the images of the list")
+        return folder.absolute()
+
     def content_settings(self) -> dict[str, object]:
         """Return the options that decide what is published, as the manifest keeps them."""
         settings: dict[str, object] = {
@@ -212,6 +249,9 @@ class IngestConfig(Settings):
             settings["group_by"] = self.group_by
         if (file := self.label_map_file()) is not None:
             settings["label_map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        if self.box_units is not None:
-            settings["box_units"] = self.box_units
+        for name in ("box_units", "image_column", "label_column", "split_column", "images"):
+            if (value := getattr(self, name)) is not None:
+                settings[name] = value
+        if self.no_header:
+            settings["no_header"] = True
         return settings

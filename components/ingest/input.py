@@ -26,12 +26,24 @@ class Input:
         path: The absolute path; None for a source that brings its own data.
         without: Folders that are not part of it, also if they are inside.
         stamp_of: Returns what tells that a file is the same as before.
+        images: The folder with the images, where INPUT is a list in another folder.
+
+    Raises:
+        UsageError: `images` is given, and INPUT is not a file that the source reads itself.
     """
 
     source: Source
     path: Path | None
     without: Sequence[Path]
     stamp_of: StampFunction
+    images: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.own_file is None:
+            raise UsageError(
+                f"images: expected a list as INPUT ({', '.join(self.source.suffixes)}), got {self.path}; "
+                "give the file itself"
+            )
 
     @property
     def shown(self) -> str:
@@ -48,29 +60,37 @@ class Input:
     @property
     def root(self) -> Path | None:
         """The folder that is read; None for an archive and for a source that brings its own data."""
-        if self.path is None or self.path.is_dir():
-            return self.path
+        if self.images is not None or self.path is None or self.path.is_dir():
+            return self.images or self.path
         return None if self.own_file is None else self.source.root_of(self.own_file)
 
     def rows(self, index: Index) -> Iterator[InputRow]:
         """Yield a row for each file, in the order of the walk, with its hash if that was needed."""
-        return index.input_rows() if self.root is not None else self._archive_row()
+        if self.root is None:
+            return self._file_row()
+        return itertools.chain(index.input_rows(), self._file_row() if self.images is not None else ())
 
     def is_listed(self, rows: Iterator[InputRow]) -> bool:
         """Return whether the files are those of the rows, by path, size and stamp, without reading them."""
-        if self.root is not None:
-            entries = walk(self.root, self.without, stamp_of=self.stamp_of)
-        else:
-            entries = (FileEntry(path, b"", size, stamp) for path, size, stamp, _ in self._archive_row())
+        entries = walk(self.root, self.without, stamp_of=self.stamp_of) if self.root is not None else iter(())
+        if self.root is None or self.images is not None:
+            alone = (FileEntry(path, b"", size, stamp) for path, size, stamp, _ in self._file_row())
+            entries = itertools.chain(entries, alone)
         return all(
             entry is not None and row is not None and (entry.path, entry.size_bytes, entry.stamp) == row[:3]
             for entry, row in itertools.zip_longest(entries, rows)
         )
 
-    def _archive_row(self) -> Iterator[InputRow]:
+    def _file_row(self) -> Iterator[InputRow]:
+        """Yield the row of an archive, or of a list whose images are in another folder."""
         if self.path is not None:
             status = self.path.stat()
-            yield self.path.name, status.st_size, self.stamp_of(status), ""
+            yield (
+                self.path.name if self.images is None else self.shown,
+                status.st_size,
+                self.stamp_of(status),
+                "",
+            )
 
 
 def check_input(name: str, path: Path | None) -> Path | None:

@@ -163,6 +163,16 @@ class Refusals:
         if problem := index.truth.find_emptiness(index.db):
             raise DataRefusedError(f"{self.input}: {problem}")
 
+    def options_of_other_sources(self) -> None:
+        """Refuse an option that only other sources read."""
+        own = SOURCES[self.source].options
+        for name in dict.fromkeys(name for source in SOURCES.values() for name in source.options):
+            if name not in own and getattr(self.config, name) not in (None, False):
+                readers = ", ".join(one for one, row in SOURCES.items() if name in row.options)
+                raise UsageError(
+                    f"{name}: expected a source that reads it ({readers}), got {self.source}; leave it out"
+                )
+
     @_refusal
     def useless_options(self, index: Index) -> None:
         """Refuse an option that says nothing about such data."""

@@ -33,7 +33,7 @@ from components.ingest.refusals import Refusals
 from components.ingest.remarks import note_unused_split_names
 from components.ingest.result import IngestResult
 from components.ingest.sources import source_named
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import ListColumns, SourceContext
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import SourceChangedError
@@ -138,12 +138,14 @@ class Run:
         reader = source_named(source)
         # Before the input, which may be downloaded.
         self.label_map = config.label_map_file()
+        images = config.images_folder()
         staging_folder.check_output(output, force=force)
         self.input = Input(
             reader,
             check_input(source, input_path),
             (output, *exclude),
             (lambda status: status.st_mtime_ns) if trust_times else stamp_number,
+            images,
         )
         staging_folder.check_apart(self.input.root, output)
         self.output = output
@@ -152,6 +154,7 @@ class Run:
         self.progress = progress
         self.workers = config.workers or usable_cores()
         self._refusals = Refusals(source, self.input.path, output, config, refused)
+        self._refusals.options_of_other_sources()
         # How many images the input lists, known when they have been found.
         self._listed = 0
 
@@ -256,7 +259,13 @@ class Run:
             scratch=scratch,
             given_label_map=self.label_map,
             box_units=self.config.box_units,
-            group_column=column_of(self.config.group_by),
+            columns=ListColumns(
+                self.config.image_column,
+                self.config.label_column,
+                self.config.split_column,
+                self.config.no_header,
+                column_of(self.config.group_by),
+            ),
         )
         try:
             found = index.add(self.input.source.find(context))

@@ -107,6 +107,8 @@ def _option(name: str, field: FieldInfo, given: Mapping[str, Any]) -> click.Opti
     flag = given.get("flag", f"--{name.replace('_', '-')}")
     has_default = field.default is not None and field.default != {}
     text = field.description or ""
+    if field.annotation is bool:
+        return click.Option([flag, name], is_flag=True, default=None, help=f"{text[0].upper()}{text[1:]}.")
     return click.Option(
         [flag, name],
         type=given.get("type") or _type(field),

@@ -41,6 +41,7 @@ def _ingest_words() -> dict[str, str]:
     settings=_ingest_settings,
     words=_ingest_words,
     given={
+        "images": {"type": PathType(), "metavar": "DIR"},
         "label_map": {"type": PathType(), "metavar": "FILE"},
         "resize_px": {"flag": "--resize", "metavar": "PX"},
     },

@@ -68,8 +68,8 @@ def test_a_csv_for_each_split(tmp_path: Path) -> None:
         "train/1.png": ("train", [CAT_SHARES]),
         "test/1.png": ("test", [("dog", 0, 0, 1, 1)]),
     }
-    write_files(root, {"notes.csv": "a,b\n"})
-    with pytest.raises(UsageError, match=r"3 .csv files in it .* have their names begin with their splits"):
+    write_files(root, {"more.csv": HEADER + "1.png,40,20,cat,10,5,20,15\n"})
+    with pytest.raises(UsageError, match=r"3 lists in it .* have their names begin with their splits"):
         ingest("csv", root, tmp_path / "out2")
 
 
@@ -117,7 +117,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
         ),
         (
             {"a.csv": "filename,xmin,ymin,xmax,ymax\n1.png,1,2,3,4\n"},
-            "no column for the class: expected one of label, labels, class",
+            "no column for the class: expected label, class or another usual name",
         ),
         (
             {"train.csv": HEADER + "1.png,40,20,cat,1,2,3,4\n", "test.csv": "filename,label\n1.png,cat\n"},
@@ -168,7 +168,10 @@ def test_boxes_in_other_columns(tmp_path: Path, header: str, box: str) -> None:
     [
         ("filename,label,x1,y1", "the columns x1, y1 mean detection, which needs x1, y1, x2, y2"),
         ("filename,label,x_min", "the columns x_min mean detection, which needs x_min, y_min, x_max, y_max"),
-        ("filename,label,bbox", "expected a box in four columns, .* got the column bbox; write its numbers"),
+        (
+            "filename,label,boxes",
+            "expected a box in four columns, .* got the column boxes; write its numbers",
+        ),
         ("filename,label,region_shape_attributes", "got the column region_shape_attributes"),
         (
             "filename,label,x_center,y_center",

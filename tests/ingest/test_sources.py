@@ -209,12 +209,12 @@ def test_class_names_with_control_characters_are_rejected(tmp_path: Path) -> Non
 
 def test_csv_that_is_not_one(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "1.png")
-    with pytest.raises(UsageError, match=r"no .csv file"):
+    with pytest.raises(UsageError, match=r"no list in it \(\.csv, "):
         ingest("csv", root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    (root / "a.csv").write_text("name,kind\n1.png,a\n")
+    (root / "a.csv").write_text("name,kind\n1,a\n")
     with pytest.raises(
-        UsageError, match=r"no column for the file's name: expected one of .* found name, kind"
+        UsageError, match=r"no column for the file's name: expected filename or .* got name, kind"
     ):
         ingest("csv", root, tmp_path / "out")
     (root / "a.csv").write_text("filename,label,split\n1.png,a,holdout\n")
@@ -223,8 +223,9 @@ def test_csv_that_is_not_one(tmp_path: Path) -> None:
     (root / "a.csv").write_bytes(b"filename,label\n1.png,caf\xe9\n")
     with pytest.raises(DataRefusedError, match="line 2: not UTF-8"):
         ingest("csv", root, tmp_path / "out")
-    (root / "b.csv").write_text("")
-    with pytest.raises(UsageError, match=r"2 \.csv files in it \(a\.csv, b\.csv\)"):
+    for name in ("a", "b"):
+        (root / f"{name}.csv").write_text("filename,label\n1.png,a\n")
+    with pytest.raises(UsageError, match=r"2 lists in it \(a\.csv, b\.csv\)"):
         ingest("csv", root, tmp_path / "out")
 
 

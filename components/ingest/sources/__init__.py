@@ -54,6 +54,7 @@ class Source:
         misread: What its boxes may be written as instead, by components.ingest.readings.READINGS.
         next_to: Name of a folder: an INPUT in such a folder is about the files next to the folder.
         is_general: Whether data of other sources may look like its own, so that it comes last in a guess.
+        options: Fields of IngestConfig that this source reads and most others do not.
     """
 
     module: str
@@ -64,6 +65,7 @@ class Source:
     misread: tuple[str, ...] = ()
     next_to: str | None = None
     is_general: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -109,8 +111,9 @@ SOURCES: Mapping[str, Source] = {
     "csv": Source(
         "components.ingest.sources.csv_file",
         {CLASSIFICATION: "filename,label", DETECTION: "filename,width,height,class,xmin,ymin,xmax,ymax"},
-        suffixes=(".csv",),
+        suffixes=(".csv", ".tsv"),
         misread=(CORNERS, LENGTHS, SWAPPED),
+        options=("image_column", "label_column", "split_column", "no_header", "images"),
     ),
     "cvat": Source(
         "components.ingest.sources.cvat",

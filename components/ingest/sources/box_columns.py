@@ -26,8 +26,9 @@ _LENGTHS = (
     ("left", "top", "width", "height"),
     ("x", "y", "width", "height"),
 )
-# Columns with a whole box, or several, in one field.
-_IN_ONE_FIELD = ("bbox", "bboxes", "box", "boxes", "bounding_box", "boundingbox", "region_shape_attributes")
+# Columns with a whole box, or with several, in one field.
+_IN_ONE_FIELD = ("bbox", "box", "bounding_box", "boundingbox")
+_SEVERAL_IN_ONE_FIELD = ("bboxes", "boxes", "region_shape_attributes")
 # Names of sides and centres, written another way: x_center, cx, bbox_xmin, Xmin (px); without all but letters
 # and digits.
 _LIKE_A_SIDE = re.compile(
@@ -43,10 +44,12 @@ class BoxColumns:
     Attributes:
         names: The columns, in the order of a box's numbers.
         are_lengths: Whether the last two are its width and height, else its right and lower side.
+        in_one: The column that has all four of them in one field, if one has.
     """
 
     names: tuple[str, ...]
     are_lengths: bool = False
+    in_one: str | None = None
 
     def sides(self, values: Sequence[float]) -> Sides:
         """Return (xmin, ymin, xmax, ymax) of the four numbers."""
@@ -75,6 +78,8 @@ def find_box_columns(path: Path, header: Sequence[str]) -> BoxColumns | None:
                 "pixels"
             )
     if in_one := [name for name in _IN_ONE_FIELD if name in header]:
+        return BoxColumns(_LENGTHS[1], are_lengths=True, in_one=in_one[0])
+    if in_one := [name for name in _SEVERAL_IN_ONE_FIELD if name in header]:
         raise UsageError(
             f"{path}: expected a box in four columns, {', '.join(_CORNERS[0])} or "
             f"{', '.join(_LENGTHS[0])}, got "

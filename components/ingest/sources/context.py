@@ -15,6 +15,24 @@ from components.ingest.splits import split_named
 
 
 @dataclasses.dataclass(frozen=True)
+class ListColumns:
+    """Columns of a list that the user names; see IngestConfig.
+
+    Attributes:
+        image, label, split: The columns; None for those with usual names.
+        no_header: Whether the first line is a row, and columns are named by their numbers.
+        group: The column that names each row's group; `Item.group` is its cell, None if that is empty. None
+            if IngestConfig's `group_by` names no column.
+    """
+
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+    no_header: bool = False
+    group: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class SourceContext:
     """The arguments of a source.
 
@@ -28,8 +46,7 @@ class SourceContext:
             are.
         given_label_map: The file of IngestConfig's `label_map`.
         box_units: See IngestConfig.
-        group_column: The column of a table that names each row's group; `Item.group` is its cell, None if
-            that is empty. None if IngestConfig's `group_by` names no column.
+        columns: Columns of a list that the user names.
         announced: The numbers that `announce` was given.
         names_asked: The names that `split_named` was asked for, in lower case.
     """
@@ -42,7 +59,7 @@ class SourceContext:
     scratch: Path
     given_label_map: Path | None = None
     box_units: str | None = None
-    group_column: str | None = None
+    columns: ListColumns = ListColumns()
     announced: list[int] = dataclasses.field(default_factory=list)
     names_asked: set[str] = dataclasses.field(default_factory=set)
 

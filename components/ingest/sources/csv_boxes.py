@@ -16,34 +16,46 @@ as background.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from components.base.errors import UsageError
 from components.ingest.files import label_of
-from components.ingest.item import Item, Reject
+from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.readings import Size
 from components.ingest.sources.context import SourceContext
-from components.ingest.sources.csv_table import Row, Table
 from components.ingest.sources.gather import Gathered, Names, is_guessed
+from components.ingest.sources.list_table import Row, Table
 from components.ingest.truth.placing import Box
 from components.ingest.values import number
 
 
-def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item | Reject]:
+def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]]) -> Iterator[Found]:
     """Yield one item per image that a row names, per split.
 
+    Args:
+        context: Of the source.
+        tables: The lists, each with the split of rows that tell none.
+
     Raises:
+        UsageError: Some of the lists have boxes in pixels and others in shares.
         DataRefusedError: The label map does not have a class.
     """
+    if len({table.layout.in_shares for table, _ in tables}) > 1:
+        raise UsageError(
+            f"{context.shown}: some lists have boxes in pixels, others in shares; give the one to read as "
+            "INPUT"
+        )
     label_map = context.label_map()
     gathered = Gathered(context)
-    for table in tables:
+    for table, split in tables:
         names = Names(context, table.path)
-        rows = 0
-        for row in table.rows():
-            rows += 1
-            name = row.cells[table.name_column]
+        for row in table.rows(split):
+            name = row.name
+            if row.left_out:
+                yield LeftOut(name or row.where, f"{row.left_out} ({row.where})")
+                continue
             if not name:
-                yield Reject(row.where, f"no file name ({row.where})")
+                yield Reject(row.where, f"{row.problem or 'no file name'} ({row.where})")
                 continue
             found = names.find(name, row.split)
             # The name if there is no file: each missing file is reported once.
@@ -59,7 +71,7 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
                 size, box = None, str(error)
             told = gathered.find_told(key)
             if told is None:
-                gathered.add_image(key, name, found, row.split, size, row.where)
+                gathered.add_image(key, name, found, row.split, size, row.where, row.group)
             elif size != told[0] and not isinstance(box, str):
                 gathered.spoil(key, f"{row.where} gives another size than {told[1]}")
             if isinstance(box, str):
@@ -68,8 +80,7 @@ def find_boxes(context: SourceContext, tables: Sequence[Table]) -> Iterator[Item
                 if label_map is not None:
                     box = Box(label_map.named(box.label, row.where), *box.sides, box.difficult, box.truncated)
                 gathered.add_box(key, box)
-        assert rows == table.count
-    yield from gathered.inputs(in_shares=context.in_shares(usual=False))
+    yield from gathered.inputs(in_shares=context.in_shares(usual=tables[0][0].layout.in_shares))
 
 
 def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
@@ -79,14 +90,14 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         ValueError: Says what is wrong with the row.
     """
     cells = row.cells
-    columns = table.box
+    columns = table.layout.box
     assert columns is not None
     sides = {column: cells[column] for column in columns.names}
     size = (0.0, 0.0)
     if not {"width", "height"} & set(columns.names):
         size = (_or_0(cells, "width"), _or_0(cells, "height"))
     told = size if min(size) > 0 else None
-    label = label_of(cells[table.label_column])
+    label = label_of(row.label)
     if not label and not any(sides.values()):
         return told, None
     if not label:
@@ -101,7 +112,7 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
     return told, Box(label, *columns.sides(values), difficult, truncated)
 
 
-def _or_0(cells: dict[str, str], column: str) -> float:
+def _or_0(cells: Mapping[str, str], column: str) -> float:
     text = cells.get(column, "")
     try:
         return number(text) if text else 0.0

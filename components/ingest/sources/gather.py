@@ -24,7 +24,7 @@ from components.ingest.truth.placing import Box
 _TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY, key TEXT UNIQUE, path TEXT, file BLOB, size INTEGER, mtime INTEGER, split TEXT,
-    annotated TEXT, told_in TEXT, problem TEXT, name TEXT, guessed INTEGER
+    annotated TEXT, told_in TEXT, problem TEXT, name TEXT, guessed INTEGER, grouped TEXT
 );
 CREATE INDEX IF NOT EXISTS temp.images_by_path ON images (path);
 CREATE TEMP TABLE IF NOT EXISTS image_boxes (key TEXT, box TEXT);
@@ -103,16 +103,23 @@ class Gathered:
         return None if row is None else (_size_from(row[0]), row[1])
 
     def add_image(
-        self, key: str, name: str, found: FileEntry | str, split: str | None, size: Size | None, told_in: str
+        self,
+        key: str,
+        name: str,
+        found: FileEntry | str,
+        split: str | None,
+        size: Size | None,
+        told_in: str,
+        group: str | None = None,
     ) -> None:
         """Add an image that the list calls `name`; found: its file, or why there is none."""
         entry = FileEntry(name, b"", 0, 0, found) if isinstance(found, str) else found
         problem = f"{entry.problem} ({told_in})" if entry.problem else None
         self._db.execute(
             "INSERT INTO images (key, path, file, size, mtime, split, annotated, told_in, problem, name, "
-            "guessed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "guessed, grouped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (key, entry.path, self._context.absolute(entry.raw), entry.size_bytes, entry.stamp, split,
-             json.dumps(size), told_in, problem, name, is_guessed(name, found)),
+             json.dumps(size), told_in, problem, name, is_guessed(name, found), group),
         )  # fmt: skip
 
     def spoil(self, key: str, problem: str) -> None:
@@ -131,8 +138,8 @@ class Gathered:
             "' of the list (' || told_in || ')' FROM (SELECT path AS there, name AS called FROM images) AS "
             "other WHERE guessed AND problem IS NULL AND path = there AND name <> called"
         )
-        for key, path, file, size, mtime, split, annotated, problem in self._db.execute(
-            "SELECT key, path, file, size, mtime, split, annotated, problem FROM images ORDER BY id"
+        for key, path, file, size, mtime, split, annotated, problem, group in self._db.execute(
+            "SELECT key, path, file, size, mtime, split, annotated, problem, grouped FROM images ORDER BY id"
         ):
             if problem is not None:
                 yield Reject(path, problem)
@@ -144,6 +151,7 @@ class Gathered:
                 size_bytes=size,
                 stamp=mtime,
                 split=split,
+                group=group,
                 truth=Boxes(
                     tuple(Box(*json.loads(text)) for (text,) in boxes), _size_from(annotated), in_shares
                 ),

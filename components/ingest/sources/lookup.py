@@ -50,7 +50,9 @@ class Lookup:
 
     def __init__(self, context: SourceContext, table: Path) -> None:
         self._context = context
-        self._beside: Folders = tuple(map(compose_name, table.parent.relative_to(context.root).parts))
+        is_inside = table.parent.is_relative_to(context.root)
+        beside = table.parent.relative_to(context.root).parts if is_inside else ()
+        self._beside: Folders = tuple(map(compose_name, beside))
         letters = _LETTERS.match(table.name)
         self._split = context.split_named(letters.group()) if letters else None
         self._roots = [
@@ -171,12 +173,20 @@ class Lookup:
     ) -> tuple[FileEntry, bool] | str:
         split = split or self._split
         if len(entries) > 1 and split is not None:
-            of_split = [one for one in entries if split_of_folders(self._context, one.path) == split]
+            of_split = [one for one in entries if self._is_in_split(one, split)]
             entries = of_split or entries
         if len(entries) == 1:
             return entries[0], is_exact
         first, second = (printable(entry.path) for entry in entries[:2])
         return f"ambiguous: {len(entries)} files have this name, {first} and {second} among them"
+
+    def _is_in_split(self, entry: FileEntry, split: str) -> bool:
+        """Return whether a file is in a folder whose name begins with the split's, as train_images does."""
+        told = split_of_folders(self._context, entry.path)
+        words = (_LETTERS.match(folder) for folder in entry.path.split("/")[:-1])
+        return split == told or any(
+            split == self._context.split_named(word.group()) for word in words if word
+        )
 
     def _note(self, entry: FileEntry, name: str, how: str) -> None:
         self._context.index.db.execute(

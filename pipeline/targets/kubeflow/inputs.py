@@ -49,15 +49,15 @@ def _fetch_weights(path: str, mirror: Mirror) -> list[str]:
 
 
 def fetch_raw(mirror: Mirror, config: IngestConfig) -> None:
-    """Fetch what `data.path` and `data.label_map` name; local paths.
+    """Fetch what `data.path`, `data.label_map` and `data.images` name; local paths.
 
     For a path with placeholders that is the span that is taken; for a list, the files next to it too.
 
     Raises:
         UsageError: There is no such span.
     """
-    if config.label_map is not None:
-        mirror.fetch(config.label_map)
+    for named in filter(None, (config.label_map, config.images)):
+        mirror.fetch(named)
     path = config.path
     if path is None or not mirror.copies(path):
         return

@@ -1,0 +1,43 @@
+"""The rows of a list, whatever its format: what the formats have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+# Its number, from 1; its cells as text; why it cannot be read, or "".
+RawRow = tuple[int, list[str], str]
+
+
+class ImageCell(str):
+    """The name of an image whose bytes are in the list itself.
+
+    Attributes:
+        encoded: The bytes.
+    """
+
+    encoded: bytes
+
+
+class RawList(Protocol):
+    """The rows of a list.
+
+    Attributes:
+        path: The file.
+        names: The names of the columns, if the format has them; None if the first row may be the names.
+        unit: What a row is called in messages: line or row.
+        count: Rows read so far, counted by other means than `rows` yields them.
+    """
+
+    path: Path
+    names: Sequence[str] | None
+    unit: str
+    count: int
+
+    def rows(self) -> Iterator[RawRow]:
+        """Yield all rows that are not empty, in order.
+
+        Raises:
+            DataRefusedError: The list is damaged.
+        """

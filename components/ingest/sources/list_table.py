@@ -1,0 +1,196 @@
+"""A list of images as a table: which columns it has, and its rows, whatever its format."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from components.base.errors import MiranteError, UsageError
+from components.ingest.sources.context import SourceContext
+from components.ingest.sources.csv_lines import CsvLines
+from components.ingest.sources.list_exports import find_export
+from components.ingest.sources.list_layouts import (
+    Layout,
+    LeftOutRowError,
+    choose_layout,
+    choose_without_names,
+    find_column,
+    is_image_name,
+)
+from components.ingest.sources.list_rows import RawList, RawRow
+
+# Rows that are looked at to see what the columns are.
+_ROWS_LOOKED_AT = 20
+# What reads a list, by the ending of its name.
+_READERS: Mapping[str, Callable[[Path], RawList]] = {".csv": CsvLines, ".tsv": CsvLines}
+SUFFIXES = tuple(_READERS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a list.
+
+    Attributes:
+        name: What the row calls its image.
+        label: Its class.
+        group: What the image belongs to, if the user names a column with that.
+        where: File and line, for messages.
+        split: The split; None if the row and the file tell none.
+        cells: By column, where the list has boxes.
+        problem: Why it cannot be read; "" if it can. The cells are then empty, and so is the name unless it
+            is known.
+        left_out: Why it is not meant to be read; "" if it is.
+    """
+
+    name: str
+    label: str
+    group: str | None
+    where: str
+    split: str | None
+    cells: Mapping[str, str]
+    problem: str = ""
+    left_out: str = ""
+
+
+class Table:
+    """A list: its layout, and its rows one after the other.
+
+    Attributes:
+        path: The file.
+        layout: How it is read.
+        given: How many rows `rows` has yielded.
+
+    Args:
+        context: Of the source.
+        path: The list.
+        class_names: Names of classes, by their identifiers, for lists that have these.
+
+    Raises:
+        UsageError: The list is not of this kind.
+        DataRefusedError: The list is broken.
+    """
+
+    def __init__(self, context: SourceContext, path: Path, class_names: Mapping[str, str]) -> None:
+        self.path, self.given = path, 0
+        self._context = context
+        reader = _READERS.get(path.suffix.lower(), CsvLines)
+        self._raw = reader(path)
+        rows = self._raw.rows()
+        first = list(itertools.islice(rows, _ROWS_LOOKED_AT))
+        self.layout = self._choose(first, class_names)
+        names = self._raw.names
+        if names is None and self.layout.has_names:
+            names, first = first[0][1] if first else [], first[1:]
+        group = context.columns.group
+        if names is None:
+            names = [str(at + 1) for at in range(len(first[0][1]))]
+        self._group = None if group is None else find_column(path, names, group, "group_by")
+        self._first = first
+        self._rows = itertools.chain(first, rows)
+
+    @property
+    def label_name(self) -> str:
+        """The column of the classes."""
+        return self.layout.columns[self.layout.label]
+
+    def describe(self) -> str:
+        """Return the columns that are read, for a sentence."""
+        box = () if self.layout.box is None else self.layout.box.names
+        names = [self.layout.columns[self.layout.image], *box, self.label_name]
+        return (
+            f"the columns {', '.join(names)}" if self.layout.has_names else "rows of images without a header"
+        )
+
+    def names_an_image(self) -> bool:
+        """Return whether one of the first rows names a file that is here, with or without its ending."""
+        files = self._context.index.files
+        for raw in self._first:
+            last = re.split(r"[/\\]", self._read(raw, {"": None}).name)[-1]
+            if last and (files.find_named(last) or files.find_by_stem(last)):
+                return True
+        return False
+
+    def rows(self, default_split: str | None) -> Iterator[Row]:
+        """Yield all rows that are not empty, and count them in `given`.
+
+        Args:
+            default_split: The split of rows that tell none.
+
+        Raises:
+            UsageError: A split that is not known.
+            DataRefusedError: A row that cannot be told from others.
+        """
+        splits: dict[str, str | None] = {"": default_split}
+        self.given = 0
+        for raw in self._rows:
+            self.given += 1
+            yield self._read(raw, splits)
+        expected = self._raw.count - (self._raw.names is None and self.layout.has_names)
+        if self.given != expected:
+            raise MiranteError(
+                f"{self.path}: {expected} rows were counted and {self.given} were read. That is a fault of "
+                "Mirante: report it with the list"
+            )
+
+    def _read(self, raw: RawRow, splits: dict[str, str | None]) -> Row:
+        """Return what a row says; splits: those of the names that rows had so far, extended here."""
+        layout = self.layout
+        number, cells, problem = raw
+        where = f"{self.path.name} {self._raw.unit} {number}"
+        group = cells[self._group] if self._group is not None and self._group < len(cells) else ""
+        problem = problem or self._problem(cells)
+        left_out = ""
+        if not problem and layout.adapt is not None:
+            try:
+                cells = layout.adapt(cells[: layout.width])
+            except ValueError as error:
+                problem = str(error)
+            except LeftOutRowError as reason:
+                left_out = str(reason)
+        if problem or left_out:
+            name = cells[layout.image] if layout.width and layout.image < len(cells) else ""
+            return Row(name, "", None, where, None, dict.fromkeys(layout.columns, ""), problem, left_out)
+        brought = cells[layout.split] if layout.split is not None else ""
+        if brought not in splits:
+            splits[brought] = self._split_named(brought, number)
+        by_column = {}
+        if layout.box is not None:  # of two columns with one name the first counts
+            columns = layout.columns
+            by_column = dict(zip(reversed(columns), reversed(cells[: len(columns)]), strict=True))
+        return Row(cells[layout.image], cells[layout.label], group or None, where, splits[brought], by_column)
+
+    def _choose(self, first: Sequence[RawRow], class_names: Mapping[str, str]) -> Layout:
+        rows, wanted = [cells for _, cells, problem in first if not problem], self._context.columns
+        if self._raw.names is not None:
+            return choose_layout(self.path, self._raw.names, rows, wanted)
+        if wanted.image is None and wanted.label is None:
+            export = find_export(self.path, rows, class_names)
+            if export is not None and not (wanted.no_header and export.has_names):
+                return export
+        if wanted.no_header or (rows and any(map(is_image_name, rows[0]))):
+            return choose_without_names(self.path, rows, wanted)
+        return choose_layout(self.path, rows[0] if rows else [], rows[1:], wanted)
+
+    def _split_named(self, brought: str, number: int) -> str:
+        split = self._context.split_named(brought)
+        if split is None:
+            raise UsageError(
+                f"{self.path}, {self._raw.unit} {number}: unknown split {brought[:80]!r}. Say which one it "
+                f"is, e.g. --split-names {brought[:80]}=test"
+            )
+        return split
+
+    def _problem(self, cells: Sequence[str]) -> str:
+        expected = self.layout.width
+        if expected is None or len(cells) == expected:
+            return ""
+        columns = f"the first line {'names' if self.layout.has_names else 'has'} {expected} columns"
+        if len(cells) < expected:
+            return f"{len(cells)} fields, and {columns}: add what is missing"
+        if any(cells[expected:]):
+            delimiter = getattr(self._raw, "delimiter", "")
+            return f"{len(cells)} fields, and {columns}: put a field that holds {delimiter!r} in quotes"
+        return ""

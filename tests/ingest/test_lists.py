@@ -1,0 +1,372 @@
+"""Lists of images in the layouts that people have: each is read, and what was guessed is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.base.errors import DataRefusedError, UsageError
+from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest.fits import find_fits
+from tests.ingest.test_sources import LENIENT, found, left_out, rejects
+from tests.make.boxes import ingest_boxes, make_image, write_files
+from tests.make.folders import write_images
+
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
+ALL_TRAIN: dict[str, Any] = {"splits": {"train": 1}}
+CAT = ("cat", 0.25, 0.25, 0.5, 0.75)  # 10, 5, 20, 15 of 40 x 20 pixels
+
+
+def warnings_of(output: Path) -> list[str]:
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return manifest.warnings
+
+
+@pytest.mark.parametrize(
+    ("lists", "images", "expected", "reported"),
+    [
+        pytest.param(
+            {
+                "train.csv": "id,label\n0a1b,cat\n0c2d,dog\n",
+                "test.csv": "id\n9z9z\n",
+                "sample_submission.csv": "id,label\n9z9z,cat\n",
+            },
+            ["train/0a1b.jpg", "train/0c2d.jpg", "test/9z9z.jpg", "test/0a1b.jpg"],
+            {"train/0a1b.jpg": ("train", "cat"), "train/0c2d.jpg": ("train", "dog")},
+            "train.csv is read with images in the column 'id', classes in 'label'; --image-column",
+            id="kaggle",
+        ),
+        pytest.param(
+            {"train.csv": "id_code,diagnosis\n0a1b,2\n0c2d,0\n", "test.csv": "id_code\n9z9z\n"},
+            ["train_images/0a1b.png", "train_images/0c2d.png", "test_images/0a1b.png"],
+            {"train_images/0a1b.png": ("train", "2"), "train_images/0c2d.png": ("train", "0")},
+            "images in the column 'id_code', classes in 'diagnosis'",
+            id="kaggle-aptos",
+        ),
+        pytest.param(
+            {"train.csv": "image_id,label\n1.jpg,3\n2.jpg,1\n"},
+            ["train_images/1.jpg", "train_images/2.jpg"],
+            {"train_images/1.jpg": ("train", "3"), "train_images/2.jpg": ("train", "1")},
+            "images in the column 'image_id'",
+            id="kaggle-cassava",
+        ),
+        pytest.param(
+            {"train.csv": "id,has_cactus\n1.jpg,1\n2.jpg,0\n"},
+            ["train/1.jpg", "train/2.jpg"],
+            {"train/1.jpg": ("train", "1"), "train/2.jpg": ("train", "0")},
+            "images in the column 'id', classes in 'has_cactus', the only other column",
+            id="only-other-column",
+        ),
+        pytest.param(
+            {"m.csv": "lesion,image_id,dx,age\nL1,ISIC_1,nv,40\nL1,ISIC_2,mel,50\n"},
+            ["part_1/ISIC_1.jpg", "part_2/ISIC_2.jpg"],
+            {"part_1/ISIC_1.jpg": ("train", "nv"), "part_2/ISIC_2.jpg": ("train", "mel")},
+            "images in the column 'image_id', classes in 'dx'",
+            id="ham10000",
+        ),
+        pytest.param(
+            {
+                "train/_classes.csv": "filename, Cat, Dog\n1.jpg, 1, 0\n2.jpg, 0, 1\n",
+                "valid/_classes.csv": "filename, Cat, Dog\n1.jpg, 0, 1\n",
+            },
+            ["train/1.jpg", "train/2.jpg", "valid/1.jpg"],
+            {
+                "train/1.jpg": ("train", "Cat"),
+                "train/2.jpg": ("train", "Dog"),
+                "valid/1.jpg": ("eval", "Dog"),
+            },
+            "_classes.csv is read with one class in each of 2 columns of 0 and 1",
+            id="roboflow-one-hot",
+        ),
+        pytest.param(
+            {
+                "train-labels.csv": "ImageID,Source,LabelName,Confidence\n"
+                "000a,verification,/m/01yrx,1\n000b,verification,/m/01yrx,0\n000b,verification,/m/0bt9lr,1\n",
+                "class-descriptions.csv": "/m/01yrx,Cat\n/m/0bt9lr,Dog\n",
+            },
+            ["train/000a.jpg", "train/000b.jpg"],
+            {"train/000a.jpg": ("train", "Cat"), "train/000b.jpg": ("train", "Dog")},
+            "train-labels.csv is read as Open Images', with classes by their names",
+            id="open-images",
+        ),
+        pytest.param(
+            {
+                "import.csv": "training,gs://bucket/flowers/1.jpg,daisy\nvalidation,gs://bucket/flowers/2.jpg,"
+                "tulip\ngs://bucket/flowers/3.jpg,tulip\nTEST,gs://bucket/flowers/4.jpg,daisy\n"
+                "UNASSIGNED,gs://bucket/flowers/5.jpg,daisy\n"
+            },
+            [f"flowers/{number}.jpg" for number in range(1, 6)],
+            {
+                "flowers/1.jpg": ("train", "daisy"),
+                "flowers/2.jpg": ("eval", "tulip"),
+                "flowers/3.jpg": ("train", "tulip"),
+                "flowers/4.jpg": ("test", "daisy"),
+                "flowers/5.jpg": ("train", "daisy"),
+            },
+            "import.csv is read as an import file of Vertex AI, split,address,class without names of "
+            "columns, as its first line begins with a split and a file",
+            id="vertex",
+        ),
+        pytest.param(
+            {"list.csv": "a/1.jpg,cat\nb/2.jpg,dog\n"},
+            ["a/1.jpg", "b/2.jpg"],
+            {"a/1.jpg": ("train", "cat"), "b/2.jpg": ("train", "dog")},
+            "list.csv is read without names of columns, as its first line is one of an image: images in "
+            "column 1, classes in column 2",
+            id="no-names",
+        ),
+        pytest.param(
+            {"list.tsv": "filename\tlabel\n1.jpg\tcat, black\n2.jpg\tdog\n"},
+            ["1.jpg", "2.jpg"],
+            {"1.jpg": ("train", "cat, black"), "2.jpg": ("train", "dog")},
+            None,
+            id="tsv",
+        ),
+        pytest.param(
+            {"list.csv": ",filename,label\n0,1.jpg,cat\n1,2.jpg,dog\n"},
+            ["1.jpg", "2.jpg"],
+            {"1.jpg": ("train", "cat"), "2.jpg": ("train", "dog")},
+            None,
+            id="pandas-index",
+        ),
+        pytest.param(
+            {"train.csv": "pic,kind\nC:\\data\\1.jpg,cat\nC:\\data\\2.jpg,dog\n"},
+            ["1.jpg", "2.jpg"],
+            {"1.jpg": ("train", "cat"), "2.jpg": ("train", "dog")},
+            "images in the column 'pic', classes in 'kind', the only other column",
+            id="cells-that-end-like-images",
+        ),
+    ],
+)
+def test_known_layouts(
+    tmp_path: Path,
+    lists: dict[str, str],
+    images: list[str],
+    expected: dict[str, tuple[str, str]],
+    reported: str | None,
+) -> None:
+    root = write_files(write_images(tmp_path / "in", *images), lists)
+    out = tmp_path / "out"
+    assert found("csv", root, out, **ALL_TRAIN) == expected
+    assert rejects(out) == {}
+    about = [text for text in warnings_of(out) if " is read " in text]
+    assert [reported in text for text in about] == [True] if reported and "_classes" not in lists else True
+    assert len(about) <= max(1, len(lists) - 1)
+
+
+def test_lists_without_classes_are_left_out_by_name(tmp_path: Path) -> None:
+    root = write_files(
+        write_images(tmp_path / "in", "train/1.jpg", "train/2.jpg"),
+        {
+            "train.csv": "id,breed\n1,cat\n2,dog\n",
+            "test.csv": "id,width\n7,640\n",
+            "sample_submission.csv": "id,breed\n7,cat\n",
+            "notes.csv": "a,b,c\n1,2,3\n",
+        },
+    )
+    out = tmp_path / "out"
+    assert len(found("csv", root, out, **ALL_TRAIN)) == 2
+    assert left_out(out) == {
+        "notes.csv": "a list without images and classes",
+        "sample_submission.csv": "a sample of answers, not labels",
+        "test.csv": "a list without a column of the classes that the other lists have",
+    }
+    (said,) = [text for text in warnings_of(out) if text.startswith("Left out: ")]
+    assert said.endswith("; train.csv is read.")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (
+            "2.jpg,1,1,0",
+            "several classes (Cat, Dog): each image has one class here; write a list with one class ",
+        ),
+        ("2.jpg,0,0,0", "unlabelled: all 3 columns of classes are 0 (_classes.csv line 3)"),
+        ("2.jpg,0,7,0", "expected 0 or 1 in the column Dog, got '7' (_classes.csv line 3)"),
+    ],
+)
+def test_rows_of_one_hot_columns_that_are_not_one_class(tmp_path: Path, row: str, reason: str) -> None:
+    root = write_images(tmp_path / "in", *(f"{number}.jpg" for number in range(30)))
+    rows = ["1.jpg,1,0,0", row, *(f"{number}.jpg,0,0,1" for number in range(3, 30))]
+    # The row that is odd is beyond those that tell the layout.
+    rows = rows[:1] + rows[2:] + rows[1:2] if "7" in row else rows
+    (root / "_classes.csv").write_text("filename,Cat,Dog,Owl\n" + "\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    assert len(found("csv", root, out, **ALL_TRAIN)) == 28
+    assert rejects(out)["2.jpg"].startswith(reason.replace("line 3", "line 30" if "7" in row else "line 3"))
+
+
+def test_several_labels_of_vertex_are_rejected(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "1.jpg", "2.jpg")
+    (root / "i.csv").write_text("training,gs://b/1.jpg,daisy\ntraining,gs://b/2.jpg,daisy,tulip\n")
+    out = tmp_path / "out"
+    assert list(found("csv", root, out, **ALL_TRAIN)) == ["1.jpg"]
+    assert rejects(out)["i.csv line 2"].startswith("several classes (daisy, tulip): each image has one class")
+
+
+def test_negatives_of_open_images_are_left_out_and_counted(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "a.jpg", "b.jpg")
+    (root / "l.csv").write_text("ImageID,Source,LabelName,Confidence\na,v,/m/1,1\nb,v,/m/1,0\nb,v,/m/2,1\n")
+    out = tmp_path / "out"
+    assert found("csv", root / "l.csv", out, **ALL_TRAIN) == {
+        "a.jpg": ("train", "/m/1"),
+        "b.jpg": ("train", "/m/2"),
+    }
+    assert left_out(out) == {"b": "Confidence 0: the class is not on the image (l.csv line 3)"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "reported"),
+    [
+        (
+            "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf\n"
+            "1,xclick,cat,1,0.25,0.5,0.25,0.75,0,-1,1\n2,xclick,dog,1,0,1,0,1,0,0,0\n",
+            "boxes as shares and classes by identifiers",
+        ),
+        (
+            "training,gs://b/1.png,cat,0.25,0.25,,,0.5,0.75,,\n"
+            "training,gs://b/2.png,dog,0,0,1,0,1,1,0,1\nvalidation,gs://b/3.png,,,,,,,,,\n",
+            "split,address,class and the corners of a box as shares",
+        ),
+        (
+            'image,label,bbox\n1.png,cat,"[10.0, 5, 10, 10]"\n2.png,dog,[0 0 40 20]\n3.png,,\n',
+            "'bbox' as [x, y",
+        ),
+        ("/x/1.png,10,5,20,15,cat\n/x/2.png,0,0,40,20,dog\n/x/3.png,,,,,\n", "keras-retinanet's list"),
+        ("filename,x,y,w,h,class\n1.png,10,5,10,10,cat\n2.png,0,0,40,20,dog\n", None),
+    ],
+    ids=["open-images", "vertex", "bbox", "retinanet", "xywh"],
+)
+def test_layouts_of_boxes(tmp_path: Path, rows: str, reported: str | None) -> None:
+    images = {f"{number}.png": make_image(number) for number in range(1, 4)}
+    root = write_files(tmp_path / "in", {"boxes.csv": rows, **images})
+    out = tmp_path / "out"
+    read = ingest_boxes("csv", root, out)
+    assert read["1.png"].boxes == [CAT]
+    assert read["2.png"].boxes == [("dog", 0, 0, 1, 1)]
+    assert "3.png" not in read or (read["3.png"].boxes == [] and "3.png" in rows)
+    assert read["1.png"].difficult == [int("IsGroupOf" in rows)]
+    assert rejects(out) == {}
+    assert [
+        text for text in warnings_of(out) if reported is not None and reported in text
+    ] or reported is None
+
+
+# --- options
+
+
+def test_columns_by_their_names(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", *(f"{number}.png" for number in range(4)))
+    (root / "l.csv").write_text("a,B,c,label\n" + "".join(f"{n},{'xy'[n % 2]},dev,z\n" for n in range(4)))
+    chosen = {"image_column": "a", "label_column": "b", "split_column": "c"}
+    read = found("csv", root, tmp_path / "out", **chosen)
+    assert read == {f"{n}.png": ("eval", "xy"[n % 2]) for n in range(4)}
+    with pytest.raises(
+        UsageError, match=r"label_column: expected a column of .*l\.csv \(a, B, c, label\), got"
+    ):
+        ingest("csv", root, tmp_path / "out2", IngestConfig(image_column="a", label_column="labl", **LENIENT))
+
+
+def test_columns_by_their_numbers(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "1.png", "2.png")
+    (root / "l.csv").write_text("40,cat,1\n50,dog,2\n")
+    columns = {"no_header": True, "image_column": "3", "label_column": 2}
+    assert found("csv", root, tmp_path / "out", **ALL_TRAIN, **columns) == {
+        "1.png": ("train", "cat"),
+        "2.png": ("train", "dog"),
+    }
+    with pytest.raises(UsageError, match=r"expected the number of the column with the classes.*40, cat, 1"):
+        ingest("csv", root, tmp_path / "out2", IngestConfig(no_header=True))
+
+
+def test_images_in_another_folder(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "photos", "a/1.png", "2.png")
+    table = write_files(tmp_path / "lists", {"l.csv": "filename,label\na/1.png,cat\n2.png,dog\n"}) / "l.csv"
+    out = tmp_path / "out"
+    chosen: dict[str, Any] = {**ALL_TRAIN, "images": str(images)}
+    assert found("csv", table, out, **chosen) == {"a/1.png": ("train", "cat"), "2.png": ("train", "dog")}
+    config = IngestConfig(**{**LENIENT, **chosen})
+    assert ingest("csv", table, out, config).unchanged
+    table.write_text("filename,label\na/1.png,cat\n2.png,cow\n")
+    assert ingest("csv", table, out, config).class_names == ["cat", "cow"]
+    with pytest.raises(UsageError, match=r"images: expected a list as INPUT \(\.csv, .*give the file itself"):
+        ingest("csv", tmp_path / "lists", out, config)
+    with pytest.raises(UsageError, match=r"images .*gone: no such folder"):
+        ingest("csv", table, out, IngestConfig(images=str(tmp_path / "gone")))
+
+
+def test_options_of_lists_are_refused_where_nothing_reads_them(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "a/1.png", "b/2.png")
+    with pytest.raises(
+        UsageError, match=r"label_column: expected a source that reads it \(csv\), got folder"
+    ):
+        ingest("folder", root, tmp_path / "out", IngestConfig(label_column="x"))
+
+
+# --- rows
+
+
+def test_a_long_list_is_read_line_by_line(tmp_path: Path) -> None:
+    """Every line is counted, and what is wrong is named by its line."""
+    root = write_images(tmp_path / "in", "1.png", "2.png")
+    rows = [f"{1 + at % 2}.png,{'ab'[at % 2]}" for at in range(20_000)]
+    rows[15_000] = "1.png,a,b"
+    (root / "l.csv").write_text("\r\n".join(["filename,label", *rows]) + "\r\n")
+    out = tmp_path / "out"
+    result = ingest("csv", root, out, IngestConfig(**LENIENT, **ALL_TRAIN))
+    assert (result.splits["train"].images, result.rejected) == (19_999, 1)
+    assert rejects(out)["1.png"].endswith("put a field that holds ',' in quotes (l.csv line 15002)")
+    (root / "l.csv").write_bytes(("\n".join(["filename,label", *rows]) + "\n1.png,caf").encode() + b"\xe9\n")
+    with pytest.raises(DataRefusedError, match=r"line 20002: not UTF-8"):
+        ingest("csv", root, out, IngestConfig(**LENIENT, **ALL_TRAIN))
+
+
+def test_pixels_in_a_list_are_named(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "in", {"train.csv": "label,pixel0,pixel1\n3,0,255\n"})
+    with pytest.raises(
+        UsageError, match=r"expected names of image files, got the pixels themselves \(pixel0"
+    ):
+        ingest("csv", root, tmp_path / "out")
+
+
+def assert_one_split_each(splits: dict[str, str]) -> None:
+    """Check that the images of each patient are in one split, and that no split is empty."""
+    found = [{splits[f"{4 * patient + n}.png"] for n in range(4)} for patient in range(10)]
+    assert [len(patient) for patient in found] == [1] * 10
+    assert set().union(*found) == {"train", "eval", "test"}
+
+
+def test_groups_are_a_column(tmp_path: Path) -> None:
+    """Images of one patient get one split, for classes and for boxes."""
+    rows = [f"{number}.png,{number // 4},{'ab'[number % 2]}" for number in range(40)]
+    files = {f"{number}.png": make_image(number) for number in range(40)}
+    root = write_files(tmp_path / "in", {"l.csv": "filename,Patient,label\n" + "\n".join(rows), **files})
+    read = found("csv", root, tmp_path / "out", group_by="patient")
+    assert_one_split_each({name: split for name, (split, _) in read.items()})
+    boxes = [f"{row},0,0,9,9" for row in rows]
+    header = "filename,Patient,label,xmin,ymin,xmax,ymax\n"
+    (root / "l.csv").write_text(header + "\n".join(boxes) + "\n")
+    shares = {"train": 0.8, "eval": 0.1, "test": 0.1}
+    with_boxes = ingest_boxes("csv", root, tmp_path / "out2", group_by="Patient", splits=shares)
+    assert_one_split_each({name: one.split for name, one in with_boxes.items()})
+    with pytest.raises(
+        UsageError, match=r"group_by: expected a column of .*l\.csv \(filename, Patient, .*'pat'"
+    ):
+        ingest("csv", root, tmp_path / "out3", IngestConfig(group_by="pat", **LENIENT))
+
+
+def test_a_list_fits_if_it_names_images_that_are_here(tmp_path: Path) -> None:
+    root = write_files(
+        write_images(tmp_path / "in", "train/1.jpg"),
+        {"train.csv": "id,breed\n0,cat\n1,dog\n", "test.csv": "id\n9\n"},
+    )
+    assert [(fit.source, fit.why) for fit in find_fits(root)] == [
+        ("csv", "train.csv has the columns id, breed")
+    ]
+    (root / "train.csv").write_text("id,breed\n7,cat\n8,dog\n")
+    assert find_fits(root) == []
