@@ -56,10 +56,10 @@ def find(context: SourceContext) -> Iterator[Found]:
 
 
 def fits(context: SourceContext) -> str | None:
-    """Return the columns of the first list, where a row at its beginning names an image; else None."""
+    """Return the columns of the first list; None if they had to be guessed and no row names an image here."""
     try:
         tables = [table for table, _ in choose_lists(context).tables]
-        if not any(table.names_an_image() for table in tables):
+        if not any(not table.layout.note or table.names_an_image() for table in tables):
             return None
     except (UsageError, DataRefusedError):
         return None
