@@ -26,6 +26,8 @@ def training_config(recipe: Recipe, examples: Examples, root: str, target: Targe
         UsageError: There are no weights where the training is to start from.
     """
     data_path = examples.span.path if examples.span else recipe.data.path
+    # Left out where it is the default, so that trainings of other data are what they were.
+    bit_depth = {"bit_depth": examples.bit_depth} if examples.bit_depth is not None else {}
     return {
         "task": recipe.task,
         "transform": recipe.transform.model_dump(),
@@ -33,6 +35,7 @@ def training_config(recipe: Recipe, examples: Examples, root: str, target: Targe
         "training": recipe.training.model_dump(),
         "weights_sha256": weights_digest(recipe.model.weights),
         "builder_sha256": builder_digest(recipe.model),
+        **bit_depth,
         **work_of(TRAINER, recipe, root),
         "about": {
             "recipe": recipe.name,

@@ -5,6 +5,7 @@
     variables/variables.*         the weights, a TensorFlow checkpoint
     assets.extra/labels.txt       the class names, one per line, in the order of their labels
     assets.extra/task.txt         the recipe's task
+    assets.extra/bit_depth.txt    data.bit_depth of the images it was trained on, if not 16
 
 TF Serving ignores `assets.extra`. In an artifact of TFX's type Model the SavedModel is in `Format-Serving`.
 """
@@ -21,6 +22,7 @@ FINGERPRINT_FILE = "fingerprint.pb"
 ASSETS = "assets.extra"
 LABELS_FILE = f"{ASSETS}/labels.txt"
 TASK_FILE = f"{ASSETS}/task.txt"
+BIT_DEPTH_FILE = f"{ASSETS}/bit_depth.txt"
 WEIGHTS = "variables/variables"
 # The files that say which model it is and what it answers; the last one also says that it is whole.
 IDENTITY = (FINGERPRINT_FILE, LABELS_FILE, TASK_FILE, MODEL_FILE)
@@ -39,9 +41,12 @@ def is_saved_model(folder: str) -> bool:
     return files.exists(os.path.join(folder, MODEL_FILE))
 
 
-def describe_answers(class_names: Sequence[str], task: str) -> Mapping[str, str]:
-    """Return the contents of `LABELS_FILE` and `TASK_FILE`, by their paths in the model's folder."""
-    return {LABELS_FILE: "".join(f"{name}\n" for name in class_names), TASK_FILE: f"{task}\n"}
+def describe_answers(
+    class_names: Sequence[str], task: str, bit_depth: str | None = None
+) -> Mapping[str, str]:
+    """Return the contents of the files in `ASSETS`, by their paths in the model's folder."""
+    labels = {LABELS_FILE: "".join(f"{name}\n" for name in class_names), TASK_FILE: f"{task}\n"}
+    return labels if bit_depth is None else {**labels, BIT_DEPTH_FILE: f"{bit_depth}\n"}
 
 
 def class_names_of(folder: str) -> tuple[str, ...] | None:
@@ -54,6 +59,12 @@ def task_of(folder: str) -> str:
     """Return the task of a SavedModel of Mirante."""
     path = os.path.join(folder, TASK_FILE)
     return files.read_text(path).strip() if files.exists(path) else _FIRST_TASK
+
+
+def bit_depth_of(folder: str) -> str | None:
+    """Return `data.bit_depth` of the images that a SavedModel was trained on; None if it is the default."""
+    path = os.path.join(folder, BIT_DEPTH_FILE)
+    return files.read_text(path).strip() if files.exists(path) else None
 
 
 def read_fingerprint(folder: str) -> bytes | None:

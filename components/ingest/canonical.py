@@ -8,8 +8,8 @@ rewritten, once, as an 8-bit PNG with 1 (grey) or 3 (red, green, blue) channels:
     palette                          RGB
     alpha, transparent colour        laid on white
     GIF, APNG, animated WebP         the first frame (AVIF too)
-    16 bits a channel                the upper 8 bits, as libpng's png_set_strip_16 and TensorFlow do;
-                                     `low_range` tells where no value is above a quarter of the range
+    more than 8 bits a channel       the upper 8 bits, or by `data.bit_depth` (components/ingest/bit_depth.py)
+    DICOM                            by its window (components/ingest/dicom.py)
     1, 2 or 4 bits a channel         8 bits, full range
     JPEG with arithmetic coding      RGB or grey
 
@@ -28,10 +28,19 @@ import warnings
 from typing import TYPE_CHECKING
 
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
-from components.ingest.kinds import sniff
+from components.ingest.bit_depth import (
+    PERCENTILE,
+    UPPER,
+    check_colour,
+    largest_in_colour,
+    sample_bits,
+    to_8_bits,
+)
+from components.ingest.kinds import check_first_image, sniff
 from components.ingest.whole import (
     RejectedImage,
     check_jpeg,
+    check_jpeg_2000,
     inspect_png,
     is_plain_jpeg,
     undecodable,
@@ -40,17 +49,10 @@ from components.ingest.whole import (
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
-# Of images with `low_range`.
-LOW_RANGE = (
-    "16 bits per channel and no value above a quarter of the range: the upper 8 bits, which are kept, are "
-    "nearly black; scale 10, 12 or 14 bits to 16 first, both what is trained on and what is asked"
-)
 JPEG = "jpeg"
 PNG = "png"
 
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS = 258
-_PNG_BITS_AT = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +66,7 @@ class CanonicalImage:
         channels: 1 or 3.
         full_size: (width, height) before it was scaled down, upright.
         orientation: EXIF's, 1 .. 8, by which the source was turned.
-        low_range: Whether the source has 16 bits per channel and values of at most 14 bits: its pixels are
-            nearly black.
+        largest: The largest value of a source that has 16 bits per channel; None for any other source.
     """
 
     encoded: bytes
@@ -75,11 +76,15 @@ class CanonicalImage:
     channels: int
     full_size: tuple[int, int]
     orientation: int = 1
-    low_range: bool = False
+    largest: int | None = None
 
 
 def canonical_bytes(
-    encoded: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, resize_px: int | None = None
+    encoded: bytes,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    resize_px: int | None = None,
+    bit_depth: str = UPPER,
 ) -> CanonicalImage:
     """Return the canonical form of an encoded image; see the module's docstring.
 
@@ -89,6 +94,7 @@ def canonical_bytes(
         resize_px: Scale down until the longest side is at most this; a JPEG then becomes a JPEG of quality
             95, anything else a PNG. A JPEG of more than max_pixels is then decoded at a half, quarter or
             eighth of its size, if that is not less than resize_px.
+        bit_depth: One of components.ingest.bit_depth.RULES.
 
     Raises:
         RejectedImage: It is no image, cut off, damaged, too large, or has no defined 8-bit form.
@@ -104,6 +110,8 @@ def canonical_bytes(
             image: PillowImage.Image = Image.open(io.BytesIO(encoded), formats=(kind,))
         except Image.DecompressionBombError as error:
             raise RejectedImage(f"more than {PILLOW_MAX_PIXELS} pixels: {error}") from error
+        except RejectedImage:
+            raise
         except UnidentifiedImageError as error:
             raise RejectedImage(
                 f"{kind} with a damaged header, or of a variant that cannot be read"
@@ -126,7 +134,15 @@ def canonical_bytes(
                 plain = is_plain_jpeg(encoded)
                 if not check_jpeg(encoded):
                     image.load()
+                bits = 8
             else:
+                if kind == "TIFF":
+                    check_first_image(image)
+                elif kind == "JPEG2000":
+                    check_jpeg_2000(encoded)
+                bits = sample_bits(image, encoded)
+                if kind == "DICOM":
+                    image.use_percentiles = bit_depth == PERCENTILE  # type: ignore[attr-defined]
                 image.load()
                 plain = is_plain_png and "transparency" not in image.info
             orientation = orientation_of(image)
@@ -134,8 +150,7 @@ def canonical_bytes(
             if plain and fits and orientation == 1 and image.mode in ("L", "RGB"):
                 return _describe(image, encoded, JPEG if kind == "JPEG" else PNG)
             image.load()
-            eight_bits = _to_grey_or_rgb(image)
-            low_range = _has_16_bits(image, encoded) and _is_nearly_black(eight_bits, image)
+            eight_bits, largest = _to_grey_or_rgb(image, bits, bit_depth)
             upright = _upright(eight_bits, orientation)
         except RejectedImage:
             raise
@@ -147,7 +162,7 @@ def canonical_bytes(
     elif orientation >= 5:
         full_size = full_size[::-1]
     made = _encode(scaled, as_jpeg=kind == "JPEG" and scaled.size != full_size)
-    return dataclasses.replace(made, full_size=full_size, orientation=orientation, low_range=low_range)
+    return dataclasses.replace(made, full_size=full_size, orientation=orientation, largest=largest)
 
 
 def canonical_pixels(
@@ -189,21 +204,6 @@ def _size_within(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
     return width, height
 
 
-def _has_16_bits(image: PillowImage.Image, encoded: bytes) -> bool:
-    if image.mode.startswith("I;16"):
-        return True
-    if image.format == "TIFF":
-        return 16 in image.tag_v2.get(_TIFF_BITS, ())  # type: ignore[attr-defined]
-    return image.format == "PNG" and encoded[_PNG_BITS_AT] == 16
-
-
-def _is_nearly_black(eight_bits: PillowImage.Image, image: PillowImage.Image) -> bool:
-    """Return whether 16 bits hold values of at most 14 bits, as X-ray and thermal cameras write them."""
-    is_black = image.mode.startswith("I;16") and not any(image.tobytes())
-    above = (count for level, count in enumerate(eight_bits.histogram()) if level % 256 >= 64)
-    return not is_black and not any(above)
-
-
 def orientation_of(image: PillowImage.Image) -> int:
     """Return EXIF's orientation, 1 .. 8; 1 (upright) where there is none that makes sense.
 
@@ -239,18 +239,27 @@ def _upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_grey_or_rgb(image: PillowImage.Image) -> PillowImage.Image:
-    """Return the image as mode L or RGB, 8 bits a channel."""
-    from PIL import Image, ImageChops
-
-    mode = image.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
-        # Pillow scales every PNM of more than 8 bits to 0 .. 65535.
-        return _upper_bytes(image)
-    if mode in ("I", "F"):
+def _to_grey_or_rgb(
+    image: PillowImage.Image, bits: int, bit_depth: str
+) -> tuple[PillowImage.Image, int | None]:
+    """Return the image as mode L or RGB, 8 bits a channel, and the largest value of 16 bits a channel."""
+    # Pillow scales every PNM of more than 8 bits to 0 .. 65535.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return to_8_bits(image, bits, bit_depth)
+    if image.mode in ("I", "F"):
         raise RejectedImage(
             "32 bits a channel: nothing says which value is white; convert it to 8 or 16 bits"
         )
+    check_colour(bits, bit_depth)
+    converted = _drop_alpha(image)
+    return converted, largest_in_colour(converted) if bits == 16 else None
+
+
+def _drop_alpha(image: PillowImage.Image) -> PillowImage.Image:
+    """Return an image with 8 bits a channel as mode L or RGB."""
+    from PIL import Image, ImageChops
+
+    mode = image.mode
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         grey = mode in ("L", "LA", "La", "1")
         straight = image if mode == "RGBA" else image.convert("RGBA")
@@ -262,10 +271,3 @@ def _to_grey_or_rgb(image: PillowImage.Image) -> PillowImage.Image:
     if mode in ("1", "L"):
         return image.convert("L")
     return image.convert("RGB")
-
-
-def _upper_bytes(image: PillowImage.Image) -> PillowImage.Image:
-    from PIL import Image
-
-    sixteen = image if image.mode.startswith("I;16") else image.convert("I;16")
-    return Image.frombytes("L", image.size, sixteen.tobytes("raw", "I;16B")[::2])

@@ -17,6 +17,7 @@ from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.settings import IsPath, NotNegative, Settings, Share
 from components.base.words import find_nearest, suggest
 from components.ingest import spans
+from components.ingest.bit_depth import UPPER
 from components.ingest.groups import check_group_by
 from components.ingest.sources import SOURCES
 from components.ingest.splits import NO_SPLIT
@@ -72,6 +73,10 @@ def _check_sum(splits: Mapping[str, float]) -> Mapping[str, float]:
     return splits
 
 
+def _depth_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, Path) else value
 
@@ -88,6 +93,7 @@ SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT
 OPTIONS = (
     "splits", "split_names", "group_by", "image_column", "label_column", "split_column", "no_header",
     "images", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels", "resize_px",
+    "bit_depth",
 )  # fmt: skip
 
 
@@ -154,6 +160,13 @@ class IngestConfig(Settings):
     )
     resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = Field(
         None, description="longest side in pixels; larger images are scaled down to it; no limit by default"
+    )
+    bit_depth: Annotated[Literal["8", "10", "12", "14", "16", "percentile"], BeforeValidator(_depth_text)] = (
+        Field(
+            UPPER,
+            description="bits that images with 16 bits per channel really use; their upper 8 are kept. "
+            "percentile stretches each image from its 0.5 to its 99.5 percentile",
+        )
     )
     # The limit is there because of decompression bombs: a few hundred kilobytes of PNG can unpack to
     # gigabytes, which would end the worker, or the machine, instead of one image.
@@ -254,4 +267,7 @@ class IngestConfig(Settings):
                 settings[name] = value
         if self.no_header:
             settings["no_header"] = True
+        # Not in manifests that are older than this option.
+        if self.bit_depth != UPPER:
+            settings["bit_depth"] = self.bit_depth
         return settings

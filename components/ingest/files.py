@@ -17,7 +17,8 @@ from components.ingest.left_out import litter_reason, no_image_reason
 # What a broken link leads to is known by its name alone: with one of these endings it is one image.
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff",
-    ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".heics", ".avif", ".jp2", ".j2k", ".jpx", ".jxl",
+    ".dcm", ".dicom", ".ico",
 )  # fmt: skip
 EMPTY_FOLDER = "an empty folder"
 LeftOutCallback = Callable[[str, str], None]

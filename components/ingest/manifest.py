@@ -19,6 +19,7 @@ from typing import Any
 
 from components.base.errors import DataRefusedError
 from components.base.paths import replace_file, write_atomically
+from components.ingest.bit_depth import Depths
 from components.ingest.truth.counts import BoxCounts
 from schemas import features
 
@@ -42,8 +43,7 @@ class Shard:
         fingerprint: Of what was planned to go in; equal fingerprints give equal files.
         rejected: (path, reason, SHA-256 of the source) of inputs that were planned and then did not decode.
         boxes: Counts of its boxes; None in data of one class per image.
-        low_range: How many images are nearly black because their 16 bits hold values of 14, and the path of
-            the first one.
+        depths: Counts of images with 16 bits per channel.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Shard:
     fingerprint: str
     rejected: tuple[tuple[str, ...], ...] = ()
     boxes: BoxCounts | None = None
-    low_range: tuple[int, str] = (0, "")
+    depths: Depths = dataclasses.field(default_factory=Depths)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,11 +158,14 @@ def read_manifest(output: Path) -> Manifest | None:
 
 def _read_shard(read: dict[str, Any]) -> Shard:
     boxes = read.get("boxes")
+    # Manifests of earlier versions have `low_range` instead.
+    dark, first = read.get("low_range", (0, ""))
+    depths = read.get("depths", {"dark": dark, "first_dark": first})
     return Shard(
         **{
-            **read,
+            **{key: value for key, value in read.items() if key != "low_range"},
             "rejected": tuple(map(tuple, read["rejected"])),
-            "low_range": tuple(read.get("low_range", (0, ""))),
+            "depths": Depths(**depths),
             "boxes": None if boxes is None else BoxCounts.from_json(boxes),
         }
     )

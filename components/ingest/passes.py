@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.base.paths import replace_file
+from components.ingest.bit_depth import Depths
 from components.ingest.config import IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import Shard
 from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
 from components.ingest.truth.counts import BoxCounts
-from components.ingest.work import HashTask, PartResult, PartTask, merge_low_ranges, write_note
+from components.ingest.work import HashTask, PartResult, PartTask, write_note
 from components.ingest.workers import WorkerPool
 
 Progress = Callable[[str, int, int], None]
@@ -129,6 +130,7 @@ def write_all(
                             class_names=tuple(plan.class_names),
                             max_pixels=config.max_pixels,
                             resize_px=config.resize_px,
+                            bit_depth=config.bit_depth,
                         ),
                     ),
                 )
@@ -186,7 +188,7 @@ def _put_together(target: Path, parts: dict[int, PartResult | None]) -> PartResu
             BoxCounts.from_json(part.boxes) for part in parts.values() if part and part.boxes is not None
         ]
         boxes = dataclasses.asdict(BoxCounts.total(counted)) if counted else None
-        low_range = merge_low_ranges(part.low_range for part in parts.values() if part)
-        whole = PartResult(records, size, digest.hexdigest(), rejected, boxes, low_range)
+        depths = Depths.total(Depths(**part.depths) for part in parts.values() if part)
+        whole = PartResult(records, size, digest.hexdigest(), rejected, boxes, dataclasses.asdict(depths))
         write_note(target, whole)
     return whole

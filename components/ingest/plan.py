@@ -100,7 +100,9 @@ def _plan_shards(
     index: Index, config: IngestConfig, counts: dict[str, int], class_names: list[str]
 ) -> list[PlannedShard]:
     label_index = {name: number for number, name in enumerate(class_names)}
-    settings = json.dumps([FORMAT_VERSION, reader_code(), config.resize_px, config.max_pixels]).encode()
+    settings = json.dumps(
+        [FORMAT_VERSION, reader_code(), config.resize_px, config.max_pixels, config.bit_depth]
+    ).encode()
     found: dict[tuple[str, int], tuple[int, str]] = {}
     rows = index.db.execute(
         "SELECT split, shard, hash, path, truth FROM items "

@@ -20,7 +20,7 @@ from components.ingest.manifest import (
     write_manifest,
 )
 from components.ingest.plan import Plan, reader_code
-from components.ingest.remarks import about_low_range, remarks
+from components.ingest.remarks import about_depths, remarks
 from components.ingest.truth.counts import BoxCounts
 from schemas import features
 
@@ -61,7 +61,7 @@ def publish(
         rejected=index.count_rejects(),
         rejects_sha256=hashlib.sha256(rejects).hexdigest(),
         cross_split_duplicates=plan.cross_split_duplicates,
-        warnings=[*remarks(index, plan, splits, boxes), *about_low_range(shards.values())],
+        warnings=[*remarks(index, plan, splits, boxes), *about_depths(shards.values(), config.bit_depth)],
         input=given.shown,
         task=plan.truth.task,
         max_boxes=boxes.most,

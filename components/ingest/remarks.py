@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from components.base.printable import printable
 from components.base.words import format_count, format_some
-from components.ingest.canonical import LOW_RANGE
+from components.ingest.bit_depth import DEPTHS, LOW_RANGE, UPPER, Depths, find_depth
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Shard, Split
 from components.ingest.plan import Plan
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth.counts import BoxCounts
-from components.ingest.work import merge_low_ranges
 from schemas import features
 
 _NAMES_SHOWN = 5
@@ -67,12 +66,30 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     return found
 
 
-def about_low_range(shards: Iterable[Shard]) -> list[str]:
-    """Return a sentence about images whose 16 bits hold fewer, if there are any."""
-    count, first = merge_low_ranges(shard.low_range for shard in shards)
-    if not count:
-        return []
-    return [f"{format_count(count, 'image has', 'images have')} {LOW_RANGE} (the first: {printable(first)})."]
+def about_depths(shards: Iterable[Shard], rule: str) -> list[str]:
+    """Return sentences about images with 16 bits per channel that `bit_depth`, the rule, does not fit."""
+    depths = Depths.total(shard.depths for shard in shards)
+    fitting, found = find_depth(depths.largest), []
+    if depths.dark:
+        images = format_count(depths.dark, "image has", "images have")
+        if fitting is not None:
+            advice = f"all values are at most {depths.largest:,}: --bit-depth {fitting} keeps their range"
+        else:
+            advice = f"other images have values up to {depths.largest:,}: see --bit-depth percentile"
+        found.append(
+            f"{images} {LOW_RANGE}; {advice} (in a recipe data.bit_depth; the first: "
+            f"{printable(depths.first_dark)})."
+        )
+    if depths.above:
+        images = format_count(depths.above, "image has", "images have")
+        found.append(
+            f"{images} values above {(1 << int(rule)) - 1:,}, which become white with bit_depth {rule}; the "
+            f"largest value is {depths.largest:,}: --bit-depth {fitting or UPPER} keeps their range (the "
+            f"first: {printable(depths.first_above)})."
+        )
+    if not depths.images and rule in DEPTHS and rule != UPPER:
+        found.append(f"bit_depth {rule} changes nothing: no image has 16 bits per channel.")
+    return found
 
 
 def note_unused_split_names(context: SourceContext) -> None:

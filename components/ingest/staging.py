@@ -15,6 +15,7 @@ from pathlib import Path
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.owned import MARK
 from components.base.paths import write_atomically
+from components.ingest.bit_depth import Depths
 from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest
 from components.ingest.plan import PlannedShard
 from components.ingest.truth.counts import BoxCounts
@@ -172,7 +173,7 @@ def shard_written(planned: PlannedShard, result: PartResult) -> Shard:
         planned.fingerprint,
         tuple(map(tuple, result.rejected)),
         None if result.boxes is None else BoxCounts.from_json(result.boxes),
-        (result.low_range[0], result.low_range[1]),
+        Depths(**result.depths),
     )
 
 

@@ -7,11 +7,14 @@ decodes, and the checksums, are the evidence here.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# How the codestream of a JPEG 2000 begins, in a file of its own or in a box of one.
+JPEG_2000_STREAM = b"\xff\x4f\xff\x51"
 
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"
@@ -21,7 +24,12 @@ _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 _APPLICATION_SEGMENTS = range(0xE0, 0xF0)
 _COMMENT = 0xFE
 _FILL_BYTE = 0xFF
+_START_OF_TILE = b"\xff\x90"
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
+
+
+# Formats that Pillow calls otherwise than people do.
+_NAMES = {"JPEG2000": "JPEG 2000", "HEIF": "HEIC", "PPM": "PNM"}
 
 
 class RejectedImage(Exception):  # noqa: N818 - it is a verdict on an image, the caller decides whether it is an error
@@ -34,7 +42,7 @@ class RejectedImage(Exception):  # noqa: N818 - it is a verdict on an image, the
 
 def undecodable(kind: str, error: Exception) -> str:
     """Return the reason of an image of the format `kind` that its decoder refused."""
-    return f"truncated or damaged {kind}: {str(error) or type(error).__name__}"
+    return f"truncated or damaged {_NAMES.get(kind, kind)}: {str(error) or type(error).__name__}"
 
 
 def check_whole(encoded: bytes) -> None:
@@ -182,3 +190,32 @@ def inspect_png(encoded: bytes) -> bool:
         elif name == b"IEND":
             return plain
         position = end + 4
+
+
+def check_jpeg_2000(encoded: bytes) -> None:
+    """Check that a JPEG 2000 has all tiles that its header tells of: OpenJPEG leaves out missing ones.
+
+    ISO 15444-1, annex A: the segments up to the first tile-part, then tile-parts with their lengths.
+
+    Raises:
+        RejectedImage: Tiles are missing, or it has no codestream.
+    """
+    start = encoded.find(JPEG_2000_STREAM)
+    if start < 0 or start + 40 > len(encoded):
+        raise RejectedImage("truncated or damaged JPEG 2000: it has no image")
+    right, bottom, _, _, width, height, left, top = struct.unpack_from(">8I", encoded, start + 8)
+    if not width or not height:
+        raise RejectedImage("truncated or damaged JPEG 2000: its tiles have no pixels")
+    tiles = -((left - right) // width) * -((top - bottom) // height)
+    position = start + 2
+    while position + 4 <= len(encoded) and encoded[position : position + 2] != _START_OF_TILE:
+        position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+    found = set()
+    while position + 10 <= len(encoded) and encoded[position : position + 2] == _START_OF_TILE:
+        index, length = struct.unpack_from(">HI", encoded, position + 4)
+        found.add(index)
+        position += length or len(encoded)  # 0: the rest of the file
+        if length and length < 14:
+            break
+    if len(found) < tiles:
+        raise RejectedImage(f"truncated or damaged JPEG 2000: {len(found)} of its {tiles} tiles are there")

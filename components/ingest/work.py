@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from components.base.errors import MiranteError
 from components.base.os_errors import explain_os_error
 from components.base.paths import replace_file, write_atomically
 from components.base.printable import printable
+from components.ingest.bit_depth import Depths
 from components.ingest.item import shape_from, shape_text
 from components.ingest.truth import TRUTHS
 from components.ingest.truth.counts import BoxCounts
@@ -36,8 +37,6 @@ class SourceChangedError(MiranteError):
     """A file is not what it was when it was hashed."""
 
 
-# How many images, and the path of the first.
-LowRange = tuple[int, str]
 HashTask = tuple[int, bytes, int | None, int, str | None]
 
 
@@ -52,7 +51,7 @@ class PartTask:
         first, count: Which of its records, in the shard's order.
         target: The file; it is written under another name and renamed when complete.
         class_names: In the order of their labels.
-        max_pixels, resize_px: See IngestConfig.
+        max_pixels, resize_px, bit_depth: See IngestConfig.
     """
 
     index: str
@@ -65,6 +64,7 @@ class PartTask:
     class_names: tuple[str, ...]
     max_pixels: int
     resize_px: int | None
+    bit_depth: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +75,7 @@ class PartResult:
         records, bytes, sha256: Of the file.
         rejected: (path, reason, SHA-256 of the source) of images that could not be used.
         boxes: Counts of boxes, as BoxCounts; None if the records have a class each.
-        low_range: How many images are nearly black because their 16 bits hold values of 14, and the path of
-            the first one.
+        depths: Counts of images with 16 bits per channel, as Depths.
     """
 
     records: int
@@ -84,13 +83,7 @@ class PartResult:
     sha256: str
     rejected: list[tuple[str, ...]]
     boxes: dict[str, Any] | None = None
-    low_range: LowRange = (0, "")
-
-
-def merge_low_ranges(parts: Iterable[LowRange]) -> LowRange:
-    """Return how many images there are in all parts, and of the first paths the least."""
-    parts = list(parts)
-    return sum(count for count, _ in parts), min((first for count, first in parts if count), default="")
+    depths: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
@@ -169,7 +162,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     counts = BoxCounts()
     digest, size, records, since_report = hashlib.sha256(), 0, 0, 0
     rejected: list[tuple[str, ...]] = []
-    low_range: LowRange = (0, "")
+    depths = Depths()
     target = Path(task.target)
     with replace_file(target) as temporary, temporary.open("wb") as out:
         for path, file, offset, length, shape_words, text, expected in _planned(task):
@@ -183,7 +176,12 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
             shape = shape_from(shape_words)
             try:
                 if shape is None:
-                    image = canonical_bytes(data, max_pixels=task.max_pixels, resize_px=task.resize_px)
+                    image = canonical_bytes(
+                        data,
+                        max_pixels=task.max_pixels,
+                        resize_px=task.resize_px,
+                        bit_depth=task.bit_depth,
+                    )
                 else:
                     image = canonical_pixels(data, *shape, resize_px=task.resize_px)
                 placed = truth.from_text(text).place(image.full_size, image.orientation)
@@ -209,8 +207,8 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                     }
                 )
             )
-            if image.low_range:
-                low_range = merge_low_ranges([low_range, (1, path)])
+            if image.largest is not None:
+                depths = Depths.total([depths, Depths.of(path, image.largest, task.bit_depth)])
             out.write(record)
             digest.update(record)
             size += len(record)
@@ -218,7 +216,14 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
         out.flush()
         os.fsync(out.fileno())
         report(since_report)
-        result = PartResult(records, size, digest.hexdigest(), rejected, truth.counted(counts), low_range)
+        result = PartResult(
+            records,
+            size,
+            digest.hexdigest(),
+            rejected,
+            truth.counted(counts),
+            dataclasses.asdict(depths),
+        )
         write_note(target, result)
     return result
 

@@ -36,6 +36,8 @@ class ServingModule(tf.Module):
 
     # The recipe's `task`.
     task: str
+    # `data.bit_depth` of what it was trained on, if that is not the default.
+    bit_depth: str | None = None
 
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
         super().__init__(name="mirante")
@@ -57,7 +59,7 @@ class ServingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def canonical(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Turn encoded images, string [N], into the form in which ingest stores them, pixel by pixel."""
-        return canonical(image_bytes)
+        return canonical(image_bytes, self.bit_depth)
 
     def apply_transform(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Apply the Transform graph to canonical images, string [N], without labels."""
@@ -89,5 +91,6 @@ def save_module(module: ServingModule, folder: str) -> None:
             "serving_tf_examples": module.serving_tf_examples,
         },
     )
-    for name, content in describe_answers(module.names, module.task).items():
+    described = describe_answers(module.names, module.task, module.bit_depth)
+    for name, content in described.items():
         files.write_text(os.path.join(folder, name), content)

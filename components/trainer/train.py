@@ -77,7 +77,9 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     weights = model.get_weights()
     if place.is_chief:
         model = _as_served(model, weights, place, functools.partial(build, model_config, material, training))
-        export.save_module(trainee.serving(model, material.tft_output), job.serving_model_dir)
+        served = trainee.serving(model, material.tft_output)
+        served.bit_depth = job.custom_config.get("bit_depth")
+        export.save_module(served, job.serving_model_dir)
         model.save(f"{job.model_run_dir}/model.keras")
 
 

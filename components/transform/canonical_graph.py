@@ -5,7 +5,8 @@ with 8 bits and 1 or 3 channels as it is, and writes any other image that it can
 are to the bit those that `components.ingest.canonical.canonical_bytes` gives, and so those that training saw:
 
     JPEG, 1 or 3 channels        turned upright by its EXIF orientation
-    PNG of any kind              8 bits, upright by its eXIf chunk, alpha and transparent colour on white
+    PNG of any kind              8 bits, upright by its eXIf chunk, alpha and transparent colour on white;
+                                 of 16 bits only where `data.bit_depth` of what was trained on is 16
 
 It refuses everything else, and says what to do: CMYK, animated PNGs, GIF, WebP, BMP, TIFF. Damage is the
 exception: TensorFlow decodes a JPEG with half its data and an end, which ingest and `mirante predict` reject.
@@ -32,13 +33,21 @@ _SEGMENTS = (*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDD, *range(0xE0, 0x
 _GREY, _PALETTE, _GREY_ALPHA = 0, 3, 4
 
 
-def canonical(images: tf.Tensor) -> tf.Tensor:
+def canonical(images: tf.Tensor, bit_depth: str | None = None) -> tf.Tensor:
     """Turn encoded images, string [N], into their canonical form, string [N].
+
+    Args:
+        images: The files.
+        bit_depth: `data.bit_depth`, if it is not the default: then PNGs of 16 bits are refused.
 
     Raises:
         tf.errors.InvalidArgumentError: Not an image, or in a form that only ingest can convert.
     """
-    return tf.map_fn(_canonical, images, fn_output_signature=tf.TensorSpec([], tf.string))
+    return tf.map_fn(
+        lambda encoded: _canonical(encoded, bit_depth),
+        images,
+        fn_output_signature=tf.TensorSpec([], tf.string),
+    )
 
 
 def reason_of(error: tf.errors.OpError) -> str:
@@ -50,11 +59,11 @@ def reason_of(error: tf.errors.OpError) -> str:
     return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", said).replace("\\'", "'")
 
 
-def _canonical(encoded: tf.Tensor) -> tf.Tensor:
+def _canonical(encoded: tf.Tensor, bit_depth: str | None) -> tf.Tensor:
     is_png = tf.strings.substr(encoded, 0, 8) == b"\x89PNG\r\n\x1a\n"
     is_jpeg = tf.strings.substr(encoded, 0, 3) == b"\xff\xd8\xff"
     encoded = _require(is_png | is_jpeg, encoded, "expected a JPEG or PNG, got another format")
-    return tf.cond(is_jpeg, lambda: _jpeg(encoded), lambda: _png(encoded))
+    return tf.cond(is_jpeg, lambda: _jpeg(encoded), lambda: _png(encoded, bit_depth))
 
 
 def _require(condition: tf.Tensor, value: tf.Tensor, what: str) -> tf.Tensor:
@@ -115,7 +124,7 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
     )[1]
 
 
-def _png(encoded: tf.Tensor) -> tf.Tensor:
+def _png(encoded: tf.Tensor, bit_depth: str | None) -> tf.Tensor:
     is_header = tf.strings.substr(encoded, 8, 8) == b"\x00\x00\x00\x0dIHDR"
     long_enough = tf.strings.length(encoded) >= 45
     encoded = _require(
@@ -124,6 +133,9 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
     bits, colour = tf.unstack(
         tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, 24, 2), tf.uint8), tf.int32), 2
     )
+    if bit_depth is not None:
+        what = f"expected 8 bits per channel for a model with data.bit_depth {bit_depth}, got 16"
+        encoded = _require(bits < 16, encoded, what)
     exif, transparency = tf.cond(
         _has(encoded, "tRNS|eXIf|acTL"),
         lambda: _png_extras(encoded, bits, colour),

@@ -39,6 +39,7 @@ class Examples:
             `span.pattern` finds below `span.base`.
         content: SHA-256 over the bytes of all shards.
         records: Records by split, with and without a manifest.
+        bit_depth: `data.bit_depth` that they were ingested with; None for the default, or without a manifest.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Examples:
     span: Span | None = None
     content: str = ""
     records: dict[str, int] = dataclasses.field(default_factory=dict)
+    bit_depth: str | None = None
 
 
 def describe(
@@ -78,6 +80,7 @@ def describe(
         UsageError: The data are for another task.
     """
     split_sizes: dict[str, int] = {}
+    bit_depth: str | None = None
     digests = digests or FileDigests()
     if is_manifest(folder):
         if shards and not published_completely(folder):
@@ -91,6 +94,7 @@ def describe(
             check_shards(folder, manifest, digests)
         content = content_of({shard.name: shard.sha256 for shard in manifest.shards()})
         split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
+        bit_depth = manifest.options.get("bit_depth")
         found = Found(
             manifest.task,
             {split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0},
@@ -125,6 +129,7 @@ def describe(
         span,
         content,
         found.records,
+        bit_depth,
     )
 
 

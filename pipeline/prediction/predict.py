@@ -13,9 +13,11 @@ from PIL import Image
 from components.base.errors import UsageError
 from components.base.imports import without_collector
 from components.base.limits import DEFAULT_MAX_PIXELS
+from components.base.saved_model import bit_depth_of
 from components.base.task import TASKS, part
 from components.infra_validator.protocol import Drawn, TaskAnswers
-from components.ingest.canonical import LOW_RANGE, CanonicalImage, canonical_bytes
+from components.ingest.bit_depth import LOW_RANGE, UPPER, is_dark
+from components.ingest.canonical import CanonicalImage, canonical_bytes
 from components.ingest.image_file import read_image_file
 from components.ingest.whole import RejectedImage
 from components.pictures.boxes import Box, colour_of, draw_boxes, file_names, save
@@ -91,10 +93,11 @@ def answer_images(
     drawn = file_names([os.fsdecode(image.path) for image in asked], draw) if draw is not None else []
     served: _Served | None = None
     problem = ""
-    for answers, batch in _requests(asked, max_pixels):
+    bit_depth = bit_depth_of(str(folder)) or UPPER
+    for answers, batch in _requests(asked, max_pixels, bit_depth):
         if batch and served is None and not problem:
             try:
-                served = _Served(folder)
+                served = _Served(folder, bit_depth)
             except UsageError:
                 raise
             except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged
@@ -137,7 +140,7 @@ def _answer(
     for (answer, place, _, image), (outputs, converted) in zip(batch, outputs_of_images, strict=True):
         if converted:
             answer["converted"] = converted
-        if image.low_range:
+        if is_dark(image.largest, served.bit_depth):
             answer["warning"] = LOW_RANGE
         image_px = image.width, image.height
         answer["predictions"] = served.task.list_predictions(outputs, image_px, min_score)[:top]
@@ -154,7 +157,9 @@ def _describe_problem(error: Exception) -> str:
     return f"the model could not be asked: {told}"
 
 
-def _requests(asked: Iterable[AskedImage], max_pixels: int) -> Iterator[tuple[list[Answer], list[_Read]]]:
+def _requests(
+    asked: Iterable[AskedImage], max_pixels: int, bit_depth: str
+) -> Iterator[tuple[list[Answer], list[_Read]]]:
     """Yield the answers of images that follow each other, and those of them that the model is asked about.
 
     The answers of the other images say why not.
@@ -168,7 +173,7 @@ def _requests(asked: Iterable[AskedImage], max_pixels: int) -> Iterator[tuple[li
             if image.problem:
                 raise RejectedImage(image.problem)
             data = read_image_file(image.path)
-            canonical = canonical_bytes(data, max_pixels=max_pixels)
+            canonical = canonical_bytes(data, max_pixels=max_pixels, bit_depth=bit_depth)
         except (OSError, RejectedImage) as e:
             answer["error"] = f"cannot be read: {e.strerror or e}" if isinstance(e, OSError) else str(e)
             answers.append(answer)
@@ -192,12 +197,14 @@ class _Served:
 
     Attributes:
         task: Its task's module `answers`.
+        bit_depth: `data.bit_depth` of the images that it was trained on.
 
     Raises:
         UsageError: It is not one of Mirante's.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, bit_depth: str):
+        self.bit_depth = bit_depth
         with without_collector():
             import tensorflow as tf
 

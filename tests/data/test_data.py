@@ -35,7 +35,14 @@ def test_a_folder_with_a_manifest_is_described(tmp_path: Path) -> None:
     assert examples.class_names == ("cats", "dogs", "owls")
     assert examples.patterns == {split: f"{split}-*-of-*" for split in ("train", "eval", "test")}
     assert sum(examples.split_sizes.values()) == 90
+    assert examples.bit_depth is None
     assert Path(write_sample(examples, tmp_path)).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_bits_that_were_kept_are_known(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path)
+    ingest("folder", photos, tmp_path / "data", IngestConfig(bit_depth="12"))
+    assert describe(tmp_path / "data", IngestConfig()).bit_depth == "12"
 
 
 def ingested(folder: Path, labels: dict[str, str], output: str) -> Path:

@@ -130,23 +130,6 @@ def test_sixteen_bits_give_the_upper_eight(image_format: str) -> None:
     assert image.channels == 1
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
-def test_values_of_12_or_14_bits_in_16_are_told(image_format: str) -> None:
-    for most, is_low in ((4095, True), (16383, True), (16384, False), (65535, False), (0, False)):
-        values = np.array([[0, most // 2], [most // 3, most]], np.uint16)
-        assert canonical_bytes(encoded(Image.fromarray(values), image_format)).low_range is is_low
-    # Of 8 bits nothing is said, however dark.
-    assert not canonical_bytes(encoded(Image.new("RGBA", (2, 2), (1, 1, 1, 255)), image_format)).low_range
-
-
-def test_values_of_12_bits_in_a_colour_png_are_told() -> None:
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    for upper, is_low in ((15, True), (200, False)):
-        row = b"\x00" + bytes([1, 17, 2, 255, upper, 1])
-        data = png((b"IHDR", header), (b"IDAT", zlib.compress(row)), (b"IEND", b""))
-        assert canonical_bytes(data).low_range is is_low
-
-
 def test_sixteen_bit_rgb_png_is_rewritten() -> None:
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
     row = b"\x00" + bytes([200, 17, 100, 255, 0, 1])
@@ -203,7 +186,7 @@ def test_what_is_rewritten_has_no_colour_profile_left() -> None:
 
 def test_cut_off_and_damaged_files_are_rejected() -> None:
     assert rejection(b"") == "empty file"
-    assert rejection(b"<html>").startswith("not an image file")
+    assert rejection(b"a text").startswith("not an image file")
     for image_format in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM"):
         data = encoded(gradient(40, 40), image_format)
         assert canonical_bytes(data).height == 40

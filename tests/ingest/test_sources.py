@@ -88,7 +88,10 @@ def test_folder_without_splits(tmp_path: Path) -> None:
     }
     assert rejects(out) == {
         "cats/gone.png": "broken link",
-        "cats/notes": "not an image file (JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF and PNM are read)",
+        "cats/notes": (
+            "not an image file (JPEG, PNG, GIF, WebP, AVIF, JPEG 2000, BMP, TIFF, PNM, HEIC and DICOM are "
+            "read)"
+        ),
         "stray.png": "unlabelled: lies outside every class folder",
     }
 

@@ -17,6 +17,11 @@ from components.models.config import ModelConfig
 from components.schema_gen.schema_file import write_schema
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
+from pipeline.data.examples import Examples
+from pipeline.prediction.predict import predict
+from pipeline.recipe.load import load_recipe
+from pipeline.target import Target
+from pipeline.training import training_config
 from tests.make.graphs import Tiny
 from tests.make.images import encode_image, make_noise
 from tests.make.records import CLASS_NAMES
@@ -39,7 +44,7 @@ def train(
 ) -> Callable[..., Trained]:
     """Runs `run_fn` with a seed on the tiny split."""
 
-    def run(seed: int, precision: str = "float32") -> Trained:
+    def run(seed: int, precision: str = "float32", **more: Any) -> Trained:
         split = make_tiny(3)
         folder = tmp_path_factory.mktemp("trained")
         arguments: Any = SimpleNamespace(
@@ -59,6 +64,7 @@ def train(
                     epochs=2, global_batch_size=5, seed=seed, precision=precision
                 ).model_dump(),
                 "checkpoints": str(folder / "checkpoints"),
+                **more,
             },
         )
         run_fn(arguments)
@@ -88,8 +94,32 @@ def test_the_same_seed_gives_the_same_model(train: Callable[..., Trained]) -> No
     assert list((first.run / "training").glob("events.out.tfevents.*"))
 
 
-def test_what_is_trained_in_16_bits_is_served_in_32(train: Callable[..., Trained]) -> None:
-    trained = train(3, "mixed_bfloat16")
+@pytest.fixture(scope="module")
+def trained(train: Callable[..., Trained]) -> Trained:
+    """Training in 16 bits, on images of which 12 bits were kept."""
+    return train(3, "mixed_bfloat16", bit_depth="12")
+
+
+def test_a_model_is_asked_with_the_bits_that_it_was_trained_on(trained: Trained, tmp_path: Path) -> None:
+    values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 10
+    files = {"deep.png": encode_image(values), "shallow.png": encode_image((values >> 4).astype(np.uint8))}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    deep, shallow = predict(str(trained.serving), [str(tmp_path / name) for name in files])
+    assert deep["predictions"] == shallow["predictions"]
+    assert deep["converted"] == "expected 8 bits per channel for a model with data.bit_depth 12, got 16"
+    assert "warning" not in deep
+    assert "converted" not in shallow
+
+
+def test_the_trainer_is_told_the_bits_if_they_are_not_the_usual_ones(tmp_path: Path) -> None:
+    recipe, here = load_recipe("mnist"), str(tmp_path)
+    usual = Examples(tmp_path, {}, CLASS_NAMES)
+    told = training_config(recipe, dataclasses.replace(usual, bit_depth="12"), here, Target())
+    assert told == {**training_config(recipe, usual, here, Target()), "bit_depth": "12"}
+
+
+def test_what_is_trained_in_16_bits_is_served_in_32(trained: Trained) -> None:
     model = keras.models.load_model(trained.run / "model.keras")
     assert model.dtype_policy.name == "float32"
     assert {layer.compute_dtype for layer in model.get_layer("backbone").layers} == {"float32"}

@@ -314,6 +314,15 @@ def test_what_only_ingest_does_right_is_refused() -> None:
         )
 
 
+def test_16_bits_are_refused_where_training_saw_another_range_of_them() -> None:
+    said = "expected 8 bits per channel for a model with data.bit_depth 12, got 16"
+    graph = tf.function(lambda images: canonical(images, "12"))
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        graph(tf.constant([png(16, 0)]))
+    assert reason_of(caught.value) == f"image: {said}{ADVICE}"
+    assert graph(tf.constant([png(8, 2)])).numpy().tolist() == [png(8, 2)]
+
+
 @pytest.mark.parametrize("encoded", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"no image at all"])
 def test_what_is_no_image_is_refused(encoded: bytes) -> None:
     assert refusal(encoded)

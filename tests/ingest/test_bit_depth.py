@@ -1,0 +1,199 @@
+"""Images with more than 8 bits per channel: which bits are kept, and the warnings."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.base.errors import UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
+from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest.bit_depth import Depths, find_percentiles
+from components.ingest.canonical import canonical_bytes
+from components.ingest.whole import RejectedImage
+from pipeline.commands.field_options import settings_from
+from tests.make.images import encode_image, make_png
+
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
+# Values of 12 bits, and one above.
+VALUES = np.array([[0, 255, 256], [1000, 4095, 4096]], np.uint16)
+
+
+def stored(data: bytes, rule: str) -> list[Any]:
+    image = canonical_bytes(data, bit_depth=rule)
+    return np.asarray(Image.open(io.BytesIO(image.encoded))).tolist()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("16", [[0, 0, 1], [3, 15, 16]]),
+        ("14", [[0, 3, 4], [15, 63, 64]]),
+        ("12", [[0, 15, 16], [62, 255, 255]]),
+        ("10", [[0, 63, 64], [250, 255, 255]]),
+        ("8", [[0, 255, 255], [255, 255, 255]]),
+        ("percentile", [[0, 15, 15], [62, 254, 255]]),
+    ],
+)
+def test_which_bits_are_kept(image_format: str, rule: str, expected: list[list[int]]) -> None:
+    data = encode_image(VALUES, image_format)
+    assert stored(data, rule) == expected
+    assert canonical_bytes(data, bit_depth=rule).largest == 4096
+
+
+def test_percentiles_are_values_of_the_image() -> None:
+    # Of 1,000 pixels the lowest five and the highest five may lie outside.
+    values = np.concatenate([np.zeros(5), np.arange(100, 1090), np.full(5, 60000)]).astype(np.uint16)
+    assert find_percentiles(values) == (0, 1089)
+    assert find_percentiles(values[1:]) == (100, 60000)
+    assert find_percentiles(np.concatenate([values, [100]])) == (100, 1089)
+    # A few bright dots on black: all values count.
+    assert find_percentiles(np.array([0] * 999 + [700], np.uint16)) == (0, 700)
+    assert find_percentiles(np.full(9, 77, np.uint16)) == (77, 77)
+    assert stored(encode_image(np.full((3, 3), 77, np.uint16)), "percentile") == [[0] * 3] * 3
+
+
+def tiff_of_12_bits() -> bytes:
+    """Two pixels, 4095 and 1000, in three bytes."""
+    entries = [
+        (256, 3, 2),
+        (257, 3, 1),
+        (258, 3, 12),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (278, 3, 1),
+        (279, 4, 3),
+    ]
+    head = b"II*\0" + struct.pack("<I", 12) + bytes([0xFF, 0xF3, 0xE8, 0])
+    rows = b"".join(
+        struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value) for tag, kind, value in sorted(entries)
+    )
+    return head + struct.pack("<H", len(entries)) + rows + bytes(4)
+
+
+@pytest.mark.parametrize("rule", ["16", "12", "8"])
+def test_a_file_that_says_how_many_bits_it_has_is_read_by_that(rule: str) -> None:
+    assert stored(tiff_of_12_bits(), rule) == [[255, 62]]
+    graymap = b"P5 2 1 4095\n" + np.array([4095, 1000], ">u2").tobytes()
+    assert stored(graymap, rule) == [[255, 62]]
+    assert canonical_bytes(graymap).largest is None
+    # Of 8 bits nothing is changed, however dark.
+    plain = encode_image(np.full((2, 2), 9, np.uint8))
+    assert canonical_bytes(plain, bit_depth=rule).encoded == plain
+
+
+def colour_png(upper: int) -> bytes:
+    """One pixel, red, green and blue of 16 bits."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0" + bytes([1, 17, 2, 255, upper, 1]))),
+        (b"IEND", b""),
+    )
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_16_bits_in_colour_are_read_by_their_upper_8_alone() -> None:
+    # 15 * 256 + 255, the largest value that has these upper bits.
+    assert canonical_bytes(colour_png(15)).largest == 4095
+    assert stored(colour_png(200), "16") == [[[1, 2, 200]]]
+    for rule in ("12", "percentile"):
+        with pytest.raises(RejectedImage, match=f"several channels of 16 bits: with bit_depth {rule} only"):
+            canonical_bytes(colour_png(200), bit_depth=rule)
+
+
+@pytest.mark.parametrize(
+    ("largest", "rule", "dark", "above"),
+    [
+        (4095, "16", 1, 0),
+        (16383, "16", 1, 0),
+        (16384, "16", 0, 0),
+        (0, "16", 0, 0),  # black whatever is kept
+        (4095, "12", 0, 0),
+        (4096, "12", 0, 1),
+        (65535, "percentile", 0, 0),
+    ],
+)
+def test_what_is_counted(largest: int, rule: str, dark: int, above: int) -> None:
+    counted = Depths.of("b", largest, rule)
+    assert (counted.images, counted.largest, counted.dark, counted.above) == (1, largest, dark, above)
+    total = Depths.total([counted, Depths(), Depths.of("a", largest, rule)])
+    assert (total.images, total.dark, total.above) == (2, 2 * dark, 2 * above)
+    assert (total.first_dark, total.first_above) == ("a" * dark, "a" * above)
+
+
+def folder_of(root: Path, *largest: int) -> Path:
+    """Write a class of 16-bit images with these values, and one of 8-bit images."""
+    for name in ("x-ray", "photo"):
+        (root / name).mkdir(parents=True)
+    for number, value in enumerate(largest):
+        Image.fromarray(np.full((4, 4), value, np.uint16)).save(root / "x-ray" / f"{number}.png")
+        (root / "photo" / f"{number}.png").write_bytes(make_png(number))
+    return root
+
+
+def about_bits(root: Path, output: Path, rule: str = "16") -> list[str]:
+    config = IngestConfig(splits={"train": 1.0}, shards=2, bit_depth=rule)
+    return [text for text in ingest("folder", root, output, config).warnings if "bit" in text]
+
+
+def test_the_warning_says_which_depth_fits(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in", 300, 4095, 1023), tmp_path / "out"
+    (warning,) = about_bits(root, output)
+    assert warning == (
+        "3 images have 16 bits per channel and no value above a quarter of the range: the upper 8 bits, "
+        "which are kept, are nearly black; all values are at most 4,095: --bit-depth 12 keeps their range "
+        "(in a recipe data.bit_depth; the first: x-ray/0.png)."
+    )
+    # Another rule makes other shards, and photos of 8 bits stay what they are.
+    assert about_bits(root, output, "12") == []
+    manifest = read_manifest(output)
+    assert manifest is not None
+    assert manifest.options["bit_depth"] == "12"
+    records = [parse_example(record) for shard in output.glob("train-*") for record in read_records(shard)]
+    images = {record["image/filename"][0].decode(): record["image/encoded"][0] for record in records}
+    levels = [np.asarray(Image.open(io.BytesIO(images[f"x-ray/{n}.png"]))).max() for n in range(3)]
+    assert levels == [18, 255, 63]
+    assert images["photo/2.png"] == make_png(2)
+    assert about_bits(root, output, "10") == [
+        "1 image has values above 1,023, which become white with bit_depth 10; the largest value is 4,095: "
+        "--bit-depth 12 keeps their range (the first: x-ray/1.png)."
+    ]
+
+
+def test_images_of_several_depths_are_told(tmp_path: Path) -> None:
+    (warning,) = about_bits(folder_of(tmp_path / "in", 4095, 60000), tmp_path / "out")
+    assert warning.endswith(
+        "nearly black; other images have values up to 60,000: see --bit-depth percentile (in a recipe "
+        "data.bit_depth; the first: x-ray/0.png)."
+    )
+
+
+def test_a_rule_that_changes_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "1.png").write_bytes(make_png(1))
+    assert about_bits(tmp_path / "in", tmp_path / "out", "12") == [
+        "bit_depth 12 changes nothing: no image has 16 bits per channel."
+    ]
+
+
+def test_the_option_takes_numbers_and_texts() -> None:
+    assert IngestConfig(bit_depth=12) == settings_from(IngestConfig, {"bit_depth": "12"})
+    assert "bit_depth" not in IngestConfig().content_settings()
+    for wrong in (True, 11, "auto", 12.5):
+        with pytest.raises(UsageError, match="bit_depth"):
+            settings_from(IngestConfig, {"bit_depth": wrong})
