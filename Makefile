@@ -26,7 +26,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-services test-real-data fuzz docs golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training bench bench-training bench-detector \
+	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator clean
 
 help: ## List the targets
@@ -106,10 +106,13 @@ comma := ,
 $(BIN)/uv:
 	@"$(BOOT_PYTHON)" requirements/setup_venv.py --stack "$(STACK)" --python "$(PYTHON)" --only-bootstrap
 
-accept: $(ACCEPTANCES:%=accept-%) accept-resume accept-kill-training ## Every acceptance run; or one, such as accept-mnist
+accept: $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training ## Every acceptance run; or one, such as accept-mnist
 
 $(ACCEPTANCES:%=accept-%): accept-%: setup
 	$(BIN)/python benchmarks/accept.py $*
+
+accept-layouts: setup  # LAYOUTS="COCO 'Pascal VOC'" for some
+	PYTHONPATH=. $(BIN)/python benchmarks/accept_layouts.py $(LAYOUTS)
 
 accept-resume: setup
 	$(BIN)/python benchmarks/resume.py --each-node --setbacks
