@@ -517,6 +517,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "predict: a pipe": a_model_and_no_image,
     "predict: drawings where no folder can be": a_model_and_no_image,
     "predict: no such file": a_model_and_no_image,
+    "clean: not a root": damaged_model,
     "rollback: nothing older": damaged_model,
     "rollback: no such version": damaged_model,
     "submit: not a package": no_package,

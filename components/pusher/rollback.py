@@ -1,8 +1,8 @@
 """Going back to an older version in a push destination. Imports no TensorFlow.
 
-serving/1795358001/               served again
-serving/taken-back/1795361144/    served before; TF Serving only looks at folders whose name is a number
-serving/pushes/1795361144.json    stays: the record of a version that is gone keeps its model back
+serving/1795358001/                      served again
+serving/pushes/taken-back/1795361144/    served before
+serving/pushes/1795361144.json           stays: the record of a version that is gone keeps its model back
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from components.base.paths import is_in_bucket
 from components.base.saved_model import is_saved_model
 from components.base.words import format_some
 
-FOLDER = "taken-back"
+FOLDER = os.path.join(serving_folder.RECORDS, "taken-back")
 _FEW = 10
 
 

@@ -24,7 +24,9 @@ from pipeline.run.output import (
 )
 
 # The command `x` is the click command `x` in `pipeline/commands/x.py`, which is imported when it is called.
-COMMANDS = ("compile", "ingest", "inspect", "predict", "recipes", "rollback", "run", "submit", "worker")
+COMMANDS = (
+    "clean", "compile", "ingest", "inspect", "predict", "recipes", "rollback", "run", "submit", "worker",
+)  # fmt: skip
 
 
 class _Commands(click.Group):

@@ -25,9 +25,9 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
     """Serve an older model again.
 
     ROOT is a run's root, or the folder of versions that it pushes to. All higher versions are moved to the
-    folder taken-back next to the versions, where TF Serving does not look; nothing is deleted. They stay
-    back: a run that gives the same model again does not push it. With --to, a version that was taken back is
-    served again.
+    folder pushes/taken-back below, where TF Serving does not look; nothing is deleted. They stay back: a run
+    that gives the same model again does not push it. With --to, a version that was taken back is served
+    again.
     """
     from components.pusher.rollback import roll_back
     from pipeline.prediction.asked import find_push_destination

@@ -60,6 +60,25 @@ class _Entry:
         return now - self.heard_of < limit
 
 
+def find_holder(store: Any) -> str | None:
+    """Return the run that uses a root with this metadata store as a lease says; None if none does."""
+    alive = [entry for entry in _read_entries(store, None) if entry.is_alive(time.time())]
+    return alive[-1].run_id if alive else None
+
+
+def _read_entries(store: Any, root: str | None) -> list[_Entry]:
+    """Return the holders of a root, or of all roots, the oldest first."""
+    found = []
+    for context in store.get_contexts_by_type(_TYPE):
+        of_root, _, number = context.name.rpartition("#")
+        if root in (None, of_root):
+            values = context.custom_properties
+            run_id, task, host, state = (values[key].string_value for key in ("run", "task", "host", "state"))
+            heard_of = values["heard_of"].double_value
+            found.append(_Entry(int(number), run_id, task, host, state, heard_of, context.id))
+    return sorted(found, key=lambda entry: entry.number)
+
+
 class RootLease:
     """The lease of one task's run on a pipeline root.
 
@@ -145,17 +164,7 @@ class RootLease:
 
     def _last(self, store: Any) -> _Entry | None:
         """Return the newest holder of the root."""
-        found = []
-        for context in store.get_contexts_by_type(_TYPE):
-            root, _, number = context.name.rpartition("#")
-            if root == self._root:
-                values = context.custom_properties
-                run_id, task, host, state = (
-                    values[key].string_value for key in ("run", "task", "host", "state")
-                )
-                heard_of = values["heard_of"].double_value
-                found.append(_Entry(int(number), run_id, task, host, state, heard_of, context.id))
-        return max(found, key=lambda entry: entry.number, default=None)
+        return next(reversed(_read_entries(store, self._root)), None)
 
     def _put(self, store: Any, entry: _Entry) -> int:
         from ml_metadata.proto import metadata_store_pb2

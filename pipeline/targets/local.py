@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import json
 import math
 import os
@@ -20,8 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.base.disk_full import disk_full_error
-from components.base.errors import MiranteError, NotBlessedError, UsageError
+from components.base.errors import MiranteError, NotBlessedError
 from components.base.imports import without_collector
 from components.base.os_errors import check_address_space, explain_os_error
 from components.base.outcome import RunResult
@@ -41,33 +39,7 @@ from pipeline.steps import node_ids
 from pipeline.storage.metadata_copy import keep_copy, pass_over_numbers, repair_store
 from pipeline.storage.metadata_store import METADATA_FILE, sqlite_store
 from pipeline.storage.moved_root import follow_move
-
-
-@contextlib.contextmanager
-def _lock_root(root: Path) -> Iterator[None]:
-    """Hold the root's lock, which ends with the process, however that ends."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = open(root / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - closed below
-    except (FileExistsError, NotADirectoryError) as e:
-        raise UsageError(f"--root {root}: {e.filename} is no folder; give another one") from e
-    except OSError as e:
-        if disk_full_error(e, [root]):
-            raise
-        raise MiranteError(f"--root {root} cannot be written: {e.strerror}; give another one") from e
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise MiranteError(
-                f"{root} is in use by another run (process {holder}): wait for it, or give another --root"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+from pipeline.storage.root_lock import lock_root
 
 
 @contextlib.contextmanager
@@ -115,7 +87,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
     if recipe.push.destination and not is_remote(recipe.push.destination):
         written_to.append(Path(recipe.push.destination))
     try:
-        with _lock_root(root):
+        with lock_root(root):
             try:
                 _run_locked(recipe, root, result, console)
             except (Exception, KeyboardInterrupt) as e:  # noqa: BLE001 - the result says it

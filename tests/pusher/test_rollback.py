@@ -43,10 +43,10 @@ def test_the_version_before_is_served_and_the_other_is_kept(root: Path) -> None:
     serving = str(root / "serving")
     done = roll_back(serving)
     assert (done.version, list(done.taken_back)) == (5, [8])
-    assert layout(root) == {"3": "model 3", "5": "model 5", "taken-back/8": "model 8"}
+    assert layout(root) == {"3": "model 3", "5": "model 5", "pushes/taken-back/8": "model 8"}
     assert serving_folder.highest_version(serving) == 5
     # The Pusher will not push that model again.
-    of_8 = serving_folder.measure_files(str(root / "serving" / "taken-back" / "8"))
+    of_8 = serving_folder.measure_files(str(root / "serving" / "pushes" / "taken-back" / "8"))
     assert serving_folder.find_taken_back(serving, of_8) == 8
     assert roll_back(serving).version == 3
     with pytest.raises(
@@ -55,22 +55,22 @@ def test_the_version_before_is_served_and_the_other_is_kept(root: Path) -> None:
         roll_back(serving)
     again = roll_back(serving, 8)
     assert (again.version, again.is_restored, again.taken_back) == (8, True, {})
-    assert layout(root) == {"3": "model 3", "8": "model 8", "taken-back/5": "model 5"}
+    assert layout(root) == {"3": "model 3", "8": "model 8", "pushes/taken-back/5": "model 5"}
     assert serving_folder.find_taken_back(serving, of_8) is None
     # Served already: nothing to do.
     assert roll_back(serving, 8).taken_back == {}
 
 
 def test_the_served_version_goes_last_and_an_interrupted_call_can_be_repeated(root: Path) -> None:
-    in_the_way = root / "serving" / "taken-back" / "8" / "notes.txt"
+    in_the_way = root / "serving" / "pushes" / "taken-back" / "8" / "notes.txt"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
     with pytest.raises(OSError, match="not empty"):
         roll_back(str(root / "serving"), 3)
-    assert layout(root) == {"3": "model 3", "8": "model 8", "taken-back/5": "model 5"}
+    assert layout(root) == {"3": "model 3", "8": "model 8", "pushes/taken-back/5": "model 5"}
     in_the_way.unlink()
     assert list(roll_back(str(root / "serving"), 3).taken_back) == [8]
-    assert set(layout(root)) == {"3", "taken-back/5", "taken-back/8"}
+    assert set(layout(root)) == {"3", "pushes/taken-back/5", "pushes/taken-back/8"}
 
 
 def test_a_version_that_is_no_whole_model_is_not_served(root: Path) -> None:
@@ -103,7 +103,7 @@ def test_the_command_says_how_to_return_and_notes_it(root: Path) -> None:
     assert told.exit_code == 0, told.output
     first, second, _, last = told.stdout.splitlines()
     assert first == f"version 5 is served from {root}/serving"
-    assert second == f"  version 8 is taken back: {root}/serving/taken-back/8"
+    assert second == f"  version 8 is taken back: {root}/serving/pushes/taken-back/8"
     assert last.endswith(f"rollback '{root}' --to 8")
     assert noted() == [False, False, True]
     told = CliRunner().invoke(main, ["rollback", str(root), "--to", "8", "--json"])

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from components.base import serving_folder
 from components.base.outcome import RunResult
+from pipeline.commands.main import main
 from pipeline.recipe.load import load_recipe
 from pipeline.targets.local import run
 from tests.make import records
@@ -95,4 +97,11 @@ def test_damage_in_a_finished_root_is_found_and_made_good(tmp_path: Path) -> Non
     assert executed(last) == []
     assert "nothing changed" in said
     assert (last.metrics, last.pushed_model) == (again.metrics, again.pushed_model)
+    assert root.versions() == versions
+
+    # What the root can do without goes: among others the first Trainer's model, and the checkpoints.
+    said = CliRunner().invoke(main, ["clean", str(root.folder), "--delete"]).output
+    assert said.splitlines()[-1].endswith(" removed")
+    assert list(root.folder.glob("checkpoints/*")) == []
+    assert executed(root.run(other, "training.epochs=2")[0]) == []
     assert root.versions() == versions

@@ -1,0 +1,178 @@
+"""What a pipeline root can do without: results of earlier runs, and checkpoints of finished trainings.
+
+Whatever the newest run and the last run that pushed a model read or wrote is kept, from cache or not, and so
+is every model that is served. So an unchanged run finds all of its results, and the Resolver the baseline.
+Only folders that ML Metadata knows as an execution's output, or that have Mirante's mark, are removed at all.
+
+An output is marked in ML Metadata before its files are removed. A run that needs it later executes the node.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+
+from components.base import serving_folder
+from components.base.owned import is_marked
+from components.base.saved_model import model_folder, same_fingerprint
+from pipeline.steps import STEPS
+
+_LIVE = metadata_store_pb2.Artifact.LIVE
+_MARKED = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
+_DELETED = metadata_store_pb2.Artifact.DELETED
+_OUTPUT = metadata_store_pb2.Event.OUTPUT
+_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+_BLESSED_MODELS = ("current_model_id", "baseline_model_id")
+
+# Node, output and execution of an artifact.
+_Place = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Removable:
+    """A folder that can be removed.
+
+    Attributes:
+        path: The folder.
+        what: What it is, for people.
+        size_bytes: What its removal frees.
+        execution: The execution whose output it is; None for other folders.
+    """
+
+    path: Path
+    what: str
+    size_bytes: int
+    execution: int | None = None
+
+
+def find_removable(root: Path, store: Any) -> list[Removable]:
+    """Return the folders of a root that can be removed, the largest first.
+
+    Args:
+        root: The root, which nothing else uses.
+        store: Its ML Metadata.
+    """
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda run: -int(run.id))
+    pushed = next(((run, place) for run in runs if (place := _read_pushed(root, run.name))), None)
+    kept_runs = runs[:1] + ([pushed[0]] if pushed else [])
+    kept_executions = {
+        int(execution.id): execution
+        for run in kept_runs
+        for execution in store.get_executions_by_context(run.id)
+    }
+    destinations = {str(root / "serving"), *([os.path.dirname(pushed[1])] if pushed else [])}
+    kept = _find_kept(store, kept_executions, destinations)
+    found = list(_find_outputs(root, store, kept)) if runs else []
+    newest = store.get_executions_by_context(runs[0].id) if runs else []
+    found += _find_work(root, store, newest)
+    return sorted(found, key=lambda item: (-item.size_bytes, item.path))
+
+
+def remove(store: Any, removables: Sequence[Removable]) -> None:
+    """Remove folders; ML Metadata knows of it before and after."""
+    outputs = [
+        artifact
+        for item in removables
+        if item.execution is not None
+        for artifact in _outputs_of(store, item.execution)
+        if _place(artifact.uri) == _place(str(item.path))
+    ]
+    _set_state(store, outputs, _MARKED)
+    for item in removables:
+        shutil.rmtree(item.path)
+    _set_state(store, outputs, _DELETED)
+
+
+def _set_state(store: Any, artifacts: Sequence[Any], state: Any) -> None:
+    for artifact in artifacts:
+        artifact.state = state
+    if artifacts:
+        store.put_artifacts(artifacts)
+
+
+def _read_pushed(root: Path, run_id: str) -> str:
+    """Return the model that a run pushed; "" if it pushed none."""
+    try:
+        result = json.loads((root / "runs" / run_id / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(result.get("pushed_model") or "")
+
+
+def _find_kept(store: Any, executions: Collection[int], destinations: Collection[str]) -> set[_Place]:
+    """Return the places of all artifacts that are to be kept."""
+    kept = {int(event.artifact_id) for event in store.get_events_by_execution_ids(list(executions))}
+    for blessing in store.get_artifacts_by_id(list(kept)):
+        kept |= {
+            blessing.custom_properties[name].int_value
+            for name in _BLESSED_MODELS
+            if name in blessing.custom_properties
+        }
+    served = [path for folder in destinations for path in serving_folder.list_versions(folder).values()]
+    return {
+        _place(artifact.uri)
+        for artifact in store.get_artifacts()
+        if int(artifact.id) in kept
+        or any(same_fingerprint(model_folder(artifact.uri), path) for path in served)
+    }
+
+
+def _find_outputs(root: Path, store: Any, kept: Collection[_Place]) -> Iterator[Removable]:
+    """Yield the outputs of executions that are not kept: `<root>/<node>/<output>/<execution>`."""
+    outputs = {_place(artifact.uri)[:2] for artifact in store.get_artifacts()}
+    for context in store.get_contexts_by_type("node"):
+        node_id = context.name.rpartition(".")[2]
+        numbers = {int(execution.id) for execution in store.get_executions_by_context(context.id)}
+        for path in (root / node_id).glob("*/*"):
+            name = path.name
+            if not name.isdecimal() or int(name) not in numbers or path.is_symlink() or not path.is_dir():
+                continue
+            place = _place(str(path))
+            if place[:2] in outputs and place not in kept:
+                yield Removable(path, f"{node_id} of an earlier run", _measure(path), int(name))
+
+
+def _find_work(root: Path, store: Any, newest: Collection[Any]) -> Iterator[Removable]:
+    """Yield the checkpoints and searches of a root; of a node that has yet to succeed, without the latest."""
+    done = {
+        context.name.rpartition(".")[2]
+        for execution in newest
+        if execution.last_known_state in _DONE
+        for context in store.get_contexts_by_execution(execution.id)
+    }
+    for step in STEPS:
+        folder = root / step.keeps
+        if not step.keeps or not folder.is_dir():
+            continue
+        # A training marks its own folder with the folder's name.
+        works = [path for path in folder.iterdir() if not path.is_symlink() and is_marked(path, path.name)]
+        works.sort(key=lambda path: -path.stat().st_mtime_ns)
+        for path in works if step.id in done else works[1:]:
+            yield Removable(path, f"{step.keeps} of a finished or earlier {step.id}", _measure(path))
+
+
+def _outputs_of(store: Any, execution: int) -> list[Any]:
+    events = store.get_events_by_execution_ids([execution])
+    return list(store.get_artifacts_by_id([event.artifact_id for event in events if event.type == _OUTPUT]))
+
+
+def _place(uri: str) -> _Place:
+    """Return node, output and execution of an artifact: its place in a root, wherever that is."""
+    return tuple(uri.rstrip("/").split("/")[-3:])
+
+
+def _measure(folder: Path) -> int:
+    """Return the bytes that are freed by the removal of a folder; files with other hard links stay."""
+    total = 0
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        if status.st_nlink == 1 and not path.is_dir():
+            total += status.st_size
+    return total
