@@ -27,7 +27,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-services test-real-data fuzz docs golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training bench bench-training bench-detector \
-	bench-node-start bench-plain-tfx bench-guard bench-evaluator clean
+	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-uneven clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -139,6 +139,9 @@ bench-node-start: setup ## How soon a Kubeflow task is at work, against importin
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
 	$(BIN)/python benchmarks/plain_tfx.py mnist
 	$(BIN)/python benchmarks/plain_tfx.py cats_vs_dogs --epochs 2  # the plain side takes minutes an epoch
+
+bench-uneven: setup ## Classes of different size: plain, class weights, balanced sampling
+	$(BIN)/python benchmarks/uneven.py
 
 bench-evaluator: setup ## Evaluator with all metrics against TFX's own with one
 	$(BIN)/python benchmarks/evaluator.py

@@ -23,8 +23,10 @@ def training_config(recipe: Recipe, examples: Examples, root: str, target: Targe
         target: Where the Trainer runs.
 
     Raises:
-        UsageError: There are no weights where the training is to start from.
+        UsageError: There are no weights where the training is to start from, or the data lack a class that
+            the recipe names.
     """
+    recipe.training.check_classes(examples.class_names)
     data_path = examples.span.path if examples.span else recipe.data.path
     # Left out where it is the default, so that trainings of other data are what they were.
     bit_depth = {"bit_depth": examples.bit_depth} if examples.bit_depth is not None else {}

@@ -465,6 +465,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "data that no source reads": no_images,
     "all inputs rejected": all_rejects,
     "too many inputs rejected": a_cut_image,
+    "a weight for a class that the data lack": write_photos,
     "one class only": one_class,
     "no train split": no_train_split,
     "unknown label: a class without train images": unknown_label,

@@ -9,6 +9,7 @@ stage.py        one stage, and how far it is; loop.py runs it; step.py: one step
 trainee.py      what the Trainer asks of a task (components/tasks/*/trainer.py)
 input/          examples of a split by their number, through the Transform graph, to batches
 augment/        varies training batches
+class_balance.py  weights of the loss, or balanced sampling, for classes of different size
 strategy.py     where a training runs: one device, several, several machines, a TPU
 optimizer.py    learning rates and optimisers
 checkpoints.py  what a killed training resumes from

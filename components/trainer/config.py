@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from components.base.errors import UsageError
 from components.base.settings import NotNegative, NotNegativeFloat, Number, Positive, PositiveFloat, Settings
+from components.base.words import suggest_and_list
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.tracking.config import TrackingConfig
 from components.trainer.warm_start.config import WarmStartConfig
 
 Strategy = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
+
+
+def _check_weights(value: Any) -> Any:
+    """Refuse what is no weights, in one line; return class names that YAML reads as numbers as texts."""
+    if value is None or value == "balanced":
+        return value
+    what = "expected balanced, null, or a mapping of class names to numbers above 0"
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"{what}, got {value!r}")
+    for name, weight in value.items():
+        is_name = isinstance(name, str | int) and not isinstance(name, bool)
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_name or not is_number or not 0 < weight < 3e38:
+            raise ValueError(f"{what}, got {name!r}: {weight!r}")
+    return {str(name): float(weight) for name, weight in value.items()}
+
+
+ClassWeights = Annotated[Literal["balanced"] | dict[str, float], BeforeValidator(_check_weights)]
 
 
 class TpuConfig(Settings):
@@ -114,6 +135,16 @@ class TrainingConfig(Settings):
     label_smoothing: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="share of each label that is spread over all classes"
     )
+    class_weights: ClassWeights | None = Field(
+        None,
+        description="factors of the training loss by class, 1 for a class that is not named; balanced for "
+        "images / (classes x images of the class); null for none (docs/training.md)",
+    )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="shuffled takes every train image once per epoch; balanced takes equally many images of "
+        "each class, and as many in all",
+    )
     patience_epochs: Positive | None = Field(
         None,
         description="a stage stops after this many epochs without a lower eval loss, and the weights of "
@@ -142,6 +173,20 @@ class TrainingConfig(Settings):
             self.learning_rate_scaling
         ]
 
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Refuse a weight for a class that the data do not have.
+
+        Raises:
+            UsageError: The message names the nearest class.
+        """
+        named = self.class_weights if isinstance(self.class_weights, dict) else {}
+        for name in named:
+            if name not in class_names:
+                raise UsageError(
+                    f"training.class_weights: the data have no class {name!r}"
+                    f"{suggest_and_list(name, class_names)}"
+                )
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> TrainingConfig:
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
@@ -157,6 +202,11 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"learning_rate_scaling: {self.learning_rate_scaling} is for per_replica_batch_size; a "
                 "global_batch_size is the same on any number of replicas, and so is its rate"
+            )
+        if self.class_weights is not None and self.sampling == "balanced":
+            raise ValueError(
+                "class_weights: expected null with sampling: balanced, which makes up for the classes' sizes "
+                "too; leave one of them out"
             )
         if self.debug and self.jit_compile:
             raise ValueError("debug: eager runs without a graph, and jit_compile needs one: leave one out")

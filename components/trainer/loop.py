@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.trainer.class_balance import class_weights, sampling_order
 from components.trainer.guard import Pace
 from components.trainer.input.batches import training_batches
 from components.trainer.optimizer import make_optimizer
@@ -70,8 +71,16 @@ class Loop:
         self._change = Change(stage.model.trainable_variables)
         self._pending: list[dict[str, tf.Tensor]] = []
         self._train_step = build_step(
-            stage.model, run.trainee, self._optimizer, self._step, config, place, self._batch_size
+            stage.model,
+            run.trainee,
+            self._optimizer,
+            self._step,
+            config,
+            place,
+            self._batch_size,
+            class_weights(config, run.trainee.class_names, stage.train.labels),
         )
+        self._order = sampling_order(config, stage.train.labels)
         self._average = build_average(stage.whole, place)
         self._evaluate = build_evaluate(stage.model, run.trainee, stage.evaluation, config, place)
 
@@ -113,6 +122,7 @@ class Loop:
                     first_step=self._done_steps,
                     place=self._place,
                     augment=self._stage.augment,
+                    order=self._order,
                 )
             )
         )

@@ -45,6 +45,11 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         elif os.path.basename(path) == "warm_start.txt":
             with page.part("Warm start"):
                 page.add_list(files.read_text(path).splitlines(), most=20)
+        elif os.path.basename(path) == "class_balance.txt":
+            said, *lines = files.read_text(path).splitlines()
+            with page.part("Classes of different size"):
+                page.add_text(said)
+                page.add_list(lines)
     heading, words = task_page(page).MISTAKES
     for stage in stages:
         if "mistakes" in stage.images:

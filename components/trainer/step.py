@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.trainer.class_balance import weigh
 from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import evaluation_batches, evaluation_rows
 from components.trainer.input.examples import Examples
@@ -42,8 +43,11 @@ def build_step(
     config: TrainingConfig,
     place: Place,
     batch_size: int,
+    class_weights: np.ndarray[Any, Any] | None = None,
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
     """Return a function that does one step on the batches of the replicas, and counts it.
+
+    With `class_weights` [classes], the loss of an image is multiplied by the weight of its class.
 
     It returns `loss`, the mean over the global batch, `task_loss`, the same without what layers add to it
     (regularisers), the task's metrics, summed over its examples, and `gradient_norm`, that of the gradient of
@@ -55,8 +59,11 @@ def build_step(
     def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             measured = trainee.measure(labels, model(images, training=True))
+            losses = measured["loss"]
+            if class_weights is not None:
+                losses *= weigh(labels, class_weights)
             # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
-            task_loss = loss = tf.reduce_sum(measured["loss"]) / batch_size
+            task_loss = loss = tf.reduce_sum(losses) / batch_size
             if model.losses:
                 loss += tf.add_n(model.losses) / place.num_replicas
             scaled = optimizer.scale_loss(loss)

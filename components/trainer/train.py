@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from components.models import build_model, refresh_constants
 from components.models.config import ModelConfig
-from components.trainer import export
+from components.trainer import class_balance, export
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
@@ -65,6 +65,8 @@ def run_job(job: Job, training: TrainingConfig) -> None:
         material.levels,
         ShowInputs(images, tracker, trainee, material.levels),
     )
+    if place.is_chief:
+        class_balance.report(training, material.class_names, material.train, job.model_run_dir)
     try:
         model = train(model_config, material, run, job.model_run_dir)
     except BaseException as e:

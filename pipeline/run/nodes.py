@@ -53,6 +53,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
         console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
     _report_data(prepared, console, time.monotonic() - began)
     examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
+    recipe.training.check_classes(examples.class_names)
     _warn_of_boxes(recipe, examples, console)
     what = recipe.data.path or f"source {recipe.data.source}"
     if examples.span is not None:

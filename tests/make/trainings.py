@@ -110,7 +110,7 @@ def train(
     course = Course()
     place = place or Place(tf.distribute.get_strategy())
     run = Run(
-        task or Classification(CLASSES, config.label_smoothing),
+        task or Classification(CLASSES, config),
         train or make_striped(64, 0),
         evaluation or make_striped(20, 1, "eval"),
         config,

@@ -161,6 +161,16 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ("training.seed=-1", "training.seed: expected 0 or more, got -1"),
         ("training.label_smoothing=1", "training.label_smoothing: expected less than 1, got 1"),
         (
+            "training.class_weights=balance",
+            "training.class_weights: expected balanced, null, or a mapping of class names to numbers",
+        ),
+        ("training.class_weights={cat: 0}", "numbers above 0, got 'cat': 0"),
+        ("training.class_weights={cat: yes}", "numbers above 0, got 'cat': 'yes'"),
+        (
+            "training={class_weights: balanced, sampling: balanced}",
+            "training.class_weights: expected null with sampling: balanced, which makes up for the classes'",
+        ),
+        (
             "transform.height_px=20",
             "transform.height_px: mobilenet_v2 needs images of at least 32 x 32 px, got 20 x 224; raise "
             "transform.height_px and transform.width_px, or take another model.name",
@@ -481,8 +491,9 @@ def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
     classification = write_recipe(tmp_path)
     assert refusal(classification, "evaluation.thresholds.map_50=0.5").endswith(
         "evaluation.thresholds: map_50 is for task: detection, and this recipe's task is classification. "
-        "Known here: accuracy, loss, auc, top_5_accuracy, balanced_accuracy, min_class_recall, "
-        "macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall, weighted_f1"
+        "Known here: accuracy, loss, auc, top_5_accuracy, balanced_accuracy, min_class_precision, "
+        "min_class_recall, min_class_f1, macro_precision, macro_recall, macro_f1, weighted_precision, "
+        "weighted_recall, weighted_f1"
     )
 
 

@@ -70,6 +70,16 @@ def test_other_parts() -> None:
     check("classification", {"name": "lenet"}, tuner=fields)
 
 
+@pytest.mark.parametrize("option", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
+def test_a_detectors_images_are_of_no_one_class(option: dict[str, Any]) -> None:
+    said = refusal("detection", SSD, training=option)
+    expected = "null" if "class_weights" in option else "shuffled"
+    assert said.startswith(
+        f"training.{next(iter(option))}: expected {expected} for task: detection, whose images"
+    )
+    check("classification", {"name": "lenet"}, training=option)
+
+
 def test_options_of_detection_are_for_detectors() -> None:
     with pytest.raises(ValueError, match="detection: it is for ssd_mobilenet_v2 alone, got name: lenet"):
         ModelConfig.model_validate({"name": "lenet", "detection": {"extra_layers": 0}})

@@ -71,7 +71,11 @@ def test_all_that_is_counted_is_scikit_learns(kind: int) -> None:
         }
         recalls = [np.mean(predicted[labels == label] == label) for label in np.unique(labels)]
         assert overall["balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=1e-12)
-        assert overall["min_class_recall"] == pytest.approx(min(recalls), abs=1e-12)
+        of_classes = sklearn.precision_recall_fscore_support(
+            labels, predicted, labels=np.unique(labels), zero_division=0
+        )
+        for name, values in zip(("precision", "recall", "f1"), of_classes, strict=False):
+            assert overall[f"min_class_{name}"] == pytest.approx(min(values), abs=1e-12)
         assert overall["majority_accuracy"] == np.bincount(labels).max() / len(labels)
         there = np.union1d(labels, predicted[predicted >= 0])
         for mean in ("macro", "weighted"):
@@ -111,6 +115,8 @@ def test_a_class_that_is_never_predicted_by_hand() -> None:
     assert per_class[0] == {"precision": 0.75, "recall": 1.0, "f1": 6 / 7, "auc": 0.5}
     assert per_class[1] == {"precision": None, "recall": 0.0, "f1": 0.0, "auc": 0.5}
     assert overall["balanced_accuracy"] == 0.5
+    # Nothing is known about the second class' precision; that does not make the model good.
+    assert [overall[f"min_class_{name}"] for name in ("precision", "recall", "f1")] == [0.0, 0.0, 0.0]
     assert overall["macro_precision"] == 0.375
     assert overall["weighted_precision"] == 0.5625
     assert overall["majority_accuracy"] == 0.75
@@ -121,6 +127,8 @@ def test_a_class_without_images_by_hand() -> None:
     assert per_class[1] == {"precision": 0.0, "recall": None, "f1": 0.0, "auc": None}
     assert per_class[2] == {"precision": None, "recall": None, "f1": None, "auc": None}
     assert overall["macro_recall"] == 0.25  # of classes 0 and 1; class 2 is nowhere
+    # Class 0 alone has images: 1 of 1 answers is right, and 1 of 2 images.
+    assert [overall[f"min_class_{name}"] for name in ("precision", "recall", "f1")] == [1.0, 0.5, 2 / 3]
     assert overall["balanced_accuracy"] == 0.5
     assert math.isnan(overall["auc"])
 

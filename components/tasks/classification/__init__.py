@@ -13,8 +13,11 @@ TASK = Task(
         "auc",
         "top_5_accuracy",
         "balanced_accuracy",
-        "min_class_recall",
-        *(f"{mean}_{name}" for mean in ("macro", "weighted") for name in ("precision", "recall", "f1")),
+        *(
+            f"{over}_{name}"
+            for over in ("min_class", "macro", "weighted")
+            for name in ("precision", "recall", "f1")
+        ),
     ),
     more_metrics=("majority_accuracy",),
     class_metrics=("precision", "recall", "f1", "auc"),

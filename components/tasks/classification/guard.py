@@ -32,7 +32,7 @@ class Guessing:
     """The loss and accuracy of guessing, without looking at an image.
 
     Attributes:
-        loss: Cross-entropy of giving every image the classes' shares.
+        loss: Cross-entropy of giving every image the classes' shares, or the best answer to weighted classes.
         shares: The classes' shares, float [classes].
     """
 
@@ -45,12 +45,19 @@ class Guessing:
         return float(self.shares.max())
 
     @staticmethod
-    def on(labels: np.ndarray[Any, Any], num_classes: int, label_smoothing: float) -> Guessing:
-        """Return what guessing gives on labels int [N]."""
+    def on(
+        labels: np.ndarray[Any, Any],
+        num_classes: int,
+        label_smoothing: float,
+        weights: np.ndarray[Any, Any] | None = None,
+    ) -> Guessing:
+        """Return what guessing gives on labels int [N]; weights [classes] multiply the loss of each class."""
         shares = np.bincount(labels, minlength=num_classes) / len(labels)
-        smoothed = shares * (1 - label_smoothing) + label_smoothing / num_classes
+        weighted = shares if weights is None else shares * weights
+        weight = float(weighted.sum())
+        smoothed = weighted / weight * (1 - label_smoothing) + label_smoothing / num_classes
         positive = smoothed[smoothed > 0]
-        return Guessing(float(-(positive * np.log(positive)).sum()), shares)
+        return Guessing(weight * float(-(positive * np.log(positive)).sum()), shares)
 
 
 class ClassificationGuard(Guard):

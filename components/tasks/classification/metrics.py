@@ -22,7 +22,9 @@ The rules:
 - `macro_` is the mean over the classes that have an image or that were predicted, `weighted_` the mean
   weighted by the classes' images; None counts as 0. Both are those of scikit-learn's
   `precision_recall_fscore_support(labels, predicted, average=..., zero_division=0)`.
-- `balanced_accuracy` is the mean recall of the classes with an image, `min_class_recall` their lowest recall.
+- `balanced_accuracy` is the mean recall of the classes with an image.
+- `min_class_` is the lowest value of a class with an image; a precision that is None counts as 0. A class
+  without an image is not judged.
 - `auc` is the area under the ROC curve of a class against the rest, where equal probabilities count half. The
   overall one is the mean over the classes that have both images and other images.
 - `majority_accuracy` is the accuracy of a model that always gives the class with the most images. It is only
@@ -32,6 +34,7 @@ The rules:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from fractions import Fraction
@@ -247,16 +250,17 @@ def measure(tally: Tally) -> tuple[dict[str, float], list[dict[str, float | None
         "auc": math.fsum(there) / len(there) if there else math.nan,
         "top_5_accuracy": tally.top_5 / images,
         "majority_accuracy": max(n for n, _, _ in rows) / images,
-        "min_class_recall": min(right / n for n, _, right in rows if n),
         "balanced_accuracy": _mean((1, Fraction(right, n)) for n, _, right in rows if n),
     }
     seen = [(n, p, right) for n, p, right in rows if n or p]
+    has_images = [n > 0 for n, _, _ in seen]
     shares = {
         "precision": [_ratio(right, p) for _, p, right in seen],
         "recall": [_ratio(right, n) for n, _, right in seen],
         "f1": [_ratio(2 * right, n + p) for n, p, right in seen],
     }
     for name, values in shares.items():
+        overall[f"min_class_{name}"] = float(min(itertools.compress(values, has_images)))
         overall[f"macro_{name}"] = _mean((1, value) for value in values)
         overall[f"weighted_{name}"] = _mean(zip((n for n, _, _ in seen), values, strict=True))
     per_class: list[dict[str, float | None]] = [

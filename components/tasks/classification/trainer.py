@@ -15,6 +15,7 @@ from components.tasks.classification.losses import class_of, cross_entropy
 from components.tasks.classification.transform import LABEL
 from components.trainer.augment.changes import Augment, make_augmenter
 from components.trainer.augment.config import AugmentationConfig
+from components.trainer.class_balance import class_weights
 from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.guard import Pace
 from components.trainer.result import StageResult
@@ -36,7 +37,7 @@ def make_trainee(
     input_shape: tuple[int, int, int],
 ) -> Classification:
     """Return what a classifier learns; see `components.trainer.trainee.TaskTrainer`."""
-    return Classification(class_names, training.label_smoothing)
+    return Classification(class_names, training)
 
 
 class Classification:
@@ -44,7 +45,7 @@ class Classification:
 
     Args:
         class_names: In the order of the labels.
-        label_smoothing: The recipe's.
+        training: The recipe's part `training`.
     """
 
     metrics: Sequence[str] = ("accuracy",)
@@ -55,10 +56,10 @@ class Classification:
     }
     looks_at_whole_images = True
 
-    def __init__(self, class_names: Sequence[str], label_smoothing: float = 0.0):
+    def __init__(self, class_names: Sequence[str], training: TrainingConfig | None = None):
         self.class_names = class_names
-        self._smoothing = label_smoothing
-        self._loss = cross_entropy(label_smoothing)
+        self._training = training or TrainingConfig()
+        self._loss = cross_entropy(self._training.label_smoothing)
 
     def labels(self, transformed: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return int64 [N]."""
@@ -94,11 +95,14 @@ class Classification:
         self, config: GuardConfig, train_labels: Array, eval_labels: Array, pace: Pace | None = None
     ) -> ClassificationGuard:
         """Return the guard of components/tasks/classification/guard.py."""
-        count = len(self.class_names)
+        count, smoothing = len(self.class_names), self._training.label_smoothing
+        # Balanced sampling draws every class equally often.
+        drawn = np.unique(train_labels) if self._training.sampling == "balanced" else train_labels
+        weights = class_weights(self._training, self.class_names, train_labels)
         return ClassificationGuard(
             config,
-            Guessing.on(train_labels, count, self._smoothing),
-            Guessing.on(eval_labels, count, self._smoothing),
+            Guessing.on(drawn, count, smoothing, weights),
+            Guessing.on(eval_labels, count, smoothing),
             self.class_names,
             pace,
             len(train_labels),

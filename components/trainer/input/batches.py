@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,22 @@ from components.trainer.augment.changes import Augment
 from components.trainer.input.examples import Examples
 from components.trainer.strategy import Place
 
+# Takes the number of an epoch, from 0, and returns the rows of its examples, int64 [num_examples].
+Order = Callable[[int], np.ndarray[Any, Any]]
+
 # Chunks that are taken from Python together: each call costs about a millisecond.
 _CHUNKS_AT_ONCE = 64
 
 
 def chunks(
-    num_examples: int, batch_size: int, seed: int, first_step: int, place: Place
+    num_examples: int, batch_size: int, seed: int, first_step: int, place: Place, order: Order | None = None
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """Yield what the replicas of this process train on, without end, from step `first_step` on.
 
     The examples are shuffled anew for every epoch, each epoch following the other without a gap, and dealt
     out to steps of `batch_size` and within a step to the replicas of all processes: every example is seen
-    exactly once in an epoch, and all steps are of one size.
+    exactly once in an epoch, and all steps are of one size. With an `order`, an epoch has the rows that it
+    gives instead, `num_examples` of them.
 
     Yields:
         The replica's number over all steps (`step * num_replicas + replica`), and its rows, int64
@@ -32,16 +36,17 @@ def chunks(
     """
     size = batch_size // place.num_replicas
     first_replica = place.worker * place.local_replicas
+    rows_of = order or (lambda epoch: np.random.default_rng([seed, epoch]).permutation(num_examples))
     epoch, offset = divmod(first_step * batch_size, num_examples)
-    order = np.random.default_rng([seed, epoch]).permutation(num_examples)[offset:]
+    rows = rows_of(epoch)[offset:]
     step = first_step
     while True:
-        while len(order) < batch_size:
+        while len(rows) < batch_size:
             epoch += 1
-            order = np.concatenate([order, np.random.default_rng([seed, epoch]).permutation(num_examples)])
+            rows = np.concatenate([rows, rows_of(epoch)])
         for replica in range(first_replica, first_replica + place.local_replicas):
-            yield step * place.num_replicas + replica, order[replica * size : (replica + 1) * size]
-        order = order[batch_size:]
+            yield step * place.num_replicas + replica, rows[replica * size : (replica + 1) * size]
+        rows = rows[batch_size:]
         step += 1
 
 
@@ -53,6 +58,7 @@ def training_batches(
     first_step: int = 0,
     place: Place | None = None,
     augment: Augment | None = None,
+    order: Order | None = None,
 ) -> tf.data.Dataset:
     """Return batches for the replicas of this process, without end: `(image, label)` as `load` gives them.
 
@@ -62,7 +68,7 @@ def training_batches(
     size = batch_size // place.num_replicas
 
     def dealt() -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        numbered = chunks(examples.num_examples, batch_size, seed, first_step, place)
+        numbered = chunks(examples.num_examples, batch_size, seed, first_step, place, order)
         while True:
             numbers, rows = zip(*itertools.islice(numbered, _CHUNKS_AT_ONCE), strict=True)
             yield np.array(numbers), np.stack(rows)

@@ -1,0 +1,152 @@
+"""What a training does about classes of different size: weights in its loss, or balanced sampling.
+
+Weights are those of scikit-learn's `compute_class_weight`. With balanced sampling an epoch has as many images
+as without, and equally many of each class; the images of a class take turns.
+
+Source: Kang et al., Decoupling representation and classifier for long-tailed recognition, 2020
+(class-balanced sampling).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.base.words import format_count
+from components.trainer.config import TrainingConfig
+from components.trainer.input.batches import Order
+from components.trainer.input.examples import Examples
+
+logger = logging.getLogger("mirante.trainer")
+
+Array = np.ndarray[Any, Any]
+
+# The report next to the model.
+REPORT = "class_balance.txt"
+
+
+def class_weights(config: TrainingConfig, class_names: Sequence[str], labels: Array) -> Array | None:
+    """Return the weight of each class in the training loss, float64 [classes]; None if all count the same.
+
+    Args:
+        config: The recipe's part `training`.
+        class_names: In the order of the labels.
+        labels: Those of the train split, int [N]. A class without an image gets the weight 1.
+
+    Raises:
+        UsageError: A weight is for a class that is not in the data.
+    """
+    if config.class_weights is None:
+        return None
+    weights = np.ones(len(class_names))
+    if config.class_weights == "balanced":
+        counts = np.bincount(labels, minlength=len(class_names))
+        there = counts > 0
+        weights[there] = len(labels) / (there.sum() * counts[there])
+    else:
+        config.check_classes(class_names)
+        for name, weight in config.class_weights.items():
+            weights[class_names.index(name)] = weight
+    return weights
+
+
+def weigh(labels: tf.Tensor, weights: Array) -> tf.Tensor:
+    """Return the weight of each image, float32 [N]; that of a mixed image is the mean over its parts.
+
+    Args:
+        labels: int [N], or float [N, classes] of mixed images.
+        weights: Of each class, [classes].
+    """
+    of_classes = tf.constant(weights, tf.float32)
+    if labels.shape.rank == 1:
+        return tf.gather(of_classes, labels)
+    return tf.linalg.matvec(tf.cast(labels, tf.float32), of_classes)
+
+
+def sampling_order(config: TrainingConfig, labels: Array) -> Order | None:
+    """Return the order of the examples that `training.sampling` asks for; None for a plain shuffle."""
+    return balanced_order(labels, config.seed) if config.sampling == "balanced" else None
+
+
+def balanced_order(labels: Array, seed: int) -> Order:
+    """Return an order in which every epoch has equally many images of each class that has any.
+
+    An epoch has as many images as there are labels; where they cannot be shared out evenly, classes take
+    turns in having one more. No image of a class comes again before all others of its class have, over the
+    borders of epochs too. The rows depend on the labels, the seed and the epoch alone.
+
+    Args:
+        labels: int [N], N > 0.
+        seed: The training's.
+    """
+    total = len(labels)
+    numbers, counts = np.unique(labels, return_counts=True)
+    rows_by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+
+    def count_drawn(images: int, place: int) -> int:
+        """Return how many of the first images are of the class at a place: classes are dealt out in turn."""
+        return (images - place + len(numbers) - 1) // len(numbers)
+
+    def order(epoch: int) -> Array:
+        parts = [
+            _take_turns(rows, seed, place, *(count_drawn(n * total, place) for n in (epoch, epoch + 1)))
+            for place, rows in enumerate(rows_by_class)
+        ]
+        return np.random.default_rng([seed, epoch]).permutation(np.concatenate(parts))
+
+    return order
+
+
+def _take_turns(rows: Array, seed: int, place: int, first: int, last: int) -> Array:
+    """Return places `first` to `last` of an endless row of shuffles, in any order within a whole shuffle."""
+
+    def shuffled(number: int) -> Array:
+        # The last number is not 0: NumPy takes [1, 2] and [1, 2, 0] for the same seed.
+        return np.random.default_rng([seed, number, place + 1]).permutation(rows)
+
+    begun, start = divmod(first, len(rows))
+    ended, stop = divmod(last, len(rows))
+    if begun == ended:
+        return shuffled(begun)[start:stop]
+    whole = np.tile(rows, ended - begun - 1)
+    return np.concatenate([shuffled(begun)[start:], whole, shuffled(ended)[:stop] if stop else rows[:0]])
+
+
+def report(config: TrainingConfig, class_names: Sequence[str], train: Examples, folder: str) -> None:
+    """Log what the training does about classes of different size, and write it for the Trainer's page.
+
+    Args:
+        config: The recipe's part `training`.
+        class_names: In the order of the labels.
+        train: The train split.
+        folder: Gets `class_balance.txt` with a line for each class; may be a bucket's.
+    """
+    if config.class_weights is None and config.sampling != "balanced":
+        return
+    labels = train.labels
+    weights = class_weights(config, class_names, labels)
+    counts = np.bincount(labels, minlength=len(class_names))
+    per_class = len(labels) / max(1, np.count_nonzero(counts))
+    if weights is not None:
+        of_each = [f"weight {weight:.4g}" for weight in weights]
+        said = "class weights: the training loss of an image is multiplied by the weight of its class"
+    else:
+        of_each = [f"each {per_class / max(1, count):.3g} times per epoch" for count in counts]
+        said = (
+            f"balanced sampling: an epoch has {format_count(len(labels), 'image')}, "
+            f"{per_class:,.6g} of each class"
+        )
+    lines = [
+        f"{name}: {format_count(int(count), 'train image')}, {what}"
+        for name, count, what in zip(class_names, counts, of_each, strict=True)
+    ]
+    ends = [int(np.argmin(counts)), int(np.argmax(counts))]
+    logger.info("%s; smallest class %s; largest class %s", said, *(lines[place] for place in ends))
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(os.path.join(folder, REPORT), "w") as file:
+        file.write("\n".join([f"{said[0].upper()}{said[1:]}.", *lines]) + "\n")
