@@ -15,7 +15,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from components.base.errors import DataRefusedError
 from components.base.paths import replace_file, write_atomically
@@ -192,10 +192,17 @@ def write_manifest(output: Path, manifest: Manifest) -> None:
 def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
     """Return the bytes of rejects.csv and left_out.csv: path,reason."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "reason"))
-    writer.writerows(rejects)
+    _write_rows(text, [("path", "reason"), *rejects])
     return text.getvalue().encode("utf-8")
+
+
+def _write_rows(text: TextIO, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write rows that begin with a path; macOS has files that end with a carriage return."""
+    writer = csv.writer(text, lineterminator="\n")
+    # Before Python 3.13 the csv module leaves a carriage return unquoted, and then reads an end of line.
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        (quoting if "\r" in row[0] else writer).writerow(row)
 
 
 def write_lists(output: Path, rejects: bytes, left_out: Sequence[tuple[str, str]]) -> None:
@@ -215,9 +222,8 @@ def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
             io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
         ):
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(("path", "size", "stamp", "sha256"))
-            writer.writerows(rows)
+            _write_rows(text, [("path", "size", "stamp", "sha256")])
+            _write_rows(text, rows)
         raw.flush()
         os.fsync(raw.fileno())
 

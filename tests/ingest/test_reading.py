@@ -23,7 +23,7 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.files import walk
 from components.ingest.index import Index, sorted_classes
-from components.ingest.left_out import litter_reason, no_image_reason
+from components.ingest.left_out import LITTER, litter_reason, no_image_reason
 from components.ingest.workers import WorkerPool
 from tests.fuzz.seeds import TARGETS
 from tests.fuzz.try_inputs import write_files
@@ -244,8 +244,9 @@ def test_notes_beside_the_images_are_left_out_and_listed(tmp_path: Path) -> None
     assert (result.rejected, result.left_out) == (0, 6)
     assert sorted(left_out(out)) == sorted(notes)
     assert left_out(out)["classes.json"] == "no image by its name: JSON"
+    assert left_out(out)["a/1.png:Zone.Identifier"] == "Windows' mark of a download"
     (told,) = warnings_of(result, "left out")
-    assert told.startswith("6 files are no images by their name and left out (")
+    assert told.startswith("4 files are no images by their name and left out (")
     assert ".zip 1" in told
     again = strict("folder", root, out)
     assert (again.unchanged, again.left_out) == (True, 6)
@@ -280,8 +281,42 @@ def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
 def test_the_tables_of_names() -> None:
     for name in ("1.jpg", "photo", "x.heic", "a.b.png", "5.JPEG", "20190101", "cats"):
         assert (litter_reason(name), no_image_reason(name)) == ("", ""), name
-    for name in ("a.md", "A.HTML", "b.tar.gz", "c.sqlite", "notes.yml", "LICENSE", "x.pdf"):
+    for name in ("a.md", "A.HTML", "b.tar.gz", "c.sqlite", "notes.yml", "LICENSE", "x.pdf", "DICOMDIR"):
         assert no_image_reason(name).startswith("no image by its name: "), name
+
+
+def example_of(row: str) -> str:
+    """Return a name that a row of the table stands for."""
+    return row.replace("*", "1.jpg" if row[0] == "*" else "1")
+
+
+def test_no_row_of_the_table_becomes_a_class(tmp_path: Path) -> None:
+    names = {example_of(row): why for row, why in LITTER.items()}
+    root = write_images(tmp_path / "in", "a/1.png", "b/2.png", *(f"{name}/x.png" for name in names))
+    out = tmp_path / "out"
+    assert strict("folder", root, out).class_names == ["a", "b"]
+    assert left_out(out) == {f"{name}/": why for name, why in names.items()}
+    for name, why in names.items():
+        spelled = name if any(map(str.isupper, name)) else name.upper()
+        assert litter_reason(spelled) == why, name
+    members = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    packed = make_archive(tmp_path / "in.tar.gz", members)
+    assert strict("folder", packed, tmp_path / "out2").class_names == ["a", "b"]
+    assert left_out(tmp_path / "out2") == left_out(out)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cache", "thumbs", "thumbnails", "originals", "recycle", "recycler", "recycled", "trash",
+        "tmp", "temp", "backup", "lost", "found", "snapshot", "git", "dvc", "sync", "icon",
+        "identifier", "capture", "cop", "capture one", "picasa", "canon", "xmp", "thm", "cos",
+        "lock", "desktop", "system", "volume", "macosx", "dropbox", "previews", "settings",
+        "1.thm.jpg", "~", "$", "#1", "@home", "v1.0", "St. Bernard",
+    ],
+)  # fmt: skip
+def test_what_a_class_may_be_called(name: str) -> None:
+    assert litter_reason(name) == ""
 
 
 def test_folds_are_asked_about(tmp_path: Path) -> None:
