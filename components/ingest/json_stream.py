@@ -1,10 +1,11 @@
-"""A JSON object read piece by piece: lists that do not fit into memory, element after element.
+"""A JSON object or list read piece by piece: lists that do not fit into memory, element after element.
 
 COCO's annotations of its train split are one JSON object of half a gigabyte, several in memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,33 +35,43 @@ def read_object(file: Path, most_chars: int = MOST_CHARS) -> Iterator[tuple[str,
     Raises:
         JsonError: The file is no such JSON, cut off, or cannot be read.
     """
+    with _open(file, most_chars) as reader:
+        reader.expect("{")
+        if not reader.accept("}"):
+            while True:
+                key = reader.value()
+                if not isinstance(key, str):
+                    raise reader.error("expected a name in quotes")
+                reader.expect(":")
+                if reader.accept("["):
+                    for element in reader.elements():
+                        yield key, element
+                else:
+                    yield key, reader.value()
+                if not reader.accept(","):
+                    break
+            reader.expect("}")
+        if reader.peek():
+            raise reader.error("expected nothing after the object")
+
+
+def read_list(file: Path, most_chars: int = MOST_CHARS) -> Iterator[Any]:
+    """Yield the elements of a file's outermost list; arguments and errors as for `read_object`."""
+    with _open(file, most_chars) as reader:
+        reader.expect("[")
+        yield from reader.elements()
+        if reader.peek():
+            raise reader.error("expected nothing after the list")
+
+
+@contextlib.contextmanager
+def _open(file: Path, most_chars: int) -> Iterator[_Reader]:
     try:
         reader = _Reader(file, most_chars)
     except OSError as error:
         raise JsonError(f"cannot be read: {error.strerror}") from error
     try:
-        reader.expect("{")
-        if reader.accept("}"):
-            return
-        while True:
-            key = reader.value()
-            if not isinstance(key, str):
-                raise reader.error("expected a name in quotes")
-            reader.expect(":")
-            if reader.accept("["):
-                if not reader.accept("]"):
-                    while True:
-                        yield key, reader.value()
-                        if not reader.accept(","):
-                            break
-                    reader.expect("]")
-            else:
-                yield key, reader.value()
-            if not reader.accept(","):
-                break
-        reader.expect("}")
-        if reader.peek():
-            raise reader.error("expected nothing after the object")
+        yield reader
     except UnicodeDecodeError as error:
         raise reader.error("not UTF-8") from error
     except RecursionError as error:
@@ -127,6 +138,15 @@ class _Reader:
         if not self.accept(letter):
             found = self.peek()
             raise self.error(f"expected {letter!r}, found {found!r}" if found else "the file is cut off")
+
+    def elements(self) -> Iterator[Any]:
+        """Yield the rest of a list whose bracket was passed, element by element."""
+        if not self.accept("]"):
+            while True:
+                yield self.value()
+                if not self.accept(","):
+                    break
+            self.expect("]")
 
     def value(self) -> Any:
         """Return the next value, whole."""

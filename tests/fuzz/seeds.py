@@ -184,6 +184,28 @@ _LABELME_FILES = {
 }
 
 
+_REGION = {"x": 10, "y": 10, "width": 40, "height": 50, "rotation": 0, "rectanglelabels": ["cat"]}
+_SIZED = {"original_width": 9, "original_height": 7}
+_LABEL_STUDIO = [
+    {
+        "id": n, "data": {"image": f"/data/upload/3/0123abcd-{n}.png"}, "annotations": [{"id": n, "result": [
+            {"value": _REGION, "id": "a", "type": "rectanglelabels", "image_rotation": 0, **_SIZED},
+            {"value": {**_REGION, "rotation": 30}, "id": "b", **_SIZED},
+            {"value": {"points": [[1, 1], [50, 1], [50, 50]], "polygonlabels": ["dog"]}, "id": "c"},
+        ]}],
+    }
+    for n in (1, 2)
+]  # fmt: skip
+_LABEL_STUDIO_MIN = [
+    {"image": f"{n}.png", "id": n, "label": [{**_REGION, **_SIZED}], "choice": "cat", "annotator": 1}
+    for n in (1, 2)
+]
+
+
+def _label_studio(tasks: object) -> Files:
+    return {"1.png": PNG, "2.png": image("PNG", "L"), "list.json": json.dumps(tasks, indent=1).encode()}
+
+
 def _records() -> bytes:
     common = {"image/encoded": PNG, "image/filename": b"1.png", "image/format": b"png"}
     boxes = {f"image/object/bbox/{side}": [0.1 + at / 10] for at, side in enumerate(_SIDES)}
@@ -286,6 +308,11 @@ TARGETS: dict[str, Target] = {
     "cvat": Target(
         {"1.png": PNG, "annotations.xml": _CVAT}, of_source("cvat"), only("annotations.xml", text=True)
     ),
+    "label_studio": Target(
+        _label_studio(_LABEL_STUDIO), of_source("label_studio"), only("list.json", text=True)
+    ),
+    "label_studio values": Target(_label_studio(_LABEL_STUDIO), of_source("label_studio"), odd_values),
+    "label_studio min": Target(_label_studio(_LABEL_STUDIO_MIN), of_source("label_studio"), odd_values),
     "labelme": Target(_LABELME_FILES, of_source("labelme"), only("1.json", "2.json", text=True)),
     "labelme values": Target(_LABELME_FILES, of_source("labelme"), odd_values),
     "yolo": Target(

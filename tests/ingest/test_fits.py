@@ -64,6 +64,10 @@ _LAYOUTS: dict[str, tuple[dict[str, bytes | str], Fit]] = {
         {"annotations.xml": "<annotations>\n<version>1.1</version><meta></meta></annotations>", "1.png": ""},
         Fit("cvat", "annotations.xml has the annotations of an export of CVAT"),
     ),
+    "label_studio": (
+        {"export.json": '[{"id": 1, "annotations": [{"result": []}], "data": {}}]', "1.png": ""},
+        Fit("label_studio", "export.json lists tasks and their annotations"),
+    ),
     "labelme": (
         {"1.json": '{"shapes": [{"label": "cat", "points": [], "shape_type": "polygon"}]}', "1.png": ""},
         Fit("labelme", "1.json has the shapes of one image"),

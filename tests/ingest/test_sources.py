@@ -56,8 +56,8 @@ def left_out(output: Path) -> dict[str, str]:
 
 def test_the_names_of_the_sources() -> None:
     assert source_names() == [
-        "cifar", "coco", "csv", "cvat", "digits", "folder", "idx", "labelme", "tfds", "tfrecord", "voc",
-        "yolo",
+        "cifar", "coco", "csv", "cvat", "digits", "folder", "idx", "label_studio", "labelme", "tfds",
+        "tfrecord", "voc", "yolo",
     ]  # fmt: skip
     with pytest.raises(UsageError, match=r"^source: expected one of cifar, .* yolo, got 'foldr'; .*'folder'"):
         ingest("foldr", Path(), Path("nowhere"))
@@ -72,7 +72,9 @@ def test_the_page_and_the_help_are_what_the_rows_say() -> None:
         for text in source.formats.values():
             assert f"{name}({text})".replace(" ", "") in said
     assert "Forboxes:coco(" in said
-    assert sources_for("detection") == ["coco", "csv", "cvat", "labelme", "tfrecord", "voc", "yolo"]
+    assert sources_for("detection") == [
+        "coco", "csv", "cvat", "label_studio", "labelme", "tfrecord", "voc", "yolo",
+    ]  # fmt: skip
 
 
 def test_folder_without_splits(tmp_path: Path) -> None:

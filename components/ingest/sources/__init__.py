@@ -130,6 +130,15 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.folder", {CLASSIFICATION: "a folder for each class"}, is_general=True
     ),
     "idx": Source("components.ingest.sources.idx", {CLASSIFICATION: "the files of MNIST and its family"}),
+    "label_studio": Source(
+        "components.ingest.sources.label_studio",
+        {
+            CLASSIFICATION: "Label Studio's JSON, with choices",
+            DETECTION: "Label Studio's JSON, with regions",
+        },
+        suffixes=(".json",),
+        misread=(CORNERS,),
+    ),
     "labelme": Source(
         "components.ingest.sources.labelme",
         {DETECTION: "a JSON of LabelMe for each image"},
