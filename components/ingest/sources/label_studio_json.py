@@ -78,7 +78,7 @@ class Task:
 
 
 def read_tasks(file: Path) -> Iterator[Task | str]:
-    """Yield the tasks of a file, or why an element is none.
+    """Yield the tasks of a file, or why an element is not a task.
 
     Raises:
         JsonError: The file is damaged.
