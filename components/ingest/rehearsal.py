@@ -55,7 +55,7 @@ def rehearse(
     run = Run(
         source, input_path, folder, config, progress or (lambda phase, done, total: None), refused=refused
     )
-    run.staging.mkdir(parents=True)
+    run.staging.mkdir(parents=True, exist_ok=True)
     tidy(run.staging)
     index = Index(run.staging / "index.sqlite")
     try:

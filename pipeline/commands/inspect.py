@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from components.base.errors import DataRefusedError
+from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.redact import redact_values
 from pipeline.commands.field_options import FieldsCommand, settings_from
 from pipeline.commands.shared import PathType, example
@@ -69,8 +69,15 @@ def inspect(
     config = settings_from(IngestConfig, options)
     given = [name for name, value in options.items() if value is not None and name in config.model_fields_set]
     changed = [name for name in given if getattr(config, name) != IngestConfig.model_fields[name].default]
-    with progress_bar(make_console(to_stderr=True)) as progress:
-        facts = look(Asked(data, source, config, tuple(changed), all_images, draw, model), progress)
+    try:
+        with progress_bar(make_console(to_stderr=True)) as progress:
+            facts = look(Asked(data, source, config, tuple(changed), all_images, draw, model), progress)
+    except UsageError:
+        raise
+    except MiranteError as e:
+        if as_json:
+            click.echo(json.dumps(redact_values({"data": data, "error": str(e)})))
+        raise
     if as_json:
         click.echo(json.dumps(redact_values(facts.to_json()), allow_nan=False))
     else:

@@ -7,6 +7,9 @@ import itertools
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +265,31 @@ def test_a_sample_is_said(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert look(photos, all_images=True).looked_at == 45
 
 
+def test_an_archive(photos: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", photos)
+    facts, expected = look(Path(archive)), look(photos)
+    assert (facts.splits, facts.suspicious) == (expected.splits, expected.suspicious)
+
+
+def test_damaged_data_have_an_error_as_json(tmp_path: Path) -> None:
+    write_files(tmp_path, {"train-images-idx3-ubyte": b"\0\0\x08\x03\0"})
+    shown = CliRunner().invoke(main, ["inspect", str(tmp_path), "--json"])
+    assert shown.exit_code == 3
+    assert "its labels file is missing" in json.loads(shown.stdout.splitlines()[-1])["error"]
+
+
 def test_facts_are_json(photos: Path) -> None:
     facts = look(photos)
     assert json.loads(json.dumps(facts.to_json(), allow_nan=False)) == dataclasses.asdict(facts)
+
+
+def test_it_imports_no_tensorflow(tmp_path: Path) -> None:
+    write_files(tmp_path, {f"{name}/{n}.jpg": photo(n) for name in ("a", "b") for n in range(2)})
+    script = (
+        "import sys; from pipeline.commands.main import main\n"
+        f"try: main(['inspect', {str(tmp_path)!r}])\n"
+        "finally: print('HEAVY', [name for name in ('tensorflow', 'tfx', 'keras') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
+    assert "mirante run folder" in done.stdout

@@ -89,12 +89,17 @@ def class_folders(root: Path) -> Path:
 
 
 def kaggle_csv(root: Path) -> Path:
-    """Write train.csv with names that have no ending, and train/, as Kaggle's competitions have them."""
+    """Write the files of a Kaggle competition: train.csv with names that have no ending, and the test's."""
     found = list(_images(("train",)))
     rows = "".join(f"{file.removesuffix('.png')},{name}\n" for _, name, file, _ in found)
-    return write_files(
-        root, {f"train/{file}": data for _, _, file, data in found} | {"train.csv": f"id,label\n{rows}"}
-    )
+    files: Files = {f"train/{file}": data for _, _, file, data in found}
+    files |= {f"test/x{number}.png": make_coloured_png(0, 9000 + number, _SIZE_PX) for number in (1, 2)}
+    lists: Files = {
+        "train.csv": f"id,label\n{rows}",
+        "test.csv": "id\nx1\nx2\n",
+        "sample_submission.csv": "id,label\nx1,blue\nx2,blue\n",
+    }
+    return write_files(root, {**files, **lists})
 
 
 def one_hot_csv(root: Path) -> Path:
@@ -262,13 +267,13 @@ def cvat(root: Path) -> Path:
 
 
 def retinanet_csv(root: Path) -> Path:
-    """Write the CSV of keras-retinanet, a box per row without names of columns, and its images."""
+    """Write the CSV of keras-retinanet, a box per row without names of columns, its classes and images."""
     files: Files = {}
     rows = []
     for _, file, data, boxes in _with_boxes(("all",)):
         files[f"images/{file}"] = data
         rows += [f"images/{file},{x},{y},{right},{lower},{name}\n" for x, y, right, lower, name in boxes]
-    return write_files(root, {**files, "annotations.csv": "".join(rows)})
+    return write_files(root, {**files, "annotations.csv": "".join(rows), "classes.csv": "blue,0\ngreen,1\n"})
 
 
 _ALL = ("train", "eval", "test")
