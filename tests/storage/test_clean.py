@@ -94,7 +94,7 @@ class Root:
         return told.exit_code, told.output
 
     def listed(self) -> set[str]:
-        """What would be removed, below the root."""
+        """Return the folders that would be removed, below the root."""
         code, said = self.clean("--json")
         assert code == 0, said
         return {os.path.relpath(item["path"], self.folder) for item in json.loads(said)["folders"]}
