@@ -73,27 +73,23 @@ def _check_sum(splits: Mapping[str, float]) -> Mapping[str, float]:
     return splits
 
 
-def _depth_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, Path) else value
 
 
-def _column_text(value: Any) -> Any:
-    """Return the number of a column as the text that stands for it."""
+def _number_text(value: Any) -> Any:
+    """Return a number as its text; YAML reads 1 as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Column = Annotated[str, BeforeValidator(_column_text), Field(min_length=1)]
+Column = Annotated[str, BeforeValidator(_number_text), Field(min_length=1)]
 Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
 SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
 # The fields that `mirante ingest` has options for, in the order of its help.
 OPTIONS = (
     "splits", "split_names", "group_by", "image_column", "label_column", "split_column", "no_header",
     "images", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels", "resize_px",
-    "bit_depth",
+    "bit_depth", "transpose",
 )  # fmt: skip
 
 
@@ -161,12 +157,17 @@ class IngestConfig(Settings):
     resize_px: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = Field(
         None, description="longest side in pixels; larger images are scaled down to it; no limit by default"
     )
-    bit_depth: Annotated[Literal["8", "10", "12", "14", "16", "percentile"], BeforeValidator(_depth_text)] = (
-        Field(
-            UPPER,
-            description="bits that images with 16 bits per channel really use; their upper 8 are kept. "
-            "percentile stretches each image from its 0.5 to its 99.5 percentile",
-        )
+    bit_depth: Annotated[
+        Literal["8", "10", "12", "14", "16", "percentile"], BeforeValidator(_number_text)
+    ] = Field(
+        UPPER,
+        description="bits that images with 16 bits per channel really use; their upper 8 are kept. "
+        "percentile stretches each image from its 0.5 to its 99.5 percentile",
+    )
+    transpose: bool | None = Field(
+        None,
+        description="whether to exchange rows and columns, which sets EMNIST's images upright; by default "
+        "only if a name contains emnist",
     )
     # The limit is there because of decompression bombs: a few hundred kilobytes of PNG can unpack to
     # gigabytes, which would end the worker, or the machine, instead of one image.
@@ -262,7 +263,7 @@ class IngestConfig(Settings):
             settings["group_by"] = self.group_by
         if (file := self.label_map_file()) is not None:
             settings["label_map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        for name in ("box_units", "image_column", "label_column", "split_column", "images"):
+        for name in ("box_units", "image_column", "label_column", "split_column", "images", "transpose"):
             if (value := getattr(self, name)) is not None:
                 settings[name] = value
         if self.no_header:

@@ -259,6 +259,7 @@ class Run:
             scratch=scratch,
             given_label_map=self.label_map,
             box_units=self.config.box_units,
+            transpose=self.config.transpose,
             columns=ListColumns(
                 self.config.image_column,
                 self.config.label_column,

@@ -138,6 +138,8 @@ def _type(field: FieldInfo) -> Any:
         for key, at in (("min", "ge"), ("max", "le"))
         if hasattr(rule, at)
     }
+    if kind is bool:
+        return click.BOOL
     if kind is int:
         return click.IntRange(**bounds)
     return ShareRange() if kind is float else str

@@ -16,10 +16,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from components.base.disk_full import disk_full_error
 from components.base.errors import DataRefusedError, MiranteError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.files import walk
 from components.ingest.index import Index, sorted_classes
@@ -433,12 +437,58 @@ def test_a_folder_round_each_idx_file_is_the_one_set(tmp_path: Path, with_plain_
             strict("idx", root, tmp_path / "out2")
 
 
-def test_emnist_lies_on_its_side_and_that_is_told(tmp_path: Path) -> None:
-    result = strict("idx", write_mnist(tmp_path / "in", prefix="emnist-letters-"), tmp_path / "out")
-    assert warnings_of(result, "rows and columns exchanged")
-    assert not warnings_of(
-        strict("idx", write_mnist(tmp_path / "in2"), tmp_path / "out2"), "rows and columns"
-    )
+def idx_pixels(root: Path, output: Path, **options: Any) -> tuple[list[list[list[int]]], list[str]]:
+    """Return the pixels of each training image, in the order of the file, and the warnings."""
+    result = strict("idx", root, output, **options)
+    found = {}
+    for record in map(parse_example, read_records(output / "train-00000-of-00001")):
+        with Image.open(io.BytesIO(record["image/encoded"][0])) as image:
+            found[record["image/filename"][0].decode()] = np.asarray(image).tolist()
+            assert (image.height, image.width) == (record["image/height"][0], record["image/width"][0])
+    images = [pixels for path, pixels in sorted(found.items()) if "train" in path]
+    return images, warnings_of(result, "EMNIST")
+
+
+def write_on_their_sides(root: Path, prefix: str, *, pack: bool) -> Path:
+    """Write two images of 2 rows and 3 columns."""
+    root.mkdir()
+    write, end = (gzip.compress, ".gz") if pack else (bytes, "")
+    for part in ("train", "test"):
+        images = encode_idx(2, 2, 3, data=bytes([1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]))
+        (root / f"{prefix}{part}-images-idx3-ubyte{end}").write_bytes(write(images))
+        labels = encode_idx(2, data=bytes([1, 2]))
+        (root / f"{prefix}{part}-labels-idx1-ubyte{end}").write_bytes(write(labels))
+    return root
+
+
+AS_THEY_ARE = [[[1, 2, 3], [4, 5, 6]], [[11, 12, 13], [14, 15, 16]]]
+UPRIGHT = [[[1, 4], [2, 5], [3, 6]], [[11, 14], [12, 15], [13, 16]]]
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_emnist_is_set_upright_and_that_is_reported(tmp_path: Path, pack: bool) -> None:
+    letters = write_on_their_sides(tmp_path / "letters", "emnist-letters-", pack=pack)
+    found, warnings = idx_pixels(letters, tmp_path / "upright")
+    assert found == UPRIGHT
+    assert warnings == [
+        "EMNIST's images are on their sides: rows and columns were exchanged, so that they are upright; "
+        "--transpose no (data.transpose) keeps them as they are."
+    ]
+    found, warnings = idx_pixels(letters, tmp_path / "kept", transpose=False)
+    assert found == AS_THEY_ARE
+    assert "they were kept so, and a model that learns them has to be asked about such" in warnings[0]
+    # MNIST, Fashion-MNIST and KMNIST stay as they are, and EMNIST under another name is the user's to tell.
+    mnist = write_on_their_sides(tmp_path / "mnist", "", pack=pack)
+    assert idx_pixels(mnist, tmp_path / "mnist-out") == (AS_THEY_ARE, [])
+    assert idx_pixels(mnist, tmp_path / "renamed", transpose=True) == (UPRIGHT, [])
+
+
+def test_other_sources_have_nothing_to_exchange(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "a/1.png", "b/2.png")
+    with pytest.raises(
+        UsageError, match=r"transpose: expected a source that reads it \(idx, tfds\), got folder"
+    ):
+        strict("folder", root, tmp_path / "out", transpose=True)
 
 
 def test_idx_headers_of_images_without_an_end_are_refused(tmp_path: Path) -> None:

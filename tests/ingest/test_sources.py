@@ -250,7 +250,7 @@ def test_idx_packed_or_not(tmp_path: Path, pack: bool) -> None:
         for values in map(parse_example, read_records(out / "train-00000-of-00001"))
         if values["image/filename"][0].endswith(b"#1")
     )
-    assert list(Image.open(io.BytesIO(record["image/encoded"][0])).tobytes()) == [4, 5, 6, 7]
+    assert list(Image.open(io.BytesIO(record["image/encoded"][0])).tobytes()) == [4, 6, 5, 7]
     assert (record["image/height"], record["image/class/label"]) == ([2], [0])
 
 

@@ -222,6 +222,23 @@ def test_images_without_names_unlabelled_ones_and_splits_of_other_names(tmp_path
     assert list(rejects(tmp_path / "b")) == ["odd_ones/train#1"]
 
 
+def test_emnist_is_set_upright(tmp_path: Path) -> None:
+    on_its_side = io.BytesIO()
+    Image.frombytes("L", (3, 2), bytes([1, 2, 3, 4, 5, 6])).save(on_its_side, format="PNG")
+    examples = [{"image": io.BytesIO(on_its_side.getvalue()), "label": label} for label in (0, 1)]
+    features = {**PLAIN, "image": tfds.features.Image(shape=(2, 3, 1))}
+    folder = prepare(tmp_path, "emnist", {"train": examples}, features)
+    for options, expected in (({}, [1, 4, 2, 5, 3, 6]), ({"transpose": False}, [1, 2, 3, 4, 5, 6])):
+        output = tmp_path / f"out{len(options)}"
+        assert (
+            "EMNIST's images are on their sides"
+            in run(folder, output, splits={"train": 1}, **options).warnings[0]
+        )
+        for *_, encoded in records(output).values():
+            with Image.open(io.BytesIO(encoded)) as image:
+                assert list(image.tobytes()) == expected
+
+
 def test_no_split_of_a_known_name(tmp_path: Path) -> None:
     folder = prepare(tmp_path / "tfds", "whole_ones", {"full": [example(1), example(2)]})
     with pytest.raises(UsageError, match=r"none of its splits has a known name: full.*full=train"):

@@ -129,7 +129,11 @@ SOURCES: Mapping[str, Source] = {
     "folder": Source(
         "components.ingest.sources.folder", {CLASSIFICATION: "a folder for each class"}, is_general=True
     ),
-    "idx": Source("components.ingest.sources.idx", {CLASSIFICATION: "the files of MNIST and its family"}),
+    "idx": Source(
+        "components.ingest.sources.idx",
+        {CLASSIFICATION: "the files of MNIST and its family"},
+        options=("transpose",),
+    ),
     "label_studio": Source(
         "components.ingest.sources.label_studio",
         {
@@ -148,6 +152,7 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.tfds",
         {CLASSIFICATION: "tensorflow_datasets; INPUT may be a name such as oxford_iiit_pet:4.0.0"},
         takes_names=True,
+        options=("transpose",),
     ),
     "tfrecord": Source(
         "components.ingest.sources.tfrecords",

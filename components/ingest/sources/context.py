@@ -45,7 +45,7 @@ class SourceContext:
         scratch: A folder that lasts until the shards are published, for raw pixels that no file holds as they
             are.
         given_label_map: The file of IngestConfig's `label_map`.
-        box_units: See IngestConfig.
+        box_units, transpose: See IngestConfig.
         columns: Columns of a list that the user names.
         announced: The numbers that `announce` was given.
         names_asked: The names that `split_named` was asked for, in lower case.
@@ -59,6 +59,7 @@ class SourceContext:
     scratch: Path
     given_label_map: Path | None = None
     box_units: str | None = None
+    transpose: bool | None = None
     columns: ListColumns = ListColumns()
     announced: list[int] = dataclasses.field(default_factory=list)
     names_asked: set[str] = dataclasses.field(default_factory=set)

@@ -6,8 +6,8 @@ Format: http://yann.lecun.com/exdb/mnist/ (kept at https://github.com/cvdfoundat
 
 Names: train-images-idx3-ubyte, t10k-images-idx3-ubyte (the test split) and their labels files next to them,
 with a prefix as in emnist-balanced-train-images-idx3-ubyte, with "." for a "-", with .gz or without. The
-first bytes of a file tell whether it is gzipped. Pixels are kept as the files have them: EMNIST's are
-transposed.
+first bytes of a file tell whether it is gzipped. EMNIST's images are set upright (upright.py), all others are
+kept as they are.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from components.ingest.archive import MAX_EXPANSION, MIN_EXPANDED_BYTES
 from components.ingest.files import FileEntry
 from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
+from components.ingest.sources.upright import must_transpose, write_transposed
 from components.ingest.truth import Label
 from schemas import features
 
@@ -62,7 +63,9 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         DataRefusedError: A file is damaged.
     """
     found: set[int] = set()
-    for part, (images_entry, labels_entry) in _pairs(context).items():
+    pairs = _pairs(context)
+    transpose = must_transpose(context, (images.path for images, _ in pairs.values()))
+    for part, (images_entry, labels_entry) in pairs.items():
         images = _unpack(context, images_entry, _IMAGES_MAGIC, f"{part}-images.raw")
         labels = _unpack(context, labels_entry, _LABELS_MAGIC, f"{part}-labels.raw")
         count, height, width = images.counts
@@ -76,6 +79,9 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 f"{images_entry.path}: its header tells of images of {height} x {width} pixels, expected 1 "
                 f"to {DEFAULT_MAX_PIXELS} of them. It is damaged: download it again"
             )
+        if transpose:
+            images = _transpose(images, context.scratch / f"{part}-images.upright")
+            _, height, width = images.counts
         context.announce(count)
         classes = labels.file.read_bytes()[labels.offset :]
         # The usual names (t10k) do not say which split it is; the user's own --split-names may.
@@ -130,11 +136,6 @@ def _pairs(context: SourceContext) -> dict[str, tuple[FileEntry, FileEntry]]:
         raise UsageError(
             f"{context.shown}: more than one IDX set in it ({', '.join(sorted(sets))}); put the one to read "
             "into a folder of its own"
-        )
-    if any("emnist" in entry.path.lower() for entry in found.values()):
-        context.index.warn(
-            "EMNIST's files hold their images on their sides (rows and columns exchanged), and they are "
-            "kept so: a model that learns them has to be asked about such images."
         )
     pairs = {}
     for part, what in sorted(found):
@@ -206,6 +207,15 @@ def _unpack(context: SourceContext, entry: FileEntry, magic: int, scratch_name: 
         ) from error
     _check_length(path, unpacked.stat().st_size, counts, offset)
     return _Unpacked(unpacked, counts, offset)
+
+
+def _transpose(images: _Unpacked, target: Path) -> _Unpacked:
+    """Return images with rows and columns exchanged, in another file; what was unpacked for it is removed."""
+    count, height, width = images.counts
+    write_transposed(images.file, (count, height, width), images.offset, target)
+    if images.file.parent == target.parent:
+        images.file.unlink()
+    return _Unpacked(target, (count, width, height), 0)
 
 
 def _size(counts: tuple[int, ...]) -> int:

@@ -29,6 +29,7 @@ from components.base.words import suggest
 from components.ingest.files import decode_name, label_of
 from components.ingest.item import Item, Reject
 from components.ingest.sources.context import SourceContext
+from components.ingest.sources.upright import must_transpose, transpose_png
 from components.ingest.truth import Label
 from schemas import features as contract
 
@@ -116,6 +117,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
             f"{context.shown}: none of its splits has a known name: {', '.join(splits)}. Say what they are, "
             f"e.g. --split-names {next(iter(splits), 'all')}=train, or data.split_names in a recipe"
         )
+    transpose = must_transpose(context, (builder.info.name,))
     file = context.scratch / "images"
     offset = 0
     with file.open("wb") as out:
@@ -130,6 +132,8 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
                 if not 0 <= label < len(class_names):
                     yield Reject(path, f"unlabelled: its class is {label} ({numbered})")
                     continue
+                if transpose:
+                    encoded = transpose_png(encoded)
                 out.write(encoded)
                 yield Item(
                     path=path,
