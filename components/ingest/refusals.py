@@ -187,9 +187,10 @@ class Refusals:
     def _refused(
         self, index: Index, what: str, reasons: Sequence[tuple[str, str]], way_out: str
     ) -> DataRefusedError:
-        if self.noted is not None:  # nothing is written, so there is no list to point at
-            return DataRefusedError(f"{what}allowed {self.config.max_reject_share:.1%}). {way_out}")
         file = self.output / REJECTS
+        if self.noted is not None:  # nothing is written, so there is no list to point at
+            said = f"{what}allowed {self.config.max_reject_share:.1%}): correct or remove them. {way_out}"
+            return TooManyRejectsError(said, index.count_rejects(), file)
         write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
         shown = "".join(f"\n  {printable(path)}: {printable(reason)}" for path, reason in reasons)
         return TooManyRejectsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from components.base.task import part
@@ -37,7 +38,7 @@ def choose_command(
         ingested: Whether the data are ingested, so that none of these options has an effect.
     """
     inspection: TaskInspection = part(task, "inspection")
-    side_px = min(sizes.width.median, sizes.height.median) if sizes is not None else 0.0
+    side_px = min(sizes.width.median, sizes.height.median) if sizes is not None else math.inf
     is_gray = sizes is not None and set(sizes.channels) == {"1"}
     recipe, values = inspection.choose_recipe(source, images, side_px, is_gray=is_gray)
     values = dict(values)

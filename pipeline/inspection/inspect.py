@@ -196,10 +196,9 @@ def _refused(
     }
     task = plan.truth.task
     found = Found(task, dict.fromkeys(splits, ""), plan.class_names, by_class, counts.most, {})
-    if not splits:
-        return [str(error) for error in errors]
     try:
-        check_found(Path(asked.data), found, task, asked.config)
+        if splits:
+            check_found(Path(asked.data), found, task, asked.config)
     except MiranteError as error:
         errors.append(error)
-    return [str(error) for error in errors]
+    return list(dict.fromkeys(map(str, errors)))

@@ -10,6 +10,7 @@ from components.base.errors import UsageError
 from components.ingest import is_manifest
 from components.ingest.archive import is_archive, unpack
 from components.ingest.config import IngestConfig
+from components.ingest.files import IMAGE_ENDINGS, walk
 from components.ingest.fits import Fit, find_fits
 from components.ingest.passes import Progress
 from components.ingest.rehearsal import Rehearsal
@@ -97,15 +98,23 @@ def find_source(asked: Asked, folder: Path) -> tuple[Fit, list[Fit]]:
 
 def _guess(path: Path, folder: Path) -> list[Fit]:
     if path.is_dir():
-        return find_fits(path)
+        return find_fits(path) or _only_images(path)
     readers = [name for name, source in SOURCES.items() if path.name.lower().endswith(source.suffixes)]
     if readers:
         # A list that cannot be read as it is: its source says why.
         return find_fits(path.parent, path) or [Fit(readers[0], "the ending of its name")]
     if is_archive(path):
         root, _, _ = unpack(path, folder / STAGING / "unpacked")
-        return find_fits(root)
+        return find_fits(root) or _only_images(root)
     return []
+
+
+def _only_images(root: Path) -> list[Fit]:
+    """Return the source of class folders, which says what is missing, if there are images."""
+    if not any(entry.path.lower().endswith(IMAGE_ENDINGS) for entry in walk(root)):
+        return []
+    general = next(name for name, source in SOURCES.items() if source.is_general)
+    return [Fit(general, "it has images, and nothing by which another source knows its data")]
 
 
 def see(asked: Asked, rehearsal: Rehearsal, progress: Progress) -> Seen:

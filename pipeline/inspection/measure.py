@@ -20,7 +20,7 @@ _LOOK_PX = 32
 Task = tuple[int, bytes, "int | None", int, "str | None"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Measured:
     """An image as it would be stored.
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from components.base.errors import UsageError
+from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest
 from pipeline.commands.main import main
 from pipeline.inspection.advice import choose_command
@@ -192,6 +192,18 @@ def test_data_that_no_source_reads(tmp_path: Path) -> None:
         look(tmp_path)
     with pytest.raises(UsageError, match="does not exist"):
         look(tmp_path / "nowhere")
+
+
+def test_images_without_class_folders_are_explained(tmp_path: Path) -> None:
+    facts = look(write_files(tmp_path / "loose", {f"{n}.jpg": photo(n) for n in range(3)}))
+    assert [(group.what, group.count) for group in facts.rejects] == [
+        ("unlabelled: lies outside every class folder", 3)
+    ]
+    assert len(facts.refused) == 1
+    assert facts.refused[0].startswith("3 of 3 inputs were rejected (100.0%, allowed 1.0%): correct or")
+    assert facts.command == f"mirante run folder --data {tmp_path / 'loose'}"
+    with pytest.raises(DataRefusedError, match="folders test, train are read as splits"):
+        look(write_files(tmp_path / "parts", {"train/1.jpg": photo(1), "test/2.jpg": photo(2)}))
 
 
 def test_text_fits_80_columns_and_ends_with_the_command(photos: Path) -> None:

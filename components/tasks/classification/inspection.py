@@ -27,7 +27,7 @@ def choose_recipe(
         is_gray: Whether all are gray.
     """
     recipe, known_px = _KNOWN_SETS.get(source, ("", 0))
-    if side_px == known_px:
+    if recipe and side_px == known_px:
         return recipe, {}
     if side_px <= _SMALL_PX:
         size_px = 32 if side_px <= 36 else _SMALL_PX
