@@ -114,6 +114,14 @@ def broken_recipe(here: Path) -> None:
     (here / "mine.yaml").write_text("name: [mine\n")
 
 
+def recipe_in_a_folder(here: Path) -> None:
+    write_photos(here)
+    (here / "conf").mkdir()
+    (here / "conf" / "belt.yaml").write_text(
+        "name: belt\ndata: {path: photos}\nevaluation: {thresholds: {accuracy: 0.5}}\n"
+    )
+
+
 def a_key_twice(here: Path) -> None:
     (here / "mine.yaml").write_text("name: mine\ntask: detection\nname: other\n")
 
@@ -504,6 +512,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a served model of another task": a_detector_that_is_served,
     "a destination that cannot be written": write_photos,
     "a custom network that does not exist": None,
+    "a path of a recipe that counts from another folder": recipe_in_a_folder,
     "no such weights file": write_photos,
     "a weights file that is not HDF5": no_hdf5,
     "weights of another network": weights("block5_conv3", 512),

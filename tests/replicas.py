@@ -57,6 +57,7 @@ def main(kind: str, folder: Path) -> None:
         # 64 examples by 24: batches that go over the end of an epoch.
         global_batch_size=24,
         weight_decay=0.01,
+        class_weights={"standing": 1.5},
     )
     flip = AugmentationConfig(flip="horizontal_and_vertical")
     from components.trainer.strategy import make_place
@@ -66,7 +67,8 @@ def main(kind: str, folder: Path) -> None:
 
     results: dict[str, Any] = {}
     # Few epochs: losses near 0 differ by more than their batches' statistics do.
-    varied = plain.model_copy(update={"augmentation": flip, "epochs": 6})
+    sampled = {"class_weights": None, "sampling": "balanced"}
+    varied = plain.model_copy(update={"augmentation": flip, "epochs": 6, **sampled})
     for name, config in (("plain", plain), ("varied", varied)):
         is_plain = name == "plain"
         with place.strategy.scope():

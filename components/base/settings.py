@@ -43,6 +43,7 @@ class IsPath:
         words: Values that are no paths.
         prefix: What a path has before it; a value without the prefix is an address.
         is_read_here: Whether it is read when the recipe is loaded, also if the run is on another machine.
+        is_written: Whether a run writes it; otherwise it must be there before.
         makes_model: Whether the file has weights that go into the model.
         is_name: Takes the values of the field's section and the value; returns whether it is a name instead.
     """
@@ -50,6 +51,7 @@ class IsPath:
     words: tuple[str, ...] = ()
     prefix: str = ""
     is_read_here: bool = False
+    is_written: bool = False
     makes_model: bool = False
     is_name: Callable[[Mapping[str, Any], str], bool] | None = None
 

@@ -12,6 +12,6 @@ from components.base.settings import IsPath, Settings
 class PushConfig(Settings):
     """The destination of blessed models."""
 
-    destination: Annotated[str | None, IsPath()] = Field(
+    destination: Annotated[str | None, IsPath(is_written=True)] = Field(
         None, description="folder for the versions of the model; null for `<root>/serving`"
     )

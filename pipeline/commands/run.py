@@ -44,6 +44,7 @@ def run(
     from components.models.published import check_download
     from pipeline.data.prepare import check_config, check_effect
     from pipeline.recipe.load import load_recipe
+    from pipeline.recipe.paths import expand
     from pipeline.steps import TRAINER
 
     if no_cache:
@@ -54,7 +55,10 @@ def run(
     # Before the root is touched.
     check_config(loaded.data, loaded.task)
     check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
-    root = Path(os.path.abspath(root or Path("runs") / loaded.name))
+    try:
+        root = Path(os.path.abspath(expand("--root", str(root)) if root else Path("runs") / loaded.name))
+    except ValueError as e:
+        raise UsageError(str(e)) from e
     if not (root / TRAINER).exists():  # else there may be nothing to train, and no network needed
         check_download(loaded.model, loaded.transform)
 

@@ -19,6 +19,9 @@ from components.base.settings import IsPath
 from pipeline.recipe.recipe import Recipe
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_BARE_VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
+# A path that is the start of the names of files, as a TensorFlow checkpoint has, ends so in one of them.
+_ENDS = ("", ".index")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,8 @@ def make_paths_absolute(
         only: Keys of paths that are read on this machine, in addition to those that always are; None for all.
 
     Raises:
-        ValueError: A variable that a path names is not set, or holds a secret; begins with the key.
+        ValueError: A variable that a path names is not set, or holds a secret; or a relative path is only in
+            that one of the two folders from which it does not count. Begins with the key.
     """
     for path in find_paths(values):
         if only is not None and path.key not in only and not path.mark.is_read_here:
@@ -94,8 +98,10 @@ def make_paths_absolute(
         from_shell = any(f"{path.key}.".startswith(f"{each}.") for each in given)
         prefix = path.mark.prefix
         if path.value.startswith(prefix):
-            start = os.getcwd() if from_shell else folder
-            absolute = _make_absolute(path.key, path.value[len(prefix) :], start)
+            written = path.value[len(prefix) :]
+            absolute = _make_absolute(path.key, written, os.getcwd() if from_shell else folder)
+            if not path.mark.is_written and not _is_there(absolute):
+                _say_other_folder(path.key, written, folder, from_shell=from_shell)
             path.section[path.name] = f"{prefix}{absolute}"
         else:
             path.section[path.name] = _replace_variables(path.key, path.value)
@@ -105,12 +111,20 @@ def check_paths_elsewhere(values: dict[str, Any]) -> None:
     """Refuse paths for another machine that only this one could complete.
 
     Raises:
-        ValueError: A path has `${VARIABLE}` or begins with `~`; begins with the key.
+        ValueError: A path has `${VARIABLE}` or begins with `~`, or the file of a database is relative; begins
+            with the key.
     """
     for path in find_paths(values):
-        if path.value.startswith("~") or _VARIABLE.search(path.value):
+        prefix = path.mark.prefix
+        written = path.value.removeprefix(prefix)
+        if written.startswith("~") or _VARIABLE.search(written):
             raise ValueError(
                 f"{path.key}: ~ and ${{...}} are this machine's: expected a whole path, got {path.value}"
+            )
+        if prefix and path.value.startswith(prefix) and not os.path.isabs(written):
+            raise ValueError(
+                f"{path.key}: expected a whole path, which all tasks see, got {path.value}; give "
+                f"{prefix}/FOLDER/FILE or a server"
             )
 
 
@@ -125,11 +139,54 @@ def _settings_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _settings_in(inner)
 
 
-def _make_absolute(key: str, path: str, start: str) -> str:
-    path = _replace_variables(key, path)
+def expand(key: str, path: str) -> str:
+    """Replace `~` at the start of a path, and `${VARIABLE}` in it.
+
+    Args:
+        key: For messages: of the recipe, or an option.
+        path: As users write it.
+
+    Raises:
+        ValueError: A variable is not set, or holds a secret; begins with the key.
+    """
+    return os.path.expanduser(_replace_variables(key, path))
+
+
+def _make_absolute(key: str, written: str, start: str) -> str:
+    path = expand(key, written)
     if not path:
         raise ValueError(f"{key}: expected a path, got an empty text")
-    return path if is_remote(path) else os.path.abspath(os.path.join(start, os.path.expanduser(path)))
+    if is_remote(path):
+        return path
+    absolute = os.path.abspath(os.path.join(start, path))
+    bare = next((name for name in _BARE_VARIABLE.findall(written) if name in os.environ), None)
+    if bare and not _is_there(absolute):
+        raise ValueError(f"{key}: expected ${{{bare}}} for a variable of the environment, got {written}")
+    return absolute
+
+
+def _is_there(path: str) -> bool:
+    return any(os.path.exists(f"{path}{end}") for end in _ENDS)
+
+
+def _say_other_folder(key: str, written: str, folder: str, *, from_shell: bool) -> None:
+    """Refuse a relative path that is in the folder from which it does not count.
+
+    Args:
+        key: For the message.
+        written: A path that is not in the folder from which it counts.
+        folder: The recipe's.
+        from_shell: Whether it counts from the folder of the shell, and not from the recipe's.
+    """
+    path = expand(key, written)
+    meant = os.path.abspath(os.path.join(folder if from_shell else os.getcwd(), path))
+    if is_remote(path) or os.path.isabs(path) or not _is_there(meant):
+        return
+    here, recipes = f"the current folder, {os.getcwd()}", f"the recipe's folder, {folder}"
+    counts_from, other = (here, recipes) if from_shell else (recipes, here)
+    by_option = f"--data {written}" if key == "data.path" else f"--set {key}={written}"
+    remedy = f"give {os.path.relpath(meant)}" if from_shell else f"write {meant}, or give {by_option}"
+    raise ValueError(f"{key}: expected {written} in {counts_from}, got one in {other}; {remedy}")
 
 
 def _replace_variables(key: str, path: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from components.base.settings import IsPath
 from pipeline.recipe.recipe import Recipe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipe.md"
@@ -25,9 +26,16 @@ _INTRODUCTION = """# Recipe
 All keys of a recipe, in the order of the data. This page is written from the code: `make docs`.
 
 A recipe is a YAML file like those in [pipeline/recipes](../pipeline/recipes). `--set training.epochs=3` sets any key
-from the command line, and unknown keys are refused with the nearest known one. In paths, `~` and `${VARIABLE}` are
-replaced. A relative path counts from the folder of the recipe; on the command line, from the current folder.
+from the command line, and unknown keys are refused with the nearest known one.
 [From a folder of photos to a recipe of your own](own-data.md) shows how to write a recipe.
+
+Where the value is a path, a relative one counts from the folder of the recipe's file, wherever the command runs; in
+`--data` and `--set`, in `--root` (by default `runs/<name>`) and with a built-in recipe, from the current folder. If a file
+is in the other one of the two folders only, the message says so. `~` at the beginning is your home, and `${VARIABLE}`
+anywhere is that variable of the environment; one that is not set, or whose name is a secret's, is refused. An address such
+as `gs://bucket/file` stays as it is. `mirante compile` writes paths for the tasks of a cluster: it takes absolute paths and
+addresses alone, without `~` and `${VARIABLE}`. Paths that it reads on this machine are the exception: `hyperparameters`, and
+for Vertex AI `--data`.
 """  # noqa: E501 - as wide as the pages of docs
 
 
@@ -71,6 +79,8 @@ def _row(key: str, field: FieldInfo, full: str, sections: dict[type[BaseModel], 
     if not field.description and (meaning[1].islower() or meaning[1] == " "):
         meaning = meaning[0].lower() + meaning[1:]
     kind = _format_type(field.annotation, field.metadata)
+    if any(isinstance(mark, IsPath) and not mark.prefix for mark in field.metadata):
+        kind = kind.replace("text", "path")
     cells = (f"`{key}`", kind, _format_default(field), _add_links(meaning))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 

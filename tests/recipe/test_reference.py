@@ -14,7 +14,7 @@ def test_rows_in_the_words_of_yaml() -> None:
         "\n| `channels` | `1` or `3` | `3` | 1 for gray images, 3 for RGB; images are converted |\n" in page
     )
     assert "\n| `flip` | `none`, `horizontal`, `vertical` or `horizontal_and_vertical` | `none` |" in page
-    assert "\n| `from` | text | required | latest_blessed for the served model, or the path of" in page
+    assert "\n| `from` | path | required | latest_blessed for the served model, or the path of" in page
     assert "\n| `area` | list of 2 numbers (0 to 1) | `[1.0, 1.0]` |" in page
     assert "\n| `splits` | mapping to numbers (0 to 1) | `{train: 0.8, eval: 0.1, test: 0.1}` |" in page
 

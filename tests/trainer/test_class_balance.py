@@ -15,6 +15,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from components.base.errors import UsageError
+from components.base.outcome import Output
 from components.tasks.classification.trainer import Classification
 from components.trainer import loop
 from components.trainer.class_balance import REPORT, balanced_order, class_weights, report, weigh
@@ -24,6 +25,7 @@ from components.trainer.input.examples import ArrayExamples
 from components.trainer.optimizer import make_optimizer
 from components.trainer.step import build_evaluate, build_step
 from components.trainer.strategy import Place
+from pipeline.pages import make_page
 from tests.make.trainings import CLASSES, make_network, make_striped, train
 
 BALANCED = TrainingConfig(class_weights="balanced")
@@ -232,5 +234,11 @@ def test_the_report_has_a_line_for_each_class(tmp_path: Path, caplog: pytest.Log
         "lying: 40 train images, each 0.55 times per epoch",
         "standing: 4 train images, each 5.5 times per epoch",
     ]
+    page = make_page("Trainer", {"model_run": Output(str(tmp_path), {})}, "classification", CLASSES)
+    for line in (
+        "an epoch has 44 images, 22 of each class.",
+        "standing: 4 train images, each 5.5 times per epoch",
+    ):
+        assert line in page.html
     report(TrainingConfig(), CLASSES, examples, str(tmp_path / "plain"))
     assert not (tmp_path / "plain").exists()

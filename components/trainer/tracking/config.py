@@ -27,7 +27,7 @@ class WandbConfig(Settings):
 class MlflowConfig(Settings):
     """MLflow; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD sign in to a server."""
 
-    tracking_uri: Annotated[str | None, IsPath(prefix="sqlite:///")] = Field(
+    tracking_uri: Annotated[str | None, IsPath(prefix="sqlite:///", is_written=True)] = Field(
         None,
         description="a server, or a database such as sqlite:///mlflow.db; null for MLFLOW_TRACKING_URI, "
         "or without it `<root>/mlflow.db`",
