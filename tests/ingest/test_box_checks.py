@@ -204,7 +204,7 @@ def test_shares_in_place_of_pixels(source: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["label_studio", "tfrecord", "yolo"])
 def test_pixels_in_place_of_shares(source: str, tmp_path: Path) -> None:
     form = SOURCES[source][1]
-    # Of an image of 40 x 20 most pixels are percentages too, so its size is told as 100 times that.
+    # Of an image of 40 x 20 most pixels are percentages too, so the annotations give 100 times its size.
     times = 100 if source == "label_studio" else 1
     root = write(
         tmp_path / "in",

@@ -66,6 +66,16 @@ def test_a_file_next_to_each_image(tmp_path: Path) -> None:
     ]
 
 
+def test_a_list_of_classes_is_the_order(tmp_path: Path) -> None:
+    dog = shape("dog", (0, 0), (40, 20))
+    root = write_files(tmp_path / "in", {
+        "1.png": make_image(), "1.json": labelme(CAT, dog),
+        "labels.txt": "__ignore__\n_background_\ndog\ncat\n",
+    })  # fmt: skip
+    found = ingest_boxes("labelme", root, tmp_path / "out")["1.png"]
+    assert found.values["image/object/class/label"] == [2, 1]
+
+
 def test_other_folders(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {
         "images/1.png": make_image(1), "labels/1.json": labelme(CAT, name="..\\images\\1.png"),

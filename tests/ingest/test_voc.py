@@ -593,6 +593,50 @@ def test_a_rotated_box_of_cvat(tmp_path: Path) -> None:
     assert said in manifest.warnings
 
 
+OWL = (0, 0, 10, 10, "owl")
+
+
+@pytest.mark.parametrize(
+    ("files", "classes", "said"),
+    [
+        ({}, ["cat", "dog", "owl"], ""),
+        # labelImg's own list, with classes that no box has.
+        ({"predefined_classes.txt": "person\nowl\n\ndog\ncat\ntv\n"}, ["owl", "dog", "cat"], ""),
+        (
+            {"data/classes.txt": "owl\n"},
+            ["owl", "cat", "dog"],
+            "data/classes.txt does not list cat, dog: they follow its classes.",
+        ),
+        ({"labelmap.txt": "# label:color_rgb:parts\nbackground:0,0,0::\nowl:1,2,3::\ncat:4,5,6::\ndog:::"},
+         ["owl", "cat", "dog"], ""),
+        # Of something else.
+        ({"labels.txt": "happy\nsad\n"}, ["cat", "dog", "owl"], ""),
+        (
+            {"a/classes.txt": "owl\ncat\ndog\n", "b/classes.txt": "dog\ncat\nowl\n"},
+            ["cat", "dog", "owl"],
+            "a/classes.txt, b/classes.txt have the classes in different orders: they are sorted by name",
+        ),
+        (
+            {"classes.txt": "owl\nowl\n"},
+            ["cat", "dog", "owl"],
+            "classes.txt, line 2: 'owl' is in line 1 already. Expected the name of a class in each line: the",
+        ),
+    ],
+)  # fmt: skip
+def test_lists_of_classes(tmp_path: Path, files: dict[str, str], classes: list[str], said: str) -> None:
+    root = write_files(tmp_path / "in", {"1.png": make_image(), "1.xml": make_xml(CAT, DOG, OWL), **files})
+    ingest_boxes("voc", root, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.class_names == classes
+    assert said in str(manifest.warnings)
+    given = write_files(tmp_path, {"list.txt": "dog\nowl\ncat\n"}) / "list.txt"
+    ingest_boxes("voc", root, tmp_path / "given", label_map=given)
+    manifest = read_manifest(tmp_path / "given")
+    assert manifest is not None
+    assert manifest.class_names == ["dog", "owl", "cat"]
+
+
 @pytest.mark.parametrize("side", ["nan", "inf", "True", "1_0", "9" * 400, "1e300"])
 def test_sides_that_are_no_numbers(tmp_path: Path, side: str) -> None:
     bad = make_xml((side, 5, 20, 15, "cat"))  # type: ignore[arg-type]

@@ -94,6 +94,56 @@ def test_texts_beside_the_images_and_lists_of_images(tmp_path: Path) -> None:
     )
 
 
+def test_darknet(tmp_path: Path) -> None:
+    # As CVAT exports it: "YOLO 1.1".
+    root = write_files(
+        tmp_path / "in",
+        {
+            "obj.data": "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nbackup = backup/\n",
+            "obj.names": "cat\ndog\n",
+            "train.txt": "data/obj_train_data/1.png\n",
+            "valid.txt": "data/obj_valid_data/2.png\n",
+            "obj_train_data/1.png": make_image(1),
+            "obj_train_data/1.txt": CAT,
+            "obj_valid_data/2.png": make_image(2),
+            "obj_valid_data/2.txt": DOG,
+        },
+    )
+    found = ingest_boxes("yolo", root, tmp_path / "out", max_reject_share=0.0)
+    assert boxes_of(found) == {
+        "obj_train_data/1.png": ("train", [CAT_SHARES]),
+        "obj_valid_data/2.png": ("eval", [DOG_SHARES]),
+    }
+
+
+def test_lists_of_ultralytics(tmp_path: Path) -> None:
+    # coco.yaml: the lists are in `path`, and their lines count from there.
+    yaml = (
+        "path: ../datasets/coco\ntrain: train2017.txt # 118287 images\nval: val2017.txt\ntest:\n"
+        "names:\n  0: cat\n  1: dog\ndownload: |\n  from ultralytics import x\n"
+    )
+    root = write_files(
+        tmp_path / "in",
+        {
+            "coco/coco.yaml": yaml,
+            "coco/train2017.txt": "./images/train2017/1.png\n./images/train2017/2.png\n",
+            "coco/val2017.txt": "./images/val2017/1.png\n",
+            "coco/images/train2017/1.png": make_image(1),
+            "coco/images/train2017/2.png": make_image(2),
+            "coco/images/val2017/1.png": make_image(3),
+            "coco/labels/train2017/1.txt": f"{CAT}\n1 0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75\n",
+            "coco/labels/val2017/1.txt": DOG,
+            "coco/labels/train2017.cache": b"\0",
+        },
+    )
+    found = ingest_boxes("yolo", root, tmp_path / "out", max_reject_share=0.0)
+    assert boxes_of(found) == {
+        "coco/images/train2017/1.png": ("train", [CAT_SHARES, DOG_SHARES]),
+        "coco/images/train2017/2.png": ("train", []),
+        "coco/images/val2017/1.png": ("eval", [DOG_SHARES]),
+    }
+
+
 @pytest.mark.parametrize(
     ("names", "classes"),
     [

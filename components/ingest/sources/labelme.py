@@ -23,6 +23,7 @@ from components.ingest.files import FileEntry
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
+from components.ingest.sources.class_order import order_by_list
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.labelme_json import LabelmeError, LabelmeFile, read_labelme
 from components.ingest.sources.lookup import split_of_folders
@@ -75,6 +76,7 @@ class _Reader:
         self._context = context
         self._label_map: LabelMap | None = context.label_map()
         self._shapes = ShapeCounts()
+        self._used: set[str] = set()
         self._files = self._grouped = self._embedded = 0
 
     def read(self, entry: FileEntry) -> Found:
@@ -111,6 +113,7 @@ class _Reader:
         annotation = dataclasses.replace(labelme.annotation, in_shares=in_shares)
         if self._label_map is not None:
             annotation = self._label_map.apply(annotation, f"{self._context.shown}: {entry.path}")
+        self._used.update(annotation.classes)
         return Item(
             path=image.path,
             file=self._context.absolute(image.raw),
@@ -128,6 +131,8 @@ class _Reader:
                 "with a JSON file each, next to them or in another folder"
             )
         self._shapes.warn(self._context.index)
+        if self._label_map is None:
+            order_by_list(self._context, self._used)
         if self._grouped:
             self._context.index.warn(
                 f"{format_count(self._grouped, 'shape')} with the label and group of another one: read as "

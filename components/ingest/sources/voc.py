@@ -26,6 +26,7 @@ from components.ingest.files import FileEntry
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
+from components.ingest.sources.class_order import order_by_list
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.own_image import MASKS, find_image
@@ -52,11 +53,17 @@ def find(context: SourceContext) -> Iterator[Found]:
     sets = ImageSets(context)
     annotations = 0
     shapes = ShapeCounts()
+    used: set[str] = set()
     for entry in context.index.files:
         if entry.path.lower().endswith(_XML):
             annotations += 1
-            yield from _annotated(context, sets, label_map, entry, shapes)
+            for found in _annotated(context, sets, label_map, entry, shapes):
+                if isinstance(found, Item):
+                    used.update(found.truth.classes)
+                yield found
     shapes.warn(context.index)
+    if label_map is None:
+        order_by_list(context, used)
     if not annotations:
         raise UsageError(
             f"{context.shown}: no .xml file in it. The source voc reads images with a Pascal VOC XML each, "

@@ -3,14 +3,15 @@
     data.yaml, images/train/1.jpg, labels/train/1.txt, images/val/..., labels/val/...
     data.yaml, train/images/1.jpg, train/labels/1.txt, valid/images/..., valid/labels/...
     classes.txt, images/1.jpg, labels/1.txt
-    obj.names, obj_train_data/1.jpg, obj_train_data/1.txt
+    obj.data, obj.names, train.txt, obj_train_data/1.jpg, obj_train_data/1.txt
 
 The label file of an image is where its path has `labels` for the last folder `images`, else in a folder
 `labels` next to the image, else next to the image. An image without one, or with an empty one, is background.
 
-Which split an image is in, `train`, `val` and `test` of data.yaml say: a folder, a list of images, or more;
-parts of a path that are not in INPUT are passed over from the left. What they do not name goes by the names
-of its folders. The classes are those that a box is of, in the order of their numbers, numbered anew from 1.
+Which split an image is in, `train`, `val` and `test` of data.yaml say, or `train` and `valid` of obj.data: a
+folder, a list of images, or more; parts of a path that are not in INPUT are passed over from the left. What
+they do not name goes by the names of its folders. The classes are those that a box is of, in the order of
+their numbers, numbered anew from 1.
 
 INPUT is the folder, or the YAML file.
 """
@@ -72,8 +73,10 @@ def find(context: SourceContext) -> Iterator[Found]:
     for entry in context.index.files:
         files += 1
         name = entry.path.rpartition("/")[2]
+        if entry.path in no_labels:
+            continue
         if reason := no_image_reason(name):
-            if not name.lower().endswith(_SUFFIX) and entry.path not in no_labels:
+            if not name.lower().endswith(_SUFFIX):
                 yield LeftOut(entry.path, reason)
             continue
         images += 1

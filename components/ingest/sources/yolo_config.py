@@ -23,6 +23,7 @@ SUFFIXES = (".yaml", ".yml")
 # Lists of classes that tools write next to the labels, by their names.
 CLASS_LISTS = ("classes.txt", "obj.names", "classes.names", "darknet.labels")
 _SPLIT_KEYS = ("train", "val", "test")
+_DARKNET, _DARKNET_SPLITS = ".data", (("train", "train"), ("val", "valid"), ("test", "test"))
 _MAX_BYTES = 1 << 20
 
 
@@ -60,11 +61,24 @@ def read_config(context: SourceContext) -> YoloConfig:
             f"{context.shown}: {len(found)} files that describe YOLO data ({_paths(found)}); give the one to "
             "read as INPUT"
         )
-    config = YoloConfig()
+    config = darknet = _read_darknet(context)
     if found:
         entry, read = found[0]
         config = _checked(f"{context.shown}: {entry.path}", entry.path, read)
+        config = dataclasses.replace(config, files=(*config.files, *darknet.files))
     return config if config.names is not None else _with_list(context, config)
+
+
+def _read_darknet(context: SourceContext) -> YoloConfig:
+    """Return the splits that Darknet's obj.data names, in lines such as `train = data/train.txt`."""
+    for entry in context.index.files:
+        if entry.path.lower().endswith(_DARKNET):
+            lines = context.read_head(entry).decode("utf-8", "replace").splitlines()
+            pairs = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+            if "classes" in pairs or "names" in pairs:
+                splits = {key: [pairs[name]] for key, name in _DARKNET_SPLITS if pairs.get(name)}
+                return YoloConfig(None, splits, entry.path[: entry.path.rfind("/") + 1], "", (entry.path,))
+    return YoloConfig()
 
 
 def _yaml_files(context: SourceContext) -> Iterator[FileEntry]:
