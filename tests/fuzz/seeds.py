@@ -18,6 +18,8 @@ from random import Random
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.base.example import serialize_example
 from components.base.tfrecord import frame_record
@@ -94,6 +96,13 @@ _CSV = 'filename,label,split\na/1.png,cat,train\na/2.jpg,dog,test\n3.png,"Cat, b
 _CSV_BOXES = (
     "filename,width,height,class,xmin,ymin,xmax,ymax\n3.png,9,7,cat,1,1,5,5\na/1.png,9,7,dog,0,0,3,3\n"
 )
+
+
+def _parquet() -> bytes:
+    out = io.BytesIO()
+    images = [{"bytes": PNG, "path": f"{at}.png"} for at in range(3)]
+    pq.write_table(pa.table({"image": images, "label": ["cat", "dog", "cat"], "n": [1, 2, 3]}), out)
+    return out.getvalue()
 
 
 def _odd_rows(random: Random, files: Files) -> Files:
@@ -333,6 +342,22 @@ TARGETS: dict[str, Target] = {
         {"1.png": PNG, "2.png": image("PNG", "L"), "list.json": json.dumps(_COCO).encode()},
         of_source("coco", "list.json"), odd_values,
     ),
+    "csv of Vertex": Target(
+        {**_CLASSES, "3.png": PNG, "list.csv": b"training,gs://b/3.png,cat,.1,.1,,,.5,.5,,\ngs://b/a/1.png,,\n"},
+        of_source("csv", "list.csv"), only("list.csv", text=True),
+    ),
+    "csv one-hot": Target(
+        {**_CLASSES, "l.csv": b"filename, cat, dog\na/1.png, 1, 0\na/2.jpg, 0, 1\nb/3, 0, 1\n"},
+        of_source("csv"), only("l.csv", text=True),
+    ),
+    "json lines": Target(
+        {
+            **_CLASSES,
+            "list.jsonl": b'{"file_name": "a/1.png", "label": "cat"}\n{"file_name": "2", "label": ["dog"]}\n',
+        },
+        of_source("csv", "list.jsonl"), only("list.jsonl", text=True),
+    ),
+    "parquet": Target({"list.parquet": _parquet()}, of_source("csv"), any_file),
     "csv headerless": Target(
         {**_CLASSES, "3.png": PNG, "list.csv": b"3.png,1,1,5,5,cat\na/1.png,,,,,\nb/3.png,0,0,3,3,dog\n"},
         of_source("csv", "list.csv"), only("list.csv", text=True),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.fits import find_fits
 from tests.ingest.test_sources import LENIENT, found, left_out, rejects
@@ -306,6 +311,91 @@ def test_options_of_lists_are_refused_where_nothing_reads_them(tmp_path: Path) -
         UsageError, match=r"label_column: expected a source that reads it \(csv\), got folder"
     ):
         ingest("folder", root, tmp_path / "out", IngestConfig(label_column="x"))
+
+
+# --- JSON Lines and Parquet
+
+
+def write_parquet(path: Path, columns: dict[str, Any], features: dict[str, Any] | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns)
+    if features is not None:
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path)
+    return path
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", *(f"{number}.png" for number in range(6)))
+    rows = [
+        '{"file_name": "0.png", "label": "cat"}',
+        '{"label": 7, "file_name": "1.png", "more": null}',
+        '{"file_name": "2.png", "label": ["cat"]}',
+        "",
+        '{"file_name": "3.png", "label": "dog"',
+        '{"file_name": "4.png", "label": null}',
+        "[1, 2]",
+        '{"file_name": "5.png", "label": "\\ud800"}',
+    ]
+    (root / "metadata.jsonl").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    assert found("csv", root, out, **ALL_TRAIN) == {
+        "0.png": ("train", "cat"),
+        "1.png": ("train", "7"),
+        "2.png": ("train", "cat"),
+    }
+    assert rejects(out) == {
+        "metadata.jsonl line 5": "not JSON: Expecting ',' delimiter at letter 38 (metadata.jsonl line 5)",
+        "4.png": "unlabelled: no class (metadata.jsonl line 6)",
+        "metadata.jsonl line 7": "expected an object, got [1, 2] (metadata.jsonl line 7)",
+        "metadata.jsonl line 8": "expected a text, got '\\ud800' (metadata.jsonl line 8)",
+    }
+
+
+def test_boxes_in_json_lines(tmp_path: Path) -> None:
+    rows = '{"image": "1.png", "bbox": [10, 5.0, 10, 10], "label": "cat"}\n'
+    root = write_files(tmp_path / "in", {"l.ndjson": rows, "1.png": make_image(1)})
+    assert ingest_boxes("csv", root / "l.ndjson", tmp_path / "out")["1.png"].boxes == [CAT]
+
+
+def test_a_parquet_that_names_files(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "a/1.png", "a/2.png", "a/3.png")
+    columns = {"Path": ["1.png", "2.png", "9.png", "3.png"], "label": [10, 9, 9, None], "set": ["val"] * 4}
+    write_parquet(root / "l.parquet", columns)
+    out = tmp_path / "out"
+    assert found("csv", root, out) == {"a/1.png": ("eval", "10"), "a/2.png": ("eval", "9")}
+    assert rejects(out) == {
+        "9.png": "no such file (l.parquet row 3)",
+        "a/3.png": "unlabelled: no class (l.parquet row 4)",
+    }
+    with pytest.raises(
+        UsageError, match=r"label_column: expected a column of .*\(Path, label, set\), got 'lbl'"
+    ):
+        ingest("csv", root, tmp_path / "out2", IngestConfig(label_column="lbl"))
+
+
+def test_a_parquet_that_holds_the_images(tmp_path: Path) -> None:
+    """Data sets of Hugging Face are in several files per split, and name their classes in the metadata."""
+    classes = {"label": {"names": ["zebra", "ant", "cow"], "_type": "ClassLabel"}}
+    for name, labels in (("train-00000-of-00002", [0, 1, 9]), ("train-00001-of-00002", [1]), ("test-0", [0])):
+        images = [{"bytes": make_image(at + len(name)), "path": f"{at}.png"} for at in range(len(labels))]
+        write_parquet(
+            tmp_path / "in" / "data" / f"{name}.parquet", {"image": images, "label": labels}, classes
+        )
+    out = tmp_path / "out"
+    result = ingest("csv", tmp_path / "in", out, IngestConfig(**LENIENT, splits={"train": 1}))
+    assert result.class_names == ["zebra", "ant", "cow"]
+    assert {name: split.images for name, split in result.splits.items()} == {"train": 3, "test": 1}
+    reason = "label: expected a class of 0 to 2, got 9 (train-00000-of-00002.parquet row 3)"
+    assert rejects(out) == {"train-00000-of-00002.parquet row 3": reason}
+    (record,) = read_records(out / "test-00000-of-00001")
+    values = parse_example(record)
+    assert values["image/encoded"] == [make_image(len("test-0"))]
+    assert (values["image/filename"], values["image/class/text"]) == ([b"0.png"], [b"zebra"])
+    damaged = (tmp_path / "in" / "data" / "test-0.parquet").read_bytes()[:-40]
+    (tmp_path / "in" / "data" / "test-0.parquet").write_bytes(damaged)
+    with pytest.raises(DataRefusedError, match=r"test-0\.parquet: damaged, or not Parquet"):
+        ingest("csv", tmp_path / "in", out, IngestConfig(**LENIENT))
 
 
 # --- rows

@@ -111,7 +111,7 @@ SOURCES: Mapping[str, Source] = {
     "csv": Source(
         "components.ingest.sources.csv_file",
         {CLASSIFICATION: "filename,label", DETECTION: "filename,width,height,class,xmin,ymin,xmax,ymax"},
-        suffixes=(".csv", ".tsv"),
+        suffixes=(".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"),
         misread=(CORNERS, LENGTHS, SWAPPED),
         options=("image_column", "label_column", "split_column", "no_header", "images"),
     ),

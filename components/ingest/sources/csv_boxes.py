@@ -24,6 +24,7 @@ from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.readings import Size
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.gather import Gathered, Names, is_guessed
+from components.ingest.sources.list_rows import ImageCell
 from components.ingest.sources.list_table import Row, Table
 from components.ingest.truth.placing import Box
 from components.ingest.values import number
@@ -53,6 +54,11 @@ def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]
             name = row.name
             if row.left_out:
                 yield LeftOut(name or row.where, f"{row.left_out} ({row.where})")
+                continue
+            if isinstance(name, ImageCell):
+                yield Reject(
+                    str(name) or row.where, f"expected the name of an image, got its bytes ({row.where})"
+                )
                 continue
             if not name:
                 yield Reject(row.where, f"{row.problem or 'no file name'} ({row.where})")

@@ -14,7 +14,9 @@ repeats another, or a reject, or is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import label_of
@@ -22,7 +24,8 @@ from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_boxes import find_boxes
 from components.ingest.sources.list_choice import choose_lists
-from components.ingest.sources.list_table import Row
+from components.ingest.sources.list_rows import ImageCell
+from components.ingest.sources.list_table import Row, Table
 from components.ingest.sources.lookup import Lookup
 from components.ingest.truth import Label
 
@@ -39,11 +42,13 @@ def find(context: SourceContext) -> Iterator[Found]:
     tables = choice.tables
     with_boxes = [table for table, _ in tables if table.layout.box is not None]
     if not with_boxes:
-        for table, split in tables:
-            lookup = Lookup(context, table.path)
-            for row in table.rows(split):
-                yield _labelled(context, lookup, row)
-            context.announce(table.given)
+        _take_class_names(context, [table for table, _ in tables])
+        with (context.scratch / "images").open("wb") as images:
+            for table, split in tables:
+                lookup = Lookup(context, table.path)
+                for row in table.rows(split):
+                    yield _labelled(context, lookup, row, images)
+                context.announce(table.given)
     elif len(with_boxes) < len(tables):
         one, other = with_boxes[0], next(table for table, _ in tables if table.layout.box is None)
         columns = ", ".join(one.layout.box.names) if one.layout.box is not None else ""
@@ -66,11 +71,20 @@ def fits(context: SourceContext) -> str | None:
     return f"{tables[0].path.name} has {tables[0].describe()}"
 
 
-def _labelled(context: SourceContext, lookup: Lookup, row: Row) -> Found:
+def _take_class_names(context: SourceContext, tables: Sequence[Table]) -> None:
+    """Tell the index the order of the classes, if all lists have the same."""
+    names = tables[0].class_names
+    if names and all(table.class_names == names for table in tables):
+        context.index.set_class_names(names)
+
+
+def _labelled(context: SourceContext, lookup: Lookup, row: Row, images: BinaryIO) -> Found:
     if row.left_out:
         return LeftOut(row.name or row.where, f"{row.left_out} ({row.where})")
     if row.problem:
         return Reject(row.name or row.where, f"{row.problem} ({row.where})")
+    if isinstance(row.name, ImageCell):
+        return _with_bytes(row, row.name, images)
     if not row.name:
         return Reject(row.where, f"no file name ({row.where})")
     found = lookup.find(row.name, row.split)
@@ -85,6 +99,26 @@ def _labelled(context: SourceContext, lookup: Lookup, row: Row) -> Found:
         file=context.absolute(found.raw),
         size_bytes=found.size_bytes,
         stamp=found.stamp,
+        truth=Label(label_of(row.label)),
+        split=row.split,
+        group=row.group,
+    )
+
+
+def _with_bytes(row: Row, cell: ImageCell, images: BinaryIO) -> Item | Reject:
+    """Return the item of a row that has the image itself, which is appended to a file."""
+    path = str(cell) or row.where
+    if not row.label:
+        return Reject(path, f"unlabelled: no class ({row.where})")
+    if not cell.encoded:
+        return Reject(path, f"empty file ({row.where})")
+    offset = images.tell()
+    images.write(cell.encoded)
+    return Item(
+        path=path,
+        file=os.fsencode(images.name),
+        size_bytes=len(cell.encoded),
+        offset=offset,
         truth=Label(label_of(row.label)),
         split=row.split,
         group=row.group,

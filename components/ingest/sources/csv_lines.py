@@ -13,11 +13,11 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError
 from components.ingest.sources.list_rows import RawRow
+from components.ingest.sources.text_lines import read_lines
 
 _DELIMITERS = ",;\t|"
 # The line that Excel writes first, and reads, to name the separator.
 _NAMED_DELIMITER = re.compile(r'"?sep=(?P<delimiter>[^\w\s"]|\t)"?', re.IGNORECASE)
-_MOST_LETTERS = 1 << 24
 
 
 class CsvLines:
@@ -43,7 +43,7 @@ class CsvLines:
         Raises:
             DataRefusedError: A line is not UTF-8, is no CSV, or a quote opens in it and does not close.
         """
-        lines = self._lines()
+        lines = read_lines(self.path)
         number, first = next(((at, line) for at, line in enumerate(lines, 1) if line.strip()), (1, ""))
         if named := _NAMED_DELIMITER.fullmatch(first.strip(" ")):
             self.delimiter, first = named["delimiter"], ""
@@ -81,22 +81,6 @@ class CsvLines:
             self.count += not self._is_blank(line)
             yield line
 
-    def _lines(self) -> Iterator[str]:
-        """Yield all lines, without the ends that Unix, Windows or old Macs write."""
-        try:
-            with self.path.open(encoding="utf-8-sig") as file:
-                while line := file.readline(_MOST_LETTERS):
-                    if len(line) == _MOST_LETTERS:
-                        raise DataRefusedError(
-                            f"{self.path}: a line of more than {_MOST_LETTERS >> 20} MiB; is it a CSV?"
-                        )
-                    yield line.rstrip("\n")
-        except UnicodeDecodeError as error:
-            raise DataRefusedError(
-                f"{self.path}, line {_find_line_of_error(self.path)}: not UTF-8 ({error.reason}); save the "
-                "CSV as UTF-8"
-            ) from error
-
     def _is_blank(self, line: str) -> bool:
         return not line.strip(f'"{self.delimiter} \t\r\n\f\v')
 
@@ -105,16 +89,3 @@ class CsvLines:
             f'{self.path}, line {line}: a quote (") opens in this line and does not close in it, so that the '
             "rows after it would be lost. Close it, or take line breaks out of the field"
         )
-
-
-def _find_line_of_error(path: Path) -> int:
-    """Return the number of the first line that is not UTF-8."""
-    number = 1
-    with path.open("rb") as file:
-        for line in iter(lambda: file.readline(_MOST_LETTERS), b""):
-            try:
-                line.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                break
-            number += 1
-    return number

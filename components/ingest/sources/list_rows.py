@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from components.ingest.values import words
 
 # Its number, from 1; its cells as text; why it cannot be read, or "".
 RawRow = tuple[int, list[str], str]
@@ -41,3 +44,22 @@ class RawList(Protocol):
         Raises:
             DataRefusedError: The list is damaged.
         """
+
+
+def format_cell(value: object) -> str:
+    """Return a value of JSON or Parquet as a CSV has it: nothing is "", a list of one value is that value.
+
+    Raises:
+        ValueError: A text has half a letter (a lone surrogate).
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return words(value).strip()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list) and len(value) == 1:
+        return format_cell(value[0])
+    if isinstance(value, (list, dict)):
+        return words(json.dumps(value, ensure_ascii=False, default=str)) if value else ""
+    return str(value)

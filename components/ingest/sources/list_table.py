@@ -11,6 +11,7 @@ from pathlib import Path
 from components.base.errors import MiranteError, UsageError
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_lines import CsvLines
+from components.ingest.sources.json_lines import JsonLines
 from components.ingest.sources.list_exports import find_export
 from components.ingest.sources.list_layouts import (
     Layout,
@@ -20,12 +21,19 @@ from components.ingest.sources.list_layouts import (
     find_column,
     is_image_name,
 )
-from components.ingest.sources.list_rows import RawList, RawRow
+from components.ingest.sources.list_rows import ImageCell, RawList, RawRow
+from components.ingest.sources.parquet_rows import ParquetRows
 
 # Rows that are looked at to see what the columns are.
 _ROWS_LOOKED_AT = 20
 # What reads a list, by the ending of its name.
-_READERS: Mapping[str, Callable[[Path], RawList]] = {".csv": CsvLines, ".tsv": CsvLines}
+_READERS: Mapping[str, Callable[[Path], RawList]] = {
+    ".csv": CsvLines,
+    ".tsv": CsvLines,
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".parquet": ParquetRows,
+}
 SUFFIXES = tuple(_READERS)
 
 
@@ -92,6 +100,13 @@ class Table:
         self._rows = itertools.chain(first, rows)
 
     @property
+    def class_names(self) -> Sequence[str] | None:
+        """The classes in their order, if the list has one."""
+        known: Mapping[str, Sequence[str]] = getattr(self._raw, "class_names", {})
+        names = self._raw.names or ()
+        return known.get(names[self.layout.label]) if self.layout.label < len(names) else None
+
+    @property
     def label_name(self) -> str:
         """The column of the classes."""
         return self.layout.columns[self.layout.label]
@@ -108,8 +123,9 @@ class Table:
         """Return whether one of the first rows names a file that is here, with or without its ending."""
         files = self._context.index.files
         for raw in self._first:
-            last = re.split(r"[/\\]", self._read(raw, {"": None}).name)[-1]
-            if last and (files.find_named(last) or files.find_by_stem(last)):
+            name = self._read(raw, {"": None}).name
+            last = re.split(r"[/\\]", name)[-1]
+            if isinstance(name, ImageCell) or (last and (files.find_named(last) or files.find_by_stem(last))):
                 return True
         return False
 
