@@ -22,6 +22,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 
 from components.base.outcome import Output
 from pipeline.run import executions
+from pipeline.run.cache_keys import relative_keys
 from pipeline.run.executions import read_all_outputs
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.node_files import NodeFiles
@@ -209,7 +210,8 @@ class NodeRunner:
             )
             node_launcher.files = self._files
             node_launcher.anew = not use_cache
-            info = node_launcher.launch()
+            with relative_keys(self._root):
+                info = node_launcher.launch()
         except Exception as e:  # noqa: BLE001 - whatever a component raises is its result
             return NodeResult(FAILED, time.monotonic() - began, error=e)
         if info is None or info.execution_id is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -10,14 +12,30 @@ from pathlib import Path
 from pipeline.storage.metadata_store import METADATA_FILE
 
 BEFORE_MOVE_FILE = f"{METADATA_FILE}.before-move"
-_ADDRESSES = (("Artifact", "uri"), ("ArtifactProperty", "string_value"))
+# Texts with paths: of artifacts, and the options with which nodes were executed.
+_TEXTS = (("Artifact", "uri"), ("ArtifactProperty", "string_value"), ("ExecutionProperty", "string_value"))
+
+
+def replace_root(text: str, former: str, root: str) -> str:
+    """Return a text with another root in every path below the former one, also where the text is JSON.
+
+    Args:
+        text: The text.
+        former: A path.
+        root: The path in its place.
+    """
+    for old, new in ((former, root), (json.dumps(former)[1:-1], json.dumps(root)[1:-1])):
+        # Not in the middle of a longer path, nor of a longer name. JSON may be in JSON: \\".
+        pattern = rf"(?<![^\s\"'=:,\[(]){re.escape(old)}(?![^/\s\"',\])\\])"
+        text = re.sub(pattern, new.replace("\\", r"\\"), text)
+    return text
 
 
 def follow_move(root: Path) -> str | None:
     """Bring the paths in a root's metadata store to where the root is now.
 
-    The models in the root are then found again: as a baseline, and to start from. Results are not found in
-    the cache, whose keys have the former paths: all nodes run again, once. A copy of the store is kept.
+    Results in the cache and models in the root are then found again, as long as their files are those that
+    were written. A copy of the store is kept. A copied root is independent of the original afterwards.
 
     Args:
         root: The root as TFX sees it; this process alone uses it.
@@ -33,17 +51,20 @@ def follow_move(root: Path) -> str | None:
         if former is None or former == str(root):
             return None
         shutil.copyfile(store, root / BEFORE_MOVE_FILE)
+        db.create_function("replace_root", 1, lambda text: replace_root(text, former, str(root)))
         with db:  # one transaction
-            for table, column in _ADDRESSES:
-                db.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE substr({column}, 1, ?) = ?",
-                    (str(root), len(former) + 1, len(former) + 1, f"{former}/"),
-                )
+            for table, column in _TEXTS:
+                db.execute(f"UPDATE {table} SET {column} = replace_root({column}) WHERE instr({column}, '/')")
     return (
-        f"this root was at {former}: its models stay known, and every node runs again, since the cache knows "
-        f"artifacts by their paths; {BEFORE_MOVE_FILE} is the metadata store of before"
+        f"this root {_describe_change(Path(former), root)} {former}: its results and models are found in "
+        f"their new place; {BEFORE_MOVE_FILE} is the metadata store of before"
     )
+
+
+def _describe_change(former: Path, root: Path) -> str:
+    other = former / METADATA_FILE
+    is_copy = other.is_file() and not other.samefile(root / METADATA_FILE)
+    return "is a copy, independent from now on, of" if is_copy else "was at"
 
 
 def _former_root(db: sqlite3.Connection) -> str | None:

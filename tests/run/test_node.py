@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,9 +205,17 @@ def test_a_moved_root_keeps_what_it_knows(tmp_path: Path) -> None:
     schema_file = write_schema(records.COLOURS, former / "schema")
     make_node_runner(load_recipe("digits"), examples, schema_file, former, "first").run("ImportSchemaGen")
     assert follow_move(former) is None
+    shutil.copytree(former, tmp_path / "copied é")
     former.rename(root)
     assert (follow_move(root) or "").startswith(f"this root was at {former}: ")
     assert follow_move(root) is None
+    # The results are found in the cache: the first node's, whose option is a path below the root.
+    schema_file = root / schema_file.relative_to(former)
+    again = make_node_runner(load_recipe("digits"), examples, schema_file, root, "again").run(
+        "ImportSchemaGen"
+    )
+    assert again.status == "cached"
+    assert Path(again.outputs["schema"].uri).parent == root / "ImportSchemaGen" / "schema"
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(root / METADATA_FILE)
     (schema,) = MetadataStore(config).get_artifacts()
@@ -215,6 +224,16 @@ def test_a_moved_root_keeps_what_it_knows(tmp_path: Path) -> None:
     config.sqlite.filename_uri = str(root / BEFORE_MOVE_FILE)
     (schema,) = MetadataStore(config).get_artifacts()
     assert Path(schema.uri).parent == former / "ImportSchemaGen" / "schema"
+    # A copy is independent of the original, which is there.
+    root.rename(former)
+    copied = tmp_path / "copied é"
+    assert (follow_move(copied) or "").startswith(
+        f"this root is a copy, independent from now on, of {former}: "
+    )
+    schema_file = copied / schema_file.relative_to(root)
+    nodes = make_node_runner(load_recipe("digits"), examples, schema_file, copied, "copied")
+    assert nodes.run("ImportSchemaGen").status == "cached"
+    assert Path(nodes.results["ImportSchemaGen"].outputs["schema"].uri).is_relative_to(copied)
 
 
 @pytest.mark.parametrize(
