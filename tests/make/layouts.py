@@ -266,6 +266,45 @@ def cvat(root: Path) -> Path:
     return write_files(root, files)
 
 
+def label_studio(root: Path) -> Path:
+    """Write Label Studio's export JSON, whose boxes are percents, and the uploaded images."""
+    files: Files = {}
+    tasks = []
+    for number, (_, file, data, boxes) in enumerate(_with_boxes(("all",))):
+        files[f"images/0fe1ab23-{file}"] = data
+        percents = [[100 * side / _BOXES_PX for side in box[:4]] for box in boxes]
+        results = [
+            {
+                "type": "rectanglelabels", "from_name": "label", "to_name": "image",
+                "original_width": _BOXES_PX, "original_height": _BOXES_PX,
+                "value": {"x": x, "y": y, "width": right - x, "height": lower - y, "rotation": 0,
+                          "rectanglelabels": [box[4]]},
+            }
+            for box, (x, y, right, lower) in zip(boxes, percents, strict=True)
+        ]  # fmt: skip
+        image = f"/data/upload/1/0fe1ab23-{file}"
+        tasks.append(
+            {"id": number, "data": {"image": image}, "annotations": [{"id": number, "result": results}]}
+        )
+    return write_files(root, {**files, "export.json": json.dumps(tasks)})
+
+
+def labelme(root: Path) -> Path:
+    """Write LabelMe's JSON next to each image."""
+    files: Files = {}
+    for _, file, data, boxes in _with_boxes(("all",)):
+        shapes = [
+            {"label": name, "points": [[x, y], [right, lower]], "shape_type": "rectangle", "flags": {}}
+            for x, y, right, lower, name in boxes
+        ]
+        told: dict[str, object] = {
+            "version": "5.2.1", "flags": {}, "shapes": shapes, "imagePath": file, "imageData": None,
+            "imageHeight": _BOXES_PX, "imageWidth": _BOXES_PX,
+        }  # fmt: skip
+        files |= {file: data, f"{file.removesuffix('.jpg')}.json": json.dumps(told)}
+    return write_files(root, files)
+
+
 def retinanet_csv(root: Path) -> Path:
     """Write the CSV of keras-retinanet, a box per row without names of columns, its classes and images."""
     files: Files = {}
@@ -277,13 +316,12 @@ def retinanet_csv(root: Path) -> Path:
 
 
 _ALL = ("train", "eval", "test")
-_LISTS = "components.ingest.sources.list_layouts"
 LAYOUTS: Mapping[str, Layout] = {
     "split folders": Layout("folder", split_folders, _ALL),
     "class folders": Layout("folder", class_folders),
-    "Kaggle's CSV": Layout("csv", kaggle_csv, module=_LISTS),
-    "one-hot CSV": Layout("csv", one_hot_csv, _ALL, module=_LISTS),
-    "Vertex import file": Layout("csv", vertex_import, _ALL, module=_LISTS),
+    "Kaggle's CSV": Layout("csv", kaggle_csv),
+    "one-hot CSV": Layout("csv", one_hot_csv, _ALL),
+    "Vertex import file": Layout("csv", vertex_import, _ALL),
     "IDX": Layout("idx", idx, ("train", "test")),
     "CIFAR pickles": Layout("cifar", cifar, ("train", "test")),
     "TFRecords": Layout("tfrecord", tfrecords, _ALL),
@@ -292,5 +330,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "COCO": Layout("coco", coco, _ALL, "detection"),
     "YOLO": Layout("yolo", yolo, _ALL, "detection"),
     "CVAT": Layout("cvat", cvat, (), "detection"),
+    "Label Studio": Layout("label_studio", label_studio, (), "detection"),
+    "LabelMe": Layout("labelme", labelme, (), "detection"),
     "keras-retinanet's CSV": Layout("csv", retinanet_csv, (), "detection"),
 }
