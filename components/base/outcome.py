@@ -23,6 +23,7 @@ class RunResult:
     run_id: str
     root: str
     wall_seconds: float = 0.0
+    data: dict[str, Any] | None = None
     components: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     test_images: int | None = None

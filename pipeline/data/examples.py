@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import hashlib
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.base.content import FileDigests, file_sha256
 from components.base.errors import DataRefusedError, UsageError
@@ -38,6 +41,7 @@ class Examples:
         span: Which span `folder` is, where the recipe's path has placeholders: a folder of those that
             `span.pattern` finds below `span.base`.
         content: SHA-256 over the bytes of all shards.
+        test_content: The same, over the shards of the test split.
         records: Records by split, with and without a manifest.
         bit_depth: `data.bit_depth` that they were ingested with; None for the default, or without a manifest.
     """
@@ -52,6 +56,16 @@ class Examples:
     content: str = ""
     records: dict[str, int] = dataclasses.field(default_factory=dict)
     bit_depth: str | None = None
+    test_content: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a run's result tells of its data."""
+        return {
+            "path": str(self.folder),
+            "images": self.records,
+            "sha256": self.content,
+            "test_sha256": self.test_content,
+        }
 
 
 def describe(
@@ -92,7 +106,7 @@ def describe(
         assert manifest is not None
         if shards:
             check_shards(folder, manifest, digests)
-        content = content_of({shard.name: shard.sha256 for shard in manifest.shards()})
+        contents = {shard.name: shard.sha256 for shard in manifest.shards()}
         split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
         bit_depth = manifest.options.get("bit_depth")
         found = Found(
@@ -109,7 +123,7 @@ def describe(
     else:
         found = look_into_shards(folder)
         files = {path for pattern in found.patterns.values() for path in folder.glob(pattern)}
-        content = content_of({path.name: digests.of(path) for path in files if path.is_file()})
+        contents = {path.name: digests.of(path) for path in files if path.is_file()}
     digests.save()
     wanted = task_named(task)
     if found.task != wanted.records:
@@ -127,10 +141,17 @@ def describe(
         task,
         found.max_boxes,
         span,
-        content,
+        content_of(contents),
         found.records,
         bit_depth,
+        content_of(_of_split(contents, found.patterns.get(features.TEST))),
     )
+
+
+def _of_split(contents: Mapping[str, str], pattern: str | None) -> dict[str, str]:
+    return {
+        name: digest for name, digest in contents.items() if pattern and fnmatch.fnmatchcase(name, pattern)
+    }
 
 
 def check_found(folder: Path, found: Found, task: str, config: IngestConfig) -> None:

@@ -130,6 +130,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     with quiet_libraries(log, console), _redirect_temporary_files(plain_root):
         check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
+        result.data = {"source": recipe.data.source, **examples.to_json()}
         result.span = examples.span.number if examples.span else None
         console.print(f"  will run    {' > '.join(node_ids(recipe.optional_steps))}", soft_wrap=True)
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)

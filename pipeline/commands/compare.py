@@ -1,0 +1,42 @@
+"""`mirante compare`: runs side by side."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from components.base.errors import UsageError
+from components.base.redact import redact_values
+from pipeline.commands.shared import example
+
+
+@click.command(epilog=example("mirante compare pushed latest --root runs/digits"))
+@click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    metavar="ROOT",
+    help="Where runs are looked up: a root, or a folder of roots; again for more.  [default: runs]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the comparison as JSON.")
+def compare(names: tuple[str, ...], roots: tuple[str, ...], as_json: bool) -> int:
+    """Show runs side by side: metrics, settings, and test images that one model alone gets right.
+
+    RUN is the ID of a run or its beginning, the path of a run, the path of a root for its latest run,
+    `latest`, or `pushed` for the last run that pushed a model. If two runs were tested on the same images,
+    McNemar's test says whether their accuracy differs by more than chance.
+    """
+    from pipeline.history.compare import compare_runs
+    from pipeline.history.runs import choose_run
+    from pipeline.history.text import format_comparison
+
+    if len(names) < 2:
+        raise UsageError(f"RUN RUN...: expected two runs or more, got {len(names)}")
+    comparison = compare_runs([choose_run(name, roots) for name in names])
+    if as_json:
+        click.echo(json.dumps(redact_values(comparison.to_json())))
+    else:
+        click.echo(format_comparison(comparison))
+    return 0

@@ -1,0 +1,44 @@
+"""`mirante runs`: list what was run."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from components.base.redact import redact_values
+from pipeline.commands.shared import example
+
+
+@click.command(epilog=example("mirante runs runs/digits"))
+@click.argument("folders", nargs=-1, metavar="[ROOT]...")
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="The newest N runs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the runs as JSON.")
+def runs(folders: tuple[str, ...], last: int, as_json: bool) -> int:
+    """List runs, the newest last.
+
+    ROOT is the root of a recipe's runs, or a folder with such roots in it; runs/ by default. For each run you
+    see how it ended, its data, its main metrics and the model that it pushed.
+    """
+    from pipeline.history.runs import list_runs
+    from pipeline.history.text import format_runs
+
+    found = list_runs(folders)
+    if as_json:
+        listed = [
+            {**run.result, "run_id": run.run_id, "root": str(run.root), "status": run.status}
+            for run in found[-last:]
+        ]
+        click.echo(json.dumps(redact_values(listed)))
+        return 0
+    click.echo(format_runs(found[-last:]))
+    if len(found) > last:
+        click.echo(f"and {len(found) - last:,} older ones: --last {len(found)} lists them all")
+    return 0

@@ -1,0 +1,184 @@
+"""Finds runs: what `<root>/runs/<run id>/` keeps of each. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.base.errors import UsageError
+from components.base.printable import printable
+from components.base.words import format_some
+
+DEFAULT_FOLDER = "runs"
+LATEST, PUSHED = "latest", "pushed"
+_RECIPE, _RESULT = "recipe.yaml", "result.json"
+_MAIN_METRICS = 2
+_NAMES_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class PastRun:
+    """A run, as it is kept.
+
+    Attributes:
+        root: The root that it ran in.
+        run_id: Name of its folder, `YYYYMMDDTHHMMSS.mmm` in the time of its machine.
+        result: `result.json`; empty while the run is under way, and after it was killed.
+    """
+
+    root: Path
+    run_id: str
+    result: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.root / "runs" / self.run_id
+
+    @property
+    def began(self) -> datetime.datetime | None:
+        """The time of its start; None if its name is not a time."""
+        try:
+            return datetime.datetime.strptime(self.run_id, "%Y%m%dT%H%M%S.%f")
+        except ValueError:
+            return None
+
+    @property
+    def status(self) -> str:
+        """The way it ended: pushed, taken back, not blessed, interrupted, failed, or unfinished."""
+        if not self.result:
+            return "unfinished"
+        if self.pushed_model:
+            return "pushed"
+        if self.result.get("taken_back") is not None:
+            return "taken back"
+        if False in (self.result.get("blessed"), self.result.get("infra_blessed")):
+            return "not blessed"
+        if str(self.result.get("error") or "").startswith("interrupted"):
+            return "interrupted"
+        return "failed"
+
+    @property
+    def pushed_model(self) -> str | None:
+        """The pushed model, which may be that of an earlier run with the same result."""
+        return self.result.get("pushed_model")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics on the test split; empty if the run did not get that far."""
+        return dict(self.result.get("metrics") or {})
+
+    @property
+    def main_metrics(self) -> dict[str, float]:
+        """The first metrics of its task."""
+        return dict(list(self.metrics.items())[:_MAIN_METRICS])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Facts about its data, as in `result.json`; empty for runs that kept none."""
+        return dict(self.result.get("data") or {})
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The recipe as resolved, by dotted key."""
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        text = (self.folder / _RECIPE).read_text(encoding="utf-8")
+        return _flatten(yaml.load(text, loader) or {})
+
+    def find_file(self, recorded: str) -> Path:
+        """Return where a file of the run is now; a root may have been moved since."""
+        path, root = Path(recorded), str(self.result.get("root") or "")
+        if not path.is_file() and root and path.is_relative_to(root):
+            return self.root / path.relative_to(root)
+        return path
+
+
+def list_runs(folders: Sequence[str]) -> list[PastRun]:
+    """Return the runs of the roots in `folders`, the oldest first.
+
+    Args:
+        folders: Roots, and folders with roots in them; `runs/` of the current folder if there are none.
+
+    Raises:
+        UsageError: One of the folders has no run in it.
+    """
+    found: dict[Path, PastRun] = {}
+    for folder in folders or [DEFAULT_FOLDER]:
+        runs = [run for root in _find_roots(Path(folder)) for run in _read_runs(root)]
+        if not runs:
+            raise UsageError(
+                f"{printable(folder)}: no runs there: expected a run's root, or a folder of such roots; "
+                "`mirante run` makes them below runs/"
+            )
+        found |= {run.folder.resolve(): run for run in runs}
+    return sorted(found.values(), key=lambda run: (run.run_id, str(run.root)))
+
+
+def choose_run(name: str, folders: Sequence[str]) -> PastRun:
+    """Return one run.
+
+    Args:
+        name: Its ID or the beginning of it, the path of its folder, the path of a root for its latest run,
+            `latest`, or `pushed` for the last one that pushed a model.
+        folders: Where to look for IDs, `latest` and `pushed`, as for `list_runs`.
+
+    Raises:
+        UsageError: There is no such run, or there are several.
+    """
+    path = Path(os.path.abspath(name))
+    if (path / _RECIPE).is_file() and path.parent.name == "runs":
+        return _read_run(path.parent.parent, path.name)
+    if os.sep in name or path.is_dir():
+        return list_runs([name])[-1]
+    runs = list_runs(folders)
+    if name == LATEST:
+        return runs[-1]
+    if name == PUSHED:
+        fitting = [run for run in runs if run.status == "pushed"][-1:]
+    else:
+        fitting = [run for run in runs if run.run_id.startswith(name)]
+    if len(fitting) != 1:
+        known = ", ".join(run.run_id for run in reversed(runs[-_NAMES_SHOWN:]))
+        several = format_some([str(run.folder) for run in fitting], _NAMES_SHOWN)
+        got = f"it fits {several}" if fitting else "there is none"
+        raise UsageError(
+            f"{printable(name)}: expected one run, but {got}; give an ID, the path of a run or a root, "
+            f"{LATEST} or {PUSHED} (the newest here: {known})"
+        )
+    return fitting[0]
+
+
+def _find_roots(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [root for root in (folder, *sorted(folder.iterdir())) if any(root.glob(f"runs/*/{_RECIPE}"))]
+
+
+def _read_runs(root: Path) -> list[PastRun]:
+    return [_read_run(root, recipe.parent.name) for recipe in root.glob(f"runs/*/{_RECIPE}")]
+
+
+def _read_run(root: Path, run_id: str) -> PastRun:
+    try:
+        result = json.loads((root / "runs" / run_id / _RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        result = {}
+    return PastRun(root, run_id, result if isinstance(result, dict) else {})
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            found |= _flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
