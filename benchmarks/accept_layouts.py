@@ -24,7 +24,10 @@ _SMALL = {
         "model.name": "lenet",
         "model.weights": "null",
         "training.epochs": "1",
+        "training.warmup_epochs": "0",
+        "training.global_batch_size": "8",
         "evaluation.thresholds": "{accuracy: 0}",
+        "evaluation.refuse_trivial": "false",
     },
     "detection": {
         "model.weights": "null",
@@ -34,6 +37,7 @@ _SMALL = {
         "transform.height_px": "96",
         "transform.width_px": "96",
         "evaluation.thresholds": "{map_50: 0}",
+        "evaluation.refuse_trivial": "false",
     },
 }
 

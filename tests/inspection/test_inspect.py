@@ -250,7 +250,7 @@ def test_known_sets_have_their_own_recipes() -> None:
         command = choose_command(
             "d", source, "classification", 9, _sizes(side_px, {"1": 1}), IngestConfig(), (), ingested=False
         )
-        assert command == f"mirante run {recipe} --data d"
+        assert command == f"mirante run {recipe} --data d --set 'evaluation.thresholds={{\"accuracy\": 0.5}}'"
 
 
 def test_reasons_that_differ_in_numbers_are_one_group() -> None:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 # Whether a model's answers can be compared with the class of an image.
 HAS_ONE_CLASS = True
 
-# Sources of a well-known set with images of one size, and the recipe for it.
-_KNOWN_SETS = {"idx": ("mnist", 28), "cifar": ("cifar10", 32), "digits": ("digits", 8)}
+# Sources of well-known sets with images of one size, and the recipe for one of them.
+_KNOWN_SETS = {"idx": ("mnist", 28), "cifar": ("cifar10", 32)}
+# The bounds of these recipes are those of MNIST and CIFAR-10, which the others of their families miss.
+_FAMILY_BOUNDS = {"evaluation.thresholds": {"accuracy": 0.5}}
 # Networks without pretrained weights are for images up to this size.
 _SMALL_PX = 48
 # Sizes for which there are pretrained weights, below that of the recipe.
@@ -28,7 +30,9 @@ def choose_recipe(
     """
     recipe, known_px = _KNOWN_SETS.get(source, ("", 0))
     if recipe and side_px == known_px:
-        return recipe, {}
+        return recipe, _FAMILY_BOUNDS
+    if source == "digits":
+        return "digits", {}
     if side_px <= _SMALL_PX:
         size_px = 32 if side_px <= 36 else _SMALL_PX
         small: dict[str, object] = {
