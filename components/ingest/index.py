@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from components.base.errors import DataRefusedError, MiranteError
+from components.ingest.class_names import sort_classes
 from components.ingest.file_table import SCHEMA, FileTable
 from components.ingest.files import label_problem
 from components.ingest.item import Found, LeftOut, Reject, shape_text
@@ -45,21 +46,9 @@ CREATE TABLE looked_up (path TEXT, name TEXT, how TEXT, PRIMARY KEY (path, name)
 """
 
 
-# Of a class name that is a number.
-_MAX_DIGITS = 18
-
-
 def _find_problem(truth: Truth) -> str:
     """Return why a class of an image cannot be used; "" if all can."""
     return next(filter(None, map(label_problem, truth.classes)), "")
-
-
-def sorted_classes(names: Iterable[str]) -> list[str]:
-    """Return class names in the order of their labels: by name, or by number where all are whole numbers."""
-    names = sorted(names)
-    if names and all(name.isascii() and name.isdigit() and len(name) <= _MAX_DIGITS for name in names):
-        return sorted(names, key=int)
-    return names
 
 
 def _ending_of(path: str) -> str:
@@ -162,7 +151,7 @@ class Index:
         if listed:
             return listed
         query = f"SELECT DISTINCT name FROM ({self.truth.shown})"
-        return sorted_classes(name for (name,) in self.db.execute(query))
+        return sort_classes(name for (name,) in self.db.execute(query))
 
     def use(self, path: str) -> bool:
         """Note that an annotation has told what the file is; False if another one has done so before."""

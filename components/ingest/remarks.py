@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import collections
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from components.base.printable import printable
 from components.base.words import format_count, format_some
 from components.ingest.bit_depth import DEPTHS, LOW_RANGE, UPPER, Depths, find_depth
+from components.ingest.class_names import about_names
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Shard, Split
@@ -22,7 +22,6 @@ _NAMES_SHOWN = 5
 _COPIES_LETTERS = 300
 # How an image is called whose copies are in several splits.
 _WITH_SPLIT = "path || ' (' || split || ')'"
-_NUMBER = re.compile(r"\d+(\.0*)?$")
 
 
 def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCounts) -> list[str]:
@@ -62,7 +61,7 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
             f"out of train together: {_alike(index)}."
         )
     found += boxes.remarks()
-    found += _about_names(plan.class_names)
+    found += about_names(plan.class_names)
     return found
 
 
@@ -123,39 +122,6 @@ def about_left_out(index: Index) -> list[str]:
     if empty:
         found.append(f"{format_count(len(empty), 'folder is', 'folders are')} empty: {_join(empty)}.")
     return found
-
-
-def _about_names(class_names: Sequence[str]) -> list[str]:
-    """Classes that may be one, and classes that may be several."""
-    found = []
-    twins: dict[str, list[str]] = {}
-    for class_name in class_names:
-        twins.setdefault(_plain(class_name), []).append(class_name)
-    for same in twins.values():
-        if len(same) > 1:
-            found.append(
-                "Classes whose names differ only in upper and lower case, spaces, or how a number is "
-                f"written: {_join(map(repr, same))}."
-            )
-    known = set(class_names)
-    several = [name for name in class_names if len(words := _words(name)) > 1 and known.issuperset(words)]
-    if several:
-        found.append(
-            f"{len(several)} class names are made of other classes' names ({_join(map(repr, several))}): are "
-            "these several labels of one image? Each combination is a class of its own here, and images of "
-            "several classes cannot be learned as such."
-        )
-    return found
-
-
-def _plain(name: str) -> str:
-    """A class name without what may be there by accident: 'Cat', 'cat ' and 'c at', or '1' and '1.0'."""
-    plain = re.sub(r"[\s_]+", "", name.casefold())
-    return re.sub(r"^0+(?=\d)", "", re.sub(r"\.0*$", "", plain)) if _NUMBER.match(plain) else plain
-
-
-def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[\s,;|+&]+", name) if word]
 
 
 def _alike(index: Index) -> str:

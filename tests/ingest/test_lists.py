@@ -262,6 +262,24 @@ def test_layouts_of_boxes(tmp_path: Path, rows: str, reported: str | None) -> No
     ] or reported is None
 
 
+def test_several_classes_of_an_image_are_named(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", *(f"{number}.png" for number in range(8)))
+    rows = [f"{number}.png,{label}" for number in range(6) for label in ("owl", "cat", "owl")]
+    (root / "l.csv").write_text(
+        "filename,label\n" + "\n".join(rows) + "\n6.png,\"['cat', 'owl']\"\n7.png,['cat']\n"
+    )
+    out = tmp_path / "out"
+    assert found("csv", root, out, **ALL_TRAIN)["7.png"] == ("train", "cat")
+    assert rejects(out)["6.png"].startswith(
+        "several classes (cat, owl): each image has one class here; write"
+    )
+    (said,) = [text for text in warnings_of(out) if "listed with several classes" in text]
+    assert said.startswith(
+        "6 images are listed with several classes: 0.png (cat and owl), 1.png (cat and owl), "
+    )
+    assert "4.png (cat and owl) and 1 more. Are these several labels of one image?" in said
+
+
 # --- options
 
 

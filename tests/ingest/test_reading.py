@@ -25,8 +25,9 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
+from components.ingest.class_names import about_names, sort_classes
 from components.ingest.files import walk
-from components.ingest.index import Index, sorted_classes
+from components.ingest.index import Index
 from components.ingest.left_out import LITTER, litter_reason, no_image_reason
 from components.ingest.workers import WorkerPool
 from tests.fuzz.seeds import TARGETS
@@ -203,8 +204,9 @@ def test_labels_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
     table = listed(tmp_path / "in", names, [f"{number}.png,{number}" for number in range(12)])
     out = tmp_path / "out"
     assert strict("csv", table, out).class_names == [str(number) for number in range(12)]
-    assert sorted_classes(["10", "9", "x"]) == ["10", "9", "x"]
-    assert sorted_classes(["-1", "10", "9"]) == ["-1", "10", "9"]  # not all are whole numbers from 0
+    assert sort_classes(["10", "9", "x"]) == ["10", "9", "x"]
+    assert sort_classes(["10.0", "-1", "9.0", "0.5"]) == ["-1", "0.5", "9.0", "10.0"]
+    assert sort_classes(["10", "9", "\u00b2"]) == ["10", "9", "\u00b2"]
     # Data that a release before this one numbered keep the numbers that their records have.
     manifest = json.loads((out / "manifest.json").read_text())
     by_name = sorted(manifest["class_names"])
@@ -226,6 +228,35 @@ def test_class_names_that_may_be_one_or_several_are_told(tmp_path: Path) -> None
     ]
     (hint,) = warnings_of(result, "several labels of one image")
     assert hint.startswith("1 class names are made of other classes' names ('scab rust'): are these")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["cat", "nan"], "1 class name usually means that a value is missing: 'nan'. Leave such images out"),
+        (["None", "<NA>", "cat"], "2 class names usually mean that a value is missing: 'None', '<NA>'."),
+        (
+            ["1", "2.5", "cat"],
+            "2 of 3 class names are numbers ('1', '2.5') and the others are not ('cat'), so",
+        ),
+        (["Edema|Mass", "Edema", "Hernia"], "1 class names are made of other classes' names ('Edema|Mass')"),
+        (["a;b", "b;c", "x|y"], "2 class names are made of other classes' names ('a;b', 'b;c')"),
+    ],
+)
+def test_class_names_that_are_odd(names: list[str], words: str) -> None:
+    (said,) = about_names(names)
+    assert said.startswith(words)
+
+
+def test_class_names_that_are_not_odd() -> None:
+    for names in (
+        ["none", "some"],
+        ["1", "2", "10"],
+        ["Cat, black", "Cat, white"],
+        ["x|y", "z"],
+        ["a b", "a"],
+    ):
+        assert about_names(names) == []
 
 
 # --- class folders

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from components.base.errors import DataRefusedError, UsageError
+from components.base.printable import printable
+from components.base.words import format_count
 from components.ingest.files import label_of
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.sources.context import SourceContext
@@ -28,6 +30,8 @@ from components.ingest.sources.list_rows import ImageCell
 from components.ingest.sources.list_table import Row, Table
 from components.ingest.sources.lookup import Lookup
 from components.ingest.truth import Label
+
+_IMAGES_SHOWN = 5
 
 
 def find(context: SourceContext) -> Iterator[Found]:
@@ -49,6 +53,7 @@ def find(context: SourceContext) -> Iterator[Found]:
                 for row in table.rows(split):
                     yield _labelled(context, lookup, row, images)
                 context.announce(table.given)
+        _warn_about_several_classes(context)
     elif len(with_boxes) < len(tables):
         one, other = with_boxes[0], next(table for table, _ in tables if table.layout.box is None)
         columns = ", ".join(one.layout.box.names) if one.layout.box is not None else ""
@@ -76,6 +81,23 @@ def _take_class_names(context: SourceContext, tables: Sequence[Table]) -> None:
     names = tables[0].class_names
     if names and all(table.class_names == names for table in tables):
         context.index.set_class_names(names)
+
+
+def _warn_about_several_classes(context: SourceContext) -> None:
+    """Warn about images that the rows give several classes."""
+    rows = context.index.db.execute(
+        "SELECT path, min(truth), max(truth), count(*) OVER () FROM items WHERE offset IS NULL GROUP BY path "
+        "HAVING min(truth) < max(truth) ORDER BY path LIMIT ?",
+        (_IMAGES_SHOWN,),
+    ).fetchall()
+    if rows:
+        names = ", ".join(printable(f"{path} ({one} and {other})") for path, one, other, _ in rows)
+        more = rows[0][3] - len(rows)
+        context.index.warn(
+            f"{format_count(rows[0][3], 'image is', 'images are')} listed with several classes: {names}"
+            f"{f' and {more:,} more' if more else ''}. Are these several labels of one image? Each row is an "
+            "image of its own here, and images of several classes cannot be learned as such."
+        )
 
 
 def _labelled(context: SourceContext, lookup: Lookup, row: Row, images: BinaryIO) -> Found:

@@ -56,6 +56,8 @@ def format_cell(value: object) -> str:
         return ""
     if isinstance(value, str):
         return words(value).strip()
+    if value != value:  # nan: pandas writes it for what is missing
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list) and len(value) == 1:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from components.base.errors import MiranteError, UsageError
+from components.base.words import format_some
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_lines import CsvLines
 from components.ingest.sources.json_lines import JsonLines
 from components.ingest.sources.list_exports import find_export
 from components.ingest.sources.list_layouts import (
+    SEVERAL_LABELS,
     Layout,
     LeftOutRowError,
     choose_layout,
@@ -176,7 +178,10 @@ class Table:
         if layout.box is not None:  # of two columns with one name the first counts
             columns = layout.columns
             by_column = dict(zip(reversed(columns), reversed(cells[: len(columns)]), strict=True))
-        return Row(cells[layout.image], cells[layout.label], group or None, where, splits[brought], by_column)
+        label = cells[layout.label]
+        if label.startswith("["):
+            label, problem = _only_label(label)
+        return Row(cells[layout.image], label, group or None, where, splits[brought], by_column, problem)
 
     def _choose(self, first: Sequence[RawRow], class_names: Mapping[str, str]) -> Layout:
         rows, wanted = [cells for _, cells, problem in first if not problem], self._context.columns
@@ -210,3 +215,13 @@ class Table:
             delimiter = getattr(self._raw, "delimiter", "")
             return f"{len(cells)} fields, and {columns}: put a field that holds {delimiter!r} in quotes"
         return ""
+
+
+def _only_label(text: str) -> tuple[str, str]:
+    """Return the class in a list of JSON or Python, ['cat'], and "" or why it is not one class."""
+    labels = [label.strip(" '\"") for label in text.strip("[]").split(",")]
+    if not text.endswith("]") or not all(labels):
+        return text, ""
+    if len(labels) > 1:
+        return "", f"several classes ({format_some(labels, 3)}): {SEVERAL_LABELS}"
+    return labels[0], ""
