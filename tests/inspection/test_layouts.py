@@ -19,8 +19,6 @@ pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_public_layout_is_understood(name: str, tmp_path: Path) -> None:
     layout = LAYOUTS[name]
-    if layout.module:
-        pytest.importorskip(layout.module)
     data = layout.write(tmp_path / "my data")
     facts = inspect(Asked(str(data)))
     assert facts.refused == []

@@ -40,14 +40,12 @@ class Layout:
         write: Writes it into a folder and returns DATA.
         splits: The splits that it brings.
         task: What a model of it does.
-        module: A module that has to be there for it; "" for none.
     """
 
     source: str
     write: Callable[[Path], Path]
     splits: tuple[str, ...] = ()
     task: str = "classification"
-    module: str = ""
 
 
 def _images(splits: Sequence[str], size_px: int = _SIZE_PX) -> Iterator[tuple[str, str, str, bytes]]:
@@ -325,7 +323,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "IDX": Layout("idx", idx, ("train", "test")),
     "CIFAR pickles": Layout("cifar", cifar, ("train", "test")),
     "TFRecords": Layout("tfrecord", tfrecords, _ALL),
-    "Parquet": Layout("parquet", parquet, _ALL, module="components.ingest.sources.parquet"),
+    "Parquet": Layout("csv", parquet, _ALL),
     "Pascal VOC": Layout("voc", voc, _ALL, "detection"),
     "COCO": Layout("coco", coco, _ALL, "detection"),
     "YOLO": Layout("yolo", yolo, _ALL, "detection"),
