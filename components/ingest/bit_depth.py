@@ -38,6 +38,7 @@ LOW_RANGE = (
 )
 
 _TIFF_BITS = 258
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _PNG_BITS_AT = 24
 _PRECISION_AT = 42
 
@@ -147,6 +148,8 @@ def to_8_bits(image: PillowImage.Image, bits: int, rule: str) -> tuple[PillowIma
         # Pillow scales JPEG 2000 and PNM to 16 bits, and TIFF not.
         depth = int(rule) if bits == 16 else bits if image.format == "TIFF" else 16
         levels = np.minimum(values >> (depth - 8), 255).astype(np.uint8)
+    if image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+        levels = ~levels  # Pillow inverts 8 bits by itself
     largest = int(values.max(initial=0)) if bits == 16 else None
     return Image.frombytes("L", image.size, levels.tobytes()), largest
 

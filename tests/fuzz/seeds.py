@@ -18,6 +18,7 @@ from random import Random
 
 import h5py
 import numpy as np
+import pillow_heif
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,7 +29,10 @@ from components.models.weights_file import check_weights
 from tests.fuzz.annotations import odd_features, odd_values
 from tests.fuzz.mutate import TOKENS, change
 from tests.fuzz.target import Files, Target, any_file, image, of_source, only
+from tests.make.dicom import make_dicom
 from tests.make.folders import encode_idx
+
+pillow_heif.register_heif_opener()  # to write HEIC
 
 PNG = image("PNG")
 _CLASSES = {
@@ -264,7 +268,10 @@ _IMAGES = {
     "a/1.png": PNG, "a/2.jpg": image("JPEG"), "a/3.jpg": image("JPEG", "CMYK"), "a/4.gif": image("GIF", "P"),
     "a/5.bmp": image("BMP"), "a/6.webp": image("WEBP"), "a/7.tif": image("TIFF"), "a/8.ppm": image("PPM"),
     "a/9.png": image("PNG", "P"), "a/10.tif": image("TIFF", compression="tiff_lzw"),
-    "a/11.jpg": image("JPEG", progressive=True), "a/12.png": image("PNG", "RGBA"),
+    "a/11.jpg": image("JPEG", progressive=True), "a/12.png": image("PNG", "RGBA"), "a/13.avif": image("AVIF"),
+    "a/14.heic": image("HEIF"), "a/15.jp2": image("JPEG2000"),
+    "a/16.j2k": image("JPEG2000", no_jp2=True, tile_size=(4, 4)),
+    "a/17.dcm": make_dicom(np.arange(63, dtype=np.uint16).reshape(7, 9), WindowCenter=30, WindowWidth=40),
 }  # fmt: skip
 
 

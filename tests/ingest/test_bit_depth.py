@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from components.base.errors import UsageError
 from components.base.example import parse_example
@@ -91,6 +91,15 @@ def test_a_file_that_says_how_many_bits_it_has_is_read_by_that(rule: str) -> Non
     # Of 8 bits nothing is changed, however dark.
     plain = encode_image(np.full((2, 2), 9, np.uint8))
     assert canonical_bytes(plain, bit_depth=rule).encoded == plain
+
+
+@pytest.mark.parametrize("rule", ["16", "12", "percentile"])
+def test_a_tiff_whose_white_is_zero_is_inverted(rule: str) -> None:
+    usual = stored(encode_image(VALUES, "TIFF"), rule)
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory[262] = 0
+    inverted = encode_image(VALUES, "TIFF", tiffinfo=directory)
+    assert (255 - np.array(stored(inverted, rule))).tolist() == usual
 
 
 def colour_png(upper: int) -> bytes:

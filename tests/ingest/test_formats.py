@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,18 @@ from PIL import Image, TiffImagePlugin
 from pydicom import dcmread, uid
 from pydicom.encaps import encapsulate
 
+from components.base.example import parse_example, serialize_example
 from components.base.extras import install_command
+from components.base.tfrecord import frame_record, read_records
+from components.ingest import IngestConfig, ingest
 from components.ingest.canonical import CanonicalImage, canonical_bytes
 from components.ingest.kinds import sniff
+from components.ingest.looks import alike, look_of
 from components.ingest.whole import RejectedImage
 from tests.make.dicom import make_dicom
 from tests.make.images import encode_image
 
-pytestmark = pytest.mark.stack_free
+pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
 pillow_heif.register_heif_opener()  # to write HEIC
 
@@ -265,3 +270,53 @@ def test_bigtiff_is_read() -> None:
     data = encode_image(SCENE, "TIFF", big_tiff=True)
     assert data[:4] == b"II+\0"
     np.testing.assert_array_equal(pixels_of(canonical_bytes(data)), SCENE)
+
+
+def test_every_source_and_every_name(tmp_path: Path) -> None:
+    files = {
+        "scan/IM0001": make_dicom(VALUES, BitsStored=12),
+        "scan/two.dcm": make_dicom(VALUES.T.copy(), BitsStored=12),
+        "photo/IMG_1.HEIC": encode_image(SCENE, "HEIF"),
+        "photo/a.jp2": encode_image(SCENE, "JPEG2000"),
+        "photo/named.jpg": encode_image(SCENE, "AVIF"),
+    }
+    for path, data in files.items():
+        (tmp_path / "in" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / path).write_bytes(data)
+    (tmp_path / "in" / "DICOMDIR").write_bytes(b"no image")
+    config = IngestConfig(workers=1, splits={"train": 1})
+    ingest("folder", tmp_path / "in", tmp_path / "out", config)
+    records = list(map(parse_example, read_records(tmp_path / "out" / "train-00000-of-00001")))
+    assert sorted(record["image/filename"][0].decode() for record in records) == sorted(files)
+    assert {record["image/format"][0] for record in records} == {b"png"}
+    # The same files as they are in the records of somebody else.
+    foreign = tmp_path / "foreign" / "train-00000-of-00001.tfrecord"
+    foreign.parent.mkdir()
+    foreign.write_bytes(
+        b"".join(
+            frame_record(
+                serialize_example(
+                    {
+                        "image/encoded": data,
+                        "image/format": b"",
+                        "image/class/text": path.partition("/")[0].encode(),
+                        "image/class/label": int(path < "r"),
+                        "image/filename": path.encode(),
+                    }
+                )
+            )
+            for path, data in files.items()
+        )
+    )
+    ingest("tfrecord", foreign.parent, tmp_path / "again", config)
+    again = map(parse_example, read_records(tmp_path / "again" / "train-00000-of-00001"))
+    assert {r["image/encoded"][0] for r in again} == {r["image/encoded"][0] for r in records}
+
+
+def test_copies_in_the_new_formats_look_alike() -> None:
+    rng = np.random.default_rng(3)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8))
+    photo = np.asarray(coarse.resize((150, 101), Image.Resampling.BICUBIC))
+    looks = [look_of(encode_image(photo, kind), 10**6) for kind in ("PNG", "HEIF", "AVIF", "JPEG2000")]
+    assert None not in looks
+    assert len(set(alike(np.array([np.frombuffer(look or b"", np.uint8) for look in looks])))) == 6

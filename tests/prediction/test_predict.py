@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
@@ -27,6 +28,7 @@ from pipeline.prediction.asked import saved_model_folder
 from pipeline.prediction.predict import predict
 from tests.ingest.test_hostile_inputs import bomb
 from tests.make.detections import make_detections, save_detector
+from tests.make.dicom import make_dicom
 
 MIRANTE = Path(sys.executable).with_name("mirante")
 CLASS_NAMES = ("cat", "dog")
@@ -256,6 +258,21 @@ def test_what_makes_an_answer_doubtful_is_told(detector: str, tmp_path: Path) ->
     told = CliRunner().invoke(main, ["predict", detector, str(tmp_path / "thermal.png")])
     assert told.exit_code == 0
     assert "\n  warning: 16 bits per channel and no value above a quarter of the range" in told.stdout
+
+
+def test_files_that_only_ingest_reads_are_converted(detector: str, tmp_path: Path) -> None:
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    # Is on its side: upright it is 100 px wide and 200 high.
+    Image.new("RGB", (200, 100)).save(tmp_path / "a.heic", exif=exif.tobytes())
+    Image.new("RGB", (400, 200)).save(tmp_path / "b.jp2")
+    (tmp_path / "c.dcm").write_bytes(make_dicom(np.zeros((200, 400), np.uint16)))
+    (tmp_path / "d.dcm").write_bytes(make_dicom(np.zeros((2, 4), np.uint16), NumberOfFrames=3))
+    heic, jp2, dicom, several = predict(detector, [str(tmp_path)])
+    assert heic["predictions"][0]["box"] == [0.0, 0.0, 25.0, 200.0]
+    assert jp2["predictions"][0]["box"] == dicom["predictions"][0]["box"] == [0.0, 0.0, 100.0, 200.0]
+    assert several["error"].startswith("expected one image in a DICOM file, got 3 frames")
 
 
 def test_how_large_an_image_may_be_is_an_option(detector: str, tmp_path: Path) -> None:
