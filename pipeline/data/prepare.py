@@ -20,6 +20,9 @@ from pipeline.data.shards import remove_shards_of_no_manifest
 from pipeline.data.spans import ingested_as, remove_others
 from schemas import features
 
+# Parts of a recipe for other places than this machine.
+_ELSEWHERE = ("kubeflow", "vertex")
+
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -72,23 +75,29 @@ def check_config(config: IngestConfig, task: str = features.CLASSIFICATION) -> N
         check_input(config.source, Path(config.path) if config.path is not None else None)
 
 
-def check_effect(config: IngestConfig, given: Iterable[str]) -> None:
-    """Refuses settings of an ingest for data that is ingested already.
+def check_effect(config: IngestConfig, given: Iterable[str], option: str = "--set ") -> None:
+    """Refuse settings given for one run that change nothing in a run of these data.
 
     Args:
         config: The recipe's `data` part.
-        given: Keys that the command line gave, such as `data.splits.test`.
+        given: Their keys, such as `data.splits.test`.
+        option: What gave them; begins the message.
 
     Raises:
-        UsageError: One of them would change nothing.
+        UsageError: An option of ingest for data that are ingested already, or a setting of another place.
     """
-    config, _ = _at_span(config)
-    ready = _ready(config)
+    ready = _ready(_at_span(config)[0])
     for key in given:
-        part, *names = key.split(".")
-        if part == "data" and names and names[0] in OPTIONS and ready is not None:
+        part, _, rest = key.partition(".")
+        name = rest.partition(".")[0]
+        if part in _ELSEWHERE:
             raise UsageError(
-                f"--set {key}: it has no effect, {ready} is ingested already: leave it out, or give "
+                f"{option}{key}: it has no effect, {part} is for runs in another place: leave it out, "
+                "or give it to `mirante compile`"
+            )
+        if part == "data" and name in ("source", *OPTIONS) and ready is not None:
+            raise UsageError(
+                f"{option}{key}: it has no effect, {ready} is ingested already: leave it out, or give "
                 "`mirante ingest` its option and the images"
             )
 

@@ -15,9 +15,9 @@ from components.base.content import FileDigests
 from components.base.errors import DataRefusedError, UsageError
 from components.base.tfrecord import frame_record
 from components.ingest import ingest
-from components.ingest.config import IngestConfig
+from components.ingest.config import OPTIONS, IngestConfig
 from pipeline.data.examples import describe, write_sample
-from pipeline.data.prepare import check_config
+from pipeline.data.prepare import check_config, check_effect
 from pipeline.data.shards import look_into_shards
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
@@ -43,6 +43,23 @@ def test_the_bits_that_were_kept_are_known(tmp_path: Path) -> None:
     photos = write_photos(tmp_path)
     ingest("folder", photos, tmp_path / "data", IngestConfig(bit_depth="12"))
     assert describe(tmp_path / "data", IngestConfig()).bit_depth == "12"
+
+
+@pytest.mark.parametrize("name", ["source", "splits.test", *OPTIONS])
+def test_an_option_of_ingest_for_ingested_data_is_refused(name: str, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path, images=2)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-00000-of-00001").touch()
+    with pytest.raises(UsageError, match=rf"--set data\.{name}: it has no effect, .*data is ingested"):
+        check_effect(IngestConfig(path=str(tmp_path / "data")), [f"data.{name}"])
+    check_effect(IngestConfig(path=str(photos)), [f"data.{name}"])
+    check_effect(IngestConfig(path=str(tmp_path / "data")), ["data.min_test_images", "training.epochs"])
+
+
+@pytest.mark.parametrize("key", ["kubeflow.defaults.cpu", "vertex.region"])
+def test_settings_of_another_place_are_refused(key: str) -> None:
+    with pytest.raises(UsageError, match=rf"--set {key}: it has no effect, {key[:6]}"):
+        check_effect(IngestConfig(source="digits"), ["training.epochs", key])
 
 
 def ingested(folder: Path, labels: dict[str, str], output: str) -> Path:

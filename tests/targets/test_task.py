@@ -19,6 +19,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.base.errors import UsageError
 from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage.metadata_store import sqlite_store
@@ -105,6 +106,16 @@ def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
     ingest(root, {"data.path": path}, {"data.source": "folder", "data.span": "2026-11-25"}, "run-2")
     recipe = json.loads((root / "runs" / "run-2" / "recipe.json").read_text())
     assert (recipe["data"]["path"], recipe["data"]["span"]) == (path, 20782)
+
+
+def test_an_option_of_ingest_for_ingested_data_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train-00000-of-00001").touch()
+    with pytest.raises(
+        UsageError, match=rf"overrides: data\.resize_px: it has no effect, {data} is ingested"
+    ):
+        ingest(tmp_path / "root", {"data.path": str(data)}, {"data.resize_px": 64})
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def ingest(
         # Another span may arrive any time: from here on it is this one.
         resolved = resolved.model_copy(update={"data": prepare.choose_newest_span(resolved.data)})
         prepare.check_config(resolved.data, resolved.task)
+        prepare.check_effect(resolved.data, map(str, overrides), "overrides: ")
         mirror.fetch(str(Path(root) / MARK))
         root_id(Path(root))
         mirror.send(str(Path(root) / MARK))
