@@ -108,7 +108,9 @@ def _format_looked_at(facts: Facts) -> str:
 def _classes(facts: Facts) -> Iterator[str]:
     if facts.imbalance is not None:
         times = f"the largest has {facts.imbalance:g} times as many images as the smallest"
-        uneven = "; uneven: rare classes are learned worse" if facts.imbalance >= _UNEVEN else ""
+        uneven = "; rare classes are learned worse" if facts.imbalance >= _UNEVEN else ""
+        if uneven and facts.boxes is None:
+            uneven += ", --set training.class_weights=balanced helps"
         even = "all have about as many images"
         yield from _row("classes", f"{times}{uneven}" if facts.imbalance > _EVEN else even)
     shown = sorted(facts.classes, key=lambda one: (-one.images, one.name))
