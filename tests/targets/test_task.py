@@ -19,7 +19,6 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.proto.orchestration import pipeline_pb2
 
-from components.base.errors import UsageError
 from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage.metadata_store import sqlite_store
@@ -108,14 +107,17 @@ def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
     assert (recipe["data"]["path"], recipe["data"]["span"]) == (path, 20782)
 
 
-def test_an_option_of_ingest_for_ingested_data_is_refused(tmp_path: Path) -> None:
+def test_an_option_of_ingest_for_ingested_data_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "train-00000-of-00001").touch()
-    with pytest.raises(
-        UsageError, match=rf"overrides: data\.resize_px: it has no effect, {data} is ingested"
-    ):
+    with pytest.raises(SystemExit) as ended:
         ingest(tmp_path / "root", {"data.path": str(data)}, {"data.resize_px": 64})
+    assert ended.value.code == 2
+    last = capfd.readouterr().out.strip().splitlines()[-1]
+    assert f"mirante: overrides: data.resize_px: it has no effect, {data} is ingested already" in last
 
 
 @pytest.mark.parametrize(
