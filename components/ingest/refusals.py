@@ -107,6 +107,10 @@ class Refusals:
             way_out = f"Or is it data of another source than {self.source}? There are {names}"
             if self.hint:
                 way_out = f"Or {self.hint}"
+            if "images" in SOURCES[self.source].options and self.config.images is None:
+                way_out = (
+                    f"If the images are in another folder, give it: --images DIR (data.images). {way_out}"
+                )
         what = f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, "
         raise self._refused(index, what, index.rejects()[:_REASONS_SHOWN], way_out)
 

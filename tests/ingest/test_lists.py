@@ -313,6 +313,8 @@ def test_images_in_another_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     chosen: dict[str, Any] = {**ALL_TRAIN, "images": str(images)}
     assert found("csv", table, out, **chosen) == {"a/1.png": ("train", "cat"), "2.png": ("train", "dog")}
+    with pytest.raises(DataRefusedError, match=r"If the images are in another folder, give it: --images DIR"):
+        ingest("csv", table, tmp_path / "out2")
     config = IngestConfig(**{**LENIENT, **chosen})
     assert ingest("csv", table, out, config).unchanged
     table.write_text("filename,label\na/1.png,cat\n2.png,cow\n")

@@ -56,6 +56,14 @@ def test_every_built_in_recipe_loads(name: str) -> None:
     assert (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
 
 
+def test_the_columns_of_a_list_may_be_set_by_name_or_number() -> None:
+    given = ["data.label_column=2", "data.image_column=File", "data.no_header=true", "data.images=photos"]
+    data = load_recipe("csv", given, "list.csv").data
+    assert (data.source, data.path) == ("csv", os.path.abspath("list.csv"))
+    assert (data.label_column, data.image_column, data.no_header) == ("2", "File", True)
+    assert data.images == os.path.abspath("photos")
+
+
 def test_a_recipe_says_what_it_means() -> None:
     recipe = load_recipe("cats_vs_dogs")
     assert recipe.data.split_names == {"validation": "test"}
