@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.commands.shared import example
+from pipeline.commands.shared import complete_recipes, example
 from pipeline.run.output import check_can_write
 
 
 @click.command(
     epilog=example("mirante compile digits --image registry.example.org/mirante:0.1.0 -o digits.yaml")
 )
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipes)
 @click.option("--image", metavar="REF", help="Image with Mirante in it (`make image`).")
 @click.option(
     "--target",

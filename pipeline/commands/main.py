@@ -25,7 +25,7 @@ from pipeline.run.output import (
 
 # The command `x` is the click command `x` in `pipeline/commands/x.py`, which is imported when it is called.
 COMMANDS = (
-    "clean", "compare", "compile", "ingest", "inspect", "predict", "recipes", "rollback", "run",
+    "clean", "compare", "compile", "doctor", "ingest", "inspect", "predict", "recipes", "rollback", "run",
     "runs", "submit", "worker",
 )  # fmt: skip
 

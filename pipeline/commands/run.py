@@ -13,12 +13,12 @@ from components.base.errors import MiranteError, UsageError
 from components.base.printable import printable_lines
 from components.base.redact import redact_values
 from components.base.words import quote
-from pipeline.commands.shared import PathType, example, exit_code
+from pipeline.commands.shared import PathType, complete_recipes, example, exit_code
 from pipeline.run.output import quote_own
 
 
 @click.command(epilog=example("mirante run mnist --data mnist/ --set training.epochs=3"))
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipes)
 @click.option("--data", "data_path", metavar="DIR", help="Raw input, or a folder of contract TFRecords.")
 @click.option("--root", type=PathType(), help="Pipeline root.  [default: runs/<recipe>]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")

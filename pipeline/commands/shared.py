@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from components.base.errors import MiranteError
 
+_RECIPES = Path(__file__).parents[1] / "recipes"
 INTERRUPTED = 130
 INTERRUPTED_SAID = "interrupted; the same command continues from here"
 
@@ -24,6 +26,15 @@ class PathType(click.Path):
         if value == "":
             self.fail("expected a path, got an empty text", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what a shell offers for a recipe: the built-in ones, and files."""
+    names = sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+    return [
+        *(CompletionItem(name) for name in names if name.startswith(incomplete)),
+        CompletionItem(incomplete, type="file"),
+    ]
 
 
 def exit_code(error: BaseException) -> int:
