@@ -32,6 +32,7 @@ RULES = (*DEPTHS, PERCENTILE)
 LOW_SHARE, HIGH_SHARE = 0.005, 0.995
 # No value above a quarter of 16 bits: the upper 8 bits are nearly black.
 _QUARTER = 1 << 14
+_PART = 1 << 20
 LOW_RANGE = (
     "16 bits per channel and no value above a quarter of the range: the upper 8 bits, which are kept, are "
     "nearly black"
@@ -184,7 +185,10 @@ def find_percentiles(values: npt.NDArray[Any]) -> tuple[int, int]:
     """
     import numpy as np
 
-    counts = np.bincount(values.ravel(), minlength=1)
+    flat, counts = values.ravel(), np.zeros(1 << 16, np.int64)
+    # In parts, since bincount copies to 8 bytes per value.
+    for first in range(0, flat.size, _PART):
+        counts += np.bincount(flat[first : first + _PART], minlength=counts.size)
     until = np.cumsum(counts)
     low, high = (int(np.searchsorted(until, share * until[-1])) for share in (LOW_SHARE, HIGH_SHARE))
     if low == high:
@@ -197,5 +201,6 @@ def _stretch(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     import numpy as np
 
     low, high = find_percentiles(values)
-    wide = np.clip(values.astype(np.int32), low, high) - low
-    return (wide * 255 // max(high - low, 1)).astype(np.uint8)
+    every = np.clip(np.arange(1 << 16, dtype=np.int64), low, high) - low
+    table = (every * 255 // max(high - low, 1)).astype(np.uint8)
+    return table[values]
