@@ -18,6 +18,7 @@ from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest
 from tests.conftest import DEFAULT_REAL_DATA
+from tests.make.folders import write_images
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -25,6 +26,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "ingest.md"
 BEGIN = "<!-- The table below is written by `python -m tests.ingest.test_odd_images`. -->"
 END = "<!-- End of that table. -->"
 OF_IDX = "t10k-images-idx3-ubyte.gz"
+_NOT_ODD = "not odd.png"
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -33,12 +35,16 @@ def outcomes(real_data: Path, scratch: Path) -> dict[str, str]:
     odd = real_data / "odd_images"
     images = scratch / "odd" / "a class"
     shutil.copytree(odd, images)
+    # A single class is refused where files of other sources are, and here are some.
+    write_images(scratch / "odd", f"another class/{_NOT_ODD}")
     output = scratch / "out"
     ingest("folder", scratch / "odd", output, IngestConfig(max_reject_share=1, splits={"train": 1}))
     found = {}
     for shard in output.glob("*-of-*"):
         for values in map(parse_example, read_records(shard)):
             name = Path(values["image/filename"][0].decode()).name
+            if name == _NOT_ODD:
+                continue
             size = f"{values['image/height'][0]} x {values['image/width'][0]}"
             kept = values["image/encoded"][0] == (odd / name).read_bytes()
             image_format = values["image/format"][0].decode().upper()
