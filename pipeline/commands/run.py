@@ -41,26 +41,13 @@ def run(
     RECIPE is a built-in name (`mirante recipes`) or a YAML file. Nodes whose inputs did not change keep their
     results; a run that was killed continues where it was.
     """
-    from components.models.published import check_download
-    from pipeline.data.prepare import check_config, check_effect
-    from pipeline.recipe.load import load_recipe
-    from pipeline.recipe.paths import expand
-    from pipeline.steps import TRAINER
+    from pipeline.api import load_run
 
     if no_cache:
         overrides = (*overrides, "use_cache=false")
     if num_gpus:
         overrides = (*overrides, f"training.num_gpus={num_gpus}")
-    loaded = load_recipe(recipe, overrides, data_path)
-    # Before the root is touched.
-    check_config(loaded.data, loaded.task)
-    check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
-    try:
-        root = Path(os.path.abspath(expand("--root", str(root)) if root else Path("runs") / loaded.name))
-    except ValueError as e:
-        raise UsageError(str(e)) from e
-    if not (root / TRAINER).exists():  # else there may be nothing to train, and no network needed
-        check_download(loaded.model, loaded.transform)
+    loaded, root = load_run(recipe, overrides, data_path, root)
 
     from pipeline.run.console import make_console
     from pipeline.targets import local as runner

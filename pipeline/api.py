@@ -1,0 +1,176 @@
+"""Mirante from Python and notebooks: what the commands do, as functions. Imports no TensorFlow by itself.
+
+docs/everyday.md has an example. Libraries log to the run's log file, as with the commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+from components.base.errors import NotBlessedError, UsageError
+from components.base.limits import DEFAULT_MAX_PIXELS
+from components.base.outcome import RunResult
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.recipe import Recipe
+
+__all__ = ["RunResult", "load_recipe", "load_run", "predict", "read_result", "run"]
+
+_PathLike = str | os.PathLike[str]
+
+
+def load_run(
+    recipe: str, overrides: Iterable[str] = (), data: str | None = None, root: _PathLike | None = None
+) -> tuple[Recipe, Path]:
+    """Read a recipe for a run on this machine, and check all that can be known before it.
+
+    Args:
+        recipe: Name of a built-in recipe, or a YAML file.
+        overrides: `key.sub=value`, the value read as YAML.
+        data: Raw input, or a folder of TFRecords; the recipe's `data.path` when None.
+        root: The pipeline root; `runs/<recipe>` when None.
+
+    Returns:
+        The recipe, and the absolute path of the root.
+
+    Raises:
+        UsageError: Not a valid recipe, or weights that cannot be downloaded.
+    """
+    from components.models.published import check_download
+    from pipeline.data.prepare import check_config, check_effect
+    from pipeline.steps import TRAINER
+
+    overrides = list(overrides)
+    loaded = load_recipe(recipe, overrides, data)
+    # Before the root is touched.
+    check_config(loaded.data, loaded.task)
+    check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
+    folder = Path(os.path.abspath(root or Path("runs") / loaded.name))
+    if not (folder / TRAINER).exists():  # else there may be nothing to train, and no network needed
+        check_download(loaded.model, loaded.transform)
+    return loaded, folder
+
+
+def run(
+    recipe: str,
+    overrides: Iterable[str] = (),
+    *,
+    data: str | None = None,
+    root: _PathLike | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Run a recipe on this machine, as `mirante run` does, and print its progress.
+
+    Args:
+        recipe: As for `load_run`.
+        overrides: As for `load_run`.
+        data: As for `load_run`.
+        root: As for `load_run`.
+        quiet: Whether to print nothing.
+
+    Returns:
+        The result, as `result.json` has it. For a model that was refused, `pushed_model` is None and `error`
+        says why.
+
+    Raises:
+        MiranteError: The run failed; the message says why, and what to do.
+
+    Example:
+        >>> run("digits", ["training.epochs=3"]).metrics["accuracy"]
+        0.96
+    """
+    from rich.console import Console
+
+    from pipeline.run.console import Redacted
+    from pipeline.targets import local
+
+    loaded, folder = load_run(recipe, overrides, data, root)
+    # The stream itself: in a notebook it has no file. No terminal's width, so that paths stay whole.
+    console = Console(
+        file=cast(IO[str], Redacted(sys.stdout)),
+        force_jupyter=False,
+        force_terminal=False,
+        no_color=True,
+        highlight=False,
+        soft_wrap=True,
+        width=200,
+        quiet=quiet,
+    )
+    _silence_tensorflow()
+    with _quiet_streams():
+        result, error = local.run(loaded, folder, console)
+    if error is not None and not isinstance(error, NotBlessedError):
+        raise error
+    return result
+
+
+def read_result(root: _PathLike, run_id: str | None = None) -> RunResult:
+    """Return the result of a run: its metrics, mistakes, pushed model and so on.
+
+    Args:
+        root: The pipeline root.
+        run_id: The run; the newest one when None.
+
+    Raises:
+        UsageError: There is no such run, or it has no result.
+    """
+    runs = Path(root) / "runs"
+    files = sorted(runs.glob(f"{run_id or '*'}/result.json"))
+    if not files:
+        raise UsageError(f"{runs}: expected a run with a result.json, got none; run a recipe first")
+    return RunResult(**json.loads(files[-1].read_text(encoding="utf-8")))
+
+
+def predict(
+    model: _PathLike,
+    images: Iterable[_PathLike],
+    min_score: float | None = None,
+    *,
+    top: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> list[dict[str, Any]]:
+    """Classify images, or detect objects in them, with a pushed model, as `mirante predict` does.
+
+    Args:
+        model: A pushed model, the folder of its versions, or a run's root.
+        images: Files, and folders of files.
+        min_score: The lowest score of a prediction; when None 0, for a detector 0.01.
+        top: The most predictions of an image, the best ones; all of them when None.
+        max_pixels: The answer for an image with more pixels is an error.
+
+    Returns:
+        `{"image": path, "predictions": [{"label", "score"}, ...]}` for each image, scores descending; a
+        detector's also have `"box": [xmin, ymin, xmax, ymax]` in pixels. For a file that is not a usable
+        image `{"image": path, "error": why}`.
+
+    Raises:
+        UsageError: There is no model.
+    """
+    _silence_tensorflow()
+    from pipeline.prediction import predict as asking
+
+    given = [os.fspath(image) for image in images]
+    return asking.predict(os.fspath(model), given, min_score, top=top, max_pixels=max_pixels)
+
+
+def _silence_tensorflow() -> None:
+    """Have TensorFlow's C++ part log errors only, if it is not loaded yet; as the commands have it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+@contextlib.contextmanager
+def _quiet_streams() -> Iterator[None]:
+    """Send what libraries print through Python to the file of standard error, which is the log during a run.
+
+    In a notebook `sys.stdout` and `sys.stderr` are no files, so `quiet_libraries` does not reach them.
+    """
+    # Never closed: a logging handler that a library makes meanwhile keeps it.
+    stream = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        yield
