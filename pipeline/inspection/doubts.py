@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
 from components.base.errors import MiranteError, UsageError
 from components.ingest.item import shape_from
+from components.ingest.whole import RejectedImage
 from pipeline.inspection.facts import Doubt, Doubts
 from pipeline.inspection.look import Seen
-from pipeline.inspection.measure import canonical_file
+from pipeline.inspection.measure import read_source, store
 
 # Images that a model is asked about, unless all are asked for.
 MOST_ASKED = 1_000
@@ -42,7 +44,10 @@ def find_doubts(model: str, seen: Seen, *, all_images: bool) -> Doubts:
             if offset is None:
                 files.append(os.fsdecode(file))
             else:
-                files.append(canonical_file(file, offset, size, shape_from(shape), Path(folder), number))
+                files.append(str(Path(folder) / f"{number}.png"))
+                data, raw = read_source(file, offset, size), shape_from(shape)
+                with contextlib.suppress(RejectedImage):  # the model is then asked about a missing file
+                    Path(files[-1]).write_bytes(store(data, raw, bit_depth=seen.config.bit_depth).encoded)
         answered = list(answer_images(model, files))
     if any(task is not None and task.DRAWS for _, task in answered):
         raise UsageError(f"--model {model}: expected a model that gives one class per image, got a detector")

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from components.base.errors import UsageError
-from components.ingest.canonical import canonical_bytes, canonical_pixels
 from components.ingest.item import shape_from
 from components.ingest.truth.placing import PlacedBoxes
 from components.ingest.whole import RejectedImage
@@ -19,7 +18,7 @@ from components.pictures.boxes import Box, colour_of, draw_boxes, file_names, sa
 from components.pictures.grid import draw_grid
 from pipeline.inspection.facts import Group
 from pipeline.inspection.look import Seen
-from pipeline.inspection.measure import read_source
+from pipeline.inspection.measure import read_source, store
 
 _MOST_IMAGES = 12
 _MOST_CLASSES, _PER_CLASS = 50, 16
@@ -56,7 +55,7 @@ def _draw_all(seen: Seen, folder: Path, suspicious: Sequence[Group]) -> Iterator
     if not with_boxes:
         for number, name in enumerate(names[:_MOST_CLASSES]):
             rows = _rows(seen, "truth = ? ORDER BY hash, id LIMIT ?", name, _PER_CLASS)
-            if tiles := _tiles(rows):
+            if tiles := _tiles(rows, seen.config.bit_depth):
                 yield _save_grid(tiles, folder / f"class-{number:02d}-{_plain(name)}.png")
     for group in suspicious:
         rows = [
@@ -64,7 +63,7 @@ def _draw_all(seen: Seen, folder: Path, suspicious: Sequence[Group]) -> Iterator
             for path in group.examples[:_PER_CLASS]
             for row in _rows(seen, "path = ? ORDER BY id LIMIT ?", path, 1)
         ]
-        if tiles := _tiles(rows):
+        if tiles := _tiles(rows, seen.config.bit_depth):
             yield _save_grid(tiles, folder / f"suspicious-{_plain(group.what.partition(':')[0])}.png")
 
 
@@ -97,7 +96,7 @@ def _images_with_boxes(seen: Seen) -> Iterator[tuple[str, Image.Image, list[Box]
         if len(chosen) == _MOST_IMAGES:
             break
     for row, placed in [*chosen, *left][:_MOST_IMAGES]:
-        if (image := _image(row)) is not None:
+        if (image := _image(row, seen.config.bit_depth)) is not None:
             size = (image.width, image.height) * 2
             boxes = [
                 Box(
@@ -110,19 +109,18 @@ def _images_with_boxes(seen: Seen) -> Iterator[tuple[str, Image.Image, list[Box]
             yield row[0], image, boxes
 
 
-def _image(row: _Row) -> Image.Image | None:
+def _image(row: _Row, bit_depth: str) -> Image.Image | None:
     _, file, offset, size, shape, _, _ = row
     try:
-        data, raw = read_source(file, offset, size), shape_from(shape)
-        stored = canonical_pixels(data, *raw) if raw else canonical_bytes(data)
+        stored = store(read_source(file, offset, size), shape_from(shape), bit_depth=bit_depth)
     except (RejectedImage, OSError):
         return None
     return Image.open(io.BytesIO(stored.encoded)).convert("RGB")
 
 
-def _tiles(rows: Sequence[_Row]) -> list[tuple[str, Image.Image]]:
+def _tiles(rows: Sequence[_Row], bit_depth: str) -> list[tuple[str, Image.Image]]:
     """Return name and image of each, on a square of one size."""
-    images = [(row[0], image) for row in rows if (image := _image(row)) is not None]
+    images = [(row[0], image) for row in rows if (image := _image(row, bit_depth)) is not None]
     side = min(_TILE_PX, max((max(image.size) for _, image in images), default=1))
     tiles = []
     for path, image in images:

@@ -16,7 +16,7 @@ from components.ingest.passes import Progress
 from components.ingest.rehearsal import Rehearsal
 from components.ingest.sources import SOURCES, source_named
 from components.ingest.staging import STAGING
-from pipeline.inspection.measure import Measured, Task
+from pipeline.inspection.measure import Measured, Task, measure
 
 _BATCH = 64
 # Images whose pixels are looked at, unless all are asked for, and bytes of their files.
@@ -54,11 +54,13 @@ class Seen:
 
     Attributes:
         rehearsal: What an ingest would do.
+        config: The options of an ingest.
         measured: By the id of each item whose size is known.
         looked_at: Items whose pixels were looked at.
     """
 
     rehearsal: Rehearsal
+    config: IngestConfig
     measured: dict[int, Measured]
     looked_at: int
 
@@ -129,17 +131,25 @@ def see(asked: Asked, rehearsal: Rehearsal, progress: Progress) -> Seen:
     sample = tasks if asked.all_images else list(_sample(tasks))
     rest = tasks[len(sample) :]
     measured: dict[int, Measured] = {}
-    for closely, of_these in ((True, sample), (False, rest)):
+    # The size of pixels is known without reading them.
+    pixels = [task for task in rest if task[4] is not None]
+    files = [task for task in rest if task[4] is None]
+    how = asked.config.max_pixels, asked.config.bit_depth
+    measured |= {image.key: image for image in measure(pixels, *how, False, lambda count: None)}
+    for closely, of_these in ((True, sample), (False, files)):
         batches = (
-            (f"looking at image {first} and those after it", (of_these[first : first + _BATCH],
-             asked.config.max_pixels, closely))
+            (
+                f"looking at image {first} and those after it",
+                (of_these[first : first + _BATCH], *how, closely),
+            )
             for first in range(0, len(of_these), _BATCH)
-        )  # fmt: skip
+        )
         for _, answers in rehearsal.pool.map("pipeline.inspection.measure:measure", batches):
             measured |= {image.key: image for image in answers}
             progress("look", len(measured), len(tasks))
     reject(rehearsal, {key: image.problem for key, image in measured.items() if image.problem})
-    return Seen(rehearsal, {key: image for key, image in measured.items() if image.width}, len(sample))
+    sized = {key: image for key, image in measured.items() if image.width}
+    return Seen(rehearsal, asked.config, sized, len(sample))
 
 
 def reject(rehearsal: Rehearsal, reasons: Mapping[int, str]) -> None:

@@ -6,11 +6,11 @@ import dataclasses
 import io
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from components.ingest.canonical import canonical_bytes, canonical_pixels, orientation_of
+from components.base.limits import DEFAULT_MAX_PIXELS
+from components.ingest.canonical import CanonicalImage, canonical_bytes, canonical_pixels, orientation_of
 from components.ingest.image_file import read_image_file
 from components.ingest.item import shape_from
 from components.ingest.whole import RejectedImage
@@ -31,7 +31,7 @@ class Measured:
         channels: 1 or 3; 0 if not known.
         orientation: EXIF's, by which the file is turned.
         problem: Why it cannot be used; "" if it can, or was not looked at closely.
-        low, high: Gray levels, 0 to 255, that 5 % of the pixels are below and above; None if not looked at.
+        low, high: Gray levels, 0 to 255, that 1 % of the pixels are below and above; None if not looked at.
     """
 
     key: int
@@ -46,20 +46,21 @@ class Measured:
 
 
 def measure(
-    tasks: list[Task], max_pixels: int, closely: bool, report: Callable[[int], None]
+    tasks: list[Task], max_pixels: int, bit_depth: str, closely: bool, report: Callable[[int], None]
 ) -> list[Measured]:
     """Return what is measured on each image.
 
     Args:
         tasks: The images.
         max_pixels: See IngestConfig.
+        bit_depth: See IngestConfig.
         closely: Whether to decode them; else only their headers are read.
         report: Called with 0 for each.
     """
     measured = []
     for task in tasks:
         report(0)
-        measured.append(_measure_one(task, max_pixels, closely=closely))
+        measured.append(_measure_one(task, max_pixels, bit_depth, closely=closely))
     return measured
 
 
@@ -77,7 +78,26 @@ def read_source(file: bytes, offset: int | None, size: int) -> bytes:
         return opened.read(size)
 
 
-def _measure_one(task: Task, max_pixels: int, *, closely: bool) -> Measured:
+def store(
+    data: bytes, raw: tuple[int, int, int] | None, *, max_pixels: int = DEFAULT_MAX_PIXELS, bit_depth: str
+) -> CanonicalImage:
+    """Return an image as an ingest would store it.
+
+    Args:
+        data: A file, or pixels.
+        raw: (height, width, channels) of pixels; None for a file.
+        max_pixels: See IngestConfig.
+        bit_depth: See IngestConfig.
+
+    Raises:
+        RejectedImage: It is no image, or damaged.
+    """
+    if raw is not None:
+        return canonical_pixels(data, *raw)
+    return canonical_bytes(data, max_pixels=max_pixels, bit_depth=bit_depth)
+
+
+def _measure_one(task: Task, max_pixels: int, bit_depth: str, *, closely: bool) -> Measured:
     from PIL import Image
 
     key, file, offset, size, shape = task
@@ -89,7 +109,7 @@ def _measure_one(task: Task, max_pixels: int, *, closely: bool) -> Measured:
         return dataclasses.replace(header, key=key)
     try:
         data = read_source(file, offset, size)
-        image = canonical_pixels(data, *raw) if raw else canonical_bytes(data, max_pixels=max_pixels)
+        image = store(data, raw, max_pixels=max_pixels, bit_depth=bit_depth)
         kind = header.format if header else "pixels" if raw else image.format.upper()
     except RejectedImage as error:
         return Measured(key, problem=error.reason)
@@ -101,7 +121,7 @@ def _measure_one(task: Task, max_pixels: int, *, closely: bool) -> Measured:
     with Image.open(io.BytesIO(image.encoded)) as opened:
         opened.draft("L", (2 * _LOOK_PX, 2 * _LOOK_PX))
         small = opened.convert("L").resize((_LOOK_PX, _LOOK_PX), Image.Resampling.BOX)
-    low, high = np.percentile(np.asarray(small), (5, 95))
+    low, high = np.percentile(np.asarray(small), (1, 99))
     return dataclasses.replace(measured, low=float(low), high=float(high))
 
 
@@ -125,17 +145,3 @@ def _header(file: bytes, offset: int | None, size: int) -> Measured | None:
                 return Measured(0, image.format or "", width, height, channels, orientation)
     except Exception:  # noqa: BLE001 - decoders raise nearly anything; looking closely gives the reason
         return None
-
-
-def canonical_file(
-    file: bytes, offset: int | None, size: int, shape: tuple[int, int, int] | None, folder: Path, number: int
-) -> str:
-    """Write an image as an ingest would store it, and return its path; an empty file for a damaged image."""
-    path = folder / f"{number}.png"
-    try:
-        data = read_source(file, offset, size)
-        image = canonical_pixels(data, *shape) if shape else canonical_bytes(data)
-        path.write_bytes(image.encoded)
-    except RejectedImage:
-        path.write_bytes(b"")
-    return str(path)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pipeline.inspection.facts import Group
 from pipeline.inspection.measure import Measured
 
-# All but a tenth of the pixels are within this many gray levels of 255.
+# All but 2 % of the pixels are within this many gray levels of 255.
 _BLANK_LEVELS = 6.0
-# All but a twentieth of the pixels are darker than this.
+# All but 1 % of the pixels are darker than this.
 _DARK_LEVEL = 40.0
 # Fewer pixels on the shorter side, and on half of the median's, show little.
 _TINY_PX = 32
