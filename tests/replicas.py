@@ -67,7 +67,7 @@ def main(kind: str, folder: Path) -> None:
 
     results: dict[str, Any] = {}
     # Few epochs: losses near 0 differ by more than their batches' statistics do.
-    sampled = {"class_weights": None, "sampling": "balanced"}
+    sampled = {"class_weights": "none", "sampling": "balanced"}
     varied = plain.model_copy(update={"augmentation": flip, "epochs": 6, **sampled})
     for name, config in (("plain", plain), ("varied", varied)):
         is_plain = name == "plain"

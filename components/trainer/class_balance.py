@@ -41,7 +41,7 @@ def class_weights(config: TrainingConfig, class_names: Sequence[str], labels: Ar
     Raises:
         UsageError: A weight is for a class that is not in the data.
     """
-    if config.class_weights is None:
+    if config.class_weights == "none":
         return None
     weights = np.ones(len(class_names))
     if config.class_weights == "balanced":
@@ -126,7 +126,7 @@ def report(config: TrainingConfig, class_names: Sequence[str], train: Examples, 
         train: The train split.
         folder: Gets `class_balance.txt` with a line for each class; may be a bucket's.
     """
-    if config.class_weights is None and config.sampling != "balanced":
+    if config.class_weights == "none" and config.sampling != "balanced":
         return
     labels = train.labels
     weights = class_weights(config, class_names, labels)

@@ -19,9 +19,9 @@ Strategy = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
 
 def _check_weights(value: Any) -> Any:
     """Refuse what is no weights, in one line; return class names that YAML reads as numbers as texts."""
-    if value is None or value == "balanced":
+    if value in ("none", "balanced"):
         return value
-    what = "expected balanced, null, or a mapping of class names to numbers above 0"
+    what = "expected none, balanced, or a mapping of class names to numbers above 0"
     if not isinstance(value, dict) or not value:
         raise ValueError(f"{what}, got {value!r}")
     for name, weight in value.items():
@@ -32,7 +32,7 @@ def _check_weights(value: Any) -> Any:
     return {str(name): float(weight) for name, weight in value.items()}
 
 
-ClassWeights = Annotated[Literal["balanced"] | dict[str, float], BeforeValidator(_check_weights)]
+ClassWeights = Annotated[Literal["none", "balanced"] | dict[str, float], BeforeValidator(_check_weights)]
 
 
 class TpuConfig(Settings):
@@ -135,10 +135,10 @@ class TrainingConfig(Settings):
     label_smoothing: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="share of each label that is spread over all classes"
     )
-    class_weights: ClassWeights | None = Field(
-        None,
+    class_weights: ClassWeights = Field(
+        "none",
         description="factors of the training loss by class, 1 for a class that is not named; balanced for "
-        "images / (classes x images of the class); null for none (docs/training.md)",
+        "images / (classes x images of the class) (docs/training.md)",
     )
     sampling: Literal["shuffled", "balanced"] = Field(
         "shuffled",
@@ -203,9 +203,9 @@ class TrainingConfig(Settings):
                 f"learning_rate_scaling: {self.learning_rate_scaling} is for per_replica_batch_size; a "
                 "global_batch_size is the same on any number of replicas, and so is its rate"
             )
-        if self.class_weights is not None and self.sampling == "balanced":
+        if self.class_weights != "none" and self.sampling == "balanced":
             raise ValueError(
-                "class_weights: expected null with sampling: balanced, which makes up for the classes' sizes "
+                "class_weights: expected none with sampling: balanced, which makes up for the classes' sizes "
                 "too; leave one of them out"
             )
         if self.debug and self.jit_compile:

@@ -170,13 +170,13 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ("training.label_smoothing=1", "training.label_smoothing: expected less than 1, got 1"),
         (
             "training.class_weights=balance",
-            "training.class_weights: expected balanced, null, or a mapping of class names to numbers",
+            "training.class_weights: expected none, balanced, or a mapping of class names to numbers",
         ),
         ("training.class_weights={cat: 0}", "numbers above 0, got 'cat': 0"),
         ("training.class_weights={cat: yes}", "numbers above 0, got 'cat': 'yes'"),
         (
             "training={class_weights: balanced, sampling: balanced}",
-            "training.class_weights: expected null with sampling: balanced, which makes up for the classes'",
+            "training.class_weights: expected none with sampling: balanced, which makes up for the classes'",
         ),
         (
             "transform.height_px=20",

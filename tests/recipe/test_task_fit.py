@@ -73,7 +73,7 @@ def test_other_parts() -> None:
 @pytest.mark.parametrize("option", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
 def test_a_detectors_images_are_of_no_one_class(option: dict[str, Any]) -> None:
     said = refusal("detection", SSD, training=option)
-    expected = "null" if "class_weights" in option else "shuffled"
+    expected = "none" if "class_weights" in option else "shuffled"
     assert said.startswith(
         f"training.{next(iter(option))}: expected {expected} for task: detection, whose images"
     )

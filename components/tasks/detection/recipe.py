@@ -41,12 +41,13 @@ def check(
             f"training.label_smoothing: a detector's losses know none, got {training.label_smoothing}: leave "
             "it out"
         )
-    if training.class_weights is not None or training.sampling != "shuffled":
-        key, value = ("sampling", "shuffled") if training.class_weights is None else ("class_weights", "null")
-        raise ValueError(
-            f"training.{key}: expected {value} for task: {TASK.name}, whose images have objects of several "
-            f"classes, got {getattr(training, key)}; leave it out"
-        )
+    for key in ("class_weights", "sampling"):
+        value, default = getattr(training, key), TrainingConfig.model_fields[key].default
+        if value != default:
+            raise ValueError(
+                f"training.{key}: expected {default} for task: {TASK.name}, whose images have objects of "
+                f"several classes, got {value}; leave it out"
+            )
     if evaluation.slice_by_class:
         raise ValueError(
             f"evaluation.slice_by_class: an image of task: {TASK.name} is of no one class; leave it out, "
