@@ -29,6 +29,7 @@ from pipeline.inspection.text import format_facts
 from pipeline.recipe.load import load_recipe
 from tests.make.boxes import make_xml, write_files
 from tests.make.images import encode_image, make_noise
+from tests.make.layouts import LAYOUTS
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -127,6 +128,16 @@ def test_boxes(tmp_path: Path) -> None:
     assert "--set data.source=voc" not in facts.command
     assert len(facts.drawn) == 10
     assert {Path(path).name for path in facts.drawn} == {f"{n}.boxes.jpg" for n in range(10)}
+
+
+def test_ingested_boxes_are_those_of_the_raw_data(tmp_path: Path) -> None:
+    raw = LAYOUTS["COCO"].write(tmp_path / "raw")
+    ingest("coco", raw, tmp_path / "data", IngestConfig())
+    one, other = look(raw), look(tmp_path / "data", draw=tmp_path / "drawn")
+    assert other.boxes is not None
+    assert (other.boxes.boxes, other.boxes.share) == (56, one.boxes and one.boxes.share)
+    assert (other.classes, other.splits, len(other.drawn)) == (one.classes, one.splits, 12)
+    assert other.command == one.command.replace(" --set data.source=coco", "").replace("/raw", "/data")
 
 
 def test_classes_are_drawn_in_grids(photos: Path, tmp_path: Path) -> None:
