@@ -251,6 +251,17 @@ def cut_coco_file(here: Path) -> None:
     (here / "coco" / "instances.json").write_text('{"images": [\n  {"id": 1, "file_name": "1.png"},\n  {"id"')
 
 
+def cvat_video(here: Path) -> None:
+    track = '<track id="0" label="cat"><box frame="0" xtl="1" ytl="1" xbr="2" ybr="2"/></track>'
+    boxes.write_files(here / "cvat", {"annotations.xml": f"<annotations>{track}</annotations>"})
+
+
+def label_studio_in_shares(here: Path) -> None:
+    value = {"x": 0.25, "y": 0.25, "width": 0.25, "height": 0.5, "rectanglelabels": ["cat"]}
+    tasks = [{"id": 1, "data": {"image": "1.png"}, "annotations": [{"result": [{"value": value}]}]}]
+    boxes.write_files(here, {"photos/1.png": boxes.make_image(), "photos/export.json": json.dumps(tasks)})
+
+
 def csv_with_half_a_box(here: Path) -> None:
     write_images(here / "list", "1.png")
     (here / "list" / "list.csv").write_text("filename,class,xmin,ymin\n1.png,cat,1,2\n")
@@ -500,6 +511,8 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "boxes that are all marked as difficult": crowds_alone,
     "YOLO's layout read as class folders": yolo_layout,
     "truncated COCO file": cut_coco_file,
+    "tracks of a video from CVAT": cvat_video,
+    "Label Studio's boxes in shares": label_studio_in_shares,
     "a CSV with half a box": csv_with_half_a_box,
     "output holds other files": foreign_files,
     "no folder matches the placeholders": write_photos,

@@ -243,9 +243,10 @@ def _sides(value: dict[str, Any], shapes: ShapeCounts) -> Sides:
         raise ValueError(f"bbox: {error}") from error
     sides = x, y, x + width, y + height
     attributes = value.get("attributes")
-    if degrees := rotation_of(attributes.get("rotation") if isinstance(attributes, dict) else None):
+    if isinstance(attributes, dict) and (degrees := rotation_of(attributes.get("rotation", 0))):
         shapes.note(ROTATED)
-    return enclose_rotated(sides, degrees)
+        return enclose_rotated(sides, degrees)
+    return sides
 
 
 def _whole(value: Any, key: str, where: str) -> int:

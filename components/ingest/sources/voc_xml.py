@@ -74,8 +74,9 @@ def read_voc(path: Path) -> VocFile:
     if root.tag != "annotation":
         raise VocError(f"no VOC annotation: it begins with <{root.tag[:40]}>, expected <annotation>")
     objects = root.findall("object")
-    boxes = tuple(_box(element, at) for at, element in enumerate(objects, start=1))
-    rotated = sum(map(bool, map(_rotation, objects)))
+    rotations = list(map(_rotation, objects))
+    boxes = tuple(_box(element, at, rotations[at - 1]) for at, element in enumerate(objects, start=1))
+    rotated = len(rotations) - rotations.count(0.0)
     return VocFile(_text(root, "filename"), Boxes(boxes, _size(root)), rotated)
 
 
@@ -87,7 +88,7 @@ def _size(root: Any) -> Size | None:
         return None
 
 
-def _box(element: Any, at: int) -> Box:
+def _box(element: Any, at: int, degrees: float) -> Box:
     label = label_of(_text(element, "name"))
     where = f"object {at}" + (f" ({label})" if label else "")
     if not label:
@@ -101,13 +102,15 @@ def _box(element: Any, at: int) -> Box:
             raise VocError(f"{where}: {side}: {error}" if text else f"{where} has no {side}") from error
     difficult, truncated = (_is_set(_text(element, flag)) for flag in ("difficult", "truncated"))
     xmin, ymin, xmax, ymax = sides
-    rotated = enclose_rotated((xmin, ymin, xmax, ymax), _rotation(element))
-    return Box(label, *rotated, difficult, truncated)
+    if degrees:
+        xmin, ymin, xmax, ymax = enclose_rotated((xmin, ymin, xmax, ymax), degrees)
+    return Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
 
 
 def _rotation(element: Any) -> float:
     """Return the degrees by which CVAT says that an object's box is rotated about its centre; 0 for none."""
-    for attribute in element.iterfind("attributes/attribute"):
+    attributes = element.find("attributes")
+    for attribute in () if attributes is None else attributes:
         if _text(attribute, "name") == "rotation":
             return rotation_of(_text(attribute, "value"))
     return 0.0
