@@ -15,7 +15,11 @@ def install_command(extra: str) -> str:
     import importlib.metadata  # takes a fifth of the time of `mirante --help`
 
     found = []
-    for requirement in importlib.metadata.requires("mirante") or ():
+    try:
+        requirements = importlib.metadata.requires("mirante") or ()
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return f"pip install '.[{extra}]' in the checkout"
+    for requirement in requirements:
         what, _, marker = requirement.partition(";")
         if re.search(rf"extra == ['\"]{extra}['\"]", marker):
             found.append(re.sub(r"\s", "", what))

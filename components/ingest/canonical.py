@@ -36,7 +36,7 @@ from components.ingest.bit_depth import (
     sample_bits,
     to_8_bits,
 )
-from components.ingest.kinds import check_first_image, sniff
+from components.ingest.kinds import check_first_image, check_unread_tiff, sniff
 from components.ingest.whole import (
     RejectedImage,
     check_jpeg,
@@ -113,6 +113,8 @@ def canonical_bytes(
         except RejectedImage:
             raise
         except UnidentifiedImageError as error:
+            if kind == "TIFF":
+                check_unread_tiff(encoded)
             raise RejectedImage(
                 f"{kind} with a damaged header, or of a variant that cannot be read"
             ) from error

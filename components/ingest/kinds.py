@@ -7,8 +7,10 @@ if the extras `heic` and `dicom` are installed.
 from __future__ import annotations
 
 import functools
+import io
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from components.base.extras import install_command
 from components.ingest.whole import JPEG_2000_STREAM, JPEG_MAGIC, PNG_MAGIC, RejectedImage
@@ -109,7 +111,7 @@ _HEIC_ADVICE = "; an iPhone takes JPEG under Settings > Camera > Formats > Most 
 _READ = "JPEG, PNG, GIF, WebP, AVIF, JPEG 2000, BMP, TIFF, PNM, HEIC and DICOM are read"
 
 # Tags of the first directory of a TIFF, and values of theirs.
-_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
+_SUBFILE_TYPE, _PHOTOMETRIC, _SAMPLES, _SUB_IFDS, _DNG_VERSION = 254, 262, 277, 330, 50706
 _SENSOR_VALUES = (32803, 34892)
 
 
@@ -150,9 +152,7 @@ def sniff(encoded: bytes) -> str:
 
 
 def check_first_image(image: PillowImage.Image) -> None:
-    """Refuse a TIFF whose first image is not the one that is meant: the raw images of cameras.
-
-    DNG, NEF, ARW and others are TIFFs with a thumbnail first, and what the sensor saw behind it.
+    """Refuse a TIFF whose first image is not the one that is meant.
 
     Args:
         image: A TIFF, opened.
@@ -160,10 +160,35 @@ def check_first_image(image: PillowImage.Image) -> None:
     Raises:
         RejectedImage: It is such a file.
     """
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    _check_tags(image.tag_v2)  # type: ignore[attr-defined]
+
+
+def check_unread_tiff(encoded: bytes) -> None:
+    """Refuse a TIFF that Pillow does not open, with the reason that its first directory gives, if any.
+
+    Raises:
+        RejectedImage: It is of a kind that is known.
+    """
+    from PIL import TiffImagePlugin
+
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(encoded[:8])
+        file = io.BytesIO(encoded)
+        file.seek(tags.next)
+        tags.load(file)
+        channels = int(tags.get(_SAMPLES, 1))
+    except Exception:  # noqa: BLE001 - decoders raise nearly anything on damaged files
+        return
+    _check_tags(tags)
+    if channels not in (1, 3, 4):
+        raise _unread(f"a TIFF of {channels} channels", "write 1 or 3 of them as a TIFF or PNG")
+
+
+def _check_tags(tags: Mapping[int, Any]) -> None:
+    """Refuse raw images of cameras: DNG, NEF and others have a thumbnail first, or what the sensor saw."""
     is_reduced = bool(int(tags.get(_SUBFILE_TYPE, 0)) & 1)
     if _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in _SENSOR_VALUES or (is_reduced and _SUB_IFDS in tags):
-        raise _unread("a camera's raw image (DNG, NEF, ARW or the like), a TIFF with a thumbnail first", _RAW)
+        raise _unread("a camera's raw image (DNG, NEF, ARW or the like), not a usual TIFF", _RAW)
     if is_reduced:
         raise _unread("a TIFF whose first image is a thumbnail of another one", _SAVE)
 

@@ -258,12 +258,36 @@ def test_a_cameras_raw_image_is_not_taken_for_its_thumbnail() -> None:
     for data in (tiff(t50706=b"\1\4\0\0"), tiff(t254=1, t330=8)):
         with Image.open(io.BytesIO(data)) as image:
             assert image.size == (60, 40)  # Pillow reads the thumbnail
-        assert "got a camera's raw image (DNG, NEF, ARW or the like), a TIFF with a" in rejection(data)
+        assert "got a camera's raw image (DNG, NEF, ARW or the like), not a usual TIFF" in rejection(data)
     assert "first image is a thumbnail of another one" in rejection(tiff(t254=1))
     assert canonical_bytes(tiff(t254=0)).width == 60
     assert canonical_bytes(tiff(t254=2)).width == 60  # a page of several
     head = b"II*\0\x10\0\0\0CR\2\0"
     assert "got a camera's raw image (CR2); convert it to JPEG with" in rejection(head + bytes(200))
+
+
+def bare_tiff(**tags: int) -> bytes:
+    """Return a TIFF of 2 x 2 pixels of 8 bits, with tags of whole numbers."""
+    usual = {256: 2, 257: 2, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 4}
+    entries = sorted(
+        {**usual, **{int(name.removeprefix("t")): value for name, value in tags.items()}}.items()
+    )
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 12)
+        + bytes([1, 2, 3, 4])
+        + struct.pack("<H", len(entries))
+        + rows
+        + bytes(4)
+    )
+
+
+def test_tiffs_that_pillow_does_not_open_are_named() -> None:
+    assert pixels_of(canonical_bytes(bare_tiff())).tolist() == [[1, 2], [3, 4]]
+    assert "got a camera's raw image" in rejection(bare_tiff(t262=32803))
+    assert "got a TIFF of 13 channels; write 1 or 3 of them as a TIFF or PNG" in rejection(bare_tiff(t277=13))
+    assert "of a variant that cannot be read" in rejection(bare_tiff(t258=7))
 
 
 def test_bigtiff_is_read() -> None:
