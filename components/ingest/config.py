@@ -161,8 +161,8 @@ class IngestConfig(Settings):
         Literal["8", "10", "12", "14", "16", "percentile"], BeforeValidator(_number_text)
     ] = Field(
         UPPER,
-        description="bits that images with 16 bits per channel really use; their upper 8 are kept. "
-        "percentile stretches each image from its 0.5 to its 99.5 percentile",
+        description="how many bits images with 16 bits per channel use, of which the upper 8 are kept; "
+        "percentile stretches each image from its 0.5 to its 99.5 percentile instead",
     )
     transpose: bool | None = Field(
         None,
