@@ -15,10 +15,12 @@ import hashlib
 import json
 import os
 import platform
+import selectors
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,8 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "mirante-setup.json"
 PYTHON_NAMES = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
 DEBIAN_PACKAGES = "python3-dev python3-venv g++ make"
+# After this many seconds without a line of uv, a line says that it is still at work.
+QUIET_SECS = 15.0
 # TFX 1.21 has wheels for glibc 2.39 and above only.
 NEW_STACK_GLIBC = (2, 39)
 
@@ -173,20 +177,57 @@ def call(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), check=True)
 
 
-def call_telling(*command: str | Path) -> None:
+def call_telling(*command: str | Path, progress: Callable[[], str] = str) -> None:
     """Runs a command like `call` and prints what it does, without its list of packages.
 
-    A slow machine is at it for minutes.
+    A slow machine or connection is at it for minutes: a line says so whenever nothing was printed for
+    `QUIET_SECS`, but not in the log of a CI, where nobody waits (CI is set there).
+
+    Args:
+        command: The command.
+        progress: Says how far it is, for that line.
     """
     words = [str(part) for part in command]
+    started = said = time.monotonic()
     with subprocess.Popen(
-        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
-        for line in process.stdout or ():
-            if not line.startswith((" + ", " - ", " ~ ", "Using Python")):
-                print(f"  {line.strip()}", flush=True)
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(process.stdout, selectors.EVENT_READ)
+            left = b""
+            while True:
+                if waiting.select(timeout=max(0.0, said + QUIET_SECS - time.monotonic())):
+                    read = os.read(process.stdout.fileno(), 1 << 16)
+                    *lines, left = (left + read).split(b"\n")
+                    for line in [*lines, left] if not read else lines:
+                        if tell(line.decode(errors="replace")):
+                            said = time.monotonic()
+                    if not read:
+                        break
+                else:
+                    said = time.monotonic()
+                    if not os.environ.get("CI"):
+                        print(f"  ... {said - started:.0f} s{progress()}", flush=True)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
+
+
+def tell(line: str) -> bool:
+    """Prints a line of uv, if it says more than the name of one of many packages; returns whether it did."""
+    if not line.strip() or line.startswith((" + ", " - ", " ~ ", "Using Python")):
+        return False
+    print(f"  {line.strip()}", flush=True)
+    return True
+
+
+def count_fetched(uv: Path) -> int:
+    """Returns how many packages uv has unpacked in its cache; 0 when that cannot be seen."""
+    asked = subprocess.run(
+        [uv, "cache", "dir"], env=environment(), capture_output=True, text=True, check=False
+    )
+    cache = Path(asked.stdout.strip() or "/nonexistent")
+    return sum(1 for archives in cache.glob("archive-v*") for _ in archives.iterdir())
 
 
 def make_venv(python: Python) -> None:
@@ -206,12 +247,26 @@ def make_venv(python: Python) -> None:
     call(*pip, "--require-hashes", "--only-binary", ":all:", "-r", REQUIREMENTS / "bootstrap.txt")
 
 
+def count_packages(stack: Stack) -> int:
+    """Returns how many packages a stack has; a few of them are for some Pythons only."""
+    lines = stack.lock.read_text(encoding="utf-8").splitlines()
+    return len({line.partition("==")[0] for line in lines if line[:1].isalnum()})
+
+
 def install(stack: Stack) -> None:
     """Makes the venv hold exactly what the lock says, and the project itself, editable."""
     uv = VENV / "bin/uv"
+    packages, before = count_packages(stack), count_fetched(uv)
+
+    def progress() -> str:
+        fetched = count_fetched(uv) - before
+        return f": {min(fetched, packages)} of {packages} packages fetched" if fetched > 0 else ""
+
     target: list[str | Path] = ["--python", VENV / "bin/python", "--no-build-isolation"]
     # Compiled now, once, instead of in the first run, whose start it would make several times as long.
-    call_telling(uv, "pip", "sync", *target, "--require-hashes", "--compile-bytecode", stack.lock)
+    sync = [uv, "pip", "sync", *target, "--require-hashes", "--compile-bytecode", stack.lock]
+    call_telling(*sync, progress=progress)
+    print("mirante: installing Mirante itself", flush=True)
     call(uv, "pip", "install", *target, "--no-deps", "--quiet", "--editable", ROOT)
 
 
@@ -239,13 +294,18 @@ def set_up(wanted_stack: str, wanted_python: str) -> None:
         return
     check_compiler(stack)
     print(f"mirante: {stack} ({why}) on Python {python.version_text} ({python.executable})", flush=True)
-    packages = sum(line[:1].isalnum() for line in stack.lock.read_text(encoding="utf-8").splitlines())
-    print(f"mirante: installing about {packages} packages; a minute or two the first time", flush=True)
+    print(
+        f"mirante: installing {count_packages(stack)} packages into .venv, 4 GB on disk: one to two minutes "
+        "once they are downloaded",
+        flush=True,
+    )
     started = time.monotonic()
     STAMP.unlink(missing_ok=True)
     # Only the lists of packages changed: the venv itself can stay.
     if not stamp or stamp != {**stamp_wanted, "digest": stamp["digest"]}:
+        print("mirante: making .venv, and fetching uv into it", flush=True)
         make_venv(python)
+    print("mirante: fetching and installing the packages", flush=True)
     install(stack)
     partial = STAMP.with_suffix(".partial")
     partial.write_text(json.dumps(stamp_wanted, indent=2) + "\n")

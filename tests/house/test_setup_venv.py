@@ -130,3 +130,28 @@ def test_what_is_done_is_told_without_the_list_of_packages(
     assert sorted(capsys.readouterr().out.splitlines()) == ["  Downloading x", "  Resolved 3 packages in 1ms"]
     with pytest.raises(subprocess.CalledProcessError, match="status 3"):
         setup_venv.call_telling("sh", "-c", script, "3")
+
+
+@pytest.mark.parametrize("is_ci", [False, True])
+def test_a_slow_download_is_not_silent_unless_nobody_waits(
+    setup_venv: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_ci: bool
+) -> None:
+    monkeypatch.setattr(setup_venv, "QUIET_SECS", 0.2)
+    monkeypatch.setenv("CI", "true" if is_ci else "")
+    script = "echo Resolved 3 packages; sleep 0.5; printf 'Installed 3 packages'"
+    setup_venv.call_telling("sh", "-c", script, progress=lambda: ": 2 of about 3 packages fetched")
+    first, *between, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("  Resolved 3 packages", "  Installed 3 packages")
+    assert set(between) == (set() if is_ci else {"  ... 0 s: 2 of about 3 packages fetched"})
+
+
+def test_fetched_packages_are_counted_in_the_cache_of_uv(
+    setup_venv: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
+    uv = ROOT / ".venv" / "bin" / "uv"
+    if not uv.exists():
+        pytest.skip("needs the checkout's own uv")
+    assert setup_venv.count_fetched(uv) == 0
+    (tmp_path / "archive-v0" / "numpy").mkdir(parents=True)
+    assert setup_venv.count_fetched(uv) == 1
