@@ -177,7 +177,7 @@ def call(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), check=True)
 
 
-def call_telling(*command: str | Path, progress: Callable[[], str] = str) -> None:
+def call_telling(*command: str | Path, progress: Callable[[str], str] = lambda line: "") -> None:
     """Runs a command like `call` and prints what it does, without its list of packages.
 
     A slow machine or connection is at it for minutes: a line says so whenever nothing was printed for
@@ -185,10 +185,11 @@ def call_telling(*command: str | Path, progress: Callable[[], str] = str) -> Non
 
     Args:
         command: The command.
-        progress: Says how far it is, for that line.
+        progress: Says how far it is, for that line, from the last line of the command.
     """
     words = [str(part) for part in command]
     started = said = time.monotonic()
+    last = ""
     with subprocess.Popen(
         words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -201,14 +202,14 @@ def call_telling(*command: str | Path, progress: Callable[[], str] = str) -> Non
                     read = os.read(process.stdout.fileno(), 1 << 16)
                     *lines, left = (left + read).split(b"\n")
                     for line in [*lines, left] if not read else lines:
-                        if tell(line.decode(errors="replace")):
-                            said = time.monotonic()
+                        if tell(text := line.decode(errors="replace")):
+                            said, last = time.monotonic(), text.strip()
                     if not read:
                         break
                 else:
                     said = time.monotonic()
                     if not os.environ.get("CI"):
-                        print(f"  ... {said - started:.0f} s{progress()}", flush=True)
+                        print(f"  ... {said - started:.0f} s{progress(last)}", flush=True)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
 
@@ -258,7 +259,9 @@ def install(stack: Stack) -> None:
     uv = VENV / "bin/uv"
     packages, before = count_packages(stack), count_fetched(uv)
 
-    def progress() -> str:
+    def progress(line: str) -> str:
+        if line.startswith("Installed"):
+            return ": compiling, so that the first run starts soon"
         fetched = count_fetched(uv) - before
         return f": {min(fetched, packages)} of {packages} packages fetched" if fetched > 0 else ""
 
