@@ -111,6 +111,16 @@ def test_subsets_and_folders_are_splits(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_folder_of_an_image_is_its_split(tmp_path: Path) -> None:
+    images = [image(0, "train/1.png", CAT), image(1, "test/1.png", CAT), image(2, "2.png", CAT)]
+    names = ("images/train/1.png", "images/test/1.png", "images/2.png")
+    root = write_files(tmp_path / "in", {name: make_image(n) for n, name in enumerate(names)})
+    found = ingest_boxes("cvat", write_files(root, {"annotations.xml": cvat(*images)}), tmp_path / "out")
+    assert {name: one.split for name, one in found.items()} == dict(
+        zip(names, ("train", "test", "train"), strict=True)
+    )
+
+
 def test_what_cannot_be_used(tmp_path: Path) -> None:
     bad = {
         "01": '<polyline label="cat" points="1,2;3,4"/>',

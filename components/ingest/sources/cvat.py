@@ -5,8 +5,9 @@
 
 Boxes are read as they are. Polygons, ellipses, masks, and boxes and ellipses that are rotated are read as the
 box round them. An image with a shape without an area (polyline, points, cuboid, skeleton) is rejected, since
-its object would count as background. An image without a shape is background. A subset with a split's name is
-that split. The classes are the labels that a box has, in the order of the file's list, numbered anew from 1.
+its object would count as background. An image without a shape is background. The split is the subset, else
+what the folder of the XML file is called, else the folder of the image. The classes are the labels that a
+box has, in the order of the file's list, numbered anew from 1.
 
 INPUT is the folder: all its annotations.xml, or its only .xml; or the XML file.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.words import format_count
+from components.ingest.files import FileEntry
 from components.ingest.item import Item, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.sources.context import SourceContext
@@ -107,6 +109,8 @@ def _gather(
             key = f"{at} {images}"
             split = context.split_named(image.subset) if image.subset else folder_split
             found = names.find(image.name, split) if image.name else "no file name"
+            if split is None and isinstance(found, FileEntry):
+                split = split_of_folders(context, found.path)
             gathered.add_image(key, image.name or where, found, split, image.size, where)
             if image.problem:
                 gathered.spoil(key, f"{image.problem} ({where})")
