@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from components.ingest.sources.shapes import enclose, enclose_ellipse, enclose_rotated, rotate, rotation_of
+from components.ingest.sources.shapes import (
+    enclose,
+    enclose_ellipse,
+    enclose_rotated,
+    is_upright,
+    rotate,
+    rotation_of,
+)
 
 pytestmark = pytest.mark.stack_free
 
 
 def test_the_box_round_points() -> None:
     assert enclose([(3, 1), (2, 5), (4, 4)]) == (2, 1, 4, 5)
+
+
+def test_corners_of_an_upright_box() -> None:
+    corners = [(1.0, 2.0), (5.0, 2.0), (5.0, 4.0), (1.0, 4.0)]
+    assert is_upright(corners)
+    assert is_upright(corners[::-1])
+    assert not is_upright(corners[:3])
+    assert not is_upright([*corners[:3], (1.0, 4.5)])
+    assert not is_upright([(3.0, 2.0), (5.0, 3.0), (3.0, 4.0), (1.0, 3.0)])
 
 
 @pytest.mark.parametrize(

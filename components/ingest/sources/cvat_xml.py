@@ -201,7 +201,8 @@ def _sides(element: Any) -> tuple[Sides, str]:
         sides = shapes.enclose_rotated((xmin, ymin, xmax, ymax), degrees)
         return sides, shapes.ROTATED if degrees else ""
     if kind == "polygon":
-        return shapes.enclose(_points(element.get("points") or "")), shapes.POLYGON
+        points = _points(element.get("points") or "")
+        return shapes.enclose(points), "" if shapes.is_upright(points) else shapes.POLYGON
     if kind == "ellipse":
         x, y, across, down = (_number(element, key) for key in ("cx", "cy", "rx", "ry"))
         degrees = shapes.rotation_of(element.get("rotation"))

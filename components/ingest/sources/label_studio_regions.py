@@ -93,7 +93,8 @@ class Regions:
     def _enclose(self, value: dict[str, Any], size: Size | None) -> tuple[Sides, str]:
         """Return the box round a region in the unit of its numbers, and its kind if it is no upright box."""
         if "points" in value:
-            return shapes.enclose(_points(value["points"])), shapes.POLYGON
+            points = _points(value["points"])
+            return shapes.enclose(points), "" if shapes.is_upright(points) else shapes.POLYGON
         if "radiusX" in value:
             x, y, across, down = _numbers(value, "x", "y", "radiusX", "radiusY")
             kind = shapes.ELLIPSE

@@ -139,6 +139,8 @@ def _shape(shape: dict[str, Any], label: str) -> tuple[Box, str]:
     if name == "circle":
         radius = math.dist(*points[:2])
         sides = shapes.enclose_ellipse(points[0], (radius, radius))
+    elif shapes.is_upright(points):
+        kind = ""
     return Box(label, *sides, difficult=shape.get("difficult") is True), kind
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from components.base.words import format_count
 from components.ingest.index import Index
@@ -45,6 +45,12 @@ def enclose(points: Iterable[tuple[float, float]]) -> Sides:
     """Return (xmin, ymin, xmax, ymax) of the box round at least one point, each (x, y)."""
     xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def is_upright(points: Sequence[tuple[float, float]]) -> bool:
+    """Return whether points are the four corners of an upright box, as some tools write every box."""
+    xmin, ymin, xmax, ymax = enclose(points)
+    return len(points) == 4 and set(points) == {(x, y) for x in (xmin, xmax) for y in (ymin, ymax)}
 
 
 def enclose_rotated(sides: Sides, degrees: float) -> Sides:

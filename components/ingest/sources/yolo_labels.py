@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from components.ingest.sources.shapes import POLYGON, ShapeCounts, enclose
+from components.ingest.sources.shapes import POLYGON, ShapeCounts, enclose, is_upright
 from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, whole
 
@@ -77,8 +77,10 @@ def _object(
             "expected a class and four numbers, or the corners of a polygon, got a line of "
             f"{len(fields)} fields"
         )
-    shapes.note(POLYGON)
-    return key, Box(label, *enclose(zip(numbers[::2], numbers[1::2], strict=True)))
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if not is_upright(points):
+        shapes.note(POLYGON)
+    return key, Box(label, *enclose(points))
 
 
 def _format_names(names: Mapping[int, str]) -> str:
