@@ -7,19 +7,25 @@ like class folders too, so the source `folder` comes last.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.base.errors import MiranteError
 from components.base.printable import printable
-from components.ingest.files import walk
+from components.ingest.file_table import FileTable
+from components.ingest.files import FileEntry, walk
 from components.ingest.index import Index
 from components.ingest.input import Input
 from components.ingest.sources import SOURCES, Source
 from components.ingest.sources.context import SourceContext
 
 _IN_MEMORY = Path(":memory:")
+# Files that are kept as objects, of some 500 bytes each.
+_MOST_KEPT = 200_000
+# How the reasons of files end that may say what is on the images (components.ingest.left_out).
+_ANNOTATIONS = (": JSON", ": XML", ": YAML", ": a table")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,21 +95,35 @@ def hint_at_other(source: str, given: Input, root: Path, *, also_own: bool = Fal
 def look_for_other(source: str, given: Input, root: Path, index: Index) -> str:
     """Return what `hint_at_other` does, for an input whose images were found.
 
-    Only where another source may be meant: no image was found, or folders with more than images in them are
-    read as classes. A warning says so where there are two classes or more.
+    Only where another source may be meant: no image was found, or folders in which there is more than images
+    are read as classes. If these are two or more, a warning says so where there are lists or annotations.
     """
     classes = len(index.class_names())
-    if classes and not (given.source.is_general and index.left_out()):
-        return ""
-    if classes > 1 and (other := hint_at_other(source, given, root, also_own=True)):
-        index.warn(f"The input was read by the source {source}; {other}.")
-    return hint_at_other(source, given, root) if classes < 2 else ""
+    left_out = index.left_out() if given.source.is_general else []
+    if classes > 1 and any(reason.endswith(_ANNOTATIONS) for _, reason in left_out):
+        if other := hint_at_other(source, given, root, also_own=True):
+            index.warn(f"The input was read by the source {source}; {other}.")
+    elif not classes or (classes == 1 and left_out):
+        return hint_at_other(source, given, root)
+    return ""
 
 
 def _list_files(folder: Path, without: Sequence[Path]) -> Index:
     index = Index(_IN_MEMORY)
+    index.files = _Files(index.db)
     index.files.add(walk(folder, without))
     return index
+
+
+class _Files(FileTable):
+    """A table that keeps its first entries: all sources go through them, some several times."""
+
+    _first: list[FileEntry] | None = None
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        if self._first is None:
+            self._first = list(itertools.islice(super().__iter__(), _MOST_KEPT + 1))
+        return iter(self._first) if len(self._first) <= _MOST_KEPT else super().__iter__()
 
 
 def _ask(source: Source, index: Index, root: Path, file: Path | None, scratch: Path) -> str | None:
