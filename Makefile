@@ -2,7 +2,7 @@
 # STACK=1.16|1.21 and PYTHON=/path/to/python choose by hand.
 
 BIN := .venv/bin
-FAST := -m "not slow and not real_data and not services"
+FAST := -m "not slow and not real_data and not services and not kubeflow"
 PACKAGES := $(wildcard schemas components pipeline kubeflow tests benchmarks requirements) setup.py mirante_command.py
 # The tests to run, as pytest takes them: T=tests/trainer/test_fit.py, or with -k name. All when not given.
 T ?=
@@ -25,7 +25,7 @@ DOCKER ?= docker
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-services test-real-data fuzz docs golden lint check format lock image \
+.PHONY: help setup demo test test-slow test-services test-kubeflow test-real-data fuzz docs golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-uneven clean
 
@@ -48,6 +48,9 @@ test-slow: setup ## Tests that train a model or run a whole pipeline
 
 test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-server, postgresql), object stores
 	$(PYTEST) -m services $(T)
+
+test-kubeflow: setup ## Tests that start Kubeflow Pipelines' own API server, from the folder MIRANTE_KFP_CLUSTER
+	$(PYTEST) -n 0 -m kubeflow $(or $(T),tests/targets/test_kubeflow_server.py)
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(T)
