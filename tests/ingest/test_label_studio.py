@@ -217,6 +217,7 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
         task(14, "14.png", said(result({"points": [[1, 2]], "polygonlabels": ["cat"]}))),
         task(15, "15.png", said(result(PLACE))),
         task(16, "00.png", said(result(CAT))),
+        task(17, "data:image/png;base64,iVBO", said(result(CAT))),
     ]
     names = [f"{n:02}.png" for n in (0, *range(1, 9), 13, 14, 15)]
     found = ingest_boxes("label_studio", folder(tmp_path / "in", bad, *names), tmp_path / "out")
@@ -247,13 +248,11 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
         ("14.png", f"points: expected three or more, got [[1, 2]] {place(14)}"),
         ("15.png", f"unlabelled: a region has no label {place(15)}"),
         ("export.json, element 12", "expected a task of Label Studio, got 'a task'"),
+        ("export.json, task 10", "expected a file name in the task's data, as image, got none"),
+        ("export.json, task 11", "expected a file name in the task's data, as image, got none"),
         (
-            "export.json, task 10",
-            f"no file name: expected one in the task's data, as image {place(10)}",
-        ),
-        (
-            "export.json, task 11",
-            f"no file name: expected one in the task's data, as image {place(11)}",
+            "export.json, task 17",
+            "expected a file name in the task's data, as image, got an image in the JSON itself",
         ),
         ("gone.png", f"no such file {place(9)}"),
     ]

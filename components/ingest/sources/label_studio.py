@@ -101,9 +101,10 @@ def _has_regions(file: Path) -> bool:
 
 
 def _find(context: SourceContext, names: Names, regions: Regions | None, task: Task, where: str) -> Found:
-    path = task.image or where
-    if not task.image:
-        return Reject(path, f"no file name: expected one in the task's data, as image ({where})")
+    if not task.image or task.image.startswith("data:"):
+        got = "an image in the JSON itself" if task.image else "none"
+        return Reject(where, f"expected a file name in the task's data, as image, got {got}")
+    path = task.image
     if not task.annotations and task.skipped:
         return LeftOut(path, f"skipped by its annotators ({where})")
     if not task.annotations:
