@@ -111,6 +111,18 @@ def test_subsets_and_folders_are_splits(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_files_by_split(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "in", {
+        "train.xml": cvat(image(0, "1.png", CAT)), "val.xml": cvat(image(0, "2.png", CAT)),
+        "other.xml": "<a/>",
+        "images/1.png": make_image(1), "images/2.png": make_image(2),
+    })  # fmt: skip
+    found = ingest_boxes("cvat", root, tmp_path / "out")
+    assert {name: one.split for name, one in found.items()} == {
+        "images/1.png": "train", "images/2.png": "eval"
+    }  # fmt: skip
+
+
 def test_the_folder_of_an_image_is_its_split(tmp_path: Path) -> None:
     images = [image(0, "train/1.png", CAT), image(1, "test/1.png", CAT), image(2, "2.png", CAT)]
     names = ("images/train/1.png", "images/test/1.png", "images/2.png")
@@ -206,8 +218,8 @@ def test_folders_without_a_file_or_with_several(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {"1.png": make_image()})
     with pytest.raises(UsageError, match=r"expected annotations.xml of an export 'CVAT for images 1.1', fou"):
         ingest("cvat", root, tmp_path / "out")
-    write_files(root, {"a.xml": "<annotations/>", "b.xml": "<annotations/>"})
-    with pytest.raises(UsageError, match=r"found 2 other .xml files \(a.xml, b.xml\). Give the file"):
+    write_files(root, {"a.xml": "<annotation/>", "b.xml": "<a/>"})
+    with pytest.raises(UsageError, match=r"found 2 other .xml files. Give the file"):
         ingest("cvat", root, tmp_path / "out")
 
 

@@ -116,6 +116,19 @@ def test_darknet(tmp_path: Path) -> None:
     }
 
 
+def test_darknet_with_another_name_for_eval(tmp_path: Path) -> None:
+    files = {
+        "obj.data": "classes = 1\nval = data/val.txt\ntrain = data/train.txt\nnames = data/obj.names\n",
+        "obj.names": "cat\n",
+        "train.txt": "data/1.png\n",
+        "val.txt": "data/2.png\n",
+        **{f"{n}.png": make_image(n) for n in (1, 2)},
+        **{f"{n}.txt": CAT for n in (1, 2)},
+    }
+    found = ingest_boxes("yolo", write_files(tmp_path / "in", files), tmp_path / "out", max_reject_share=0.0)
+    assert boxes_of(found) == {"1.png": ("train", [CAT_SHARES]), "2.png": ("eval", [CAT_SHARES])}
+
+
 def test_lists_of_ultralytics(tmp_path: Path) -> None:
     # coco.yaml: the lists are in `path`, and their lines count from there.
     yaml = (

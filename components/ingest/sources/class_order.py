@@ -26,7 +26,10 @@ _NAMES = ("predefined_classes.txt", "classes.txt", "labels.txt", _LABEL_MAP)
 
 
 def order_by_list(context: SourceContext, used: Collection[str]) -> None:
-    """Say the order of the classes in use, if a list in INPUT has one of them; else change nothing."""
+    """Say the order of the classes in use, if a list in INPUT has one of them; else change nothing.
+
+    The list counts as used then.
+    """
     used = {name for name in used if not label_problem(name)}
     lists: dict[str, list[str]] = {}
     for entry in context.index.files:
@@ -46,6 +49,7 @@ def order_by_list(context: SourceContext, used: Collection[str]) -> None:
         )
     elif lists:
         path, listed = next(iter(lists.items()))
+        context.index.use(path)
         others = sorted(used - set(listed))
         if others:
             names = format_some(map(printable, others), 5)

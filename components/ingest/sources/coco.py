@@ -32,13 +32,12 @@ from components.ingest.readings import Sides
 from components.ingest.sources.coco_segments import box_of_segments
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.gather import Gathered, Names
-from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.lookup import split_of_list
 from components.ingest.sources.shapes import MASK, POLYGON, ROTATED, ShapeCounts, enclose_rotated, rotation_of
 from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)
-_WORDS = re.compile(r"[A-Za-z]+")
 # A guess looks at the beginning of this many JSON files. COCO's have one word of each of these groups in it.
 _FITS_FILES = 20
 _OWN_WORDS = (
@@ -127,7 +126,7 @@ class _List:
         self._file, self._at = file, at
         self._names = Names(context, file)
         # Where it is the only one it tells the folder of its images, and nothing else.
-        self._folder_split = _split(context, file.relative_to(context.root).as_posix())
+        self._folder_split = split_of_list(context, file.relative_to(context.root).as_posix())
         self._split = None if context.input_file is not None else self._folder_split
 
     def read(self, label_map: LabelMap | None) -> Iterator[Reject]:
@@ -214,11 +213,6 @@ def _files(context: SourceContext) -> list[Path]:
             "the file itself as INPUT"
         )
     return [context.root / path for path in known or paths]
-
-
-def _split(context: SourceContext, path: str) -> str | None:
-    words = _WORDS.findall(path.rpartition("/")[2])
-    return next(filter(None, map(context.split_named, words)), None) or split_of_folders(context, path)
 
 
 def _sides(value: dict[str, Any], shapes: ShapeCounts) -> Sides:

@@ -2,18 +2,20 @@
 
     annotations.xml, images/1.jpg, images/cats/2.jpg
     annotations.xml, images/Train/1.jpg, images/Validation/2.jpg      a project with subsets
+    train.xml, val.xml, images/1.jpg, images/2.jpg                    as Datumaro writes them
 
 Boxes are read as they are. Polygons, ellipses, masks, and boxes and ellipses that are rotated are read as the
 box round them. An image with a shape without an area (polyline, points, cuboid, skeleton) is rejected, since
 its object would count as background. An image without a shape is background. The split is the subset, else
-what the folder of the XML file is called, else the folder of the image. The classes are the labels that a
+what the XML file or its folder is called, else the folder of the image. The classes are the labels that a
 box has, in the order of the file's list, numbered anew from 1.
 
-INPUT is the folder: all its annotations.xml, or its only .xml; or the XML file.
+INPUT is the folder: all its annotations.xml, or all .xml that begin as they do; or the XML file.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from components.ingest.label_map import LabelMap
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.cvat_xml import CvatError, CvatReader
 from components.ingest.sources.gather import Gathered, Names
-from components.ingest.sources.lookup import split_of_folders
+from components.ingest.sources.lookup import split_of_folders, split_of_list
 from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.truth.placing import Box
 
@@ -67,8 +69,7 @@ def fits(context: SourceContext) -> str | None:
     for entry in context.index.files:
         if entry.path.lower().endswith(_XML) and context.is_meant(entry) and looked_at < _FITS_FILES:
             looked_at += 1
-            head = context.read_head(entry, 4096)
-            if b"<annotations>" in head and (b"<meta>" in head or b"<image " in head):
+            if _begins_as_cvat(context, entry):
                 return f"{entry.path} has the annotations of an export of CVAT"
     return None
 
@@ -77,15 +78,21 @@ def _files(context: SourceContext) -> list[Path]:
     """Return the XML files to read."""
     if context.input_file is not None:
         return [context.input_file]
-    paths = [entry.path for entry in context.index.files if entry.path.lower().endswith(_XML)]
-    known = [path for path in paths if path.rpartition("/")[2].lower() == _KNOWN_NAME]
-    if not known and len(paths) != 1:
-        shown = f"{len(paths)} other .xml files ({', '.join(paths[:3])})" if paths else "no .xml file"
+    files = [entry for entry in context.index.files if entry.path.lower().endswith(_XML)]
+    known = [entry for entry in files if entry.path.rpartition("/")[2].lower() == _KNOWN_NAME]
+    known = known or [entry for entry in files if _begins_as_cvat(context, entry)]
+    if not known and len(files) != 1:
+        shown = f"{len(files)} other .xml files" if files else "no .xml file"
         raise UsageError(
             f"{context.shown}: expected {_KNOWN_NAME} of an export 'CVAT for images 1.1', found {shown}. "
             "Give the file itself as INPUT"
         )
-    return [context.root / path for path in known or paths]
+    return [context.root / os.fsdecode(entry.raw) for entry in known or files]
+
+
+def _begins_as_cvat(context: SourceContext, entry: FileEntry) -> bool:
+    head = context.read_head(entry, 4096)
+    return b"<annotations>" in head and (b"<meta>" in head or b"<image " in head)
 
 
 def _gather(
@@ -99,15 +106,15 @@ def _gather(
 ) -> None:
     """Add the images of a file to what was gathered, and their classes to `used`."""
     names = Names(context, file)
-    folder_split = None
+    list_split = None
     if context.input_file is None:
-        folder_split = split_of_folders(context, file.relative_to(context.root).as_posix())
+        list_split = split_of_list(context, file.relative_to(context.root).as_posix())
     images = 0
     try:
         for images, image in enumerate(reader.images(), start=1):
             where = f"{file.name}, image {image.number}"
             key = f"{at} {images}"
-            split = context.split_named(image.subset) if image.subset else folder_split
+            split = context.split_named(image.subset) if image.subset else list_split
             found = names.find(image.name, split) if image.name else "no file name"
             if split is None and isinstance(found, FileEntry):
                 split = split_of_folders(context, found.path)

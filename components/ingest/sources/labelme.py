@@ -51,7 +51,7 @@ def find(context: SourceContext) -> Iterator[Found]:
     for entry in context.index.files:
         name = entry.path.rpartition("/")[2].lower()
         if reason := no_image_reason(name):
-            if not name.endswith((_JSON, ".pbtxt")):
+            if not name.endswith((_JSON, ".pbtxt")) and not context.index.is_used(entry.path):
                 yield LeftOut(entry.path, reason)
         elif not context.index.is_used(entry.path):
             yield Reject(entry.path, entry.problem or "unlabelled: no .json file belongs to it")

@@ -244,6 +244,12 @@ def _shared(folders: Folders, wanted: Folders) -> int:
     return count
 
 
+def split_of_list(context: SourceContext, path: str) -> str | None:
+    """Return the split of the first word in a list's name that is a split's, else that of its folders."""
+    words = _LETTERS.findall(path.rpartition("/")[2])
+    return next(filter(None, map(context.split_named, words)), None) or split_of_folders(context, path)
+
+
 def split_of_folders(context: SourceContext, path: str) -> str | None:
     """Return the split of the first folder above a file that has a split's name, as train2017 has."""
     for folder in path.split("/")[:-1]:

@@ -73,7 +73,8 @@ def find(context: SourceContext) -> Iterator[Found]:
         path = entry.path.lower()
         *folders, name = path.split("/")
         if reason := no_image_reason(name):
-            if not name.endswith(_READ) and _LISTS not in folders:
+            is_read = name.endswith(_READ) or _LISTS in folders or context.index.is_used(entry.path)
+            if not is_read:
                 yield LeftOut(entry.path, reason)
             continue
         if any(folder in MASKS for folder in folders):

@@ -23,7 +23,7 @@ SUFFIXES = (".yaml", ".yml")
 # Lists of classes that tools write next to the labels, by their names.
 CLASS_LISTS = ("classes.txt", "obj.names", "classes.names", "darknet.labels")
 _SPLIT_KEYS = ("train", "val", "test")
-_DARKNET, _DARKNET_SPLITS = ".data", (("train", "train"), ("val", "valid"), ("test", "test"))
+_DARKNET, _DARKNET_LIST = ".data", ".txt"
 _MAX_BYTES = 1 << 20
 
 
@@ -76,7 +76,9 @@ def _read_darknet(context: SourceContext) -> YoloConfig:
             lines = context.read_head(entry).decode("utf-8", "replace").splitlines()
             pairs = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
             if "classes" in pairs or "names" in pairs:
-                splits = {key: [pairs[name]] for key, name in _DARKNET_SPLITS if pairs.get(name)}
+                splits = {
+                    key: [value] for key, value in pairs.items() if value.lower().endswith(_DARKNET_LIST)
+                }
                 return YoloConfig(None, splits, entry.path[: entry.path.rfind("/") + 1], "", (entry.path,))
     return YoloConfig()
 
