@@ -107,7 +107,7 @@ class Refusals:
             way_out = f"Or is it data of another source than {self.source}? There are {names}"
             if self.hint:
                 way_out = f"Or {self.hint}"
-            if "images" in SOURCES[self.source].options and self.config.images is None:
+            if "images" in SOURCES[self.source].options and self.config.images is None and _lack_files(index):
                 way_out = (
                     f"If the images are in another folder, give it: --images DIR (data.images). {way_out}"
                 )
@@ -210,3 +210,9 @@ class Refusals:
             "Or allow more: data.max_reject_share in a recipe, --max-reject-share of mirante ingest, "
             "sets the share"
         )
+
+
+def _lack_files(index: Index) -> bool:
+    """Return whether the first images are rejected because there are no such files."""
+    reasons = [reason for _, reason in index.rejects()[:_REASONS_SHOWN]]
+    return any("no such file" in reason or "no file in that" in reason for reason in reasons)

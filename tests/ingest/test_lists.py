@@ -307,6 +307,21 @@ def test_columns_by_their_numbers(tmp_path: Path) -> None:
         ingest("csv", root, tmp_path / "out2", IngestConfig(no_header=True))
 
 
+def test_columns_of_lists_that_have_a_form_of_their_own(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "a.jpg", "b.jpg")
+    (root / "l.csv").write_text("ImageID,LabelName,Confidence,Subset\na,/m/1,1,validation\nb,/m/2,1,test\n")
+    read = found("csv", root, tmp_path / "out", split_column="Subset")
+    assert read == {"a.jpg": ("eval", "/m/1"), "b.jpg": ("test", "/m/2")}
+    (root / "l.csv").write_text("train,gs://b/a.jpg,x\ntest,gs://b/b.jpg,y\n")
+    read = found("csv", root, tmp_path / "out2", split_column="1", label_column="3")
+    assert read == {"a.jpg": ("train", "x"), "b.jpg": ("test", "y")}
+    write_parquet(root / "l.parquet", {"image": ["a.jpg"], "label": ["x"]})
+    with pytest.raises(
+        UsageError, match=r"no_header: expected a CSV, got .*l\.parquet, which names its columns"
+    ):
+        ingest("csv", root / "l.parquet", tmp_path / "out3", IngestConfig(no_header=True))
+
+
 def test_images_in_another_folder(tmp_path: Path) -> None:
     images = write_images(tmp_path / "photos", "a/1.png", "2.png")
     table = write_files(tmp_path / "lists", {"l.csv": "filename,label\na/1.png,cat\n2.png,dog\n"}) / "l.csv"

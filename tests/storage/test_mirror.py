@@ -416,8 +416,11 @@ def test_a_list_of_a_bucket_has_its_images_beside_it(url: str, pod: Callable[[st
     write(sends.local(url), photos__list_csv="a.jpg,cat", photos__a_jpg="a", other__b_jpg="b")
     sends.send(sends.local(url))
     there = ingests.local(url)
-    fetch_raw(ingests, IngestConfig(source="csv", path=f"{there}/photos/list.csv"))
+    listed = IngestConfig(source="csv", path=f"{there}/photos/list.csv")
+    fetch_raw(ingests, listed)
     assert sorted(read(there)) == ["photos/a.jpg", "photos/list.csv"]
+    fetch_raw(ingests, listed.model_copy(update={"images": f"{there}/other"}))
+    assert sorted(read(there)) == ["other/b.jpg", "photos/a.jpg", "photos/list.csv"]
 
 
 def test_errors_name_the_address_and_what_to_do(

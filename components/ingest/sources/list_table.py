@@ -186,10 +186,17 @@ class Table:
     def _choose(self, first: Sequence[RawRow], class_names: Mapping[str, str]) -> Layout:
         rows, wanted = [cells for _, cells, problem in first if not problem], self._context.columns
         if self._raw.names is not None:
+            if wanted.no_header:
+                raise UsageError(
+                    f"no_header: expected a CSV, got {self.path}, which names its columns; leave it out"
+                )
             return choose_layout(self.path, self._raw.names, rows, wanted)
         if wanted.image is None and wanted.label is None:
             export = find_export(self.path, rows, class_names)
-            if export is not None and not (wanted.no_header and export.has_names):
+            if export is not None and wanted.split is not None and export.has_names:
+                split = find_column(self.path, rows[0], wanted.split, "split_column")
+                export = dataclasses.replace(export, split=split)
+            if export is not None and (export.has_names or wanted.split is None):
                 return export
         if wanted.no_header or (rows and any(map(is_image_name, rows[0]))):
             return choose_without_names(self.path, rows, wanted)
