@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from components.base import errors, files
 from components.base.errors import MiranteError
+from components.base.words import quote
 from components.trainer.cluster.pods.pods import worker_pods
 from components.trainer.strategy import read_cluster
 
@@ -57,10 +58,10 @@ def run_as_chief(job: Job) -> None:
     path = _job_path(job)
     tasks = read_cluster()
     logger.info(
-        "cluster: %d processes, %s; each of the others: TF_CONFIG=... mirante worker %s",
+        "cluster: %d processes, %s; each of the others: TF_CONFIG=... %s",
         len(tasks),
         ", ".join(tasks),
-        os.path.dirname(path),
+        quote("mirante", "worker", os.path.dirname(path)),
     )
     files.write_text(path, json.dumps({"id": uuid.uuid4().hex, "job": dataclasses.asdict(job)}))
     try:
