@@ -2,6 +2,7 @@
 
 Whatever the newest run and the last run that pushed a model read or wrote is kept, from cache or not, and so
 is every model that is served. So an unchanged run finds all of its results, and the Resolver the baseline.
+The evaluations of all runs stay too, since `mirante compare` reads their lists of mistakes.
 Only folders that ML Metadata knows as an execution's output, or that have Mirante's mark, are removed at all.
 
 An output is marked in ML Metadata before its files are removed. A run that needs it later executes the node.
@@ -60,15 +61,21 @@ def find_removable(root: Path, store: Any) -> list[Removable]:
         store: Its ML Metadata.
     """
     runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda run: -int(run.id))
-    pushed = next(((run, place) for run in runs if (place := _read_pushed(root, run.name))), None)
-    kept_runs = runs[:1] + ([pushed[0]] if pushed else [])
+    results = {run.name: _read_result(root, run.name) for run in runs}
+    pushed = next((run for run in runs if results[run.name].get("pushed_model")), None)
+    kept_runs = runs[:1] + ([pushed] if pushed else [])
     kept_executions = {
         int(execution.id): execution
         for run in kept_runs
         for execution in store.get_executions_by_context(run.id)
     }
-    destinations = {str(root / "serving"), *([os.path.dirname(pushed[1])] if pushed else [])}
+    destinations = {str(root / "serving")}
+    if pushed:
+        destinations.add(os.path.dirname(results[pushed.name]["pushed_model"]))
     kept = _find_kept(store, kept_executions, destinations)
+    # Small, and `mirante compare` reads them.
+    lists = [(result.get("mistakes") or {}).get("file") for result in results.values()]
+    kept |= {_place(os.path.dirname(path)) for path in lists if path}
     found = list(_find_outputs(root, store, kept)) if runs else []
     newest = store.get_executions_by_context(runs[0].id) if runs else []
     found += _find_work(root, store, newest)
@@ -97,13 +104,13 @@ def _set_state(store: Any, artifacts: Sequence[Any], state: Any) -> None:
         store.put_artifacts(artifacts)
 
 
-def _read_pushed(root: Path, run_id: str) -> str:
-    """Return the model that a run pushed; "" if it pushed none."""
+def _read_result(root: Path, run_id: str) -> dict[str, Any]:
+    """Return the result of a run; empty if it has none."""
     try:
         result = json.loads((root / "runs" / run_id / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
-    return str(result.get("pushed_model") or "")
+        return {}
+    return result if isinstance(result, dict) else {}
 
 
 def _find_kept(store: Any, executions: Collection[int], destinations: Collection[str]) -> set[_Place]:

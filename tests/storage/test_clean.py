@@ -147,6 +147,13 @@ def test_what_the_newest_run_took_from_the_cache_stays(root: Root) -> None:
     assert root.listed() == {f"Evaluator/blessing/{number}" for number in (2, 4, 8)} | {"Trainer/model/7"}
 
 
+def test_lists_of_mistakes_stay_to_be_compared(root: Root) -> None:
+    result = root.folder / "runs" / "2" / "result.json"
+    place = root.folder / "Evaluator" / "blessing" / "4"  # before the root was moved
+    result.write_text(json.dumps({"mistakes": {"images": 1, "file": f"/moved{place}/mistakes.csv"}}))
+    assert root.listed() == {"Evaluator/blessing/2", "Trainer/model/3"}
+
+
 def test_what_mirante_did_not_make_stays(root: Root) -> None:
     folder = root.folder
     for name in (
