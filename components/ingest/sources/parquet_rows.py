@@ -78,6 +78,8 @@ class ParquetRows:
                         yield number, cells, ""
                     except ValueError as error:
                         yield number, [], str(error)
+            if number != self.count:
+                raise ValueError(f"it says {self.count} rows and has {number}")
         except self._errors as error:
             raise self._damaged(error) from error
 
