@@ -402,7 +402,7 @@ def test_every_source_reads_archives(tmp_path: Path, source: str, kind: str) -> 
 
 
 def test_the_sources_that_read_folders_are_all_tried_with_archives() -> None:
-    own_tests = {"coco", "tfds", "voc", "yolo"}
+    own_tests = {"coco", "cvat", "label_studio", "labelme", "tfds", "voc", "yolo"}
     assert set(INPUTS) == set(source_names()) - {"digits"} - own_tests
 
 
