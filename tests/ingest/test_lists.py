@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.fits import find_fits
+from components.ingest.sources.csv_lines import CsvLines
+from components.ingest.sources.json_lines import JsonLines
+from components.ingest.sources.list_rows import RawList
+from pipeline.commands.main import main
 from tests.ingest.test_sources import LENIENT, found, left_out, rejects
 from tests.make.boxes import ingest_boxes, make_image, write_files
 from tests.make.folders import write_images
@@ -295,6 +302,25 @@ def test_columns_by_their_names(tmp_path: Path) -> None:
         ingest("csv", root, tmp_path / "out2", IngestConfig(image_column="a", label_column="labl", **LENIENT))
 
 
+def test_a_split_that_is_none(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", "1.png", "2.png")
+    (root / "l.csv").write_text("filename,label,set\n1.png,a,Extra\n2.png,b,test\n")
+    with pytest.raises(
+        UsageError, match=r"line 2: unknown split 'Extra'.*--split-names Extra=test, or =none"
+    ):
+        ingest("csv", root, tmp_path / "out")
+    read = found("csv", root, tmp_path / "out", split_names={"extra": "none"})
+    assert read == {"1.png": ("train", "a"), "2.png": ("test", "b")}
+
+
+def test_options_of_the_command(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "photos", "1.png", "2.png")
+    table = write_files(tmp_path / "in", {"l.csv": "40,cat,1\n50,dog,2\n"}) / "l.csv"
+    given = ["--no-header", "--image-column", "3", "--label-column", "2", "--images", str(root)]
+    done = CliRunner().invoke(main, ["ingest", "csv", str(table), str(tmp_path / "out"), *given])
+    assert (done.exit_code, "2 classes, 0 rejected" in done.output) == (0, True), done.output
+
+
 def test_columns_by_their_numbers(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "1.png", "2.png")
     (root / "l.csv").write_text("40,cat,1\n50,dog,2\n")
@@ -439,16 +465,28 @@ def test_a_parquet_that_holds_the_images(tmp_path: Path) -> None:
 def test_a_long_list_is_read_line_by_line(tmp_path: Path) -> None:
     """Every line is counted, and what is wrong is named by its line."""
     root = write_images(tmp_path / "in", "1.png", "2.png")
-    rows = [f"{1 + at % 2}.png,{'ab'[at % 2]}" for at in range(20_000)]
-    rows[15_000] = "1.png,a,b"
+    rows = [f"{1 + at % 2}.png,{'ab'[at % 2]}" for at in range(2_000)]
+    rows[1_500] = "1.png,a,b"
     (root / "l.csv").write_text("\r\n".join(["filename,label", *rows]) + "\r\n")
     out = tmp_path / "out"
     result = ingest("csv", root, out, IngestConfig(**LENIENT, **ALL_TRAIN))
-    assert (result.splits["train"].images, result.rejected) == (19_999, 1)
-    assert rejects(out)["1.png"].endswith("put a field that holds ',' in quotes (l.csv line 15002)")
+    assert (result.splits["train"].images, result.rejected) == (1_999, 1)
+    assert rejects(out)["1.png"].endswith("put a field that holds ',' in quotes (l.csv line 1502)")
     (root / "l.csv").write_bytes(("\n".join(["filename,label", *rows]) + "\n1.png,caf").encode() + b"\xe9\n")
-    with pytest.raises(DataRefusedError, match=r"line 20002: not UTF-8"):
+    with pytest.raises(DataRefusedError, match=r"line 2002: not UTF-8"):
         ingest("csv", root, out, IngestConfig(**LENIENT, **ALL_TRAIN))
+
+
+@pytest.mark.parametrize("reader", [CsvLines, JsonLines])
+def test_memory_does_not_grow_with_a_list(tmp_path: Path, reader: Callable[[Path], RawList]) -> None:
+    path = tmp_path / "list"
+    path.write_text('{"a":1}\n' * 20_000)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in reader(path).rows()) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 300_000  # bytes; one object per line would take 1 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_pixels_in_a_list_are_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from components.ingest.files import FileEntry
 from components.ingest.index import Index
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import SHARES
-from components.ingest.splits import split_named
+from components.ingest.splits import NO_SPLIT, split_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +105,12 @@ class SourceContext:
                 return b"" if entry.problem else file.read(size)
         except OSError:
             return b""
+
+    def is_no_split(self, name: str) -> bool:
+        """Return whether the user says that `name` is no split's."""
+        wanted = name.strip().lower()
+        given = [split for own, split in self.split_names.items() if own.strip().lower() == wanted]
+        return given == [NO_SPLIT]
 
     def absolute(self, raw: bytes) -> bytes:
         """Return the absolute path of a FileEntry's raw path."""

@@ -202,12 +202,12 @@ class Table:
             return choose_without_names(self.path, rows, wanted)
         return choose_layout(self.path, rows[0] if rows else [], rows[1:], wanted)
 
-    def _split_named(self, brought: str, number: int) -> str:
+    def _split_named(self, brought: str, number: int) -> str | None:
         split = self._context.split_named(brought)
-        if split is None:
+        if split is None and not self._context.is_no_split(brought):
             raise UsageError(
                 f"{self.path}, {self._raw.unit} {number}: unknown split {brought[:80]!r}. Say which one it "
-                f"is, e.g. --split-names {brought[:80]}=test"
+                f"is, e.g. --split-names {brought[:80]}=test, or =none"
             )
         return split
 
