@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 from components.base.task import part
-from components.base.words import quote
 from components.ingest.config import IngestConfig
 from pipeline.inspection.facts import Sizes
 from pipeline.inspection.protocol import TaskInspection
 from pipeline.recipe.load import load_recipe
+from pipeline.run.output import quote_own
 
 
 def choose_command(
@@ -46,8 +46,8 @@ def choose_command(
         if load_recipe(recipe).data.source != source:
             values["data.source"] = source
         values |= {f"data.{name}": getattr(config, name) for name in given}
-    words = ["mirante", "run", recipe, *(["--data", data] if data else [])]
+    words = ["run", recipe, *(["--data", data] if data else [])]
     for key, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value)
         words += ["--set", f"{key}={text}"]
-    return quote(*words)
+    return quote_own(*words)

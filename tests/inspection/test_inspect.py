@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -32,6 +33,12 @@ from tests.make.images import encode_image, make_noise
 from tests.make.layouts import LAYOUTS
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `mirante` be on PATH, else commands are shown with its path."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
 
 
 def photo(seed: int, height: int = 60, width: int = 80, image_format: str = "JPEG") -> bytes:
