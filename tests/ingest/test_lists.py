@@ -132,6 +132,13 @@ def warnings_of(output: Path) -> list[str]:
             id="no-names",
         ),
         pytest.param(
+            {"list.csv": "a/1.jpg,cat,train\nb/2.jpg,dog,val\n"},
+            ["a/1.jpg", "b/2.jpg"],
+            {"a/1.jpg": ("train", "cat"), "b/2.jpg": ("eval", "dog")},
+            "images in column 1, classes in column 2, splits in column 3;",
+            id="no-names-with-splits",
+        ),
+        pytest.param(
             {"list.tsv": "filename\tlabel\n1.jpg\tcat, black\n2.jpg\tdog\n"},
             ["1.jpg", "2.jpg"],
             {"1.jpg": ("train", "cat, black"), "2.jpg": ("train", "dog")},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from components.base.errors import UsageError
@@ -16,6 +16,7 @@ from components.base.words import format_some, suggest
 from components.ingest.files import IMAGE_ENDINGS
 from components.ingest.sources.box_columns import BoxColumns, find_box_columns
 from components.ingest.sources.context import ListColumns
+from components.ingest.splits import split_named
 
 FILE_COLUMNS = (
     "filename", "file_name", "file", "filepath", "filepaths", "file_path", "path", "image", "image_path",
@@ -148,6 +149,9 @@ def choose_without_names(path: Path, rows: Sequence[list[str]], wanted: ListColu
     label = find_column(path, names, wanted.label, "label_column") if wanted.label is not None else None
     if label is None:
         others = [at for at in range(len(names)) if at not in (image, split)]
+        if split is None and len(others) == 2:
+            split = next((at for at in others if _are_splits(row[at] for row in rows if at < len(row))), None)
+            others = [at for at in others if at != split]
         if len(others) != 1:
             raise NoImagesError(
                 f"{path}: expected the number of the column with the classes, as no line names the columns; "
@@ -159,7 +163,9 @@ def choose_without_names(path: Path, rows: Sequence[list[str]], wanted: ListColu
         names, image, label, split, has_names=False, width=len(names),
         note=f"{path.name} is read without names of columns, as its first line is "
         f"{'one of an image' if not wanted.no_header else 'said to be an image'}: images in column "
-        f"{image + 1}, classes in column {label + 1}; --image-column and --label-column name others.",
+        f"{image + 1}, classes in column {label + 1}"
+        f"{'' if split is None else f', splits in column {split + 1}'}; --image-column and --label-column "
+        "name others.",
     )  # fmt: skip
 
 
@@ -179,6 +185,11 @@ def find_column(path: Path, names: Sequence[str], wanted: str, option: str) -> i
         f"{option}: expected a column of {path} ({format_some(names, _COLUMNS_SHOWN, 'none')}), got "
         f"{wanted!r}{suggest(wanted, plain)}"
     )
+
+
+def _are_splits(cells: Iterable[str]) -> bool:
+    """Return whether all cells are usual names of splits."""
+    return all(split_named(cell, {}) for cell in cells)
 
 
 def is_image_name(cell: str) -> bool:

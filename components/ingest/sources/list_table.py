@@ -173,7 +173,7 @@ class Table:
             return Row(name, "", None, where, None, dict.fromkeys(layout.columns, ""), problem, left_out)
         brought = cells[layout.split] if layout.split is not None else ""
         if brought not in splits:
-            splits[brought] = self._split_named(brought, number)
+            splits[brought] = self._split_named(brought, number) or splits[""]
         by_column = {}
         if layout.box is not None:  # of two columns with one name the first counts
             columns = layout.columns
