@@ -6,6 +6,7 @@ docs/everyday.md has an example. Libraries log to the run's log file, as with th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -123,7 +124,10 @@ def read_result(root: _PathLike, run_id: str | None = None) -> RunResult:
     files = sorted(runs.glob(f"{run_id or '*'}/result.json"))
     if not files:
         raise UsageError(f"{runs}: expected a run with a result.json, got none; run a recipe first")
-    return RunResult(**json.loads(files[-1].read_text(encoding="utf-8")))
+    kept = json.loads(files[-1].read_text(encoding="utf-8"))
+    # Another version of Mirante may have written other fields.
+    known = [field.name for field in dataclasses.fields(RunResult) if field.name in kept]
+    return RunResult(**{name: kept[name] for name in known})
 
 
 def predict(

@@ -124,6 +124,35 @@ def test_an_identical_run_executes_nothing_and_pushes_nothing(
     assert "nothing changed" in said
 
 
+def test_the_example_in_the_documentation_runs_in_a_notebook(
+    first: tuple[int, Any, str], root: Path, tmp_path: Path
+) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    shutil.copytree(root, tmp_path / "runs" / "digits")  # a copy of a root keeps its results
+    page = (Path(__file__).parents[2] / "docs" / "everyday.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = [line for line in block.splitlines() if line]
+    cells = [nbformat.v4.new_code_cell(line) for line in lines]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    outputs = [output for cell in cells for output in cell.outputs]
+    printed = [output for output in outputs if output.output_type == "stream"]
+    assert {output.name for output in printed} == {"stdout"}
+    said = "".join(output.text for output in printed)
+    # The run's lines, and no others: nothing that libraries log.
+    assert said.startswith(f"digits  run {max(os.listdir(tmp_path / 'runs' / 'digits' / 'runs'))} in ")
+    assert "nothing changed" in said
+    assert said.rstrip().splitlines()[-1].startswith("  pushed model ")
+    assert not re.search("\x1b|absl|WARNING|tensorflow", said)
+    values = [output.data["text/plain"] for output in outputs if output.output_type != "stream"]
+    epochs, accuracy, answers, mistakes = values
+    assert epochs == "3"
+    assert float(accuracy) == first[1]["metrics"]["accuracy"]
+    assert "'predictions': [{'label': '" in answers
+    assert int(mistakes) == first[1]["mistakes"]["images"]
+
+
 def test_a_pushed_model_that_was_removed_stays_back_until_its_record_is_removed(
     first: tuple[int, Any, str], root: Path
 ) -> None:
@@ -250,35 +279,6 @@ def test_predict_imports_no_tfx(first: tuple[int, Any, str], root: Path, tmp_pat
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
-
-
-def test_the_example_in_the_documentation_runs_in_a_notebook(
-    first: tuple[int, Any, str], root: Path, tmp_path: Path
-) -> None:
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    shutil.copytree(root, tmp_path / "runs" / "digits")  # a copy of a root keeps its results
-    page = (Path(__file__).parents[2] / "docs" / "everyday.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    lines = [line for line in block.splitlines() if line]
-    cells = [nbformat.v4.new_code_cell(line) for line in lines]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
-    outputs = [output for cell in cells for output in cell.outputs]
-    printed = [output for output in outputs if output.output_type == "stream"]
-    assert {output.name for output in printed} == {"stdout"}
-    said = "".join(output.text for output in printed)
-    # The run's lines, and no others: nothing that libraries log.
-    assert said.startswith(f"digits  run {max(os.listdir(tmp_path / 'runs' / 'digits' / 'runs'))} in ")
-    assert "nothing changed" in said
-    assert said.rstrip().splitlines()[-1].startswith("  pushed model ")
-    assert not re.search("\x1b|absl|WARNING|tensorflow", said)
-    values = [output.data["text/plain"] for output in outputs if output.output_type != "stream"]
-    epochs, accuracy, answers, mistakes = values
-    assert epochs == "3"
-    assert float(accuracy) == first[1]["metrics"]["accuracy"]
-    assert "'predictions': [{'label': '" in answers
-    assert int(mistakes) == first[1]["mistakes"]["images"]
 
 
 def test_a_second_run_under_the_same_root_is_told_so(first: tuple[int, Any, str], root: Path) -> None:
