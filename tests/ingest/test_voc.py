@@ -593,6 +593,40 @@ def test_a_rotated_box_of_cvat(tmp_path: Path) -> None:
     assert said in manifest.warnings
 
 
+def test_polygons_of_the_first_labelme(tmp_path: Path) -> None:
+    def polygon(name: str, *points: tuple[float, float], more: str = "") -> str:
+        written = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in points)
+        return f"<object><name>{name}</name>{more}<polygon>{written}</polygon></object>"
+
+    size = "<imagesize><nrows>20</nrows><ncols>40</ncols></imagesize>"
+    objects = [
+        polygon("cat", (10, 5), (20, 5), (20, 15), (10, 15)),
+        polygon("dog", (10, 8), (20, 5), (12, 15)),
+        polygon("owl", (1, 1), (2, 2), (3, 3), more="<deleted>1</deleted>"),
+        # A quarter turn about (15, 10) makes 10 x 4 pixels of 4 x 10.
+        polygon(
+            "cat", (13, 5), (17, 5), (17, 15), (13, 15), more="<attributes>a=b, rotation=90.0</attributes>"
+        ),
+    ]
+    files = {
+        "Images/train/1.png": make_image(1),
+        "Annotations/train/1.xml": f"<annotation>{size}{''.join(objects)}</annotation>",
+        "Images/train/2.png": make_image(2),
+        "Annotations/train/2.xml": f"<annotation>{size}{polygon('cat', (1, 2), (3, 4))}</annotation>",
+    }
+    found = ingest_boxes("voc", write_files(tmp_path / "in", files), tmp_path / "out")
+    assert {name: one.boxes for name, one in found.items()} == {
+        "Images/train/1.png": [CAT_SHARES, ("dog", *CAT_SHARES[1:]), ("cat", 0.25, 0.4, 0.5, 0.6)]
+    }
+    assert read_rejects(tmp_path / "out") == [
+        ("Annotations/train/2.xml", "object 1 (cat): polygon: expected 3 points or more, got 2")
+    ]
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    said = "2 objects are not an upright box (1 polygon, 1 rotated box): the box round each was read."
+    assert said in manifest.warnings
+
+
 OWL = (0, 0, 10, 10, "owl")
 
 

@@ -25,17 +25,15 @@ class ShapeCounts:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def note(self, kind: str, objects: int = 1) -> None:
-        """Count objects of this kind: POLYGON, ROTATED, ELLIPSE, CIRCLE or MASK."""
-        self._counts[kind] += objects
+    def note(self, kind: str) -> None:
+        """Count an object of this kind: POLYGON, ROTATED, ELLIPSE, CIRCLE or MASK."""
+        self._counts[kind] += 1
 
     def warn(self, index: Index) -> None:
         """Say how many there are of each kind; nothing if there are none."""
-        if self._counts.total():
+        if self._counts:
             kinds = [
-                format_count(count, kind, _PLURALS.get(kind))
-                for kind, count in sorted(self._counts.items())
-                if count
+                format_count(count, kind, _PLURALS.get(kind)) for kind, count in sorted(self._counts.items())
             ]
             objects = format_count(self._counts.total(), "object is", "objects are")
             index.warn(f"{objects} not an upright box ({', '.join(kinds)}): the box round each was read.")

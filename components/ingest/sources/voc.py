@@ -30,7 +30,7 @@ from components.ingest.sources.class_order import order_by_list
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
 from components.ingest.sources.own_image import MASKS, find_image
-from components.ingest.sources.shapes import ROTATED, ShapeCounts
+from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.sources.voc_sets import ImageSets
 from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
 
@@ -123,7 +123,8 @@ def _annotated(
     elif image.problem:
         yield Reject(image.path, image.problem)
     else:
-        shapes.note(ROTATED, voc.rotated)
+        for kind in voc.kinds:
+            shapes.note(kind)
         annotation = dataclasses.replace(voc.annotation, in_shares=context.in_shares(usual=False))
         if label_map is not None:
             annotation = label_map.apply(annotation, f"{context.shown}: {entry.path}")

@@ -6,7 +6,8 @@
 
 Coordinates are taken as they are, with their fractions: the challenges' own files count pixels from 1,
 today's tools from 0, and no file tells which. The box round a rotated one is read (CVAT's exports have the
-upright box and an attribute `rotation`). Everything else (folder, path, source, pose, parts of an
+upright box and an attribute `rotation`), and the one round a polygon where there is no box, as the first
+LabelMe writes it (http://labelme.csail.mit.edu). Everything else (folder, path, source, pose, parts of an
 object) may be missing and is not looked at. XML files come from anywhere: one with a document type, entities
 or references to other files is refused before any of it is followed.
 """
@@ -19,13 +20,21 @@ from typing import Any
 
 from components.ingest.files import label_of
 from components.ingest.readings import Size
-from components.ingest.sources.shapes import enclose_rotated, rotation_of
+from components.ingest.sources.shapes import (
+    POLYGON,
+    ROTATED,
+    enclose,
+    enclose_rotated,
+    is_upright,
+    rotation_of,
+)
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
 from components.ingest.values import number
 
 # An object takes about 300 bytes: room for ten thousands on one image.
 MAX_BYTES = 4 << 20
+_LEAST_POINTS = 3
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -40,12 +49,12 @@ class VocFile:
     Attributes:
         filename: What it calls its image; "" if it does not.
         annotation: The boxes.
-        rotated: How many objects have a rotation, by which CVAT says that their box is slanted.
+        kinds: What each object is that is no upright box, as ShapeCounts has it.
     """
 
     filename: str
     annotation: Boxes
-    rotated: int = 0
+    kinds: tuple[str, ...] = ()
 
 
 def read_voc(path: Path) -> VocFile:
@@ -73,46 +82,68 @@ def read_voc(path: Path) -> VocFile:
         raise VocError(f"not well-formed XML: {error or type(error).__name__}") from error
     if root.tag != "annotation":
         raise VocError(f"no VOC annotation: it begins with <{root.tag[:40]}>, expected <annotation>")
-    objects = root.findall("object")
-    rotations = list(map(_rotation, objects))
-    boxes = tuple(_box(element, at, rotations[at - 1]) for at, element in enumerate(objects, start=1))
-    rotated = len(rotations) - rotations.count(0.0)
-    return VocFile(_text(root, "filename"), Boxes(boxes, _size(root)), rotated)
+    boxes: list[Box] = []
+    kinds: list[str] = []
+    for at, element in enumerate(root.findall("object"), start=1):
+        if (found := _box(element, at)) is not None:
+            boxes.append(found[0])
+            kinds += [found[1]] if found[1] else []
+    return VocFile(_text(root, "filename"), Boxes(tuple(boxes), _size(root)), tuple(kinds))
 
 
 def _size(root: Any) -> Size | None:
     """Return what the file says of the image's size; None if that is nothing, or 0, or no number."""
-    try:
-        return number(_text(root, "size/width")), number(_text(root, "size/height"))
-    except ValueError:
-        return None
+    for width, height in (("size/width", "size/height"), ("imagesize/ncols", "imagesize/nrows")):
+        try:
+            return number(_text(root, width)), number(_text(root, height))
+        except ValueError:
+            continue
+    return None
 
 
-def _box(element: Any, at: int, degrees: float) -> Box:
+def _box(element: Any, at: int) -> tuple[Box, str] | None:
+    """Return the box of an object, and its kind if it is no upright box; None for a deleted one."""
     label = label_of(_text(element, "name"))
     where = f"object {at}" + (f" ({label})" if label else "")
     if not label:
         raise VocError(f"unlabelled: {where} has no name")
-    sides = []
-    for side in _SIDES:
-        text = _text(element, f"bndbox/{side}")
-        try:
-            sides.append(number(text))
-        except ValueError as error:
-            raise VocError(f"{where}: {side}: {error}" if text else f"{where} has no {side}") from error
+    corners = element.findall("polygon/pt") if element.find("bndbox") is None else []
+    if corners and _text(element, "deleted") == "1":
+        return None
+    if corners:
+        points = [(_number(corner, "x", where), _number(corner, "y", where)) for corner in corners]
+        if len(points) < _LEAST_POINTS:
+            raise VocError(f"{where}: polygon: expected {_LEAST_POINTS} points or more, got {len(points)}")
+        sides, kind = enclose(points), "" if is_upright(points) else POLYGON
+    else:
+        xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{side}", where) for side in _SIDES)
+        sides, kind = (xmin, ymin, xmax, ymax), ""
+    if degrees := _rotation(element):
+        sides, kind = enclose_rotated(sides, degrees), ROTATED
     difficult, truncated = (_is_set(_text(element, flag)) for flag in ("difficult", "truncated"))
-    xmin, ymin, xmax, ymax = sides
-    if degrees:
-        xmin, ymin, xmax, ymax = enclose_rotated((xmin, ymin, xmax, ymax), degrees)
-    return Box(label, xmin, ymin, xmax, ymax, difficult, truncated)
+    return Box(label, *sides, difficult, truncated), kind
+
+
+def _number(element: Any, path: str, where: str) -> float:
+    name, text = path.rpartition("/")[2], _text(element, path)
+    try:
+        return number(text)
+    except ValueError as error:
+        raise VocError(f"{where}: {name}: {error}" if text else f"{where} has no {name}") from error
 
 
 def _rotation(element: Any) -> float:
     """Return the degrees by which CVAT says that an object's box is rotated about its centre; 0 for none."""
     attributes = element.find("attributes")
-    for attribute in () if attributes is None else attributes:
+    if attributes is None:
+        return 0.0
+    for attribute in attributes:
         if _text(attribute, "name") == "rotation":
             return rotation_of(_text(attribute, "value"))
+    for pair in (attributes.text or "").split(","):
+        name, _, value = pair.partition("=")
+        if name.strip() == "rotation":
+            return rotation_of(value)
     return 0.0
 
 
