@@ -44,6 +44,7 @@ def load_run(
     """
     from components.models.published import check_download
     from pipeline.data.prepare import check_config, check_effect
+    from pipeline.recipe.paths import expand
     from pipeline.steps import TRAINER
 
     overrides = list(overrides)
@@ -51,7 +52,12 @@ def load_run(
     # Before the root is touched.
     check_config(loaded.data, loaded.task)
     check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
-    folder = Path(os.path.abspath(root or Path("runs") / loaded.name))
+    try:
+        folder = Path(
+            os.path.abspath(expand("--root", os.fspath(root)) if root else Path("runs") / loaded.name)
+        )
+    except ValueError as e:
+        raise UsageError(str(e)) from e
     if not (folder / TRAINER).exists():  # else there may be nothing to train, and no network needed
         check_download(loaded.model, loaded.transform)
     return loaded, folder
