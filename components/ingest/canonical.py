@@ -37,12 +37,13 @@ from components.ingest.bit_depth import (
     to_8_bits,
 )
 from components.ingest.kinds import check_first_image, check_unread_tiff, sniff
+from components.ingest.preview import Preview, preview_of
 from components.ingest.whole import (
     RejectedImage,
-    check_jpeg,
     check_jpeg_2000,
     inspect_png,
     is_plain_jpeg,
+    read_small_jpeg,
     undecodable,
 )
 
@@ -67,6 +68,7 @@ class CanonicalImage:
         full_size: (width, height) before it was scaled down, upright.
         orientation: EXIF's, 1 .. 8, by which the source was turned.
         largest: The largest value of a source that has 16 bits per channel; None for any other source.
+        preview: Its pixels, if they were asked for.
     """
 
     encoded: bytes
@@ -77,6 +79,7 @@ class CanonicalImage:
     full_size: tuple[int, int]
     orientation: int = 1
     largest: int | None = None
+    preview: Preview | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 def canonical_bytes(
@@ -85,6 +88,7 @@ def canonical_bytes(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     resize_px: int | None = None,
     bit_depth: str = UPPER,
+    preview_px: int = 0,
 ) -> CanonicalImage:
     """Return the canonical form of an encoded image; see the module's docstring.
 
@@ -95,6 +99,9 @@ def canonical_bytes(
             95, anything else a PNG. A JPEG of more than max_pixels is then decoded at a half, quarter or
             eighth of its size, if that is not less than resize_px.
         bit_depth: One of components.ingest.bit_depth.RULES.
+        preview_px: Instead of making a new file, only check the image and return its pixels as `preview`: a
+            JPEG's at a fraction of its size, with sides of at least this. `encoded` is empty for an image
+            that does not keep its bytes.
 
     Raises:
         RejectedImage: It is no image, cut off, damaged, too large, or has no defined 8-bit form.
@@ -120,7 +127,7 @@ def canonical_bytes(
             ) from error
         except Exception as error:
             raise RejectedImage(undecodable(kind, error)) from error
-        full_size, is_scaled = image.size, False
+        full_size, is_scaled, small = image.size, False, None
         if math.prod(image.size) > max_pixels and kind == "JPEG" and resize_px is not None:
             # libjpeg's own scaling. Smaller images never come here: their records stay what they are.
             is_scaled = image.draft(None, _size_within(image.size, resize_px)) is not None
@@ -134,7 +141,8 @@ def canonical_bytes(
         try:
             if kind == "JPEG":
                 plain = is_plain_jpeg(encoded)
-                if not check_jpeg(encoded):
+                small = read_small_jpeg(encoded, preview_px or 1)
+                if small is None:
                     image.load()
                 bits = 8
             else:
@@ -148,9 +156,10 @@ def canonical_bytes(
                 image.load()
                 plain = is_plain_png and "transparency" not in image.info
             orientation = orientation_of(image)
-            fits = resize_px is None or max(full_size) <= resize_px
+            fits = resize_px is None or bool(preview_px) or max(full_size) <= resize_px
             if plain and fits and orientation == 1 and image.mode in ("L", "RGB"):
-                return _describe(image, encoded, JPEG if kind == "JPEG" else PNG)
+                kept = _describe(image, encoded, JPEG if kind == "JPEG" else PNG)
+                return dataclasses.replace(kept, preview=preview_of(image, small)) if preview_px else kept
             image.load()
             eight_bits, largest = _to_grey_or_rgb(image, bits, bit_depth)
             upright = _upright(eight_bits, orientation)
@@ -158,6 +167,8 @@ def canonical_bytes(
             raise
         except Exception as error:
             raise RejectedImage(undecodable(kind, error)) from error
+    if preview_px:
+        return dataclasses.replace(_describe(upright, b"", PNG), preview=Preview(upright))
     scaled = _scaled_down(upright, resize_px)
     if not is_scaled:
         full_size = upright.size

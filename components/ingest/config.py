@@ -83,13 +83,15 @@ def _number_text(value: Any) -> Any:
 
 
 Column = Annotated[str, BeforeValidator(_number_text), Field(min_length=1)]
+# A value of IngestConfig.small_classes.
+REFUSE = "refuse"
 Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
 SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
 # The fields that `mirante ingest` has options for, in the order of its help.
 OPTIONS = (
-    "splits", "split_names", "group_by", "image_column", "label_column", "split_column", "no_header",
-    "images", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels", "resize_px",
-    "bit_depth", "transpose",
+    "splits", "split_names", "group_by", "small_classes", "image_column", "label_column", "split_column",
+    "no_header", "images", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels",
+    "resize_px", "bit_depth", "transpose",
 )  # fmt: skip
 
 
@@ -128,6 +130,16 @@ class IngestConfig(Settings):
         None,
         description=r"what must not be in two splits (a patient, a video): a column of the CSV, or a regular "
         r"expression on the path with one group, e.g. (patient\d+)_",
+    )
+    small_classes: Literal["train", "refuse"] = Field(
+        "train",
+        description="what becomes of a class with fewer images than there are splits: all are in train, or "
+        "the data are refused",
+    )
+    near_copies: bool = Field(
+        True,
+        description="whether to find copies with other bytes (encoded again, scaled, mirrored) and keep them "
+        "in one split",
     )
     image_column: Column | None = Field(
         None,
@@ -258,6 +270,8 @@ class IngestConfig(Settings):
             "resize_px": self.resize_px,
             "max_reject_share": float(self.max_reject_share),
             "max_pixels": self.max_pixels,
+            "near_copies": self.near_copies,
+            "small_classes": self.small_classes,
         }
         if self.group_by is not None:
             settings["group_by"] = self.group_by

@@ -6,13 +6,13 @@ again; everything else is made anew from the inputs.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from components.base.errors import DataRefusedError, MiranteError
 from components.ingest.class_names import sort_classes
+from components.ingest.examine import Examined
 from components.ingest.file_table import SCHEMA, FileTable
 from components.ingest.files import label_problem
 from components.ingest.item import Found, LeftOut, Reject, shape_text
@@ -20,8 +20,9 @@ from components.ingest.manifest import InputRow
 from components.ingest.truth import Label, Truth
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB) WITHOUT
-ROWID;
+CREATE TABLE IF NOT EXISTS examined (
+    path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB, form TEXT, look BLOB
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS origin (input TEXT);
 DROP TABLE IF EXISTS items;
 DROP TABLE IF EXISTS rejects;
@@ -33,7 +34,8 @@ DROP TABLE IF EXISTS looked_up;
 DROP TABLE IF EXISTS alike;
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
-    truth TEXT, brought TEXT, grouped TEXT, hash BLOB, unit BLOB, split TEXT, shard INTEGER,
+    truth TEXT, brought TEXT, grouped TEXT, hash BLOB, form TEXT,
+    look BLOB, unit BLOB, split TEXT, shard INTEGER,
     rejected INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);
@@ -41,7 +43,7 @@ CREATE TABLE classes (name TEXT PRIMARY KEY);
 CREATE TABLE used (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE left_out (path TEXT, reason TEXT, is_input INTEGER);
 CREATE TABLE warnings (text TEXT PRIMARY KEY);
-CREATE TABLE alike (one BLOB, other BLOB);
+CREATE TABLE alike (one BLOB, other BLOB, how TEXT);
 CREATE TABLE looked_up (path TEXT, name TEXT, how TEXT, PRIMARY KEY (path, name)) WITHOUT ROWID;
 """
 
@@ -49,12 +51,6 @@ CREATE TABLE looked_up (path TEXT, name TEXT, how TEXT, PRIMARY KEY (path, name)
 def _find_problem(truth: Truth) -> str:
     """Return why a class of an image cannot be used; "" if all can."""
     return next(filter(None, map(label_problem, truth.classes)), "")
-
-
-def _ending_of(path: str) -> str:
-    """A file name's ending, the same for all names of JPEG."""
-    ending = os.path.splitext(path)[1].lower()
-    return ".jpg" if ending in (".jpeg", ".jpe", ".jfif") else ending
 
 
 class Index:
@@ -76,12 +72,12 @@ class Index:
         """Close the file."""
         self.db.close()
 
-    def set_origin(self, shown_input: str) -> None:
-        """Say which INPUT it is about; what was remembered of another one is dropped."""
-        if self.db.execute("SELECT input FROM origin").fetchall() != [(shown_input,)]:
-            self.db.execute("DELETE FROM hashes")
+    def set_origin(self, origin: str) -> None:
+        """Say what it is about and how that is examined; what was remembered of another origin is dropped."""
+        if self.db.execute("SELECT input FROM origin").fetchall() != [(origin,)]:
+            self.db.execute("DELETE FROM examined")
             self.db.execute("DELETE FROM origin")
-            self.db.execute("INSERT INTO origin VALUES (?)", (shown_input,))
+            self.db.execute("INSERT INTO origin VALUES (?)", (origin,))
             self.db.commit()
 
     def distrust_hashes(self) -> None:
@@ -89,12 +85,15 @@ class Index:
 
         The rows stay, without a hash: those that a former ingest published are not taken over again.
         """
-        self.db.execute("UPDATE hashes SET hash = NULL")
+        self.db.execute("UPDATE examined SET hash = NULL")
         self.db.commit()
 
-    def remember_hashes(self, rows: Iterable[tuple[str, int, int, bytes]]) -> None:
-        """Take over (path, size, mtime, SHA-256) that a former ingest found; newer knowledge stays."""
-        self.db.executemany("INSERT OR IGNORE INTO hashes VALUES (?, ?, ?, ?)", rows)
+    def remember(self, rows: Iterable[InputRow]) -> None:
+        """Take over what a former ingest found; newer knowledge stays."""
+        self.db.executemany(
+            "INSERT OR IGNORE INTO examined VALUES (?, ?, ?, ?, ?, ?)",
+            ((*row[:3], bytes.fromhex(row.sha256), row.form or None, row.look) for row in rows if row.sha256),
+        )
         self.db.commit()
 
     def add(self, found: Iterable[Found]) -> int:
@@ -117,8 +116,8 @@ class Index:
                      one.truth.to_text(), one.split, one.group),
                 )  # fmt: skip
         self.db.execute(
-            "UPDATE items SET hash = (SELECT h.hash FROM hashes h WHERE h.path = items.path AND h.size = "
-            "items.size AND h.mtime = items.mtime) WHERE offset IS NULL"
+            "UPDATE items SET (hash, form, look) = (SELECT h.hash, h.form, h.look FROM examined h WHERE "
+            "h.path = items.path AND h.size = items.size AND h.mtime = items.mtime) WHERE offset IS NULL"
         )
         self.db.commit()
         return count
@@ -186,12 +185,12 @@ class Index:
         return [text for (text,) in self.db.execute("SELECT text FROM warnings ORDER BY rowid")]
 
     def input_rows(self) -> Iterator[InputRow]:
-        """Yield (path, size, stamp, SHA-256) of each file, in the order of the walk."""
-        for path, size, stamp, digest in self.db.execute(
-            "SELECT f.path, f.size, f.mtime, h.hash FROM files f LEFT JOIN hashes h "
+        """Yield a row for each file, in the order of the walk."""
+        for path, size, stamp, digest, form, look in self.db.execute(
+            "SELECT f.path, f.size, f.mtime, h.hash, h.form, h.look FROM files f LEFT JOIN examined h "
             "ON h.path = f.path AND h.size = f.size AND h.mtime = f.mtime ORDER BY f.rowid"
         ):
-            yield path, size, stamp, digest.hex() if digest else ""
+            yield InputRow(path, size, stamp, digest.hex() if digest else "", form or "", look)
 
     def check_counts(self, listed: int) -> None:
         """Check that images, rejects and what is left out add up to what the input lists.
@@ -218,26 +217,21 @@ class Index:
         self.db.execute("DELETE FROM items WHERE id = ?", (item_id,))
         self.reject(path, reason)
 
-    def set_hashes(self, rows: list[tuple[int, bytes]]) -> None:
-        """Return (id, SHA-256) of items; those of whole files are remembered for a run after this one."""
-        self.db.executemany("UPDATE items SET hash = ? WHERE id = ?", ((digest, key) for key, digest in rows))
+    def set_examined(self, rows: list[Examined]) -> None:
+        """Note what was found in items; that of whole files is remembered for a run after this one."""
         self.db.executemany(
-            "INSERT OR REPLACE INTO hashes SELECT path, size, mtime, hash FROM items WHERE id = ? AND offset "
-            "IS NULL",
-            ((key,) for key, _ in rows),
+            "UPDATE items SET hash = ?, form = ?, look = ? WHERE id = ?",
+            ((row.sha256, row.form, row.look, row.key) for row in rows),
+        )
+        self.db.executemany(
+            "INSERT OR REPLACE INTO examined SELECT path, size, mtime, hash, form, look FROM items "
+            "WHERE id = ? AND offset IS NULL",
+            ((row.key,) for row in rows),
         )
 
-    def formats(self) -> set[str]:
-        """Return the formats of the image files, by their names' endings."""
-        self.db.create_function("ending_of", 1, _ending_of, deterministic=True)
-        found = self.db.execute(
-            "SELECT DISTINCT ending_of(path) FROM items WHERE offset IS NULL AND shape IS NULL"
-        )
-        return {ending for (ending,) in found}
-
-    def set_alike(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Return (SHA-256, SHA-256) of images of other bytes that look the same."""
-        self.db.executemany("INSERT INTO alike VALUES (?, ?)", pairs)
+    def set_alike(self, pairs: Iterable[tuple[bytes, bytes, str]]) -> None:
+        """Note (SHA-256, SHA-256, how) of images with different bytes that are the same image."""
+        self.db.executemany("INSERT INTO alike VALUES (?, ?, ?)", pairs)
         self.db.commit()
 
     def count_rejects(self, *, of_boxes: bool | None = None) -> int:

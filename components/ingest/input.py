@@ -74,7 +74,7 @@ class Input:
         """Return whether the files are those of the rows, by path, size and stamp, without reading them."""
         entries = walk(self.root, self.without, stamp_of=self.stamp_of) if self.root is not None else iter(())
         if self.root is None or self.images is not None:
-            alone = (FileEntry(path, b"", size, stamp) for path, size, stamp, _ in self._file_row())
+            alone = (FileEntry(row.path, b"", row.size_bytes, row.stamp) for row in self._file_row())
             entries = itertools.chain(entries, alone)
         return all(
             entry is not None and row is not None and (entry.path, entry.size_bytes, entry.stamp) == row[:3]
@@ -85,12 +85,8 @@ class Input:
         """Yield the row of an archive, or of a list whose images are in another folder."""
         if self.path is not None:
             status = self.path.stat()
-            yield (
-                self.path.name if self.images is None else self.shown,
-                status.st_size,
-                self.stamp_of(status),
-                "",
-            )
+            name = self.path.name if self.images is None else self.shown
+            yield InputRow(name, status.st_size, self.stamp_of(status))
 
 
 def check_input(name: str, path: Path | None) -> Path | None:

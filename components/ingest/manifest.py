@@ -6,6 +6,7 @@ bytes whenever the same INPUT, in the same place, was ingested with the same opt
 
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
 import gzip
@@ -15,7 +16,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from components.base.errors import DataRefusedError
 from components.base.paths import replace_file, write_atomically
@@ -28,9 +29,25 @@ FORMAT_VERSION = 3
 INPUTS = "inputs.csv.gz"
 REJECTS = "rejects.csv"
 LEFT_OUT = "left_out.csv"
+COPIES = "copies.csv"
 
-# path, size in bytes, stamp (see components.ingest.files), hexadecimal SHA-256 ("" where it was not needed)
-InputRow = tuple[str, int, int, str]
+
+class InputRow(NamedTuple):
+    """A file of INPUT.
+
+    Attributes:
+        path, size_bytes, stamp: See components.ingest.files.
+        sha256: Hexadecimal; "" where it was not needed.
+        form: See components.ingest.examine; "" for a file that does not keep its bytes.
+        look: See components.ingest.looks; None where there is none.
+    """
+
+    path: str
+    size_bytes: int
+    stamp: int
+    sha256: str = ""
+    form: str = ""
+    look: bytes | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +113,7 @@ class Manifest:
         task: What the data are for.
         max_boxes: The largest number of boxes of one image.
         left_out: Files and folders that were not read; left_out.csv has each.
+        copies: Images that are there several times; copies.csv has each.
         code: components.ingest.plan.reader_code() of the ingest; "" if none was written yet.
     """
 
@@ -112,6 +130,7 @@ class Manifest:
     task: str = features.CLASSIFICATION
     max_boxes: int = 0
     left_out: int = 0
+    copies: int = 0
     code: str = ""
 
     def shards(self) -> Iterator[Shard]:
@@ -208,10 +227,15 @@ def _write_rows(text: TextIO, rows: Iterable[tuple[Any, ...]]) -> None:
 def write_lists(output: Path, rejects: bytes, left_out: Sequence[tuple[str, str]]) -> None:
     """Write rejects.csv, and left_out.csv where there is anything to list in it."""
     write_atomically(output / REJECTS, rejects, sync=True)
-    if left_out:
-        write_atomically(output / LEFT_OUT, rejects_bytes(left_out), sync=True)
+    write_list(output / LEFT_OUT, rejects_bytes(left_out) if left_out else b"")
+
+
+def write_list(path: Path, content: bytes) -> None:
+    """Write a list; remove the file of a list that is empty."""
+    if content:
+        write_atomically(path, content, sync=True)
     else:
-        (output / LEFT_OUT).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
@@ -222,8 +246,8 @@ def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
             io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
         ):
-            _write_rows(text, [("path", "size", "stamp", "sha256")])
-            _write_rows(text, rows)
+            _write_rows(text, [("path", "size", "stamp", "sha256", "form", "look")])
+            _write_rows(text, ((*row[:5], base64.b64encode(row.look or b"").decode()) for row in rows))
         raw.flush()
         os.fsync(raw.fileno())
 
@@ -234,7 +258,7 @@ def read_inputs(output: Path) -> Iterator[InputRow]:
         with gzip.open(output / INPUTS, "rt", encoding="utf-8", newline="") as text:
             rows = csv.reader(text)
             next(rows, None)
-            for path, size, stamp, sha256 in rows:
-                yield path, int(size), int(stamp), sha256
+            for path, size, stamp, sha256, form, look in rows:
+                yield InputRow(path, int(size), int(stamp), sha256, form, base64.b64decode(look) or None)
     except (OSError, EOFError, ValueError, zlib.error):
         return  # the file only saves work: a reader that misses rows does the work again

@@ -1,9 +1,10 @@
-"""The two passes over the data that worker processes make: hash the sources, then write the shards."""
+"""The passes over the data that worker processes make: examine the images, compare some, write the shards."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,17 +12,20 @@ from pathlib import Path
 from components.base.paths import replace_file
 from components.ingest.bit_depth import Depths
 from components.ingest.config import IngestConfig
+from components.ingest.examine import MIRRORED, CompareTask, ExamineTask, Place, Settings
 from components.ingest.index import Index
-from components.ingest.manifest import Shard
-from components.ingest.plan import Plan, PlannedShard
+from components.ingest.manifest import Manifest, Shard, read_inputs
+from components.ingest.plan import Plan, PlannedShard, reader_code
 from components.ingest.staging import shard_written, staged_path
 from components.ingest.truth.counts import BoxCounts
-from components.ingest.work import HashTask, PartResult, PartTask, write_note
+from components.ingest.work import PartResult, PartTask, write_note
 from components.ingest.workers import WorkerPool
 
 Progress = Callable[[str, int, int], None]
 
-_HASH_BATCH = 512
+# Few, so that all workers end at about the same time.
+_EXAMINE_BATCH = 64
+_COMPARE_BATCH = 128
 # Fewer shards than this for every worker are written in parts, else the last ones keep one core busy and the
 # others idle. The parts are put together: the shard's bytes do not depend on how many there were.
 _TASKS_PER_WORKER = 6
@@ -29,63 +33,101 @@ _MIN_PART_RECORDS = 32
 _COPY_BYTES = 1 << 20
 
 
-def hash_all(index: Index, pool: WorkerPool, progress: Progress) -> None:
-    """Give every item of the index its hash; takes out those that cannot be read or are no images."""
-    (total,) = index.db.execute("SELECT count(*) FROM items WHERE hash IS NULL").fetchone()
-    done = 0
+def settings_of(config: IngestConfig) -> Settings:
+    """Return what an image is examined by."""
+    return Settings(config.max_pixels, config.resize_px, config.bit_depth, config.near_copies)
 
-    def batches() -> Iterator[tuple[str, tuple[list[HashTask]]]]:
+
+def take_over(
+    index: Index, shown_input: str, config: IngestConfig, output: Path, former: Manifest | None
+) -> None:
+    """Keep what is remembered of images in the index, and what a former ingest found, if it still holds."""
+    settings = dataclasses.asdict(settings_of(config))
+    index.set_origin(json.dumps([shown_input, reader_code(), settings]))
+    if former is not None and (former.input, former.code) == (shown_input, reader_code()):
+        # A manifest lacks options that are as usual.
+        had = dataclasses.asdict(settings_of(IngestConfig())) | former.options
+        if settings.items() <= had.items():
+            index.remember(read_inputs(output))
+
+
+def examine_all(index: Index, pool: WorkerPool, progress: Progress, config: IngestConfig) -> None:
+    """Read, hash and check every item of the index; takes out those that cannot be used."""
+    (total,) = index.db.execute("SELECT count(*) FROM items WHERE hash IS NULL").fetchone()
+    done, settings = 0, settings_of(config)
+
+    def batches() -> Iterator[tuple[str, tuple[list[ExamineTask], Settings]]]:
         last = 0
         while True:
-            batch: list[HashTask] = index.db.execute(
+            rows = index.db.execute(
                 "SELECT id, file, offset, size, shape FROM items WHERE id > ? AND hash IS NULL ORDER BY id "
                 "LIMIT ?",
-                (last, _HASH_BATCH),
+                (last, _EXAMINE_BATCH),
             ).fetchall()
-            if not batch:
+            if not rows:
                 return
-            last = batch[-1][0]
-            yield f"hashing {os.fsdecode(batch[0][1])} and the files after it", (batch,)
+            last = rows[-1][0]
+            yield (
+                f"reading {os.fsdecode(rows[0][1])} and the files after it",
+                ([(key, tuple(place)) for key, *place in rows], settings),
+            )
 
-    for _, answers in pool.map("components.ingest.work:hash_sources", batches()):
-        index.set_hashes([(key, digest) for key, digest, _ in answers if digest is not None])
-        for key, digest, reason in answers:
-            if digest is None:
-                index.drop_item(key, reason)
+    for _, answers in pool.map("components.ingest.examine:examine", batches()):
+        index.set_examined([answer for answer in answers if answer.sha256 is not None])
+        for answer in answers:
+            if answer.sha256 is None:
+                index.drop_item(answer.key, answer.reason)
         index.db.commit()
         done += len(answers)
         progress("hash", done, total)
 
 
-def look_at_all(index: Index, pool: WorkerPool, progress: Progress, max_pixels: int) -> None:
-    """Find copies of one image in several formats, where the files have several."""
-    if len(index.formats()) < 2:
-        return
-    import numpy as np
-
-    from components.ingest.looks import alike
-
-    images = index.db.execute(
-        "SELECT hash, min(file) FROM items WHERE offset IS NULL AND shape IS NULL GROUP BY hash ORDER BY hash"
-    ).fetchall()
-    looks: list[tuple[bytes, bytes]] = []
-    done = 0
-
-    def batches() -> Iterator[tuple[str, tuple[list[tuple[bytes, bytes]], int]]]:
-        for first in range(0, len(images), _HASH_BATCH):
-            batch = images[first : first + _HASH_BATCH]
-            yield f"looking at {os.fsdecode(batch[0][1])} and the files after it", (batch, max_pixels)
-
-    for _, answers in pool.map("components.ingest.work:look_at", batches()):
-        looks += [(digest, look) for digest, look in answers if look is not None]
-        done += len(answers)
-        progress("compare", done, len(images))
+def compare_all(index: Index, pool: WorkerPool, progress: Progress, config: IngestConfig) -> None:
+    """Find the images that look the same though their bytes differ."""
+    hashes, looks = bytearray(), bytearray()
+    for digest, look in index.db.execute(
+        "SELECT hash, look FROM items WHERE look IS NOT NULL GROUP BY hash ORDER BY hash"
+    ):
+        hashes += digest
+        looks += look
     if not looks:
         return
-    # Workers answer in any order.
-    looks.sort()
-    pixels = np.frombuffer(b"".join(look for _, look in looks), np.uint8).reshape(len(looks), -1)
-    index.set_alike((looks[one][0], looks[other][0]) for one, other in alike(pixels))
+    # In a worker, which has numpy already.
+    ((_, pairs),) = pool.map(
+        "components.ingest.looks:find_candidates", [("comparing looks", (bytes(looks),))]
+    )
+
+    def hash_of(number: int) -> bytes:
+        return bytes(hashes[32 * number : 32 * number + 32])
+
+    def place_of(number: int) -> Place:
+        row: Place = index.db.execute(
+            "SELECT file, offset, size, shape FROM items WHERE hash = ? ORDER BY id LIMIT 1",
+            (hash_of(number),),
+        ).fetchone()
+        return row
+
+    def batches() -> Iterator[tuple[str, tuple[list[CompareTask], Settings]]]:
+        for first in range(0, len(pairs), _COMPARE_BATCH):
+            batch = [
+                (number, place_of(pairs[number][0]), place_of(pairs[number][1]), pairs[number][2])
+                for number in range(first, min(first + _COMPARE_BATCH, len(pairs)))
+            ]
+            yield f"comparing {os.fsdecode(batch[0][1][0])} and others", (batch, settings_of(config))
+
+    found: dict[tuple[int, ...], str] = {}
+    done = 0
+    if pairs:
+        index.db.execute("CREATE INDEX items_by_source ON items (hash)")
+    for _, answers in pool.map("components.ingest.examine:compare", batches()):
+        for number, how in answers:
+            if how is not None:
+                # A symmetrical image may be alike both ways: then it is not a mirrored one.
+                pair = pairs[number][:2]
+                found[pair] = how if how != MIRRORED else found.get(pair, how)
+        done += len(answers)
+        progress("compare", done, len(pairs))
+    index.set_alike((hash_of(one), hash_of(other), how) for (one, other), how in sorted(found.items()))
 
 
 def write_all(

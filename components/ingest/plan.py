@@ -56,6 +56,8 @@ class Plan:
         cross_split_duplicates: Different images in two splits or more.
         label_conflicts: Different images with two truths or more.
         copies: Copies of originals, apart from equal bytes.
+        small_classes: How many images have the classes that have fewer than there are splits; what belongs
+            together counts once.
     """
 
     truth: type[Truth]
@@ -64,6 +66,7 @@ class Plan:
     cross_split_duplicates: int
     label_conflicts: int
     copies: Copies
+    small_classes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @functools.cache
@@ -75,7 +78,7 @@ def reader_code() -> str:
 def make_plan(index: Index, config: IngestConfig) -> Plan:
     """Write split and shard of every item into the index; every item has its hash already."""
     db = index.db
-    copies = assign_splits(index, config.splits)
+    copies, small_classes = assign_splits(index, config.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
     counts = {split: config.shards or max(1, -(-size // _SHARD_BYTES)) for split, size in sizes.items()}
     db.create_function(
@@ -93,6 +96,7 @@ def make_plan(index: Index, config: IngestConfig) -> Plan:
         _count_hashes_with_several(index, "split"),
         _count_hashes_with_several(index, "truth"),
         copies,
+        small_classes,
     )
 
 

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from components.ingest import staging as staging_folder
 from components.ingest.config import IngestConfig
+from components.ingest.copies import about_copies, copies_bytes, list_copies
 from components.ingest.index import Index
 from components.ingest.input import Input
 from components.ingest.manifest import (
+    COPIES,
     FORMAT_VERSION,
     Manifest,
     Shard,
     Split,
     rejects_bytes,
     write_inputs,
+    write_list,
     write_lists,
     write_manifest,
 )
@@ -49,6 +52,7 @@ def publish(
         The manifest.
     """
     rejects, left_out = rejects_bytes(index.rejects()), index.left_out()
+    copies = list_copies(index)
     splits = _split_up(index, plan, shards)
     boxes = BoxCounts.total(shard.boxes for shard in shards.values())
     manifest = Manifest(
@@ -61,11 +65,16 @@ def publish(
         rejected=index.count_rejects(),
         rejects_sha256=hashlib.sha256(rejects).hexdigest(),
         cross_split_duplicates=plan.cross_split_duplicates,
-        warnings=[*remarks(index, plan, splits, boxes), *about_depths(shards.values(), config.bit_depth)],
+        warnings=[
+            *remarks(index, plan, splits, boxes),
+            *about_copies(copies),
+            *about_depths(shards.values(), config.bit_depth),
+        ],
         input=given.shown,
         task=plan.truth.task,
         max_boxes=boxes.most,
         left_out=len(left_out),
+        copies=len(copies),
     )
     for shard in manifest.shards():
         assert shard.records == sum(s.records for s in plan.shards if s.name == shard.name) - len(
@@ -75,6 +84,7 @@ def publish(
         output / staging_folder.STAGING, output, [shard for shard in plan.shards if shard.split in splits]
     )
     write_lists(output, rejects, left_out)
+    write_list(output / COPIES, copies_bytes(copies) if copies else b"")
     write_inputs(output, given.rows(index))
     write_manifest(output, manifest)
     staging_folder.sync_folder(output)

@@ -10,9 +10,11 @@ from typing import ParamSpec
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.printable import printable
-from components.ingest.config import IngestConfig
+from components.base.words import format_count, format_some
+from components.ingest.config import REFUSE, IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
+from components.ingest.plan import Plan
 from components.ingest.readings import READINGS
 from components.ingest.sources import SOURCES
 from components.ingest.truth.counts import BoxCounts
@@ -113,6 +115,18 @@ class Refusals:
                 )
         what = f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, "
         raise self._refused(index, what, index.rejects()[:_REASONS_SHOWN], way_out)
+
+    @_refusal
+    def small_classes(self, plan: Plan) -> None:
+        """Refuse classes with fewer images than there are splits, if that is asked for."""
+        if self.config.small_classes == REFUSE and plan.small_classes:
+            counts = (f"{printable(name)} ({count})" for name, count in plan.small_classes.items())
+            raise DataRefusedError(
+                f"{self.input}: expected as many images of each class as there are splits, got "
+                f"{format_count(len(plan.small_classes), 'class', 'classes')} with fewer (images that belong "
+                f"together count once): {format_some(counts, _REASONS_SHOWN)}; add images, or keep them in "
+                "train with small_classes: train (--small-classes train)"
+            )
 
     @_refusal
     def too_many_boxes(self, index: Index, boxes: BoxCounts) -> None:

@@ -55,11 +55,6 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
             f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
             "their names, x.rf.HASH.jpg): those of one original are carved out of train together."
         )
-    if plan.copies.alike:
-        found.append(
-            f"{plan.copies.alike} images look like another one, in another format or size: copies are carved "
-            f"out of train together: {_alike(index)}."
-        )
     found += boxes.remarks()
     found += about_names(plan.class_names)
     return found
@@ -122,17 +117,6 @@ def about_left_out(index: Index) -> list[str]:
     if empty:
         found.append(f"{format_count(len(empty), 'folder is', 'folders are')} empty: {_join(empty)}.")
     return found
-
-
-def _alike(index: Index) -> str:
-    """Return the first pairs of images that look the same."""
-    rows = index.db.execute(
-        "SELECT min(a.path), min(b.path) FROM alike JOIN items a ON a.hash = one "
-        "JOIN items b ON b.hash = other GROUP BY one, other ORDER BY 1, 2 LIMIT ?",
-        (_NAMES_SHOWN + 1,),
-    )
-    pairs = [f"{printable(one)} and {printable(other)}" for one, other in rows]
-    return "; ".join(pairs[:_NAMES_SHOWN]) + ("; and more" if len(pairs) > _NAMES_SHOWN else "")
 
 
 def _copies(index: Index, column: str, called: str) -> str:

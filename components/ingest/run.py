@@ -26,7 +26,7 @@ from components.ingest.groups import column_of, set_groups
 from components.ingest.index import Index
 from components.ingest.input import Input, check_input
 from components.ingest.manifest import FORMAT_VERSION, REJECTS, Manifest, read_inputs, read_manifest
-from components.ingest.passes import Progress, hash_all, look_at_all, write_all
+from components.ingest.passes import Progress, compare_all, examine_all, take_over, write_all
 from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.publish import note_rejected, publish
 from components.ingest.refusals import Refusals
@@ -221,11 +221,12 @@ class Run:
         # After a kill inputs.csv.gz may be newer than the manifest; what it told is in the index.
         self._find(index, None if was_killed else former)
         self._refusals.too_many(index)
-        hash_all(index, pool, self.progress)
+        examine_all(index, pool, self.progress, self.config)
         self._refusals.too_many(index)
-        look_at_all(index, pool, self.progress, self.config.max_pixels)
+        compare_all(index, pool, self.progress, self.config)
         index.keep_order(former.class_names if former is not None else [])
         plan = make_plan(index, self.config)
+        self._refusals.small_classes(plan)
         self._refusals.nothing_to_learn(index)
         return plan
 
@@ -235,7 +236,7 @@ class Run:
         scratch = self.staging / "scratch"
         scratch.mkdir(exist_ok=True)
         root, repeated = scratch, list[str]()
-        index.set_origin(self.input.shown)
+        take_over(index, self.input.shown, self.config, self.output, former)
         if self.input.path is not None:
             if (read := self.input.root) is not None:
                 root = read
@@ -244,12 +245,6 @@ class Run:
                 for path, reason in litter:
                     index.leave_out(path, reason)
             index.files.add(walk(root, self.input.without, index.leave_out, self.input.stamp_of))
-            known = former is not None and former.input == self.input.shown
-            index.remember_hashes(
-                (path, size, mtime, bytes.fromhex(sha256))
-                for path, size, mtime, sha256 in (read_inputs(self.output) if known else ())
-                if sha256
-            )
         context = SourceContext(
             root=root,
             shown=str(self.input.path),

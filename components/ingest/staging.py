@@ -16,7 +16,7 @@ from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.owned import MARK
 from components.base.paths import write_atomically
 from components.ingest.bit_depth import Depths
-from components.ingest.manifest import INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest
+from components.ingest.manifest import COPIES, INPUTS, LEFT_OUT, REJECTS, Shard, read_manifest
 from components.ingest.plan import PlannedShard
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import PartResult
@@ -24,7 +24,7 @@ from schemas import features
 
 STAGING = ".ingest"
 SHARD_NAME = re.compile(rf"^({'|'.join(features.SPLITS)})-\d{{5}}-of-\d{{5}}$")
-_OURS = (STAGING, REJECTS, LEFT_OUT, INPUTS, features.MANIFEST, MARK)
+_OURS = (STAGING, REJECTS, LEFT_OUT, COPIES, INPUTS, features.MANIFEST, MARK)
 # In the staging folder: the names of the shards that are being moved to their places.
 _PUBLISHING = "publishing.json"
 _COPY_BYTES = 1 << 20
@@ -258,7 +258,7 @@ def tidy(staging: Path) -> None:
     for path in shards.iterdir():
         if ".tmp" in path.name or ".part" in path.name:
             path.unlink()
-    for name in (INPUTS, REJECTS, LEFT_OUT, features.MANIFEST):
+    for name in (INPUTS, REJECTS, LEFT_OUT, COPIES, features.MANIFEST):
         for path in staging.parent.glob(f".{Path(name).stem}.*.tmp*"):
             path.unlink()
 

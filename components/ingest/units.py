@@ -16,11 +16,14 @@ import collections
 import dataclasses
 import hashlib
 import re
+from typing import Generic, TypeVar
 
 from components.ingest.index import Index
 
 # `<original>.rf.<hash>.<ending>`: the names of a well-known exporter of augmented data sets.
 _EXPORTED_COPY = re.compile(r"(?P<original>.+)\.rf\.[0-9A-Za-z]{6,}\.[0-9A-Za-z]+")
+
+Member = TypeVar("Member", bytes, tuple[bool, bytes])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,27 +41,28 @@ class Copies:
     alike: int = 0
 
 
-class _Ties:
-    """Sets of tied units, each under the name that it will have: names of groups first, then the least."""
+class Ties(Generic[Member]):
+    """Sets of members that are tied, each with its least member."""
 
     def __init__(self) -> None:
-        self._parents: dict[tuple[bool, bytes], tuple[bool, bytes]] = {}
+        self._parents: dict[Member, Member] = {}
 
-    def find(self, unit: tuple[bool, bytes]) -> tuple[bool, bytes]:
+    def find(self, member: Member) -> Member:
+        """Return the least member of the set."""
         parents = self._parents
-        while (parent := parents.setdefault(unit, unit)) != unit:
-            parents[unit] = parents[parent]
-            unit = parent
-        return unit
+        while (parent := parents.setdefault(member, member)) != member:
+            parents[member] = parents[parent]
+            member = parent
+        return member
 
-    def join(self, one: tuple[bool, bytes], other: tuple[bool, bytes]) -> None:
+    def join(self, one: Member, other: Member) -> None:
+        """Tie two members, and so their sets."""
         first, second = sorted((self.find(one), self.find(other)))
         self._parents[second] = first
 
-    def renamed(self) -> list[tuple[bytes, bytes]]:
-        """Return (new name, name) of each unit that is now part of another one."""
-        found = [(self.find(unit), unit) for unit in list(self._parents)]
-        return [(root[1], unit[1]) for root, unit in found if root != unit]
+    def members(self) -> list[Member]:
+        """Return all members."""
+        return list(self._parents)
 
 
 def set_units(index: Index) -> Copies:
@@ -75,7 +79,8 @@ def set_units(index: Index) -> Copies:
         "WHERE grouped IS NOT NULL OR path LIKE '%.rf.%'"
     )
     db.execute("CREATE INDEX items_by_unit ON items (unit)")
-    ties = _Ties()
+    # Names of groups and originals are less than hashes of images.
+    ties = Ties[tuple[bool, bytes]]()
     # Equal bytes in several units. A unit that is not called by its image's hash is a group or an original.
     last: tuple[bytes, tuple[bool, bytes]] | None = None
     for digest, unit in db.execute(
@@ -103,7 +108,10 @@ def set_units(index: Index) -> Copies:
     ):
         alike |= {one, other}
         ties.join((first == one, first), (second == other, second))
-    db.executemany("UPDATE items SET unit = ? WHERE unit = ?", ties.renamed())
+    roots = ((ties.find(member)[1], member[1]) for member in ties.members())
+    db.executemany(
+        "UPDATE items SET unit = ? WHERE unit = ?", [(new, old) for new, old in roots if new != old]
+    )
     several = [count for count in by_original.values() if count > 1]
     return Copies(sum(several), len(several), len(alike))
 

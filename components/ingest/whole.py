@@ -10,6 +10,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -59,48 +64,60 @@ def check_whole(encoded: bytes) -> None:
 
 
 def check_jpeg(encoded: bytes) -> bool:
-    """Decode a JPEG at an eighth of its size, and take libjpeg's warnings for what they are.
+    """Return whether all of a JPEG was read; see `read_small_jpeg`."""
+    return read_small_jpeg(encoded) is not None
+
+
+def read_small_jpeg(encoded: bytes, least_px: int = 1) -> npt.NDArray[np.uint8] | None:
+    """Decode a JPEG at a fraction of its size, and take libjpeg's warnings for what they are.
 
     All of the compressed data is read, but few pixels are computed: it takes less than half the time that
     decoding does.
 
+    Args:
+        encoded: The file.
+        least_px: The sides have at least this, if the image has; else they are an eighth.
+
     Returns:
-        Whether all of it was read; False for a kind of JPEG that another decoder has to judge.
+        uint8 [height, width], grey; four channels of a CMYK image. None for a kind of JPEG that another
+        decoder has to judge.
 
     Raises:
         RejectedImage: libjpeg found the data corrupt, or not all there.
     """
-    problem = _decoding_problem(encoded)
+    read = _decode_small(encoded, least_px)
     # Only the first warning is known. It may not be about the pixels, but about an unknown revision of JFIF,
     # or bytes between the segments at the beginning.
-    if problem and (not _is_damage(problem) or "extraneous bytes" in problem):
-        problem = _decoding_problem(_without_remarks(encoded))
-    if problem and _is_damage(problem):
-        raise RejectedImage(f"truncated or damaged JPEG: {problem}")
-    return problem is None
+    if isinstance(read, str) and (not _is_damage(read) or "extraneous bytes" in read):
+        read = _decode_small(_without_remarks(encoded), least_px)
+    if not isinstance(read, str):
+        return read
+    if _is_damage(read):
+        raise RejectedImage(f"truncated or damaged JPEG: {read}")
+    return None
 
 
 def _is_damage(problem: str) -> bool:
     return problem.startswith(("Corrupt JPEG data", "Premature end"))
 
 
-def _decoding_problem(encoded: bytes) -> str | None:
-    """Return libjpeg's first warning, or its error; None if it has nothing to say."""
+def _decode_small(encoded: bytes, least_px: int) -> npt.NDArray[np.uint8] | str:
+    """Return the pixels, or libjpeg's first warning or error."""
     import simplejpeg
 
     try:
         colorspace = simplejpeg.decode_jpeg_header(encoded, strict=False)[2]
-        simplejpeg.decode_jpeg(
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
             encoded,
             colorspace="CMYK" if colorspace in ("CMYK", "YCCK") else "GRAY",
-            min_height=1,
-            min_width=1,
-            min_factor=8,
+            min_height=least_px,
+            min_width=least_px,
+            min_factor=1,
             strict=True,
         )
     except (ValueError, KeyError) as error:
         return str(error)
-    return None
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
 def is_plain_jpeg(encoded: bytes) -> bool:
@@ -116,7 +133,7 @@ def is_plain_jpeg(encoded: bytes) -> bool:
     for marker, start, _ in _segments(encoded):
         if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
             # Pillow is content with all rows; TensorFlow refuses a file that does not say that it ends.
-            if encoded.find(_END_OF_IMAGE, start) < 0:
+            if encoded.rfind(_END_OF_IMAGE, start) < 0:  # near the end, as a rule
                 raise RejectedImage("truncated or damaged JPEG: the file has no end-of-image marker")
             bits, channels = encoded[start + 4], encoded[start + 9]
             return marker in _HUFFMAN_FRAMES and bits == 8 and channels in (1, 3)

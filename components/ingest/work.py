@@ -1,9 +1,8 @@
-"""What the worker processes do: hash sources, and write shards."""
+"""What the worker processes do at last: write shards."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import os
@@ -17,7 +16,9 @@ from components.base.os_errors import explain_os_error
 from components.base.paths import replace_file, write_atomically
 from components.base.printable import printable
 from components.ingest.bit_depth import Depths
-from components.ingest.item import shape_from, shape_text
+from components.ingest.examine import kept_image
+from components.ingest.item import shape_from
+from components.ingest.reading import hash_source, read_source
 from components.ingest.truth import TRUTHS
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.truth.truth import WrongImageError
@@ -26,18 +27,9 @@ from schemas import features
 # How often a worker tells how far it is.
 _REPORT_EVERY_IMAGES = 50
 
-# What is wrong with the machine, and so with all files.
-_NOT_THE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-# The file with many images that was read last, and its descriptor.
-_open_file: dict[bytes, int] = {}
-
 
 class SourceChangedError(MiranteError):
     """A file is not what it was when it was hashed."""
-
-
-HashTask = tuple[int, bytes, int | None, int, str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,57 +78,8 @@ class PartResult:
     depths: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def hash_sources(tasks: list[HashTask], report: Callable[[int], None]) -> list[tuple[int, bytes | None, str]]:
-    """Return (id, SHA-256 of the source, reason) for every (id, file, offset, size, shape).
-
-    Of an encoded image it is that of the file's bytes, of raw pixels that of their shape and bytes. A file
-    that cannot be read or is no image has None and the reason.
-    """
-    from components.ingest.image_file import read_image_file
-    from components.ingest.kinds import sniff
-    from components.ingest.whole import RejectedImage
-
-    answers: list[tuple[int, bytes | None, str]] = []
-    for key, file, offset, size, shape in tasks:
-        report(0)
-        try:
-            if offset is None and shape is None:
-                data = read_image_file(file)
-            else:
-                data = _read(file, offset, size)
-            if shape is None:
-                sniff(data)
-        except OSError as error:
-            if error.errno in _NOT_THE_FILES:
-                raise
-            answers.append((key, None, f"cannot be read: {error.strerror}"))
-        except RejectedImage as error:
-            answers.append((key, None, error.reason))
-        else:
-            answers.append((key, _source_sha256(data, shape), ""))
-    return answers
-
-
-def look_at(
-    tasks: list[tuple[bytes, bytes]], max_pixels: int, report: Callable[[int], None]
-) -> list[tuple[bytes, bytes | None]]:
-    """Return (SHA-256, look) for every (SHA-256, file); None for an image without a look."""
-    from components.ingest.image_file import read_image_file
-    from components.ingest.looks import look_of
-    from components.ingest.whole import RejectedImage
-
-    answers: list[tuple[bytes, bytes | None]] = []
-    for digest, file in tasks:
-        report(0)
-        try:
-            answers.append((digest, look_of(read_image_file(file), max_pixels)))
-        except (OSError, RejectedImage):
-            answers.append((digest, None))  # the next pass gives the reason
-    return answers
-
-
 def write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
-    """Write the records as TFRecord; every image is decoded, see components.ingest.canonical.
+    """Write the records as TFRecord; an image that does not keep its bytes is decoded and rewritten.
 
     Raises:
         SourceChangedError: A file is not what it was when it was hashed.
@@ -165,17 +108,19 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
     depths = Depths()
     target = Path(task.target)
     with replace_file(target) as temporary, temporary.open("wb") as out:
-        for path, file, offset, length, shape_words, text, expected in _planned(task):
+        for path, file, offset, length, shape_words, text, expected, form in _planned(task):
             report(0)
             try:
-                data = _read(file, offset, length)
+                data = read_source(file, offset, length)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise _changed(path, str(error.strerror)) from error
-            if _source_sha256(data, shape_words) != expected:
+            if hash_source(data, shape_words) != expected:
                 raise _changed(path, "its content is not what it was")
             shape = shape_from(shape_words)
             try:
-                if shape is None:
+                if form is not None:
+                    image = kept_image(data, form)
+                elif shape is None:
                     image = canonical_bytes(
                         data,
                         max_pixels=task.max_pixels,
@@ -202,7 +147,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                         features.HEIGHT: image.height,
                         features.WIDTH: image.width,
                         features.FILENAME: path.encode(),
-                        features.SHA256: hashlib.sha256(image.encoded).hexdigest().encode(),
+                        features.SHA256: _encoded_sha256(image.encoded, form, expected).encode(),
                         **placed.record_features(labels),
                     }
                 )
@@ -236,32 +181,14 @@ def write_note(target: Path, result: PartResult) -> None:
 def _planned(task: PartTask) -> sqlite3.Cursor:
     db = sqlite3.connect(task.index)
     return db.execute(
-        "SELECT path, file, offset, size, shape, truth, hash FROM items WHERE split = ? AND shard = ? "
+        "SELECT path, file, offset, size, shape, truth, hash, form FROM items WHERE split = ? AND shard = ? "
         f"ORDER BY hash, path, {TRUTHS[task.task].order} LIMIT ? OFFSET ?",
         (task.split, task.shard, task.count, task.first),
     )
 
 
-def _read(file: bytes, offset: int | None, size: int) -> bytes:
-    if offset is None:
-        with open(file, "rb") as source:
-            return source.read()
-    return os.pread(_opened(file), size, offset)
-
-
-def _opened(file: bytes) -> int:
-    """Return the descriptor of a file with many images: it stays open until another one is asked for."""
-    if file not in _open_file:
-        while _open_file:
-            os.close(_open_file.popitem()[1])
-        _open_file[file] = os.open(file, os.O_RDONLY)
-    return _open_file[file]
-
-
-def _source_sha256(data: bytes, shape: str | None) -> bytes:
-    if shape is None:
-        return hashlib.sha256(data).digest()
-    return hashlib.sha256(f"uint8 {shape_text(shape_from(shape))} ".encode() + data).digest()
+def _encoded_sha256(encoded: bytes, form: str | None, source_sha256: bytes) -> str:
+    return source_sha256.hex() if form is not None else hashlib.sha256(encoded).hexdigest()
 
 
 def _changed(path: str, why: str) -> SourceChangedError:

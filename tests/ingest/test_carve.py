@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.ingest.carve import assign_splits
+from components.ingest.examine import Examined
 from components.ingest.index import Index
 from components.ingest.item import Item
 from components.ingest.truth import Boxes, Label
@@ -30,7 +31,7 @@ class Assign:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.copies = Copies()
+        self.copies, self.small = Copies(), dict[str, int]()
 
     def items(
         self, items: Iterable[Item], shares: Mapping[str, float], contents: Mapping[str, str]
@@ -41,10 +42,10 @@ class Assign:
         index = Index(path)
         index.add(items)
         rows = index.db.execute("SELECT id, path FROM items").fetchall()
-        index.set_hashes(
-            [(key, hashlib.sha256(contents.get(path, path).encode()).digest()) for key, path in rows]
+        index.set_examined(
+            [Examined(key, hashlib.sha256(contents.get(path, path).encode()).digest()) for key, path in rows]
         )
-        self.copies = assign_splits(index, shares)
+        self.copies, self.small = assign_splits(index, shares)
         splits = dict(index.db.execute("SELECT path, split FROM items"))
         index.close()
         return splits
