@@ -167,6 +167,11 @@ def no_test_images(here: Path) -> None:
     write_images(here / "photos", *(f"test/{name}/{n}.png" for name in ("cats", "dogs") for n in range(9)))
 
 
+def small_class(here: Path) -> None:
+    write_images(here / "photos", *(f"{name}/{n}.png" for name in ("cats", "dogs") for n in range(60)))
+    write_images(here / "photos", "owls/0.png", "owls/1.png")
+
+
 def damaged_archive(here: Path) -> None:
     write_photos(here)
     with zipfile.ZipFile(here / "whole.zip", "w") as file:
@@ -489,6 +494,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "no train split": no_train_split,
     "unknown label: a class without train images": unknown_label,
     "a class without test images": no_test_images,
+    "a class with fewer images than splits": small_class,
     "unknown label: two names for one number": label_of_two_names,
     "unknown label: a number out of range": label_out_of_range,
     "damaged TFRecords": damaged_shard,

@@ -89,9 +89,9 @@ Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
 SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
 # The fields that `mirante ingest` has options for, in the order of its help.
 OPTIONS = (
-    "splits", "split_names", "group_by", "small_classes", "image_column", "label_column", "split_column",
-    "no_header", "images", "shards", "workers", "max_reject_share", "label_map", "box_units", "max_pixels",
-    "resize_px", "bit_depth", "transpose",
+    "splits", "split_names", "group_by", "small_classes", "near_copies", "image_column", "label_column",
+    "split_column", "no_header", "images", "shards", "workers", "max_reject_share", "label_map", "box_units",
+    "max_pixels", "resize_px", "bit_depth", "transpose",
 )  # fmt: skip
 
 

@@ -48,6 +48,13 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
             f"{format_count(plan.label_conflicts, 'image is', 'images are')} there {plan.truth.conflict}, "
             f"identical to the byte: {_copies(index, 'truth', plan.truth.called)}."
         )
+    if plan.small_classes:
+        small = _join(f"{name} ({count})" for name, count in plan.small_classes.items())
+        found.append(
+            f"{format_count(len(plan.small_classes), 'class has', 'classes have')} fewer images than there "
+            "are splits (images that belong together count once): they are in train, unless another class "
+            f"needs them elsewhere: {small}."
+        )
     found += _about_copies(index)
     found += _about_groups(index)
     if plan.copies.originals:

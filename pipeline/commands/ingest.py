@@ -42,6 +42,7 @@ def _ingest_words() -> dict[str, str]:
     words=_ingest_words,
     given={
         "images": {"type": PathType(), "metavar": "DIR"},
+        "near_copies": {"flag": "--near-copies/--no-near-copies"},
         "label_map": {"type": PathType(), "metavar": "FILE"},
         "resize_px": {"flag": "--resize", "metavar": "PX"},
     },

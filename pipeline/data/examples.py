@@ -18,7 +18,7 @@ from components.base.task import task_named
 from components.base.tfrecord import read_records
 from components.base.words import format_some
 from components.ingest import is_manifest, published_completely, read_manifest
-from components.ingest.config import IngestConfig
+from components.ingest.config import REFUSE, IngestConfig
 from components.ingest.sources import sources_for
 from components.ingest.spans import Span
 from pipeline.data.shards import Found, check_shards, content_of, look_into_shards
@@ -199,10 +199,15 @@ def _refuse_classes_without_images(
             "out of all splits"
         )
     least = config.min_test_images
+    # Classes that ingest keeps in train, as config.small_classes says. To ask for more is to ask for all.
+    totals = map(sum, zip(*counts.values(), strict=True))
+    is_kept = [
+        config.small_classes != REFUSE and least == 1 and total < len(features.SPLITS) for total in totals
+    ]
     unjudged = [
         f"{name} ({count})" if count else name
-        for name, count in zip(class_names, counts[features.TEST], strict=True)
-        if count < least
+        for name, count, kept in zip(class_names, counts[features.TEST], is_kept, strict=True)
+        if count < least and not kept
     ]
     if unjudged:
         few = "no image" if least == 1 else f"fewer than {least} images"

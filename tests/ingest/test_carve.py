@@ -88,10 +88,44 @@ def test_the_shares_stay_what_was_asked_for(assign: Assign) -> None:
     assert counts["test"] == pytest.approx(1000, abs=100)
 
 
-def test_too_few_images_for_all_splits_are_learned_from(assign: Assign) -> None:
-    one, two = photos(50, 1), photos(50, 2, seed=1)
+def test_too_few_images_for_all_splits_are_only_learned(assign: Assign) -> None:
+    one, two, three = photos(50, 1), photos(50, 2, seed=1), photos(50, 3, seed=2)
     assert set(assign(one).values()) == {"train"}
-    assert all("train" in found for found in table(two, assign(two)).values())
+    assert assign.small == {f"class {number:04d}": 1 for number in range(50)}
+    assert set(assign(two).values()) == {"train"}
+    assert set(map(frozenset, table(three, assign(three)).values())) == {frozenset(("train", "eval", "test"))}
+    assert not assign.small
+    # Copies count once: three images of two originals are too few.
+    splits = assign([(f"{i}.jpg", "a", None) for i in range(3)], contents={"1.jpg": "0.jpg"})
+    assert set(splits.values()) == {"train"}
+    assert assign.small == {"a": 2}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_shares_are_those_of_a_hash_and_of_the_images_that_are_lent(assign: Assign, seed: int) -> None:
+    classes, each = random.Random(seed).choice([(12, 15), (100, 6), (40, 30), (5, 200), (30, 3)])
+    counts = collections.Counter(assign(photos(classes, each, seed)).values())
+    images = classes * each
+    for split in ("eval", "test"):
+        # Binomial with p 0.1, and one for each class that the hash leaves out, which is 0.9 ** each of them.
+        expected = 0.1 * images + classes * 0.9**each
+        assert abs(counts[split] - expected) <= 4.5 * (0.09 * images) ** 0.5 + 1, (classes, each, counts)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_one_image_more_or_less_moves_only_images_of_its_class(assign: Assign, seed: int) -> None:
+    rng = random.Random(seed)
+    images = [image for c in range(8) for image in photos(1, rng.randint(1, 25), seed * 100 + c)]
+    images = [(path, f"class {path.split('/')[0]}", None) for path, _, _ in images]
+    before = assign(images)
+    gone = rng.choice(images)
+    after = assign([image for image in images if image != gone])
+    moved = [path for path in after if before[path] != after[path]]
+    assert {path.split("/")[0] for path in moved} <= {gone[0].split("/")[0]}
+    # One for each split; both of a class of three, which is then too small.
+    assert len(moved) <= 3
+    # The other way round, it is an image more.
+    assert assign(images) == before
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -244,3 +278,32 @@ def test_more_images_of_a_group_move_none(assign: Assign) -> None:
     after = assign.items(grouped([*images, *more]), SHARES, {})
     assert {path: after[path] for path in before} == before
     assert all(after[f"more/{i}.jpg"] == before[f"{i}.jpg"] for i in range(50))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_classes_of_boxes_are_in_every_split_where_units_allow_it(assign: Assign, seed: int) -> None:
+    rng = random.Random(seed)
+    names = [f"class {number}" for number in range(rng.randint(3, 12))]
+    items = [
+        Item(f"{seed}/{i}.jpg", b"", 1, boxes(*rng.sample(names, rng.randint(1, 3))))
+        for i in range(rng.randint(40, 120))
+    ]
+    splits = assign.items(items, SHARES, {})
+    shown = collections.Counter(name for item in items for name in item.truth.classes)
+    found = collections.defaultdict(set)
+    for item in items:
+        for name in item.truth.classes:
+            found[name].add(splits[item.path])
+    assert all(len(found[name]) == 3 for name in names if shown[name] >= 6), (shown, found)
+
+
+def test_a_chain_of_moves_gives_every_class_its_splits(assign: Assign) -> None:
+    # Nine images, three classes; each image shows two classes, so that most moves take another's last one.
+    for salt in range(60):
+        items = [
+            Item(f"{salt}/{i}.jpg", b"", 1, boxes(f"class {i % 3}", f"class {(i + 1) % 3}")) for i in range(9)
+        ]
+        splits = assign.items(items, SHARES, {})
+        for name in range(3):
+            of_class = {splits[f"{salt}/{i}.jpg"] for i in range(9) if name in (i % 3, (i + 1) % 3)}
+            assert of_class == {"train", "eval", "test"}, salt

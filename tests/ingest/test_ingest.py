@@ -138,7 +138,7 @@ def test_the_manifest_tells_what_was_published(tmp_path: Path) -> None:
         assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())
         assert shard.records == len(list(read_records(out / shard.name)))
     assert "cats/bad.jpg,truncated or damaged JPEG" in result.rejects_file.read_text()
-    inputs = {path: sha256 for path, _, _, sha256 in read_inputs(out)}
+    inputs = {row.path: row.sha256 for row in read_inputs(out)}
     assert inputs["cats/0000.jpg"] == hashlib.sha256(jpeg(0)).hexdigest()
     assert read_manifest(tmp_path) is None
 
@@ -489,7 +489,7 @@ def test_files_that_changed_unseen_do_not_block_it_for_ever(tmp_path: Path) -> N
     root, out = make_folder(tmp_path / "in", images=30), tmp_path / "out"
     ingest("folder", root, out, IngestConfig(max_reject_share=1))
     # As on a file system whose inodes and times tell nothing.
-    write_inputs(out, [(path, size, stamp, "0" * 64) for path, size, stamp, _ in read_inputs(out)])
+    write_inputs(out, [row._replace(sha256="0" * 64) for row in read_inputs(out)])
     options = IngestConfig(max_reject_share=1, shards=2)
     with pytest.raises(MiranteError, match="changed while it was being ingested"):
         ingest("folder", root, out, options)

@@ -96,7 +96,7 @@ def test_class_folders(photos: Path) -> None:
     assert [(group.count, group.examples) for group in facts.left_out] == [(1, ["cats/notes.txt"])]
     assert len(facts.refused) == 1
     assert facts.refused[0].startswith("1 of 45 inputs were rejected (2.2%, allowed 1.0%)")
-    assert facts.looked_at == 45
+    assert facts.looked_at == 44  # the damaged one is known before
     assert shlex.split(facts.command)[:5] == ["mirante", "run", "folder", "--data", str(photos)]
 
 
@@ -292,7 +292,7 @@ def test_a_sample_is_said(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "the pixels of 10 of" in format_facts(facts)
     assert facts.sizes is not None
     assert facts.sizes.images == facts.images
-    assert look(photos, all_images=True).looked_at == 45
+    assert look(photos, all_images=True).looked_at == 44
 
 
 def test_an_archive(photos: Path, tmp_path: Path) -> None:
