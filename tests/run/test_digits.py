@@ -135,7 +135,7 @@ def test_the_example_in_the_documentation_runs_in_a_notebook(
     cells = [nbformat.v4.new_code_cell(line) for line in lines]
     notebook = nbformat.v4.new_notebook(cells=cells)
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     outputs = [output for cell in cells for output in cell.outputs]
     printed = [output for output in outputs if output.output_type == "stream"]
     assert {output.name for output in printed} == {"stdout"}
