@@ -142,7 +142,9 @@ def to_8_bits(image: PillowImage.Image, bits: int, rule: str) -> tuple[PillowIma
     from PIL import Image
 
     sixteen = image if image.mode.startswith("I;16") else image.convert("I;16")
-    values = np.frombuffer(sixteen.tobytes("raw", "I;16"), "<u2")
+    # Pillow keeps the order of a TIFF's bytes.
+    order = ">" if sixteen.mode == "I;16B" else "<"
+    values = np.frombuffer(sixteen.tobytes(), f"{order}u2").astype(np.uint16, copy=False)
     if rule == PERCENTILE:
         levels = _stretch(values)
     else:

@@ -102,6 +102,16 @@ def test_a_tiff_whose_white_is_zero_is_inverted(rule: str) -> None:
     assert (255 - np.array(stored(inverted, rule))).tolist() == usual
 
 
+@pytest.mark.parametrize("rule", ["16", "12", "percentile"])
+def test_a_tiff_is_read_the_same_whatever_the_order_of_its_bytes(rule: str) -> None:
+    """ImageJ writes the upper byte first."""
+    buffer = io.BytesIO()
+    Image.frombytes("I;16B", (3, 2), VALUES.astype(">u2").tobytes()).save(buffer, "TIFF")
+    assert buffer.getvalue().startswith(b"MM")
+    assert stored(buffer.getvalue(), rule) == stored(encode_image(VALUES, "TIFF"), rule)
+    assert canonical_bytes(buffer.getvalue(), bit_depth=rule).largest == 4096
+
+
 def colour_png(upper: int) -> bytes:
     """One pixel, red, green and blue of 16 bits."""
     chunks = (
