@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import resource
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -420,6 +423,29 @@ def test_json_lines(tmp_path: Path) -> None:
     }
 
 
+def test_objects_are_no_classes(tmp_path: Path) -> None:
+    """Hugging Face's folders of images have the boxes of an image in one object."""
+    rows = '{"file_name": "1.png", "objects": {"bbox": [[1, 2, 3, 4]], "categories": [0]}}\n'
+    root = write_files(tmp_path / "in", {"metadata.jsonl": rows, "1.png": make_image(1)})
+    with pytest.raises(UsageError, match=r"no column for the class: .* got file_name, objects; name it by"):
+        ingest("csv", root, tmp_path / "out")
+    with pytest.raises(DataRefusedError, match=r"1\.png: expected a class, got .*bbox.* line 1\)"):
+        ingest("csv", root, tmp_path / "out", IngestConfig(label_column="objects"))
+
+
+def test_a_split_that_only_later_objects_have_is_not_passed_over(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "in", *(f"{number}.png" for number in range(22)))
+    rows = [{"file_name": f"{number}.png", "label": "ab"[number % 2]} for number in range(22)]
+    rows[20]["split"], rows[21]["set"] = "test", ""
+    (root / "l.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    out = tmp_path / "out"
+    assert len(found("csv", root, out, **ALL_TRAIN)) == 21
+    assert rejects(out) == {
+        "l.jsonl line 21": "it has the key 'split', which none of the first 20 objects has: add it to the "
+        "first one, as null if that has no split (l.jsonl line 21)"
+    }
+
+
 def test_boxes_in_json_lines(tmp_path: Path) -> None:
     rows = '{"image": "1.png", "bbox": [10, 5.0, 10, 10], "label": "cat"}\n'
     root = write_files(tmp_path / "in", {"l.ndjson": rows, "1.png": make_image(1)})
@@ -440,6 +466,42 @@ def test_a_parquet_that_names_files(tmp_path: Path) -> None:
         UsageError, match=r"label_column: expected a column of .*\(Path, label, set\), got 'lbl'"
     ):
         ingest("csv", root, tmp_path / "out2", IngestConfig(label_column="lbl"))
+
+
+def test_a_parquet_of_objects_alone_is_no_list(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "in" / "l.parquet", {"image": [{"uri": "1.png"}] * 3})
+    with pytest.raises(UsageError, match=r"l\.parquet: no column for the file's name: .* got none"):
+        ingest("csv", path, tmp_path / "out")
+
+
+def test_parts_of_a_split_may_have_a_digest_in_their_names(tmp_path: Path) -> None:
+    for part in range(2):
+        images = [{"bytes": make_image(2 * part + at), "path": None} for at in range(2)]
+        path = tmp_path / "in" / "data" / f"train-0000{part}-of-00002-b42a775f407cee4{part}.parquet"
+        write_parquet(path, {"image": images, "label": ["cat", "dog"]})
+    result = ingest("csv", tmp_path / "in", tmp_path / "out", IngestConfig(splits={"train": 1}))
+    assert (result.splits["train"].images, result.rejected) == (4, 0)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_there_may_be_more_lists_than_files_that_can_be_open(tmp_path: Path, ending: str) -> None:
+    root = write_images(tmp_path / "in", "1.png", "2.png")
+    for part in range(28):
+        path = root / f"train-{part:05d}-of-00028.{ending}"
+        if ending == "parquet":
+            write_parquet(path, {"file": ["1.png"] * 21, "label": ["cat"] * 21})
+        else:
+            row = '{"file": "1.png", "label": "cat"}\n' if ending == "jsonl" else "1.png,cat\n"
+            path.write_text(("file,label\n" if ending == "csv" else "") + 21 * row)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    most = next(most for most in itertools.count(1) if len(set(range(most)) - used) == 25)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+    try:
+        result = ingest("csv", root, tmp_path / "out", IngestConfig(**LENIENT, splits={"train": 1}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert result.splits["train"].images == 28 * 21
 
 
 def test_a_parquet_that_holds_the_images(tmp_path: Path) -> None:

@@ -157,6 +157,28 @@ def test_lists_of_ultralytics(tmp_path: Path) -> None:
     }
 
 
+def test_an_image_in_the_lists_of_two_splits_is_told(tmp_path: Path) -> None:
+    root = write_files(
+        tmp_path / "in",
+        {
+            "data.yaml": "train: train.txt\nval: val.txt\nnames: [cat]\n",
+            "train.txt": "images/1.png\nimages/2.png\nimages/2.png\n",
+            "val.txt": "images/2.png\nimages/3.png\n",
+            **{f"images/{at}.png": make_image(at) for at in (1, 2, 3)},
+            **{f"labels/{at}.txt": CAT for at in (1, 2, 3)},
+        },
+    )
+    found = ingest_boxes("yolo", root, tmp_path / "out", max_reject_share=0.0)
+    assert {path: one.split for path, one in found.items()} == {
+        "images/1.png": "train",
+        "images/2.png": "train",
+        "images/3.png": "eval",
+    }
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert "1 image is in the lists of several splits: the first of these counts." in manifest.warnings
+
+
 @pytest.mark.parametrize(
     ("names", "classes"),
     [

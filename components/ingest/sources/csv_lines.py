@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from components.base.errors import DataRefusedError
@@ -37,7 +37,7 @@ class CsvLines:
         self.count = 0
         self._line = ""
 
-    def rows(self) -> Iterator[RawRow]:
+    def rows(self) -> Generator[RawRow, None, None]:
         """Yield (number of the line, its fields without spaces around them, "") of lines that are not empty.
 
         Raises:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.ingest.sources.list_layouts import SPLIT_COLUMNS
 from components.ingest.sources.list_rows import RawRow, format_cell
 from components.ingest.sources.text_lines import read_lines
 from components.ingest.values import MOST_DIGITS, brief
@@ -39,18 +40,23 @@ class JsonLines:
         for _, value, _ in itertools.islice(self._objects(), _OBJECTS_LOOKED_AT):
             names.update(dict.fromkeys(value or ()))
         self.names: Sequence[str] | None = list(names)
-        self.count = 0
 
-    def rows(self) -> Iterator[RawRow]:
+    def rows(self) -> Generator[RawRow, None, None]:
         """Yield (number of the line, its cells, why it cannot be read) of lines that are not empty.
 
         Raises:
             DataRefusedError: A line is not UTF-8, or too long.
         """
         names = self.names or ()
+        self.count = 0
         for number, value, problem in self._objects():
             cells: list[str] = []
             try:
+                if late := _find_late_split(value or {}, names):
+                    raise ValueError(
+                        f"it has the key {late!r}, which none of the first {_OBJECTS_LOOKED_AT} objects has: "
+                        "add it to the first one, as null if that has no split"
+                    )
                 if value is not None:
                     cells = [format_cell(value.get(name)) for name in names]
             except ValueError as error:
@@ -75,6 +81,14 @@ class JsonLines:
             elif value is None and not problem:
                 problem = "expected an object, got null"
             yield number, value, problem
+
+
+def _find_late_split(value: Mapping[str, Any], names: Collection[str]) -> str:
+    """Return the key of an object's split if the list has no column of splits; "" if the object has none."""
+    late = [key for key in value if key not in names and key.strip().lower() in SPLIT_COLUMNS and value[key]]
+    if not late or any(name.strip().lower() in SPLIT_COLUMNS for name in names):
+        return ""
+    return late[0]
 
 
 def _read_int(digits: str) -> int:

@@ -22,8 +22,8 @@ _SUBMISSION = re.compile(
 )
 # What Open Images calls the list of its classes.
 _CLASSES = re.compile(r"class-descriptions", re.IGNORECASE)
-# The end of the name of a list that is in several files.
-_PART = re.compile(r"[-_]\d+-of-\d+$")
+# The end of the name of a list that is in several files; Hugging Face has added a digest to it.
+_PART = re.compile(r"[-_]\d+-of-\d+(-[0-9a-f]{16})?$")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from components.base.words import format_some, suggest
 from components.ingest.files import IMAGE_ENDINGS
 from components.ingest.sources.box_columns import BoxColumns, find_box_columns
 from components.ingest.sources.context import ListColumns
+from components.ingest.sources.list_rows import is_object
 from components.ingest.splits import split_named
 
 FILE_COLUMNS = (
@@ -108,7 +109,9 @@ def choose_layout(path: Path, names: Sequence[str], rows: Sequence[list[str]], w
     others = [
         at
         for at, name in enumerate(columns[: len(names)])
-        if at not in (image, split) and name not in _ROW_NUMBERS
+        if at not in (image, split)
+        and name not in _ROW_NUMBERS
+        and not any(is_object(row[at]) for row in rows if at < len(row))
     ]
     label = find_column(path, names, wanted.label, "label_column") if wanted.label is not None else None
     if label is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +30,7 @@ class RawList(Protocol):
         path: The file.
         names: The names of the columns, if the format has them; None if the first row may be the names.
         unit: What a row is called in messages: line or row.
-        count: Rows read so far, counted by other means than `rows` yields them.
+        count: Rows read so far by the latest `rows`, counted by other means than it yields them.
     """
 
     path: Path
@@ -38,8 +38,8 @@ class RawList(Protocol):
     unit: str
     count: int
 
-    def rows(self) -> Iterator[RawRow]:
-        """Yield all rows that are not empty, in order.
+    def rows(self) -> Generator[RawRow, None, None]:
+        """Yield all rows that are not empty, in order; the file is open until the generator is closed.
 
         Raises:
             DataRefusedError: The list is damaged.
@@ -65,3 +65,8 @@ def format_cell(value: object) -> str:
     if isinstance(value, (list, dict)):
         return words(json.dumps(value, ensure_ascii=False, default=str)) if value else ""
     return str(value)
+
+
+def is_object(cell: str) -> bool:
+    """Return whether a cell holds an object of JSON, or several: such as the boxes of an image."""
+    return cell.startswith(("{", "[{")) and cell.endswith(("}", "}]")) and ":" in cell

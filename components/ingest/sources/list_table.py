@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -23,8 +24,9 @@ from components.ingest.sources.list_layouts import (
     find_column,
     is_image_name,
 )
-from components.ingest.sources.list_rows import ImageCell, RawList, RawRow
+from components.ingest.sources.list_rows import ImageCell, RawList, RawRow, is_object
 from components.ingest.sources.parquet_rows import ParquetRows
+from components.ingest.values import brief
 
 # Rows that are looked at to see what the columns are.
 _ROWS_LOOKED_AT = 20
@@ -86,10 +88,10 @@ class Table:
     def __init__(self, context: SourceContext, path: Path, class_names: Mapping[str, str]) -> None:
         self.path, self.given = path, 0
         self._context = context
-        reader = _READERS.get(path.suffix.lower(), CsvLines)
-        self._raw = reader(path)
-        rows = self._raw.rows()
-        first = list(itertools.islice(rows, _ROWS_LOOKED_AT))
+        self._raw = _READERS.get(path.suffix.lower(), CsvLines)(path)
+        # Closed again: there may be more lists than files that can be open.
+        with contextlib.closing(self._raw.rows()) as rows:
+            first = list(itertools.islice(rows, _ROWS_LOOKED_AT))
         self.layout = self._choose(first, class_names)
         names = self._raw.names
         if names is None and self.layout.has_names:
@@ -99,7 +101,6 @@ class Table:
             names = [str(at + 1) for at in range(len(first[0][1]))]
         self._group = None if group is None else find_column(path, names, group, "group_by")
         self._first = first
-        self._rows = itertools.chain(first, rows)
 
     @property
     def class_names(self) -> Sequence[str] | None:
@@ -143,10 +144,11 @@ class Table:
         """
         splits: dict[str, str | None] = {"": default_split}
         self.given = 0
-        for raw in self._rows:
+        before = int(self._raw.names is None and self.layout.has_names)
+        for raw in itertools.islice(self._raw.rows(), before, None):
             self.given += 1
             yield self._read(raw, splits)
-        expected = self._raw.count - (self._raw.names is None and self.layout.has_names)
+        expected = self._raw.count - before
         if self.given != expected:
             raise MiranteError(
                 f"{self.path}: {expected} rows were counted and {self.given} were read. That is a fault of "
@@ -179,7 +181,7 @@ class Table:
             columns = layout.columns
             by_column = dict(zip(reversed(columns), reversed(cells[: len(columns)]), strict=True))
         label = cells[layout.label]
-        if label.startswith("["):
+        if label.startswith(("[", "{")):
             label, problem = _only_label(label)
         return Row(cells[layout.image], label, group or None, where, splits[brought], by_column, problem)
 
@@ -226,6 +228,10 @@ class Table:
 
 def _only_label(text: str) -> tuple[str, str]:
     """Return the class in a list of JSON or Python, ['cat'], and "" or why it is not one class."""
+    if is_object(text):
+        return "", f"expected a class, got {brief(text)}"
+    if not text.startswith("["):
+        return text, ""
     labels = [label.strip(" '\"") for label in text.strip("[]").split(",")]
     if not text.endswith("]") or not all(labels):
         return text, ""

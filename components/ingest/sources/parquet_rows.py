@@ -6,9 +6,11 @@ whose names are in the file's metadata.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,10 @@ class ParquetRows:
             # Apache Beam brings it along: without it, older versions run code that a file may contain.
             importlib.import_module("pyarrow_hotfix")
         self._errors = (pa.ArrowException, OSError, ValueError)
+        self._open = functools.partial(pq.ParquetFile, path, buffer_size=_BUFFER_BYTES)
         try:
-            self._file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
-            schema = self._file.schema_arrow
+            with self._open() as file:
+                schema = file.schema_arrow
         except self._errors as error:
             raise self._damaged(error) from error
         self._image_columns = [field.name for field in schema if _holds_images(pa, field.type)]
@@ -58,20 +61,18 @@ class ParquetRows:
         self.names: Sequence[str] | None = names
         self.class_names = _read_class_names(schema.metadata or {})
 
-    def rows(self) -> Iterator[RawRow]:
+    def rows(self) -> Generator[RawRow, None, None]:
         """Yield (number of the row, its cells, why it cannot be read).
 
         Raises:
             DataRefusedError: The file is damaged.
         """
         names = list(self.names or ())
-        self.count = self._file.metadata.num_rows
-        size = _IMAGES_AT_A_TIME if self._image_columns else _ROWS_AT_A_TIME
         number = 0
         try:
-            for batch in self._file.iter_batches(size, columns=names, use_threads=False):
-                columns = [batch.column(batch.schema.get_field_index(name)).to_pylist() for name in names]
-                for values in zip(*columns, strict=True):
+            with self._open() as file:
+                self.count = file.metadata.num_rows
+                for values in self._values(file, names):
                     number += 1
                     try:
                         cells = [self._cell(name, value) for name, value in zip(names, values, strict=True)]
@@ -82,6 +83,16 @@ class ParquetRows:
                 raise ValueError(f"it says {self.count} rows and has {number}")
         except self._errors as error:
             raise self._damaged(error) from error
+
+    def _values(self, file: Any, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of each row in these columns."""
+        if not names:  # batches without columns have no rows
+            yield from itertools.repeat((), self.count)
+            return
+        size = _IMAGES_AT_A_TIME if self._image_columns else _ROWS_AT_A_TIME
+        for batch in file.iter_batches(size, columns=names, use_threads=False):
+            columns = [batch.column(batch.schema.get_field_index(name)).to_pylist() for name in names]
+            yield from zip(*columns, strict=True)
 
     def _cell(self, column: str, value: Any) -> str:
         if column in self._image_columns:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.base.errors import DataRefusedError
+from components.base.words import format_count
 from components.ingest.files import FileEntry
 from components.ingest.item import Reject
 from components.ingest.sources.context import SourceContext
@@ -31,6 +32,7 @@ class SplitsOfConfig:
         self._images: dict[str, str] = {}
         self.rejects: list[Reject] = []
         self.lists: set[str] = set()
+        self._several = 0
         files = {entry.path: entry for entry in context.index.files} if config.splits else {}
         folders = {f"{path[: at.start()]}/" for path in files for at in re.finditer("/", path)} | {""}
         for key, values in config.splits.items():
@@ -44,6 +46,9 @@ class SplitsOfConfig:
                     else:
                         continue
                     break
+        if self._several:
+            images = format_count(self._several, "image is", "images are")
+            context.index.warn(f"{images} in the lists of several splits: the first of these counts.")
 
     def of(self, image: str) -> str | None:
         """Return the split of an image; "" where nothing says, None where it is in none of those named."""
@@ -78,8 +83,8 @@ class SplitsOfConfig:
                 found = lookup.find(name, split or None)
                 if isinstance(found, str):
                     self.rejects.append(Reject(name, f"{found} ({entry.path} line {at})"))
-                else:
-                    self._images.setdefault(found.path, split)
+                elif self._images.setdefault(found.path, split) != split:
+                    self._several += 1
 
 
 def _tails(config: YoloConfig, value: str) -> Iterator[str]:
