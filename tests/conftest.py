@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.base.imports import without_collector
+from tests.make.beam import hurry_beam
 
 DEFAULT_REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -72,6 +73,8 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """Imports TensorFlow, Beam and TFX as the commands do."""
     with without_collector():
         found = yield
+    if "apache_beam" in sys.modules:
+        hurry_beam()
     session.stash[_LOADED] = len(sys.modules) + 100
     return found
 

@@ -176,28 +176,39 @@ _INPUTS, _HIDDEN = 16, 32
 
 
 class _Net:
-    """Points [N, 16] to logits [N, classes] by 32 ReLUs."""
+    """Points [N, 16] to logits [N, classes] by 32 ReLUs; `parts` are views into one array of all values."""
 
     def __init__(self, rng: np.random.Generator, classes: int, bias: float):
-        self.parts = {
+        parts = {
             "w1": rng.normal(size=(_INPUTS, _HIDDEN)) * math.sqrt(2 / _INPUTS),
             "b1": np.full(_HIDDEN, bias),
             "w2": rng.normal(size=(_HIDDEN, classes)) * math.sqrt(1 / _HIDDEN),
             "b2": np.zeros(classes),
         }
+        self._shapes = {name: value.shape for name, value in parts.items()}
+        self._take(np.concatenate([value.ravel() for value in parts.values()]))
         self.forget_momenta()
+
+    def _take(self, flat: Array) -> None:
+        self._flat = flat
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])
+        self.parts = {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self._shapes.items(), np.split(flat, ends[:-1]), strict=True)
+        }
 
     def forget_momenta(self) -> None:
         self._steps = 0
-        self._momenta = {name: (np.zeros_like(v), np.zeros_like(v)) for name, v in self.parts.items()}
+        self._momenta = np.zeros_like(self._flat), np.zeros_like(self._flat)
 
     def copy(self) -> _Net:
         net = _Net.__new__(_Net)
-        net.parts = {name: value.copy() for name, value in self.parts.items()}
+        net._shapes = self._shapes
+        net._take(self._flat.copy())
         return net
 
     def values(self) -> Array:
-        return np.concatenate([value.ravel() for value in self.parts.values()])
+        return self._flat.copy()
 
     def _forward(self, points: Array) -> tuple[Array, Array]:
         hidden = np.maximum(points @ self.parts["w1"] + self.parts["b1"], 0)
@@ -212,36 +223,32 @@ class _Net:
         rng: np.random.Generator | None = None,
     ) -> dict[str, float]:
         """Do one step; return `loss`, `accuracy` and `norm` before it."""
-        hidden, _ = self._forward(points)
+        parts = self.parts
+        hidden = np.maximum(points @ parts["w1"] + parts["b1"], 0)
         if training.dropout and rng is not None:
             hidden = hidden * (rng.random(hidden.shape) >= training.dropout) / (1 - training.dropout)
-        logits = hidden @ self.parts["w2"] + self.parts["b2"]
+        logits = hidden @ parts["w2"] + parts["b2"]
         losses, error = _cross_entropy(logits, labels, training.smoothing)
         error /= len(labels)
-        behind = (error @ self.parts["w2"].T) * (hidden > 0)
-        gradients = {
-            "w1": points.T @ behind,
-            "b1": behind.sum(axis=0),
-            "w2": hidden.T @ error,
-            "b2": error.sum(axis=0),
-        }
+        behind = (error @ parts["w2"].T) * (hidden > 0)
+        gradients = (points.T @ behind, behind.sum(axis=0), hidden.T @ error, error.sum(axis=0))
+        gradient = np.concatenate([part.ravel() for part in gradients])
         if training.frozen:
-            gradients = {name: np.zeros_like(value) for name, value in gradients.items()}
+            gradient = np.zeros_like(gradient)
         rate = training.rate * min(1.0, number / training.warmup if training.warmup else 1.0)
         if training.cosine:
             rate *= 0.5 * (1 + math.cos(math.pi * number / training.steps))
         self._steps += 1
-        for name, gradient in gradients.items():
-            change = gradient
-            if not training.sgd:
-                one, two = self._momenta[name]
-                one, two = 0.9 * one + 0.1 * gradient, 0.999 * two + 0.001 * gradient**2
-                self._momenta[name] = one, two
-                change = (one / (1 - 0.9**self._steps)) / (np.sqrt(two / (1 - 0.999**self._steps)) + 1e-7)
-            self.parts[name] = (self.parts[name] - rate * change).astype(np.float32).astype(np.float64)
-        norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
+        squares = gradient**2
+        change = gradient
+        if not training.sgd:
+            one, two = self._momenta
+            one += 0.1 * (gradient - one)
+            two += 0.001 * (squares - two)
+            change = (one / (1 - 0.9**self._steps)) / (np.sqrt(two / (1 - 0.999**self._steps)) + 1e-7)
+        self._flat[:] = (self._flat - rate * change).astype(np.float32)
         accuracy = float((logits.argmax(axis=1) == labels).mean())
-        return {"loss": float(losses.mean()), "accuracy": accuracy, "norm": norm}
+        return {"loss": float(losses.mean()), "accuracy": accuracy, "norm": math.sqrt(squares.sum())}
 
     def evaluate(self, points: Array, labels: Array, smoothing: float) -> StageResult:
         _, logits = self._forward(points)
@@ -259,10 +266,18 @@ class _Net:
 
 def _cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
     """Return losses [N] and their gradients by the logits."""
-    wanted = np.eye(logits.shape[1])[labels] * (1 - smoothing) + smoothing / logits.shape[1]
+    rows, classes = logits.shape
     shifted = logits - logits.max(axis=1, keepdims=True)
-    logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return -(wanted * logarithms).sum(axis=1), np.exp(logarithms) - wanted
+    powers = np.exp(shifted)
+    sums = powers.sum(axis=1, keepdims=True)
+    shifted -= np.log(sums)
+    powers /= sums
+    losses = -(1 - smoothing) * shifted[np.arange(rows), labels]
+    powers[np.arange(rows), labels] -= 1 - smoothing
+    if smoothing:
+        losses -= smoothing * shifted.mean(axis=1)
+        powers -= smoothing / classes
+    return losses, powers
 
 
 _RARE, _UNEVEN = (0.97, 0.03), (0.85, 0.15)

@@ -77,6 +77,7 @@ def test_a_process_of_a_training_finds_a_network_in_a_package_of_the_same_name(o
     assert done.stdout == "5\n", done.stderr
 
 
+@pytest.mark.slow
 def test_every_tool_that_the_documentation_names_starts() -> None:
     bin_folder = Path(sys.executable).parent
     named = {"tensorboard": "--version", "wandb": "--version", "uv": "--version"}

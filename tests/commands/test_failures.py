@@ -167,7 +167,7 @@ def on(disk: SmallDisk, command: str, here: Path) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("leave_kib", [64, 900])
+@pytest.mark.parametrize("leave_kib", [64, pytest.param(900, marks=pytest.mark.slow)])
 def test_a_full_disk_at_ingest(leave_kib: int, here: Path) -> None:
     what = "disk full at ingest"
     with SmallDisk(here / "disk", size_mib=16) as disk:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import gc
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -18,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from components.base.imports import without_collector
 
 # What `mirante run` and `mirante ingest` load before they know that all is well.
 IMPORTED = (
@@ -32,13 +33,34 @@ IMPORTED = (
 )
 
 
+# What the nodes of a run load besides, 5 s of CPU.
+IMPORTED_BY_NODES = (
+    "components.trainer.train",
+    "pipeline.definition",
+    "pipeline.run.node",
+    "pipeline.targets.local",
+    "tfx.components.evaluator.executor",
+    "tfx.components.example_validator.executor",
+    "tfx.components.statistics_gen.executor",
+    "tfx.components.trainer.executor",
+    "tfx.components.transform.executor",
+)
+
+
 def mirante(
-    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, runs_nodes: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run `mirante ARGUMENTS...`, an ingest without worker processes; return its code and what it wrote."""
+    """Run `mirante ARGUMENTS...`, an ingest without worker processes; return its code and what it wrote.
+
+    Args:
+        arguments: Of the command.
+        cwd: Its folder.
+        env: Its environment.
+        runs_nodes: Whether nodes of a pipeline will run, so that TFX is best loaded once for all calls.
+    """
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (stdout, stderr)]
-        server = _server()
+        server = _server(runs_nodes)
         server.send((arguments, str(cwd or Path.cwd()), dict(env or os.environ), streams))
         code: int = server.recv()
         stdout.seek(0)
@@ -49,11 +71,11 @@ def mirante(
 
 
 @functools.cache
-def _server() -> multiprocessing.connection.Connection[object, int]:
+def _server(runs_nodes: bool) -> multiprocessing.connection.Connection[object, int]:
     ours, theirs = multiprocessing.Pipe()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()}, {runs_nodes})"],
             cwd=Path(__file__).resolve().parents[2],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -67,11 +89,11 @@ def _server() -> multiprocessing.connection.Connection[object, int]:
     return ours
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, runs_nodes: bool) -> None:
     """Import the command, and fork for each request until the other end is closed."""
-    for name in IMPORTED:
-        importlib.import_module(name)
-    gc.freeze()
+    with without_collector():
+        for name in (*IMPORTED, *(IMPORTED_BY_NODES if runs_nodes else ())):
+            importlib.import_module(name)
     from components.ingest import run
     from mirante_command import main
     from tests.make.workers import InlinePool

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +76,32 @@ class Tiny:
     tft_output: Any
 
 
+@contextlib.contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock; give whether the folder is made. It is when the first block has ended well."""
+    made = folder.with_name(f"{folder.name}.made")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield made.exists()
+        made.touch()
+
+
 def make_tiny(folder: Path, channels: int, count: int = 12) -> Tiny:
-    """16 x 16 px with this many channels, each with mean 0 and deviation 1 over the split."""
+    """16 x 16 px with this many channels, each with mean 0 and deviation 1 over the split.
+
+    What another process has made in the folder is taken from there.
+    """
+    import tensorflow_transform as tft
+
     config = TransformConfig(height_px=16, width_px=16, channels=channels, normalization="standardize")
     encoded = [make_image(index) for index in range(count)]
     records = [make_record(image, index % len(CLASS_NAMES)) for index, image in enumerate(encoded)]
-    split = write_split(folder / "Split-train", records)
-    graph = fit_transform(folder / "transform", records, config)
-    return Tiny(config, encoded, records, str(split / "*"), graph)
+    with made_once(folder) as is_made:
+        if not is_made:
+            write_split(folder / "Split-train", records)
+            fit_transform(folder / "transform", records, config)
+    graph = tft.TFTransformOutput(str(folder / "transform" / "graph"))
+    return Tiny(config, encoded, records, str(folder / "Split-train" / "*"), graph)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +113,7 @@ class Exported:
 
 
 def export_tiny(split: Tiny, folder: Path) -> Exported:
-    """Exports a LeNet of random weights behind the split's Transform graph."""
+    """Exports a LeNet of random weights behind the split's Transform graph, unless another process has."""
     import keras
 
     from components.models import HEAD, build_model
@@ -101,12 +121,14 @@ def export_tiny(split: Tiny, folder: Path) -> Exported:
     from components.tasks.classification.serving import ClassificationModule
     from components.trainer.export import save_module
 
-    keras.backend.clear_session()  # as the Trainer does: layers are counted from 0
+    keras.backend.clear_session(free_memory=False)  # as the Trainer does: layers are counted from 0
     keras.utils.set_random_seed(split.config.channels)
     shape = (split.config.height_px, split.config.width_px, split.config.channels)
     model = build_model(ModelConfig(name="lenet"), shape, len(CLASS_NAMES))
     # Logits far enough apart that the last bit of a pixel is seen in the probabilities.
     logits = model.get_layer(HEAD).get_layer("logits")
     logits.kernel.assign(20.0 * logits.kernel)
-    save_module(ClassificationModule(model, split.tft_output, list(CLASS_NAMES)), str(folder))
+    with made_once(folder) as is_made:
+        if not is_made:
+            save_module(ClassificationModule(model, split.tft_output, list(CLASS_NAMES)), str(folder))
     return Exported(model, folder)

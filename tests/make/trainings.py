@@ -44,7 +44,7 @@ def make_network(
 ) -> keras.Model:
     """A convolution, a batch norm with statistics as if it had been trained, and a linear head."""
     if not tf.distribute.has_strategy():  # it would be cleared too
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     norm = [layers.BatchNormalization(name="norm")] if batch_norm else []

@@ -38,7 +38,7 @@ def test_no_network_is_left_out() -> None:
 def network(name: str, *, dropout: bool) -> keras.Model:
     """A network; without dropout all random draws are left out."""
     options, shape = NETWORKS[name]
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = build_model(ModelConfig(name=name.partition(",")[0], **options), shape, CLASSES)
     for layer in model._flatten_layers():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,10 +37,16 @@ def with_boxes(count: int = 16) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(images), tf.constant(targets)
 
 
-def augmented(options: dict[str, Any], number: int = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    augment = make_augmenter(AugmentationConfig.model_validate(options), seed, UNIT)
+@functools.cache
+def prepared(options: str, seed: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    augment = make_augmenter(AugmentationConfig.model_validate_json(options), seed, UNIT)
     assert augment is not None
-    images, targets = tf.function(augment)(tf.constant(number, tf.int64), *with_boxes())
+    return tf.function(augment)
+
+
+def augmented(options: dict[str, Any], number: int = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    augment = prepared(json.dumps(options), seed)
+    images, targets = augment(tf.constant(number, tf.int64), *with_boxes())
     return images.numpy(), targets.numpy()
 
 
@@ -87,8 +96,10 @@ def test_a_crop_overlaps_a_box_enough() -> None:
 
 def test_the_same_batch_is_varied_in_the_same_way() -> None:
     everything = {"flip": "horizontal", **WINDOW, "brightness": 0.2, "saturation": 0.2, "erasing": 0.5}
-    first, again, other, reseeded = (
-        augmented(everything, number, seed) for number, seed in ((3, 1), (3, 1), (4, 1), (3, 2))
+    first = augmented(everything, 3, 1)
+    prepared.cache_clear()  # as another process begins
+    again, other, reseeded = (
+        augmented(everything, number, seed) for number, seed in ((3, 1), (4, 1), (3, 2))
     )
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -22,7 +22,7 @@ from components.trainer.strategy import Place
 
 
 def network(shape: tuple[int, int, int] = (96, 96, 3), classes: int = 3, **options: Any) -> keras.Model:
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     return build_model(config(**options), shape, classes)
 

@@ -22,7 +22,7 @@ from components.trainer.warm_start.start import warm_start
 
 
 def detector(classes: int = 2) -> keras.Model:
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     config = ModelConfig.model_validate(
         {"name": "ssd_mobilenet_v2", "alpha": 0.35, "detection": {"extra_layers": 0}}

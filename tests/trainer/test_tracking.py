@@ -218,7 +218,7 @@ class Training:
         given[list(self.wrong)] = (given[list(self.wrong)] + 1) % 3
         evaluation = ArrayExamples("eval", images[:20], given)
         # As a new process has it: names are counted anew.
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         keras.utils.set_random_seed(1)
         inputs = keras.Input((8, 8, 3))
         model = keras.Model(inputs, linear_head(192, 3, 0.0)(keras.layers.Flatten()(inputs)))
@@ -427,6 +427,7 @@ def test_a_killed_training_goes_on_in_the_same_runs(tmp_path: Path) -> None:
 # --- what fails
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_warned_about_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,7 +56,7 @@ def network(
     name: str = "lenet", seed: int = 0, classes: int = 3, shape: tuple[int, int, int] = SHAPE
 ) -> keras.Model:
     """As the Trainer builds it, with a state of batch norms as if it had been trained."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     model = build_model(ModelConfig(name=name, dropout=0.3), shape, classes)
     for variable in model.non_trainable_variables:

@@ -341,6 +341,7 @@ def test_the_values_that_learn_are_found_and_the_trainer_takes_them(
     assert evaluate().loss == pytest.approx(losses[0.003], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_equal_searches_try_and_find_the_same(data: Data, tmp_path: Path) -> None:
     tuner = {
         "trials": 2,
