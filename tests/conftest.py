@@ -88,6 +88,17 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Keeps what is left out of the collector's last round.
+
+    That round runs while Python ends. Transform graphs that tests have loaded crash the process there, after
+    all tests have passed.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if SKIP_IS_FAILURE and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

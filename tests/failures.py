@@ -77,9 +77,9 @@ def arguments(command: str) -> list[str]:
     return [str(MIRANTE), name, *rest, *(["--json"] if name in HAVE_JSON else [])]
 
 
-def run(command: str, here: Path) -> Ended:
-    """Runs a command in a folder."""
-    done = mirante(*arguments(command)[1:], cwd=here)
+def run(command: str, here: Path, *, runs_nodes: bool = False) -> Ended:
+    """Run a command in a folder, see `tests.make.commands.mirante`."""
+    done = mirante(*arguments(command)[1:], cwd=here, runs_nodes=runs_nodes)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

@@ -209,7 +209,7 @@ def test_trainings_that_fail(here: Path) -> None:
         "a training that diverges",
         "a training that learns nothing",
     ):
-        ended = run(rows()[what].command, here)
+        ended = run(rows()[what].command, here, runs_nodes=True)
         check(what, ended, here)
         assert "GeneratorDataset" not in ended.stderr  # nothing after the message
 

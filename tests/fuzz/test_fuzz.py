@@ -17,7 +17,7 @@ from tests.fuzz.try_inputs import Tried, write_files
 pytestmark = pytest.mark.stack_free
 
 READERS = [*TARGETS, "recipe"]
-INPUTS = 200
+INPUTS = 100
 
 
 @pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "folder"])

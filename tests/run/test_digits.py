@@ -20,6 +20,7 @@ from ml_metadata.metadata_store import MetadataStore
 from components.tasks.classification import TASK
 from pipeline.steps import node_ids
 from pipeline.storage.metadata_store import sqlite_store
+from tests.make import commands
 from tests.make.pages import write_pages
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
@@ -27,9 +28,12 @@ pytestmark = [pytest.mark.long, pytest.mark.slow]
 MIRANTE = Path(sys.executable).with_name("mirante")
 
 
-def mirante(*arguments: str) -> tuple[int, Any, str]:
+def mirante(*arguments: str, as_program: bool = False) -> tuple[int, Any, str]:
     """Exit code, the JSON of the last line (None without one) and what went to standard error."""
-    done = subprocess.run([str(MIRANTE), *arguments], capture_output=True, text=True, check=False)
+    if as_program:
+        done = subprocess.run([str(MIRANTE), *arguments], capture_output=True, text=True, check=False)
+    else:
+        done = commands.mirante(*arguments, runs_nodes=True)
     last = done.stdout.splitlines()[-1] if done.stdout.strip() else ""
     return done.returncode, json.loads(last) if last[:1] in ("{", "[") else None, done.stderr
 
@@ -46,7 +50,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(root: Path) -> tuple[int, Any, str]:
-    return mirante("run", "digits", "--root", str(root), "--json")
+    return mirante("run", "digits", "--root", str(root), "--json", as_program=True)
 
 
 def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root: Path) -> None:

@@ -34,12 +34,12 @@ def test_a_run_below_names_like_patterns(tmp_path: Path, monkeypatch: pytest.Mon
     (root / ".tmp" / "mine").write_text("mine")
     before = tree(neighbours), tree(data), tree(root)
     command = shlex.join(["mirante", "run", "digits", "--data", str(data), "--root", str(root), *SETTINGS])
-    first = run(command, tmp_path)
+    first = run(command, tmp_path, runs_nodes=True)
     assert first.code == 0, first.stderr
     assert first.json["pushed_model"].startswith(f"{root}/serving/")
     assert Path(first.json["pushed_model"], "saved_model.pb").is_file()
     assert {outcome["status"] for outcome in first.json["components"].values()} == {"completed"}
-    again = run(command, tmp_path)
+    again = run(command, tmp_path, runs_nodes=True)
     assert {outcome["status"] for outcome in again.json["components"].values()} == {"cached"}
     assert (tree(neighbours), tree(data)) == before[:2]
     assert before[2].items() <= tree(root).items()

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.slow]
 MIRANTE = str(Path(sys.executable).with_name("mirante"))
 # Long enough to be killed in the middle of it.
 SETTINGS = (
-    "training.epochs=12",
+    "training.epochs=8",
     "training.patience_epochs=null",
     "training.checkpoints={steps: 20, min_secs: 0}",
 )
@@ -66,7 +66,7 @@ def start(folder: Path) -> tuple[Command, Command]:
 
 def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -> None:
     chief, worker = start(tmp_path)
-    chief.wait_for("training epoch 2/12", secs=240)
+    chief.wait_for("training epoch 2/8", secs=240)
     # The command, and the process that trains.
     for process in [*psutil.Process(worker.process.pid).children(recursive=True), worker.process]:
         process.send_signal(signal.SIGKILL)
@@ -82,7 +82,7 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -
     assert worker.process.wait(timeout=60) == 0, worker.text[-3000:]
     assert "training resumes at step" in chief.text
     result = json.loads(chief.text.splitlines()[-1])
-    assert result["metrics"]["accuracy"] > 0.95
+    assert result["metrics"]["accuracy"] > 0.9
     assert "multi_worker (chosen by auto), 2 CPUs on 2 machines" in chief.text
     # The chief alone writes.
     assert len(list((tmp_path / "root" / "serving").glob("[0-9]*"))) == 1

@@ -35,6 +35,7 @@ from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import digest, locate, open_source
 from components.trainer.warm_start.start import REPORT, begin, warm_start
 from pipeline.recipe.load import load_recipe
+from tests.make import commands
 from tests.make.graphs import Exported, Tiny
 from tests.make.pipelines import make_node_runner
 from tests.make.records import CLASS_NAMES
@@ -45,7 +46,6 @@ pytestmark = pytest.mark.long
 pytest_plugins = ["tests.fixtures"]
 
 SHAPE = (16, 16, 1)
-MIRANTE = Path(sys.executable).with_name("mirante")
 
 
 def config(kind: str = "full", source: str = "anything") -> WarmStartConfig:
@@ -593,7 +593,7 @@ def test_the_folder_that_is_pushed_to_is_no_start(tmp_path: Path) -> None:
 
 
 def mirante(*arguments: str) -> tuple[int, Any, str]:
-    done = subprocess.run([str(MIRANTE), *arguments, "--json"], capture_output=True, text=True, check=False)
+    done = commands.mirante(*arguments, "--json", runs_nodes=True)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 

@@ -8,8 +8,6 @@ import json
 import logging
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas import features
+from tests.make.commands import mirante
 from tests.make.graphs import Tiny
 from tests.make.pipelines import make_node_runner
 from tests.make.records import CLASS_NAMES, write_split
@@ -44,7 +43,6 @@ pytestmark = [pytest.mark.stack_free, pytest.mark.long]
 
 pytest_plugins = ["tests.fixtures"]
 
-MIRANTE = Path(sys.executable).with_name("mirante")
 # Neither learns in a step nor diverges; diverges at once.
 SLOW, WILD = 1e-12, 1e30
 
@@ -537,7 +535,7 @@ def test_the_component_writes_the_best_values_and_the_table(data: Data, tmp_path
 @pytest.mark.slow
 def test_a_run_with_a_search_trains_with_what_it_found(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    command = [str(MIRANTE), "run", "digits", "--root", str(root), "--json"]
+    command = ["run", "digits", "--root", str(root), "--json"]
     for override in (
         "training.epochs=2",
         "evaluation.thresholds={accuracy: 0.1}",
@@ -550,13 +548,13 @@ def test_a_run_with_a_search_trains_with_what_it_found(tmp_path: Path) -> None:
         command += ["--set", override]
 
     def run() -> tuple[Any, str]:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = mirante(*command, runs_nodes=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
     first, said = run()
     assert list(first["components"])[6:9] == ["Transform", "Tuner", "Trainer"]
-    assert tuple(first["components"]) == node_ids(load_recipe("digits", command[7::2]).optional_steps)
+    assert tuple(first["components"]) == node_ids(load_recipe("digits", command[6::2]).optional_steps)
     assert {outcome["status"] for outcome in first["components"].values()} == {"completed"}
     best = yaml.safe_load((root / "runs" / first["run_id"] / BEST_FILE).read_text())
     (table,) = root.glob("Tuner/tuner_results/*/trials.csv")
