@@ -27,7 +27,10 @@ def _settings() -> Any:
 @click.command(
     cls=FieldsCommand,
     settings=_settings,
-    given={"label_map": {"type": PathType(), "metavar": "FILE"}},
+    given={
+        "images": {"type": PathType(), "metavar": "DIR"},
+        "label_map": {"type": PathType(), "metavar": "FILE"},
+    },
     epilog=example("mirante inspect photos/ --draw drawn/"),
 )
 @click.argument("data")

@@ -57,6 +57,7 @@ def test_recipes_lists_each_with_its_first_line() -> None:
             "INPUT s3://a/b: expected a path on this machine, got an addr",
         ),
         (("ingest", "folder", "", "out"), "expected a path, got an empty text"),
+        (("inspect", "l.csv", "--images", ""), "expected a path, got an empty text"),
         (("ingest", "folder", "https://a.org/b.zip", "out"), "INPUT https://a.org/b.zip: expected a path on"),
         (("run", "digits", "--set", "training.epoch=3"), "did you mean 'epochs'?"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from components.base.errors import UsageError
 from components.base.example import serialize_example
 from components.base.tfrecord import frame_record
 from components.ingest import IngestConfig, check_input, ingest
+from components.ingest.files import FileEntry
 from components.ingest.fits import Fit, find_fits
-from components.ingest.sources import SOURCES
+from components.ingest.index import Index
+from components.ingest.sources import SOURCES, cifar
+from components.ingest.sources.context import SourceContext
 from tests.make.boxes import make_image, make_xml, write_files
 from tests.make.folders import encode_idx
 
@@ -101,6 +105,26 @@ def test_every_source_with_an_input_is_guessed_by_a_layout_above() -> None:
 def test_what_no_source_reads_fits_none(tmp_path: Path) -> None:
     write_files(tmp_path, {"notes.txt": "a", "list.csv": "a,b\n1,2\n", "x.json": "{}", "a/x.xml": "<a/>"})
     assert find_fits(tmp_path) == []
+
+
+def test_a_guess_opens_few_files_and_keeps_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may have an annotation for each of a million images."""
+    write_files(tmp_path, {f"{at:04}.json": "{}" for at in range(200)} | {"0.json": "[]", "z.json": "[]"})
+    opened: set[str] = set()
+    monkeypatch.setattr(SourceContext, "read_head", lambda self, entry, size=0: opened.add(entry.path) or b"")
+    assert find_fits(tmp_path) == []
+    assert len(opened) <= 20
+    opened.clear()
+    find_fits(tmp_path, tmp_path / "z.json")
+    assert opened == {"z.json"}
+    index = Index(Path(":memory:"))
+    index.files.add(FileEntry(f"{at:09}.jpg", b"", 1, 1) for at in range(5_000))
+    context = SourceContext(tmp_path, "", None, index, {}, tmp_path)
+    tracemalloc.start()
+    assert cifar.fits(context) is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_class_folders_with_a_list_may_be_either(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ _MAX_FILE_BYTES = 1 << 30
 _CIFAR10_BATCH = re.compile(r"^(data_batch_\d+|test_batch)$")
 _META = {"batches.meta": "label_names", "meta": "fine_label_names"}
 _LABELS = ("labels", "fine_labels")
+_BINARY = "data_batch_1.bin"
+_OTHER_NAMES = {*_META, features.TRAIN, features.TEST, _BINARY}
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
@@ -81,11 +83,12 @@ def fits(context: SourceContext) -> str | None:
 
 
 def _folders(context: SourceContext) -> dict[str, dict[str, FileEntry]]:
-    """Return the files of each folder, by their names."""
+    """Return the files of each folder that are called as those of CIFAR, by their names."""
     folders: dict[str, dict[str, FileEntry]] = {}
     for entry in context.index.files:
         folder, _, name = entry.path.rpartition("/")
-        folders.setdefault(folder, {})[name] = entry
+        if name in _OTHER_NAMES or _CIFAR10_BATCH.match(name):
+            folders.setdefault(folder, {})[name] = entry
     return folders
 
 
@@ -114,7 +117,7 @@ def _files(context: SourceContext) -> tuple[FileEntry, list[FileEntry]]:
             )
         sets.append((folder, meta, batches))
     if not sets:
-        other = "" if not any("data_batch_1.bin" in files for files in folders.values()) else (
+        other = "" if not any(_BINARY in files for files in folders.values()) else (
             " These are the files of the binary version: get the python version."
         )  # fmt: skip
         raise UsageError(

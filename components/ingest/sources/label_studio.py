@@ -13,6 +13,7 @@ INPUT is the JSON file, or a folder with one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from components.ingest.truth import Label, Truth
 from components.ingest.values import brief, words
 
 _JSON = ".json"
+# A guess looks at the beginning of this many JSON files for one of these words.
+_FITS_FILES = 20
 _OWN_WORDS = (b'"annotations"', b'"completions"', b'"annotation_id"')
 
 
@@ -55,19 +58,23 @@ def fits(context: SourceContext) -> str | None:
     """Return the JSON file that begins as Label Studio's do; None where none or more than one does."""
     found = [
         entry
-        for entry in _candidates(context)
+        for entry in _candidates(context, _FITS_FILES)
         if any(word in context.read_head(entry) for word in _OWN_WORDS)
     ]
     return f"{found[0].path} lists tasks and their annotations" if len(found) == 1 else None
 
 
-def _candidates(context: SourceContext) -> Iterator[FileEntry]:
-    """Yield the JSON files that are a list."""
-    for entry in context.index.files:
-        if entry.path.lower().endswith(_JSON) and context.is_meant(entry):
-            head = context.read_head(entry, 64).removeprefix(b"\xef\xbb\xbf")
-            if head.lstrip().startswith(b"["):
-                yield entry
+def _candidates(context: SourceContext, most: int | None = None) -> Iterator[FileEntry]:
+    """Yield the JSON files that are a list; most: how many files are looked at, None for all."""
+    files = (
+        entry
+        for entry in context.index.files
+        if entry.path.lower().endswith(_JSON) and context.is_meant(entry)
+    )
+    for entry in itertools.islice(files, most):
+        head = context.read_head(entry, 64).removeprefix(b"\xef\xbb\xbf")
+        if head.lstrip().startswith(b"["):
+            yield entry
 
 
 def _file(context: SourceContext) -> Path:
