@@ -209,7 +209,7 @@ class Facts:
         rejects: Inputs that cannot be used, by reason.
         left_out: Files that are not images, by reason.
         suspicious: Images to look at: blank, dark, tiny, of an odd aspect.
-        looked_at: Images whose pixels were looked at, for `suspicious`, and for rejects by damage.
+        looked_at: Images whose brightness was looked at, for `suspicious`.
         boxes: None for data with one class per image.
         doubts: None if no model was asked.
         warnings: The sentences that an ingest would warn with.

@@ -167,7 +167,8 @@ def test_what_a_run_would_refuse_is_said(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {
         f"{split}/cats/{n}.jpg": photo(n) for n, split in enumerate(["train", "val", "test"])
     }
-    facts = look(write_files(tmp_path, {**files, "train/dogs/1.jpg": photo(9)}))
+    files |= {f"train/dogs/{n}.jpg": photo(9 + n) for n in range(3)}
+    facts = look(write_files(tmp_path, files))
     assert facts.splits_brought == ["train", "eval", "test"]
     assert any("dogs) have no image in split test and cannot be judged" in reason for reason in facts.refused)
 
