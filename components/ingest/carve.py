@@ -29,7 +29,7 @@ _CARVED = "(brought IS NULL OR brought = 'train')"
 
 
 class Assigned(NamedTuple):
-    """What was found while splits were assigned.
+    """The findings while splits were assigned.
 
     Attributes:
         copies: Apart from equal bytes.

@@ -1,4 +1,4 @@
-"""What the worker processes do first: read, hash and check images, and compare those that look alike."""
+"""The first work of worker processes: read, hash and check images, and compare those that look alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CompareTask = tuple[int, Place, Place, bool]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What decides whether an image can be used, and what is noted of it.
+    """The options that decide whether an image can be used, and what is noted of it.
 
     Attributes:
         max_pixels, resize_px, bit_depth, near_copies: See IngestConfig.

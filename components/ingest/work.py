@@ -1,4 +1,4 @@
-"""What the worker processes do at last: write shards."""
+"""The last work of worker processes: write shards."""
 
 from __future__ import annotations
 

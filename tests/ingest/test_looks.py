@@ -44,7 +44,7 @@ def encoded(image: Image.Image, **options: Any) -> bytes:
 
 
 def find_copies(contents: list[bytes]) -> dict[tuple[int, int], bool]:
-    """Whether the second one is mirrored, by the pairs of images that are the same."""
+    """Find the pairs of images that are the same, and whether the second one is mirrored."""
     seen = [canonical_bytes(content, preview_px=DECODED_PX).preview for content in contents]
     candidates = find_candidates(b"".join(make_look(one) for one in seen if one is not None))
     close = [canonical_bytes(content, preview_px=DETAIL_PX) for content in contents]
