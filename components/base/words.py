@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Iterable, Sized
@@ -15,6 +14,8 @@ _CUTOFF = 0.5
 
 def find_nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like `word`; None if none is like it."""
+    import difflib  # takes milliseconds, and most commands misspell nothing
+
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=_CUTOFF)), None)
 
 

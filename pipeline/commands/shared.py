@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from components.base.errors import MiranteError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _RECIPES = Path(__file__).parents[1] / "recipes"
 INTERRUPTED = 130
@@ -30,6 +32,8 @@ class PathType(click.Path):
 
 def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return what a shell offers for a recipe: the built-in ones, and files."""
+    from click.shell_completion import CompletionItem  # takes milliseconds
+
     names = sorted(path.stem for path in _RECIPES.glob("*.yaml"))
     return [
         *(CompletionItem(name) for name in names if name.startswith(incomplete)),
