@@ -34,10 +34,10 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
     from pipeline.storage.pushes import note_pushes
 
     folder = find_push_destination(root)
-    done = roll_back(str(folder), version)
-    for of_root in {Path(root), folder.parent}:
+    done = roll_back(folder, version)
+    for of_root in {Path(root), Path(folder).parent}:
         try:
-            note_pushes(of_root, str(folder), done.taken_back, [done.version] if done.is_restored else [])
+            note_pushes(of_root, folder, done.taken_back, [done.version] if done.is_restored else [])
         except Exception as e:  # noqa: BLE001 - the model is served, whatever ML Metadata says
             say(f"mirante: warning: {of_root}: not noted in ML Metadata: {e}")
     if as_json:

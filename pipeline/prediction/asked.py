@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.base import serving_folder
 from components.base.errors import DataRefusedError, UsageError
+from components.base.paths import is_in_bucket
 from components.base.printable import printable
 from components.base.saved_model import is_saved_model
 from components.ingest.files import decode_name, walk
@@ -56,7 +57,8 @@ def asked_images(given: Sequence[str]) -> Iterator[AskedImage]:
 def saved_model_folder(model: str) -> Path:
     """Return the SavedModel for the argument `model`.
 
-    It is that folder itself, the highest version in it, which TF Serving takes, or the model of a run's root.
+    It is that folder itself, the highest version in it, which TF Serving takes, or the model of a run's root:
+    the highest version where the newest run pushed to that has one.
 
     Raises:
         UsageError: There is no model.
@@ -65,8 +67,8 @@ def saved_model_folder(model: str) -> Path:
     # As a path on this machine: TensorFlow would look for an address on the network.
     if is_saved_model(str(folder)):
         return folder
-    for candidate in (folder, folder / "serving", *_pushed_by(folder)):
-        if versions := _versions(candidate):
+    for candidate in _find_candidates(folder):
+        if versions := _versions(Path(candidate)):
             return versions[0]
     raise UsageError(
         f"{printable(decode_name(os.fsencode(model)))}: no model there: expected a SavedModel, or a folder "
@@ -74,15 +76,18 @@ def saved_model_folder(model: str) -> Path:
     )
 
 
-def find_push_destination(root: str) -> Path:
+def find_push_destination(root: str) -> str:
     """Return the folder of versions for an argument `root`: that folder itself, or the one a root pushes to.
+
+    An address of a bucket, given or pushed to, is returned as it is.
 
     Raises:
         UsageError: There are no versions.
     """
-    folder = Path(root)
-    for candidate in (folder, folder / "serving", *_pushed_by(folder)):
-        if candidate.is_dir() and serving_folder.list_versions(str(candidate)):
+    if is_in_bucket(root):
+        return root
+    for candidate in _find_candidates(Path(root)):
+        if is_in_bucket(candidate) or (os.path.isdir(candidate) and serving_folder.list_versions(candidate)):
             return candidate
     raise UsageError(
         f"{printable(decode_name(os.fsencode(root)))}: no versions there: expected a run's root, or the "
@@ -98,12 +103,21 @@ def _versions(folder: Path) -> list[Path]:
     return [path for path in paths if is_saved_model(str(path))]
 
 
-def _pushed_by(root: Path) -> Iterator[Path]:
-    """Yield the push destinations of a root's runs, the newest run first."""
-    for result in sorted((root / "runs").glob("*/result.json"), reverse=True):
+def _find_candidates(folder: Path) -> Iterator[str]:
+    """Yield a folder, and if it is a run's root where its runs push to, the newest run first."""
+    yield str(folder)
+    for kept in sorted((folder / "runs").glob("*/result.json"), reverse=True):
         try:
-            pushed = json.loads(result.read_text(encoding="utf-8")).get("pushed_model")
+            result = json.loads(kept.read_text(encoding="utf-8"))
+            pushed, former = result.get("pushed_model"), result.get("root")
         except (OSError, ValueError, AttributeError):
             continue
-        if isinstance(pushed, str):
-            yield Path(pushed).parent
+        if not isinstance(pushed, str):
+            continue
+        place = os.path.dirname(pushed)
+        if isinstance(former, str) and Path(place).is_relative_to(former):
+            # The root may have been moved or copied since: what it pushed into itself is in the new place.
+            yield str(folder / Path(place).relative_to(former))
+        else:
+            yield place
+    yield str(folder / "serving")

@@ -72,7 +72,7 @@ def find_removable(root: Path, store: Any) -> list[Removable]:
     destinations = {str(root / "serving")}
     if pushed:
         destinations.add(os.path.dirname(results[pushed.name]["pushed_model"]))
-    kept = _find_kept(store, kept_executions, destinations)
+    kept = _find_kept(root, store, kept_executions, destinations)
     # Small, and `mirante compare` reads them.
     lists = [(result.get("mistakes") or {}).get("file") for result in results.values()]
     kept |= {_place(os.path.dirname(path)) for path in lists if path}
@@ -113,7 +113,9 @@ def _read_result(root: Path, run_id: str) -> dict[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def _find_kept(store: Any, executions: Collection[int], destinations: Collection[str]) -> set[_Place]:
+def _find_kept(
+    root: Path, store: Any, executions: Collection[int], destinations: Collection[str]
+) -> set[_Place]:
     """Return the places of all artifacts that are to be kept."""
     kept = {int(event.artifact_id) for event in store.get_events_by_execution_ids(list(executions))}
     for blessing in store.get_artifacts_by_id(list(kept)):
@@ -123,11 +125,13 @@ def _find_kept(store: Any, executions: Collection[int], destinations: Collection
             if name in blessing.custom_properties
         }
     served = [path for folder in destinations for path in serving_folder.list_versions(folder).values()]
+    places = {int(artifact.id): _place(artifact.uri) for artifact in store.get_artifacts()}
     return {
-        _place(artifact.uri)
-        for artifact in store.get_artifacts()
-        if int(artifact.id) in kept
-        or any(same_fingerprint(model_folder(artifact.uri), path) for path in served)
+        place
+        for number, place in places.items()
+        # Below this root: ML Metadata may have paths of before it was moved.
+        if number in kept
+        or any(same_fingerprint(model_folder(str(root.joinpath(*place))), path) for path in served)
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.pusher.rollback import roll_back
 from pipeline.commands.main import main
+from pipeline.prediction.asked import find_push_destination
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.pushes import TAKEN_BACK_AT
 
@@ -109,3 +111,37 @@ def test_the_command_says_how_to_return_and_notes_it(root: Path) -> None:
     told = CliRunner().invoke(main, ["rollback", str(root), "--to", "8", "--json"])
     assert json.loads(told.stdout) == {"version": 8, "path": str(root / "serving" / "8"), "taken_back": {}}
     assert noted() == [False, False, False]
+
+
+def tell_pushed(root: Path, run: str, pushed: str) -> None:
+    """Write a part of the result of a run that pushed a model."""
+    (root / "runs" / run).mkdir(parents=True)
+    (root / "runs" / run / "result.json").write_text(json.dumps({"root": str(root), "pushed_model": pushed}))
+
+
+def test_the_folder_that_the_newest_run_pushed_to_is_meant(root: Path, tmp_path: Path) -> None:
+    tell_pushed(root, "1", str(root / "serving" / "8"))
+    assert find_push_destination(str(root)) == str(root / "serving")
+    (tmp_path / "production" / "9").mkdir(parents=True)
+    tell_pushed(root, "2", str(tmp_path / "production" / "9"))
+    assert find_push_destination(str(root)) == str(tmp_path / "production")
+
+
+def test_a_copy_of_a_root_leaves_the_models_of_the_original_alone(root: Path) -> None:
+    tell_pushed(root, "1", str(root / "serving" / "8"))
+    copy = root.with_name("copy")
+    shutil.copytree(root / "runs", copy / "runs")
+    told = CliRunner().invoke(main, ["rollback", str(copy)])
+    assert told.exit_code == 2
+    assert "copy: no versions there" in told.stderr
+    assert set(layout(root)) == {"3", "5", "8"}
+    shutil.copytree(root / "serving", copy / "serving")
+    assert find_push_destination(str(copy)) == str(copy / "serving")
+
+
+def test_the_command_refuses_a_bucket(root: Path) -> None:
+    tell_pushed(root, "1", "gs://bucket/serving/8")
+    for asked in (str(root), "gs://bucket/serving"):
+        told = CliRunner().invoke(main, ["rollback", asked])
+        assert told.exit_code == 2
+        assert "gs://bucket/serving: expected a folder on a disk, got a bucket" in told.stderr

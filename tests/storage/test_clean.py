@@ -154,6 +154,11 @@ def test_lists_of_mistakes_stay_to_be_compared(root: Root) -> None:
     assert root.listed() == {"Evaluator/blessing/2", "Trainer/model/3"}
 
 
+def test_served_models_stay_in_a_root_that_was_moved(root: Root) -> None:
+    root.folder = root.folder.rename(root.folder.with_name("moved"))
+    assert root.listed() == {"Evaluator/blessing/2", "Trainer/model/3", "Evaluator/blessing/4"}
+
+
 def test_what_mirante_did_not_make_stays(root: Root) -> None:
     folder = root.folder
     for name in (
