@@ -87,8 +87,9 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
         "6.png,20,40,cat,10,5,20,15",
         ",40,20,cat,10,5,20,15",
         "7.png,40,20,cat,20,5,10,15",
+        "8.png,40,20,No finding,,,,",
     ]
-    files = {f"{n}.png": make_image(n) for n in range(1, 8)}
+    files = {f"{n}.png": make_image(n) for n in range(1, 9)}
     root = write_files(tmp_path / "in", {"l.csv": HEADER + "\n".join(rows), **files})
     found = ingest_boxes("csv", root, tmp_path / "out")
     assert {name: one.boxes for name, one in found.items()} == {"1.png": [CAT_SHARES], "7.png": []}
@@ -103,6 +104,11 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
             "was annotated",
         ),
         ("7.png", "box 1 of 1 (cat): in the wrong order: xmin 20 is above xmax 10"),
+        (
+            "8.png",
+            "a class without a box, 'No finding': if none is on the image, leave the class empty too "
+            "(l.csv line 14)",
+        ),
         ("gone.png", "no such file (l.csv line 6)"),
         ("l.csv line 12", "no file name (l.csv line 12)"),
     ]

@@ -27,7 +27,7 @@ from components.ingest.sources.gather import Gathered, Names, is_guessed
 from components.ingest.sources.list_rows import ImageCell
 from components.ingest.sources.list_table import Row, Table
 from components.ingest.truth.placing import Box
-from components.ingest.values import number
+from components.ingest.values import brief, number
 
 
 def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]]) -> Iterator[Found]:
@@ -108,6 +108,10 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         return told, None
     if not label:
         raise ValueError("unlabelled: a box without a class")
+    if not any(sides.values()):
+        raise ValueError(
+            f"a class without a box, {brief(label)}: if none is on the image, leave the class empty too"
+        )
     values = []
     for column, text in sides.items():
         try:
