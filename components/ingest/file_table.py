@@ -39,7 +39,7 @@ class FileTable:
                 for entry in entries
             ),
         )
-        self._db.execute("CREATE INDEX files_by_name ON files (name)")
+        self._db.execute("CREATE INDEX files_by_name ON files (name, path)")
         self._db.commit()
 
     def __iter__(self) -> Iterator[FileEntry]:
@@ -56,6 +56,12 @@ class FileTable:
             (compose_name(name),),
         )
         return [FileEntry(*row) for row in rows]
+
+    def has(self, path: str) -> bool:
+        """Return whether there is a file of this path."""
+        name = compose_name(path.rpartition("/")[2])
+        found = self._db.execute("SELECT 1 FROM files WHERE name = ? AND path = ?", (name, path))
+        return found.fetchone() is not None
 
     def find_folded(self, name: str) -> list[FileEntry]:
         """Return the files whose name, with or without its ending, is this in upper or lower case."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest.files import FileEntry
+from components.ingest.index import Index
+from components.ingest.sources.context import SourceContext
+from components.ingest.sources.own_image import find_image
 from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
@@ -219,3 +224,17 @@ def test_hostile_files(tmp_path: Path, content: str, error: type[Exception], mes
     root = write_files(tmp_path / "in", {"1.png": make_image(), "1.json": content})
     with pytest.raises(error, match=message):
         ingest("labelme", root, tmp_path / "out", IngestConfig(workers=1))
+
+
+def test_the_same_names_in_many_folders_take_no_longer(tmp_path: Path) -> None:
+    """Each image looked up all annotations of its name: with 300 folders that took over a minute."""
+    index = Index(Path(":memory:"))
+    names = [f"{folder:03}/frame.{ending}" for folder in range(300) for ending in ("jpg", "json")]
+    index.files.add(FileEntry(name, name.encode(), 1, 1) for name in names)
+    context = SourceContext(tmp_path, "", None, index, {}, tmp_path)
+    began = time.process_time()
+    for folder in range(0, 300, 30):
+        found = find_image(context, f"{folder:03}/frame.json", "frame.jpg")
+        assert isinstance(found, FileEntry)
+        assert found.path == f"{folder:03}/frame.jpg"
+    assert time.process_time() - began < 1.0

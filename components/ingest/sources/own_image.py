@@ -29,17 +29,16 @@ def find_image(context: SourceContext, annotation: str, filename: str) -> FileEn
     split = split_of_folders(context, annotation)
     index = context.index
     named = [*index.files.find_named(called), *index.files.find_by_stem(called)] if called else []
-    tiers = [
-        {entry.path: entry for entry in found if _may_be_image(context, entry, annotation, split)}
-        for found in (index.files.find_by_stem(stem), named)
-    ]
+    tiers = [{entry.path: entry for entry in found} for found in (index.files.find_by_stem(stem), named)]
     above, only_itself = f"{folder}/", True
     while True:
         for candidates in tiers:
             images = {
                 path: entry
                 for path, entry in candidates.items()
-                if f"/{path}".startswith(above) and not (only_itself and "/" in f"/{path}"[len(above) :])
+                if f"/{path}".startswith(above)
+                and not (only_itself and "/" in f"/{path}"[len(above) :])
+                and _may_be_image(context, entry, annotation, split)
             }
             if len(images) > 1:
                 # Of several endings the file itself says which.
@@ -65,7 +64,6 @@ def _may_be_image(context: SourceContext, entry: FileEntry, annotation: str, spl
     stem, (annotated, dot, ending) = entry.path.rpartition(".")[0], annotation.rpartition(".")
     if stem == annotated:
         return True
-    own = stem + dot + ending
-    if any(other.path == own for other in context.index.files.find_named(own.rpartition("/")[2])):
+    if context.index.files.has(stem + dot + ending):
         return False
     return split is None or split_of_folders(context, entry.path) in (split, None)
