@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from components.ingest.config import IngestConfig
 from pipeline.inspection.facts import Sizes
 from pipeline.inspection.protocol import TaskInspection
 from pipeline.recipe.load import load_recipe
+from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml
 from pipeline.run.output import quote_own
 
 
@@ -48,6 +50,13 @@ def choose_command(
         values |= {f"data.{name}": getattr(config, name) for name in given}
     words = ["run", recipe, *(["--data", data] if data else [])]
     for key, value in values.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        words += ["--set", f"{key}={text}"]
+        words += ["--set", f"{key}={_format_value(value)}"]
     return quote_own(*words)
+
+
+def _format_value(value: object) -> str:
+    """Return a value as `--set` reads it; a text in quotes where YAML would take it for something else."""
+    with contextlib.suppress(RecipeYamlError):
+        if isinstance(value, str) and read_yaml(value) == value:
+            return value
+    return json.dumps(value, ensure_ascii=False)

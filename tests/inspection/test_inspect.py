@@ -264,6 +264,16 @@ def test_every_command_is_a_valid_recipe(
     assert (loaded.data.source, loaded.task) == (source, task)
 
 
+@pytest.mark.parametrize("given", [r"[^/]+/(p\d+)_", "{a}", "12", "null", "patient", r"(\d+)_: #"])
+def test_texts_of_options_are_the_same_in_the_command(given: str) -> None:
+    config = IngestConfig(group_by=given)
+    sizes = _sizes(300, {"3": 1})
+    command = choose_command(
+        "d", "folder", "classification", 500, sizes, config, ("group_by",), ingested=False
+    )
+    assert load_recipe("digits", shlex.split(command)[-1:]).data.group_by == given
+
+
 def test_known_sets_have_their_own_recipes() -> None:
     for source, side_px, recipe in (("idx", 28, "mnist"), ("cifar", 32, "cifar10")):
         command = choose_command(
