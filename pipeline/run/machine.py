@@ -60,15 +60,20 @@ def look_at_machine(folder: Path) -> Iterator[Finding]:
 
 
 def look_at_recipe(name: str) -> Finding:
-    """Return whether this machine has what a recipe needs: its files, packages and weights.
+    """Return whether this machine has what a recipe needs: its files, packages, weights, and data it names.
 
     Args:
         name: A built-in recipe or a file.
     """
+    from components.models.published import check_download
+    from pipeline.data.prepare import check_config
     from pipeline.recipe.load import load_recipe
 
     try:
         recipe = load_recipe(name)
+        if recipe.data.path is not None:  # else --data gives it
+            check_config(recipe.data, recipe.task)
+        check_download(recipe.model, recipe.transform)
     except UsageError as e:
         return Finding("recipe", PROBLEM, str(e))
     return Finding("recipe", OK, f"{recipe.name}: this machine has what it needs")

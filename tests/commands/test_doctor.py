@@ -11,7 +11,7 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 from pipeline.commands.main import main
-from pipeline.run.machine import OK, OPTIONAL, PROBLEM, WARNING, Finding, look_at_machine
+from pipeline.run.machine import OK, OPTIONAL, PROBLEM, WARNING, Finding, look_at_machine, look_at_recipe
 
 pytestmark = pytest.mark.stack_free
 
@@ -81,6 +81,24 @@ def test_a_recipe_that_lacks_something(tmp_path: Path) -> None:
         0, ["recipe", "ok", "digits:", "this", "machine", "has", "what", "it", "needs"],
     )  # fmt: skip
     assert all(len(line) <= 80 for line in shown.stdout.splitlines() if str(tmp_path) not in line)
+
+
+def test_a_recipe_whose_data_or_weights_are_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "name: mine\ndata: {source: folder%s}\nmodel: {name: %s}\n"
+        "transform: {height_px: 96, width_px: 96, channels: 3, normalization: minus_one_one}\n"
+        "evaluation: {thresholds: {accuracy: 0.5}}\n"
+    )
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(text % (", path: gone", "cifar_resnet"))
+    assert look_at_recipe(str(recipe)).text == f"INPUT {tmp_path}/gone does not exist: check the path"
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    for scheme in ("http", "https"):  # nothing listens there
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
+    recipe.write_text(text % ("", "mobilenet_v2, weights: imagenet"))
+    found = look_at_recipe(str(recipe))
+    assert found.state == PROBLEM
+    assert "the weights of mobilenet_v2 are not on this machine and cannot be downloaded" in found.text
 
 
 def test_a_shell_completes_commands_options_and_recipes() -> None:
