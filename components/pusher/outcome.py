@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from components.base import serving_folder
 from components.base.outcome import Outcome, Output, RunResult, Serving
+from components.base.words import quote
+from components.pusher import rollback
 
 
 def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serving) -> Outcome:
@@ -17,10 +19,17 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
         return Outcome()
     result.taken_back = version = int(properties[serving_folder.TAKEN_BACK])
     folder = serving.push_destination
+    if version in serving_folder.list_versions(os.path.join(folder, rollback.FOLDER)):
+        what, remedy = (
+            "taken back",
+            f"serve it again: {quote('mirante', 'rollback', folder, '--to', str(version))}",
+        )
+    else:
+        record = serving_folder.record_path(folder, version)
+        what, remedy = "removed", f"to push it again, remove {record} and run the same command"
     return Outcome(
         refusal=f"nothing was pushed: this model was version {version} in {folder}, and that version was "
-        "removed, so that the model stays back; to push it again, remove "
-        f"{serving_folder.record_path(folder, version)} and run the same command"
+        f"{what}, so that the model stays back; {remedy}"
     )
 
 

@@ -29,8 +29,9 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_note("TF Serving serves the highest version in that folder.")
     elif TAKEN_BACK in properties:
         page.add_text(
-            f"This model was pushed before as version {properties[TAKEN_BACK]}, which was removed since. It "
-            "is not pushed again until that version's record in the folder pushes is removed."
+            f"This model was pushed before as version {properties[TAKEN_BACK]}, which was taken back "
+            "or removed since. It is not pushed again until that version's record in the folder pushes is "
+            "removed; `mirante rollback` serves a version that it has taken back."
         )
     else:
         page.add_text(

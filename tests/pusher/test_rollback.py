@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
+from components.base.outcome import Output, RunResult, Serving
+from components.pusher.outcome import read_outcome
 from components.pusher.rollback import roll_back
 from pipeline.commands.main import main
 from pipeline.prediction.asked import find_push_destination
@@ -111,6 +114,23 @@ def test_the_command_says_how_to_return_and_notes_it(root: Path) -> None:
     told = CliRunner().invoke(main, ["rollback", str(root), "--to", "8", "--json"])
     assert json.loads(told.stdout) == {"version": 8, "path": str(root / "serving" / "8"), "taken_back": {}}
     assert noted() == [False, False, False]
+
+
+def test_a_model_that_stays_back_can_be_served_again_by_the_command_that_is_said(root: Path) -> None:
+    serving = str(root / "serving")
+    roll_back(serving)
+
+    def refusal() -> str:
+        outputs = {"pushed_model": Output("", {serving_folder.TAKEN_BACK: "8"})}
+        result = RunResult("digits", "1", str(root))
+        return read_outcome(outputs, result, Serving(serving, ())).refusal or ""
+
+    command = refusal().rpartition("serve it again: ")[2]
+    assert command == f"mirante rollback '{serving}' --to 8"
+    assert CliRunner().invoke(main, shlex.split(command)[1:]).exit_code == 0
+    assert serving_folder.highest_version(serving) == 8
+    shutil.rmtree(root / "serving" / "8")
+    assert refusal().endswith(f"remove {serving}/pushes/8.json and run the same command")
 
 
 def tell_pushed(root: Path, run: str, pushed: str) -> None:
