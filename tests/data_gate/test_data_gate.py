@@ -163,6 +163,7 @@ def of_boxes(first_seed: int, count: int = 30) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 def test_boxes_that_cannot_be_are_named(tmp_path: Path) -> None:
     swapped = boxes.make_record((0.5, 0.2, 0.1, 0.6, "cat"), seed=900)
     beyond = boxes.make_record((0.5, 0.2, 1.5, 0.6, "cat"), seed=901)

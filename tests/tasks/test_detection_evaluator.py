@@ -178,9 +178,8 @@ def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) 
     assert read_mistakes(str(folder)) == 1
 
 
-@pytest.mark.parametrize(
-    ("allowed", "is_refused"), [pytest.param(0.5, False, marks=pytest.mark.slow), (0.4, True)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("allowed", "is_refused"), [(0.5, False), (0.4, True)])
 def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     allowed: float, is_refused: bool, tmp_path: Path
 ) -> None:

@@ -273,6 +273,7 @@ def test_weights_that_stay_as_they_were(tmp_path: Path) -> None:
         train(model, config, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_training_that_learns_is_left_alone(tmp_path: Path) -> None:
     course = train(
         make_network(),

@@ -454,6 +454,7 @@ def job(
     return arguments
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_what_the_pipeline_gives_it(
     job: Callable[..., SimpleNamespace], export: Callable[[int], Exported]
 ) -> None:
