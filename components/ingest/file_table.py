@@ -57,11 +57,17 @@ class FileTable:
         )
         return [FileEntry(*row) for row in rows]
 
-    def has(self, path: str) -> bool:
-        """Return whether there is a file of this path."""
-        name = compose_name(path.rpartition("/")[2])
-        found = self._db.execute("SELECT 1 FROM files WHERE name = ? AND path = ?", (name, path))
-        return found.fetchone() is not None
+    def find_path(self, path: str) -> list[FileEntry]:
+        """Return the files of this path, in any form of Unicode: more than one if they differ in that."""
+        if not path.isascii():
+            wanted = compose_name(path)
+            named = self.find_named(path.rpartition("/")[2])
+            return [entry for entry in named if compose_name(entry.path) == wanted]
+        rows = self._db.execute(
+            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? AND path = ?",
+            (path.rpartition("/")[2], path),
+        )
+        return [FileEntry(*row) for row in rows]
 
     def find_folded(self, name: str) -> list[FileEntry]:
         """Return the files whose name, with or without its ending, is this in upper or lower case."""

@@ -20,10 +20,16 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest.file_table import FileTable
+from components.ingest.files import FileEntry, walk
 from components.ingest.fits import find_fits
+from components.ingest.index import Index
+from components.ingest.sources import yolo
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_lines import CsvLines
 from components.ingest.sources.json_lines import JsonLines
 from components.ingest.sources.list_rows import RawList
+from components.ingest.sources.lookup import Lookup
 from pipeline.commands.main import main
 from tests.ingest.test_sources import LENIENT, found, left_out, rejects
 from tests.make.boxes import ingest_boxes, make_image, write_files
@@ -556,6 +562,25 @@ def test_memory_does_not_grow_with_a_list(tmp_path: Path, reader: Callable[[Path
         assert tracemalloc.get_traced_memory()[1] < 300_000  # bytes; one object per line would take 1 MB
     finally:
         tracemalloc.stop()
+
+
+def test_a_path_is_found_without_a_look_at_all_files_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a hundred thousand folders have a file of one name, each look would take as long."""
+    files = {f"{folder}/{name}": "" for folder in ("a", "b") for name in ("1.jpg", "1.txt")}
+    root = write_files(tmp_path / "in", files)
+    index = Index(Path(":memory:"))
+    index.files.add(walk(root, ()))
+    context = SourceContext(root, "", None, index, {}, tmp_path)
+    monkeypatch.delattr(FileTable, "find_named")
+    for name in ("b/1.jpg", "./b/1.jpg", "x/../b/1.jpg", f"{root}/b/1.jpg"):
+        found = Lookup(context, root / "l.csv").find(name)
+        assert isinstance(found, FileEntry)
+        assert found.path == "b/1.jpg"
+    label_file = yolo._label_file(index, "b/1.jpg")
+    assert label_file is not None
+    assert label_file.path == "b/1.txt"
 
 
 def test_pixels_in_a_list_are_named(tmp_path: Path) -> None:

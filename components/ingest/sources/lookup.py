@@ -69,6 +69,11 @@ class Lookup:
         folders, last, anchored, outside = self._parts(compose_name(name.strip()))
         if not last:
             return "no file name"
+        beside = () if anchored else self._beside
+        exact = [] if outside else self._context.index.files.find_path("/".join((*beside, *folders, last)))
+        if len(exact) == 1:  # without a look at all files of its name, of which there may be many
+            self._note(exact[0], name, _EXACT)
+            return exact[0]
         near: list[FileEntry] = []
         for how, entries in self._candidates(last):
             found = self._choose(entries, folders, split, anchored, outside, folded=how == _CASE)

@@ -64,6 +64,6 @@ def _may_be_image(context: SourceContext, entry: FileEntry, annotation: str, spl
     stem, (annotated, dot, ending) = entry.path.rpartition(".")[0], annotation.rpartition(".")
     if stem == annotated:
         return True
-    if context.index.files.has(stem + dot + ending):
+    if context.index.files.find_path(stem + dot + ending):
         return False
     return split is None or split_of_folders(context, entry.path) in (split, None)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.base.errors import DataRefusedError, UsageError
-from components.ingest.files import FileEntry, compose_name
+from components.ingest.files import FileEntry
 from components.ingest.index import Index
 from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
@@ -192,10 +192,9 @@ def _label_file(index: Index, image: str) -> FileEntry | None:
         at = len(lower) - 1 - lower[::-1].index(_IMAGES)
         places.insert(0, [*folders[:at], _LABELS, *folders[at + 1 :]])
         places.insert(1, [*folders[:at], _LABELS.capitalize(), *folders[at + 1 :]])
-    entries = {compose_name(entry.path): entry for entry in index.files.find_named(text)}
     for place in places:
-        if entry := entries.get(compose_name("/".join([*place, text]))):
-            return entry
+        if entries := index.files.find_path("/".join([*place, text])):
+            return entries[-1]
     return None
 
 
