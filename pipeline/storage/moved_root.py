@@ -24,11 +24,16 @@ def replace_root(text: str, former: str, root: str) -> str:
         former: A path.
         root: The path in its place.
     """
-    for old, new in ((former, root), (json.dumps(former)[1:-1], json.dumps(root)[1:-1])):
-        # Not in the middle of a longer path, nor of a longer name. JSON may be in JSON: \\".
-        pattern = rf"(?<![^\s\"'=:,\[(]){re.escape(old)}(?![^/\s\"',\])\\])"
-        text = re.sub(pattern, new.replace("\\", r"\\"), text)
-    return text
+    old, new = (json.dumps(path)[1:-1] for path in (former, root))
+    # Not in the middle of a longer path, nor of a longer name. JSON may be in JSON: \\".
+    pattern = rf"(?<![^\s\"'=:,\[(])({re.escape(former)}|{re.escape(old)})(?![^/\s\"',\])\\])"
+
+    def replace(found: re.Match[str]) -> str:
+        is_json = found[0] != former or text.endswith('"', 0, found.start())
+        return new if is_json else root
+
+    # In one pass: the new path may begin with the former one.
+    return re.sub(pattern, replace, text)
 
 
 def follow_move(root: Path) -> str | None:

@@ -33,3 +33,10 @@ def test_paths_below_the_root_are_replaced_and_no_others(text: str, moved: str) 
 def test_paths_in_json_are_written_as_json_has_them() -> None:
     moved = replace_root(json.dumps({"path": "/a/café/x"}), "/a/café", "/n/ü")
     assert (json.loads(moved), moved.isascii()) == ({"path": "/n/ü/x"}, True)
+
+
+@pytest.mark.parametrize("root", ["/a/b/c", "/a/b copy", "/a/b, old", '/a/b "old"'])
+def test_the_new_path_may_begin_with_the_former_one(root: str) -> None:
+    assert replace_root("/a/b/Trainer/model/8", "/a/b", root) == f"{root}/Trainer/model/8"
+    moved = replace_root(json.dumps(["/a/b/x", "/a/b"]), "/a/b", root)
+    assert json.loads(moved) == [f"{root}/x", root]
