@@ -134,6 +134,15 @@ def test_how_many_test_images_a_class_must_have_can_be_set(tmp_path: Path) -> No
         describe(folder, IngestConfig(min_test_images=4))
 
 
+def test_a_class_that_is_too_small_for_all_splits_passes(tmp_path: Path) -> None:
+    made = failures.shards(tmp_path)
+    owls = b"".join(failures.record(2, "owl", 300 + n) for n in range(2))
+    (tmp_path / "shards/train-00000-of-00001").write_bytes(made["train"] + owls)
+    assert describe(tmp_path / "shards", IngestConfig()).class_names == ("cat", "dog", "owl")
+    with pytest.raises(DataRefusedError, match=r"1 of 3 classes \(owl\) have no image in split test"):
+        describe(tmp_path / "shards", IngestConfig(small_classes="refuse"))
+
+
 def test_many_classes_are_counted_and_some_named(tmp_path: Path) -> None:
     made = failures.shards(tmp_path)
     more = b"".join(failures.record(2 + n, f"bird{n}", 400 + n) for n in range(8))
