@@ -4,6 +4,8 @@
     8, 10, 12, 14    the upper 8 of that many lower bits; larger values become white, and are counted
     percentile       each image by itself, from black at its 0.5 percentile to white at its 99.5 percentile
 
+Ingest also takes `auto`, and makes a number of it (components/ingest/auto_depth.py).
+
 The rule is for files that leave open how much of 16 bits they use: PNG, TIFF, PNM and JPEG 2000 of 16 bits.
 A TIFF of 12 bits, a PNM or JPEG 2000 of 9 to 15, AVIF, HEIC and DICOM say what their largest value is. They
 become 8 bits by that, with every rule but `percentile`, which is for all images of one channel with more than
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 UPPER: Final = "16"
 PERCENTILE: Final = "percentile"
+AUTO: Final = "auto"
 DEPTHS = ("8", "10", "12", "14", UPPER)
 RULES = (*DEPTHS, PERCENTILE)
 # Shares of the pixels that are at most the values which become black and white.

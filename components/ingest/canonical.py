@@ -68,6 +68,7 @@ class CanonicalImage:
         full_size: (width, height) before it was scaled down, upright.
         orientation: EXIF's, 1 .. 8, by which the source was turned.
         largest: The largest value of a source that has 16 bits per channel; None for any other source.
+        only_upper: Whether it has several channels of 16 bits, which no rule but "16" reads.
         preview: Its pixels, if they were asked for.
     """
 
@@ -79,6 +80,7 @@ class CanonicalImage:
     full_size: tuple[int, int]
     orientation: int = 1
     largest: int | None = None
+    only_upper: bool = False
     preview: Preview | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
@@ -162,20 +164,25 @@ def canonical_bytes(
                 return dataclasses.replace(kept, preview=preview_of(image, small)) if preview_px else kept
             image.load()
             eight_bits, largest = _to_grey_or_rgb(image, bits, bit_depth)
+            only_upper = largest is not None and not image.mode.startswith("I")
             upright = _upright(eight_bits, orientation)
         except RejectedImage:
             raise
         except Exception as error:
             raise RejectedImage(undecodable(kind, error)) from error
     if preview_px:
-        return dataclasses.replace(_describe(upright, b"", PNG), preview=Preview(upright))
+        return dataclasses.replace(
+            _describe(upright, b"", PNG), largest=largest, only_upper=only_upper, preview=Preview(upright)
+        )
     scaled = _scaled_down(upright, resize_px)
     if not is_scaled:
         full_size = upright.size
     elif orientation >= 5:
         full_size = full_size[::-1]
     made = _encode(scaled, as_jpeg=kind == "JPEG" and scaled.size != full_size)
-    return dataclasses.replace(made, full_size=full_size, orientation=orientation, largest=largest)
+    return dataclasses.replace(
+        made, full_size=full_size, orientation=orientation, largest=largest, only_upper=only_upper
+    )
 
 
 def canonical_pixels(

@@ -170,11 +170,12 @@ class IngestConfig(Settings):
         None, description="longest side in pixels; larger images are scaled down to it; no limit by default"
     )
     bit_depth: Annotated[
-        Literal["8", "10", "12", "14", "16", "percentile"], BeforeValidator(_number_text)
+        Literal["8", "10", "12", "14", "16", "auto", "percentile"], BeforeValidator(_number_text)
     ] = Field(
         UPPER,
         description="how many bits images with 16 bits per channel use, of which the upper 8 are kept; "
-        "percentile stretches each image from its 0.5 to its 99.5 percentile instead",
+        "auto is the least number that holds the largest value of all images; percentile stretches each "
+        "image from its 0.5 to its 99.5 percentile instead",
     )
     transpose: bool | None = Field(
         None,

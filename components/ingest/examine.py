@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from components.ingest.bit_depth import AUTO, UPPER
 from components.ingest.item import shape_from
 from components.ingest.reading import NOT_THE_FILES, hash_source, read_source
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # How two images are alike, as copies.csv has it.
 PIXELS, LOOK, MIRRORED = "pixels", "look", "mirrored"
+
+# More than any value of 16 bits: stands for those of several channels, of which the upper 8 alone are known.
+IN_COLOUR = 1 << 16
 
 # Where the bytes are, as the index has it: file, offset, size in bytes, shape.
 Place = tuple[bytes, "int | None", int, "str | None"]
@@ -38,6 +42,11 @@ class Settings:
     bit_depth: str
     near_copies: bool
 
+    @property
+    def rule(self) -> str:
+        """The rule of components.ingest.bit_depth; `auto` is not known yet."""
+        return UPPER if self.bit_depth == AUTO else self.bit_depth
+
 
 class Examined(NamedTuple):
     """An image that was read.
@@ -47,6 +56,8 @@ class Examined(NamedTuple):
         sha256: See `hash_source`; None if the image cannot be used.
         form: See `kept_form`.
         look: See components.ingest.looks; None if looks are not wanted.
+        largest: The largest value of an image with 16 bits per channel, or IN_COLOUR; None for any other.
+        rule: By which such an image was looked at.
         reason: Why it cannot be used.
     """
 
@@ -54,6 +65,8 @@ class Examined(NamedTuple):
     sha256: bytes | None
     form: str | None = None
     look: bytes | None = None
+    largest: int | None = None
+    rule: str | None = None
     reason: str = ""
 
 
@@ -77,7 +90,9 @@ def examine(tasks: list[ExamineTask], settings: Settings, report: Callable[[int]
         else:
             look = make_look(image.preview) if settings.near_copies and image.preview is not None else None
             form = kept_form(image, settings.resize_px)
-            answers.append(Examined(key, hash_source(data, place[3]), form, look))
+            largest = IN_COLOUR if image.only_upper else image.largest
+            rule = None if largest is None else settings.rule
+            answers.append(Examined(key, hash_source(data, place[3]), form, look, largest, rule))
     return answers
 
 
@@ -145,7 +160,7 @@ def _decode(data: bytes, place: Place, settings: Settings, preview_px: int) -> C
             data,
             max_pixels=settings.max_pixels,
             resize_px=settings.resize_px,
-            bit_depth=settings.bit_depth,
+            bit_depth=settings.rule,
             preview_px=preview_px,
         )
     height, width, channels = shape

@@ -21,7 +21,8 @@ from components.ingest.truth import Label, Truth
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS examined (
-    path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB, form TEXT, look BLOB
+    path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash BLOB, form TEXT, look BLOB,
+    largest INTEGER, rule TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS origin (input TEXT);
 DROP TABLE IF EXISTS items;
@@ -35,7 +36,7 @@ DROP TABLE IF EXISTS alike;
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, path TEXT, file BLOB, offset INTEGER, size INTEGER, mtime INTEGER, shape TEXT,
     truth TEXT, brought TEXT, grouped TEXT, hash BLOB, form TEXT,
-    look BLOB, unit BLOB, split TEXT, shard INTEGER,
+    look BLOB, largest INTEGER, rule TEXT, unit BLOB, split TEXT, shard INTEGER,
     rejected INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rejects (path TEXT, reason TEXT, is_box INTEGER);
@@ -91,8 +92,8 @@ class Index:
     def remember(self, rows: Iterable[InputRow]) -> None:
         """Take over what a former ingest found; newer knowledge stays."""
         self.db.executemany(
-            "INSERT OR IGNORE INTO examined VALUES (?, ?, ?, ?, ?, ?)",
-            ((*row[:3], bytes.fromhex(row.sha256), row.form or None, row.look) for row in rows if row.sha256),
+            "INSERT OR IGNORE INTO examined VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row[:3], bytes.fromhex(row.sha256), row.form or None, *row[5:]) for row in rows if row.sha256),
         )
         self.db.commit()
 
@@ -116,8 +117,9 @@ class Index:
                      one.truth.to_text(), one.split, one.group),
                 )  # fmt: skip
         self.db.execute(
-            "UPDATE items SET (hash, form, look) = (SELECT h.hash, h.form, h.look FROM examined h WHERE "
-            "h.path = items.path AND h.size = items.size AND h.mtime = items.mtime) WHERE offset IS NULL"
+            "UPDATE items SET (hash, form, look, largest, rule) = (SELECT h.hash, h.form, h.look, h.largest, "
+            "h.rule FROM examined h WHERE h.path = items.path AND h.size = items.size AND "
+            "h.mtime = items.mtime) WHERE offset IS NULL"
         )
         self.db.commit()
         return count
@@ -186,11 +188,12 @@ class Index:
 
     def input_rows(self) -> Iterator[InputRow]:
         """Yield a row for each file, in the order of the walk."""
-        for path, size, stamp, digest, form, look in self.db.execute(
-            "SELECT f.path, f.size, f.mtime, h.hash, h.form, h.look FROM files f LEFT JOIN examined h "
-            "ON h.path = f.path AND h.size = f.size AND h.mtime = f.mtime ORDER BY f.rowid"
+        for path, size, stamp, digest, form, *rest in self.db.execute(
+            "SELECT f.path, f.size, f.mtime, h.hash, h.form, h.look, h.largest, h.rule FROM files f "
+            "LEFT JOIN examined h ON h.path = f.path AND h.size = f.size AND h.mtime = f.mtime "
+            "ORDER BY f.rowid"
         ):
-            yield InputRow(path, size, stamp, digest.hex() if digest else "", form or "", look)
+            yield InputRow(path, size, stamp, digest.hex() if digest else "", form or "", *rest)
 
     def check_counts(self, listed: int) -> None:
         """Check that images, rejects and what is left out add up to what the input lists.
@@ -220,14 +223,26 @@ class Index:
     def set_examined(self, rows: list[Examined]) -> None:
         """Note what was found in items; that of whole files is remembered for a run after this one."""
         self.db.executemany(
-            "UPDATE items SET hash = ?, form = ?, look = ? WHERE id = ?",
-            ((row.sha256, row.form, row.look, row.key) for row in rows),
+            "UPDATE items SET hash = ?, form = ?, look = ?, largest = ?, rule = ? WHERE id = ?",
+            ((row.sha256, row.form, row.look, row.largest, row.rule, row.key) for row in rows),
         )
         self.db.executemany(
-            "INSERT OR REPLACE INTO examined SELECT path, size, mtime, hash, form, look FROM items "
-            "WHERE id = ? AND offset IS NULL",
+            "INSERT OR REPLACE INTO examined SELECT path, size, mtime, hash, form, look, largest, rule "
+            "FROM items WHERE id = ? AND offset IS NULL",
             ((row.key,) for row in rows),
         )
+
+    def find_largest(self) -> tuple[int, str] | None:
+        """Return the largest `Examined.largest` and the first path that has it; None if none has any."""
+        row: tuple[int, str] | None = self.db.execute(
+            "SELECT largest, path FROM items WHERE largest IS NOT NULL ORDER BY largest DESC, path LIMIT 1"
+        ).fetchone()
+        return row
+
+    def look_again(self, rule: str) -> None:
+        """Have the items with 16 bits per channel that another rule was used for examined again."""
+        self.db.execute("UPDATE items SET hash = NULL WHERE largest IS NOT NULL AND rule != ?", (rule,))
+        self.db.commit()
 
     def set_alike(self, pairs: Iterable[tuple[bytes, bytes, str]]) -> None:
         """Note (SHA-256, SHA-256, how) of images with different bytes that are the same image."""

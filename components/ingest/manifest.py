@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TextIO
 
 from components.base.errors import DataRefusedError
 from components.base.paths import replace_file, write_atomically
-from components.ingest.bit_depth import Depths
+from components.ingest.bit_depth import UPPER, Depths
 from components.ingest.truth.counts import BoxCounts
 from schemas import features
 
@@ -40,6 +40,7 @@ class InputRow(NamedTuple):
         sha256: Hexadecimal; "" where it was not needed.
         form: See components.ingest.examine; "" for a file that does not keep its bytes.
         look: See components.ingest.looks; None where there is none.
+        largest, rule: See components.ingest.examine.Examined.
     """
 
     path: str
@@ -48,6 +49,8 @@ class InputRow(NamedTuple):
     sha256: str = ""
     form: str = ""
     look: bytes | None = None
+    largest: int | None = None
+    rule: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +118,7 @@ class Manifest:
         left_out: Files and folders that were not read; left_out.csv has each.
         copies: Images that are there several times; copies.csv has each.
         code: components.ingest.plan.reader_code() of the ingest; "" if none was written yet.
+        bit_depth: The rule that the images were stored by, where `options` has `auto` too.
     """
 
     version: int
@@ -132,6 +136,7 @@ class Manifest:
     left_out: int = 0
     copies: int = 0
     code: str = ""
+    bit_depth: str = UPPER
 
     def shards(self) -> Iterator[Shard]:
         """Yield all shards of all splits."""
@@ -168,7 +173,9 @@ def read_manifest(output: Path) -> Manifest | None:
             )
             for name, split in read["splits"].items()
         }
-        return Manifest(**{**read, "splits": splits})
+        # Manifests of earlier versions have it among the options alone.
+        bit_depth = read.get("bit_depth") or read["options"].get("bit_depth", UPPER)
+        return Manifest(**{**read, "splits": splits, "bit_depth": bit_depth})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataRefusedError(
             f"{path}: not a manifest of Mirante's, or damaged ({error!r}). Ingest again with --force"
@@ -246,8 +253,10 @@ def write_inputs(output: Path, rows: Iterable[InputRow]) -> None:
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
             io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
         ):
-            _write_rows(text, [("path", "size", "stamp", "sha256", "form", "look")])
-            _write_rows(text, ((*row[:5], base64.b64encode(row.look or b"").decode()) for row in rows))
+            _write_rows(text, [InputRow._fields])
+            _write_rows(
+                text, ((*row[:5], base64.b64encode(row.look or b"").decode(), *row[6:]) for row in rows)
+            )
         raw.flush()
         os.fsync(raw.fileno())
 
@@ -258,7 +267,16 @@ def read_inputs(output: Path) -> Iterator[InputRow]:
         with gzip.open(output / INPUTS, "rt", encoding="utf-8", newline="") as text:
             rows = csv.reader(text)
             next(rows, None)
-            for path, size, stamp, sha256, form, look in rows:
-                yield InputRow(path, int(size), int(stamp), sha256, form, base64.b64decode(look) or None)
+            for path, size, stamp, sha256, form, look, largest, rule in rows:
+                yield InputRow(
+                    path,
+                    int(size),
+                    int(stamp),
+                    sha256,
+                    form,
+                    base64.b64decode(look) or None,
+                    int(largest) if largest else None,
+                    rule or None,
+                )
     except (OSError, EOFError, ValueError, zlib.error):
         return  # the file only saves work: a reader that misses rows does the work again

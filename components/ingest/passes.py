@@ -172,7 +172,7 @@ def write_all(
                             class_names=tuple(plan.class_names),
                             max_pixels=config.max_pixels,
                             resize_px=config.resize_px,
-                            bit_depth=config.bit_depth,
+                            bit_depth=plan.bit_depth,
                         ),
                     ),
                 )

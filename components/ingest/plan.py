@@ -56,6 +56,7 @@ class Plan:
         cross_split_duplicates: Different images in two splits or more.
         label_conflicts: Different images with two truths or more.
         copies: Copies of originals, apart from equal bytes.
+        bit_depth: The rule that images are stored by, one of components.ingest.bit_depth.RULES.
         small_classes: How many images have the classes that have fewer than there are splits; what belongs
             together counts once.
     """
@@ -66,6 +67,7 @@ class Plan:
     cross_split_duplicates: int
     label_conflicts: int
     copies: Copies
+    bit_depth: str
     small_classes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -76,7 +78,7 @@ def reader_code() -> str:
 
 
 def make_plan(index: Index, config: IngestConfig) -> Plan:
-    """Write split and shard of every item into the index; every item has its hash already."""
+    """Write split and shard of every item into the index; every item has its hash, `bit_depth` its number."""
     db = index.db
     copies, small_classes = assign_splits(index, config.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
@@ -96,6 +98,7 @@ def make_plan(index: Index, config: IngestConfig) -> Plan:
         _count_hashes_with_several(index, "split"),
         _count_hashes_with_several(index, "truth"),
         copies,
+        config.bit_depth,
         small_classes,
     )
 

@@ -68,13 +68,14 @@ def publish(
         warnings=[
             *remarks(index, plan, splits, boxes),
             *about_copies(copies),
-            *about_depths(shards.values(), config.bit_depth),
+            *about_depths(shards.values(), plan.bit_depth),
         ],
         input=given.shown,
         task=plan.truth.task,
         max_boxes=boxes.most,
         left_out=len(left_out),
         copies=len(copies),
+        bit_depth=plan.bit_depth,
     )
     for shard in manifest.shards():
         assert shard.records == sum(s.records for s in plan.shards if s.name == shard.name) - len(

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 
 from components.base.printable import printable
 from components.base.words import format_count, format_some
-from components.ingest.bit_depth import DEPTHS, LOW_RANGE, UPPER, Depths, find_depth
+from components.ingest.bit_depth import AUTO, DEPTHS, LOW_RANGE, UPPER, Depths, find_depth
 from components.ingest.class_names import about_names
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
-from components.ingest.manifest import LEFT_OUT, Shard, Split
+from components.ingest.manifest import LEFT_OUT, Manifest, Shard, Split
 from components.ingest.plan import Plan
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth.counts import BoxCounts
@@ -90,6 +90,20 @@ def about_depths(shards: Iterable[Shard], rule: str) -> list[str]:
         )
     if not depths.images and rule in DEPTHS and rule != UPPER:
         found.append(f"bit_depth {rule} changes nothing: no image has 16 bits per channel.")
+    return found
+
+
+def about_former(former: Manifest, manifest: Manifest) -> list[str]:
+    """Return what is to be known of a data folder that an ingest with a manifest of its own has replaced."""
+    found = []
+    if former.code != manifest.code:
+        found.append("the data were ingested by other code than this Mirante's: all of them were read again")
+    if manifest.options.get("bit_depth") == AUTO and former.bit_depth != manifest.bit_depth:
+        found.append(
+            f"bit_depth auto: {manifest.bit_depth}, and {former.bit_depth} in the former ingest: images with "
+            "16 bits per channel have other pixels than those that earlier models were trained on; such a "
+            "model keeps its own rule, and a new one needs a new training"
+        )
     return found
 
 

@@ -19,6 +19,7 @@ from components.base.os_errors import explain_os_error
 from components.base.printable import printable
 from components.ingest import staging as staging_folder
 from components.ingest.archive import unpack
+from components.ingest.auto_depth import settle_depth
 from components.ingest.config import IngestConfig
 from components.ingest.files import walk
 from components.ingest.fits import hint_at_other, look_for_other
@@ -30,7 +31,7 @@ from components.ingest.passes import Progress, compare_all, examine_all, take_ov
 from components.ingest.plan import Plan, make_plan, reader_code
 from components.ingest.publish import note_rejected, publish
 from components.ingest.refusals import Refusals
-from components.ingest.remarks import note_unused_split_names
+from components.ingest.remarks import about_former, note_unused_split_names
 from components.ingest.result import IngestResult
 from components.ingest.sources import source_named
 from components.ingest.sources.context import ListColumns, SourceContext
@@ -38,8 +39,6 @@ from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import SourceChangedError
 from components.ingest.workers import WorkerPool, usable_cores
-
-_OTHER_CODE = "the data were ingested by other code than this Mirante's: all of them were read again"
 
 
 def ingest(
@@ -178,8 +177,8 @@ class Run:
             if not existed and self.output.is_dir() and not os.listdir(self.output):
                 self.output.rmdir()
         answer = IngestResult.from_manifest(self.output, manifest, unchanged=False)
-        if former is not None and former.code != manifest.code:
-            answer.warnings.append(_OTHER_CODE)
+        if former is not None:
+            answer.warnings.extend(about_former(former, manifest))
         return answer
 
     def _make(self, former: Manifest | None, *, was_killed: bool) -> Manifest:
@@ -222,10 +221,11 @@ class Run:
         self._find(index, None if was_killed else former)
         self._refusals.too_many(index)
         examine_all(index, pool, self.progress, self.config)
+        config = settle_depth(index, pool, self.progress, self.config)
         self._refusals.too_many(index)
-        compare_all(index, pool, self.progress, self.config)
+        compare_all(index, pool, self.progress, config)
         index.keep_order(former.class_names if former is not None else [])
-        plan = make_plan(index, self.config)
+        plan = make_plan(index, config)
         self._refusals.small_classes(plan)
         self._refusals.nothing_to_learn(index)
         return plan

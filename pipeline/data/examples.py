@@ -18,6 +18,7 @@ from components.base.task import task_named
 from components.base.tfrecord import read_records
 from components.base.words import format_some
 from components.ingest import is_manifest, published_completely, read_manifest
+from components.ingest.bit_depth import UPPER
 from components.ingest.config import REFUSE, IngestConfig
 from components.ingest.sources import sources_for
 from components.ingest.spans import Span
@@ -43,7 +44,7 @@ class Examples:
         content: SHA-256 over the bytes of all shards.
         test_content: The same, over the shards of the test split.
         records: Records by split, with and without a manifest.
-        bit_depth: `data.bit_depth` that they were ingested with; None for the default, or without a manifest.
+        bit_depth: The rule that they were stored by; None for the default, or without a manifest.
     """
 
     folder: Path
@@ -108,7 +109,7 @@ def describe(
             check_shards(folder, manifest, digests)
         contents = {shard.name: shard.sha256 for shard in manifest.shards()}
         split_sizes = {split: summary.images for split, summary in manifest.splits.items()}
-        bit_depth = manifest.options.get("bit_depth")
+        bit_depth = manifest.bit_depth if manifest.bit_depth != UPPER else None
         found = Found(
             manifest.task,
             {split: f"{split}-*-of-*" for split, summary in manifest.splits.items() if summary.images > 0},

@@ -54,7 +54,7 @@ class Seen:
 
     Attributes:
         rehearsal: What an ingest would do.
-        config: The options of an ingest.
+        config: The options of an ingest, `bit_depth` by its number.
         measured: By the id of each item whose size is known.
         looked_at: Items whose pixels were looked at.
     """
@@ -134,7 +134,8 @@ def see(asked: Asked, rehearsal: Rehearsal, progress: Progress) -> Seen:
     # The size of pixels is known without reading them.
     pixels = [task for task in rest if task[4] is not None]
     files = [task for task in rest if task[4] is None]
-    how = asked.config.max_pixels, asked.config.bit_depth
+    config = asked.config.model_copy(update={"bit_depth": rehearsal.plan.bit_depth})
+    how = config.max_pixels, config.bit_depth
     measured |= {image.key: image for image in measure(pixels, *how, False, lambda count: None)}
     for closely, of_these in ((True, sample), (False, files)):
         batches = (
@@ -149,7 +150,7 @@ def see(asked: Asked, rehearsal: Rehearsal, progress: Progress) -> Seen:
             progress("look", len(measured), len(tasks))
     reject(rehearsal, {key: image.problem for key, image in measured.items() if image.problem})
     sized = {key: image for key, image in measured.items() if image.width}
-    return Seen(rehearsal, asked.config, sized, len(sample))
+    return Seen(rehearsal, config, sized, len(sample))
 
 
 def reject(rehearsal: Rehearsal, reasons: Mapping[int, str]) -> None:

@@ -18,8 +18,11 @@ from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.bit_depth import Depths, find_percentiles
 from components.ingest.canonical import canonical_bytes
+from components.ingest.rehearsal import rehearse
 from components.ingest.whole import RejectedImage
 from pipeline.commands.field_options import settings_from
+from pipeline.data.examples import describe
+from pipeline.inspection.look import Asked, see
 from tests.make.images import encode_image, make_png
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
@@ -210,9 +213,119 @@ def test_a_rule_that_changes_nothing_is_told(tmp_path: Path) -> None:
     ]
 
 
+def told(root: Path, output: Path, rule: str = "auto", **options: Any) -> tuple[list[str], list[int]]:
+    """Ingest; return the warnings about bits, and how many images each pass looked at."""
+    totals: list[int] = []
+
+    def progress(phase: str, done: int, total: int) -> None:
+        if phase == "hash" and done == total:
+            totals.append(total)
+
+    config = IngestConfig(splits={"train": 1.0}, shards=2, bit_depth=rule, **options)
+    result = ingest("folder", root, output, config, progress)
+    return [text for text in result.warnings if "bit" in text], totals
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """Return the published files apart from the manifest, which has the option as it was given."""
+    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != "manifest.json"}
+
+
+def test_auto_is_the_least_number_that_holds_the_largest_value(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in", 300, 4007, 1023), tmp_path / "out"
+    # All six images, then the three with 16 bits by the number that was found.
+    assert told(root, output) == (
+        ["bit_depth auto: 12, the largest value is 4,007 (x-ray/1.png)."],
+        [6, 3],
+    )
+    told(root, tmp_path / "twelve", "12")
+    # inputs.csv.gz has the looks that copies are found by.
+    assert contents(output) == contents(tmp_path / "twelve")
+    manifest, twelve = read_manifest(output), read_manifest(tmp_path / "twelve")
+    assert manifest is not None
+    assert twelve is not None
+    assert (manifest.options["bit_depth"], manifest.bit_depth, twelve.bit_depth) == ("auto", "12", "12")
+    before = contents(output)
+    assert ingest(
+        "folder", root, output, IngestConfig(splits={"train": 1.0}, shards=2, bit_depth="auto")
+    ).unchanged
+    assert contents(output) == before
+
+
+def test_auto_chooses_anew_for_more_images_and_tells(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in", 300, 4007), tmp_path / "out"
+    told(root, output)
+    Image.fromarray(np.full((4, 4), 700, np.uint16)).save(root / "x-ray" / "dark.png")
+    # Of the others it is remembered what they are.
+    line = "bit_depth auto: 12, the largest value is 4,007 (x-ray/1.png)."
+    assert told(root, output) == ([line], [1, 1])
+    Image.fromarray(np.full((4, 4), 9000, np.uint16)).save(root / "x-ray" / "bright.png")
+    warnings, totals = told(root, output)
+    assert totals == [1, 4]
+    assert warnings == [
+        "bit_depth auto: 14, the largest value is 9,000 (x-ray/bright.png).",
+        "bit_depth auto: 14, and 12 in the former ingest: images with 16 bits per channel have other pixels "
+        "than those that earlier models were trained on; such a model keeps its own rule, and a new one "
+        "needs a new training",
+    ]
+    told(root, tmp_path / "fourteen", "14")
+    assert contents(output) == contents(tmp_path / "fourteen")
+
+
+def test_auto_resumes_between_its_two_looks(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in", 300, 4007), tmp_path / "out"
+    config = IngestConfig(splits={"train": 1.0}, shards=2, bit_depth="auto")
+
+    def stop(phase: str, done: int, total: int) -> None:
+        if (phase, done, total) == ("hash", 4, 4):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest("folder", root, output, config, stop)
+    warnings, totals = told(root, output)
+    assert warnings == ["bit_depth auto: 12, the largest value is 4,007 (x-ray/1.png)."]
+    assert totals == [2]
+    told(root, tmp_path / "twelve", "12")
+    assert contents(output) == contents(tmp_path / "twelve")
+
+
+def test_auto_is_16_for_colours_of_16_bits(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in", 40000), tmp_path / "out"
+    (root / "photo" / "colour.png").write_bytes(colour_png(200))
+    (line,), _ = told(root, output, near_copies=False, max_reject_share=0.0)
+    assert line == (
+        "bit_depth auto: 16, photo/colour.png has several channels of 16 bits, which no other number reads."
+    )
+    told(root, tmp_path / "sixteen", "16", near_copies=False)
+    shards = {name: data for name, data in contents(output).items() if name.startswith("train-")}
+    assert shards.items() <= contents(tmp_path / "sixteen").items()
+
+
+def test_auto_changes_nothing_without_16_bits(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in"), tmp_path / "out"
+    for name in ("x-ray", "photo"):
+        (root / name / "8.png").write_bytes(make_png(len(name)))
+    assert told(root, output) == (["bit_depth auto: 16, no image has 16 bits per channel."], [2])
+    told(root, tmp_path / "usual", "16")
+    assert contents(output) == contents(tmp_path / "usual")
+
+
+def test_readers_of_the_data_get_the_number(tmp_path: Path) -> None:
+    root, output = folder_of(tmp_path / "in", *range(500, 532)), tmp_path / "out"
+    config = IngestConfig(bit_depth="auto", near_copies=False)
+    ingest("folder", root, output, config)
+    assert describe(output, config).bit_depth == "10"
+    with rehearse("folder", root, config, tmp_path / "rehearsal") as rehearsal:
+        assert see(Asked(str(root), config=config), rehearsal, lambda *_: None).config.bit_depth == "10"
+    # 65,535 is the default, which a model need not remember.
+    Image.fromarray(np.full((4, 4), 65535, np.uint16)).save(root / "x-ray" / "white.png")
+    ingest("folder", root, output, config)
+    assert describe(output, config).bit_depth is None
+
+
 def test_the_option_takes_numbers_and_texts() -> None:
     assert IngestConfig(bit_depth=12) == settings_from(IngestConfig, {"bit_depth": "12"})
     assert "bit_depth" not in IngestConfig().content_settings()
-    for wrong in (True, 11, "auto", 12.5):
+    for wrong in (True, 11, "automatic", 12.5):
         with pytest.raises(UsageError, match="bit_depth"):
             settings_from(IngestConfig, {"bit_depth": wrong})
