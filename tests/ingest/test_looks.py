@@ -213,8 +213,9 @@ def test_copies_in_two_splits_of_the_data_are_told(tmp_path: Path) -> None:
         for seed in range(6):
             path = tmp_path / "in" / split / f"class{seed % 2}" / f"{seed}.{options['format'].lower()}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(photo(seed if seed < 2 else hash((split, seed)) % 2**32), **options))
-    result = ingest("folder", tmp_path / "in", tmp_path / "out")
+            path.write_bytes(encoded(photo(seed if seed < 2 else seed + 100 * (split == "test")), **options))
+    config = IngestConfig(splits={"train": 0.8, "test": 0.2})  # so that train stays as it is
+    result = ingest("folder", tmp_path / "in", tmp_path / "out", config)
     (told,) = (one for one in result.warnings if "in another split" in one)
     assert told.startswith("2 images are in another split than an image that looks the same")
     assert "test/class0/0.png (test) and train/class0/0.jpeg (train)" in told
