@@ -90,10 +90,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Keeps what is left out of the collector's last round.
+    """Keep what is left out of the collector's last round, which runs while Python ends.
 
-    That round runs while Python ends. Transform graphs that tests have loaded crash the process there, after
-    all tests have passed.
+    Processes that had loaded Transform graphs crashed there, after all their tests had passed; the cause is
+    not known.
     """
     gc.collect()
     gc.freeze()

@@ -126,7 +126,7 @@ def _read_mistakes(run: PastRun) -> list[str] | None:
     """Return the test images that a classifier gets wrong; None if they are not all known."""
     told = run.result.get("mistakes") or {}
     try:
-        text = run.find_file(str(told.get("file"))).read_text(encoding="utf-8-sig")
+        text = run.find(str(told.get("file"))).read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
         return None
     names = [row["image"] for row in csv.DictReader(io.StringIO(text, newline=""))]

@@ -69,7 +69,8 @@ class PastRun:
     @property
     def pushed_model(self) -> str | None:
         """The pushed model, which may be that of an earlier run with the same result."""
-        return self.result.get("pushed_model")
+        recorded = self.result.get("pushed_model")
+        return str(self.find(recorded)) if recorded else None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -93,11 +94,11 @@ class PastRun:
         text = (self.folder / _RECIPE).read_text(encoding="utf-8")
         return _flatten(yaml.load(text, loader) or {})
 
-    def find_file(self, recorded: str) -> Path:
-        """Return where a file of the run is now; a root may have been moved since."""
+    def find(self, recorded: str) -> Path:
+        """Return where a file or folder of the run is now; the root may have been moved or copied since."""
         path, root = Path(recorded), str(self.result.get("root") or "")
-        if not path.is_file() and root and path.is_relative_to(root):
-            return self.root / path.relative_to(root)
+        if root and path.is_relative_to(root) and (here := self.root / path.relative_to(root)).exists():
+            return here
         return path
 
 

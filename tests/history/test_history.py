@@ -164,8 +164,11 @@ def test_a_root_that_was_moved(tmp_path: Path) -> None:
     for run_id, wrong in (("1", ["a"]), ("2", ["a", "b"])):
         write_run(tmp_path / "old", run_id, wrong)
     shutil.move(tmp_path / "old", tmp_path / "new")
-    found = pair(*list_runs([str(tmp_path / "new")]))
+    runs = list_runs([str(tmp_path / "new")])
+    found = pair(*runs)
     assert (found.only_first_right, found.both_wrong) == (["b"], 1)
+    (tmp_path / "new/serving/1").mkdir(parents=True)
+    assert [run.pushed_model for run in runs] == [str(tmp_path / "new/serving/1")] * 2
 
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
