@@ -1,6 +1,6 @@
-"""Ingest from beginning to end: find the inputs, hash them, plan, write the shards, publish.
+"""Ingest from beginning to end: find the inputs, examine them, plan, write the shards, publish.
 
-walk -> source.find -> hash (workers) -> plan -> write shards (workers) -> publish, manifest last
+walk -> source.find -> examine (workers) -> compare (workers) -> plan -> write (workers) -> publish
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def ingest(
             name; None for a source that brings its own data.
         output: The folder for the shards.
         config: How to ingest; its `source` and `path` are those of a recipe, and are not read here.
-        progress: Called as progress(phase, done, total) with the phases "find", "hash" and "write".
+        progress: Called as progress(phase, done, total); phases: "find", "hash", "compare", "write".
         exclude: Folders that are not part of the input where they are inside of it; `output` never is.
         force: Whether to start afresh: ignore what a former ingest left, and accept an `output` that holds
             other files.
