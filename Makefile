@@ -12,6 +12,9 @@ PYTEST_JOBS ?= $(if $(ONE_FILE),0,$(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PYTEST := $(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
 # Where the tests marked real_data find the image sets.
 MIRANTE_TEST_DATA ?= $(abspath ../shared/data)
+# The contract of TF Serving: its folder, and how the server was started (tests/serving_contract/setups.py).
+CONTRACT ?= runs/serving-contract
+SETUP ?= main
 # Recipes with an acceptance run, see benchmarks/accept.py.
 ACCEPTANCES := digits mnist cats-vs-dogs cifar10 cifar10-finetuned butterflies asirra-detection
 # uv: which packages `make lock` may move, e.g. UPGRADE="--upgrade" or UPGRADE="--upgrade-package rich".
@@ -25,7 +28,7 @@ DOCKER ?= docker
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-services test-kubeflow test-real-data fuzz docs golden lint check format lock image \
+.PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-real-data fuzz docs golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-uneven clean
 
@@ -54,6 +57,12 @@ test-kubeflow: setup ## Tests that start Kubeflow Pipelines' own API server, fro
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(T)
+
+conformance: setup ## TF Serving's contract against any server: SERVER=host:port [REST=host:port] [SETUP=main] [CONTRACT=folder]
+	$(BIN)/python -m tests.serving_contract run "$(CONTRACT)" --server "$(SERVER)" --rest "$(REST)" --setup "$(SETUP)"
+
+conformance-models: setup ## Its models and configurations, in the folder CONTRACT; SEEN=path if the server sees it elsewhere
+	$(BIN)/python -m tests.serving_contract write "$(CONTRACT)" --seen "$(SEEN)"
 
 fuzz: setup ## Readers on tens of thousands of damaged inputs each; FUZZ="csv zip --inputs 5000 --seed 3" for some
 	$(BIN)/python -m tests.fuzz $(FUZZ)
