@@ -130,6 +130,23 @@ def make_workloads(folder: Path) -> Iterator[Workload]:
         )
 
 
+def read_split(workload: Workload, cache: Any = "memory") -> Any:
+    from components.tasks.classification.trainer import Classification
+    from components.trainer.config import TrainingConfig
+    from components.trainer.input.split import SplitInput
+
+    config = TrainingConfig(cache=cache)
+    return SplitInput("train", [workload.files], workload.tft_output, Classification(()), config)
+
+
+def feed(workload: Workload, cache: Any = "memory") -> Iterator[Any]:
+    from components.trainer.config import TrainingConfig
+    from components.trainer.input.batches import training_batches
+
+    config = TrainingConfig(global_batch_size=workload.batch_size)
+    return iter(training_batches(read_split(workload, cache), config))
+
+
 class Steps:
     """The Trainer's step on one network, fed from wherever batches come."""
 
@@ -156,11 +173,11 @@ class Steps:
         self.step = build_step(
             self.model,
             Classification(()),
-            optimizer,
-            tf.Variable(0, dtype=tf.int64),
+            read_split(workload),
             self.config,
             Place(tf.distribute.get_strategy()),
-            workload.batch_size,
+            optimizer,
+            tf.Variable(0, dtype=tf.int64),
         )
 
     def timed(self, batches: Iterator[Any], steps: int) -> float:
@@ -172,21 +189,13 @@ class Steps:
 
 
 def bench_input(workload: Workload) -> bool:
-    from components.tasks.classification.trainer import Classification
-    from components.trainer.input.batches import training_batches
-    from components.trainer.input.split import SplitInput
-
     steps = Steps(workload)
     size = workload.batch_size
 
-    def fed_by(cache: Any) -> Iterator[Any]:
-        split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), cache)
-        return iter(training_batches(split, size, seed=0))
-
-    memory = fed_by("memory")
+    memory = feed(workload)
     ready = [next(memory) for _ in range(workload.steps)]
-    decoded = fed_by("none")
-    disk = fed_by("disk")
+    decoded = feed(workload, "none")
+    disk = feed(workload, "disk")
     ratios = compare(
         f"input, {workload.name}",
         workload.steps * size,
@@ -207,12 +216,9 @@ def bench_keras(workload: Workload) -> bool:
     import tensorflow as tf
 
     from components.models import build_model
-    from components.tasks.classification.trainer import Classification
-    from components.trainer.input.batches import training_batches
-    from components.trainer.input.split import SplitInput
 
     steps = Steps(workload)
-    split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
+    split = read_split(workload)
     images, labels = split.load(tf.range(split.num_examples))
     keras.utils.set_random_seed(0)
     model = build_model(workload.model, workload.input_shape, workload.classes)
@@ -233,7 +239,7 @@ def bench_keras(workload: Workload) -> bool:
         model.fit(endless, steps_per_epoch=workload.steps, epochs=1, verbose=0)
         return time.monotonic() - began
 
-    mirante = iter(training_batches(split, workload.batch_size, seed=0))
+    mirante = feed(workload)
     ratios = compare(
         f"keras, {workload.name}",
         workload.steps * workload.batch_size,
@@ -246,12 +252,7 @@ def bench_keras(workload: Workload) -> bool:
 
 
 def bench_graph(workload: Workload) -> bool:
-    from components.tasks.classification.trainer import Classification
-    from components.trainer.input.batches import training_batches
-    from components.trainer.input.split import SplitInput
-
-    split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
-    batches = iter(training_batches(split, workload.batch_size, seed=0))
+    batches = feed(workload)
     graph, eager, xla = Steps(workload), Steps(workload, debug="eager"), Steps(workload, jit_compile=True)
     compare(
         f"graph, {workload.name}",
@@ -268,12 +269,7 @@ def bench_graph(workload: Workload) -> bool:
 def bench_precision(workload: Workload) -> bool:
     import tensorflow as tf
 
-    from components.tasks.classification.trainer import Classification
-    from components.trainer.input.batches import training_batches
-    from components.trainer.input.split import SplitInput
-
-    split = SplitInput("train", [workload.files], workload.tft_output, Classification(()), "memory")
-    batches = iter(training_batches(split, workload.batch_size, seed=0))
+    batches = feed(workload)
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     steps = {precision: Steps(workload, precision=precision) for precision in precisions}
     # 16 bits are emulated where the processor does not have them.
@@ -326,7 +322,7 @@ def digits_accuracy(precision: str, seed: int) -> float:
             ArrayExamples("eval", images[1400:], digits.target[1400:]),
             config,
             Place(tf.distribute.get_strategy()),
-            Checkpoints(f"{folder}/checkpoints/x", 1),
+            Checkpoints(f"{folder}/checkpoints/x"),
             Trackers({"course": course}),
         )
         fit(model, run, pretrained=False)

@@ -104,7 +104,7 @@ def train(make_model: Callable[[], Any], data: tuple[Array, ...], classes: int, 
             ArrayExamples("eval", test_images[::5], test_labels[::5]),
             config,
             Place(tf.distribute.get_strategy()),
-            Checkpoints(f"{folder}/checkpoints/x", 1),
+            Checkpoints(f"{folder}/checkpoints/x"),
             Trackers({}),
         )
         fit(model, run, pretrained=False)
@@ -158,7 +158,6 @@ def bench_speed() -> None:
     import tensorflow as tf
 
     from components.tasks.classification.trainer import Classification
-    from components.trainer.class_balance import class_weights, sampling_order
     from components.trainer.config import TrainingConfig
     from components.trainer.input.batches import training_batches
     from components.trainer.input.examples import ArrayExamples
@@ -167,25 +166,23 @@ def bench_speed() -> None:
     from components.trainer.strategy import Place
 
     examples = ArrayExamples("train", *uneven_mnist())
-    names, size, steps = [str(label) for label in range(10)], 64, 85  # an epoch
+    names, steps = [str(label) for label in range(10)], 85  # an epoch
 
     def timer(options: dict[str, Any]) -> Callable[[], float]:
-        config = TrainingConfig(**options)
+        config = TrainingConfig(global_batch_size=64, **options)
         model = lenet()
         optimizer = make_optimizer(config, 0.001)
         optimizer.build(model.trainable_variables)
         step = build_step(
             model,
             Classification(names, config),
-            optimizer,
-            tf.Variable(0, dtype=tf.int64),
+            examples,
             config,
             Place(tf.distribute.get_strategy()),
-            size,
-            class_weights(config, names, examples.labels),
+            optimizer,
+            tf.Variable(0, dtype=tf.int64),
         )
-        order = sampling_order(config, examples.labels)
-        batches = iter(training_batches(examples, size, 0, order=order))
+        batches = iter(training_batches(examples, config))
 
         def timed() -> float:
             began = time.monotonic()
@@ -206,7 +203,7 @@ def bench_speed() -> None:
     for setting, values in secs.items():
         median = statistics.median(values)
         print(
-            f"speed: {setting:24}{steps * size / median:8.0f} images/s, ratio {plain / median:.3f}",
+            f"speed: {setting:24}{steps * 64 / median:8.0f} images/s, ratio {plain / median:.3f}",
             flush=True,
         )
 

@@ -62,6 +62,29 @@ class IsPath:
         return self.is_name is None or not self.is_name(section, value)
 
 
+@dataclasses.dataclass(frozen=True)
+class NotSearched:
+    """Marks a field that a search must not set, with all fields in it.
+
+    Attributes:
+        reason: Why, for the message.
+        same_model: Whether the training makes the same model with any value: a training resumes with another.
+    """
+
+    reason: str
+    same_model: bool = False
+
+
+def not_searched(settings: type[BaseModel]) -> dict[str, NotSearched]:
+    """Return the marks of the fields of a class of settings, by name."""
+    return {
+        name: mark
+        for name, field in settings.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, NotSearched)
+    }
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen; unknown keys, infinity and NaN are refused."""
 

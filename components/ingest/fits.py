@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.base.errors import MiranteError
 from components.base.printable import printable
+from components.ingest.config import IngestConfig
 from components.ingest.file_table import FileTable
 from components.ingest.files import FileEntry, walk
 from components.ingest.index import Index
@@ -128,6 +129,6 @@ class _Files(FileTable):
 
 def _ask(source: Source, index: Index, root: Path, file: Path | None, scratch: Path) -> str | None:
     context = SourceContext(
-        root=root, shown=str(root), input_file=file, index=index, split_names={}, scratch=scratch
+        root=root, shown=str(root), input_file=file, index=index, scratch=scratch, config=IngestConfig()
     )
     return source.fits(context)

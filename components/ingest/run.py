@@ -23,7 +23,7 @@ from components.ingest.auto_depth import settle_depth
 from components.ingest.config import IngestConfig
 from components.ingest.files import walk
 from components.ingest.fits import hint_at_other, look_for_other
-from components.ingest.groups import column_of, set_groups
+from components.ingest.groups import set_groups
 from components.ingest.index import Index
 from components.ingest.input import Input, check_input
 from components.ingest.manifest import FORMAT_VERSION, REJECTS, Manifest, read_inputs, read_manifest
@@ -34,7 +34,7 @@ from components.ingest.refusals import Refusals
 from components.ingest.remarks import about_former, note_unused_split_names
 from components.ingest.result import IngestResult
 from components.ingest.sources import source_named
-from components.ingest.sources.context import ListColumns, SourceContext
+from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import SourceChangedError
@@ -136,7 +136,7 @@ class Run:
         self.source = source
         reader = source_named(source)
         # Before the input, which may be downloaded.
-        self.label_map = config.label_map_file()
+        config.label_map_file()
         images = config.images_folder()
         staging_folder.check_output(output, force=force)
         self.input = Input(
@@ -250,18 +250,8 @@ class Run:
             shown=str(self.input.path),
             input_file=self.input.own_file,
             index=index,
-            split_names=self.config.split_names,
             scratch=scratch,
-            given_label_map=self.label_map,
-            box_units=self.config.box_units,
-            transpose=self.config.transpose,
-            columns=ListColumns(
-                self.config.image_column,
-                self.config.label_column,
-                self.config.split_column,
-                self.config.no_header,
-                column_of(self.config.group_by),
-            ),
+            config=self.config,
         )
         try:
             found = index.add(self.input.source.find(context))

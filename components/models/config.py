@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from components.base.settings import IsPath, Number, Positive, PositiveFloat, Settings, Share
+from components.base.settings import IsPath, NotSearched, Number, Positive, PositiveFloat, Settings, Share
 from components.base.words import suggest_and_list
 from components.models.networks import NETWORKS, SPECIAL_KEYS, Network
 from components.trainer.augment.config import Scale
@@ -116,9 +116,11 @@ class ModelConfig(Settings):
         "mobilenet_v2",
         description="built-in network (docs/models.md), or your own function as package.module:function",
     )
-    weights: Annotated[str | None, IsPath(words=("imagenet",), makes_model=True)] = Field(
-        None, description="weights file, or `imagenet` for Keras' download; null for random weights"
-    )
+    weights: Annotated[
+        str | None,
+        IsPath(words=("imagenet",), makes_model=True),
+        NotSearched("each file needs its own model.name and normalization"),
+    ] = Field(None, description="weights file, or `imagenet` for Keras' download; null for random weights")
     alpha: PositiveFloat | None = Field(
         None,
         description="width of mobilenet_v2 and ssd_mobilenet_v2, as a factor; null for that of the "

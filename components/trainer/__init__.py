@@ -7,9 +7,9 @@ run.py          what the parts below hand on: what learns, from what, and where
 fit.py          the stages: frozen backbone, then fine-tuning
 stage.py        one stage, and how far it is; loop.py runs it; step.py: one step, one evaluation
 trainee.py      what the Trainer asks of a task (components/tasks/*/trainer.py)
-input/          examples of a split by their number, through the Transform graph, to batches
+input/          examples of a split by their number, through the Transform graph, in an order, to batches
 augment/        varies training batches
-class_balance.py  weights of the loss, or balanced sampling, for classes of different size
+class_balance.py  weights of the loss for classes of different size
 strategy.py     where a training runs: one device, several, several machines, a TPU
 optimizer.py    learning rates and optimisers
 checkpoints.py  what a killed training resumes from

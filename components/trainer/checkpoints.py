@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from components.base.owned import MARK, is_mark, mark_text
 from components.models import refresh_constants
+from components.trainer.config import CheckpointConfig
 
 logger = logging.getLogger("mirante.trainer")
 # Other trainings whose checkpoints are kept next to the running one's.
@@ -67,13 +68,19 @@ class Checkpoints:
 
     Args:
         folder: The training's own; may be a bucket (`gs://`).
-        keep: The number of latest checkpoints to keep.
+        config: The recipe's part `training.checkpoints`.
         is_chief: Whether this process writes; the others only take part in reading the variables.
     """
 
-    def __init__(self, folder: str, keep: int, *, is_chief: bool = True):
+    def __init__(
+        self,
+        folder: str,
+        config: CheckpointConfig = CheckpointConfig(),  # noqa: B008 - frozen
+        *,
+        is_chief: bool = True,
+    ):
         self.folder = folder
-        self._keep = keep
+        self._config = config
         self._is_chief = is_chief
         self._own = folder if is_chief else tempfile.mkdtemp()
 
@@ -112,7 +119,9 @@ class Checkpoints:
 
     def saver(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, step: tf.Variable) -> Saver:
         """Return a saver for the training of `model` by `optimizer`."""
-        return Saver(self.folder, self._own, self._keep if self._is_chief else 1, model, optimizer, step)
+        return Saver(
+            self.folder, self._own, self._config.keep if self._is_chief else 1, model, optimizer, step
+        )
 
     def save_best(self, model: keras.Model) -> None:
         """Save the model's variables as the best so far, replacing the former best."""

@@ -8,11 +8,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from components.base.errors import UsageError
-from components.base.settings import NotNegative, NotNegativeFloat, Number, Positive, PositiveFloat, Settings
+from components.base.settings import (
+    NotNegative,
+    NotNegativeFloat,
+    NotSearched,
+    Number,
+    Positive,
+    PositiveFloat,
+    Settings,
+)
 from components.base.words import suggest_and_list
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.tracking.config import TrackingConfig
 from components.trainer.warm_start.config import WarmStartConfig
+
+_PLACE = NotSearched("it changes where the training runs, not what is learned")
+_COMPUTED = NotSearched("it changes how the step is computed, not what is learned")
+_NOTHING_LEARNED = NotSearched("it makes no difference to what is learned", same_model=True)
 
 Strategy = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
 
@@ -72,29 +84,34 @@ class GuardConfig(Settings):
 class TrainingConfig(Settings):
     """Devices, epochs, batches and learning rates of a training (docs/training.md)."""
 
-    strategy: Strategy = Field(
+    strategy: Annotated[Strategy, _PLACE] = Field(
         "auto",
         description="which devices train together; auto takes what the machine has: a cluster in "
         "TF_CONFIG, all GPUs, or the CPU",
     )
-    num_gpus: Positive | None = Field(None, description="GPUs to use; null for all of them")
-    tpu: TpuConfig = TpuConfig()
+    num_gpus: Annotated[Positive | None, _PLACE] = Field(
+        None, description="GPUs to use; null for all of them"
+    )
+    tpu: Annotated[TpuConfig, _PLACE] = TpuConfig()
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32",
         description="mixed computes in 16 bits and keeps weights in 32; mixed_float16 also scales the loss",
     )
-    jit_compile: bool | None = Field(
+    jit_compile: Annotated[bool | None, _COMPUTED] = Field(
         None,
         description="whether XLA compiles the training step; null for yes except on CPUs "
         "(docs/decisions/004-xla-off-on-cpus.md)",
     )
-    debug: Literal["eager"] | None = Field(
+    debug: Annotated[Literal["eager"] | None, _COMPUTED] = Field(
         None, description="eager runs the training step line by line, slowly; null for a graph"
     )
-    cache: Literal["auto", "memory", "disk", "none"] = Field(
+    cache: Annotated[
+        Literal["auto", "memory", "disk", "none"],
+        NotSearched("the images are decoded once for all trials"),
+    ] = Field(
         "auto", description="where decoded pixels are kept between epochs; none decodes them again in each"
     )
-    epochs: Positive = Field(
+    epochs: Annotated[Positive, NotSearched("tuner.epochs says how long a trial trains")] = Field(
         10, description="epochs of the first stage, in which a pretrained backbone is frozen"
     )
     fine_tune_epochs: NotNegative = Field(
@@ -150,16 +167,21 @@ class TrainingConfig(Settings):
         description="a stage stops after this many epochs without a lower eval loss, and the weights of "
         "the best epoch are exported; null to train all epochs and export the last weights",
     )
-    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = Field(
-        0, description="random seed of weights, order and augmentation"
+    seed: Annotated[NotNegative, NotSearched("a seed that is lucky on the eval split is not on another")] = (
+        Field(0, description="random seed of weights, order and augmentation")
     )
-    warm_start: WarmStartConfig | None = Field(
-        None, description="weights to start from (docs/warm-start.md); null for those of `model.weights`"
+    warm_start: Annotated[WarmStartConfig | None, NotSearched("all trials start from the same weights")] = (
+        Field(
+            None, description="weights to start from (docs/warm-start.md); null for those of `model.weights`"
+        )
     )
     augmentation: AugmentationConfig = AugmentationConfig()
-    checkpoints: CheckpointConfig = CheckpointConfig()
-    guard: GuardConfig = GuardConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    checkpoints: Annotated[
+        CheckpointConfig,
+        NotSearched("they make no difference to what is learned", same_model=True),
+    ] = CheckpointConfig()
+    guard: Annotated[GuardConfig, _NOTHING_LEARNED] = GuardConfig()
+    tracking: Annotated[TrackingConfig, _NOTHING_LEARNED] = TrackingConfig()
 
     def batch_size(self, num_replicas: int) -> int:
         """Return the examples that all replicas together take in one step."""

@@ -11,29 +11,13 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel
 
+from components.base.settings import not_searched
 from components.base.words import suggest_and_list
 from components.models.config import ModelConfig
 from components.trainer.config import TrainingConfig
 from components.tuner.config import SearchField
 
 PARTS: dict[str, type[BaseModel]] = {"model": ModelConfig, "training": TrainingConfig}
-
-# Fields, and parts of them, that a search must not set, and why.
-NOT_SEARCHED = {
-    "model.weights": "each file needs its own model.name and normalization",
-    "training.epochs": "tuner.epochs says how long a trial trains",
-    "training.strategy": "it changes where the training runs, not what is learned",
-    "training.num_gpus": "it changes where the training runs, not what is learned",
-    "training.tpu": "it changes where the training runs, not what is learned",
-    "training.jit_compile": "it changes how the step is computed, not what is learned",
-    "training.debug": "it changes how the step is computed, not what is learned",
-    "training.cache": "the images are decoded once for all trials",
-    "training.checkpoints": "they make no difference to what is learned",
-    "training.tracking": "it makes no difference to what is learned",
-    "training.warm_start": "all trials start from the same weights",
-    "training.guard": "it makes no difference to what is learned",
-    "training.seed": "a seed that is lucky on the eval split is not on another",
-}
 
 
 def field_names() -> list[str]:
@@ -71,9 +55,10 @@ def check_searched(name: str) -> None:
         ValueError: The message says why.
     """
     check_name(name)
-    for fixed, reason in NOT_SEARCHED.items():
-        if name == fixed or name.startswith(f"{fixed}."):
-            raise ValueError(f"{name} is not searched for: {reason}; take it out of tuner.fields")
+    part, key, *_ = name.split(".")
+    mark = not_searched(PARTS[part]).get(key)
+    if mark:
+        raise ValueError(f"{name} is not searched for: {mark.reason}; take it out of tuner.fields")
 
 
 def put(parts: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.models import BACKBONE, HEAD
 from components.trainer.augment.changes import Augment
-from components.trainer.input.batches import evaluation_batches
+from components.trainer.input.batches import batch_size_for, evaluation_batches
 from components.trainer.input.examples import (
     CACHE_MEMORY_SHARE,
     ArrayExamples,
@@ -22,7 +22,7 @@ from components.trainer.loop import Loop
 from components.trainer.optimizer import learning_rate
 from components.trainer.run import Run
 from components.trainer.stage import Stage
-from components.trainer.step import batch_size_for, count_steps
+from components.trainer.step import count_steps
 
 logger = logging.getLogger("mirante.trainer")
 

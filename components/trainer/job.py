@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from components.base.settings import not_searched
 from components.trainer.config import TrainingConfig
 from components.trainer.fields import format_values, put, read_values
 from components.trainer.warm_start.start import source_digest
@@ -66,9 +67,12 @@ class Job:
             for name in tf.io.gfile.glob(pattern)
         )
         # How often it is saved and how long the guard waits make no difference to the model.
-        training = dict(self.custom_config["training"])
-        for key in ("checkpoints", "guard", "tracking"):
-            training.pop(key, None)
+        marks = not_searched(TrainingConfig)
+        training = {
+            key: value
+            for key, value in self.custom_config["training"].items()
+            if key not in marks or not marks[key].same_model
+        }
         determines = {**self.custom_config, "training": training}
         for key in ("checkpoints", "about"):
             determines.pop(key, None)

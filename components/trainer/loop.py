@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.class_balance import class_weights, sampling_order
 from components.trainer.guard import Pace
-from components.trainer.input.batches import training_batches
+from components.trainer.input.batches import batch_size_for, training_batches
 from components.trainer.optimizer import make_optimizer
 from components.trainer.result import StageResult
 from components.trainer.run import Run
 from components.trainer.stage import Progress, Stage, format_duration, format_metrics, is_lower
 from components.trainer.step import (
     Change,
-    batch_size_for,
     build_average,
     build_evaluate,
     build_step,
@@ -71,16 +69,8 @@ class Loop:
         self._change = Change(stage.model.trainable_variables)
         self._pending: list[dict[str, tf.Tensor]] = []
         self._train_step = build_step(
-            stage.model,
-            run.trainee,
-            self._optimizer,
-            self._step,
-            config,
-            place,
-            self._batch_size,
-            class_weights(config, run.trainee.class_names, stage.train.labels),
+            stage.model, run.trainee, stage.train, config, place, self._optimizer, self._step
         )
-        self._order = sampling_order(config, stage.train.labels)
         self._average = build_average(stage.whole, place)
         self._evaluate = build_evaluate(stage.model, run.trainee, stage.evaluation, config, place)
 
@@ -117,12 +107,10 @@ class Loop:
             self._place.strategy.distribute_datasets_from_function(
                 lambda _: training_batches(
                     self._stage.train,
-                    self._batch_size,
-                    self._config.seed,
+                    self._config,
                     first_step=self._done_steps,
                     place=self._place,
                     augment=self._stage.augment,
-                    order=self._order,
                 )
             )
         )

@@ -47,7 +47,7 @@ class Material:
 
     @classmethod
     def of(cls, job: Job, training: TrainingConfig) -> Material:
-        """Read what a job names; pixels are kept where `training.cache` says.
+        """Read what a job names; pixels are kept where `training` says.
 
         Raises:
             UsageError: The examples are of another task than the recipe.
@@ -65,8 +65,8 @@ class Material:
             task,
             class_names,
             input_shape,
-            SplitInput(features.TRAIN, list(job.train_files), tft_output, trainee, training.cache),
-            SplitInput(features.EVAL, list(job.eval_files), tft_output, trainee, training.cache),
+            SplitInput(features.TRAIN, list(job.train_files), tft_output, trainee, training),
+            SplitInput(features.EVAL, list(job.eval_files), tft_output, trainee, training),
             measured_levels(tft_output, transform),
             job.base_model,
         )

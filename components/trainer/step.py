@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.class_balance import weigh
+from components.trainer.class_balance import class_weights, weigh
 from components.trainer.config import TrainingConfig
-from components.trainer.input.batches import evaluation_batches, evaluation_rows
+from components.trainer.input.batches import batch_size_for, evaluation_batches, evaluation_rows
 from components.trainer.input.examples import Examples
 from components.trainer.result import StageResult
 from components.trainer.strategy import Place
@@ -29,25 +29,16 @@ def count_steps(num_examples: int, epochs: float, batch_size: int) -> int:
     return math.ceil(num_examples * epochs / batch_size)
 
 
-def batch_size_for(config: TrainingConfig, place: Place, num_examples: int) -> int:
-    """Return the global batch size, at most the number of examples."""
-    largest = max(1, num_examples // place.num_replicas) * place.num_replicas
-    return min(config.batch_size(place.num_replicas), largest)
-
-
 def build_step(
     model: keras.Model,
     trainee: Trainee,
-    optimizer: keras.optimizers.Optimizer,
-    counter: tf.Variable,
+    examples: Examples,
     config: TrainingConfig,
     place: Place,
-    batch_size: int,
-    class_weights: np.ndarray[Any, Any] | None = None,
+    optimizer: keras.optimizers.Optimizer,
+    counter: tf.Variable,
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """Return a function that does one step on the batches of the replicas, and counts it.
-
-    With `class_weights` [classes], the loss of an image is multiplied by the weight of its class.
+    """Return a function that does one step on the batches of the replicas of `examples`, and counts it.
 
     It returns `loss`, the mean over the global batch, `task_loss`, the same without what layers add to it
     (regularisers), the task's metrics, summed over its examples, and `gradient_norm`, that of the gradient of
@@ -55,13 +46,15 @@ def build_step(
     """
     strategy = place.strategy
     variables = model.trainable_variables
+    batch_size = batch_size_for(config, place, examples.num_examples)
+    weights = class_weights(config, trainee.class_names, examples.labels)
 
     def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             measured = trainee.measure(labels, model(images, training=True))
             losses = measured["loss"]
-            if class_weights is not None:
-                losses *= weigh(labels, class_weights)
+            if weights is not None:
+                losses *= weigh(labels, weights)
             # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
             task_loss = loss = tf.reduce_sum(losses) / batch_size
             if model.losses:

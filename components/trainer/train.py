@@ -44,7 +44,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     name = job.name
     checkpoints = Checkpoints(
         os.path.join(job.custom_config["checkpoints"], name),
-        training.checkpoints.keep,
+        training.checkpoints,
         is_chief=place.is_chief,
     )
     checkpoints.remove_others()

@@ -73,7 +73,7 @@ class Search(base_tuner.BaseTuner):
         guard = {"guard": training.guard.model_dump()}
         job = dataclasses.replace(job, custom_config={**job.custom_config, **guard})
         where = {"directory": job.custom_config["checkpoints"], "project_name": job.name}
-        Checkpoints(os.path.join(*where.values()), keep=1).remove_others()
+        Checkpoints(os.path.join(*where.values())).remove_others()
         try:
             super().__init__(make_oracle(self.config, self._parts), **where)
         except (ValueError, KeyError, RuntimeError) as e:
@@ -158,7 +158,7 @@ class Search(base_tuner.BaseTuner):
     def _measure(self, trial: Any, values: dict[str, Any], folder: str) -> dict[str, float]:
         model_config, training = make_settings(self._parts, {**self._epochs(trial), **values})
         find_batch_size(training, self._place.num_replicas)
-        checkpoints = Checkpoints(folder, training.checkpoints.keep)
+        checkpoints = Checkpoints(folder, training.checkpoints)
         checkpoints.discard_damaged()
         material = self._material
         run = Run(
@@ -172,10 +172,9 @@ class Search(base_tuner.BaseTuner):
             material.levels,
         )
         model = train(model_config, material, run, os.path.join(folder, "report"))
-        # With label smoothing, which a trial may choose, losses of trials could not be compared.
-        plain = training.model_copy(update={"label_smoothing": 0.0})
-        trainee = material.make_trainee(model_config, plain)
-        result = build_evaluate(model, trainee, material.evaluation, plain, self._place)()
+        # By the plain loss: those of trials that choose other options of a loss could not be compared.
+        trainee = material.make_trainee(model_config, TrainingConfig())
+        result = build_evaluate(model, trainee, material.evaluation, training, self._place)()
         if not math.isfinite(result.loss):
             raise MiranteError(f"diverged: the eval loss is {result.loss}")
         measured = {f"eval_{name}": value for name, value in {"loss": result.loss, **result.metrics}.items()}

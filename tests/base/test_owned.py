@@ -184,6 +184,6 @@ def test_finished_checkpoints_are_removed_whatever_the_folder_is_called(name: st
         folder.mkdir()
         for file in ("ckpt-1.index", "ckpt-1.data-00000-of-00001", "mine"):
             (folder / file).touch()
-    Checkpoints(str(tmp_path / name), keep=1).finish()
+    Checkpoints(str(tmp_path / name)).finish()
     assert [path.name for path in (tmp_path / name).iterdir()] == ["mine"]
     assert len(list((tmp_path / "run1").iterdir())) == 3

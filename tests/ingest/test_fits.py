@@ -119,7 +119,7 @@ def test_a_guess_opens_few_files_and_keeps_no_names(tmp_path: Path, monkeypatch:
     assert opened == {"z.json"}
     index = Index(Path(":memory:"))
     index.files.add(FileEntry(f"{at:09}.jpg", b"", 1, 1) for at in range(5_000))
-    context = SourceContext(tmp_path, "", None, index, {}, tmp_path)
+    context = SourceContext(tmp_path, "", None, index, tmp_path, IngestConfig())
     tracemalloc.start()
     assert cifar.fits(context) is None
     peak = tracemalloc.get_traced_memory()[1]

@@ -231,7 +231,7 @@ def test_the_same_names_in_many_folders_take_no_longer(tmp_path: Path) -> None:
     index = Index(Path(":memory:"))
     names = [f"{folder:03}/frame.{ending}" for folder in range(300) for ending in ("jpg", "json")]
     index.files.add(FileEntry(name, name.encode(), 1, 1) for name in names)
-    context = SourceContext(tmp_path, "", None, index, {}, tmp_path)
+    context = SourceContext(tmp_path, "", None, index, tmp_path, IngestConfig())
     began = time.process_time()
     for folder in range(0, 300, 30):
         found = find_image(context, f"{folder:03}/frame.json", "frame.jpg")

@@ -572,7 +572,7 @@ def test_a_path_is_found_without_a_look_at_all_files_of_its_name(
     root = write_files(tmp_path / "in", files)
     index = Index(Path(":memory:"))
     index.files.add(walk(root, ()))
-    context = SourceContext(root, "", None, index, {}, tmp_path)
+    context = SourceContext(root, "", None, index, tmp_path, IngestConfig())
     monkeypatch.delattr(FileTable, "find_named")
     for name in ("b/1.jpg", "./b/1.jpg", "x/../b/1.jpg", f"{root}/b/1.jpg"):
         found = Lookup(context, root / "l.csv").find(name)

@@ -115,7 +115,7 @@ def train(
         evaluation or make_striped(20, 1, "eval"),
         config,
         place,
-        Checkpoints(str(folder / "checkpoints"), config.checkpoints.keep, is_chief=place.is_chief),
+        Checkpoints(str(folder / "checkpoints"), config.checkpoints, is_chief=place.is_chief),
         Trackers({"course": course}),
     )
     fit(model, run, pretrained=pretrained)

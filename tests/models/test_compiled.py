@@ -13,6 +13,7 @@ from components.models import build_model, networks
 from components.models.config import ModelConfig
 from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
+from components.trainer.input.examples import ArrayExamples
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 
@@ -54,15 +55,18 @@ def train(model: keras.Model, *, jit_compile: bool, steps: int = 2) -> tuple[lis
     optimizer = keras.optimizers.SGD(config.learning_rate, momentum=0.9)
     optimizer.build(model.trainable_variables)
     counter = tf.Variable(0, dtype=tf.int64)
-    step = build_step(
-        model, Classification("abc"), optimizer, counter, config, Place(tf.distribute.get_strategy()), BATCH
-    )
     scale = 255.0 if model.name.startswith("efficientnet") else 1.0
     random = np.random.default_rng(0)
-    losses = []
-    for _ in range(steps):
-        images = tf.constant(random.uniform(0, scale, (BATCH, *model.input_shape[1:])), tf.float32)
-        losses.append(float(step((images, tf.constant(random.integers(0, CLASSES, BATCH))))["loss"]))
+    batches = [
+        (
+            random.uniform(0, scale, (BATCH, *model.input_shape[1:])).astype(np.float32),
+            random.integers(0, CLASSES, BATCH),
+        )
+        for _ in range(steps)
+    ]
+    examples, place = ArrayExamples("train", *batches[0]), Place(tf.distribute.get_strategy())
+    step = build_step(model, Classification("abc"), examples, config, place, optimizer, counter)
+    losses = [float(step(tuple(map(tf.constant, batch)))["loss"]) for batch in batches]
     assert int(counter) == steps
     assert int(optimizer.iterations) == steps
     return losses, step

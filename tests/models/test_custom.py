@@ -20,6 +20,7 @@ from components.models.config import ModelConfig
 from components.models.user_code import builder_digest, check_builder, module_file
 from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
+from components.trainer.input.examples import ArrayExamples
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 from pipeline.recipe.load import load_recipe
@@ -434,7 +435,8 @@ def test_the_example_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.Monk
     optimizer.build(model.trainable_variables)
     place = Place(tf.distribute.get_strategy())
     counter = tf.Variable(0, dtype=tf.int64)
-    step = build_step(model, Classification("abc"), optimizer, counter, TrainingConfig(), place, 48)
+    examples, config = ArrayExamples("train", pixels, labels), TrainingConfig(global_batch_size=48)
+    step = build_step(model, Classification("abc"), examples, config, place, optimizer, counter)
     results = [step(batch) for _ in range(30)]
     assert float(results[0]["loss"]) > 0.9
     assert float(results[-1]["loss"]) < 0.3

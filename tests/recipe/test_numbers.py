@@ -15,6 +15,7 @@ from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import chunks
 from components.trainer.input.examples import ArrayExamples
+from components.trainer.input.order import shuffled_order
 from components.trainer.loop import CURVE_STEPS
 from components.trainer.optimizer import make_optimizer
 from components.trainer.step import build_evaluate, build_step
@@ -27,7 +28,9 @@ PLACE = Place(tf.distribute.get_strategy())
 def batches(examples: ArrayExamples, size: int, count: int, seed: int = 0) -> list[tuple[Any, Any]]:
     """The first batches of a training."""
     images = load_images(examples).numpy()
-    rows = [rows for _, rows in itertools.islice(chunks(examples.num_examples, size, seed, 0, PLACE), count)]
+    order = shuffled_order(examples.num_examples, seed)
+    dealt = chunks(order, examples.num_examples, size, 0, PLACE)
+    rows = [rows for _, rows in itertools.islice(dealt, count)]
     return [(images[chosen], np.asarray(examples.labels)[chosen]) for chosen in rows]
 
 
@@ -116,9 +119,8 @@ def test_the_norm_of_a_gradient_has_no_scale(precision: str) -> None:
     config = TrainingConfig(precision=precision, optimizer="sgd", learning_rate=1e-3)
     optimizer = make_optimizer(config, 1e-3)
     optimizer.build(model.trainable_variables)
-    step = build_step(
-        model, Classification(CLASSES), optimizer, tf.Variable(0, dtype=tf.int64), config, PLACE, 16
-    )
+    counter = tf.Variable(0, dtype=tf.int64)
+    step = build_step(model, Classification(CLASSES), examples, config, PLACE, optimizer, counter)
     (batch,) = batches(examples, 16, 1)
     (expected,) = retrained(examples, 16, 1, 1e-3)["gradient_norm"]
     tolerance = 1e-5 if precision == "float32" else 0.03
@@ -136,10 +138,9 @@ def test_what_a_layer_adds_is_in_the_loss_and_not_in_the_task_s() -> None:
     config = TrainingConfig(optimizer="sgd")
     optimizer = make_optimizer(config, 1e-3)
     optimizer.build(model.trainable_variables)
-    step = build_step(
-        model, Classification(CLASSES), optimizer, tf.Variable(0, dtype=tf.int64), config, PLACE, 16
-    )
-    (batch,) = batches(make_striped(16, 3), 16, 1)
+    counter, examples = tf.Variable(0, dtype=tf.int64), make_striped(16, 3)
+    step = build_step(model, Classification(CLASSES), examples, config, PLACE, optimizer, counter)
+    (batch,) = batches(examples, 16, 1)
     result = step(tuple(map(tf.constant, batch)))
     assert penalty > 0.1
     assert float(result["loss"]) - float(result["task_loss"]) == pytest.approx(penalty, rel=1e-4)

@@ -17,6 +17,7 @@ from components.models.config import DetectionConfig, ModelConfig
 from components.models.ssd_mobilenet_v2 import MAPS, anchors_of, map_shapes
 from components.tasks.detection.trainer import Detection
 from components.trainer.config import TrainingConfig
+from components.trainer.input.examples import ArrayExamples
 from components.trainer.step import build_step
 from components.trainer.strategy import Place
 
@@ -119,11 +120,12 @@ def step_losses(precision: str = "float32", *, jit_compile: bool = False) -> lis
     optimizer = keras.optimizers.SGD(1e-3)
     optimizer.build(model.trainable_variables)
     place = Place(tf.distribute.get_strategy())
-    step = build_step(model, task, optimizer, tf.Variable(0, dtype=tf.int64), training, place, 2)
     rng = np.random.default_rng(0)
     images = tf.constant(rng.uniform(-1, 1, (2, 96, 96, 3)), tf.float32)
     targets = np.zeros((2, 4, 5), np.float32)
     targets[0, :2] = [[0.1, 0.1, 0.5, 0.6, 1], [0.5, 0.2, 0.9, 0.9, 3]]
+    examples, counter = ArrayExamples("train", images.numpy(), targets), tf.Variable(0, dtype=tf.int64)
+    step = build_step(model, task, examples, training, place, optimizer, counter)
     losses = []
     for _ in range(2):
         result = step((images, tf.constant(targets)))

@@ -62,7 +62,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def test_boxes_come_through_the_transform_graph(job: Job, cache: Any) -> None:
     task = Detection(shapes.CLASSES, ModelConfig.model_validate(MODEL), SHAPE)
     tft_output = tft.TFTransformOutput(job.transform_output)
-    split = SplitInput("train", list(job.train_files), tft_output, task, cache)
+    split = SplitInput("train", list(job.train_files), tft_output, task, TrainingConfig(cache=cache))
     images, targets = split.load(tf.range(8))
     assert images.shape == (8, 96, 96, 3)
     assert targets.shape == (8, 3, 5)
@@ -112,7 +112,9 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
     write_split(tmp_path / "train", both, shards=1)
     in_frame = [0.25, 0.25 + 0.2 / 2, 0.75, 0.25 + 0.7 / 2]
     for cache in ("memory", "none"):
-        split = SplitInput("train", [str(tmp_path / "train" / "*")], tft_output, task, cache)
+        split = SplitInput(
+            "train", [str(tmp_path / "train" / "*")], tft_output, task, TrainingConfig(cache=cache)
+        )
         _, targets = split.load(tf.range(2))
         np.testing.assert_array_equal(split.labels, targets)
         np.testing.assert_allclose(targets[0, 0], [*in_frame, 2], atol=1e-6)

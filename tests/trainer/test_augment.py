@@ -113,7 +113,9 @@ def test_a_batch_is_decided_by_the_seed_and_its_number(
     def steps(seed: int, first: int, count: int) -> list[tuple[bytes, bytes]]:
         # Each time anew, as by another process.
         augment = make_augmenter(AugmentationConfig.model_validate(options), seed, CLASSES, UNIT)
-        batches = training_batches(examples, 8, 5, first_step=first, augment=augment)
+        batches = training_batches(
+            examples, TrainingConfig(global_batch_size=8, seed=5), first_step=first, augment=augment
+        )
         made = [(images.numpy(), labels.numpy()) for images, labels in batches.take(count)]
         assert all(np.isfinite(images).all() for images, _ in made)
         return [(images.tobytes(), labels.tobytes()) for images, labels in made]
@@ -137,8 +139,9 @@ def test_replicas_see_different_throws() -> None:
     same = ArrayExamples("train", np.tile(photos(1), (8, 1, 1, 1)), np.zeros(8))
     place = Place(tf.distribute.get_strategy(), num_replicas=2)
     augment = make_augmenter(AugmentationConfig(translation=0.5), 0, CLASSES)
+    config = TrainingConfig(global_batch_size=8)
     first, second = (
-        images.numpy() for images, _ in training_batches(same, 8, 0, place=place, augment=augment).take(2)
+        images.numpy() for images, _ in training_batches(same, config, place=place, augment=augment).take(2)
     )
     assert first.shape == second.shape == (4, 12, 12, 3)
     assert not np.array_equal(first, second)
@@ -164,7 +167,9 @@ def test_nothing_asked_for_is_nothing_done() -> None:
 @pytest.mark.parametrize("options", [EVERYTHING, {"flip": "vertical"}], ids=["mixed", "not mixed"])
 def test_shapes_stay_static(examples: ArrayExamples, options: dict[str, Any]) -> None:
     augment = make_augmenter(AugmentationConfig.model_validate(options), 0, CLASSES, UNIT)
-    images, labels = training_batches(examples, 8, 0, augment=augment).element_spec
+    images, labels = training_batches(
+        examples, TrainingConfig(global_batch_size=8), augment=augment
+    ).element_spec
     assert images.shape == (8, 12, 12, 3)
     assert labels.shape == ((8, CLASSES) if "mix_up" in options else (8,))
 
@@ -559,7 +564,7 @@ def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
         evaluation,
         config,
         place,
-        Checkpoints(str(tmp_path / "checkpoints"), 2),
+        Checkpoints(str(tmp_path / "checkpoints")),
         tracker,
         UNIT,
         ShowInputs(str(tmp_path), tracker, trainee, UNIT),
@@ -568,7 +573,7 @@ def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
     tracker.close()
     shown = np.asarray(Image.open(tmp_path / "training" / "inputs.png"))
     augment = make_augmenter(config.augmentation, config.seed, 2, UNIT)
-    [(images, labels)] = training_batches(train, 8, config.seed, augment=augment).take(1)
+    [(images, labels)] = training_batches(train, config, augment=augment).take(1)
     captions = [Classification(["cat", "dog"]).show(label)[0] for label in labels.numpy()]
     np.testing.assert_array_equal(shown, draw_grid(to_bytes(images.numpy(), UNIT), captions))
 

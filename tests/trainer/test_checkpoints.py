@@ -216,10 +216,10 @@ def test_the_trainings_beside_it_are_bounded(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"former-{number}").mkdir()
         (tmp_path / f"former-{number}" / "checkpoint").write_text("")
-        Checkpoints(str(tmp_path / f"former-{number}"), 2).remove_others()
-    Checkpoints(str(tmp_path / "now"), 2).remove_others()
+        Checkpoints(str(tmp_path / f"former-{number}")).remove_others()
+    Checkpoints(str(tmp_path / "now")).remove_others()
     assert len(list(tmp_path.iterdir())) == OTHER_TRAININGS + 1
-    Checkpoints(str(tmp_path / "former-none" / "now"), 2).remove_others()  # nothing there yet
+    Checkpoints(str(tmp_path / "former-none" / "now")).remove_others()  # nothing there yet
 
 
 def test_only_folders_of_trainings_are_removed(tmp_path: Path) -> None:
@@ -228,9 +228,9 @@ def test_only_folders_of_trainings_are_removed(tmp_path: Path) -> None:
         (tmp_path / f"mine-{number}").mkdir()
         (tmp_path / f"mine-{number}" / "checkpoint").write_text("")
     for number in range(4):
-        Checkpoints(str(tmp_path / f"former-{number}"), 2).remove_others()
+        Checkpoints(str(tmp_path / f"former-{number}")).remove_others()
     shutil.copytree(tmp_path / "former-3", tmp_path / "kept")
-    Checkpoints(str(tmp_path / "now"), 2).remove_others()
+    Checkpoints(str(tmp_path / "now")).remove_others()
     left = {path.name for path in tmp_path.iterdir()}
     assert {name for name in left if "former" not in name} == {
         "now",
@@ -275,7 +275,7 @@ def flip(path: Path) -> None:
 def test_a_training_whose_checkpoint_is_damaged_begins_anew(
     name: str, damage: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoints = Checkpoints(str(tmp_path), keep=2)
+    checkpoints = Checkpoints(str(tmp_path))
     model = network()
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
@@ -302,7 +302,7 @@ def test_a_training_whose_checkpoint_is_damaged_begins_anew(
 
 def test_a_full_disk_leaves_the_former_checkpoint(tmp_path: Path) -> None:
     with SmallDisk(tmp_path / "small", size_mib=2) as disk:
-        checkpoints = Checkpoints(str(disk.inside / "checkpoints"), keep=2)
+        checkpoints = Checkpoints(str(disk.inside / "checkpoints"))
         model = network()
         optimizer = keras.optimizers.Adam()
         optimizer.build(model.trainable_variables)

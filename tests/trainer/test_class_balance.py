@@ -18,10 +18,11 @@ from components.base.errors import UsageError
 from components.base.outcome import Output
 from components.tasks.classification.trainer import Classification
 from components.trainer import loop
-from components.trainer.class_balance import REPORT, balanced_order, class_weights, report, weigh
+from components.trainer.class_balance import REPORT, class_weights, report, weigh
 from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import chunks
 from components.trainer.input.examples import ArrayExamples
+from components.trainer.input.order import balanced_order, make_order
 from components.trainer.optimizer import make_optimizer
 from components.trainer.step import build_evaluate, build_step
 from components.trainer.strategy import Place
@@ -89,17 +90,22 @@ def test_a_mixed_image_has_the_mean_weight_of_its_parts() -> None:
 
 
 def test_a_step_is_that_of_keras_with_these_class_weights() -> None:
-    config = TrainingConfig(class_weights="balanced", optimizer="sgd", learning_rate=0.5, label_smoothing=0.1)
+    config = TrainingConfig(
+        class_weights="balanced",
+        optimizer="sgd",
+        learning_rate=0.5,
+        label_smoothing=0.1,
+        global_batch_size=44,
+    )
     examples = uneven_stripes()
     batch = examples.load(tf.range(44))
     model = make_network(batch_norm=False)
     optimizer = make_optimizer(config, config.learning_rate)
     optimizer.build(model.trainable_variables)
-    weights = class_weights(config, CLASSES, examples.labels)
     counter = tf.Variable(0, dtype=tf.int64)
     place = Place(tf.distribute.get_strategy())
     trainee = Classification(CLASSES, config)
-    result = build_step(model, trainee, optimizer, counter, config, place, 44, weights)(batch)
+    result = build_step(model, trainee, examples, config, place, optimizer, counter)(batch)
 
     plain = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     expected = make_network(batch_norm=False)
@@ -147,7 +153,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 def test_any_step_can_be_had_at_once_and_workers_share_it(first_step: int) -> None:
     def steps(first: int, count: int, replicas: int = 1, worker: int = 0) -> list[list[int]]:
         place = Place(None, replicas, worker, replicas)  # type: ignore[arg-type]
-        dealt = chunks(44, 16, 1, first, place, balanced_order(UNEVEN, seed=1))
+        dealt = chunks(balanced_order(UNEVEN, seed=1), 44, 16, first, place)
         return [rows.tolist() for _, rows in itertools.islice(dealt, count)]
 
     whole = steps(0, first_step + 3)
@@ -159,7 +165,8 @@ def test_any_step_can_be_had_at_once_and_workers_share_it(first_step: int) -> No
 def test_without_sampling_the_order_is_what_it_was() -> None:
     place = Place(None)  # type: ignore[arg-type]
     expected = np.random.default_rng([7, 0]).permutation(44)[:16]
-    np.testing.assert_array_equal(next(chunks(44, 16, 7, 0, place))[1], expected)
+    order = make_order(TrainingConfig(seed=7), uneven_stripes())
+    np.testing.assert_array_equal(next(chunks(order, 44, 16, 0, place))[1], expected)
 
 
 # --- a training

@@ -16,6 +16,7 @@ from PIL import Image
 
 from components.ingest.canonical import canonical_bytes
 from components.tasks.classification.trainer import Classification
+from components.trainer.config import TrainingConfig
 from components.trainer.input.split import SplitInput
 from components.transform.pixels import IMAGE
 from pipeline.prediction.predict import predict
@@ -60,9 +61,9 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int, cache: str
 ) -> None:
     split = make_tiny(channels)
-    images, labels = SplitInput("train", [split.pattern], split.tft_output, Classification(()), cache).load(
-        tf.range(12)
-    )
+    images, labels = SplitInput(
+        "train", [split.pattern], split.tft_output, Classification(()), TrainingConfig(cache=cache)
+    ).load(tf.range(12))
     # Two shards are read in turn, which is the order of the records.
     assert labels.numpy().tolist() == [index % 3 for index in range(12)]
     served = loaded[channels].transform(tf.constant(split.encoded))

@@ -14,9 +14,11 @@ from components.base.errors import MiranteError
 from components.tasks.classification.trainer import Classification
 from components.trainer.augment.changes import make_augmenter
 from components.trainer.augment.config import AugmentationConfig
+from components.trainer.config import TrainingConfig
 from components.trainer.input import split as input_module
 from components.trainer.input.batches import chunks, evaluation_batches, training_batches
 from components.trainer.input.examples import ArrayExamples, available_memory_bytes
+from components.trainer.input.order import shuffled_order
 from components.trainer.input.split import SplitInput
 from components.trainer.strategy import Place
 from tests.make.graphs import Tiny
@@ -60,7 +62,9 @@ def by_label(batches: tf.data.Dataset) -> dict[int, bytes]:
 def test_every_example_is_had_by_its_number(
     numbered: str, make_tiny: Callable[[int], Tiny], cache: str
 ) -> None:
-    split = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(()), cache)
+    split = SplitInput(
+        "train", [numbered], make_tiny(3).tft_output, Classification(()), TrainingConfig(cache=cache)
+    )
     assert split.num_examples == COUNT
     assert split.image_shape == (16, 16, 3)
     assert split.cache == cache
@@ -77,9 +81,9 @@ def test_all_caches_give_the_same_pixels(numbered: str, make_tiny: Callable[[int
     memory, disk, none = (
         [
             part.numpy()
-            for part in SplitInput("train", [numbered], tft_output, Classification(()), cache).load(
-                tf.range(COUNT)
-            )
+            for part in SplitInput(
+                "train", [numbered], tft_output, Classification(()), TrainingConfig(cache=cache)
+            ).load(tf.range(COUNT))
         ]
         for cache in CACHES
     )
@@ -140,7 +144,7 @@ def test_a_split_without_examples_is_refused(
 
 def rows_of(steps: int, seed: int = 5, first_step: int = 0, on: Place | None = None) -> list[list[int]]:
     on = on or place(1)
-    dealt = chunks(COUNT, 16, seed, first_step, on)
+    dealt = chunks(shuffled_order(COUNT, seed), COUNT, 16, first_step, on)
     return [next(dealt)[1].tolist() for _ in range(steps * on.local_replicas)]
 
 
@@ -183,13 +187,13 @@ def test_replicas_and_workers_share_a_step(replicas: int, workers: int) -> None:
 def test_no_two_replicas_have_the_same_number() -> None:
     numbers = []
     for worker in range(2):
-        dealt = chunks(COUNT, 16, 0, 3, place(4, 2, worker))
+        dealt = chunks(shuffled_order(COUNT, 0), COUNT, 16, 3, place(4, 2, worker))
         numbers += [next(dealt)[0] for _ in range(4)]  # two steps
     assert sorted(numbers) == list(range(12, 20))
 
 
 def test_a_split_of_one_batch_and_less() -> None:
-    dealt = chunks(3, 3, 0, 0, place(1))
+    dealt = chunks(shuffled_order(3, 0), 3, 3, 0, place(1))
     assert [sorted(next(dealt)[1]) for _ in range(3)] == [[0, 1, 2]] * 3
 
 
@@ -197,8 +201,10 @@ def test_a_split_of_one_batch_and_less() -> None:
 def test_training_batches_are_what_the_order_says(
     numbered: str, make_tiny: Callable[[int], Tiny], cache: str
 ) -> None:
-    split = SplitInput("train", [numbered], make_tiny(3).tft_output, Classification(()), cache)
-    batches = training_batches(split, 16, seed=5, first_step=2)
+    split = SplitInput(
+        "train", [numbered], make_tiny(3).tft_output, Classification(()), TrainingConfig(cache=cache)
+    )
+    batches = training_batches(split, TrainingConfig(global_batch_size=16, seed=5), first_step=2)
     assert batches.element_spec[0].shape == (16, 16, 16, 3)  # static, as XLA needs it
     expected = [split.labels[row] for step in rows_of(9, first_step=2) for row in step]
     assert labels_of(batches.take(9)) == expected
@@ -217,7 +223,8 @@ def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
 
     def steps(seed: int, first: int, count: int) -> list[bytes]:
         augment = make_augmenter(EVERYTHING, seed, 3)
-        batches = training_batches(split, 16, 1, first_step=first, augment=augment)
+        config = TrainingConfig(global_batch_size=16, seed=1)
+        batches = training_batches(split, config, first_step=first, augment=augment)
         return [images.numpy().tobytes() for images, _ in batches.take(count)]
 
     whole = steps(seed=3, first=0, count=8)

@@ -245,7 +245,7 @@ class Training:
                 evaluation,
                 config,
                 Place(tf.distribute.get_strategy()),
-                Checkpoints(str(self.folder / "checkpoints"), 2),
+                Checkpoints(str(self.folder / "checkpoints")),
                 trackers,
             )
             fit(model, run, pretrained=False)

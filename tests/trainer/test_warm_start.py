@@ -73,7 +73,7 @@ def checkpoint(model: keras.Model, folder: Path) -> Path:
     """A checkpoint of a training, optimiser and all."""
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
-    Checkpoints(str(folder), 2).saver(model, optimizer, tf.Variable(7, dtype=tf.int64)).save({"stage": "x"})
+    Checkpoints(str(folder)).saver(model, optimizer, tf.Variable(7, dtype=tf.int64)).save({"stage": "x"})
     return folder
 
 
@@ -361,7 +361,7 @@ def started(
         make_striped(1, 1),
         training,
         Place(tf.distribute.get_strategy()),
-        Checkpoints(str(folder / "checkpoints"), 2),
+        Checkpoints(str(folder / "checkpoints")),
         Trackers(),
     )
     return model, begin(model, run, base_model, str(folder / "run"))

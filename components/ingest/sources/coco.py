@@ -54,7 +54,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         DataRefusedError: A file is damaged, of another kind, or contradicts itself.
     """
     # COCO brings its own classes: a label map counts if it was given.
-    label_map = context.label_map() if context.given_label_map is not None else None
+    label_map = context.label_map() if context.config.label_map is not None else None
     gathered = Gathered(context)
     categories = _Categories()
     shapes = ShapeCounts()

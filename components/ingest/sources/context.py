@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
+from components.ingest.config import IngestConfig
 from components.ingest.files import FileEntry
 from components.ingest.index import Index
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import SHARES
 from components.ingest.splits import NO_SPLIT, split_named
-
-
-@dataclasses.dataclass(frozen=True)
-class ListColumns:
-    """Columns of a list that the user names; see IngestConfig.
-
-    Attributes:
-        image, label, split: The columns; None for those with usual names.
-        no_header: Whether the first line is a row, and columns are named by their numbers.
-        group: The column that names each row's group; `Item.group` is its cell, None if that is empty. None
-            if IngestConfig's `group_by` names no column.
-    """
-
-    image: str | None = None
-    label: str | None = None
-    split: str | None = None
-    no_header: bool = False
-    group: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +23,9 @@ class SourceContext:
         shown: INPUT as the user gave it, for messages.
         input_file: INPUT if it is a file of a kind that the source reads itself, else None.
         index: The files below `root`, in order.
-        split_names: See IngestConfig.
         scratch: A folder that lasts until the shards are published, for raw pixels that no file holds as they
             are.
-        given_label_map: The file of IngestConfig's `label_map`.
-        box_units, transpose: See IngestConfig.
-        columns: Columns of a list that the user names.
+        config: How to ingest.
         announced: The numbers that `announce` was given.
         names_asked: The names that `split_named` was asked for, in lower case.
     """
@@ -55,12 +34,8 @@ class SourceContext:
     shown: str
     input_file: Path | None
     index: Index
-    split_names: Mapping[str, str]
     scratch: Path
-    given_label_map: Path | None = None
-    box_units: str | None = None
-    transpose: bool | None = None
-    columns: ListColumns = ListColumns()
+    config: IngestConfig
     announced: list[int] = dataclasses.field(default_factory=list)
     names_asked: set[str] = dataclasses.field(default_factory=set)
 
@@ -70,7 +45,7 @@ class SourceContext:
 
     def unused_split_names(self) -> list[str]:
         """Return the keys of `split_names` that nothing in the data is called."""
-        return [name for name in self.split_names if name.strip().lower() not in self.names_asked]
+        return [name for name in self.config.split_names if name.strip().lower() not in self.names_asked]
 
     def label_map(self) -> LabelMap | None:
         """Return the label map that was given, else the only one in INPUT, else None.
@@ -80,19 +55,20 @@ class SourceContext:
         Raises:
             UsageError: It cannot be read, or INPUT holds several.
         """
-        found = find_label_map(self.given_label_map, self.root, (entry.path for entry in self.index.files))
+        paths = (entry.path for entry in self.index.files)
+        found = find_label_map(self.config.label_map_file(), self.root, paths)
         if found is not None:
             self.index.set_class_names(found.class_names())
         return found
 
     def in_shares(self, *, usual: bool) -> bool:
         """Return whether boxes are shares of their images: what the user says, else the format."""
-        return usual if self.box_units is None else self.box_units == SHARES
+        return usual if self.config.box_units is None else self.config.box_units == SHARES
 
     def split_named(self, name: str) -> str | None:
         """Return the split that the data call `name`; see components.ingest.splits."""
         self.names_asked.add(name.strip().lower())
-        return split_named(name, self.split_names)
+        return split_named(name, self.config.split_names)
 
     def is_meant(self, entry: FileEntry) -> bool:
         """Return whether a file is INPUT itself, or INPUT is no single file."""
@@ -109,7 +85,7 @@ class SourceContext:
     def is_no_split(self, name: str) -> bool:
         """Return whether the user says that `name` is no split's."""
         wanted = name.strip().lower()
-        given = [split for own, split in self.split_names.items() if own.strip().lower() == wanted]
+        given = [split for own, split in self.config.split_names.items() if own.strip().lower() == wanted]
         return given == [NO_SPLIT]
 
     def absolute(self, raw: bytes) -> bytes:

@@ -44,7 +44,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
         DataRefusedError: A file is damaged, or the label map does not have a class.
     """
     # CVAT brings its own classes: a label map counts if it was given.
-    label_map = context.label_map() if context.given_label_map is not None else None
+    label_map = context.label_map() if context.config.label_map is not None else None
     gathered = Gathered(context)
     shapes = ShapeCounts()
     labels: dict[str, None] = {}

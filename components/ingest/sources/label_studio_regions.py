@@ -32,7 +32,7 @@ class Regions:
         self._label_map = context.label_map()
         self._shapes = ShapeCounts()
         self._in_shares = context.in_shares(usual=True)
-        self._is_percent = context.box_units is None
+        self._is_percent = context.config.box_units is None
         self._boxes = self._small = self._choices = 0
 
     def read(self, said: tuple[Said, ...], where: str) -> Boxes:

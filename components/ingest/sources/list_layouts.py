@@ -13,9 +13,9 @@ from pathlib import Path
 
 from components.base.errors import UsageError
 from components.base.words import format_some, suggest
+from components.ingest.config import IngestConfig
 from components.ingest.files import IMAGE_ENDINGS
 from components.ingest.sources.box_columns import BoxColumns, find_box_columns
-from components.ingest.sources.context import ListColumns
 from components.ingest.sources.list_rows import is_object
 from components.ingest.splits import split_named
 
@@ -72,7 +72,9 @@ class Layout:
     adapt: Callable[[list[str]], list[str]] | None = None
 
 
-def choose_layout(path: Path, names: Sequence[str], rows: Sequence[list[str]], wanted: ListColumns) -> Layout:
+def choose_layout(
+    path: Path, names: Sequence[str], rows: Sequence[list[str]], wanted: IngestConfig
+) -> Layout:
     """Return how a list with named columns is read.
 
     Args:
@@ -90,13 +92,13 @@ def choose_layout(path: Path, names: Sequence[str], rows: Sequence[list[str]], w
         names.pop()
     columns = [name.strip().lower() for name in names]
     said: list[str] = []
-    image = find_column(path, names, wanted.image, "image_column") if wanted.image is not None else None
+    image = _given_column(path, names, wanted, "image_column")
     if image is None:
         image = _first_of(columns, FILE_COLUMNS[:11])
     if image is None:
         image = _find_image_column(path, names, columns, rows)
         said.append(f"images in the column {names[image]!r}")
-    split = find_column(path, names, wanted.split, "split_column") if wanted.split is not None else None
+    split = _given_column(path, names, wanted, "split_column")
     if split is None:
         split = _first_of([name if at != image else "" for at, name in enumerate(columns)], SPLIT_COLUMNS)
     box = find_box_columns(path, columns)
@@ -113,7 +115,7 @@ def choose_layout(path: Path, names: Sequence[str], rows: Sequence[list[str]], w
         and name not in _ROW_NUMBERS
         and not any(is_object(row[at]) for row in rows if at < len(row))
     ]
-    label = find_column(path, names, wanted.label, "label_column") if wanted.label is not None else None
+    label = _given_column(path, names, wanted, "label_column")
     if label is None:
         label = _first_of([name if at != image else "" for at, name in enumerate(columns)], LABEL_COLUMNS)
     guessed = False
@@ -127,7 +129,7 @@ def choose_layout(path: Path, names: Sequence[str], rows: Sequence[list[str]], w
             said.append(f"classes in {names[label]!r}, the only other column")
     if label is None:
         raise NoImagesError(_without_classes(path, names, box is not None))
-    if said and wanted.label is None and label < len(names) and not guessed:
+    if said and wanted.label_column is None and label < len(names) and not guessed:
         said.append(f"classes in {names[label]!r}")
     options = "--image-column and --label-column name others"
     return Layout(
@@ -136,7 +138,7 @@ def choose_layout(path: Path, names: Sequence[str], rows: Sequence[list[str]], w
     )  # fmt: skip
 
 
-def choose_without_names(path: Path, rows: Sequence[list[str]], wanted: ListColumns) -> Layout:
+def choose_without_names(path: Path, rows: Sequence[list[str]], wanted: IngestConfig) -> Layout:
     """Return how a list is read whose first row is an image; its columns are called 1, 2 and so on.
 
     Raises:
@@ -145,11 +147,11 @@ def choose_without_names(path: Path, rows: Sequence[list[str]], wanted: ListColu
     """
     first = rows[0] if rows else []
     names = [str(at + 1) for at in range(len(first))]
-    image = find_column(path, names, wanted.image, "image_column") if wanted.image is not None else None
+    image = _given_column(path, names, wanted, "image_column")
     if image is None:
         image = next((at for at, cell in enumerate(first) if is_image_name(cell)), 0)
-    split = find_column(path, names, wanted.split, "split_column") if wanted.split is not None else None
-    label = find_column(path, names, wanted.label, "label_column") if wanted.label is not None else None
+    split = _given_column(path, names, wanted, "split_column")
+    label = _given_column(path, names, wanted, "label_column")
     if label is None:
         others = [at for at in range(len(names)) if at not in (image, split)]
         if split is None and len(others) == 2:
@@ -170,6 +172,12 @@ def choose_without_names(path: Path, rows: Sequence[list[str]], wanted: ListColu
         f"{'' if split is None else f', splits in column {split + 1}'}; --image-column and --label-column "
         "name others.",
     )  # fmt: skip
+
+
+def _given_column(path: Path, names: Sequence[str], wanted: IngestConfig, option: str) -> int | None:
+    """Return the place of the column that an option names; None without the option."""
+    name = getattr(wanted, option)
+    return None if name is None else find_column(path, names, name, option)
 
 
 def find_column(path: Path, names: Sequence[str], wanted: str, option: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from components.base.errors import MiranteError, UsageError
 from components.base.words import format_some
+from components.ingest.groups import column_of
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.csv_lines import CsvLines
 from components.ingest.sources.json_lines import JsonLines
@@ -96,7 +97,7 @@ class Table:
         names = self._raw.names
         if names is None and self.layout.has_names:
             names, first = first[0][1] if first else [], first[1:]
-        group = context.columns.group
+        group = column_of(context.config.group_by)
         if names is None:
             names = [str(at + 1) for at in range(len(first[0][1]))]
         self._group = None if group is None else find_column(path, names, group, "group_by")
@@ -186,19 +187,19 @@ class Table:
         return Row(cells[layout.image], label, group or None, where, splits[brought], by_column, problem)
 
     def _choose(self, first: Sequence[RawRow], class_names: Mapping[str, str]) -> Layout:
-        rows, wanted = [cells for _, cells, problem in first if not problem], self._context.columns
+        rows, wanted = [cells for _, cells, problem in first if not problem], self._context.config
         if self._raw.names is not None:
             if wanted.no_header:
                 raise UsageError(
                     f"no_header: expected a CSV, got {self.path}, which names its columns; leave it out"
                 )
             return choose_layout(self.path, self._raw.names, rows, wanted)
-        if wanted.image is None and wanted.label is None:
+        if wanted.image_column is None and wanted.label_column is None:
             export = find_export(self.path, rows, class_names)
-            if export is not None and wanted.split is not None and export.has_names:
-                split = find_column(self.path, rows[0], wanted.split, "split_column")
+            if export is not None and wanted.split_column is not None and export.has_names:
+                split = find_column(self.path, rows[0], wanted.split_column, "split_column")
                 export = dataclasses.replace(export, split=split)
-            if export is not None and (export.has_names or wanted.split is None):
+            if export is not None and (export.has_names or wanted.split_column is None):
                 return export
         if wanted.no_header or (rows and any(map(is_image_name, rows[0]))):
             return choose_without_names(self.path, rows, wanted)

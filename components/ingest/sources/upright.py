@@ -22,7 +22,7 @@ def must_transpose(context: SourceContext, names: Iterable[str]) -> bool:
         names: Of the data set or its files.
     """
     is_emnist = any("emnist" in name.lower() for name in names)
-    transpose = is_emnist if context.transpose is None else context.transpose
+    transpose = is_emnist if context.config.transpose is None else context.config.transpose
     if is_emnist:
         done = (
             "rows and columns were exchanged, so that they are upright; --transpose no (data.transpose) "

@@ -59,7 +59,7 @@ def find(context: SourceContext) -> Iterator[Found]:
         DataRefusedError: What describes the data is damaged or contradicts itself.
     """
     config = read_config(context)
-    label_map = context.label_map() if context.given_label_map is not None else None
+    label_map = context.label_map() if context.config.label_map is not None else None
     names = config.names
     if names is None and label_map is not None:
         names = dict(enumerate(label_map.class_names()))

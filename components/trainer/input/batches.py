@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from components.trainer.augment.changes import Augment
+from components.trainer.config import TrainingConfig
 from components.trainer.input.examples import Examples
+from components.trainer.input.order import Order, make_order
 from components.trainer.strategy import Place
-
-# Takes the number of an epoch, from 0, and returns the rows of its examples, int64 [num_examples].
-Order = Callable[[int], np.ndarray[Any, Any]]
 
 # Chunks that are taken from Python together: each call costs about a millisecond.
 _CHUNKS_AT_ONCE = 64
 
 
+def batch_size_for(config: TrainingConfig, place: Place, num_examples: int) -> int:
+    """Return the global batch size, at most the number of examples."""
+    largest = max(1, num_examples // place.num_replicas) * place.num_replicas
+    return min(config.batch_size(place.num_replicas), largest)
+
+
 def chunks(
-    num_examples: int, batch_size: int, seed: int, first_step: int, place: Place, order: Order | None = None
+    order: Order, num_examples: int, batch_size: int, first_step: int, place: Place
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """Yield what the replicas of this process train on, without end, from step `first_step` on.
 
-    The examples are shuffled anew for every epoch, each epoch following the other without a gap, and dealt
-    out to steps of `batch_size` and within a step to the replicas of all processes: every example is seen
-    exactly once in an epoch, and all steps are of one size. With an `order`, an epoch has the rows that it
-    gives instead, `num_examples` of them.
+    An epoch has the rows that its order gives, `num_examples` of them. Each epoch follows the other without a
+    gap, and is dealt out to steps of `batch_size` and within a step to the replicas of all processes: all
+    steps are of one size.
 
     Yields:
         The replica's number over all steps (`step * num_replicas + replica`), and its rows, int64
@@ -36,14 +40,13 @@ def chunks(
     """
     size = batch_size // place.num_replicas
     first_replica = place.worker * place.local_replicas
-    rows_of = order or (lambda epoch: np.random.default_rng([seed, epoch]).permutation(num_examples))
     epoch, offset = divmod(first_step * batch_size, num_examples)
-    rows = rows_of(epoch)[offset:]
+    rows = order(epoch)[offset:]
     step = first_step
     while True:
         while len(rows) < batch_size:
             epoch += 1
-            rows = np.concatenate([rows, rows_of(epoch)])
+            rows = np.concatenate([rows, order(epoch)])
         for replica in range(first_replica, first_replica + place.local_replicas):
             yield step * place.num_replicas + replica, rows[replica * size : (replica + 1) * size]
         rows = rows[batch_size:]
@@ -52,23 +55,23 @@ def chunks(
 
 def training_batches(
     examples: Examples,
-    batch_size: int,
-    seed: int,
+    config: TrainingConfig,
     *,
     first_step: int = 0,
     place: Place | None = None,
     augment: Augment | None = None,
-    order: Order | None = None,
 ) -> tf.data.Dataset:
     """Return batches for the replicas of this process, without end: `(image, label)` as `load` gives them.
 
     What a batch holds depends on the seed and its number alone. See `chunks` for which replica sees what.
     """
     place = place or Place(tf.distribute.get_strategy())
+    batch_size = batch_size_for(config, place, examples.num_examples)
+    order = make_order(config, examples)
     size = batch_size // place.num_replicas
 
     def dealt() -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        numbered = chunks(examples.num_examples, batch_size, seed, first_step, place, order)
+        numbered = chunks(order, examples.num_examples, batch_size, first_step, place)
         while True:
             numbers, rows = zip(*itertools.islice(numbered, _CHUNKS_AT_ONCE), strict=True)
             yield np.array(numbers), np.stack(rows)

@@ -21,6 +21,7 @@ import tensorflow_transform as tft
 
 from components.base.errors import MiranteError
 from components.base.records import record_dataset
+from components.trainer.config import TrainingConfig
 from components.trainer.input.examples import (
     CACHE_MEMORY_SHARE,
     ArrayExamples,
@@ -49,7 +50,7 @@ class SplitInput:
         file_patterns: The TFRecord files.
         tft_output: The Transform graph.
         trainee: Which features go through it, and what becomes of the labels.
-        cache: Where decoded pixels are kept, as `training.cache` says.
+        config: The recipe's part `training`.
 
     Raises:
         MiranteError: The split has no records.
@@ -61,7 +62,7 @@ class SplitInput:
         file_patterns: list[str],
         tft_output: tft.TFTransformOutput,
         trainee: Trainee,
-        cache: Literal["auto", "memory", "disk", "none"] = "auto",
+        config: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
     ):
         self.split = split
         self._records = record_dataset(
@@ -75,7 +76,7 @@ class SplitInput:
             raise MiranteError(f"the {split} split has no examples: training needs train and eval")
         spec = tft_output.transformed_feature_spec()[IMAGE]
         self.image_shape = tuple(int(size) for size in spec.shape)
-        self._cache = cache
+        self._config = config
 
     def load(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return rows int64 [N] as `image` float32 [N, H, W, C] and `label` [N, ...]."""
@@ -93,8 +94,8 @@ class SplitInput:
         memory = int(CACHE_MEMORY_SHARE * available_memory_bytes())
         disk = int(CACHE_DISK_SHARE * shutil.disk_usage(tempfile.gettempdir()).free)
         mean_bytes = int(self._record_bytes.mean())
-        if self._cache != "auto":
-            chosen, reason = self._cache, "as training.cache says"
+        if self._config.cache != "auto":
+            chosen, reason = self._config.cache, "as training.cache says"
         elif needed <= memory:
             chosen, reason = "memory", f"it may take {memory / 2**30:.2f} GiB"
         elif mean_bytes >= LARGE_ENCODED_BYTES and needed <= disk:
