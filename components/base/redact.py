@@ -16,33 +16,33 @@ from typing import TypeVar
 
 MASK = "***"
 
+# Texts, which `re` compiles and keeps when they are first used: it takes as long as the help of a command.
 # Names of variables, of parameters in addresses, and of keys, with underscores for hyphens.
-_SECRET_NAME = re.compile(
-    r"(PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS|_PWD|SECRETS?|TOKEN|CREDENTIALS?|(^|_)CREDS?|AUTH|AUTHORIZATION|"
+_SECRET_NAME = (
+    r"(?i)(PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS|_PWD|SECRETS?|TOKEN|CREDENTIALS?|(^|_)CREDS?|AUTH|AUTHORIZATION|"
     r"(^|_)PAT|JWT|COOKIE|SIGNATURE|(^|_)SIG|(^|_)SAS|(^|_)DSN|CONN(ECTION)?_?STR(ING)?)(_|$)"
-    r"|KEYS?(_BASE64|_B64|_?\d+)?$",
-    re.I,
+    r"|KEYS?(_BASE64|_B64|_?\d+)?$"
 )
 # Names of files, sockets, and of values that are public.
-_NAMES_A_PLACE = re.compile(
-    r"(_FILE|_PATH|_DIR|_SOCK|_SOCKET|^GOOGLE_APPLICATION_CREDENTIALS|PUBLIC_KEY|_TTL|_SECS|_TYPE)$", re.I
+_NAMES_A_PLACE = (
+    r"(?i)(_FILE|_PATH|_DIR|_SOCK|_SOCKET|^GOOGLE_APPLICATION_CREDENTIALS|PUBLIC_KEY|_TTL|_SECS|_TYPE)$"
 )
 # Switches and small numbers are not secrets, whatever their name is.
-_PLAIN_VALUE = re.compile(r"(true|false|yes|no|on|off|none|null|\d{1,3})?", re.I)
+_PLAIN_VALUE = r"(?i)(true|false|yes|no|on|off|none|null|\d{1,3})?"
 # All lengths are bounded, so that the time grows only linearly with the line. Values, and what follows ://,
 # are looked ahead at and not consumed: there may be more secrets in them.
 # A name and its value, as in the query of an address, a connection string and an option.
-_ASSIGNMENT = re.compile(
+_ASSIGNMENT = (
     r"(?P<before>[?&]|(?<![\w.-]))(?P<name>\w[\w.-]{0,200})(?:=|%3[Dd])['\"]?"
     r"(?=(?P<value>[^\s&;,'\"<>)\]}]{1,4000}))"
 )
-_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)(?=(?P<rest>[^\s'\"<>]{1,4000}))")
-_BARE_USER_INFO = re.compile(
+_ADDRESS = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)(?=(?P<rest>[^\s'\"<>]{1,4000}))"
+_BARE_USER_INFO = (
     r"(?P<user>(?<![\w:/.+-])[\w.+-]{1,200}):(?P<password>[^\s'\"<>:/@][^\s'\"<>@]{0,200})@(?!sha256:)"
     r"(?=[A-Za-z0-9])"
 )
 # Keys of well-known services, by their form.
-_KNOWN_FORM = re.compile(
+_KNOWN_FORM = (
     r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|"
     r"xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)"
@@ -62,12 +62,12 @@ T = TypeVar("T")
 def is_secret_name(name: str) -> bool:
     """Return whether a value with this name is taken for a secret."""
     plain = name.replace("-", "_").replace(".", "_")
-    return bool(_SECRET_NAME.search(plain)) and not _NAMES_A_PLACE.search(plain)
+    return bool(re.search(_SECRET_NAME, plain)) and not re.search(_NAMES_A_PLACE, plain)
 
 
 def is_secret(name: str, value: str) -> bool:
     """Return whether this value is taken for a secret; switches and small numbers are not."""
-    return is_secret_name(name) and not _PLAIN_VALUE.fullmatch(value)
+    return is_secret_name(name) and not re.fullmatch(_PLAIN_VALUE, value)
 
 
 def redact(text: str) -> str:
@@ -111,17 +111,17 @@ def redact_file(path: Path) -> None:
 
 def find_secret(value: str) -> str | None:
     """Return the kind of secret that a text of a recipe has, such as `a password`; None for no secret."""
-    for match in _ADDRESS.finditer(value):
+    for match in re.finditer(_ADDRESS, value):
         scheme, rest = match["scheme"].lower(), match["rest"]
         user, _, password = rest[: _measure_user_info(rest)].partition(":")
         if password or "/" in user:
             return "a password"
         if user and (scheme in ("http://", "https://") or len(user) >= _LEAST_CHARS_OF_A_TOKEN):
             return "a user name, which may be a token"
-    for match in _ASSIGNMENT.finditer(value):
+    for match in re.finditer(_ASSIGNMENT, value):
         if _is_secret_assignment(match):
             return f"a value for {match['name']}"
-    if _KNOWN_FORM.search(value):
+    if re.search(_KNOWN_FORM, value):
         return "a key"
     for name, known in _find_named_secrets(os.environ):
         if len(known) >= _LEAST_CHARS_IN_RECIPES and not known.isalpha() and known in value:
@@ -135,7 +135,7 @@ def check_address(name: str, address: str) -> None:
     Raises:
         ValueError: The password has an unescaped / # or ?.
     """
-    match = _ADDRESS.match(address)
+    match = re.match(_ADDRESS, address)
     if match and "@" not in _cut_authority(match["rest"]) and _measure_user_info(match["rest"]):
         raise ValueError(f"{name}: a password with / # or ? in it; write them as %2F, %23 and %3F")
 
@@ -157,12 +157,12 @@ def _measure_user_info(rest: str) -> int:
 def _find_spans(text: str, known: Iterable[re.Pattern[str]]) -> list[tuple[int, int]]:
     """Return the start and end of all secrets in a text, in order, without overlaps."""
     found = [match.span() for pattern in known for match in pattern.finditer(text)]
-    for match in _ADDRESS.finditer(text):
+    for match in re.finditer(_ADDRESS, text):
         if length := _measure_user_info(match["rest"]):
             found.append((match.start("rest"), match.start("rest") + length))
-    found += [match.span("password") for match in _BARE_USER_INFO.finditer(text)]
-    found += [match.span("value") for match in _ASSIGNMENT.finditer(text) if _is_secret_assignment(match)]
-    found += [match.span() for match in _KNOWN_FORM.finditer(text)]
+    found += [match.span("password") for match in re.finditer(_BARE_USER_INFO, text)]
+    found += [match.span("value") for match in re.finditer(_ASSIGNMENT, text) if _is_secret_assignment(match)]
+    found += [match.span() for match in re.finditer(_KNOWN_FORM, text)]
     merged: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if merged and start < merged[-1][1]:
@@ -218,12 +218,12 @@ def _find_named_secrets(environment: Mapping[str, str]) -> Iterator[tuple[str, s
         is_path = value[:1] in ("/", "~") and os.path.exists(os.path.expanduser(value))
         if is_secret(name, value) and not is_path:
             yield name, value
-        for match in _ADDRESS.finditer(value):
+        for match in re.finditer(_ADDRESS, value):
             user, _, password = match["rest"][: _measure_user_info(match["rest"])].partition(":")
             # A user without a password is a token, unless it is short.
             if found := password or (user if len(user) >= _LEAST_CHARS_OF_A_TOKEN else ""):
                 yield name, found
         if "://" in value or ";" in value:
-            for match in _ASSIGNMENT.finditer(value):
+            for match in re.finditer(_ASSIGNMENT, value):
                 if _is_secret_assignment(match):
                     yield name, match["value"]
