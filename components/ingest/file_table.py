@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from components.ingest.files import FileEntry, compose_name
 
+# `tail` is the path from its end on, folded and without the ending: "1/cats/train/" of Train/cats/1.JPG.
+# So files of one name in a hundred thousand folders are found by the folders that they are in.
 SCHEMA = """
 DROP TABLE IF EXISTS files;
-CREATE TABLE files (path TEXT, name TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
+CREATE TABLE files (path TEXT, tail TEXT, raw BLOB, size INTEGER, mtime INTEGER, problem TEXT);
 """
+_COLUMNS = "path, raw, size, mtime, problem"
 
 
 class FileTable:
@@ -18,80 +21,72 @@ class FileTable:
 
     Args:
         db: The index's database.
+
+    Attributes:
+        depth: The largest number of folders that a file is in.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self.depth = 0
 
     def add(self, entries: Iterable[FileEntry]) -> None:
         """Store what a walk found, in its order."""
-        self._db.executemany(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                (
-                    entry.path,
-                    compose_name(entry.path.rpartition("/")[2]),
-                    entry.raw,
-                    entry.size_bytes,
-                    entry.stamp,
-                    entry.problem,
-                )
-                for entry in entries
-            ),
-        )
-        self._db.execute("CREATE INDEX files_by_name ON files (name, path)")
+        self._db.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", map(self._row, entries))
+        self._db.execute("CREATE INDEX files_by_tail ON files (tail)")
         self._db.commit()
+
+    def _row(self, entry: FileEntry) -> tuple[object, ...]:
+        *folders, name = entry.path.split("/")
+        self.depth = max(self.depth, len(folders))
+        stem = name.rpartition(".")[0] or name
+        return entry.path, _tail(stem, folders), entry.raw, entry.size_bytes, entry.stamp, entry.problem
 
     def __iter__(self) -> Iterator[FileEntry]:
         """Yield all files, in the order of the walk."""
-        for path, raw, size, mtime, problem in self._db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files ORDER BY rowid"
-        ):
-            yield FileEntry(path, raw, size, mtime, problem)
+        for row in self._db.execute(f"SELECT {_COLUMNS} FROM files ORDER BY rowid"):
+            yield FileEntry(*row)
 
-    def find_named(self, name: str) -> list[FileEntry]:
-        """Return the files with this name, in any folder and any form of Unicode, sorted by path."""
-        rows = self._db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? ORDER BY path",
-            (compose_name(name),),
-        )
-        return [FileEntry(*row) for row in rows]
+    def find(
+        self,
+        name: str,
+        folders: Sequence[str] = (),
+        is_whole: bool = False,
+        any_ending: bool = False,
+        any_case: bool = False,
+    ) -> Iterator[FileEntry]:
+        """Yield the files of a name in folders that end with these, in any form of Unicode, sorted by path.
 
-    def find_path(self, path: str) -> list[FileEntry]:
-        """Return the files of this path, in any form of Unicode: more than one if they differ in that."""
-        if not path.isascii():
-            wanted = compose_name(path)
-            named = self.find_named(path.rpartition("/")[2])
-            return [entry for entry in named if compose_name(entry.path) == wanted]
-        rows = self._db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files WHERE name = ? AND path = ?",
-            (path.rpartition("/")[2], path),
+        Args:
+            name: The name.
+            folders: The last folders that the file is in.
+            is_whole: Whether these are all of its folders.
+            any_ending: Whether `name` is without the ending that the file has.
+            any_case: Whether upper and lower case count as the same.
+        """
+        key = _tail(name if any_ending else name.rpartition(".")[0] or name, folders)
+        # "0" is the letter after "/": all tails that begin with the key.
+        where, values = (
+            ("tail = ?", (key,)) if is_whole else ("tail >= ? AND tail < ?", (key, f"{key[:-1]}0"))
         )
-        return [FileEntry(*row) for row in rows]
+        form = fold_name if any_case else compose_name
+        wanted = [form(part) for part in (*folders, name)]
+        for row in self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE {where} ORDER BY path", values):
+            parts = form(row[0]).rsplit("/", len(wanted))[-len(wanted) :]
+            if any_ending:
+                parts[-1] = parts[-1].rpartition(".")[0]
+            if parts == wanted:
+                yield FileEntry(*row)
 
-    def find_folded(self, name: str) -> list[FileEntry]:
-        """Return the files whose name, with or without its ending, is this in upper or lower case."""
-        self._db.create_function("fold", 1, str.casefold, deterministic=True)
-        self._db.execute("CREATE INDEX IF NOT EXISTS files_by_folded ON files (fold(name))")
-        key = compose_name(name).casefold()
-        rows = self._db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files "
-            "WHERE fold(name) = ? OR (fold(name) > ? AND fold(name) < ?) ORDER BY path",
-            (key, f"{key}.", f"{key}/"),
-        )
-        entries = [FileEntry(*row) for row in rows]
-        names = [compose_name(entry.path.rpartition("/")[2]).casefold() for entry in entries]
-        return [e for e, own in zip(entries, names, strict=True) if key in (own, own.rpartition(".")[0])]
+    def has(self, name: str, *, any_ending: bool = False) -> bool:
+        """Return whether there is a file of this name, in any folder."""
+        return next(self.find(name, any_ending=any_ending), None) is not None
 
-    def find_by_stem(self, stem: str) -> list[FileEntry]:
-        """Return the files whose name without its ending is this, in any folder, sorted by path."""
-        # "/" is the letter after ".": all names that begin with the stem and a dot.
-        stem = compose_name(stem)
-        rows = self._db.execute(
-            "SELECT path, raw, size, mtime, problem FROM files WHERE name > ? AND name < ? ORDER BY path",
-            (f"{stem}.", f"{stem}/"),
-        )
-        entries = [FileEntry(*row) for row in rows]
-        return [
-            one for one in entries if compose_name(one.path.rpartition("/")[2]).rpartition(".")[0] == stem
-        ]
+
+def fold_name(name: str) -> str:
+    """Return a name in the form in which upper and lower case are the same."""
+    return compose_name(name).casefold()
+
+
+def _tail(stem: str, folders: Sequence[str]) -> str:
+    return fold_name("/".join((stem, *reversed(folders), "")))

@@ -7,7 +7,7 @@ import json
 import os
 import resource
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -564,23 +564,61 @@ def test_memory_does_not_grow_with_a_list(tmp_path: Path, reader: Callable[[Path
         tracemalloc.stop()
 
 
-def test_a_path_is_found_without_a_look_at_all_files_of_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a hundred thousand folders have a file of one name, each look would take as long."""
-    files = {f"{folder}/{name}": "" for folder in ("a", "b") for name in ("1.jpg", "1.txt")}
-    root = write_files(tmp_path / "in", files)
+def list_context(root: Path) -> SourceContext:
+    """Return the context of a list in a folder."""
     index = Index(Path(":memory:"))
     index.files.add(walk(root, ()))
-    context = SourceContext(root, "", None, index, tmp_path, IngestConfig())
-    monkeypatch.delattr(FileTable, "find_named")
-    for name in ("b/1.jpg", "./b/1.jpg", "x/../b/1.jpg", f"{root}/b/1.jpg"):
-        found = Lookup(context, root / "l.csv").find(name)
-        assert isinstance(found, FileEntry)
-        assert found.path == "b/1.jpg"
-    label_file = yolo._label_file(index, "b/1.jpg")
+    return SourceContext(root, "", None, index, root, IngestConfig())
+
+
+def test_files_of_one_name_are_found_without_a_look_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a hundred thousand folders have a file of one name, each look at all would take as long."""
+    folders = [f"train/patient{number}/study" for number in range(200)]
+    root = write_files(tmp_path / "in", {f"{folder}/view.jpg": "" for folder in folders})
+    context = list_context(root)
+    lookup = Lookup(context, root / "l.csv")
+    find, seen = FileTable.find, []
+
+    def count(*args: Any, **options: Any) -> Iterator[FileEntry]:
+        for entry in find(*args, **options):
+            seen.append(entry.path)
+            yield entry
+
+    monkeypatch.setattr(FileTable, "find", count)
+    spellings = {
+        "{0}/view.jpg": "exact", "./{0}/view.jpg": "exact", f"{root}/{{0}}/view.jpg": "exact",
+        "CheXpert/{0}/view.jpg": "elsewhere", "C:\\{0}\\view": "ending", "/x/{0}/VIEW.jpg": "case",
+    }  # fmt: skip
+    for spelling in spellings:
+        for folder in folders:
+            entry = lookup.find(spelling.format(folder))
+            assert isinstance(entry, FileEntry), (spelling, entry)
+            assert entry.path == f"{folder}/view.jpg"
+    assert len(seen) <= 2 * len(spellings) * len(folders)
+    seen.clear()
+    # Files that fit none of the folders are looked at once for all rows.
+    expected = "ambiguous: 200 files have this name, train/patient0/study/view.jpg and "
+    for _ in folders:
+        for name in ("view.jpg", "study/view.jpg", "D:/study/view.jpg"):
+            assert str(lookup.find(name)).startswith(expected)
+        assert "no such file; train/patient0/study/view.jpg has" in str(lookup.find("other/view.jpg"))
+    assert len(seen) <= 5 * len(folders)
+    found = dict(context.index.db.execute("SELECT name, how FROM looked_up WHERE path = ?", (entry.path,)))
+    assert found == {spelling.format(folders[-1]): how for spelling, how in spellings.items()}
+
+
+def test_a_name_with_more_folders_than_any_file(tmp_path: Path) -> None:
+    """Each of its folders is not tried in turn."""
+    root = write_files(tmp_path / "in", {"a/b/1.jpg": "", "c/1.jpg": "", "a/b/1.txt": ""})
+    context = list_context(root)
+    entry = Lookup(context, root / "l.csv").find("C:/" + "x/" * 50_000 + "a/b/1.jpg")
+    assert isinstance(entry, FileEntry)
+    assert entry.path == "a/b/1.jpg"
+    label_file = yolo._label_file(context.index, "a/b/1.jpg")
     assert label_file is not None
-    assert label_file.path == "b/1.txt"
+    assert label_file.path == "a/b/1.txt"
 
 
 def test_pixels_in_a_list_are_named(tmp_path: Path) -> None:

@@ -129,7 +129,9 @@ class Table:
         for raw in self._first:
             name = self._read(raw, {"": None}).name
             last = re.split(r"[/\\]", name)[-1]
-            if isinstance(name, ImageCell) or (last and (files.find_named(last) or files.find_by_stem(last))):
+            if isinstance(name, ImageCell) or (
+                last and (files.has(last) or files.has(last, any_ending=True))
+            ):
                 return True
         return False
 

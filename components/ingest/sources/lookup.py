@@ -13,18 +13,23 @@ refused.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from components.base.errors import DataRefusedError
 from components.base.printable import printable
+from components.ingest.file_table import fold_name
 from components.ingest.files import IMAGE_ENDINGS, FileEntry, compose_name
 from components.ingest.index import Index
 from components.ingest.sources.context import SourceContext
 
 _NAMES_SHOWN = 3
+_ANSWERS_KEPT = 1024
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:(?=/)")
 _LETTERS = re.compile(r"[A-Za-z]+")
@@ -40,6 +45,50 @@ _SAID = {
 Folders = tuple[str, ...]
 
 
+class _Form(NamedTuple):
+    """A form of a name that a file may have; `how` is what is said of names that were found by it."""
+
+    how: str
+    any_ending: bool = False
+    any_case: bool = False
+
+
+_FORMS = (_Form(_EXACT), _Form(_CASE, any_case=True))
+_FORMS_WITHOUT_ENDING = (
+    _FORMS[0], _Form(_ENDING, any_ending=True), _FORMS[1], _Form(_CASE, any_ending=True, any_case=True),
+)  # fmt: skip
+
+
+class _Place(NamedTuple):
+    """Where a file may be.
+
+    Attributes:
+        base: The folders that it is in or below.
+        folders: Its last folders.
+        is_whole: Whether it is in no other folders than these two together.
+        is_guess: Whether the name has other folders than these.
+    """
+
+    base: Folders
+    folders: Folders
+    is_whole: bool = False
+    is_guess: bool = False
+
+
+class _Few:
+    """A count of files, and the first two of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[FileEntry] = []
+
+    def add(self, entry: FileEntry) -> None:
+        """Add a file."""
+        self.count += 1
+        if len(self.first) < 2:
+            self.first.append(entry)
+
+
 class Lookup:
     """Looks next to the list, then in the folders below; for a list next to the images' folders, in them.
 
@@ -50,9 +99,14 @@ class Lookup:
 
     def __init__(self, context: SourceContext, table: Path) -> None:
         self._context = context
+        self._files = context.index.files
+        # Names of many files: a list may have each of them a hundred thousand times.
+        self._one = functools.lru_cache(_ANSWERS_KEPT)(self._find_one)
+        self._near = functools.lru_cache(_ANSWERS_KEPT)(self._find_near)
         is_inside = table.parent.is_relative_to(context.root)
         beside = table.parent.relative_to(context.root).parts if is_inside else ()
         self._beside: Folders = tuple(map(compose_name, beside))
+        self._bases = list(dict.fromkeys((self._beside, ())))
         letters = _LETTERS.match(table.name)
         self._split = context.split_named(letters.group()) if letters else None
         self._roots = [
@@ -69,23 +123,19 @@ class Lookup:
         folders, last, anchored, outside = self._parts(compose_name(name.strip()))
         if not last:
             return "no file name"
-        beside = () if anchored else self._beside
-        exact = [] if outside else self._context.index.files.find_path("/".join((*beside, *folders, last)))
-        if len(exact) == 1:  # without a look at all files of its name, of which there may be many
-            self._note(exact[0], name, _EXACT)
-            return exact[0]
-        near: list[FileEntry] = []
-        for how, entries in self._candidates(last):
-            found = self._choose(entries, folders, split, anchored, outside, folded=how == _CASE)
-            if isinstance(found, tuple):
-                entry, is_exact = found
-                self._note(entry, name, how if how != _EXACT or is_exact else _ELSEWHERE)
-                return entry
-            if found:
-                return found
-            near = near or entries
+        split = split or self._split
+        for form in _forms(last):
+            for place in self._places(folders, anchored, outside):
+                found = self._one(last, form, place, split)
+                if isinstance(found, FileEntry):
+                    how = _ELSEWHERE if form.how == _EXACT and place.is_guess else form.how
+                    self._note(found, name, how)
+                    return found
+                if found:
+                    return found
+        near = self._near(last)
         if near:
-            return f"no such file; {printable(near[0].path)} has its name and is in another folder"
+            return f"no such file; {printable(near)} has its name and is in another folder"
         return "no such file" if not outside else (
             "the name leads out of the folder of its list, and no file in that has this name"
         )  # fmt: skip
@@ -124,66 +174,53 @@ class Lookup:
         parts = [part for part in parts if part != ".."]
         return tuple(parts[:-1]), parts[-1] if parts else "", anchored, leads_out
 
-    def _candidates(self, last: str) -> Iterator[tuple[str, list[FileEntry]]]:
-        index = self._context.index
-        yield _EXACT, index.files.find_named(last)
-        if not last.lower().endswith(IMAGE_ENDINGS):
-            yield _ENDING, _images(index.files.find_by_stem(last))
-        folded = index.files.find_folded(last)
-        same = [e for e in folded if compose_name(e.path.rpartition("/")[2]).casefold() == last.casefold()]
-        yield _CASE, same or ([] if last.lower().endswith(IMAGE_ENDINGS) else _images(folded))
-
-    def _choose(
-        self,
-        entries: list[FileEntry],
-        wanted: Folders,
-        split: str | None,
-        anchored: bool,
-        outside: bool,
-        folded: bool,
-    ) -> tuple[FileEntry, bool] | str:
-        """Return the file that is meant, and whether it has all folders of the name; else why none is."""
-        if not entries:
-            return ""
-        found = [(_folders(entry), entry) for entry in entries]
-        beside = self._beside
-        if folded:
-            found = [(_fold(folders), entry) for folders, entry in found]
-            wanted, beside = _fold(wanted), _fold(beside)
+    def _places(self, wanted: Folders, anchored: bool, outside: bool) -> Iterator[_Place]:
+        """Yield where the file of a name may be, the likeliest first."""
         if anchored:
-            exact = [entry for folders, entry in found if folders == wanted]
-            if exact:
-                return self._one(exact, split, is_exact=True)
-        bases = dict.fromkeys((beside, ()))
-        for base in bases:
-            below = [(folders[len(base) :], e) for folders, e in found if folders[: len(base)] == base]
-            exact = [entry for folders, entry in below if folders == wanted]
-            ends = [entry for folders, entry in below if folders[len(folders) - len(wanted) :] == wanted]
-            if exact or ends:
-                return self._one(exact or ends, split, is_exact=True)
-        for base in bases:
+            yield _Place((), wanted, is_whole=True)
+        for base in self._bases:
+            yield _Place(base, wanted, is_whole=True)
+            yield _Place(base, wanted)
+        # No file is in more folders than this.
+        shorter = range(max(1, len(wanted) - self._files.depth), len(wanted) + 1)
+        for base in self._bases:
             # The whole of where the file is here is in the name: /home/me/train/1.jpg for train/1.jpg.
-            below = [(folders[len(base) :], e) for folders, e in found if folders[: len(base)] == base]
-            longest = max((len(f) for f, _ in below if f == wanted[len(wanted) - len(f) :]), default=-1)
-            if longest >= 0:
-                return self._one([e for f, e in below if f == wanted[len(wanted) - longest :]], split)
-        if not outside:
-            return ""
-        shared = {entry.path: _shared(folders, wanted) for folders, entry in found}
-        most = max(shared.values())
-        return self._one([entry for _, entry in found if shared[entry.path] == most], split)
+            for at in shorter:
+                yield _Place(base, wanted[at:], is_whole=True, is_guess=True)
+        for at in shorter if outside else ():
+            yield _Place((), wanted[at:], is_guess=True)
 
-    def _one(
-        self, entries: list[FileEntry], split: str | None, *, is_exact: bool = False
-    ) -> tuple[FileEntry, bool] | str:
-        split = split or self._split
-        if len(entries) > 1 and split is not None:
-            of_split = [one for one in entries if self._is_in_split(one, split)]
-            entries = of_split or entries
-        if len(entries) == 1:
-            return entries[0], is_exact
-        first, second = (printable(entry.path) for entry in entries[:2])
-        return f"ambiguous: {len(entries)} files have this name, {first} and {second} among them"
+    def _find_one(self, last: str, form: _Form, place: _Place, split: str | None) -> FileEntry | str:
+        """Return the file that is meant; else why none of several is, or "" if there is none."""
+        matches = self._matches(last, form, place)
+        first = list(itertools.islice(matches, 2))
+        if len(first) < 2:
+            return first[0] if first else ""
+        all_files, of_split = _Few(), _Few()
+        for entry in itertools.chain(first, matches):
+            all_files.add(entry)
+            if split is not None and self._is_in_split(entry, split):
+                of_split.add(entry)
+        few = of_split if of_split.count else all_files
+        if few.count == 1:
+            return few.first[0]
+        one, other = (printable(entry.path) for entry in few.first)
+        return f"ambiguous: {few.count} files have this name, {one} and {other} among them"
+
+    def _matches(self, last: str, form: _Form, place: _Place) -> Iterator[FileEntry]:
+        """Yield the files that a name means in one form at one place."""
+        folders = (*place.base, *place.folders) if place.is_whole else place.folders
+        for entry in self._files.find(last, folders, place.is_whole, form.any_ending, form.any_case):
+            is_below = not place.base or place.is_whole or _is_below(entry, place, form)
+            if is_below and (not form.any_ending or entry.path.lower().endswith(IMAGE_ENDINGS)):
+                yield entry
+
+    def _find_near(self, last: str) -> str:
+        """Return the path of a file that has the name, wherever it is; "" if none has."""
+        for form in _forms(last):
+            for entry in self._matches(last, form, _Place((), ())):
+                return entry.path
+        return ""
 
     def _is_in_split(self, entry: FileEntry, split: str) -> bool:
         """Return whether a file is in a folder whose name begins with the split's, as train_images does."""
@@ -227,26 +264,17 @@ def conclude_lookups(index: Index) -> None:
             index.warn(f"{count} names of the list {said}: {shown}{', ...' if count > _NAMES_SHOWN else ''}.")
 
 
-def _images(entries: list[FileEntry]) -> list[FileEntry]:
-    return [entry for entry in entries if entry.path.lower().endswith(IMAGE_ENDINGS)]
+def _is_below(entry: FileEntry, place: _Place, form: _Form) -> bool:
+    """Return whether a file that is in a place's last folders has them below its base."""
+    fold = fold_name if form.any_case else compose_name
+    folders = [fold(folder) for folder in entry.path.split("/")[:-1]]
+    base = list(map(fold, place.base))
+    return folders[: len(base)] == base and len(folders) >= len(base) + len(place.folders)
 
 
-def _folders(entry: FileEntry) -> Folders:
-    return tuple(compose_name(entry.path).split("/")[:-1])
-
-
-def _fold(folders: Folders) -> Folders:
-    return tuple(map(str.casefold, folders))
-
-
-def _shared(folders: Folders, wanted: Folders) -> int:
-    """Return how many last parts two lists of folders share."""
-    count = 0
-    for one, other in zip(reversed(folders), reversed(wanted), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+def _forms(last: str) -> tuple[_Form, ...]:
+    """Return the forms that are tried for a name, in order."""
+    return _FORMS if last.lower().endswith(IMAGE_ENDINGS) else _FORMS_WITHOUT_ENDING
 
 
 def split_of_list(context: SourceContext, path: str) -> str | None:

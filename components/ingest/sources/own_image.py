@@ -6,6 +6,8 @@ above, or one below that. So files that were renamed together stay together.
 
 from __future__ import annotations
 
+import functools
+
 from components.ingest.files import FileEntry
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
@@ -27,10 +29,9 @@ def find_image(context: SourceContext, annotation: str, filename: str) -> FileEn
     stem = name.rpartition(".")[0]
     called = filename.replace("\\", "/").rpartition("/")[2]
     split = split_of_folders(context, annotation)
-    index = context.index
-    named = [*index.files.find_named(called), *index.files.find_by_stem(called)] if called else []
-    tiers = [{entry.path: entry for entry in found} for found in (index.files.find_by_stem(stem), named)]
     above, only_itself = f"{folder}/", True
+    # Most images are next to their file: those of its name in all other folders may be many.
+    tiers = _candidates(context, stem, called, [part for part in folder.split("/") if part])
     while True:
         for candidates in tiers:
             images = {
@@ -50,10 +51,20 @@ def find_image(context: SourceContext, annotation: str, filename: str) -> FileEn
                 return f"ambiguous: {len(images)} files may be its image, {one} and {other} among them"
         if only_itself:
             only_itself = False
+            tiers = _candidates(context, stem, called, None)
         elif above == "/":
             return f"there is no image {stem}.*" + (f" and no {called}" if called else "")
         else:
             above = above[: above.rindex("/", 0, -1) + 1]
+
+
+def _candidates(
+    context: SourceContext, stem: str, called: str, folders: list[str] | None
+) -> list[dict[str, FileEntry]]:
+    """Return the files of an annotation's name and those that it names, in one folder or (None) anywhere."""
+    find = functools.partial(context.index.files.find, folders=folders or (), is_whole=folders is not None)
+    named = [*find(called), *find(called, any_ending=True)] if called else []
+    return [{entry.path: entry for entry in found} for found in (find(stem, any_ending=True), named)]
 
 
 def _may_be_image(context: SourceContext, entry: FileEntry, annotation: str, split: str | None) -> bool:
@@ -64,6 +75,7 @@ def _may_be_image(context: SourceContext, entry: FileEntry, annotation: str, spl
     stem, (annotated, dot, ending) = entry.path.rpartition(".")[0], annotation.rpartition(".")
     if stem == annotated:
         return True
-    if context.index.files.find_path(stem + dot + ending):
+    *inner, own = f"{stem}{dot}{ending}".split("/")
+    if any(context.index.files.find(own, inner, is_whole=True)):
         return False
     return split is None or split_of_folders(context, entry.path) in (split, None)

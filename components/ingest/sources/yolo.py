@@ -193,7 +193,7 @@ def _label_file(index: Index, image: str) -> FileEntry | None:
         places.insert(0, [*folders[:at], _LABELS, *folders[at + 1 :]])
         places.insert(1, [*folders[:at], _LABELS.capitalize(), *folders[at + 1 :]])
     for place in places:
-        if entries := index.files.find_path("/".join([*place, text])):
+        if entries := list(index.files.find(text, place, is_whole=True)):
             return entries[-1]
     return None
 
