@@ -87,7 +87,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
         "6.png,20,40,cat,10,5,20,15",
         ",40,20,cat,10,5,20,15",
         "7.png,40,20,cat,20,5,10,15",
-        "8.png,40,20,No finding,,,,",
+        "8.png,40,20,cat,,,,",
     ]
     files = {f"{n}.png": make_image(n) for n in range(1, 9)}
     root = write_files(tmp_path / "in", {"l.csv": HEADER + "\n".join(rows), **files})
@@ -106,12 +106,51 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
         ("7.png", "box 1 of 1 (cat): in the wrong order: xmin 20 is above xmax 10"),
         (
             "8.png",
-            "a class without a box, 'No finding': if none is on the image, leave the class empty too "
-            "(l.csv line 14)",
+            "a class without a box, 'cat', which has boxes in other rows: add its box, or leave the class "
+            "empty if nothing is on the image (l.csv line 14)",
         ),
         ("gone.png", "no such file (l.csv line 6)"),
         ("l.csv line 12", "no file name (l.csv line 12)"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("header", "boxes", "nothing", "shown"),
+    [
+        pytest.param(
+            "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max",
+            ["1,cat,0,R1,10,5,20,15", "1,No finding,14,R2,,,,", "2,cat,0,R2,10,5,20,15"],
+            ["3,No finding,14,R1,,,,", "3,No finding,14,R2,,,,", "4,No finding,14,R3,nan,NaN,nan,nan"],
+            "No finding 3",
+            id="VinBigData",
+        ),
+        pytest.param(
+            "patientId,x,y,width,height,Target",
+            ["1,10.0,5.0,10.0,10.0,1", "2,10.0,5.0,10.0,10.0,1"],
+            ["3,,,,,0", "4,0,0,0.0,0,0"],
+            "0 2",
+            id="RSNA",
+        ),
+    ],
+)
+def test_a_class_that_never_has_a_box_means_that_nothing_is_there(
+    tmp_path: Path, header: str, boxes: list[str], nothing: list[str], shown: str
+) -> None:
+    files = {f"{n}.png": make_image(n) for n in range(1, 5)}
+    root = write_files(tmp_path / "in", {"train.csv": "\n".join([header, *nothing, *boxes]), **files})
+    found = ingest_boxes("csv", root, tmp_path / "out")
+    assert [len(found[f"{n}.png"].boxes) for n in range(1, 5)] == [1, 1, 0, 0]
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.class_names == ["cat" if "cat" in boxes[0] else "1"]
+    assert (
+        f"Images are listed with a class and without a box ({shown}), and no row has a box of such a class: "
+        "they are read as images without objects."
+    ) in manifest.warnings
+    assert read_rejects(tmp_path / "out") == []
+    (root / "train.csv").write_text("\n".join([header, *nothing]))
+    with pytest.raises(DataRefusedError, match="none of its images has a box"):
+        ingest_boxes("csv", root, tmp_path / "none")
 
 
 @pytest.mark.parametrize(

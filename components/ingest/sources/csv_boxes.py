@@ -9,9 +9,9 @@
 Four columns are a box, by its corners or by its upper left corner and lengths:
 components.ingest.sources.box_columns has their names. Boxes are in pixels, fractions allowed, of an image of
 width x height (both may be missing, or 0). A row without class and box is an image on which there is
-nothing. `difficult` and `truncated` (0 or 1) may be columns, too. Rows of one image need not stand
-together. An image that one of its rows spoils is rejected: what that row should have told would else count
-as background.
+nothing, and so is one with a class that has no box in any row, as "No finding" has. `difficult` and
+`truncated` (0 or 1) may be columns, too. Rows of one image need not stand together. An image that one of its
+rows spoils is rejected: what that row should have told would else count as background.
 """  # noqa: D415 - an example follows
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from components.ingest.sources.gather import Gathered, Names, is_guessed
 from components.ingest.sources.list_rows import ImageCell
 from components.ingest.sources.list_table import Row, Table
 from components.ingest.truth.placing import Box
-from components.ingest.values import brief, number
+from components.ingest.values import number
+
+# What programs write for a missing number.
+_MISSING = ("", "nan", "na", "none", "null")
 
 
 def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]]) -> Iterator[Found]:
@@ -47,7 +50,7 @@ def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]
             "INPUT"
         )
     label_map = context.label_map()
-    gathered = Gathered(context)
+    gathered, labels = Gathered(context), set[str]()
     for table, split in tables:
         names = Names(context, table.path)
         for row in table.rows(split):
@@ -75,6 +78,8 @@ def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]
                 size, box = (None, row.problem) if row.problem else _read(table, row)
             except ValueError as error:
                 size, box = None, str(error)
+            if box is None and (label := label_of(row.label)):
+                gathered.add_boxless(key, label, row.where)
             told = gathered.find_told(key)
             if told is None:
                 gathered.add_image(key, name, found, row.split, size, row.where, row.group)
@@ -83,9 +88,11 @@ def find_boxes(context: SourceContext, tables: Sequence[tuple[Table, str | None]
             if isinstance(box, str):
                 gathered.spoil(key, f"{box} ({row.where})")
             elif box is not None:
+                labels.add(box.label)
                 if label_map is not None:
                     box = Box(label_map.named(box.label, row.where), *box.sides, box.difficult, box.truncated)
                 gathered.add_box(key, box)
+    gathered.conclude_boxless(labels)
     yield from gathered.inputs(in_shares=context.in_shares(usual=tables[0][0].layout.in_shares))
 
 
@@ -104,14 +111,10 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         size = (_or_0(cells, "width"), _or_0(cells, "height"))
     told = size if min(size) > 0 else None
     label = label_of(row.label)
-    if not label and not any(sides.values()):
+    if all(map(_is_nothing, sides.values())):
         return told, None
     if not label:
         raise ValueError("unlabelled: a box without a class")
-    if not any(sides.values()):
-        raise ValueError(
-            f"a class without a box, {brief(label)}: if none is on the image, leave the class empty too"
-        )
     values = []
     for column, text in sides.items():
         try:
@@ -120,6 +123,11 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
             raise ValueError(f"{column}: {error}") from None
     difficult, truncated = (_or_0(cells, column) != 0 for column in ("difficult", "truncated"))
     return told, Box(label, *columns.sides(values), difficult, truncated)
+
+
+def _is_nothing(text: str) -> bool:
+    """Return whether a side of a box is missing, or 0 as lists have it that need a number in each field."""
+    return text.lower() in _MISSING or not text.strip("+-0.")
 
 
 def _or_0(cells: Mapping[str, str], column: str) -> float:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from components.base.printable import printable
+from components.base.words import format_some
 from components.ingest.files import FileEntry
 from components.ingest.item import Item, Reject
 from components.ingest.readings import Size
@@ -20,6 +22,7 @@ from components.ingest.sources.exported_names import spellings
 from components.ingest.sources.lookup import Lookup
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
+from components.ingest.values import brief
 
 _TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS images (
@@ -29,6 +32,7 @@ CREATE TEMP TABLE IF NOT EXISTS images (
 CREATE INDEX IF NOT EXISTS temp.images_by_path ON images (path);
 CREATE TEMP TABLE IF NOT EXISTS image_boxes (key TEXT, box TEXT);
 CREATE INDEX IF NOT EXISTS temp.boxes_by_image ON image_boxes (key);
+CREATE TEMP TABLE IF NOT EXISTS boxless (key TEXT, label TEXT, told_in TEXT);
 """
 
 
@@ -130,6 +134,37 @@ class Gathered:
         """Add a box of an image."""
         values = [box.label, *box.sides, box.difficult, box.truncated]
         self._db.execute("INSERT INTO image_boxes VALUES (?, ?)", (key, json.dumps(values)))
+
+    def add_boxless(self, key: str, label: str, told_in: str) -> None:
+        """Add that an image has a class and no box."""
+        self._db.execute("INSERT INTO boxless VALUES (?, ?, ?)", (key, label, told_in))
+
+    def conclude_boxless(self, labels: Collection[str]) -> None:
+        """Decide what a class without a box means: nothing is on the image, unless others have its box.
+
+        Args:
+            labels: The classes that have a box.
+        """
+        nothing = dict[str, int]()
+        for label, count in self._db.execute(
+            "SELECT label, count(DISTINCT key) FROM boxless GROUP BY label ORDER BY label"
+        ):
+            if label not in labels:
+                nothing[label] = count
+                continue
+            advice = "add its box, or leave the class empty if nothing is on the image"
+            problem = f"a class without a box, {brief(label)}, which has boxes in other rows: {advice}"
+            rows = self._db.execute(
+                "SELECT key, told_in FROM boxless WHERE label = ? ORDER BY rowid", (label,)
+            )
+            for key, told_in in rows:
+                self.spoil(key, f"{problem} ({told_in})")
+        if nothing:
+            shown = format_some([f"{printable(label)} {count:,}" for label, count in nothing.items()], 5)
+            self._context.index.warn(
+                f"Images are listed with a class and without a box ({shown}), and no row has a box of such "
+                "a class: they are read as images without objects."
+            )
 
     def inputs(self, *, in_shares: bool = False) -> Iterator[Item | Reject]:
         """Yield the images with their boxes, both in the order in which they were added."""

@@ -21,7 +21,7 @@ from components.ingest.splits import split_named
 
 FILE_COLUMNS = (
     "filename", "file_name", "file", "filepath", "filepaths", "file_path", "path", "image", "image_path",
-    "image_name", "img", "image_id", "imageid", "id_code", "image index", "id",
+    "image_name", "img", "image_id", "imageid", "id_code", "image index", "id", "patientid",
 )  # fmt: skip
 LABEL_COLUMNS = (
     "label", "labels", "class", "class_name", "category", "target", "label_name", "labelname",
