@@ -6,8 +6,10 @@
     assets.extra/labels.txt       the class names, one per line, in the order of their labels
     assets.extra/task.txt         the recipe's task
     assets.extra/bit_depth.txt    data.bit_depth of the images it was trained on, if not 16
+    assets.extra/tf_serving_warmup_requests    what servers ask the model before they serve it
 
-TF Serving ignores `assets.extra`. In an artifact of TFX's type Model the SavedModel is in `Format-Serving`.
+Of `assets.extra` TF Serving reads the last one only. In an artifact of TFX's type Model the SavedModel is in
+`Format-Serving`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ ASSETS = "assets.extra"
 LABELS_FILE = f"{ASSETS}/labels.txt"
 TASK_FILE = f"{ASSETS}/task.txt"
 BIT_DEPTH_FILE = f"{ASSETS}/bit_depth.txt"
+WARM_UP_FILE = f"{ASSETS}/tf_serving_warmup_requests"
 WEIGHTS = "variables/variables"
 # The files that say which model it is and what it answers; the last one also says that it is whole.
 IDENTITY = (FINGERPRINT_FILE, LABELS_FILE, TASK_FILE, MODEL_FILE)

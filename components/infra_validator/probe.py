@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 REQUESTS = 5
 READY = "ready"
+WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def load_answers(path: str) -> ModuleType:
@@ -46,14 +49,14 @@ def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str
         tf.train.Example.FromString(record).features.feature["image/encoded"].bytes_list.value[0]
         for record in serialized
     ]
-    requests = {"serving_default": encoded, "serving_tf_examples": serialized}
+    asked = load_answers(answers_file)
+    requests = {"serving_default": encoded, **dict.fromkeys(("serving_tf_examples", *asked.ALSO), serialized)}
     with open(labels_file, encoding="utf-8") as file:
         labels = file.read().split("\n")[:-1]
 
     began = time.monotonic()
     loaded = tf.saved_model.load(model_dir)
     report: dict[str, Any] = {"problems": [], "load_secs": time.monotonic() - began, "request_secs": {}}
-    asked = load_answers(answers_file)
     answers: dict[str, list[Any]] = {}
     for name in sorted(set(requests) | set(loaded.signatures)):
         if name not in loaded.signatures or name not in requests:
@@ -66,9 +69,11 @@ def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str
         outputs = {
             key: value.numpy() for key, value in signature(**{argument: tf.constant(requests[name])}).items()
         }
-        missing = [key for key in asked.OUTPUTS if key not in outputs]
+        names = asked.ALSO.get(name, {})
+        missing = [names.get(key, key) for key in asked.OUTPUTS if names.get(key, key) not in outputs]
         report["problems"] += [f"signature {name} gives no output {key!r}" for key in missing]
         if not missing:
+            outputs = {key: outputs[names.get(key, key)] for key in asked.OUTPUTS}
             report["problems"] += asked.find_problems(name, outputs, len(serialized), labels)
             answers[name] = [outputs[key] for key in asked.COMPARED]
         seconds = []
@@ -77,10 +82,39 @@ def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str
             signature(**{argument: tf.constant(requests[name][:1])})
             seconds.append(time.monotonic() - began)
         report["request_secs"][name] = statistics.median(seconds)
-    if len(answers) == 2 and not all(map(np.array_equal, *answers.values())):
+    first = next(iter(answers.values()), [])
+    if not all(all(map(np.array_equal, first, others)) for others in answers.values()):
         what = asked.COMPARED[0]
         report["problems"].append(f"the signatures give different {what} for the same images")
+    report["problems"] += find_warm_up_problems(model_dir, loaded.signatures)
     return report
+
+
+def find_warm_up_problems(model_dir: str, signatures: Mapping[str, Any]) -> list[str]:
+    """Return which requests of the model's warm-up fail, as sentences: a server would not serve the model."""
+    import tensorflow as tf
+
+    path = os.path.join(model_dir, WARM_UP_FILE)
+    if not tf.io.gfile.exists(path):
+        return []
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    problems = []
+    for record in tf.data.TFRecordDataset(path):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        if log.HasField("classify_log"):
+            request = log.classify_log.request
+            examples = request.input.example_list.examples
+            inputs = {"inputs": tf.constant([example.SerializeToString() for example in examples])}
+        else:
+            request = log.predict_log.request
+            inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+        name = request.model_spec.signature_name
+        try:
+            signatures[name](**inputs)
+        except Exception as e:  # noqa: BLE001 - whatever it is, a server would refuse the model
+            problems.append(f"the warm-up request of signature {name} fails: {str(e).partition(chr(10))[0]}")
+    return problems
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ class TaskAnswers(Protocol):
 
     @property
     def OUTPUTS(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
-        """Names of the outputs that every signature has."""
+        """Names of the outputs that `serving_default` and `serving_tf_examples` have."""
 
     @property
     def COMPARED(self) -> tuple[str, ...]:  # noqa: N802
-        """The numeric outputs that must be equal for the same image under both signatures."""
+        """The numeric outputs that must be equal for the same image under all signatures."""
+
+    @property
+    def ALSO(self) -> Mapping[str, Mapping[str, str]]:  # noqa: N802
+        """Further signatures, which take serialized examples, and what they call each of OUTPUTS."""
 
     @property
     def DRAWS(self) -> bool:  # noqa: N802

@@ -3,23 +3,26 @@
     serving_default       image_bytes  string [N]  encoded images (TF Serving: `{"b64": ...}`)
     serving_tf_examples   examples     string [N]  serialized tf.train.Example of the data contract
 
-What both give is the task's: components/tasks/*/serving.py. `serving_default` brings images into canonical
-form (components/transform/canonical_graph.py); those of examples have it. The functions `canonical`
-(image_bytes to the input of the Transform graph) and `transform` (to pixels) are saved too: they show what
-the network sees.
+What both give is the task's: components/tasks/*/serving.py, which may add signatures. `serving_default`
+brings images into canonical form (components/transform/canonical_graph.py); those of examples have it. The
+functions `canonical` (image_bytes to the input of the Transform graph) and `transform` (to pixels) are saved
+too: they show what the network sees.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.base import files
-from components.base.saved_model import describe_answers
+from components.base.saved_model import WARM_UP_FILE, describe_answers
 from components.trainer.checkpoints import unique_paths
+from components.trainer.warm_up import write_warm_up
 from components.transform.canonical_graph import canonical
 from components.transform.pixels import IMAGE
 from schemas import features
@@ -80,17 +83,27 @@ class ServingModule(tf.Module):
         parsed = tf.io.parse_example(examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
         return self.predict(parsed[features.ENCODED])
 
+    def list_signatures(self) -> dict[str, Any]:
+        """Return the functions to serve by their names."""
+        return {
+            "serving_default": self.serving_default,
+            "serving_tf_examples": self.serving_tf_examples,
+        }
 
-def save_module(module: ServingModule, folder: str) -> None:
-    """Write the SavedModel with its signatures, its class names and its task."""
-    tf.saved_model.save(
-        module,
-        folder,
-        signatures={
-            "serving_default": module.serving_default,
-            "serving_tf_examples": module.serving_tf_examples,
-        },
-    )
+
+def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = ()) -> None:
+    """Write the SavedModel with its signatures, its class names and its task.
+
+    Args:
+        module: The model.
+        folder: Where it goes.
+        records: Serialized examples, which servers send through every signature before they serve the model
+            (components/trainer/warm_up.py); none for no such requests.
+    """
+    signatures = module.list_signatures()
+    tf.saved_model.save(module, folder, signatures=signatures)
     described = describe_answers(module.names, module.task, module.bit_depth)
     for name, content in described.items():
         files.write_text(os.path.join(folder, name), content)
+    if records:
+        write_warm_up(os.path.join(folder, WARM_UP_FILE), list(signatures), records)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from components.models import build_model, refresh_constants
 from components.models.config import ModelConfig
-from components.trainer import class_balance, export
+from components.trainer import class_balance, export, warm_up
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
@@ -81,7 +81,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
         model = _as_served(model, weights, place, functools.partial(build, model_config, material, training))
         served = trainee.serving(model, material.tft_output)
         served.bit_depth = job.custom_config.get("bit_depth")
-        export.save_module(served, job.serving_model_dir)
+        export.save_module(served, job.serving_model_dir, material.evaluation.take_records(warm_up.IMAGES))
         model.save(f"{job.model_run_dir}/model.keras")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from components.infra_validator import component
 from components.infra_validator import probe as infra_probe
 from components.infra_validator.component import InfraValidator
 from components.tasks.classification import answers
+from components.trainer.warm_up import write_warm_up
 from tests.make.graphs import Exported, Tiny
 from tests.make.records import CLASS_NAMES, write_split
 
@@ -53,6 +55,14 @@ class Answers(tf.Module):
         signatures = {"serving_default": signature("image_bytes", self._by_bytes)}
         if self._by_example is not None:
             signatures["serving_tf_examples"] = signature("examples", self._by_example)
+            values = self._by_example
+            spec = tf.TensorSpec([None], tf.string, name="inputs")
+
+            def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+                answer = self._answer(values, inputs)
+                return {"classes": answer["labels"], "scores": answer["probabilities"]}
+
+            signatures["classify"] = tf.function(classify).get_concrete_function(spec)
         tf.saved_model.save(self, str(folder), signatures=signatures)
         (folder / "assets.extra").mkdir()
         (folder / "assets.extra" / "labels.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
@@ -108,7 +118,7 @@ def test_a_good_model_is_blessed(
     assert report["problems"] == []
     assert blessed == 1
     assert 0 < report["load_secs"] < LIMIT_SECS
-    assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
+    assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples", "classify"}
     assert all(0 < secs < 10 for secs in report["request_secs"].values())
 
 
@@ -197,7 +207,7 @@ def test_as_many_images_as_asked_for_are_sent(tmp_path: Path, make_tiny: Callabl
 
 def test_a_missing_signature_is_refused(tmp_path: Path, sample: str) -> None:
     report = probe(str(Answers(GOOD, None).save(tmp_path / "model")), sample)
-    assert report["problems"] == ["signature serving_tf_examples is missing"]
+    assert report["problems"] == ["signature classify is missing", "signature serving_tf_examples is missing"]
 
 
 def test_probabilities_that_are_no_numbers_are_refused(tmp_path: Path, sample: str) -> None:
@@ -212,6 +222,7 @@ def test_labels_in_another_order_are_refused(tmp_path: Path, sample: str) -> Non
     report = probe(str(Answers(GOOD, GOOD, ("cat", "bird", "dog")).save(tmp_path / "model")), sample)
     given, wanted = "['cat', 'bird', 'dog']", "['bird', 'cat', 'dog']"
     assert report["problems"] == [
+        f"signature classify: labels are {given}, not {wanted}",
         f"signature serving_default: labels are {given}, not {wanted}",
         f"signature serving_tf_examples: labels are {given}, not {wanted}",
     ]
@@ -221,8 +232,8 @@ def test_labels_in_another_order_are_refused(tmp_path: Path, sample: str) -> Non
     ("by_bytes", "by_example", "problem"),
     [
         (GOOD, [0.25, 0.5, 0.25], "the signatures give different probabilities for the same images"),
-        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "signature serving_default: probabilities do not sum to 1"),
-        ([0.5, 0.5], [0.5, 0.5], "signature serving_default: probabilities have shape (4, 2), not (4, 3)"),
+        ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "signature classify: probabilities do not sum to 1"),
+        ([0.5, 0.5], [0.5, 0.5], "signature classify: probabilities have shape (4, 2), not (4, 3)"),
     ],
 )
 def test_wrong_probabilities_are_refused(
@@ -242,8 +253,24 @@ def test_an_unknown_signature_and_a_missing_output_are_refused(tmp_path: Path, s
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / "assets.extra" / "labels.txt").write_text("bird\n")
     assert probe(str(tmp_path), sample)["problems"] == [
+        "signature classify is missing",
         "signature predict is unknown",
         "signature serving_default gives no output 'probabilities'",
         "signature serving_default gives no output 'labels'",
         "signature serving_tf_examples is missing",
+    ]
+
+
+def test_a_warm_up_that_fails_is_refused(
+    tmp_path: Path, sample: str, make_tiny: Callable[[int], Tiny]
+) -> None:
+    model = Answers(GOOD, GOOD).save(tmp_path / "model")
+    warm_up = str(model / infra_probe.WARM_UP_FILE)
+    write_warm_up(warm_up, ["serving_default", "serving_tf_examples", "classify"], make_tiny(3).records[:2])
+    assert probe(str(model), sample)["problems"] == []
+    other = Answers(GOOD, None).save(tmp_path / "other")
+    shutil.copy(warm_up, other / infra_probe.WARM_UP_FILE)
+    assert probe(str(other), sample)["problems"][2:] == [
+        "the warm-up request of signature serving_tf_examples fails: 'serving_tf_examples'",
+        "the warm-up request of signature classify fails: 'classify'",
     ]

@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 from PIL import Image
 
 from components.base.errors import UsageError
-from components.base.saved_model import LABELS_FILE
+from components.base.saved_model import LABELS_FILE, WARM_UP_FILE
 from components.infra_validator.probe import probe
 from components.models import build_model
 from components.models.config import ModelConfig
@@ -146,7 +146,8 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     model = build_model(ModelConfig.model_validate(MODEL), SHAPE, 3)
     task = Detection(shapes.CLASSES, ModelConfig.model_validate(MODEL), SHAPE)
     tft_output = tft.TFTransformOutput(job.transform_output)
-    save_module(task.serving(model, tft_output), str(tmp_path))
+    save_module(task.serving(model, tft_output), str(tmp_path), records(2))
+    assert (tmp_path / WARM_UP_FILE).stat().st_size > 0
     loaded = tf.saved_model.load(str(tmp_path))
     drawn = [shapes.draw(seed) for seed in range(3)]
     by_bytes = loaded.signatures["serving_default"](

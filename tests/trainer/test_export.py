@@ -90,6 +90,9 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
     by_bytes = probabilities(signatures["serving_default"](image_bytes=tf.constant(split.encoded[:BATCH])))
     by_example = probabilities(signatures["serving_tf_examples"](examples=tf.constant(split.records[:BATCH])))
     assert by_bytes.tobytes() == by_example.tobytes() == trained.tobytes()
+    classified = signatures["classify"](inputs=tf.constant(split.records[:BATCH]))
+    assert classified["scores"].numpy().tobytes() == trained.tobytes()
+    assert classified["classes"].numpy().tolist() == [[name.encode() for name in CLASS_NAMES]] * BATCH
     np.testing.assert_allclose(trained.sum(axis=1), np.ones(BATCH), rtol=1e-6)
     # The answers depend on the image.
     assert len({row.tobytes() for row in trained}) == BATCH
@@ -101,7 +104,9 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
 @pytest.mark.parametrize("channels", [1, 3])
 def test_signatures_are_those_that_are_promised(loaded: dict[int, tf.Module], channels: int) -> None:
     signatures = loaded[channels].signatures
-    assert set(signatures) == {"serving_default", "serving_tf_examples"}
+    assert set(signatures) == {"serving_default", "serving_tf_examples", "classify"}
+    assert list(signatures["classify"].structured_input_signature[1]) == ["inputs"]
+    assert set(signatures["classify"].structured_outputs) == {"classes", "scores"}
     for name, argument in (("serving_default", "image_bytes"), ("serving_tf_examples", "examples")):
         positional, named = signatures[name].structured_input_signature
         assert positional == ()

@@ -13,6 +13,7 @@ import numpy as np
 
 OUTPUTS = ("probabilities", "labels")
 COMPARED = ("probabilities",)
+ALSO = {"classify": {"probabilities": "scores", "labels": "classes"}}
 DRAWS = False
 _MOST_SHOWN = 3
 

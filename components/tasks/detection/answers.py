@@ -18,6 +18,7 @@ import numpy as np
 
 OUTPUTS = ("boxes", "scores", "class_labels", "class_names", "counts")
 COMPARED = ("boxes", "scores")
+ALSO: Mapping[str, Mapping[str, str]] = {}
 DRAWS = True
 # Most places of an image get a low score, which is not worth an answer; a doubtful box is not worth drawing.
 MIN_SCORE = 0.01

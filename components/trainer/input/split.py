@@ -82,6 +82,10 @@ class SplitInput:
         """Return rows int64 [N] as `image` float32 [N, H, W, C] and `label` [N, ...]."""
         return self._store.load(rows)
 
+    def take_records(self, count: int) -> list[bytes]:
+        """Return the first records, serialized, at most this many."""
+        return [record.numpy() for record in self._records.take(count)]
+
     @property
     def labels(self) -> np.ndarray[Any, Any]:
         """The labels [num_examples, ...]."""
