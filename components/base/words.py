@@ -4,12 +4,48 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from collections.abc import Iterable, Sized
 
 from components.base.printable import printable
 
+# Of lines that are printed.
+LINE_WIDTH = 80
 # Below this likeness, from 0 to 1, a word is not taken for a misspelt one.
 _CUTOFF = 0.5
+
+
+def wrap_text(text: str, first: str = "", rest: str = "") -> str:
+    """Return a text in lines of 80 columns; its words stay whole, so paths and commands can be longer.
+
+    Args:
+        text: The text.
+        first: What the first line begins with.
+        rest: What the other lines begin with.
+    """
+    return textwrap.fill(
+        text,
+        LINE_WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def format_row(title: str, text: str, width: int = 14, indent: int = 2) -> str:
+    """Return a title and a text in lines of 80 columns: next to each other, or below if the title is long.
+
+    Args:
+        title: The title; "" for a row that continues the one before.
+        text: The text.
+        width: Columns before the text.
+        indent: Columns before the title.
+    """
+    head, margin = f"{' ' * indent}{title}", " " * width
+    if title and len(head) >= width:
+        return f"{head}\n{wrap_text(text, margin, margin)}"
+    return wrap_text(text, f"{head:{width}}", margin)
 
 
 def find_nearest(word: str, known: Iterable[str]) -> str | None:

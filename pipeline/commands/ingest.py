@@ -70,6 +70,7 @@ def ingest(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package
     from components.base.os_errors import explain_os_error
+    from components.base.words import format_count, format_row
     from pipeline.run.console import make_console, progress_bar
 
     console = make_console(to_stderr=True)
@@ -103,16 +104,19 @@ def ingest(
             "left_out": done.left_out,
         }
         for warning in done.warnings:
-            console.print(f"warning: {printable_lines(warning)}", markup=False, soft_wrap=True)
+            shown = format_row("warning:", printable_lines(warning), width=9, indent=0)
+            console.print(shown, markup=False, soft_wrap=True)
         if not as_json:
             what = "unchanged, nothing to do" if done.unchanged else "ingested"
-            click.echo(f"{output}: {what}; {len(done.class_names)} classes, {done.rejected} rejected")
+            classes = format_count(done.class_names, "class", "classes")
+            click.echo(f"{output}: {what}; {classes}, {done.rejected:,} rejected")
             for name, summary in done.splits.items():
-                click.echo(f"  {name:6}{summary.images:10,} images in {summary.shards} shards")
+                shards = format_count(summary.shards, "shard")
+                click.echo(f"  {name:6}{summary.images:10,} images in {shards}")
             if done.rejected:
                 click.echo(f"rejected files and why: {done.rejects_file}")
             if done.left_out:
-                click.echo(f"left out, {done.left_out} files and folders: {done.left_out_file}")
+                click.echo(f"left out, {done.left_out:,} files and folders: {done.left_out_file}")
     if as_json:
         click.echo(json.dumps(redact_values(result)))
     return code

@@ -25,7 +25,7 @@ def runs(folders: tuple[str, ...], last: int, as_json: bool) -> int:
     """List runs, the newest last.
 
     ROOT is the root of a recipe's runs, or a folder with such roots in it; runs/ by default. For each run you
-    see how it ended, its data, its main metrics and the model that it pushed.
+    see how it ended, its data, its main metric, and its root or the model that it pushed.
     """
     from pipeline.history.runs import list_runs
     from pipeline.history.text import format_runs

@@ -20,7 +20,6 @@ from components.base.words import format_some
 DEFAULT_FOLDER = "runs"
 LATEST, PUSHED = "latest", "pushed"
 _RECIPE, _RESULT = "recipe.yaml", "result.json"
-_MAIN_METRICS = 2
 _NAMES_SHOWN = 5
 
 
@@ -78,9 +77,9 @@ class PastRun:
         return dict(self.result.get("metrics") or {})
 
     @property
-    def main_metrics(self) -> dict[str, float]:
-        """The first metrics of its task."""
-        return dict(list(self.metrics.items())[:_MAIN_METRICS])
+    def main_metric(self) -> dict[str, float]:
+        """The first metric of its task; empty if there are no metrics."""
+        return dict(list(self.metrics.items())[:1])
 
     @property
     def data(self) -> dict[str, Any]:

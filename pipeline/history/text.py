@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.base.printable import printable
-from components.base.words import format_count, format_some
+from components.base.words import format_count, format_some, wrap_text
 from pipeline.history.compare import SIGNIFICANCE, Comparison, Pair
 from pipeline.history.runs import PastRun
 
-_WIDTH = 80
 _GAP = "  "
 _NAMES_SHOWN = 5
-_HEADER = ("run", "root", "status", "took", "data", "metrics", "pushed")
+_HEADER = ("run", "status", "took", "data", "metric", "where")
 
 
 def format_runs(runs: Sequence[PastRun]) -> str:
@@ -32,12 +30,11 @@ def _format_run(run: PastRun) -> tuple[str, ...]:
     took = run.result.get("wall_seconds")
     return (
         run.run_id,
-        printable(str(run.root)),
         run.status,
         "" if took is None else f"{took:.0f} s",
         printable(_format_data(run)),
-        ", ".join(f"{name} {value:.4f}" for name, value in run.main_metrics.items()),
-        printable(str(run.pushed_model or "")),
+        ", ".join(f"{name} {value:.4f}" for name, value in run.main_metric.items()),
+        printable(str(run.pushed_model or run.root)),
     )
 
 
@@ -95,14 +92,7 @@ def _format_pair(first: str, pair: Pair) -> Iterator[str]:
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=_GAP,
-        subsequent_indent=2 * _GAP,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrap_text(text, _GAP, 2 * _GAP).splitlines()
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from components.base.printable import printable
 from components.base.task import task_named
-from components.base.words import format_count, format_some
+from components.base.words import format_count, format_row, format_some
 from pipeline.inspection.facts import Boxes, Copies, Doubts, Facts, Group, Sizes, Spread
 
-_WIDTH = 80
 _TITLE = 14
 _MOST_CLASSES, _MOST_GROUPS, _MOST_NAMES, _MOST_DOUBTS = 20, 8, 3, 10
 # From here on a model of the rare class learns little.
@@ -65,18 +63,7 @@ def _lines(facts: Facts) -> Iterator[str]:
 
 def _row(title: str, text: str, indent: int = 2) -> Iterator[str]:
     """Yield a title and the text next to it, or below it where it is too long."""
-    head = f"{' ' * indent}{title}"
-    if len(head) >= _TITLE:
-        yield head
-        head = ""
-    yield from textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=f"{head:{_TITLE}}",
-        subsequent_indent=" " * _TITLE,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    yield format_row(title, text, _TITLE, indent)
 
 
 def _format_images(facts: Facts) -> str:

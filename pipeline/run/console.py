@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.base.redact import redact, redact_file
+from components.base.words import format_row, wrap_text
 from pipeline.run.output import note_lost
 
 
@@ -43,6 +44,11 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
 
 
 _LOG_COLUMNS = 10_000
+
+
+def print_row(console: Console, title: str, text: str) -> None:
+    """Print a title and the text next to it, in lines of 80 columns; a line with a path may be longer."""
+    console.print(format_row(title, text), soft_wrap=True, markup=False)
 
 
 class Redacted:
@@ -156,16 +162,24 @@ def _flush(stream: IO[str], descriptor: int) -> None:
 
 
 class ConsoleHandler(logging.Handler):
-    """Shows what is logged, indented, on a console."""
+    """Shows what is logged, indented, on a console.
 
-    def __init__(self, console: Console):
+    Args:
+        console: The console.
+        whole: Whether a record is one line, as a log of a pod has it.
+    """
+
+    def __init__(self, console: Console, *, whole: bool = False):
         super().__init__()
         self._console = console
+        self._whole = whole
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        # Before a terminal's width breaks a secret in two.
-        self._console.print(f"    {redact(record.getMessage())}", markup=False)
+        # Before a line break breaks a secret in two.
+        text = redact(record.getMessage())
+        shown = f"    {text}" if self._whole else wrap_text(text, 4 * " ", 6 * " ")
+        self._console.print(shown, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from components.base.errors import MiranteError, walk_causes
 from components.base.os_errors import explain_os_error
 from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
+from components.base.words import format_count, wrap_text
 from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
 from pipeline.data.examples import Examples, describe
@@ -24,7 +25,7 @@ from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
-from pipeline.run.console import progress_bar
+from pipeline.run.console import print_row, progress_bar
 from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
@@ -42,15 +43,11 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     with progress_bar(console) as progress:
         prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
         if prepared.ingested is not None and (damaged := remove_damaged_shards(prepared.folder, digests)):
-            console.print(
-                f"  warning     {prepared.folder}: damaged since they were written, and made anew: "
-                f"{', '.join(damaged)}",
-                soft_wrap=True,
-                markup=False,
-            )
+            made_anew = f"damaged since they were written, and made anew: {', '.join(damaged)}"
+            print_row(console, "warning", f"{prepared.folder}: {made_anew}")
             prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
     if prepared.span is not None:
-        console.print(f"  data        {prepared.span} of {recipe.data.path}", soft_wrap=True, markup=False)
+        print_row(console, "data", f"{prepared.span} of {recipe.data.path}")
     _report_data(prepared, console, time.monotonic() - began)
     examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     recipe.training.check_classes(examples.class_names)
@@ -62,7 +59,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     retired = recipe.data.retired_classes
     warning = check_replaces(what, examples.task, examples.class_names, served, retired)
     if warning:
-        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+        print_row(console, "warning", warning)
     if examples.span is not None:
         remove_others(root / "data", examples.folder, root_id(root))
     return examples
@@ -71,30 +68,28 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
 def _report_data(prepared: prepare.Prepared, console: Console, seconds: float) -> None:
     ingested = prepared.ingested
     if ingested is None:
-        console.print(
-            f"  data        {prepared.folder} (TFRecords, read as they are)", soft_wrap=True, markup=False
-        )
+        print_row(console, "data", f"{prepared.folder} (TFRecords, read as they are)")
         return
     for warning in ingested.warnings:
-        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+        print_row(console, "warning", warning)
     counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
     how = "unchanged" if ingested.unchanged else f"ingested in {seconds:.1f} s"
     rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
-    console.print(
-        f"  data        {counts} images of {len(ingested.class_names)} classes, {how}{rejected}",
-        soft_wrap=True,
-        markup=False,
+    print_row(
+        console,
+        "data",
+        f"{counts} images of {format_count(ingested.class_names, 'class', 'classes')}, {how}{rejected}",
     )
 
 
 def _warn_of_boxes(recipe: Recipe, examples: Examples, console: Console) -> None:
     bound = recipe.model.detection.max_boxes
     if bound is not None and bound < examples.max_boxes:
-        console.print(
-            f"  warning     model.detection.max_boxes is {bound}, an image has {examples.max_boxes} boxes: "
+        print_row(
+            console,
+            "warning",
+            f"model.detection.max_boxes is {bound}, an image has {examples.max_boxes} boxes: "
             "what an image has beyond is not taught and counts as background",
-            soft_wrap=True,
-            markup=False,
         )
 
 
@@ -141,7 +136,7 @@ def run_nodes(
             elif outcome.status == CACHED:
                 reason = _explain_outdated(node_id, outcome.outputs)
             if reason is not None:
-                console.print(f"  {node_id}: {reason}", soft_wrap=True, markup=False)
+                print_row(console, f"{node_id}:", reason)
                 outcome = nodes.run(node_id, use_cache=False)
         result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
@@ -177,9 +172,9 @@ def _take_in(
     if outcome.best is not None:
         write_best(outcome.best, Path(result.root) / "runs" / result.run_id)
     if outcome.note:
-        console.print(f"    {outcome.note}", soft_wrap=True, markup=False)
+        console.print(wrap_text(outcome.note, 4 * " ", 6 * " "), soft_wrap=True, markup=False)
     for warning in result.warnings[known:]:
-        console.print(f"  warning     {warning}", soft_wrap=True, markup=False)
+        print_row(console, "warning", warning)
     return [outcome.refusal] if outcome.refusal else []
 
 

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from components.base.errors import MiranteError, NotBlessedError
 from components.base.imports import without_collector
@@ -27,12 +26,13 @@ from components.base.owned import is_marked, mark, root_id
 from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
 from components.base.serving_folder import check_can_push
+from components.base.words import format_row
 from components.resolver.outcome import format_baseline
 from components.schema_gen.schema_file import write_schema
 from pipeline.data.examples import write_sample
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.yaml_text import write_yaml
-from pipeline.run.console import quiet_libraries
+from pipeline.run.console import print_row, quiet_libraries
 from pipeline.run.nodes import prepare_data, run_nodes
 from pipeline.run.plain_paths import plain_path
 from pipeline.steps import node_ids
@@ -120,19 +120,19 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     )
     check_address_space()
     if repaired := repair_store(root):
-        console.print(f"  warning     {repaired}", soft_wrap=True, markup=False)
+        print_row(console, "warning", repaired)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
     pushed_to = recipe.push_destination(str(root))
     plain_root = plain_path(root)
     if moved := follow_move(plain_root):
-        console.print(f"  warning     {moved}", soft_wrap=True, markup=False)
+        print_row(console, "warning", moved)
     with quiet_libraries(log, console), _redirect_temporary_files(plain_root):
         check_can_push(pushed_to)
         examples = prepare_data(recipe, root, console)
         result.data = {"source": recipe.data.source, **examples.to_json()}
         result.span = examples.span.number if examples.span else None
-        console.print(f"  will run    {' > '.join(node_ids(recipe.optional_steps))}", soft_wrap=True)
+        print_row(console, "will run", " > ".join(node_ids(recipe.optional_steps)))
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
         with console.status("loading TFX"), without_collector():
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
@@ -153,35 +153,36 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         raise NotBlessedError("\n".join(refusals) or "nothing was pushed")
 
 
+_BLESSINGS = {True: "yes", False: "no", None: "not reached"}
+
+
 def _summarize(result: RunResult, console: Console) -> None:
     executed = [node for node, outcome in result.components.items() if outcome["status"] == "completed"]
     if not executed:
         console.print("  nothing changed: every node's result was kept from an earlier run")
-    table = Table(show_header=False, box=None, padding=(0, 2))
     baseline = result.baseline or {"model": None, "note": "not reached", "metrics": {}}
+    rows: dict[str, str] = {}
     if result.test_images is not None:
-        table.add_row("test images", f"{result.test_images:,}")
+        rows["test images"] = f"{result.test_images:,}"
     for name, value in result.metrics.items():
         before = baseline["metrics"].get(name)
-        compared = "" if before is None else f"  (baseline {before:.4f})"
-        table.add_row(f"test {name}", f"{value:.4f}{compared}")
-    table.add_row("baseline", escape(format_baseline(baseline)))
+        rows[f"test {name}"] = f"{value:.4f}" + ("" if before is None else f"  (baseline {before:.4f})")
+    rows["baseline"] = format_baseline(baseline)
     if common := baseline.get("common_classes"):
-        count = len(common["class_names"])
-        table.add_row(
-            "common classes", f"{count} of {len(result.per_class)}, {common['test_images']:,} test images"
-        )
+        count, images = len(common["class_names"]), common["test_images"]
+        rows["common classes"] = f"{count} of {len(result.per_class)}, {images:,} test images"
         for name, value in common["metrics"].items():
             before = common["baseline"].get(name, math.nan)
-            table.add_row(f"common {name}", f"{value:.4f}  (baseline {before:.4f})")
-    table.add_row("blessed", _format_blessing(result.blessed))
-    table.add_row("infra blessed", _format_blessing(result.infra_blessed))
-    table.add_row("pushed model", escape(result.pushed_model or "none"))
-    console.print(table)
-
-
-def _format_blessing(value: bool | None) -> str:
-    return {True: "[green]yes[/green]", False: "[red]no[/red]", None: "not reached"}[value]
+            rows[f"common {name}"] = f"{value:.4f}  (baseline {before:.4f})"
+    rows["blessed"] = _BLESSINGS[result.blessed]
+    rows["infra blessed"] = _BLESSINGS[result.infra_blessed]
+    rows["pushed model"] = result.pushed_model or "none"
+    width = max(map(len, rows)) + 4
+    for title, text in rows.items():
+        shown = Text(format_row(title, text, width))
+        shown.highlight_regex(r" yes$", "green")
+        shown.highlight_regex(r" no$", "red")
+        console.print(shown, soft_wrap=True)
 
 
 def _keep_result(root: Path, result: RunResult) -> None:

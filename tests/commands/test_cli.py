@@ -43,7 +43,7 @@ def test_every_command_helps_with_an_example_and_stands_in_the_readme(command: s
 def test_recipes_lists_each_with_its_first_line() -> None:
     shown = invoke("recipes")
     assert shown.exit_code == 0
-    assert [line.split()[0] for line in shown.output.splitlines()] == recipe_names()
+    assert [line.split()[0] for line in shown.output.splitlines() if line[0] != " "] == recipe_names()
     assert any("scikit-learn" in line for line in shown.output.splitlines())
 
 

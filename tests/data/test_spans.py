@@ -23,6 +23,7 @@ from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.nodes import prepare_data
 from tests import failures
+from tests.make.commands import unwrap
 from tests.make.images import make_png
 
 pytestmark = pytest.mark.usefixtures("inline_workers")
@@ -217,7 +218,7 @@ def prepared(root: Path, path: str, **settings: Any) -> tuple[Examples, str]:
     )
     prepare.check_config(recipe.data)
     console = Console(record=True, width=300, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
-    return prepare_data(recipe, root, console), console.export_text()
+    return prepare_data(recipe, root, console), unwrap(console.export_text())
 
 
 def test_raw_data_are_ingested_a_span_at_a_time(tmp_path: Path) -> None:

@@ -177,11 +177,9 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(Path("runs/pets"), "20261129T031151.131", list("abcdefgh"), epochs=9, pushed_model=None)
     write_run(Path("runs/pets"), "20261130T031151.131", None)
     listed = CliRunner().invoke(main, ["runs"], catch_exceptions=False).stdout.splitlines()
-    assert listed[0].split() == ["run", "root", "status", "took", "data", "metrics", "pushed"]
-    assert listed[1].endswith(
-        "pushed      61 s  folder, 100 images  accuracy 0.9500, loss 0.5000  runs/pets/serving/1"
-    )
-    assert listed[3].split() == ["20261130T031151.131", "runs/pets", "unfinished"]
+    assert listed[0].split() == ["run", "status", "took", "data", "metric", "where"]
+    assert listed[1].endswith("pushed      61 s  folder, 100 images  accuracy 0.9500  runs/pets/serving/1")
+    assert listed[3].split() == ["20261130T031151.131", "unfinished", "runs/pets"]
     (newest,) = json.loads(CliRunner().invoke(main, ["runs", "--last", "1", "--json"]).stdout)
     assert newest == {"run_id": "20261130T031151.131", "root": "runs/pets", "status": "unfinished"}
     compared = CliRunner().invoke(main, ["compare", "pushed", "20261129"], catch_exceptions=False).stdout

@@ -12,6 +12,7 @@ import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,21 @@ IMPORTED_BY_NODES = (
     "tfx.components.trainer.executor",
     "tfx.components.transform.executor",
 )
+
+
+def unwrap(text: str) -> str:
+    """Return what a command has printed as one line, whatever lines of 80 columns it was broken into."""
+    return " ".join(text.split())
+
+
+def find_long_lines(text: str) -> list[str]:
+    """Return the lines of over 80 columns that no path, and no command to paste, makes so long."""
+    return [
+        line
+        for line in text.splitlines()
+        if len(line) - sum(len(word) for word in line.split() if "/" in word) > 80
+        and not re.search(r"(^|\s)\S*mirante [a-z]+ ", line)
+    ]
 
 
 def mirante(

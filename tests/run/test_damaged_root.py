@@ -17,6 +17,7 @@ from pipeline.commands.main import main
 from pipeline.recipe.load import load_recipe
 from pipeline.targets.local import run
 from tests.make import records
+from tests.make.commands import unwrap
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ class Root:
         said = io.StringIO()
         result, error = run(recipe, self.folder, Console(file=said, width=500))
         assert error is None, said.getvalue()
-        return result, said.getvalue()
+        return result, unwrap(said.getvalue())
 
     def versions(self) -> dict[int, str]:
         return serving_folder.list_versions(str(self.folder / "serving"))

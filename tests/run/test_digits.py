@@ -21,6 +21,7 @@ from components.tasks.classification import TASK
 from pipeline.steps import node_ids
 from pipeline.storage.metadata_store import sqlite_store
 from tests.make import commands
+from tests.make.commands import find_long_lines, unwrap
 from tests.make.pages import write_pages
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
@@ -114,6 +115,7 @@ def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, 
     assert "absl" not in said
     assert "WARNING" not in said
     assert "epoch 1/15" in said
+    assert find_long_lines(said) == []
 
 
 def test_an_identical_run_executes_nothing_and_pushes_nothing(
@@ -166,8 +168,10 @@ def test_a_pushed_model_that_was_removed_stays_back_until_its_record_is_removed(
     code, result, said = mirante("run", "digits", "--root", str(root), "--json")
     assert code == 4, said
     assert result["pushed_model"] is None
-    assert f"this model was version {pushed.name} in {pushed.parent}, and that version was removed" in said
-    assert f"to push it again, remove {record} and run the same command" in said
+    assert f"this model was version {pushed.name} in {pushed.parent}, and that version was removed" in unwrap(
+        said
+    )
+    assert f"to push it again, remove {record} and run the same command" in unwrap(said)
     record.unlink()
     code, result, said = mirante("run", "digits", "--root", str(root), "--json")
     assert code == 0, said
@@ -191,7 +195,7 @@ def test_what_was_refused_or_is_damaged_is_tried_again(first: tuple[int, Any, st
     assert code == 0, said
     executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
     assert executed == ["InfraValidator", "Pusher"]
-    assert f"{pushed} is damaged: variables/{data.name} has 100 bytes, and " in said
+    assert f"{pushed} is damaged: variables/{data.name} has 100 bytes, and " in unwrap(said)
     assert Path(result["pushed_model"]).name == str(int(pushed.name) + 1)
     assert mirante("predict", str(root / "serving"), result["sample_image"])[0] == 0
     # As in the first place: nothing is done again.

@@ -17,6 +17,7 @@ import pytest
 
 from tests.kfp_api import Request, serving
 from tests.kubernetes_api import FAILED, RUNNING, KubernetesApi
+from tests.make.commands import unwrap
 from tests.trainer.test_strategy import REPOSITORY, cluster, free_ports
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
@@ -208,8 +209,8 @@ def test_a_trainer_starts_its_worker_pod_and_trains_with_it(tmp_path: Path) -> N
     said = (tmp_path / "worker.log").read_text(encoding="utf-8")
     assert chief.returncode == 0, chief.stderr[-3000:] + said[-3000:]
     assert worker_code == 0, said[-3000:]
-    assert "worker pods: all run, after" in chief.stderr
-    assert "multi_worker, 2 CPUs on 2 machines" in chief.stderr
+    assert "worker pods: all run, after" in unwrap(chief.stderr)
+    assert "multi_worker, 2 CPUs on 2 machines" in unwrap(chief.stderr)
     assert json.loads(chief.stdout.splitlines()[-1])["metrics"]["accuracy"] > 0.8
     assert (kubelet.jobs, kubelet.services) == ({}, {})
     assert [item["kind"] for item in kubelet.made] == ["Service", "Job"]

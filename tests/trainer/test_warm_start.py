@@ -631,7 +631,7 @@ def test_a_run_starts_from_the_model_that_was_blessed_last(tmp_path: Path) -> No
     code, second, said = mirante(*common, "--set", "training.seed=1")
     assert code == 0, said
     assert executed(second)[:2] == ["BaseModelResolver", "Trainer"]
-    assert "warm start (full) from " in said
+    assert "warm start (full) from " in commands.unwrap(said)
     models = sorted((root / "Trainer" / "model").iterdir(), key=lambda path: int(path.name))
     assert report().startswith(f"source       {models[0]}/Format-Serving/variables/variables\n")
     assert second["metrics"]["accuracy"] > first["metrics"]["accuracy"]

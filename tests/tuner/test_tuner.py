@@ -34,7 +34,7 @@ from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from schemas import features
-from tests.make.commands import mirante
+from tests.make.commands import mirante, unwrap
 from tests.make.graphs import Tiny
 from tests.make.pipelines import make_node_runner
 from tests.make.records import CLASS_NAMES, write_split
@@ -563,8 +563,10 @@ def test_a_run_with_a_search_trains_with_what_it_found(tmp_path: Path) -> None:
     winner = max(rows, key=lambda row: float(row["eval_accuracy"]))
     assert {name: float(winner[name]) for name in best} == best
     assert set(best) == {"training.learning_rate", "model.dropout"}
-    assert "2 trials, best eval_accuracy first; 0 failed" in said
-    assert f"as the search chose: model.dropout={best['model.dropout']:.4g}, training.learning_rate=" in said
+    lines = unwrap(said)
+    assert "2 trials, best eval_accuracy first; 0 failed" in lines
+    chosen = f"model.dropout={best['model.dropout']:.4g}, training.learning_rate="
+    assert f"as the search chose: {chosen}" in lines
     # One epoch a trial, two of the Trainer.
     assert said.count("epoch 1/1") == 2
     assert said.count("epoch 2/2") == 1

@@ -60,6 +60,7 @@ def ingest(
         from components.schema_gen.schema_file import write_schema
         from pipeline.data import prepare
         from pipeline.recipe.load import override, resolve
+        from pipeline.run.console import print_row
         from pipeline.run.nodes import prepare_data
         from pipeline.storage import metadata_store
         from pipeline.storage.node_files import check_can_push, fetch_versions
@@ -128,7 +129,7 @@ def ingest(
                 )
         schema_file = write_schema(examples.class_names, Path(root) / "schema", examples.task)
         mirror.send(str(schema_file))
-        console.print(f"  will run    {' > '.join(node_ids(resolved.optional_steps))}", soft_wrap=True)
+        print_row(console, "will run", " > ".join(node_ids(resolved.optional_steps)))
 
         with without_collector():
             from pipeline.definition import compile_pipeline

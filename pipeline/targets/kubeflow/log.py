@@ -44,7 +44,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     logging.getLogger().setLevel(logging.WARNING)
     own = logging.getLogger("mirante")
     own.setLevel(logging.INFO)
-    handler = ConsoleHandler(console)
+    handler = ConsoleHandler(console, whole=True)
     # What libraries print, and Python's tracebacks.
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Redacted(sys.stdout), Redacted(sys.stderr)  # type: ignore[assignment]
