@@ -1,6 +1,7 @@
 """Mirante from Python and notebooks: what the commands do, as functions. Imports no TensorFlow by itself.
 
-docs/everyday.md has an example. Libraries log to the run's log file, as with the commands.
+docs/everyday.md has an example. `~` and `${VARIABLE}` in paths mean what they do in a recipe, but in names of
+images `~` alone. Libraries log to the run's log file, as with the commands.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _PathLike = str | os.PathLike[str]
 
 
 def load_run(
-    recipe: str, overrides: Iterable[str] = (), data: str | None = None, root: _PathLike | None = None
+    recipe: _PathLike,
+    overrides: Iterable[str] = (),
+    data: _PathLike | None = None,
+    root: _PathLike | None = None,
 ) -> tuple[Recipe, Path]:
     """Read a recipe for a run on this machine, and check all that can be known before it.
 
@@ -44,30 +48,24 @@ def load_run(
     """
     from components.models.published import check_download
     from pipeline.data.prepare import check_config, check_effect
-    from pipeline.recipe.paths import expand
     from pipeline.steps import TRAINER
 
     overrides = list(overrides)
-    loaded = load_recipe(recipe, overrides, data)
+    loaded = load_recipe(_expand("recipe", recipe), overrides, None if data is None else os.fspath(data))
     # Before the root is touched.
     check_config(loaded.data, loaded.task)
     check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
-    try:
-        folder = Path(
-            os.path.abspath(expand("--root", os.fspath(root)) if root else Path("runs") / loaded.name)
-        )
-    except ValueError as e:
-        raise UsageError(str(e)) from e
+    folder = Path(os.path.abspath(_expand("--root", root) if root else Path("runs") / loaded.name))
     if not (folder / TRAINER).exists():  # else there may be nothing to train, and no network needed
         check_download(loaded.model, loaded.transform)
     return loaded, folder
 
 
 def run(
-    recipe: str,
+    recipe: _PathLike,
     overrides: Iterable[str] = (),
     *,
-    data: str | None = None,
+    data: _PathLike | None = None,
     root: _PathLike | None = None,
     quiet: bool = False,
 ) -> RunResult:
@@ -126,7 +124,7 @@ def read_result(root: _PathLike, run_id: str | None = None) -> RunResult:
     Raises:
         UsageError: There is no such run, or it has no result.
     """
-    runs = Path(root) / "runs"
+    runs = Path(_expand("root", root)) / "runs"
     files = sorted(runs.glob(f"{run_id or '*'}/result.json"))
     if not files:
         raise UsageError(f"{runs}: expected a run with a result.json, got none; run a recipe first")
@@ -164,8 +162,18 @@ def predict(
     _silence_tensorflow()
     from pipeline.prediction import predict as asking
 
-    given = [os.fspath(image) for image in images]
-    return asking.predict(os.fspath(model), given, min_score, top=top, max_pixels=max_pixels)
+    given = [os.path.expanduser(os.fspath(image)) for image in images]
+    return asking.predict(_expand("model", model), given, min_score, top=top, max_pixels=max_pixels)
+
+
+def _expand(name: str, path: _PathLike) -> str:
+    """Return a path with the home in place of `~` and the values of `${VARIABLE}`."""
+    from pipeline.recipe.paths import expand
+
+    try:
+        return expand(name, os.fspath(path))
+    except ValueError as e:
+        raise UsageError(str(e)) from e
 
 
 def _silence_tensorflow() -> None:

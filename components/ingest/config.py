@@ -18,6 +18,7 @@ from components.base.settings import IsPath, NotNegative, Settings, Share
 from components.base.words import find_nearest, suggest
 from components.ingest import spans
 from components.ingest.bit_depth import UPPER
+from components.ingest.files import decode_name
 from components.ingest.groups import check_group_by
 from components.ingest.sources import SOURCES
 from components.ingest.splits import NO_SPLIT
@@ -278,9 +279,11 @@ class IngestConfig(Settings):
             settings["group_by"] = self.group_by
         if (file := self.label_map_file()) is not None:
             settings["label_map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        for name in ("box_units", "image_column", "label_column", "split_column", "images", "transpose"):
+        for name in ("box_units", "image_column", "label_column", "split_column", "transpose"):
             if (value := getattr(self, name)) is not None:
                 settings[name] = value
+        if (folder := self.images_folder()) is not None:
+            settings["images"] = decode_name(os.fsencode(folder))
         if self.no_header:
             settings["no_header"] = True
         # Not in manifests that are older than this option.

@@ -43,8 +43,14 @@ def take_over(
 ) -> None:
     """Keep what is remembered of images in the index, and what a former ingest found, if it still holds."""
     settings = dataclasses.asdict(settings_of(config))
-    index.set_origin(json.dumps([shown_input, reader_code(), settings]))
-    if former is not None and (former.input, former.code) == (shown_input, reader_code()):
+    # Files are known by their paths below this folder.
+    images = config.content_settings().get("images")
+    index.set_origin(json.dumps([shown_input, images, reader_code(), settings]))
+    if former is not None and (former.input, former.options.get("images"), former.code) == (
+        shown_input,
+        images,
+        reader_code(),
+    ):
         # A manifest lacks options that are as usual.
         had = dataclasses.asdict(settings_of(IngestConfig())) | former.options
         if settings.items() <= had.items():

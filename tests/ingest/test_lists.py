@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
@@ -31,6 +33,7 @@ from components.ingest.sources.json_lines import JsonLines
 from components.ingest.sources.list_rows import RawList
 from components.ingest.sources.lookup import Lookup
 from pipeline.commands.main import main
+from schemas import features
 from tests.ingest.test_sources import LENIENT, found, left_out, rejects
 from tests.make.boxes import ingest_boxes, make_image, write_files
 from tests.make.folders import write_images
@@ -380,6 +383,27 @@ def test_images_in_another_folder(tmp_path: Path) -> None:
         ingest("csv", tmp_path / "lists", out, config)
     with pytest.raises(UsageError, match=r"images .*gone: no such folder"):
         ingest("csv", table, out, IngestConfig(images=str(tmp_path / "gone")))
+
+
+def test_images_of_another_folder_are_read_though_names_sizes_and_times_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of two folders of a bucket, whose times alone tell whether a file changed."""
+    table = write_files(tmp_path, {"l.csv": "filename,label\n1.pgm,cat\n2.pgm,dog\n"}) / "l.csv"
+    for place, value in (("one", b"\x10"), ("other", b"\x90")):
+        files = {f"{n}.pgm": b"P5 8 8 255\n" + value * 63 + bytes([n]) for n in (1, 2)}
+        for name in files:
+            os.utime(write_files(tmp_path / place / "images", files) / name, (1e9, 1e9))
+    options: dict[str, Any] = {**LENIENT, **ALL_TRAIN, "images": "images"}
+    for place, value in (("one", 0x10), ("other", 0x90)):
+        monkeypatch.chdir(tmp_path / place)
+        result = ingest("csv", table, tmp_path / "out", IngestConfig(**options), trust_times=True)
+        assert not result.unchanged
+        (shard,) = (tmp_path / "out").glob("train-*")
+        encoded = parse_example(next(iter(read_records(shard))))[features.ENCODED][0]
+        assert Image.open(io.BytesIO(encoded)).getpixel((0, 0)) == value
+    again = ingest("csv", table, tmp_path / "out", IngestConfig(**options), trust_times=True)
+    assert again.unchanged
 
 
 def test_options_of_lists_are_refused_where_nothing_reads_them(tmp_path: Path) -> None:

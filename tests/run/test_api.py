@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import UsageError
-from pipeline.api import load_run, read_result
+from pipeline.api import load_run, predict, read_result
+from pipeline.recipe.load import RECIPES
+from tests.make.folders import write_photos
 
 pytestmark = pytest.mark.stack_free
 
@@ -32,7 +34,21 @@ def test_a_run_is_checked_before_it_starts(tmp_path: Path) -> None:
         load_run("digitz")
 
 
-def test_the_result_of_the_newest_run_is_read(tmp_path: Path) -> None:
+def test_paths_may_begin_with_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.yaml").write_text(
+        "name: mine\n" + (RECIPES / "folder.yaml").read_text().partition("name: folder\n")[2]
+    )
+    photos = write_photos(tmp_path)
+    for recipe, data in (("~/my.yaml", "~/photos"), (tmp_path / "my.yaml", photos)):
+        loaded, root = load_run(recipe, ["model.weights=null"], data, "~/root")
+        assert (loaded.name, loaded.data.path, root) == ("mine", str(photos), tmp_path / "root")
+    for model in ("~/no model", Path("~/no model")):
+        with pytest.raises(UsageError, match=f"{tmp_path}/no model: no model there"):
+            predict(model, ["~/a.png"])
+
+
+def test_the_result_of_the_newest_run_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"expected a run with a result\.json, got none"):
         read_result(tmp_path)
     for run_id, accuracy in (("20261130T090000.000", 0.5), ("20261130T100000.000", 0.75)):
@@ -46,5 +62,10 @@ def test_the_result_of_the_newest_run_is_read(tmp_path: Path) -> None:
             "new": 1,
         }
         (folder / "result.json").write_text(json.dumps(result))
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert read_result(f"~/{tmp_path.name}").metrics["accuracy"] == 0.75
+    assert read_result("${HOME}/" + tmp_path.name).metrics["accuracy"] == 0.75
+    with pytest.raises(UsageError, match=r"root: the environment variable NO_SUCH of .* is not set"):
+        read_result("${NO_SUCH}/x")
     assert read_result(tmp_path).metrics["accuracy"] == 0.75
     assert read_result(tmp_path, "20261130T090000.000").metrics["accuracy"] == 0.5

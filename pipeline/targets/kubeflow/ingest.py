@@ -117,7 +117,8 @@ def ingest(
         # The served model says which classes the data must have.
         fetch_versions(mirror, pushed_to)
         # Copies of a bucket's objects are new files in each pod, and have the objects' times.
-        copied = mirror.copies(resolved.data.path or "")
+        read = [path for path in (resolved.data.path, resolved.data.images) if path]
+        copied = bool(read) and all(map(mirror.copies, read))
         examples = prepare_data(resolved, Path(root), console, trust_times=copied)
         if examples.folder == ingested:
             leave_ingested(mirror, ingested, Path(root))
