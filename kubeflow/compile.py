@@ -5,7 +5,9 @@ Needs no cluster, no credentials and no TensorFlow: what TFX has to do with the 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, list_upstream
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
 from pipeline.storage.object_store import parse_url
+from pipeline.targets.kubeflow.attempts import RETRIES, Retries
 from pipeline.targets.kubeflow.config import KubeflowConfig, TaskConfig
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
@@ -211,12 +214,9 @@ def _set_up_task(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig)
     for toleration in asks.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
     if asks.retries:
-        task.set_retry(
-            asks.retries,
-            backoff_duration=f"{asks.backoff_secs}s",
-            backoff_factor=asks.backoff_factor,
-            backoff_max_duration=f"{asks.backoff_max_secs}s",
-        )
+        # Not by KFP, whose retries are what Argo's administrator makes of them: see the module of attempts.
+        retries = Retries(asks.retries, asks.backoff_secs, asks.backoff_factor, asks.backoff_max_secs)
+        task.set_env_variable(RETRIES, json.dumps(dataclasses.asdict(retries)))
     if asks.timeout_secs:
         kubernetes.set_timeout(task, asks.timeout_secs)
     for variable, value in asks.env.items():

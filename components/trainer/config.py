@@ -68,6 +68,11 @@ class CheckpointConfig(Settings):
     min_secs: NotNegativeFloat = Field(
         10.0, description="minimum seconds between two checkpoints, except at the end of a stage"
     )
+    max_secs: Positive | None = Field(
+        60,
+        description="most seconds of training between two checkpoints, if one machine trains; null to count "
+        "only steps",
+    )
     keep: Positive = Field(2, description="checkpoints that are kept, the newest ones")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from components.base.interrupts import uninterrupted
 from components.trainer.guard import Pace
 from components.trainer.input.batches import batch_size_for, training_batches
 from components.trainer.optimizer import make_optimizer
@@ -122,7 +124,8 @@ class Loop:
             # Not in a cluster, where saving takes all processes; not between a step and its counting here.
             counted = int(self._step) == self._done_steps
             if self._place.num_workers == 1 and counted and self._may_be_saved:
-                self._save()
+                with uninterrupted():
+                    self._save()
             raise
         return self._done_steps, evaluation
 
@@ -142,13 +145,14 @@ class Loop:
                 # Not in a cluster, where tracing a step takes all processes.
                 if self._place.num_workers == 1:
                     self._tracker.graph(stage.name, self._train_step, batch)
-            with self._tracker.step(stage.name, self._done_steps + 1):
+            # Most of the time passes here: an interrupt in between would cost the last checkpoint.
+            with uninterrupted(), self._tracker.step(stage.name, self._done_steps + 1):
                 self._pending.append(self._train_step(batch))
-            self._done_steps += 1
+                self._done_steps += 1
             if len(self._pending) == _READ_STEPS or self._done_steps == last_step:
                 self._read()
-            if self._done_steps % self._config.checkpoints.steps == 0 and self._done_steps < last_step:
-                self._save(unless_recent=True)
+            if self._done_steps < last_step and self._is_checkpoint_due():
+                self._save()
         trained_secs = max(time.monotonic() - began, 1e-9)
         self._average()
         evaluation = self._evaluate()
@@ -176,11 +180,21 @@ class Loop:
         # Both together, so that an interrupt cannot leave one of them updated.
         self._progress, self._pending = progress, []
 
-    def _save(self, *, unless_recent: bool = False) -> None:
+    def _is_checkpoint_due(self) -> bool:
+        """Return whether enough steps or seconds have passed since the last checkpoint."""
+        config = self._config.checkpoints
+        by_steps = self._done_steps % config.steps == 0
         # Not by time in a cluster: its processes' clocks differ, and all of them have to take part.
-        recent = time.monotonic() - self._saved_at < self._config.checkpoints.min_secs
-        if unless_recent and recent and self._place.num_workers == 1:
-            return
+        if self._place.num_workers > 1:
+            return by_steps
+        secs = time.monotonic() - self._saved_at
+        return secs >= config.min_secs and (by_steps or secs >= (config.max_secs or math.inf))
+
+    def _is_recent(self) -> bool:
+        secs = time.monotonic() - self._saved_at
+        return self._place.num_workers == 1 and secs < self._config.checkpoints.min_secs
+
+    def _save(self) -> None:
         self._read()
         self._average()
         self._saver.save({**dataclasses.asdict(self._progress), "kernels": describe_kernels()})
@@ -241,7 +255,8 @@ class Loop:
             self._checkpoints.restore_best(stage.whole)
         self._progress = progress
         self._may_be_saved = True
-        self._save(unless_recent=not progress.done)
+        if progress.done or not self._is_recent():
+            self._save()
         if restored:
             return self._evaluate()
         return evaluation

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import click
 
 from components.base.errors import MiranteError
+from components.base.interrupts import interruptible
 from components.base.redact import redact
 from pipeline.commands.shared import INTERRUPTED, INTERRUPTED_SAID
-from pipeline.run.interrupts import interruptible
 from pipeline.run.output import (
     describe_os_error,
     end_output,

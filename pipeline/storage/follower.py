@@ -36,7 +36,7 @@ def follow(bucket: Bucket, key: str, folder: Path) -> Iterator[None]:
         follower.try_send()
 
     # Not a daemon: an interrupted process ends when the last checkpoint is sent. It is sent by the
-    # thread, which no interrupt reaches: they are repeated (`pipeline.run.interrupts`), and would end it.
+    # thread, which no interrupt reaches: they are repeated (`components.base.interrupts`), and would end it.
     thread = threading.Thread(target=look, name="checkpoints to the bucket")
     thread.start()
     try:

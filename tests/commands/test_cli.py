@@ -128,7 +128,7 @@ def test_weights_without_their_normalization_are_refused() -> None:
 def test_an_interrupt_that_is_lost_in_a_destructor_comes_again() -> None:
     script = """
 import os, signal, time
-from pipeline.run import interrupts
+from components.base import interrupts
 
 class Dying:
     def __del__(self):

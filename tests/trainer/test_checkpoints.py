@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -13,9 +16,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.base.interrupts import interruptible
 from components.trainer import loop
-from components.trainer.checkpoints import OTHER_TRAININGS, Checkpoints, by_path
-from components.trainer.config import TrainingConfig
+from components.trainer.checkpoints import OTHER_TRAININGS, Checkpoints, Saver, by_path
+from components.trainer.config import CheckpointConfig, TrainingConfig
 from tests.make import shapes
 from tests.make.trainings import Course, make_network, make_striped, train
 from tests.small_disk import SmallDisk
@@ -140,6 +144,49 @@ def test_a_detector_that_was_stopped_ends_as_an_undisturbed_one(
     assert len(course.epochs("eval_map_50")) == 2
     for curve in ("loss", "box_loss", "eval_loss", "eval_map_50"):
         assert rest.epochs(curve)[-1] == course.epochs(curve)[-1]
+
+
+@pytest.mark.slow
+def test_a_signal_within_a_step_keeps_that_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, calls = loop.build_step, itertools.count(1)
+
+    def build_and_signal(*given: Any) -> Callable[[Any], Any]:
+        run = build(*given)
+
+        def signalled(batch: Any) -> Any:
+            result = run(batch)
+            if next(calls) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return result
+
+        return signalled
+
+    monkeypatch.setattr(loop, "build_step", build_and_signal)
+    config = CONFIG.model_copy(update={"checkpoints": CheckpointConfig()})
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        outcome(tmp_path, config, pretrained=False)
+    latest = tf.train.latest_checkpoint(str(tmp_path / "checkpoints"))
+    assert tf.train.load_checkpoint(latest).get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE") == 3
+
+
+@pytest.mark.slow
+def test_checkpoints_come_by_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = Saver.save
+    monkeypatch.setattr(
+        Saver, "save", lambda self, state: (saved.append(state["seen"]), save(self, state))[1]
+    )
+    # A clock by which each question takes 3 seconds, two a step.
+    clock = itertools.count(0, 3)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    by_time = CheckpointConfig(steps=1000, min_secs=1, max_secs=20)
+    outcome(tmp_path / "by_time", CONFIG.model_copy(update={"checkpoints": by_time}), pretrained=False)
+    in_epochs = [seen for seen in saved if seen]
+    assert len(in_epochs) >= 2, saved
+    saved.clear()
+    never = CheckpointConfig(steps=1000, min_secs=1, max_secs=None)
+    outcome(tmp_path / "never", CONFIG.model_copy(update={"checkpoints": never}), pretrained=False)
+    assert not any(saved)
 
 
 def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

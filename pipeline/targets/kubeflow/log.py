@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from components.base.errors import MiranteError
+from components.base.interrupts import interruptible
 from components.base.os_errors import explain_os_error
-from pipeline.run.interrupts import interruptible
+from components.base.redact import redact
 from pipeline.storage.mirror import Mirror
+from pipeline.targets.kubeflow.attempts import Attempts
+
+# Kubernetes shows what a container leaves here as the reason of its end, and Argo and `kubectl` pass it on.
+_REASON = Path("/dev/termination-log")
+# More is cut off by Kubernetes.
+_MOST_CHARS = 1000
+# Kubernetes sets it in every container.
+_IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
 
 @contextlib.contextmanager
@@ -39,8 +48,10 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     from pipeline.run.console import ConsoleHandler, Redacted, make_console
 
     console = make_console(to_stderr=False, worded=mirror.shown)
+    attempts = Attempts(os.environ, pipeline_root, run_id, what, mirror)
     version = importlib.metadata.version("mirante")
-    console.print(f"mirante {version}  {what}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
+    told = "  ".join(filter(None, (f"mirante {version}", what, attempts.describe())))
+    console.print(f"{told}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
     logging.getLogger().setLevel(logging.WARNING)
     own = logging.getLogger("mirante")
     own.setLevel(logging.INFO)
@@ -55,15 +66,17 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
         with interruptible():
             yield console
     except KeyboardInterrupt:
-        _fail(console, "interrupted; the task continues from here when it is tried again", 130)
-    except MiranteError as e:
-        _fail(console, str(e), e.exit_code)
+        _fail(console, "interrupted; the task continues from here when it is tried again", 130, mirror)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
-        traceback.print_exc()
-        if explained := explain_os_error(e, [Path(pipeline_root)]):
-            _fail(console, f"{what}: {explained}", explained.exit_code)
-        _fail(console, f"{what} failed: {type(e).__name__}: {e} (the whole story is above)", 1)
+        message, code = _explain(e, what, pipeline_root)
+        if attempts.are_left(e):
+            attempts.begin_next(console, message)
+        attempts.end()
+        if attempts.failed:
+            message = f"{message} ({attempts.describe()})"
+        _fail(console, message, code, mirror)
     else:
+        attempts.end()
         console.print(f"{what}: done", markup=False, soft_wrap=True)
     finally:
         sys.stdout, sys.stderr = streams
@@ -71,8 +84,21 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
         own.propagate = True
 
 
-def _fail(console: Any, message: str, code: int) -> NoReturn:
+def _explain(error: Exception, what: str, pipeline_root: str) -> tuple[str, int]:
+    """Return why a task failed, and its exit code; print the traceback of an unexpected error."""
+    if isinstance(error, MiranteError):
+        return str(error), error.exit_code
+    traceback.print_exc()
+    if explained := explain_os_error(error, [Path(pipeline_root)]):
+        return f"{what}: {explained}", explained.exit_code
+    return f"{what} failed: {type(error).__name__}: {error} (the whole story is above)", 1
+
+
+def _fail(console: Any, message: str, code: int, mirror: Mirror) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     console.print(f"\nmirante: {message}", markup=False, soft_wrap=True)
+    if _IN_A_POD in os.environ:
+        with contextlib.suppress(OSError):
+            _REASON.write_text(mirror.shown(redact(f"mirante: {message}"))[:_MOST_CHARS], encoding="utf-8")
     sys.exit(code)
