@@ -177,6 +177,7 @@ def create_pipeline(
     # Hand it over to TF Serving, if both blessed it.
     pusher = target.pusher(
         pushed_to,
+        recipe.push.also,
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],

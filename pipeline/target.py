@@ -5,6 +5,7 @@ The tasks of Kubeflow are this machine elsewhere. `pipeline.targets.vertex.targe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tfx.components.pusher.component import Pusher
@@ -17,7 +18,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.component import ImportExampleGen, input_config
-from components.pusher.executor import AtomicPushExecutor
+from components.pusher.executor import ALSO, AtomicPushExecutor
 from pipeline.data.examples import Examples
 from pipeline.digests import warm_start_digest
 from pipeline.recipe.recipe import Recipe
@@ -83,10 +84,17 @@ class Target:
         """Build the node that trains, of TFX's arguments."""
         return Trainer(custom_config=custom_config, **arguments)
 
-    def pusher(self, push_destination: str, **blessed: Channel) -> BaseNode:
-        """Build the node that hands a model over to a server, if both blessed it."""
+    def pusher(self, push_destination: str, also: Sequence[str] = (), **blessed: Channel) -> BaseNode:
+        """Build the node that hands a model over to a server, if both blessed it.
+
+        Args:
+            push_destination: The folder of versions.
+            also: Addresses of model stores that get each version too.
+            blessed: The model and its blessings.
+        """
         return Pusher(
             **blessed,
+            **({"custom_config": {ALSO: list(also)}} if also else {}),
             push_destination=pusher_pb2.PushDestination(
                 filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
             ),

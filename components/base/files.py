@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -64,6 +65,48 @@ def exists(path: str) -> bool:
     import tensorflow as tf
 
     return bool(tf.io.gfile.exists(path))
+
+
+def copy_tree(source: str, target: str, last: str) -> None:
+    """Copy the files below a folder, `last` of them after all others."""
+    names = sorted(
+        (os.path.relpath(path, source) for path in list_below(source)), key=lambda name: name == last
+    )
+    for name in names:
+        path = os.path.join(target, name)
+        if not is_remote(target):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open_binary(os.path.join(source, name)) as read, _open_to_write(path) as written:
+            shutil.copyfileobj(read, written)
+
+
+def remove(path: str) -> None:
+    """Remove a file."""
+    if not is_remote(path):
+        os.remove(path)
+        return
+    import tensorflow as tf
+
+    tf.io.gfile.remove(path)
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder with all that is in it."""
+    if not is_remote(folder):
+        shutil.rmtree(folder)
+        return
+    import tensorflow as tf
+
+    tf.io.gfile.rmtree(folder)
+
+
+def _open_to_write(path: str) -> BinaryIO:
+    if not is_remote(path):
+        return open(path, "wb")
+    import tensorflow as tf
+
+    remote: Any = tf.io.gfile.GFile(path, "wb")
+    return cast(BinaryIO, remote)
 
 
 def write_text(path: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
     serving/1795358001/               a SavedModel; TF Serving serves the highest number
     serving/pushes/1795358001.json    size and SHA-256 of each file that was pushed as that version
+    serving/pushes/stores.txt         model stores that got a version too, one address per line
     serving/pushes/.lock              held while something is pushed
 
 TF Serving and Triton only look at folders whose name is a number. A record without its version says that the
@@ -22,7 +23,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from components.base import files
@@ -34,6 +35,7 @@ RECORDS = "pushes"
 # Property of a PushedModel that was not pushed: the version that had this model until it was removed.
 TAKEN_BACK = "taken_back_version"
 _LOCK = ".lock"
+_STORES = "stores.txt"
 _VERSION = re.compile(r"[0-9]{1,19}")
 _LARGEST_VERSION = 2**63 - 1
 _BLOCK_BYTES = 1 << 20
@@ -210,6 +212,20 @@ def find_taken_back(folder: str, measured: Mapping[str, FileSum]) -> int | None:
     digest = model_digest(measured)
     last = next((number for number, record in read_records(folder).items() if record.digest == digest), None)
     return None if last is None or last in list_versions(folder) else last
+
+
+def note_stores(folder: str, addresses: Sequence[str]) -> None:
+    """Note which model stores get the versions of a folder."""
+    known = read_stores(folder)
+    if new := [address for address in addresses if address not in known]:
+        text = "".join(f"{address}\n" for address in (*known, *new))
+        files.write_text(os.path.join(folder, RECORDS, _STORES), text)
+
+
+def read_stores(folder: str) -> list[str]:
+    """Return the addresses of the model stores that got a version of a folder."""
+    path = os.path.join(folder, RECORDS, _STORES)
+    return files.read_text(path).split() if files.exists(path) else []
 
 
 @contextlib.contextmanager

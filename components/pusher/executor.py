@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ from tfx.utils import io_utils, proto_utils
 from components.base import serving_folder
 from components.base.errors import MiranteError
 from components.base.paths import is_in_bucket
+from components.base.redact import redact
 from components.base.saved_model import MODEL_FILE, is_saved_model, same_fingerprint
 from components.base.serving_folder import TAKEN_BACK, FileSum
+from components.model_stores.store import publish
 
+# Key of `custom_config` with the addresses of the recipe's `push.also`.
+ALSO = "also"
 _EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _logger = logging.getLogger("mirante.push")
 
@@ -72,7 +77,25 @@ class AtomicPushExecutor(executor.Executor):
             self._MarkNotPushed(pushed)
             pushed.set_string_custom_property(TAKEN_BACK, str(e.version))
             return
+        custom = json.loads(exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY) or "null") or {}
+        publish_everywhere(custom.get(ALSO, ()), path)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
+
+
+def publish_everywhere(addresses: Sequence[str], path: str) -> None:
+    """Have model stores serve a version of the push destination, and note them there for a rollback.
+
+    Raises:
+        MiranteError: A store cannot be asked. The next run of the node continues there.
+    """
+    if not addresses:
+        return
+    folder, version = os.path.split(path)
+    serving_folder.note_stores(folder, addresses)
+    measured = serving_folder.measure_files(path)
+    for address in addresses:
+        if publish(address, path, int(version), measured):
+            _logger.info("version %s is served by %s too", version, redact(address))
 
 
 def push(model_path: str, base_directory: str, version: int) -> str:

@@ -3,19 +3,22 @@
 serving/1795358001/                      served again
 serving/pushes/taken-back/1795361144/    served before
 serving/pushes/1795361144.json           stays: the record of a version that is gone keeps its model back
+
+A bucket cannot rename: there a version is copied aside, then removed, its saved_model.pb first.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from components.base import serving_folder
+from components.base import files, serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.base.paths import is_in_bucket
-from components.base.saved_model import is_saved_model
-from components.base.words import format_some
+from components.base.saved_model import MODEL_FILE, is_saved_model
+from components.base.words import format_some, quote
+from components.model_stores.store import follow
 
 FOLDER = os.path.join(serving_folder.RECORDS, "taken-back")
 _FEW = 10
@@ -49,14 +52,9 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
         version: The version to serve; the one below the served one when None.
 
     Raises:
-        UsageError: There is no such version, or none to go back to, or the destination is in a bucket.
+        UsageError: There is no such version, or none to go back to.
         MiranteError: The version is damaged.
     """
-    if is_in_bucket(folder):
-        raise UsageError(
-            f"{folder}: expected a folder on a disk, got a bucket, where folders cannot be renamed; copy the "
-            "higher versions elsewhere and remove them from the bucket"
-        )
     with serving_folder.hold_lock(folder):
         there = serving_folder.list_versions(folder)
         aside = serving_folder.list_versions(os.path.join(folder, FOLDER))
@@ -67,11 +65,32 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
         path = os.path.join(folder, str(version))
         _check_whole(folder, version, there.get(version) or aside[version])
         if is_restored := version not in there:
-            os.rename(aside[version], path)
+            _move(aside[version], path)
         taken_back = {
             number: _move_aside(folder, number, there[number]) for number in sorted(there) if number > version
         }
     return RolledBack(version, path, taken_back, is_restored)
+
+
+def roll_back_stores(folder: str, done: RolledBack, command: Sequence[str]) -> list[str]:
+    """Have the model stores of a push destination serve the version that it serves; return their addresses.
+
+    Args:
+        folder: The push destination.
+        done: What was done there.
+        command: The command that was given, for the message.
+
+    Raises:
+        MiranteError: A store cannot be asked.
+    """
+    addresses = serving_folder.read_stores(folder)
+    for address in addresses:
+        try:
+            follow(address, done.path, done.version)
+        except MiranteError as e:
+            again = quote(*command, "--to", str(done.version))
+            raise MiranteError(f"{folder} serves version {done.version}, but {e}; then run {again}") from e
+    return addresses
 
 
 def _choose(folder: str, there: Mapping[int, str], aside: Mapping[int, str]) -> int:
@@ -99,7 +118,20 @@ def _move_aside(folder: str, version: int, path: str) -> str:
     """Move a version to the folder of those that were taken back; return its new place."""
     if serving_folder.read_record(folder, version) is None:
         serving_folder.write_record(folder, version, serving_folder.measure_files(path))
-    os.makedirs(os.path.join(folder, FOLDER), exist_ok=True)
     target = os.path.join(folder, FOLDER, str(version))
-    os.rename(path, target)
+    _move(path, target)
     return target
+
+
+def _move(source: str, target: str) -> None:
+    """Move a version; in a bucket a call that was interrupted is finished by the next one."""
+    if not is_in_bucket(source):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(source, target)
+        return
+    model_file = os.path.join(source, MODEL_FILE)
+    # Servers look for the model's file: it comes last, and goes first.
+    if files.exists(model_file):
+        files.copy_tree(source, target, last=MODEL_FILE)
+        files.remove(model_file)
+    files.remove_tree(source)

@@ -64,7 +64,8 @@ def predict(
 ) -> int:
     """Classify images, or detect objects in them, with a pushed model.
 
-    MODEL is a pushed model, the folder of its versions, or a run's root. IMAGE is a file or a folder of
+    MODEL is a pushed model, the folder of its versions, a run's root, or the address of a model store
+    (mongodb://HOST/DATABASE/MODEL, models:/MODEL). IMAGE is a file or a folder of
     images with all folders in it, in the order of their names. A file that is not a usable image gets an
     error as its answer, the others are still answered, and the exit code is 1. Boxes are xmin, ymin, xmax,
     ymax in pixels of the upright image. The files are sent as they are, as a client would; if the model

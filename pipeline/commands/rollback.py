@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from components.base.redact import redact
 from pipeline.commands.shared import example
 from pipeline.run.output import quote_own, say
 
@@ -27,14 +28,20 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
     ROOT is a run's root, or the folder of versions that it pushes to. All higher versions are moved to the
     folder pushes/taken-back below, where TF Serving does not look; nothing is deleted. They stay back: a run
     that gives the same model again does not push it. With --to, a version that was taken back is served
-    again.
+    again. The stores of push.also go back too. ROOT may also be the address of such a store, which then goes
+    back alone.
     """
-    from components.pusher.rollback import roll_back
+    from components.model_stores.address import is_store
+
+    if is_store(root):
+        return _roll_back_store(root, version, as_json)
+    from components.pusher.rollback import roll_back, roll_back_stores
     from pipeline.prediction.asked import find_push_destination
     from pipeline.storage.pushes import note_pushes
 
     folder = find_push_destination(root)
     done = roll_back(folder, version)
+    stores = roll_back_stores(folder, done, ["mirante", "rollback", root])
     for of_root in {Path(root), Path(folder).parent}:
         try:
             note_pushes(of_root, folder, done.taken_back, [done.version] if done.is_restored else [])
@@ -45,9 +52,25 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
         click.echo(json.dumps(result))
         return 0
     click.echo(f"version {done.version} is served from {folder}")
+    for store in stores:
+        click.echo(redact(f"  and from {store}"))
     for number, path in done.taken_back.items():
         click.echo(f"  version {number} is taken back: {path}")
     if done.taken_back:
         highest = max(done.taken_back)
         click.echo(f"\nServe it again:  {quote_own('rollback', root, '--to', str(highest))}")
+    return 0
+
+
+def _roll_back_store(address: str, version: int | None, as_json: bool) -> int:
+    from components.model_stores.store import roll_back
+
+    version, taken_back = roll_back(address, version)
+    if as_json:
+        result = {"version": version, "path": redact(address), "taken_back": taken_back}
+        click.echo(json.dumps(result))
+        return 0
+    click.echo(redact(f"version {version} is served from {address}"))
+    for number in taken_back:
+        click.echo(f"  version {number} is taken back")
     return 0

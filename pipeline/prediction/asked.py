@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from components.base.printable import printable
 from components.base.saved_model import is_saved_model
 from components.ingest.files import decode_name, walk
 from components.ingest.left_out import no_image_reason
+from components.model_stores.address import is_store
+from components.model_stores.store import fetch_served
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +63,17 @@ def saved_model_folder(model: str) -> Path:
     """Return the SavedModel for the argument `model`.
 
     It is that folder itself, the highest version in it, which TF Serving takes, or the model of a run's root:
-    the highest version where the newest run pushed to that has one.
+    the highest version where the newest run pushed to that has one. From a model store the served version is
+    fetched, into a folder that is removed at the end of this process.
 
     Raises:
         UsageError: There is no model.
+        MiranteError: The model store cannot be asked.
     """
+    if is_store(model):
+        fetched = tempfile.mkdtemp(prefix="mirante-model-")
+        atexit.register(shutil.rmtree, fetched, ignore_errors=True)
+        return Path(fetch_served(model, fetched))
     folder = Path(model)
     # As a path on this machine: TensorFlow would look for an address on the network.
     if is_saved_model(str(folder)):

@@ -46,7 +46,7 @@ def predict(
     """Return an answer for every image, in the order given.
 
     Args:
-        model: A SavedModel, the folder of its versions, or a run's root.
+        model: A SavedModel, the folder of its versions, a run's root, or the address of a model store.
         images: Paths of JPEG, PNG, GIF, WebP, ... files, and of folders of them.
         min_score: The lowest score of a prediction; when None 0, for a detector 0.01.
         draw: Folder for images with the boxes that score at least `min_score`, or 0.3 when that is None;

@@ -27,6 +27,7 @@ from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
 from components.base.serving_folder import check_can_push
 from components.base.words import format_row
+from components.model_stores.store import check_can_publish
 from components.resolver.outcome import format_baseline
 from components.schema_gen.schema_file import write_schema
 from pipeline.data.examples import write_sample
@@ -129,6 +130,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         print_row(console, "warning", moved)
     with quiet_libraries(log, console), _redirect_temporary_files(plain_root):
         check_can_push(pushed_to)
+        check_can_publish(recipe.push.also)
         examples = prepare_data(recipe, root, console)
         result.data = {"source": recipe.data.source, **examples.to_json()}
         result.span = examples.span.number if examples.span else None

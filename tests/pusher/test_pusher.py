@@ -22,7 +22,8 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from components.base import serving_folder
-from components.base.errors import MiranteError
+from components.base.errors import MiranteError, UsageError
+from components.model_stores.store import fetch_served, open_store
 from components.pusher.executor import AtomicPushExecutor, TakenBackError, push
 from tests.make.graphs import Exported
 
@@ -329,6 +330,7 @@ def run_executor(
     model_blessed: int = 1,
     infra_blessed: int = 1,
     blessed_at_ms: int = BLESSED_AT * 1000 + 999,
+    custom: Any = None,
 ) -> standard_artifacts.PushedModel:
     """Runs the executor on artifacts as ML Metadata gives them."""
     model = standard_artifacts.Model()
@@ -349,9 +351,23 @@ def run_executor(
     AtomicPushExecutor().Do(
         {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]},
         {"pushed_model": [pushed]},
-        {"push_destination": proto_utils.proto_to_json(destination), "custom_config": "null"},
+        {"push_destination": proto_utils.proto_to_json(destination), "custom_config": json.dumps(custom)},
     )
     return pushed
+
+
+def test_further_stores_get_the_version(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    custom = {"also": ["models:/belt"]}
+    with pytest.raises(UsageError, match="expected the registry's address in MLFLOW_TRACKING_URI"):
+        run_executor(tmp_path, model, custom=custom)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    # The folder has it already: the push continues at the store.
+    for _ in range(2):
+        assert run_executor(tmp_path, model, custom=custom).get_int_custom_property("pushed") == 1
+        assert open_store("models:/belt").find_served() == 1700000000
+    assert serving_folder.read_stores(str(tmp_path / "serving")) == ["models:/belt"]
+    assert is_copy(Path(fetch_served("models:/belt", str(tmp_path / "fetched"))), model)
 
 
 def test_the_executor_pushes_what_is_blessed(tmp_path: Path, model: Path) -> None:

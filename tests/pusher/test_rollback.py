@@ -15,10 +15,12 @@ from ml_metadata.proto import metadata_store_pb2
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output, RunResult, Serving
+from components.model_stores.store import open_store
+from components.pusher.executor import publish_everywhere
 from components.pusher.outcome import read_outcome
 from components.pusher.rollback import roll_back
 from pipeline.commands.main import main
-from pipeline.prediction.asked import find_push_destination
+from pipeline.prediction.asked import find_push_destination, saved_model_folder
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.pushes import TAKEN_BACK_AT
 
@@ -87,8 +89,6 @@ def test_a_version_that_is_no_whole_model_is_not_served(root: Path) -> None:
     with pytest.raises(UsageError, match=r"--to 4: expected a version in .*, got none; there are 8, 5, 3"):
         roll_back(str(root / "serving"), 4)
     assert set(layout(root)) == {"3", "5", "8"}
-    with pytest.raises(UsageError, match="got a bucket, where folders cannot be renamed"):
-        roll_back("gs://bucket/serving")
 
 
 def test_the_command_says_how_to_return_and_notes_it(root: Path) -> None:
@@ -159,9 +159,48 @@ def test_a_copy_of_a_root_leaves_the_models_of_the_original_alone(root: Path) ->
     assert find_push_destination(str(copy)) == str(copy / "serving")
 
 
-def test_the_command_refuses_a_bucket(root: Path) -> None:
-    tell_pushed(root, "1", "gs://bucket/serving/8")
-    for asked in (str(root), "gs://bucket/serving"):
-        told = CliRunner().invoke(main, ["rollback", asked])
-        assert told.exit_code == 2
-        assert "gs://bucket/serving: expected a folder on a disk, got a bucket" in told.stderr
+def test_a_bucket_goes_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A folder that counts as a bucket, in which nothing may be renamed.
+    monkeypatch.setenv("MIRANTE_BUCKETS", str(tmp_path))
+    bucket = tmp_path / "gcs" / "my-bucket"
+    shutil.copytree(root / "serving", bucket / "serving")
+    monkeypatch.setattr("os.rename", None)
+    serving = str(bucket / "serving")
+    assert roll_back(serving).version == 5
+    assert layout(bucket) == {"3": "model 3", "5": "model 5", "pushes/taken-back/8": "model 8"}
+    # A call that was killed after it removed the model's file is finished by the next one.
+    left = bucket / "serving" / "8"
+    left.mkdir()
+    (left / "fingerprint.pb").touch()
+    assert roll_back(serving, 5).version == 5
+    assert layout(bucket) == {"3": "model 3", "5": "model 5", "pushes/taken-back/8": "model 8"}
+    assert not left.exists()
+    done = roll_back(serving, 8)
+    assert (done.version, done.is_restored) == (8, True)
+    assert layout(bucket) == {"3": "model 3", "5": "model 5", "8": "model 8"}
+
+
+def test_model_stores_go_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    serving = str(root / "serving")
+    # Version 3 was pushed before the store was in the recipe.
+    for version in (5, 8):
+        publish_everywhere(["models:/belt"], f"{serving}/{version}")
+    store = open_store("models:/belt")
+    assert store.find_served() == 8
+    told = CliRunner().invoke(main, ["rollback", str(root)])
+    assert told.stdout.splitlines()[:2] == [f"version 5 is served from {serving}", "  and from models:/belt"]
+    assert store.find_served() == 5
+    assert CliRunner().invoke(main, ["rollback", str(root)]).exit_code == 0
+    assert store.find_served() == 3
+    # The store alone, by its address.
+    told = CliRunner().invoke(main, ["rollback", "models:/belt", "--to", "5", "--json"])
+    assert json.loads(told.stdout) == {"version": 5, "path": "models:/belt", "taken_back": []}
+    assert serving_folder.highest_version(serving) == 3
+    assert saved_model_folder("models:/belt").name == "5"
+    # One that does not answer: the folder has gone back, and the message says how to finish.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    told = CliRunner().invoke(main, ["rollback", serving, "--to", "8"])
+    assert told.exit_code == 1
+    assert f"{serving} serves version 8, but models:/belt: expected the registry's address" in told.stderr
+    assert f"then run mirante rollback '{serving}' --to 8" in told.stderr

@@ -57,6 +57,7 @@ def ingest(
     """
     mirror = Mirror(os.environ)
     with log_task(INGEST.id, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
+        from components.model_stores.store import check_can_publish
         from components.schema_gen.schema_file import write_schema
         from pipeline.data import prepare
         from pipeline.recipe.load import override, resolve
@@ -114,6 +115,7 @@ def ingest(
         mirror.fetch(str(ingested), unless_missing=features.MANIFEST)
         pushed_to = resolved.push_destination(root)
         check_can_push(mirror, pushed_to)
+        check_can_publish(resolved.push.also)
         # The served model says which classes the data must have.
         fetch_versions(mirror, pushed_to)
         # Copies of a bucket's objects are new files in each pod, and have the objects' times.

@@ -6,6 +6,7 @@ and serves with services of its own, which TFX's extensions call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import Channel, standard_artifacts
 
+from components.base.errors import UsageError
 from components.example_gen.component import CONTENT, input_config
 from components.schema_gen.component import CuratedSchema
 from pipeline.data.examples import Examples
@@ -78,10 +80,18 @@ class Vertex(Target):
         job = _build_training_job(self.config.training, self)
         return Trainer(custom_config={**custom_config, **job}, **arguments)
 
-    def pusher(self, push_destination: str, **blessed: Channel) -> BaseNode:
-        """Build the node that pushes to a bucket, or to an endpoint where the recipe asks for one."""
+    def pusher(self, push_destination: str, also: Sequence[str] = (), **blessed: Channel) -> BaseNode:
+        """Build the node that pushes to a bucket, or to an endpoint where the recipe asks for one.
+
+        Raises:
+            UsageError: The recipe asks for an endpoint and for further stores.
+        """
         if self.config.deployment is None:
-            return super().pusher(push_destination, **blessed)
+            return super().pusher(push_destination, also, **blessed)
+        if also:
+            raise UsageError(
+                "push.also: expected no store with vertex.deployment, which deploys to an endpoint"
+            )
         from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
 
         return Pusher(custom_config=_build_deployment(self.config.deployment, self), **blessed)

@@ -1,0 +1,1 @@
+"""Stores of pushed models besides folders: GridFS of MongoDB, and the model registry of MLflow."""
