@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -63,25 +64,30 @@ def task_command(package: Path, root: Path, run_id: str, folder: Path) -> list[s
     spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
     container = spec["deploymentSpec"]["executors"][f"exec-{NODE.lower()}"]["container"]
     given = {
-        "inputs": {"parameterValues": {"pipeline_root": str(root), "run": run_id}},
+        "inputs": {
+            "parameterValues": {"pipeline_root": str(root), "run": run_id},
+            "artifacts": _place_artifacts(spec, "input", folder),
+        },
         "outputs": {
-            "artifacts": {
-                "view": {
-                    "artifacts": [
-                        {
-                            "name": "view",
-                            "uri": str(folder / "view"),
-                            "metadata": {},
-                            "type": {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"},
-                        }
-                    ]
-                }
-            },
+            "artifacts": _place_artifacts(spec, "output", folder),
             "outputFile": str(folder / "executor_output.json"),
         },
     }
     arguments = [json.dumps(given) if item == "{{$}}" else item for item in container["args"]]
     return [item.replace("python3", sys.executable) for item in container["command"]] + arguments
+
+
+def _place_artifacts(spec: Any, way: str, folder: Path) -> dict[str, Any]:
+    """Give each artifact of the node's task a file in a folder, as KFP describes it."""
+    definitions = spec["components"][f"comp-{NODE.lower()}"][f"{way}Definitions"]
+    return {
+        name: {
+            "artifacts": [
+                {"name": name, "uri": str(folder / name), "metadata": {}, "type": artifact["artifactType"]}
+            ]
+        }
+        for name, artifact in definitions.get("artifacts", {}).items()
+    }
 
 
 def main() -> int:
@@ -100,7 +106,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mirante-bench-") as name:
         folder, root = Path(name), Path(name) / "root"
         package = folder / "digits.yaml"
-        recipe = load_recipe("digits", elsewhere=True)
+        recipe = load_recipe("digits", ["kubeflow.together=[]"], elsewhere=True)
         import_kubeflow("compile").compile_recipe(recipe, "mirante:python", package)
         view = SimpleNamespace(path=str(folder / "ingest.html"))
         task.ingest(recipe.model_dump_json(), {"data.path": ""}, {}, str(root), "bench", view)

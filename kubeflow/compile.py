@@ -1,4 +1,4 @@
-"""Compiles a recipe to a package for Kubeflow Pipelines 2: one task a node, under its TFX name.
+"""Compiles a recipe to a package for Kubeflow Pipelines 2: tasks that run a node each, or a few.
 
 Needs no cluster, no credentials and no TensorFlow: what TFX has to do with the pipeline it does in the tasks.
 """
@@ -15,16 +15,17 @@ from typing import Any
 
 from components.base.errors import UsageError
 from components.base.paths import is_remote, replace_file
-from kubeflow.components import ingest_component, nodes_component, task_name
+from kubeflow.components import build_component
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
+from kubeflow.tasks import Task, plan_tasks
 from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
-from pipeline.steps import INGEST, list_upstream
+from pipeline.steps import INGEST, producer_of
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
 from pipeline.storage.object_store import parse_url
 from pipeline.targets.kubeflow.attempts import RETRIES, Retries
-from pipeline.targets.kubeflow.config import KubeflowConfig, TaskConfig
+from pipeline.targets.kubeflow.config import KubeflowConfig
 
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
@@ -112,54 +113,24 @@ def _check_paths(recipe: Recipe) -> None:
             )
 
 
-def task_nodes(recipe: Recipe) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Return the tasks after the first, each by its nodes, in the order of the run, with what they wait for.
-
-    Raises:
-        UsageError: Nodes that are to share a task do not follow each other.
-    """
-    edges = list_upstream(recipe.optional_steps)
-    order = list(edges)
-    shared = {name: group for group in recipe.kubeflow.together for name in group}
-    tasks: dict[tuple[str, ...], tuple[str, ...]] = {}
-    position = 0
-    while position < len(order):
-        group = tuple(name for name in shared.get(order[position], (order[position],)) if name in order)
-        expected = tuple(order[position : position + len(group)])
-        if set(group) != set(expected):
-            raise UsageError(
-                f"kubeflow.together: {', '.join(group)} do not follow each other: the nodes run as "
-                f"{', '.join(order)}"
-            )
-        waits_for = dict.fromkeys(up for name in expected for up in edges[name] if up not in expected)
-        tasks[expected] = tuple(waits_for)
-        position += len(group)
-    return tasks
-
-
 def _build_pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> Any:
     from kfp import dsl
 
     config = recipe.kubeflow
-    given = recipe.model_dump_json()
+    recipe_json = recipe.model_dump_json()
 
     def define(*channels: Any) -> None:
         values = {p.name: channel for p, channel in zip(form, channels, strict=True)}
-        first = ingest_component(form, image)(**values, recipe=given, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-        _set_up_task(first, INGEST.id, config.task(INGEST.id), config)
-        tasks: dict[str, Any] = {}
-        before = first
-        for nodes, waits_for in task_nodes(recipe).items():
-            task = nodes_component(nodes, image)(
-                pipeline_root=values["pipeline_root"], run=first.outputs["Output"]
-            )
-            _set_up_task(task, task_name(nodes), _join_asks(config, nodes), config)
-            if config.metadata.takes_parallel_tasks:
-                task.after(*dict.fromkeys(tasks[name] for name in waits_for))
-            else:
-                task.after(before)
-            before = task
-            tasks.update(dict.fromkeys(nodes, task))
+        made: dict[str, Any] = {}
+        for task in plan_tasks(recipe):
+            given = values if INGEST.id in task.nodes else {"pipeline_root": values["pipeline_root"]}
+            if INGEST.id in task.nodes:
+                given = {**given, "recipe": recipe_json}
+            taken = {a.name: made[producer_of(a.name)].outputs[a.name] for a in task.takes}
+            built = build_component(task, form, image)(**given, **taken, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+            _set_up_task(built, task, config)
+            built.after(*(made[node] for node in task.waits_for))
+            made.update(dict.fromkeys(task.nodes, built))
 
     define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -176,27 +147,12 @@ def _build_pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> An
     return dsl.pipeline(name=recipe.name.replace("_", "-"), display_name=recipe.name)(define)
 
 
-def _join_asks(config: KubeflowConfig, nodes: Sequence[str]) -> TaskConfig:
-    """Return what nodes that share a task ask for, where all that ask agree.
-
-    Raises:
-        UsageError: They say different things.
-    """
-    asked = {name: config.task(name) for name in nodes if name in config.tasks}
-    different = [name for name, task in asked.items() if task != next(iter(asked.values()))]
-    if different:
-        raise UsageError(
-            f"kubeflow.tasks: {next(iter(asked))} and {different[0]} share a task (kubeflow.together) and "
-            "ask for different things: give them the same"
-        )
-    return next(iter(asked.values()), config.defaults)
-
-
-def _set_up_task(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig) -> None:
+def _set_up_task(task: Any, planned: Task, config: KubeflowConfig) -> None:
     """Give a task its name and what it asks of the cluster."""
     from kfp import kubernetes
 
-    task.set_display_name(name)
+    asks = planned.asks
+    task.set_display_name(planned.name)
     # Whether something has to run again is TFX's to say: it knows the inputs, their contents and the code.
     task.set_caching_options(False)
     if asks.cpu:

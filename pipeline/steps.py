@@ -7,8 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """An output of a node.
+
+    Attributes:
+        name: What it is called in a run; no two nodes have one of the same name.
+        channel: What TFX's node calls it.
+        kind: KFP's type for it.
+    """
+
+    name: str
+    channel: str
+    kind: Literal["Dataset", "Model", "Artifact"] = "Artifact"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +33,10 @@ class Step:
     Attributes:
         id: The node's name in TFX.
         room: The package of the step. Its module `page` makes the node's page.
-        after: The nodes that it reads from or waits for; optional ones count where a recipe has them.
+        takes: The artifacts that it reads; those of optional nodes count where a recipe has them.
+        waits_for: The nodes that it waits for besides, without reading from them.
+        gives: The artifacts that it writes.
+        is_gate: Whether it ends a run whose data or model are not good enough.
         optional: The name in `Recipe.optional_steps` of a node that only some recipes have.
         has_outcome: Whether the room's module `outcome` reads what the node found out about the model.
         shows: What the node shows in Kubeflow's UI besides its page: `metrics`, `classification`.
@@ -33,7 +51,10 @@ class Step:
 
     id: str
     room: str
-    after: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    gives: tuple[Artifact, ...] = ()
+    is_gate: bool = False
     optional: str = ""
     has_outcome: bool = False
     shows: tuple[Literal["metrics", "classification"], ...] = ()
@@ -42,6 +63,12 @@ class Step:
     looks_at: Literal["", "shards", "models", "versions"] = ""
     code: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Return the nodes that it reads from or waits for; optional ones count where a recipe has them."""
+        producers = [_PRODUCERS[name] for name in self.takes if _PRODUCERS[name] != INGEST.id]
+        return tuple(dict.fromkeys((*producers, *self.waits_for)))
 
     @property
     def is_resolver(self) -> bool:
@@ -55,12 +82,18 @@ class Step:
 
 
 # The Kubeflow task that comes before all nodes: it checks the parameters and ingests.
-INGEST = Step("Ingest", "components.ingest")
+INGEST = Step(
+    "Ingest",
+    "components.ingest",
+    gives=(Artifact("data", "data", "Dataset"), Artifact("curated_schema", "schema")),
+)
 # In the order in which they run.
 STEPS = (
     Step(
         "ImportExampleGen",
         "components.example_gen",
+        takes=("data",),
+        gives=(Artifact("examples", "examples", "Dataset"),),
         reads="shards",
         looks_at="shards",
         code=("components.example_gen.component",),
@@ -69,52 +102,66 @@ STEPS = (
     Step(
         "ImportSchemaGen",
         "components.schema_gen",
+        takes=("curated_schema",),
+        gives=(Artifact("schema", "schema"),),
         reads="schema",
         code=("components.schema_gen.component",),
     ),
     Step(
         "StatisticsGen",
         "components.statistics_gen",
-        after=("ImportExampleGen", "ImportSchemaGen"),
+        takes=("examples", "schema"),
+        gives=(Artifact("statistics", "statistics"),),
         libraries=("apache_beam", "tensorflow_data_validation", "tfx_bsl"),
     ),
     Step(
         "DistributionValidator",
         "components.distribution_validator",
-        after=("StatisticsGen",),
+        takes=("statistics",),
+        gives=(Artifact("drift", "anomalies"),),
         code=("components.distribution_validator.component",),
         libraries=("tensorflow_data_validation",),
     ),
     Step(
         "ExampleValidator",
         "components.example_validator",
-        after=("ImportSchemaGen", "StatisticsGen"),
+        takes=("schema", "statistics"),
+        gives=(Artifact("anomalies", "anomalies"),),
         libraries=("tensorflow_data_validation",),
     ),
     Step(
         "DataGate",
         "components.data_gate",
-        after=("ImportExampleGen", "StatisticsGen", "DistributionValidator", "ExampleValidator"),
+        takes=("examples", "statistics", "drift", "anomalies"),
+        gives=(Artifact("data_blessing", "blessing"),),
+        is_gate=True,
         code=("components.data_gate.component",),
     ),
     Step(
         "Transform",
         "components.transform",
-        after=("ImportExampleGen", "ImportSchemaGen", "DataGate"),
+        takes=("examples", "schema"),
+        waits_for=("DataGate",),
+        gives=(Artifact("transform_graph", "transform_graph"),),
         code=("components.transform",),
         libraries=("apache_beam", "tensorflow_transform", "tfx_bsl"),
     ),
     Step(
         "BaseModelResolver",
         "components.trainer.warm_start",
-        after=("ImportExampleGen", "ImportSchemaGen", "Transform"),
+        takes=("examples", "schema", "transform_graph"),
+        gives=(Artifact("base_model", "model", "Model"),),
         optional="base_model",
         looks_at="models",
     ),
     Step(
         "Tuner",
         "components.tuner",
-        after=("ImportExampleGen", "ImportSchemaGen", "Transform", "BaseModelResolver"),
+        takes=("examples", "schema", "transform_graph", "base_model"),
+        gives=(
+            Artifact("best_hyperparameters", "best_hyperparameters"),
+            Artifact("tuner_results", "tuner_results"),
+        ),
         optional="tuner",
         has_outcome=True,
         keeps="searches",
@@ -124,7 +171,8 @@ STEPS = (
     Step(
         "Trainer",
         "components.trainer",
-        after=("ImportExampleGen", "ImportSchemaGen", "Transform", "BaseModelResolver", "Tuner"),
+        takes=("examples", "schema", "transform_graph", "base_model", "best_hyperparameters"),
+        gives=(Artifact("model", "model", "Model"), Artifact("model_run", "model_run")),
         shows=("metrics",),
         keeps="checkpoints",
         reads="weights",
@@ -133,21 +181,24 @@ STEPS = (
     Step(
         "InfraValidator",
         "components.infra_validator",
-        after=("ImportExampleGen", "Trainer"),
+        takes=("examples", "model"),
+        gives=(Artifact("infra_blessing", "blessing"),),
         has_outcome=True,
         code=("components.infra_validator.component",),
     ),
     Step(
         "Resolver",
         "components.resolver",
-        after=("Trainer",),
+        takes=("model",),
+        gives=(Artifact("baseline", "model", "Model"),),
         has_outcome=True,
         looks_at="models",
     ),
     Step(
         "Evaluator",
         "components.evaluator",
-        after=("ImportExampleGen", "Trainer", "Resolver"),
+        takes=("examples", "model", "baseline"),
+        gives=(Artifact("evaluation", "evaluation"), Artifact("blessing", "blessing")),
         has_outcome=True,
         shows=("metrics", "classification"),
         code=("components.evaluator.component",),
@@ -156,13 +207,16 @@ STEPS = (
     Step(
         "Pusher",
         "components.pusher",
-        after=("Trainer", "InfraValidator", "Evaluator"),
+        takes=("model", "infra_blessing", "blessing"),
+        gives=(Artifact("pushed_model", "pushed_model", "Model"),),
+        is_gate=True,
         has_outcome=True,
         looks_at="versions",
         code=("components.pusher.executor",),
     ),
 )
 _BY_ID = {step.id: step for step in STEPS}
+_PRODUCERS = {artifact.name: step.id for step in (INGEST, *STEPS) for artifact in step.gives}
 # The artifacts of trained models are below `<root>/<TRAINER>/model`.
 TRAINER = "Trainer"
 
@@ -179,6 +233,20 @@ def step_named(node_id: str) -> Step:
         KeyError: There is no such node.
     """
     return _BY_ID[node_id]
+
+
+def producer_of(artifact: str) -> str:
+    """Return the node that writes an artifact.
+
+    Raises:
+        KeyError: None does.
+    """
+    return _PRODUCERS[artifact]
+
+
+def name_nodes(nodes: Sequence[str]) -> str:
+    """Return a short name for nodes that follow each other, such as `DataGate to Evaluator`."""
+    return " and ".join(nodes) if len(nodes) < 3 else f"{nodes[0]} to {nodes[-1]}"
 
 
 def node_ids(optional: Collection[str] = ()) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ that a test has written, one further each time that somebody looks; it runs noth
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,19 @@ def trainer_pod() -> dict[str, Any]:
     return pod
 
 
+@functools.cache
+def _read_rights() -> frozenset[str]:
+    """Return what the Role for worker pods allows, as `verb resource`."""
+    manifest = GOLDEN.parents[1] / "kubeflow" / "manifests" / "worker-rbac.yaml"
+    role, _ = yaml.safe_load_all(manifest.read_text(encoding="utf-8"))
+    return frozenset(
+        f"{verb} {resource}"
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
+
+
 @dataclasses.dataclass
 class KubernetesApi:
     """The objects of the API, and its state.
@@ -48,7 +62,8 @@ class KubernetesApi:
     Attributes:
         pod: The Trainer's.
         script: Statuses of a Job's pods at each look; the last ones stay.
-        forbidden: What is refused with 403, as `verb resource`.
+        forbidden: What is refused with 403 besides all that the manifest's Role does not allow, as
+            `verb resource`.
         down: How many requests to come are answered with 503.
     """
 
@@ -73,7 +88,7 @@ class KubernetesApi:
         resource, name, log = match.groups()
         verbs = {"GET": "get" if name else "list", "POST": "create", "DELETE": "delete"}
         done = f"{verbs[request.method]} {resource}{log or ''}"
-        if done in self.forbidden:
+        if done in self.forbidden or done not in _read_rights():
             who = 'User "system:serviceaccount:kubeflow:pipeline-runner"'
             return self._status(
                 403, f'{resource} is forbidden: {who} cannot {done} in the namespace "kubeflow"'

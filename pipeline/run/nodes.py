@@ -100,6 +100,8 @@ def run_nodes(
     class_names: Sequence[str],
     push_destination: str,
     only: Iterable[str] | None = None,
+    *,
+    announce: bool = False,
 ) -> list[str]:
     """Run all nodes, or some, and put what they find out into `result`.
 
@@ -110,6 +112,7 @@ def run_nodes(
         class_names: All classes, in the order of their labels.
         push_destination: The folder that versions are pushed to.
         only: The nodes to run; those that they depend on have run.
+        announce: Whether a line heads what a node logs, too.
 
     Returns:
         Why the model was refused, if it was.
@@ -128,6 +131,8 @@ def run_nodes(
             result.components[node_id] = {"status": SKIPPED, "seconds": 0.0}
             continue
         label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
+        if announce:
+            console.print(f"{label} running", markup=False)
         with console.status(f"{label.strip()} running"):
             outcome = nodes.run(node_id)
             reason = None

@@ -92,6 +92,8 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
             version = pushed.rpartition("/")[2]
             pages = [path.read_text() for path in (tmp_path / outputs).glob("*/*/view*")]
             assert pushed in "".join(pages)
+            (text,) = (tmp_path / outputs).glob("*/*/pushed_model")
+            assert text.read_text().startswith(f"{root}/Pusher/pushed_model/")
             for text in (log, *pages):
                 assert str(tmp_path / "disk") not in text
             found[outputs] = version, metrics(tmp_path / outputs), upload.names(here)

@@ -20,8 +20,9 @@ from components.schema_gen.schema_file import write_schema
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
-from pipeline.steps import list_upstream, node_ids
+from pipeline.steps import STEPS, list_upstream, node_ids, producer_of, step_named
 from pipeline.targets.kubeflow.config import KubeflowConfig
+from tests.kfp_check import check_packages
 from tests.make.commands import mirante
 from tests.make.records import CLASS_NAMES
 from tests.make.tables import table_of_package
@@ -32,8 +33,9 @@ IMAGE = "registry.example.org/mirante:0.1.0"
 
 
 def packaged(recipe: Recipe, folder: Path, image: str | None = IMAGE) -> str:
-    """The package of a recipe, as `text_of` reads it."""
+    """The package of a recipe, as `text_of` reads it; Kubeflow's own compiler has accepted it."""
     import_kubeflow("compile").compile_recipe(recipe, image, folder / "package.yaml")
+    check_packages(folder / "package.yaml")
     return text_of(folder / "package.yaml")
 
 
@@ -54,6 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> str:
     package = tmp_path_factory.mktemp("cluster") / "package.yaml"
     done = mirante("compile", CLUSTER, "--image", IMAGE, "-o", str(package), cwd=GOLDEN.parents[1])
     assert done.returncode == 0, done.stderr
+    check_packages(package)
     return text_of(package)
 
 
@@ -93,7 +96,7 @@ def test_the_tasks_are_the_golden_ones(name: str, cluster: str, tmp_path: Path) 
 
 
 def test_a_small_package_is_the_golden_one(tmp_path: Path) -> None:
-    together = elsewhere("digits", f"kubeflow.together=[[{', '.join(node_ids())}]]")
+    together = elsewhere("digits", f"kubeflow.together=[[Ingest, {', '.join(node_ids())}]]")
     compare_with_golden(packaged(together, tmp_path), "together.package.yaml")
 
 
@@ -138,30 +141,144 @@ def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: P
     assert {node.node_info.id: set(node.upstream_nodes) for node in nodes} == {
         node: set(others) for node, others in list_upstream(loaded.optional_steps).items()
     }
+    for node in nodes:
+        step = step_named(node.node_info.id)
+        given = {artifact.channel for artifact in step.gives}
+        assert given == ({"model"} if step.is_resolver else set(node.outputs.outputs))
+        read = {
+            (channel.producer_node_query.id, channel.output_key)
+            for inputs in node.inputs.inputs.values()
+            for channel in inputs.channels
+            if channel.producer_node_query.id
+        }
+        names = {(up.id, artifact.channel): artifact.name for up in STEPS for artifact in up.gives}
+        takes = {name for name in step.takes if producer_of(name) in node.upstream_nodes}
+        assert {names[place] for place in read} == takes, step.id
+
+
+def artifacts(spec: Any, way: str) -> dict[str, dict[str, str]]:
+    """Return the types of each task's inputs or outputs by name, without those that the UI draws."""
+    found = {}
+    for task in spec["root"]["dag"]["tasks"].values():
+        definitions = spec["components"][task["componentRef"]["name"]].get(f"{way}Definitions", {})
+        found[task["taskInfo"]["name"]] = {
+            name: artifact["artifactType"]["schemaTitle"].removeprefix("system.")
+            for name, artifact in definitions.get("artifacts", {}).items()
+            if not name.startswith(("view", "metrics", "classification"))
+        }
+    return found
+
+
+def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
+    data, model = "Ingest to ExampleValidator", "DataGate to Evaluator"
+    assert dependencies(spec) == {data: set(), model: {data}, "Pusher": {model}}
+    assert artifacts(spec, "output") == {
+        data: {
+            "data": "Dataset",
+            "curated_schema": "Artifact",
+            "examples": "Dataset",
+            "schema": "Artifact",
+            "statistics": "Artifact",
+            "drift": "Artifact",
+            "anomalies": "Artifact",
+        },
+        model: {
+            "data_blessing": "Artifact",
+            "transform_graph": "Artifact",
+            "model": "Model",
+            "model_run": "Artifact",
+            "infra_blessing": "Artifact",
+            "baseline": "Model",
+            "evaluation": "Artifact",
+            "blessing": "Artifact",
+        },
+        "Pusher": {"pushed_model": "Model"},
+    }
+    assert set(artifacts(spec, "input")["Pusher"]) == {"model", "infra_blessing", "blessing"}
+    outputs = spec["components"]["comp-datagate-to-evaluator"]["outputDefinitions"]["artifacts"]
+    assert {name.partition("_")[2] for name in outputs if name.startswith("view_")} == {
+        *("DataGate", "Transform", "Trainer", "InfraValidator", "Resolver", "Evaluator")
+    }
+    assert {"metrics_Trainer", "metrics_Evaluator", "classification_Evaluator"} < set(outputs)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["kubeflow.tasks={Trainer: {gpu: {count: 1}}}"],
+            [
+                "Ingest to ExampleValidator",
+                "DataGate and Transform",
+                "Trainer",
+                "InfraValidator to Evaluator",
+            ],
+        ),
+        (
+            ["training.strategy=multi_worker", "kubeflow.workers={replicas: 2}"],
+            [
+                "Ingest to ExampleValidator",
+                "DataGate and Transform",
+                "Trainer",
+                "InfraValidator to Evaluator",
+            ],
+        ),
+        (
+            ["kubeflow.tasks={Ingest: {cpu: 4}}"],
+            ["Ingest", "ImportExampleGen to ExampleValidator", "DataGate to Evaluator"],
+        ),
+    ],
+)
+def test_nodes_that_ask_for_other_things_do_not_share_a_task(
+    overrides: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    spec, _ = documents(packaged(elsewhere("digits", *overrides), tmp_path))
+    assert list(dependencies(spec)) == sorted([*expected, "Pusher"], key=str.lower)
 
 
 def test_with_sqlite_there_is_one_task_at_a_time(tmp_path: Path) -> None:
-    spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
-    before = dict(zip(node_ids(), ("Ingest", *node_ids()), strict=False))
-    assert dependencies(spec) == {
-        "Ingest": set(),
-        **{node: {"Ingest", before[node]} for node in node_ids()},
-    }
+    spec, _ = documents(packaged(elsewhere("digits", "kubeflow.together=[]"), tmp_path))
+    waits_for = dependencies(spec)
+    order = ("Ingest", *node_ids())
+    done: set[str] = set()
+    for node in order:
+        reached, found = {node}, set(waits_for[node])
+        while found - reached:
+            reached |= found
+            found = {other for name in found for other in waits_for[name]}
+        assert reached - {node} == done, node
+        done.add(node)
+    # Without the store there is no reason for these two to wait.
+    assert waits_for["ImportSchemaGen"] == {"Ingest", "ImportExampleGen"}
+    assert waits_for["ExampleValidator"] == {"ImportSchemaGen", "StatisticsGen", "DistributionValidator"}
+    assert waits_for["Pusher"] == {"Trainer", "InfraValidator", "Evaluator"}
 
 
 def test_with_a_server_tasks_wait_for_what_they_need_alone(cluster: str, tmp_path: Path) -> None:
     spec, _ = documents(cluster)
     waits_for = dependencies(spec)
-    statistics = "StatisticsGen_DistributionValidator_ExampleValidator"
+    statistics = "StatisticsGen to ExampleValidator"
     assert waits_for["ImportExampleGen"] == waits_for["ImportSchemaGen"] == {"Ingest"}
-    assert waits_for[statistics] == {"Ingest", "ImportExampleGen", "ImportSchemaGen"}
-    assert waits_for["DataGate"] == {"Ingest", "ImportExampleGen", statistics}
-    assert waits_for["InfraValidator"] == {"Ingest", "ImportExampleGen", "Trainer"}
+    assert waits_for[statistics] == {"ImportExampleGen", "ImportSchemaGen"}
+    assert waits_for["DataGate"] == {"ImportExampleGen", statistics}
+    assert waits_for["Transform"] == {"ImportExampleGen", "ImportSchemaGen", "DataGate"}
+    assert waits_for["InfraValidator"] == {"ImportExampleGen", "Trainer"}
     assert waits_for["Trainer"] >= {"Tuner", "BaseModelResolver", "Transform"}
-    assert waits_for["Pusher"] == {"Ingest", "Trainer", "InfraValidator", "Evaluator"}
-    on_a_volume = elsewhere("digits", "kubeflow.metadata.path=/mirante/digits/metadata.sqlite")
+    assert waits_for["Pusher"] == {"Trainer", "InfraValidator", "Evaluator"}
+    assert artifacts(spec, "input")["Trainer"] == {
+        "examples": "Dataset",
+        "schema": "Artifact",
+        "transform_graph": "Artifact",
+        "base_model": "Model",
+        "best_hyperparameters": "Artifact",
+    }
+    on_a_volume = elsewhere(
+        "digits", "kubeflow.metadata.path=/mirante/digits/metadata.sqlite", "kubeflow.together=[]"
+    )
     spec, _ = documents(packaged(on_a_volume, tmp_path))
-    assert dependencies(spec)["InfraValidator"] == {"Ingest", "ImportExampleGen", "Trainer"}
+    assert dependencies(spec)["InfraValidator"] == {"ImportExampleGen", "Trainer"}
+    assert dependencies(spec)["DistributionValidator"] == {"StatisticsGen"}
 
 
 def test_a_task_asks_the_cluster_for_what_the_recipe_says(cluster: str) -> None:
@@ -322,8 +439,8 @@ def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
             "kubeflow.defaults.env.PROXY: expected no secret, got a password",
         ),
         (
-            ["kubeflow.together=[[Ingest, ImportExampleGen]]"],
-            "kubeflow.together: there is no node 'Ingest'. Known",
+            ["kubeflow.together=[[Ingests, ImportExampleGen]]"],
+            "kubeflow.together: there is no node 'Ingests': did you mean 'Ingest'?",
         ),
         (
             ["data.source=voc", "data.path=/mirante/photos", "data.label_map=map.pbtxt"],

@@ -17,7 +17,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.prediction.predict import predict
 from pipeline.recipe.load import load_recipe
-from pipeline.steps import node_ids
+from pipeline.steps import INGEST, node_ids, step_named
 from tests.make import shapes
 from tests.make.commands import mirante
 from tests.pages.test_views import text_of
@@ -26,12 +26,6 @@ from tests.targets.test_task import OUTCOMES
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-# Light nodes share a task, since each task takes seconds to start.
-TOGETHER = """[
-    [ImportSchemaGen, StatisticsGen, DistributionValidator, ExampleValidator, DataGate],
-    [InfraValidator, Resolver, Evaluator]]"""
 
 
 def compiled(path: Path, *overrides: str) -> Path:
@@ -58,12 +52,12 @@ def run(
     return done.returncode, done.stdout
 
 
-def metrics(folder: Path, artifact: str = "metrics") -> dict[str, Any]:
+def metrics(folder: Path, kind: str = "metrics") -> dict[str, Any]:
     """Return what the Evaluator's task gave to the UI: its numbers, or as `classification` what KFP draws."""
     (output,) = folder.glob("*/*evaluator*/executor_output.json")
     # The UI reads JSON, which knows no Infinity.
     artifacts = json.loads(output.read_text(), parse_constant=pytest.fail)["artifacts"]
-    return artifacts[artifact]["artifacts"][0]["metadata"]
+    return artifacts[f"{kind}_Evaluator"]["artifacts"][0]["metadata"]
 
 
 def read_pages(folder: Path) -> dict[str, str]:
@@ -75,7 +69,7 @@ def read_pages(folder: Path) -> dict[str, str]:
 
 
 def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
-    package = compiled(tmp_path / "digits.yaml", f"kubeflow.together={TOGETHER}")
+    package = compiled(tmp_path / "digits.yaml")
     root = tmp_path / "root"
     settings: dict[str, Any] = {
         "pipeline_root": str(root),
@@ -108,9 +102,21 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     pages = read_pages(tmp_path / "first")
     assert {name.lower() for name in pages} == {"ingest", *(node.lower() for node in node_ids())}
     assert all("<html" in page for page in pages.values())
+    # Of each artifact KFP has where it is.
+    for step in (INGEST, *map(step_named, node_ids())):
+        for artifact in step.gives:
+            (text,) = (tmp_path / "first").glob(f"*/*/{artifact.name}")
+            place, node, *_ = text.read_text(encoding="utf-8").splitlines()
+            assert node == f"node: {step.id}"
+            assert (place == "none") == (artifact.name == "baseline")
+            assert place == "none" or Path(place).is_relative_to(root)
+            assert place == "none" or Path(place).exists()
+    (outputs,) = (tmp_path / "first").glob("*/pusher/executor_output.json")
+    model = json.loads(outputs.read_text())["artifacts"]["pushed_model"]["artifacts"][0]["metadata"]
+    assert (model["state"], model["pushed_version"]) == ("completed", pushed.name)
 
     # All nodes in one task, which starts once.
-    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[{', '.join(node_ids())}]]")
+    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[Ingest, {', '.join(node_ids())}]]")
     code, log = run(together, tmp_path, "second", **settings)
     assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "cached")
@@ -159,7 +165,7 @@ def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) 
 UP_TO_TRAINER = """
 import sys
 from pathlib import Path
-from pipeline.steps import node_ids
+from pipeline.steps import INGEST, node_ids, step_named
 from tests.targets.test_task import ingest, run
 if sys.argv[2] == "plan":
     overrides = {"training.epochs": 12, "training.checkpoints": {"steps": 10, "min_secs": 0.1}}
@@ -203,7 +209,6 @@ SHAPES = (
     "training.augmentation={flip: horizontal}",
     "training.tracking.graph=false",
     "evaluation.thresholds={map_50: 0.95}",
-    f"kubeflow.together=[[{', '.join(node_ids()[:7])}], [{', '.join(node_ids()[8:])}]]",
 )
 
 
@@ -221,7 +226,7 @@ def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
     for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
         assert log.count(f"{part} ") >= 20
     (output,) = (tmp_path / "out").glob("*/*evaluator*/executor_output.json")
-    found = json.loads(output.read_text())["artifacts"]["metrics"]["artifacts"][0]["metadata"]
+    found = json.loads(output.read_text())["artifacts"]["metrics_Evaluator"]["artifacts"][0]["metadata"]
     assert found["map_50"] >= 0.95
     assert 0.4 < found["map"] <= found["map_50"]
 
@@ -240,21 +245,21 @@ def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
     assert near >= 9
 
     pages = read_pages(tmp_path / "out")
-    assert set(pages) == {"ingest", "trainer", *node_ids()} - {"Trainer"}
+    assert set(pages) == {"Ingest", "pusher", *node_ids()} - {"Pusher"}
     words = {name: text_of(page) for name, page in pages.items()}
     for name, page in pages.items():
         assert "<html" in page
         assert "could not be made" not in words[name]
-    for name in ("ingest", "ImportExampleGen"):
+    for name in ("Ingest", "ImportExampleGen"):
         assert pages[name].count('<img class="boxed"') == 3 * 8
     assert "400 train examples 40 eval examples 100 test examples" in words["ImportExampleGen"]
     assert "in the order of their labels, from 1: circle, square, triangle" in words["ImportSchemaGen"]
     assert "Boxes by split and class" in words["StatisticsGen"]
     assert "Images by their number of boxes boxes train eval test 1" in words["DataGate"]
     assert pages["DataGate"].count("<img") == 1
-    assert "Curves: training Loss" in words["trainer"]
-    assert "Loss of boxes train eval" in words["trainer"]
-    assert "Accuracy" not in words["trainer"]
+    assert "Curves: training Loss" in words["Trainer"]
+    assert "Loss of boxes train eval" in words["Trainer"]
+    assert "Accuracy" not in words["Trainer"]
     assert f"map_50 {found['map_50']:.4f} at least 0.95" in words["Evaluator"]
     assert "circle" in words["Evaluator"]
     assert "badly placed" in words["Evaluator"]

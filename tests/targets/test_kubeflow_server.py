@@ -1,16 +1,14 @@
 """Compiled packages on Kubeflow Pipelines' own API server: no stand-in.
 
 `up.sh l1` in the folder that MIRANTE_KFP_CLUSTER names starts it on this machine, with a Kubernetes API and a
-database and without pods; `kfp_check` next to that folder is its validation and its compiler as one program.
+database and without pods.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,12 +20,11 @@ import pytest
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from pipeline.recipe.load import recipe_names
+from tests.kfp_check import CLUSTER, ROOT, check_packages
 from tests.make.commands import mirante
 
 pytestmark = pytest.mark.kubeflow
 
-ROOT = Path(__file__).resolve().parents[2]
-CLUSTER = Path(os.environ.get("MIRANTE_KFP_CLUSTER") or ROOT.parent / "shared" / "kfp_cluster")
 EVERYTHING = "tests/golden/cluster.yaml"
 IMAGE = "registry.example.org/mirante:0.1.0"
 START_SECS = 300
@@ -85,16 +82,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("check") / "kfp_check"
-    packed = CLUSTER.with_name("kfp_check") / "kfp_check.gz"
-    with gzip.open(packed) as source, program.open("wb") as target:
-        shutil.copyfileobj(source, target)
-    program.chmod(0o755)
-    return program
-
-
-@pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The package of every built-in recipe, and of the one with everything in it, by the recipe."""
     folder = tmp_path_factory.mktemp("packages")
@@ -103,103 +90,13 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         package = found[recipe] = folder / f"{Path(recipe).stem}.yaml"
         done = mirante("compile", recipe, "--image", IMAGE, "-o", str(package), cwd=ROOT)
         assert done.returncode == 0, done.stderr
+    check_packages(*found.values())
     return found
 
 
 @pytest.fixture(scope="session")
 def digits(packages: dict[str, Path]) -> Path:
     return packages["digits"]
-
-
-def test_kubeflow_compiles_every_package(packages: dict[str, Path], checker: Path) -> None:
-    command = [str(checker), *map(str, packages.values())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert len(done.stdout.splitlines()) == len(packages)
-    assert all(": accepted, " in line for line in done.stdout.splitlines())
-
-
-@pytest.fixture(scope="session")
-def workflow(packages: dict[str, Path], checker: Path) -> dict[str, Any]:
-    """The workflow that Kubeflow's compiler makes of the package with everything in it."""
-    package = packages[EVERYTHING]
-    subprocess.run([str(checker), str(package)], check=True, capture_output=True)
-    read: dict[str, Any] = json.loads(package.with_name(f"{package.name}.workflow.json").read_text())
-    return read
-
-
-def find_settings(workflow: dict[str, Any], task: str) -> dict[str, Any]:
-    """Return what kfp-kubernetes asks for a task."""
-    found: list[str] = [
-        parameter["value"]
-        for parameter in workflow["spec"]["arguments"]["parameters"]
-        if parameter["name"] == f"kubernetes-comp-{task}"
-    ]
-    return dict(json.loads(found[0]))
-
-
-def find_container(workflow: dict[str, Any], task: str) -> dict[str, Any]:
-    """Return the container of a task."""
-    parameters = {item["name"]: item["value"] for item in workflow["spec"]["arguments"]["parameters"]}
-    (key,) = [
-        name
-        for name, value in parameters.items()
-        if name.startswith("components-") and json.loads(value).get("executorLabel") == f"exec-{task}"
-    ]
-    return dict(json.loads(parameters[key.replace("components-", "implementations-")]))
-
-
-def find_retries(workflow: dict[str, Any], task: str) -> dict[str, Any]:
-    """Return the retries that a task makes itself."""
-    (found,) = [
-        one["value"] for one in find_container(workflow, task)["env"] if one["name"] == "MIRANTE_RETRIES"
-    ]
-    return dict(json.loads(found))
-
-
-def test_the_workflow_has_volumes_secrets_and_deadlines(workflow: dict[str, Any]) -> None:
-    ingest, trainer = find_settings(workflow, "ingest"), find_settings(workflow, "trainer")
-    for settings in (ingest, trainer):
-        assert [(mount["constant"], mount["mountPath"]) for mount in settings["pvcMount"]] == [
-            ("pipelines", "/pipelines"),
-            ("photos", "/photos"),
-            ("models", "/models"),
-        ]
-        secrets = {
-            (one["secretName"], key["secretKey"]): key["envVar"]
-            for one in settings["secretAsEnv"]
-            for key in one["keyToEnv"]
-        }
-        assert secrets["mysql-secret", "username"] == "MIRANTE_METADATA_USER"
-        assert secrets["mysql-secret", "password"] == "MIRANTE_METADATA_PASSWORD"
-        assert (("wandb", "api-key") in secrets) is (settings is trainer)
-    assert (ingest["activeDeadlineSeconds"], trainer["activeDeadlineSeconds"]) == ("7200", "86400")
-    assert "activeDeadlineSeconds" not in find_settings(workflow, "pusher")
-
-
-def test_the_workflow_has_accelerators_and_where_they_are(workflow: dict[str, Any]) -> None:
-    settings, resources = find_settings(workflow, "trainer"), find_container(workflow, "trainer")["resources"]
-    assert settings["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"}
-    (toleration,) = settings["tolerations"]
-    assert (toleration["key"], toleration["operator"], toleration["effect"]) == (
-        "nvidia.com/gpu",
-        "Exists",
-        "NoSchedule",
-    )
-    assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    assert resources["accelerator"]["resourceCount"] == "4"
-    assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == ("8", "32Gi")
-    tuner = find_settings(workflow, "tuner")["nodeSelector"]["labels"]
-    assert tuner["cloud.google.com/gke-tpu-topology"] == "2x2"
-    assert tuner["cloud.google.com/gke-tpu-accelerator"] == "tpu-v5-lite-podslice"
-
-
-def test_the_workflow_retries_as_often_as_the_recipe_says(workflow: dict[str, Any]) -> None:
-    expected = {"backoff_secs": 60, "backoff_factor": 2.0, "backoff_max_secs": 3600}
-    for task, retries in (("ingest", 2), ("trainer", 5), ("pusher", 2)):
-        assert find_retries(workflow, task) == {"retries": retries, **expected}
-    # Argo's own would multiply them, over nested templates.
-    assert not [template["name"] for template in workflow["spec"]["templates"] if "retryStrategy" in template]
 
 
 def test_every_package_is_uploaded_and_gets_a_run(server: Server, packages: dict[str, Path]) -> None:

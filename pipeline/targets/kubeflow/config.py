@@ -178,8 +178,10 @@ class KubeflowConfig(Settings):
     tasks: dict[str, TaskConfig] = Field(
         {}, description="what the task of a node, or Ingest, asks for; its keys replace those of defaults"
     )
-    together: tuple[tuple[str, ...], ...] = Field(
-        (), description="nodes that follow each other and share a task, such as `[[StatisticsGen, DataGate]]`"
+    together: tuple[tuple[str, ...], ...] | None = Field(
+        None,
+        description="nodes that follow each other and share a task, such as "
+        "`[[StatisticsGen, DistributionValidator]]`; null for few tasks, [] for one task per node",
     )
 
     @model_validator(mode="before")
@@ -193,11 +195,11 @@ class KubeflowConfig(Settings):
     def _names_are_of_nodes(self) -> KubeflowConfig:
         nodes = tuple(step.id for step in STEPS)
         named = [("tasks", name, (INGEST.id, *nodes)) for name in self.tasks]
-        named += [("together", name, nodes) for names in self.together for name in names]
+        named += [("together", name, (INGEST.id, *nodes)) for names in self.together or () for name in names]
         for part, name, known in named:
             if name not in known:
                 raise ValueError(f"{part}: there is no node {name!r}{suggest_and_list(name, known)}")
-        shared = [name for names in self.together for name in names]
+        shared = [name for names in self.together or () for name in names]
         for name in shared:
             if shared.count(name) > 1:
                 raise ValueError(f"together: {name} is in it twice")

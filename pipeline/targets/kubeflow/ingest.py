@@ -24,6 +24,7 @@ from pipeline.run.plain_paths import is_plain
 from pipeline.steps import INGEST, STEPS, node_ids
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
+from pipeline.targets.kubeflow.artifacts import write_artifacts
 from pipeline.targets.kubeflow.log import log_task
 from pipeline.targets.kubeflow.plan import Plan, run_folder, write_plan
 from schemas import features
@@ -41,6 +42,7 @@ def ingest(
     pipeline_root: str,
     run_id: str,
     view: Any,
+    artifacts: Mapping[str, Any] | None = None,
 ) -> None:
     """Check a run's parameters, ingests what it reads, and plans it under the pipeline root.
 
@@ -51,6 +53,7 @@ def ingest(
         pipeline_root: A folder on a volume, or gs://BUCKET/... or s3://BUCKET/...
         run_id: Names the run; a task that is tried again has the same.
         view: Gets the page; kfp's `Output[HTML]`.
+        artifacts: Get the data and the schema; kfp's `Output[...]` by name.
 
     Raises:
         SystemExit: The task failed; the last line of its log says why.
@@ -158,4 +161,6 @@ def ingest(
         about = {"span": str(examples.span)} if examples.span else {}
         data = {"data": Output(str(examples.folder), about)}
         page = make_page(INGEST.id, data, resolved.task, examples.class_names)
+        given = {**data, "schema": Output(str(schema_file), {})}
+        write_artifacts(INGEST, given, artifacts or {}, mirror.shown)
         Path(view.path).write_text(redact(mirror.shown(page.html)), encoding="utf-8")
