@@ -19,7 +19,9 @@ from components.base.words import format_row, wrap_text
 from pipeline.run.output import note_lost
 
 
-def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console:
+def make_console(
+    to_stderr: bool, worded: Callable[[str], str] = str, *, whole_lines: bool = False
+) -> Console:
     """Return a console on a duplicate of standard output (or error), which `quiet_libraries` leaves alone.
 
     Secrets are taken out of what it shows. Where it cannot be written to, the command continues without it,
@@ -28,6 +30,7 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
     Args:
         to_stderr: Standard error, then.
         worded: Has the last word on each text that is written.
+        whole_lines: Whether nothing is broken into lines of 80 columns, as in a pod's log.
     """
     stream = sys.stderr if to_stderr else sys.stdout
     stream.flush()
@@ -40,7 +43,8 @@ def make_console(to_stderr: bool, worded: Callable[[str], str] = str) -> Console
     shown: Any = Redacted(file, worded)
     # Not a terminal: no wrapping, not in tables either, so that paths stay whole in a log.
     is_log = not file.isatty()
-    return Console(file=shown, highlight=False, soft_wrap=is_log, width=_LOG_COLUMNS if is_log else None)
+    kind = _LogConsole if whole_lines else Console
+    return kind(file=shown, highlight=False, soft_wrap=is_log, width=_LOG_COLUMNS if is_log else None)
 
 
 _LOG_COLUMNS = 10_000
@@ -48,7 +52,22 @@ _LOG_COLUMNS = 10_000
 
 def print_row(console: Console, title: str, text: str) -> None:
     """Print a title and the text next to it, in lines of 80 columns; a line with a path may be longer."""
-    console.print(format_row(title, text), soft_wrap=True, markup=False)
+    shown = f"  {title:11} {text}" if _has_whole_lines(console) else format_row(title, text)
+    console.print(shown, soft_wrap=True, markup=False)
+
+
+def print_note(console: Console, text: str) -> None:
+    """Print a text below a node's line, in lines of 80 columns."""
+    shown = f"    {text}" if _has_whole_lines(console) else wrap_text(text, 4 * " ", 6 * " ")
+    console.print(shown, soft_wrap=True, markup=False)
+
+
+class _LogConsole(Console):
+    """A console whose lines are whole."""
+
+
+def _has_whole_lines(console: Console) -> bool:
+    return isinstance(console, _LogConsole)
 
 
 class Redacted:
@@ -162,24 +181,16 @@ def _flush(stream: IO[str], descriptor: int) -> None:
 
 
 class ConsoleHandler(logging.Handler):
-    """Shows what is logged, indented, on a console.
+    """Shows what is logged, indented, on a console."""
 
-    Args:
-        console: The console.
-        whole: Whether a record is one line, as a log of a pod has it.
-    """
-
-    def __init__(self, console: Console, *, whole: bool = False):
+    def __init__(self, console: Console):
         super().__init__()
         self._console = console
-        self._whole = whole
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
         # Before a line break breaks a secret in two.
-        text = redact(record.getMessage())
-        shown = f"    {text}" if self._whole else wrap_text(text, 4 * " ", 6 * " ")
-        self._console.print(shown, markup=False, soft_wrap=True)
+        print_note(self._console, redact(record.getMessage()))
 
 
 @contextlib.contextmanager

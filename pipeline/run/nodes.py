@@ -17,7 +17,7 @@ from components.base.errors import MiranteError, walk_causes
 from components.base.os_errors import explain_os_error
 from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
-from components.base.words import format_count, wrap_text
+from components.base.words import format_count
 from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
 from pipeline.data.examples import Examples, describe
@@ -25,7 +25,7 @@ from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
-from pipeline.run.console import print_row, progress_bar
+from pipeline.run.console import print_note, print_row, progress_bar
 from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
@@ -177,7 +177,7 @@ def _take_in(
     if outcome.best is not None:
         write_best(outcome.best, Path(result.root) / "runs" / result.run_id)
     if outcome.note:
-        console.print(wrap_text(outcome.note, 4 * " ", 6 * " "), soft_wrap=True, markup=False)
+        print_note(console, outcome.note)
     for warning in result.warnings[known:]:
         print_row(console, "warning", warning)
     return [outcome.refusal] if outcome.refusal else []

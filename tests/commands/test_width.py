@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pipeline.commands.main import COMMANDS, main
 from pipeline.recipe.load import load_recipe
-from pipeline.run.console import ConsoleHandler, print_row
+from pipeline.run.console import ConsoleHandler, make_console, print_row
 from pipeline.run.nodes import prepare_data
 from tests.failures import MIRANTE
 from tests.history.test_history import write_run
@@ -86,7 +86,7 @@ def test_commands_about_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert find_long_lines(said) == []
 
 
-def test_rows_of_a_run(tmp_path: Path) -> None:
+def test_rows_of_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     photos, said = write_odd_photos(tmp_path), io.StringIO()
     console = Console(file=said, width=10_000, soft_wrap=True)
     recipe = load_recipe("folder", ["data.max_reject_share=0.1", "model.weights=null"], str(photos))
@@ -102,9 +102,11 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
     assert lines[-3].startswith("    training epoch 1/1: loss")
     assert all(line.startswith(("      0.5335", "      loss")) for line in lines[-2:])
     # A log of pods has a record in a line.
-    whole = io.StringIO()
-    ConsoleHandler(Console(file=whole, width=10_000), whole=True).emit(record)
-    assert len(whole.getvalue().splitlines()) == 1
+    capfd.readouterr()
+    log = make_console(to_stderr=False, whole_lines=True)
+    ConsoleHandler(log).emit(record)
+    print_row(log, "warning", "word " * 40)
+    assert len(capfd.readouterr().out.splitlines()) == 2
 
 
 def test_a_terminal_of_80_columns(tmp_path: Path) -> None:

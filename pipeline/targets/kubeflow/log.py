@@ -47,7 +47,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from pipeline.run.console import ConsoleHandler, Redacted, make_console
 
-    console = make_console(to_stderr=False, worded=mirror.shown)
+    console = make_console(to_stderr=False, worded=mirror.shown, whole_lines=True)
     attempts = Attempts(os.environ, pipeline_root, run_id, what, mirror)
     version = importlib.metadata.version("mirante")
     told = "  ".join(filter(None, (f"mirante {version}", what, attempts.describe())))
@@ -55,7 +55,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     logging.getLogger().setLevel(logging.WARNING)
     own = logging.getLogger("mirante")
     own.setLevel(logging.INFO)
-    handler = ConsoleHandler(console, whole=True)
+    handler = ConsoleHandler(console)
     # What libraries print, and Python's tracebacks.
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Redacted(sys.stdout), Redacted(sys.stderr)  # type: ignore[assignment]
