@@ -111,13 +111,18 @@ def _open_to_write(path: str) -> BinaryIO:
 
 def write_text(path: str, text: str) -> None:
     """Write a text file in UTF-8, all of it or nothing; creates its folder."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file, all of it or nothing; creates its folder."""
     if not is_remote(path):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text)
+        write_atomically(target, content)
         return
     import tensorflow as tf
 
     tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(content)

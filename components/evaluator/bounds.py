@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
-
-from tensorflow_model_analysis.proto import config_pb2
+from typing import TYPE_CHECKING, Any
 
 from components.evaluator.config import EvaluationConfig
+
+if TYPE_CHECKING:
+    from tensorflow_model_analysis.proto import config_pb2
 
 # The metric that says whether the model is better than a trivial one, and its values.
 BEATS_TRIVIAL = "beats_trivial"
@@ -44,6 +45,8 @@ def make_thresholds(
         config: The recipe's `evaluation` part.
         names: Metrics that can be bound.
     """
+    from tensorflow_model_analysis.proto import config_pb2  # brings TensorFlow along
+
     bounds: dict[str, config_pb2.MetricThreshold] = {}
     if config.refuse_trivial:
         bounds[BEATS_TRIVIAL] = config_pb2.MetricThreshold()
@@ -120,6 +123,26 @@ def describe_failure(
     bound = held.upper_bound.value if is_upper else held.lower_bound.value
     shown = format_beside(value, bound) if value is not None and there else "missing"
     return f"{name} is {shown}, must be {'at most' if is_upper else 'at least'} {format_bound(bound)}"
+
+
+def describe_bounds(thresholds: Iterable[Any]) -> tuple[str, list[float]]:
+    """Return the bounds of a metric in words, and as values.
+
+    Args:
+        thresholds: Its `PerSliceMetricThreshold`s.
+    """
+    parts, limits = [], []
+    for threshold in (item.threshold for item in thresholds):
+        value = threshold.value_threshold
+        for key, words in (("lower_bound", "at least"), ("upper_bound", "at most")):
+            if value.HasField(key):
+                limit = getattr(value, key).value
+                parts.append(f"{words} {format_bound(limit)}")
+                limits.append(limit)
+        if threshold.HasField("change_threshold"):
+            allowed = threshold.change_threshold.absolute.value
+            parts.append(f"change {'+' if allowed > 0 else ''}{format_bound(allowed)} at worst")
+    return ", ".join(parts), limits
 
 
 def _signed(value: float) -> str:

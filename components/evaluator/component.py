@@ -13,8 +13,9 @@ from tfx.utils import json_utils, proto_utils
 from components.base.records import list_files
 from components.base.saved_model import class_names_of, model_folder
 from components.base.task import part
-from components.evaluator.eval_config import write_about
+from components.evaluator.evaluation import write_about, write_evaluation
 from components.evaluator.protocol import TaskEvaluator
+from components.evaluator.results import read_evaluation
 
 # Execution property with the recipe's task.
 TASK = "task"
@@ -47,6 +48,7 @@ class ReportingExecutor(executor.Executor):
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
         mistakes = asked.write_report(evaluation, records)
         write_about(evaluation, exec_properties[TASK], mistakes)
+        write_evaluation(evaluation, read_evaluation(evaluation))
 
 
 class Evaluator(component.Evaluator):

@@ -17,9 +17,8 @@ from components.evaluator.config import EvaluationConfig
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-# Files in an evaluation's folder: TFMA's configuration, and what else is known about the evaluation.
+# TFMA's configuration in an evaluation's folder.
 _FILE = "eval_config.json"
-_ABOUT = "about.json"
 
 
 def build_eval_config(
@@ -84,29 +83,3 @@ def read_eval_config(folder: str) -> config_pb2.EvalConfig:
     config = config_pb2.EvalConfig()
     content = json.loads(files.read_text(os.path.join(folder, _FILE)))["evalConfig"]
     return json_format.ParseDict(content, config, ignore_unknown_fields=True)
-
-
-def write_about(folder: str, task: str, mistakes: int | None) -> None:
-    """Write the recipe's task, and the number of images with mistakes, into an evaluation's folder."""
-    files.write_text(os.path.join(folder, _ABOUT), json.dumps({"task": task, "mistakes": mistakes}))
-
-
-def read_task(folder: str) -> str:
-    """Return the task of an evaluation, from its folder."""
-    return str(_read_about(folder)["task"])
-
-
-def read_mistakes(folder: str) -> int | None:
-    """Return the number of test images with mistakes; None if the task lists none."""
-    mistakes = _read_about(folder).get("mistakes")
-    return None if mistakes is None else int(mistakes)
-
-
-def mistakes_path(folder: str) -> str:
-    """Return the path of the list of an evaluation's mistakes, a CSV."""
-    return os.path.join(folder, "mistakes.csv")
-
-
-def _read_about(folder: str) -> dict[str, Any]:
-    about: dict[str, Any] = json.loads(files.read_text(os.path.join(folder, _ABOUT)))
-    return about

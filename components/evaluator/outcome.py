@@ -12,9 +12,9 @@ from components.base.words import format_count
 
 def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serving) -> Outcome:
     """Put the metrics and the blessing into the result."""
-    from components.evaluator.results import read_evaluation
+    from components.evaluator.evaluation import load_evaluation
 
-    evaluation = read_evaluation(outputs["evaluation"].uri)
+    evaluation = load_evaluation(outputs["evaluation"].uri)
     result.metrics = evaluation.metrics
     if result.baseline is not None:
         result.baseline["metrics"] = evaluation.baseline
@@ -33,7 +33,7 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
 
 def _find_mistakes(evaluation: str) -> dict[str, Any] | None:
     """Return the number of test images with mistakes and their list, from the evaluation's folder."""
-    from components.evaluator.eval_config import mistakes_path, read_mistakes
+    from components.evaluator.evaluation import mistakes_path, read_mistakes
 
     images = read_mistakes(evaluation)
     return None if images is None else {"images": images, "file": mistakes_path(evaluation)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from components.base.outcome import Output
 from components.base.words import format_count
+from components.evaluator.bounds import COMMON, format_beside
+from components.evaluator.evaluation import load_evaluation, read_mistakes
 from components.pages.markup import Cell, Html, Measure, make_table
 from components.pages.page import Page
 from components.pages.protocol import task_page
@@ -18,12 +18,8 @@ _Bounds = dict[str, tuple[str, list[float]]]
 
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show what TFMA measured on the test split."""
-    from components.evaluator.bounds import COMMON
-    from components.evaluator.eval_config import read_mistakes
-    from components.evaluator.results import read_evaluation
-
     folder = outputs["evaluation"].uri
-    found = read_evaluation(folder)
+    found = load_evaluation(folder)
     page.metrics.update(found.metrics)
     if "blessing" in outputs:
         is_blessed = outputs["blessing"].properties.get("blessed") == 1
@@ -34,9 +30,8 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text("Every threshold was met.")
     for warning in found.warnings:
         page.add_text(f"Warning: {warning}.")
-    bounds: _Bounds = {}
+    bounds = found.bounds
     with page.part("Metrics on the test split"):
-        bounds = _read_bounds(folder)
         if found.common is None:
             bounds = _join_bounds(bounds, COMMON)
         page.add(_make_metrics_table(found.metrics, found.baseline, bounds))
@@ -82,39 +77,5 @@ def _join_bounds(bounds: _Bounds, prefix: str) -> _Bounds:
 
 def _format_beside(value: float, limits: Sequence[float]) -> Cell:
     """Return a value with as many digits as show on which side of its bounds it is."""
-    from components.evaluator.bounds import format_beside
-
     longest = max((format_beside(value, limit) for limit in limits), key=len, default="")
     return longest if len(longest) > len(f"{value:.4f}") else Measure(value)
-
-
-def _read_bounds(folder: str) -> _Bounds:
-    """Return the bounds of each metric from the configuration that TFMA keeps."""
-    from components.evaluator.eval_config import read_eval_config
-
-    found: _Bounds = {}
-    for specs in read_eval_config(folder).metrics_specs:
-        for metric in specs.metrics:
-            if metric.per_slice_thresholds:
-                found[json.loads(metric.config)["name"]] = _describe_bounds(metric.per_slice_thresholds)
-        # A metric that gives many values has its bounds next to it.
-        for name, bounded in specs.per_slice_thresholds.items():
-            found[name] = _describe_bounds(bounded.thresholds)
-    return found
-
-
-def _describe_bounds(thresholds: Iterable[Any]) -> tuple[str, list[float]]:
-    from components.evaluator.bounds import format_bound
-
-    parts, limits = [], []
-    for threshold in (item.threshold for item in thresholds):
-        value = threshold.value_threshold
-        for key, words in (("lower_bound", "at least"), ("upper_bound", "at most")):
-            if value.HasField(key):
-                limit = getattr(value, key).value
-                parts.append(f"{words} {format_bound(limit)}")
-                limits.append(limit)
-        if threshold.HasField("change_threshold"):
-            allowed = threshold.change_threshold.absolute.value
-            parts.append(f"change {'+' if allowed > 0 else ''}{format_bound(allowed)} at worst")
-    return ", ".join(parts), limits

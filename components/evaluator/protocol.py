@@ -56,7 +56,7 @@ class TaskEvaluator(Protocol):
     def write_report(self, evaluation: str, files: Sequence[str]) -> int | None:
         """Write files for users into the evaluation's folder, among them the list of mistakes.
 
-        The list is a CSV at `components.evaluator.eval_config.mistakes_path`, the worst images first.
+        The list is a CSV at `components.evaluator.evaluation.mistakes_path`, the worst images first.
 
         Args:
             evaluation: The folder, with TFMA's results in it.

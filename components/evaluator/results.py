@@ -8,7 +8,6 @@ other names, such as `common_classes/accuracy`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from typing import Any
@@ -16,63 +15,11 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from components.base.task import part, task_named
-from components.base.words import format_count, format_some
 from components.evaluator import bounds
-from components.evaluator.eval_config import BASELINE, read_eval_config, read_task
+from components.evaluator.eval_config import BASELINE, read_eval_config
+from components.evaluator.evaluation import CommonClasses, Evaluation, read_task
 from components.evaluator.metric import COMMON_NAMES, IMAGES
 from components.evaluator.protocol import TaskEvaluator
-
-# Class names that a sentence lists.
-_FEW = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class CommonClasses:
-    """The comparison on the classes that candidate and baseline both know, if they know different ones.
-
-    Attributes:
-        class_names: These classes, in the order of the candidate's.
-        test_images: Images that were judged: for a classifier those of these classes, for a detector all.
-        metrics: The candidate's values of the metrics that can be bound.
-        baseline: The baseline's values.
-    """
-
-    class_names: list[str]
-    test_images: int
-    metrics: dict[str, float]
-    baseline: dict[str, float]
-
-    def __str__(self) -> str:
-        classes = format_count(self.class_names, "common class", "common classes")
-        some = format_some(self.class_names, _FEW)
-        return f"the {classes} ({some}; {self.test_images:,} test images)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """The results of an evaluation.
-
-    Attributes:
-        metrics: Overall values by metric name, without metrics that there was nothing to measure on.
-        per_class: The task's `class_metrics` by class index, 0 for the first class; None if there was nothing
-            to divide by.
-        blessed: Whether every bound was met.
-        failures: One sentence for every bound that was missed.
-        baseline: The baseline's overall values by metric name; empty if there is no baseline, or if it knows
-            other classes.
-        warnings: One sentence for everything else that users have to know before they trust the model.
-        example_count: Images that were judged.
-        common: The comparison with a baseline that knows other classes; None without one.
-    """
-
-    metrics: dict[str, float]
-    per_class: dict[int, dict[str, float | None]]
-    blessed: bool
-    failures: list[str]
-    baseline: dict[str, float] = dataclasses.field(default_factory=dict)
-    warnings: list[str] = dataclasses.field(default_factory=list)
-    example_count: int = 0
-    common: CommonClasses | None = None
 
 
 def _read_number(value: Any) -> float | None:
@@ -116,7 +63,21 @@ def read_evaluation(folder: str) -> Evaluation:
         find_warnings(overall, asked) + _warn_about_common(folder, common, asked),
         int(overall.get(IMAGES, 0)),
         common,
+        _read_bounds(folder),
     )
+
+
+def _read_bounds(folder: str) -> dict[str, tuple[str, list[float]]]:
+    """Return the bounds of each metric from the configuration that TFMA keeps."""
+    found = {}
+    for specs in read_eval_config(folder).metrics_specs:
+        for metric in specs.metrics:
+            if metric.per_slice_thresholds:
+                found[json.loads(metric.config)["name"]] = bounds.describe_bounds(metric.per_slice_thresholds)
+        # A metric that gives many values has its bounds next to it.
+        for name, bounded in specs.per_slice_thresholds.items():
+            found[name] = bounds.describe_bounds(bounded.thresholds)
+    return found
 
 
 def _read_common(

@@ -7,22 +7,24 @@ import contextlib
 import io
 import logging
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.base.task import Task
-from components.pages.markup import Cell, Html, escape, format_cell
+from components.pages.markup import Cell, Html, escape, render, render_part
 from components.pages.rendered import ConfusionMatrix, RenderedPage, Roc
 
 logger = logging.getLogger("mirante.pages")
 
-# For a page's images, as base64; with tables and curves the page stays below 1 MB.
+# For the images of a node's page, as base64; with tables and curves the page stays below 1 MB.
 IMAGES_BYTES = 700_000
 _STYLESHEET = Path(__file__).with_name("page.css")
+_SCRIPT = Path(__file__).with_name("templates") / "report.js"
 
 
 class Page:
-    """A page of a node, and the numbers next to it.
+    """A page of a node or a run, and the numbers next to it.
 
     Attributes:
         task: The recipe's task.
@@ -30,17 +32,37 @@ class Page:
         metrics: Numbers by name; the rendered page leaves out those that are not finite.
         confusion: See `RenderedPage`.
         roc: See `RenderedPage`.
+        is_report: Whether it is the page of a run: it has sections, a script that sorts tables, and follows
+            the reader from light to dark. Kubeflow's UI is light and lets no page run a script.
+
+    Args:
+        title: Its heading.
+        task: The recipe's task.
+        class_names: All classes, in the order of their labels.
+        images_bytes: The most that its images take, as base64.
+        is_report: See above.
     """
 
-    def __init__(self, title: str, task: Task, class_names: Sequence[str]):
+    def __init__(
+        self,
+        title: str,
+        task: Task,
+        class_names: Sequence[str],
+        *,
+        images_bytes: int = IMAGES_BYTES,
+        is_report: bool = False,
+    ):
         self.task = task
         self.class_names = list(class_names)
         self.metrics: dict[str, float] = {}
         self.confusion: ConfusionMatrix | None = None
         self.roc: Roc | None = None
+        self.is_report = is_report
         self._title = title
-        self._parts: list[str] = []
-        self._left_bytes = IMAGES_BYTES
+        self._parts: list[Html] = []
+        self._contents: list[tuple[str, str]] = []
+        self._level = 2
+        self._most_bytes = self._left_bytes = images_bytes
 
     def class_name(self, index: int) -> str:
         """Return the name of a class; `index` is 0 for the first one, whatever its label."""
@@ -49,10 +71,27 @@ class Page:
         return f"class {index + self.task.first_label}"
 
     @contextlib.contextmanager
+    def section(self, heading: str) -> Iterator[None]:
+        """Begin a section, which the contents name; the headings of parts in it are smaller."""
+        name = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+        self._contents.append((name, heading))
+        self.add(Html('<section id="{}"><h2>{}</h2>').format(name, heading))
+        self._level = 3
+        with self._guard(heading):
+            yield
+        self._level = 2
+        self.add(Html("</section>"))
+
+    @contextlib.contextmanager
     def part(self, heading: str = "") -> Iterator[None]:
         """Begin a part of the page under a heading. An error in it is reported on the page and not raised."""
         if heading:
-            self.add(Html(f"<h2>{escape(heading)}</h2>"))
+            self.add(Html("<h{0}>{1}</h{0}>").format(self._level, escape(heading)))
+        with self._guard(heading):
+            yield
+
+    @contextlib.contextmanager
+    def _guard(self, heading: str) -> Iterator[None]:
         try:
             yield
         except Exception as e:
@@ -66,28 +105,25 @@ class Page:
 
     def add_text(self, sentence: str) -> None:
         """Add a paragraph."""
-        self.add(Html(f"<p>{escape(sentence)}</p>"))
+        self.add(Html("<p>{}</p>").format(escape(sentence)))
 
     def add_note(self, sentence: str) -> None:
         """Add a paragraph in small print."""
-        self.add(Html(f'<p class="note">{escape(sentence)}</p>'))
+        self.add(Html('<p class="note">{}</p>').format(escape(sentence)))
 
     def add_list(self, lines: Sequence[str], most: int = 50) -> None:
         """Add a list; beyond `most` lines it says how many more there are."""
         shown = [*lines[:most], *([f"and {len(lines) - most:,} more"] if len(lines) > most else [])]
-        self.add(Html("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in shown) + "</ul>"))
+        self.add(render_part("bullets", shown))
 
     def add_verdict(self, good: bool, words: str) -> None:
         """Add a result in green or red."""
-        self.add(Html(f'<p><span class="badge {"good" if good else "bad"}">{escape(words)}</span></p>'))
+        self.add(render_part("badge", good, words))
 
-    def add_cards(self, values: Sequence[tuple[str, Cell]]) -> None:
-        """Add the few numbers that matter most, in large print."""
-        cards = (
-            f'<div class="card"><b>{format_cell(value)}</b><span>{escape(name)}</span></div>'
-            for name, value in values
-        )
-        self.add(Html(f'<div class="cards">{"".join(cards)}</div>'))
+    def add_cards(self, values: Sequence[tuple[str, Cell]], notes: Sequence[str] = ()) -> None:
+        """Add the few numbers that matter most in large print, some with a note below them."""
+        given = [*notes, *[""] * (len(values) - len(notes))]
+        self.add(render_part("cards", [(*value, note) for value, note in zip(values, given, strict=True)]))
 
     def embed_image(self, content: bytes, kind: str) -> str | None:
         """Return an image file as an address; None when the page has no room left for it."""
@@ -103,7 +139,7 @@ class Page:
 
         kind = "png"
         with Image.open(io.BytesIO(content)) as image:
-            if image.width > most_px or len(content) > IMAGES_BYTES // 4:
+            if image.width > most_px or len(content) > self._most_bytes // 4:
                 reduced = image.convert("RGB")
                 reduced.thumbnail((most_px, 4 * most_px))
                 buffer = io.BytesIO()
@@ -113,18 +149,18 @@ class Page:
         if uri is None:
             self.add_note(f"{words}: left out, the page would be too large.")
             return
-        caption = f"<figcaption>{escape(words)}</figcaption>"
-        self.add(Html(f'<figure><img class="image" src="{uri}" alt="{escape(words)}">{caption}</figure>'))
+        self.add(render_part("image", uri, words, most_px))
 
     def render(self) -> RenderedPage:
         """Return the finished page."""
-        title = escape(self._title)
-        style = _STYLESHEET.read_text(encoding="utf-8")
-        page = (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{title}</title><style>\n{style}</style></head>"
-            f"<body><h1>{title}</h1>\n" + "\n".join(self._parts) + "</body></html>\n"
+        page = render(
+            "page.html",
+            title=escape(self._title),
+            style=Html(_STYLESHEET.read_text(encoding="utf-8")),
+            script=Html(_SCRIPT.read_text(encoding="utf-8")) if self.is_report else "",
+            follows_scheme=self.is_report,
+            contents=self._contents,
+            parts=self._parts,
         )
         metrics = {name: float(v) for name, v in self.metrics.items() if math.isfinite(v)}
-        return RenderedPage(page, metrics, self.confusion, self.roc)
+        return RenderedPage(str(page) + "\n", metrics, self.confusion, self.roc)

@@ -45,7 +45,7 @@ class TaskPage(Protocol):
     def read_classes(self, record: Record) -> list[str]:
         """Return the names of the classes that a record counts for, at least one."""
 
-    def make_thumbnail(self, page: Page, record: Record) -> Html:
+    def make_thumbnail(self, page: Page, record: Record, alt: str = "") -> Html:
         """Return a small image of a record; raises what Pillow does where it cannot be decoded."""
 
     def show_statistics(

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from components.base import files
 from components.base.tfrecord import iterate_records
-from components.pages.markup import Html, make_table
+from components.pages.markup import Html, render_part
 from components.pages.page import Page
 from components.pages.protocol import Record, task_page
 from components.pages.tables import MOST_CLASSES
@@ -85,8 +85,23 @@ def read_split(page: Page, shards: Sequence[str], enough: int | None = None) -> 
     return seen
 
 
-def make_thumbnail(page: Page, encoded: bytes) -> Html:
+def make_thumbnail(page: Page, encoded: bytes, alt: str = "") -> Html:
     """Return a small image, or nothing where the page has no room left.
+
+    Args:
+        page: The page.
+        encoded: The image file.
+        alt: What it shows, for readers that cannot see it; empty where the text next to it says so.
+
+    Raises:
+        OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError: It cannot be decoded.
+    """
+    content, kind, is_small = shrink(encoded, _THUMBNAIL_PX)
+    return embed_thumbnail(page, content, kind, "small" if is_small else "", alt)
+
+
+def shrink(encoded: bytes, most_px: int) -> tuple[bytes, str, bool]:
+    """Return an image file of at most this size, its kind, and whether it was that small before.
 
     Raises:
         OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError: It cannot be decoded.
@@ -94,21 +109,19 @@ def make_thumbnail(page: Page, encoded: bytes) -> Html:
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded)) as image:
-        is_small = max(image.size) <= _THUMBNAIL_PX
-        content, kind = encoded, "png"
-        if not is_small or image.format != "PNG":
-            image.draft("RGB", (_THUMBNAIL_PX, _THUMBNAIL_PX))
-            reduced = image.convert("RGB")
-            reduced.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-            content, kind = to_jpeg(reduced), "jpeg"
-    return embed_thumbnail(page, content, kind, "small" if is_small else "")
+        is_small = max(image.size) <= most_px
+        if is_small and image.format == "PNG":
+            return encoded, "png", True
+        image.draft("RGB", (most_px, most_px))
+        reduced = image.convert("RGB")
+        reduced.thumbnail((most_px, most_px))
+    return to_jpeg(reduced), "jpeg", is_small
 
 
-def embed_thumbnail(page: Page, content: bytes, kind: str, style: str) -> Html:
+def embed_thumbnail(page: Page, content: bytes, kind: str, style: str, alt: str = "") -> Html:
     """Return a small image file as markup with a class of the stylesheet; nothing without room for it."""
     uri = page.embed_image(content, kind)
-    of_style = f' class="{style}"' if style else ""
-    return Html(f'<img{of_style} src="{uri}" alt="">' if uri else "")
+    return render_part("thumbnail", uri, alt, style) if uri else Html("")
 
 
 def to_jpeg(image: Any) -> bytes:
@@ -123,23 +136,23 @@ def show_images(page: Page, images: Mapping[str, Sequence[Record]]) -> None:
     known = set(page.class_names)
     names = [*page.class_names, *sorted(name for name in images if name not in known)]
     rows = [
-        [name, Html("".join(_try_thumbnail(page, record) for record in images[name]))]
+        (name, Html("").join(_try_thumbnail(page, record, name) for record in images[name]))
         for name in [name for name in names if images.get(name)][:MOST_CLASSES]
     ]
     if not rows:
         page.add_note("No images were found.")
         return
-    page.add(make_table(["", ""], rows, style="thumbs"))
+    page.add(render_part("rows_of_images", rows))
     there = len([name for name in images if name in known])
     if min(there, MOST_CLASSES) < len(page.class_names):
         page.add_note(f"Images of {min(there, MOST_CLASSES):,} of {len(page.class_names):,} classes.")
 
 
-def _try_thumbnail(page: Page, record: Record) -> Html:
+def _try_thumbnail(page: Page, record: Record, alt: str) -> Html:
     from PIL import Image
 
     try:
-        return task_page(page).make_thumbnail(page, record)
+        return task_page(page).make_thumbnail(page, record, alt)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Html("")  # DataGate names such images and boxes
 

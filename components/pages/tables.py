@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components.pages.charts import COLOURS
-from components.pages.markup import Cell, Html, escape, format_path, make_bar, make_table
+from components.pages.charts import COLOURS, OTHER
+from components.pages.markup import Cell, Html, format_path, make_bar, make_table
 from components.pages.page import Page
 from schemas import features
 
 if TYPE_CHECKING:
+    from components.base.intervals import Interval
     from components.base.outcome import Output
 
 # Most classes in a table for people.
@@ -61,7 +62,7 @@ def count_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequenc
         for split in splits:
             count = counts[split].get(name, 0)
             share = count / totals[split]
-            colour = COLOURS.get(split, COLOURS["train"])
+            colour = COLOURS.get(split, OTHER)
             row += [count, make_bar(share / largest if largest else 0.0, colour)]
         rows.append(row)
     header = ["class", *itertools.chain.from_iterable((split, "") for split in splits)]
@@ -71,7 +72,7 @@ def count_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequenc
             f" Only the {MOST_CLASSES // 2} most frequent and the {MOST_CLASSES // 2} rarest of "
             f"{len(class_names):,} classes are shown."
         )
-    return Html(f'{make_table(header, rows)}<p class="note">{escape(words)}</p>')
+    return make_table(header, rows, sortable=True) + Html('<p class="note">{}</p>').format(words)
 
 
 def show_classes(
@@ -83,6 +84,7 @@ def show_classes(
     counted: str,
     counts: Mapping[int, int | None],
     format_measure: Callable[[float | None], Cell] = lambda value: value,
+    intervals: tuple[str, Mapping[int, Interval]] = ("", {}),
 ) -> None:
     """Add a table of classes with their measures; beyond `MOST_CLASSES` it has only the worst ones.
 
@@ -94,6 +96,7 @@ def show_classes(
         counted: What `counts` counts, as the heading of its column.
         counts: A number for each class index; None, or none, is a dash.
         format_measure: Makes the cell of a measure.
+        intervals: A measure, and its 95 % interval by class index, which gets a column after it.
     """
     indices = list(per_class)
     if len(indices) > MOST_CLASSES:
@@ -101,15 +104,24 @@ def show_classes(
         page.add_note(
             f"The {MOST_CLASSES} of {len(per_class):,} classes with the lowest {worst_by}, lowest first."
         )
-    rows: list[list[Cell]] = [
-        [
-            page.class_name(index),
-            counts.get(index),
-            *(format_measure(per_class[index].get(name)) for name in measures),
-        ]
-        for index in indices
-    ]
-    page.add(make_table(["class", counted, *measures], rows))
+    interval_of, by_index = intervals
+    rows: list[list[Cell]] = []
+    for index in indices:
+        row: list[Cell] = [page.class_name(index), counts.get(index)]
+        for name in measures:
+            row.append(format_measure(per_class[index].get(name)))
+            if by_index and name == interval_of:
+                row.append(format_interval(by_index.get(index)))
+        rows.append(row)
+    header = ["class", counted]
+    for name in measures:
+        header += [name, "95 %"] if by_index and name == interval_of else [name]
+    page.add(make_table(header, rows, sortable=True))
+
+
+def format_interval(interval: Interval | None) -> str | None:
+    """Return an interval as text: 0.9701 to 0.9877."""
+    return None if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def show_model(page: Page, outputs: Mapping[str, Output], found: str, missing: str) -> None:

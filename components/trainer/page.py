@@ -10,7 +10,7 @@ from typing import Any
 
 from components.base import files
 from components.base.outcome import Output
-from components.pages.charts import COLOURS, OTHER, Curve, make_line_chart, put_side_by_side
+from components.pages.charts import COLOURS, FAINT, OTHER, Curve, make_line_chart, put_side_by_side
 from components.pages.events import Stage, read_stages
 from components.pages.markup import Cell, Measure, make_table
 from components.pages.page import Page
@@ -88,7 +88,7 @@ def _show_curves(page: Page, stage: Stage) -> None:
         train, evaluated = COLOURS["train"], COLOURS["eval"]
         return [curve(f"epoch/{name}", "train", train), curve(f"epoch/eval_{name}", "eval", evaluated)]
 
-    single = curve("step/loss", "train, single steps", "#a9c4e4", dashed=True)
+    single = curve("step/loss", "train, single steps", FAINT, dashed=True)
     rate = curve("epoch/learning_rate", "at the end of each epoch", OTHER)
     charts = [
         ("Loss", [single, *of_both("loss")]),

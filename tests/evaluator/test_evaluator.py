@@ -21,7 +21,7 @@ from components.base.errors import MiranteError, UsageError, walk_causes
 from components.base.outcome import Output
 from components.evaluator.component import ReportingExecutor
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.eval_config import read_mistakes
+from components.evaluator.evaluation import read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.classification import TASK
 from components.tasks.classification.evaluator import EXTRACTORS, make_eval_config

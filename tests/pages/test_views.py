@@ -132,7 +132,7 @@ def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
     assert "<script" not in page.html
     assert html.escape(EVIL) in make_table([EVIL], [[EVIL]])
     assert EVIL not in make_table([EVIL], [[EVIL]])
-    assert EVIL not in make_line_chart(EVIL, [Curve(EVIL, [(0, 1)], "red")], EVIL)
+    assert EVIL not in make_line_chart(EVIL, [Curve(EVIL, [(0, 1)], "train")], EVIL)
 
 
 def test_images_stay_below_their_share_of_a_page() -> None:
@@ -157,11 +157,29 @@ def test_numbers_are_legible(value: float, words: str) -> None:
 
 
 def test_a_chart_goes_from_the_lowest_value_to_the_highest() -> None:
-    chart = make_line_chart(
-        "t", [Curve("c", [(0, 0.0), (5, float("nan")), (10, 1.0)], "red")], "step", y_range=(0, 1)
-    )
-    (points,) = re.findall(r'points="([^"]+)"', chart)
-    assert points == "52.0,196.0 448.0,10.0"  # left and bottom, right and top; what is no number is left out
+    points = [(0, 0.0), (5, float("nan")), (10, 1.0)]
+    chart = make_line_chart("t", [Curve("c", points, "train")], "step", y_range=(0, 1))
+    (path,) = re.findall(r'd="([^"]+)"[^>]*stroke: var\(--train\)', chart)
+    first, last = (tuple(map(float, point.split())) for point in re.split("[ML] ", path)[1:])
+    assert first[0] < last[0]  # left to right
+    assert first[1] > last[1]  # bottom to top; what is no number is left out
+    assert 'aria-label="Chart. t: c from 0 to 1"' in chart
+
+
+@pytest.mark.parametrize("points", [[], [(1, float("inf"))], [(3, 0.5)], [(0, 0.0), (0, 0.0)]])
+def test_a_chart_takes_whatever_was_recorded(points: list[tuple[float, float]]) -> None:
+    chart = make_line_chart("$t$", [Curve("$x$", points, "train")], "$step$")
+    assert ("nothing was recorded" in chart) == (not points or points[0][0] == 1)
+
+
+def test_charts_of_a_page_share_no_id_and_follow_its_colours() -> None:
+    drawn = [make_line_chart("t", [Curve("c", [(0, 0), (1, 1)], "eval")], "step") for _ in range(2)]
+    ids = re.findall(r' id="([^"]+)"', "".join(drawn))
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', "".join(drawn))
+    assert set(used) == set(ids)
+    assert not re.findall(r"#[0-9a-f]{6}", drawn[0])
+    assert len(drawn[0]) < 8_000
 
 
 # --- data
@@ -355,7 +373,7 @@ def test_trials_are_listed_and_the_best_stands_out(tmp_path: Path) -> None:
     page = page_of("Tuner", **write_trials(tmp_path))
     words = text_of(page)
     assert "model.dropout 0.25 training.optimizer adam Trials" in words
-    (best,) = re.findall("<tr class=best>(.*?)</tr>", page.html)
+    (best,) = re.findall('<tr class="best">(.*?)</tr>', page.html, re.DOTALL)
     assert text_of(f"<body>{best}") == "3 0.9700 0.1100 4.0200 0.25 adam"
     assert f"trial 2: diverged {EVIL}" in words
     assert EVIL not in page.html
@@ -424,8 +442,8 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
     assert "3 epochs 30 steps" in words
     assert "Curves: training" in words
     # Of the train loss, from 2.0 at the top to 1.25, by way of 1.0.
-    line = re.findall(r'<polyline points="([^"]+)"', page.html)[0]
-    heights = [float(point.split(",")[1]) for point in line.split()]
+    line = re.findall(r'd="([^"]+)"[^>]*stroke: var\(--train\)', page.html)[0]
+    heights = [float(point.split()[1]) for point in re.split("[ML] ", line)[1:]]
     assert heights[0] < heights[2] < heights[1]
     assert len(heights) == 3
     assert "First batch: training" in words
@@ -539,7 +557,8 @@ def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) 
     assert "cat 5 – 0.8000 – – dog 3 – 0.6667 – –" in words
     assert "cat dog cat 4 1 dog 1 2 Rows are true" in words
     assert 'title="dog taken for cat: 33.3%"' in page.html
-    assert "cat dog 1 dog cat 1" in words
+    assert "cat taken for dog: 1 image dog taken for cat: 1 image" in words
+    assert 'href="#pair-1-0"' in page.html
     assert page.metrics == {"accuracy": 0.75}
     assert "8 images. " in words
     assert "Warning: the test split (8 images) is too small to tell whether the model is better than" in words
@@ -571,7 +590,7 @@ def test_with_many_classes_the_most_frequent_confusions_stand_for_the_table(tmp_
     page = page_of("Evaluator", names, **write_evaluation(tmp_path / "evaluation"))
     assert page.confusion is None
     assert 'class="confusion"' not in page.html
-    assert "class 0 class 1 1 class 1 class 0 1" in text_of(page)
+    assert "class 0 taken for class 1: 1 image class 1 taken for class 0: 1 image" in text_of(page)
     assert page.roc is not None
     assert page.roc.of.startswith("micro-average")
 
@@ -581,7 +600,7 @@ def test_an_evaluation_without_plots_says_so(tmp_path: Path) -> None:
     (tmp_path / "evaluation" / "plots-00000-of-00001.tfrecord").unlink()
     page = make_page("Evaluator", outputs, features.CLASSIFICATION, ("cat", "dog"))
     assert page.metrics == {"accuracy": 0.75}
-    assert "The evaluation has no ROC curve." in page.html
+    assert "The evaluation has no ROC curve" in page.html
 
 
 # --- serving

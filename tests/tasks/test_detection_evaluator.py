@@ -21,7 +21,7 @@ from tfx.utils import json_utils, proto_utils
 from components.base.errors import DataRefusedError, UsageError
 from components.evaluator.component import Evaluator, ReportingExecutor
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.eval_config import read_mistakes
+from components.evaluator.evaluation import read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.evaluator import make_eval_config

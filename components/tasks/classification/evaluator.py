@@ -6,18 +6,24 @@ The metrics, overall and by class, are described in `components.tasks.classifica
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.base.files import write_text
+from components.base.files import write_bytes, write_text
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.eval_config import build_eval_config, mistakes_path
+from components.evaluator.eval_config import BASELINE, build_eval_config
+from components.evaluator.evaluation import mistakes_path
 from components.evaluator.metric import IMAGES
-from components.tasks.classification import batches
+from components.tasks.classification import batches, figures, mistake_images
 from components.tasks.classification.metrics import list_metric_names
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
+from components.tasks.classification.plots import read_plots
+from components.tasks.classification.predictions import FILE as PREDICTIONS_FILE
+from components.tasks.classification.predictions import PREDICTIONS, Predictions
 from components.tasks.classification.tfma_metric import ClassificationMetrics
 from components.tasks.classification.trivial import TRIVIAL, describe_evidence
 from schemas import features
@@ -72,11 +78,32 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
 
 
 def write_report(evaluation: str, files: Sequence[str]) -> int | None:
-    """Write the list of mistakes; return their number, None if there were no examples."""
+    """Write mistakes, predictions and figures; return the number of mistakes, None without any examples."""
+    stored, metrics = _read_stored(evaluation)
+    if MISTAKES not in stored:
+        return None
+    mistakes = Mistakes.from_bytes(stored[MISTAKES])
+    predictions = Predictions.from_bytes(stored[PREDICTIONS])
+    write_text(mistakes_path(evaluation), mistakes.format())
+    drawn = figures.make_figures(predictions, metrics, read_plots(evaluation))
+    write_text(os.path.join(evaluation, figures.FILE), drawn.to_json())
+    write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
+    mistake_images.write_images(evaluation, mistakes, files)
+    return mistakes.total
+
+
+def _read_stored(evaluation: str) -> tuple[dict[str, bytes], dict[str, float]]:
+    """Return the candidate's bytes and overall metrics in TFMA's results."""
+    stored: dict[str, bytes] = {}
+    metrics: dict[str, float] = {}
     for by_slice in tfma.load_metrics(evaluation):
+        if by_slice.slice_key.single_slice_keys:
+            continue
         for item in by_slice.metric_keys_and_values:
-            if item.key.name == MISTAKES:
-                found = Mistakes.from_bytes(item.value.bytes_value)
-                write_text(mistakes_path(evaluation), found.format())
-                return found.total
-    return None
+            if item.key.model_name == BASELINE or item.key.HasField("sub_key"):
+                continue
+            if item.value.WhichOneof("type") == "bytes_value":
+                stored[item.key.name] = item.value.bytes_value
+            elif item.value.WhichOneof("type") == "double_value":
+                metrics[item.key.name] = item.value.double_value.value
+    return stored, {name: value for name, value in metrics.items() if math.isfinite(value)}

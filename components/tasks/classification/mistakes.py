@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 
 # The name under which TFMA's results have them, as bytes.
 MISTAKES = "mistakes"
+# The small images of some of them, in the evaluation's folder.
+FOLDER = "mistakes"
 COLUMNS = ("image", "true_class", "predicted_class", "score")
 # The most mistakes that are listed, so that a bad model on a large split does not fill the memory.
 MOST_LISTED = 100_000

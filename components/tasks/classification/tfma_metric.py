@@ -20,6 +20,7 @@ from components.tasks.classification.batches import IMAGE_NAMES
 from components.tasks.classification.metrics import ByClass, Tally, list_metric_names, measure
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.plots import CONFUSION_MATRIX, ROC, make_confusion_plot, make_roc_plot
+from components.tasks.classification.predictions import PREDICTIONS, Predictions, predict
 from components.tasks.classification.restrict import restrict
 from components.tasks.classification.trivial import judge_trivial
 
@@ -106,16 +107,19 @@ class _Counts:
         common: Over the common classes; None if the models know the same classes, or were not compared.
         names: The common classes; empty in the same cases.
         mistakes: The images that the candidate got wrong.
+        predictions: The candidate's answers.
     """
 
     whole: Tally | None = None
     common: Tally | None = None
     names: tuple[str, ...] = ()
     mistakes: Mistakes = dataclasses.field(default_factory=Mistakes)
+    predictions: Predictions = dataclasses.field(default_factory=Predictions)
 
     def merge(self, other: _Counts) -> None:
         self.names = self.names or other.names
         self.mistakes.merge(other.mistakes)
+        self.predictions.merge(other.predictions)
         for field in ("whole", "common"):
             mine, others = getattr(self, field), getattr(other, field)
             if mine is not None and others is not None:
@@ -160,7 +164,9 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
                 )
             if element.images is not None:
                 names = [name.decode("utf-8", "backslashreplace") for name in element.images]
-                accumulator.mistakes.add(element.answers, names, element.labels, element.probabilities)
+                answers = element.answers, names, element.labels, element.probabilities
+                accumulator.mistakes.add(*answers)
+                accumulator.predictions.merge(predict(*answers))
         except ValueError as e:
             raise UsageError(f"the model and the test split have different classes: {e}") from e
         return accumulator
@@ -190,6 +196,7 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
             values |= self._values_of_all(accumulator.whole, overall, per_class)
             if accumulator.mistakes.class_names:
                 values[self._make_key(MISTAKES)] = accumulator.mistakes.to_bytes()
+                values[self._make_key(PREDICTIONS)] = accumulator.predictions.to_bytes()
         if self._is_compared and (overall or accumulator.common is not None):
             values |= self._values_of_common(accumulator, overall)
         return values

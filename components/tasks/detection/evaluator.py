@@ -22,7 +22,8 @@ from components.base.files import write_text
 from components.base.records import record_dataset
 from components.base.table import format_table
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.eval_config import build_eval_config, mistakes_path
+from components.evaluator.eval_config import build_eval_config
+from components.evaluator.evaluation import mistakes_path
 from components.tasks.detection import TASK, report, stored
 from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.error_kinds import KINDS, RIGHT

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
+from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
 from components.pages.markup import Cell, Html, make_table
 from components.pages.page import Page
 from components.pages.protocol import Record
@@ -27,6 +28,9 @@ MISTAKES = (
 # Next to the Evaluator's metrics; components/tasks/detection/evaluator.py writes it.
 _FOLDER = "detection"
 _MEASURES = ("map", "map_50", "map_75", "ar_100")
+# Classes with curves of their own, and what is drawn of each.
+_MOST_CURVES = 12
+_IOUS = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "0.50:0.95": "mean of 0.50 to 0.95"}
 # The images of the worst examples, and of the chosen ones.
 _MOST_IMAGES, _IMAGE_PX = 6, 760
 # Twice the size at which they are shown, for high-resolution screens.
@@ -39,7 +43,7 @@ def read_classes(record: Record) -> list[str]:
     return sorted(names) or ["(nothing)"]
 
 
-def make_thumbnail(page: Page, record: Record) -> Html:
+def make_thumbnail(page: Page, record: Record, alt: str = "") -> Html:
     """Return a small image of a record with its boxes."""
     from PIL import Image, ImageDraw
 
@@ -56,7 +60,7 @@ def make_thumbnail(page: Page, record: Record) -> Html:
     for (xmin, ymin, xmax, ymax), label in zip(boxes, record.get(features.BOX_LABEL, []), strict=False):
         corners = (xmin * width, ymin * height, xmax * width, ymax * height)
         pen.rectangle(corners, outline=colour_of(label), width=3)
-    return embed_thumbnail(page, to_jpeg(reduced), "jpeg", "boxed")
+    return embed_thumbnail(page, to_jpeg(reduced), "jpeg", "boxed", alt)
 
 
 def show_statistics(page: Page, examples: Mapping[str, int], stats: Mapping[str, Mapping[str, Any]]) -> None:
@@ -125,8 +129,7 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
         }
         show_classes(page, per_class, _MEASURES, worst_by="map", counted="objects", counts=objects)
     with page.part("Precision by recall"):
-        curves = files.read_bytes(os.path.join(report, "precision_recall.png"))
-        page.add_image(curves, "At IoU 0.5, at 0.75, and the mean of 0.5 to 0.95.")
+        _show_curves(page, json.loads(files.read_text(os.path.join(report, "precision_recall.json"))))
     with page.part("Errors"):
         _show_errors(page, os.path.join(report, "errors.json"))
     for kind, heading in (("worst", "The worst images"), ("chosen", "Images chosen by name")):
@@ -136,6 +139,23 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
             page.add_note("Labels on the left, detections on the right." if shown else "There are none.")
             for place, path in enumerate(shown, start=1):
                 page.add_image(files.read_bytes(path), f"{place} of {len(shown)}", _IMAGE_PX)
+
+
+def _show_curves(page: Page, stored: Mapping[str, Any]) -> None:
+    """Add precision by recall of the first classes."""
+    recalls = stored["recalls"]
+    charts = []
+    for name, by_iou in list(stored["classes"].items())[:_MOST_CURVES]:
+        curves = [
+            Curve(words, list(zip(recalls, of_iou["precision"], strict=True)), colour)
+            for (iou, words), colour in zip(_IOUS.items(), LINES, strict=False)
+            if None not in (of_iou := by_iou[iou])["precision"]
+        ]
+        limits = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0), "height_in": 3.0}
+        charts.append(make_line_chart(name, curves, "recall", y_label="precision", **limits))
+    page.add(put_side_by_side(charts))
+    if len(stored["classes"]) > _MOST_CURVES:
+        page.add_note(f"{_MOST_CURVES} of {len(stored['classes']):,} classes.")
 
 
 def _show_errors(page: Page, path: str) -> None:

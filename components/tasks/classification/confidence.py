@@ -1,0 +1,146 @@
+"""95 % confidence intervals of a classifier's metrics (`components.base.intervals`).
+
+Shares of images, `accuracy`, `top_5_accuracy` and the recall of a class, have Wilson's interval. What depends
+on counts by class, such as `macro_f1`, is measured on confusion matrices that are drawn with replacement,
+which is the same as to draw images. `loss` and `auc` need the answers themselves. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.base.intervals import RESAMPLES, SEED, Interval, bootstrap_interval, wilson_interval
+from components.tasks.classification.predictions import Predictions
+
+Array = npt.NDArray[Any]
+
+_SHARES = ("accuracy", "top_5_accuracy")
+# The work that drawing may cost: numbers that are drawn or sorted, about a second.
+_MOST_WORK = 40_000_000
+# Fewer draws say too little about the ends of an interval.
+_LEAST_RESAMPLES = 100
+
+
+def find_intervals(
+    found: Predictions, metrics: Mapping[str, float]
+) -> tuple[dict[str, Interval], dict[int, Interval]]:
+    """Return the intervals of overall metrics by name, and of the recall of each class by its index.
+
+    Args:
+        found: Predictions for the whole split.
+        metrics: The overall metrics; others get no interval.
+    """
+    images = len(found.images)
+    if not images:
+        return {}, {}
+    intervals = {name: wilson_interval(metrics[name] * images, images) for name in _SHARES if name in metrics}
+    by_class = _count(found)
+    drawn = _measure_drawn(*by_class)
+    for name in metrics:
+        if name in drawn:
+            intervals[name] = bootstrap_interval(drawn[name])
+    if "loss" in metrics:
+        intervals["loss"] = _bootstrap_mean(found.losses.astype(np.float64))
+    if "auc" in metrics:
+        intervals["auc"] = _bootstrap_auc(found)
+    true = np.bincount(found.labels, minlength=len(found.class_names))
+    right = np.bincount(found.labels[found.labels == found.predicted], minlength=len(found.class_names))
+    recalls = {
+        label: interval
+        for label, (count, total) in enumerate(zip(right.tolist(), true.tolist(), strict=True))
+        if (interval := wilson_interval(count, total)) is not None
+    }
+    return {name: each for name, each in intervals.items() if each is not None}, recalls
+
+
+def _count(found: Predictions) -> tuple[Array, Array, Array, int]:
+    """Return true and predicted class (-1 for none) of the pairs that occur, their counts, and classes."""
+    count = len(found.class_names)
+    pairs, counts = np.unique(found.labels * (count + 1) + found.predicted + 1, return_counts=True)
+    return pairs // (count + 1), pairs % (count + 1) - 1, counts, count
+
+
+def _measure_drawn(true: Array, predicted: Array, counts: Array, classes: int) -> dict[str, Array]:
+    """Return metrics of drawn confusion matrices, [RESAMPLES] each; as `metrics.measure` defines them."""
+    total = int(counts.sum())
+    drawn = np.random.default_rng(SEED).multinomial(total, counts / total, size=RESAMPLES).astype(np.float64)
+
+    def gather(wanted: Array, of: Array) -> Array:
+        onto = np.zeros([len(counts), classes])
+        onto[np.flatnonzero(wanted), of[wanted]] = 1.0
+        return drawn @ onto
+
+    everything = np.ones(len(counts), bool)
+    images, answers = gather(everything, true), gather(predicted >= 0, np.maximum(predicted, 0))
+    right = gather(true == predicted, true)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        measured = {
+            "precision": right / answers,
+            "recall": right / images,
+            "f1": 2 * right / (images + answers),
+        }
+        has_images, is_seen = images > 0, (images > 0) | (answers > 0)
+        found = {"balanced_accuracy": np.nanmean(np.where(has_images, measured["recall"], np.nan), axis=1)}
+        for name, values in measured.items():
+            values = np.nan_to_num(values)
+            found[f"macro_{name}"] = (values * is_seen).sum(axis=1) / is_seen.sum(axis=1)
+            found[f"weighted_{name}"] = (values * images).sum(axis=1) / total
+            found[f"min_class_{name}"] = np.where(has_images, values, np.inf).min(axis=1)
+    return found
+
+
+def _choose_resamples(work: int) -> int:
+    """Return how often a metric is measured, if once is this much work; 0 if that would be too rarely."""
+    most = min(RESAMPLES, _MOST_WORK // max(1, work))
+    return most if most >= _LEAST_RESAMPLES else 0
+
+
+def _bootstrap(images: int, work: int, measure: Callable[[Array], float]) -> Interval | None:
+    """Return the interval of a metric of images with weights: how often each was drawn."""
+    generator = np.random.default_rng(SEED)
+    chance = np.full(images, 1.0 / images)
+    values = [measure(generator.multinomial(images, chance)) for _ in range(_choose_resamples(work))]
+    return bootstrap_interval(np.array(values)) if values else None
+
+
+def _bootstrap_mean(values: Array) -> Interval | None:
+    if not np.isfinite(values).all():
+        return None
+    return _bootstrap(len(values), len(values), lambda weights: float(weights @ values) / len(values))
+
+
+def _bootstrap_auc(found: Predictions) -> Interval | None:
+    """Return the interval of the mean area under the ROC curves of the classes."""
+    if found.probabilities is None or (found.predicted < 0).any():
+        return None
+    classes = [
+        _rank(found.labels == label, found.probabilities[:, label]) for label in np.unique(found.labels)
+    ]
+
+    def measure(weights: Array) -> float:
+        areas = [area for ranked in classes if (area := _area(weights, *ranked)) is not None]
+        return float(np.mean(areas)) if areas else np.nan
+
+    return _bootstrap(len(found.images), found.probabilities.size, measure)
+
+
+def _rank(is_own: Array, scores: Array) -> tuple[Array, Array, Array]:
+    """Return images by ascending probability, which of them are of the class, and where ties begin."""
+    order = np.argsort(scores, kind="stable")
+    begins = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
+    return order, is_own[order], begins
+
+
+def _area(weights: Array, order: Array, is_own: Array, begins: Array) -> float | None:
+    ranked = weights[order]
+    own = np.add.reduceat(np.where(is_own, ranked, 0), begins)
+    others = np.add.reduceat(np.where(is_own, 0, ranked), begins)
+    pairs = int(own.sum()) * int(others.sum())
+    if not pairs:
+        return None
+    below = np.cumsum(others) - others
+    return float(own @ (below + others / 2)) / pairs

@@ -1,0 +1,59 @@
+"""Small images of the worst mistakes, next to the list of them, for pages.
+
+mistakes/0.png, mistakes/7.jpeg     named after the row of mistakes.csv, from 0
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from PIL import Image
+
+from components.base import files
+from components.base.records import record_dataset
+from components.pages.records import shrink
+from components.tasks.classification.mistakes import FOLDER, Mistakes
+from schemas import features
+
+# Images: at most this many, among them the first mistakes of all, and the first of each pair of classes.
+_MOST, _FIRST, _PER_PAIR = 160, 32, 6
+# Twice the size at which pages show them, for high-resolution screens.
+_MOST_PX = 224
+
+
+def choose(mistakes: Mistakes) -> list[int]:
+    """Return the rows of the list of mistakes that get an image, rising."""
+    by_pair: Counter[tuple[int, int]] = Counter()
+    chosen: list[int] = []
+    for row, (_, _, true, predicted) in enumerate(mistakes.listed):
+        by_pair[true, predicted] += 1
+        if len(chosen) < _MOST and (row < _FIRST or by_pair[true, predicted] <= _PER_PAIR):
+            chosen.append(row)
+    return chosen
+
+
+def write_images(evaluation: str, mistakes: Mistakes, shards: Sequence[str]) -> None:
+    """Write the images of some mistakes into an evaluation's folder; one that cannot be decoded is left out.
+
+    Args:
+        evaluation: The folder.
+        mistakes: All mistakes, sorted.
+        shards: The TFRecord files that were evaluated.
+    """
+    import tensorflow as tf
+
+    rows = {mistakes.listed[row][1:3]: row for row in reversed(choose(mistakes)) if mistakes.listed[row][1]}
+    for serialized in record_dataset(shards).as_numpy_iterator() if rows else ():
+        feature = tf.train.Example.FromString(serialized).features.feature
+        name = b"".join(feature[features.FILENAME].bytes_list.value[:1]).decode("utf-8", "backslashreplace")
+        row = rows.pop((name, sum(feature[features.LABEL].int64_list.value[:1])), None)
+        if row is not None:
+            try:
+                content, kind, _ = shrink(feature[features.ENCODED].bytes_list.value[0], _MOST_PX)
+            except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
+                continue  # DataGate names such images
+            files.write_bytes(os.path.join(evaluation, FOLDER, f"{row}.{kind}"), content)
+        if not rows:
+            break
