@@ -1,7 +1,6 @@
 """What an evaluation found, and the files in which its folder keeps that. Imports no TensorFlow.
 
 about.json          the recipe's task, and the number of images with mistakes
-evaluation.json     the results, so that pages need not read TFMA's files
 mistakes.csv        the list of mistakes
 """
 
@@ -15,7 +14,7 @@ from typing import Any
 from components.base import files
 from components.base.words import format_count, format_some
 
-_ABOUT, _RESULTS = "about.json", "evaluation.json"
+_ABOUT = "about.json"
 # Class names that a sentence lists.
 _FEW = 5
 
@@ -69,27 +68,6 @@ class Evaluation:
     example_count: int = 0
     common: CommonClasses | None = None
     bounds: dict[str, tuple[str, list[float]]] = dataclasses.field(default_factory=dict)
-
-
-def write_evaluation(folder: str, found: Evaluation) -> None:
-    """Write the results of an evaluation into its folder."""
-    files.write_text(os.path.join(folder, _RESULTS), json.dumps(dataclasses.asdict(found)))
-
-
-def load_evaluation(folder: str) -> Evaluation:
-    """Return the results in an evaluation's folder; one of an earlier version is read with TFMA."""
-    path = os.path.join(folder, _RESULTS)
-    if not files.exists(path):
-        from components.evaluator.results import read_evaluation
-
-        return read_evaluation(folder)
-    found = json.loads(files.read_text(path))
-    common = found.pop("common")
-    per_class = {int(index): of_class for index, of_class in found.pop("per_class").items()}
-    bounds = {name: (words, limits) for name, (words, limits) in found.pop("bounds").items()}
-    return Evaluation(
-        **found, per_class=per_class, bounds=bounds, common=CommonClasses(**common) if common else None
-    )
 
 
 def write_about(folder: str, task: str, mistakes: int | None) -> None:

@@ -12,7 +12,7 @@ from components.base.words import format_count
 
 def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serving) -> Outcome:
     """Put the metrics and the blessing into the result."""
-    from components.evaluator.evaluation import load_evaluation
+    from components.evaluator.stored import load_evaluation
 
     evaluation = load_evaluation(outputs["evaluation"].uri)
     result.metrics = evaluation.metrics

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from components.base.outcome import Output
 from components.base.words import format_count
 from components.evaluator.bounds import COMMON, format_beside
-from components.evaluator.evaluation import load_evaluation, read_mistakes
+from components.evaluator.evaluation import read_mistakes
+from components.evaluator.stored import load_evaluation
 from components.pages.markup import Cell, Html, Measure, make_table
 from components.pages.page import Page
 from components.pages.protocol import task_page

@@ -214,7 +214,7 @@ def make_line_chart(
 
 
 def _widen(limits: tuple[float, float]) -> tuple[float, float]:
-    """Return limits at which a line does not lie on the frame."""
+    """Return limits at which no line is drawn over the frame."""
     margin = (limits[1] - limits[0]) * 0.02
     return limits[0] - margin, limits[1] + margin
 

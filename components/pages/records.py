@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import io
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from components.base import files
 from components.base.tfrecord import iterate_records
@@ -16,6 +15,7 @@ from components.pages.markup import Html, render_part
 from components.pages.page import Page
 from components.pages.protocol import Record, task_page
 from components.pages.tables import MOST_CLASSES
+from components.pictures.thumbnails import shrink
 from schemas import features
 
 _MOST_THUMBNAILS, _MOST_PER_CLASS = 96, 8
@@ -100,35 +100,10 @@ def make_thumbnail(page: Page, encoded: bytes, alt: str = "") -> Html:
     return embed_thumbnail(page, content, kind, "small" if is_small else "", alt)
 
 
-def shrink(encoded: bytes, most_px: int) -> tuple[bytes, str, bool]:
-    """Return an image file of at most this size, its kind, and whether it was that small before.
-
-    Raises:
-        OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError: It cannot be decoded.
-    """
-    from PIL import Image
-
-    with Image.open(io.BytesIO(encoded)) as image:
-        is_small = max(image.size) <= most_px
-        if is_small and image.format == "PNG":
-            return encoded, "png", True
-        image.draft("RGB", (most_px, most_px))
-        reduced = image.convert("RGB")
-        reduced.thumbnail((most_px, most_px))
-    return to_jpeg(reduced), "jpeg", is_small
-
-
 def embed_thumbnail(page: Page, content: bytes, kind: str, style: str, alt: str = "") -> Html:
     """Return a small image file as markup with a class of the stylesheet; nothing without room for it."""
     uri = page.embed_image(content, kind)
     return render_part("thumbnail", uri, alt, style) if uri else Html("")
-
-
-def to_jpeg(image: Any) -> bytes:
-    """Return a Pillow image as a JPEG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
 
 
 def show_images(page: Page, images: Mapping[str, Sequence[Record]]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from components.base import files
 from components.base.records import record_dataset
-from components.pages.records import shrink
+from components.pictures.thumbnails import shrink
 from components.tasks.classification.mistakes import FOLDER, Mistakes
 from schemas import features
 

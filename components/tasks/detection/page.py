@@ -13,8 +13,9 @@ from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_s
 from components.pages.markup import Cell, Html, make_table
 from components.pages.page import Page
 from components.pages.protocol import Record
-from components.pages.records import embed_thumbnail, to_jpeg
+from components.pages.records import embed_thumbnail
 from components.pages.tables import show_classes, sort_splits
+from components.pictures.thumbnails import to_jpeg
 from schemas import features
 
 EXAMPLES_NOTE = "An image counts once for every class on it."
