@@ -13,10 +13,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 WILSON, BOOTSTRAP = "wilson", "bootstrap"
 # Two-sided 95 % of the normal distribution.
@@ -57,6 +57,8 @@ def bootstrap_interval(values: npt.NDArray[Any]) -> Interval | None:
     None if too many have no value, or if all have the same: of a model without a mistake the bootstrap knows
     nothing.
     """
+    import numpy as np
+
     there = values[np.isfinite(values)]
     if len(there) < 0.95 * len(values) or not len(there):
         return None

@@ -37,6 +37,7 @@ class RunResult:
     sample_image: str | None = None
     span: int | None = None
     log: str | None = None
+    report: str | None = None
     error: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
 

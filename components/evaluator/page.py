@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+from components.base.intervals import Interval
 from components.base.outcome import Output
 from components.base.words import format_count
 from components.evaluator.bounds import COMMON, format_beside
@@ -12,7 +14,12 @@ from components.evaluator.stored import load_evaluation
 from components.pages.markup import Cell, Html, Measure, make_table
 from components.pages.page import Page
 from components.pages.protocol import task_page
+from components.pages.tables import format_interval
 
+_INTERVALS = (
+    "95 %: the confidence interval, since the test split is a sample. Wilson's score for shares of "
+    "images, the percentile bootstrap over images for other metrics; a dash where neither says anything."
+)
 # The bounds of metrics by name: in words, and as values.
 _Bounds = dict[str, tuple[str, list[float]]]
 
@@ -31,11 +38,21 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text("Every threshold was met.")
     for warning in found.warnings:
         page.add_text(f"Warning: {warning}.")
+    show_metrics(page, folder)
+    task_page(page).show_evaluation(page, folder, found.per_class)
+
+
+def show_metrics(page: Page, folder: str) -> None:
+    """Add the overall metrics with their intervals and bounds, next to those of the baseline."""
+    found = load_evaluation(folder)
     bounds = found.bounds
     with page.part("Metrics on the test split"):
         if found.common is None:
             bounds = _join_bounds(bounds, COMMON)
-        page.add(_make_metrics_table(found.metrics, found.baseline, bounds))
+        intervals = task_page(page).find_intervals(folder)
+        page.add(_make_metrics_table(found.metrics, found.baseline, bounds, intervals))
+        if intervals:
+            page.add_note(_INTERVALS)
         if found.example_count:
             page.add_note(f"{found.example_count:,} images.")
         if mistakes := read_mistakes(folder):
@@ -49,20 +66,27 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
                 name.removeprefix(COMMON): bound for name, bound in bounds.items() if name.startswith(COMMON)
             }
             page.add(_make_metrics_table(found.common.metrics, found.common.baseline, of_common))
-    task_page(page).show_evaluation(page, folder, found.per_class)
 
 
-def _make_metrics_table(metrics: Mapping[str, float], baseline: Mapping[str, float], bounds: _Bounds) -> Html:
+def _make_metrics_table(
+    metrics: Mapping[str, float],
+    baseline: Mapping[str, float],
+    bounds: _Bounds,
+    intervals: Mapping[str, Interval] = MappingProxyType({}),
+) -> Html:
     rows: list[list[Cell]] = []
     for name, value in metrics.items():
         words, limits = bounds.get(name, ("", []))
-        row: list[Cell] = [name, _format_beside(value, limits), words]
+        row: list[Cell] = [name, _format_beside(value, limits)]
+        row += [format_interval(intervals.get(name))] if intervals else []
+        row.append(words)
         if name in baseline:
             row += [Measure(baseline[name]), f"{value - baseline[name]:+.4f}"]
         elif baseline:
             row += [None, None]
         rows.append(row)
-    return make_table(["metric", "model", "bound", *(["baseline", "change"] if baseline else [])], rows)
+    header = ["metric", "model", *(["95 %"] if intervals else []), "bound"]
+    return make_table([*header, *(["baseline", "change"] if baseline else [])], rows)
 
 
 def _join_bounds(bounds: _Bounds, prefix: str) -> _Bounds:

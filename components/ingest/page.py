@@ -7,44 +7,51 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from components.base import files
 from components.base.outcome import Output
+from components.base.paths import is_remote
 from components.ingest.manifest import REJECTS
-from components.pages.markup import format_path, make_table
+from components.pages.markup import Cell, Html, format_path, make_table
 from components.pages.page import Page
-from components.pages.records import most_per_class, read_split, show_images
+from components.pages.records import make_thumbnail, most_per_class, read_split, show_images
 from components.pages.tables import count_by_class, find_output, sort_splits
 from schemas import features
 
-_MOST_REJECTS = 20
+# Reasons, and inputs of each that are named.
+_MOST_REASONS, _FEW = 30, 3
+_MOST_INPUT_BYTES = 20_000_000
 
 
 def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show a data folder, with a manifest or without."""
     data = find_output(outputs, "examples")
-    folder = data.uri
+    show_source(page, data)
+    with page.part("Rejected"):
+        show_rejects(page, data.uri)
+    with page.part("Images by split and class"):
+        show_counts(page, data.uri)
+    with page.part(f"Images of {features.TRAIN}"):
+        show_samples(page, data.uri)
+
+
+def read_manifest(folder: str) -> dict[str, Any] | None:
+    """Return the manifest of a data folder as JSON; None for TFRecords without a manifest."""
+    path = os.path.join(folder, features.MANIFEST)
+    return json.loads(files.read_text(path)) if files.exists(path) else None
+
+
+def show_source(page: Page, data: Output) -> None:
+    """Add where the data came from, how many images there are, and the warnings of ingest."""
     if span := data.properties.get("span"):
         page.add_text(f"Span {span} of data that arrives in spans.")
-    if files.exists(os.path.join(folder, features.MANIFEST)):
-        shards = _show_manifest(page, folder)
-    else:
+    manifest = read_manifest(data.uri)
+    if manifest is None:
         page.add_text(
             "TFRecords without a manifest, which are read as they are; ImportExampleGen counts them."
         )
-        found = [(path, os.path.basename(path)) for path in files.list_below(folder)]
-        shards = {
-            split: [path for path, name in found if name.startswith(prefixes)]
-            for split, prefixes in features.SPLIT_PREFIXES.items()
-        }
-    with page.part(f"Images of {features.TRAIN}"):
-        enough = most_per_class(page) * len(page.class_names)
-        show_images(page, read_split(page, shards.get(features.TRAIN, []), enough).images)
-
-
-def _show_manifest(page: Page, folder: str) -> dict[str, list[str]]:
-    """Show a data folder's manifest; return the paths of the shards by split."""
-    manifest = json.loads(files.read_text(os.path.join(folder, features.MANIFEST)))
+        return
     splits = {split: manifest["splits"][split] for split in sort_splits(manifest["splits"])}
     page.add_cards(
         [
@@ -58,21 +65,66 @@ def _show_manifest(page: Page, folder: str) -> dict[str, list[str]]:
     page.add_text(f"Read by the source {manifest['source']}{where}.")
     for warning in manifest["warnings"]:
         page.add_text(f"Warning: {warning}")
-    if manifest["rejected"]:
-        with page.part("Rejected"):
-            _show_rejects(page, os.path.join(folder, REJECTS))
-    if splits:
-        with page.part("Images by split and class"):
-            counts = {split: content["class_counts"] for split, content in splits.items()}
-            page.add(count_by_class(counts, page.class_names))
-    return {
-        split: [os.path.join(folder, shard["name"]) for shard in content["shards"]]
-        for split, content in splits.items()
-    }
 
 
-def _show_rejects(page: Page, path: str) -> None:
-    rows = list(csv.reader(io.StringIO(files.read_text(path))))[1:]
-    shown = [[format_path(name), reason] for name, reason, *_ in rows[:_MOST_REJECTS]]
-    page.add(make_table(["input", "reason"], shown))
-    page.add_note(f"{len(shown)} of {len(rows):,}; the full list is {path}")
+def show_counts(page: Page, folder: str) -> None:
+    """Add the images of each class in each split."""
+    manifest = read_manifest(folder)
+    if manifest is None or not manifest["splits"]:
+        page.add_note("There is no manifest that counts them.")
+        return
+    splits = sort_splits(manifest["splits"])
+    counts = {split: manifest["splits"][split]["class_counts"] for split in splits}
+    page.add(count_by_class(counts, page.class_names))
+
+
+def show_samples(page: Page, folder: str) -> None:
+    """Add images of each class of the training split."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        named = manifest["splits"].get(features.TRAIN, {}).get("shards", [])
+        shards = [os.path.join(folder, shard["name"]) for shard in named]
+    else:
+        prefixes = features.SPLIT_PREFIXES[features.TRAIN]
+        shards = [path for path in files.list_below(folder) if os.path.basename(path).startswith(prefixes)]
+    enough = most_per_class(page) * len(page.class_names)
+    show_images(page, read_split(page, shards, enough).images)
+
+
+def show_rejects(page: Page, folder: str) -> None:
+    """Add the inputs that were rejected by reason, with images of them where they can be shown."""
+    path = os.path.join(folder, REJECTS)
+    rows = list(csv.reader(io.StringIO(files.read_text(path))))[1:] if files.exists(path) else []
+    if not rows:
+        page.add_note("Nothing was rejected.")
+        return
+    by_reason: dict[str, list[str]] = {}
+    for name, reason, *_ in rows:
+        by_reason.setdefault(reason, []).append(name)
+    manifest = read_manifest(folder) or {}
+    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:_MOST_REASONS]
+    cells: list[list[Cell]] = [
+        [
+            reason,
+            len(names),
+            Html("").join(_show_input(page, manifest.get("input") or "", name) for name in names[:_FEW])
+            + Html(" ").join(format_path(name) for name in names[:_FEW])
+            + (f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""),
+        ]
+        for reason, names in ordered
+    ]
+    page.add(make_table(["reason", "inputs", "which"], cells, style="thumbs"))
+    page.add_note(f"{len(rows):,} rejected; the full list is {path}")
+
+
+def _show_input(page: Page, folder: str, name: str) -> Html:
+    """Return a small image of an input, or nothing if it is not there or cannot be decoded."""
+    from PIL import Image
+
+    path = os.path.join(folder, name)
+    try:
+        if is_remote(path) or not os.path.isfile(path) or os.path.getsize(path) > _MOST_INPUT_BYTES:
+            return Html("")
+        return make_thumbnail(page, files.read_bytes(path), name)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Html("")

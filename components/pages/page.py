@@ -118,7 +118,7 @@ class Page:
 
     def add_verdict(self, good: bool, words: str) -> None:
         """Add a result in green or red."""
-        self.add(render_part("badge", good, words))
+        self.add(render_part("badge", "good" if good else "bad", words))
 
     def add_cards(self, values: Sequence[tuple[str, Cell]], notes: Sequence[str] = ()) -> None:
         """Add the few numbers that matter most in large print, some with a note below them."""

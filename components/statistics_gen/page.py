@@ -24,10 +24,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text(f"There are no statistics in {folder}.")
         return
     examples = {split: int(dataset.num_examples) for split, dataset in datasets.items()}
-    stats = {
-        split: {"/".join(feature.path.step) or feature.name: feature for feature in dataset.features}
-        for split, dataset in datasets.items()
-    }
+    stats = _by_feature(datasets)
     page.add_cards([(f"{split} examples", count) for split, count in examples.items()])
     with page.part(task_page(page).COUNTS_HEADING):
         counts = {split: _read_counts(by_name.get(page.task.text)) for split, by_name in stats.items()}
@@ -38,6 +35,19 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         _show_sizes(page, stats)
     with page.part("Features"):
         _show_features(page, examples, stats)
+
+
+def show_sizes(page: Page, outputs: Mapping[str, Output]) -> None:
+    """Add the sizes of the images of every split."""
+    _show_sizes(page, _by_feature(_read_statistics(find_output(outputs, "statistics").uri)))
+
+
+def _by_feature(datasets: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the statistics of each split by feature."""
+    return {
+        split: {"/".join(feature.path.step) or feature.name: feature for feature in dataset.features}
+        for split, dataset in datasets.items()
+    }
 
 
 def _read_statistics(folder: str) -> dict[str, Any]:

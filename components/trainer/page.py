@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
@@ -24,25 +24,45 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     stages: list[Stage] = []
     with page.part():
         stages = read_stages(folder)
-        with_curves = [stage for stage in stages if stage.curves]
-        if with_curves:
-            _take_metrics(page, with_curves[-1])
-        else:
-            page.add_text(
-                "No curves were kept next to the model: training.tracking.tensorboard was off. The task's "
-                "log has the values of every epoch."
-            )
-        for stage in with_curves:
-            with page.part(f"Curves: {stage.name or 'training'}"):
-                _show_curves(page, stage)
+        show_curves(page, stages)
+    show_inputs(page, folder)
+    show_notes(page, folder)
+    show_mistakes(page, stages)
+    settings = next((stage.texts["settings"] for stage in stages if "settings" in stage.texts), None)
+    if settings:
+        with page.part("Settings"):
+            _show_settings(page, json.loads(textwrap.dedent(settings)))
+
+
+def show_curves(page: Page, stages: Sequence[Stage]) -> None:
+    """Add the last values of the metrics, and the curves of every stage."""
+    with_curves = [stage for stage in stages if stage.curves]
+    if with_curves:
+        _take_metrics(page, with_curves[-1])
+    else:
+        page.add_text(
+            "No curves were kept next to the model: training.tracking.tensorboard was off. The task's "
+            "log has the values of every epoch."
+        )
+    for stage in with_curves:
+        with page.part(f"Curves: {stage.name or 'training'}"):
+            _show_curves(page, stage)
+
+
+def show_inputs(page: Page, folder: str) -> None:
+    """Add the first batch of every stage, as the network saw it."""
     for path in files.list_below(folder):
         if os.path.basename(path) == "inputs.png":
-            stage_name = os.path.basename(os.path.dirname(path))
-            with page.part(f"First batch: {stage_name}"):
+            with page.part(f"First batch: {os.path.basename(os.path.dirname(path))}"):
                 page.add_image(
                     files.read_bytes(path), "The first images of the first batch, after augmentation."
                 )
-        elif os.path.basename(path) == "warm_start.txt":
+
+
+def show_notes(page: Page, folder: str) -> None:
+    """Add what the training started from, and what it did about classes of different size."""
+    for path in files.list_below(folder):
+        if os.path.basename(path) == "warm_start.txt":
             with page.part("Warm start"):
                 page.add_list(files.read_text(path).splitlines(), most=20)
         elif os.path.basename(path) == "class_balance.txt":
@@ -50,15 +70,15 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
             with page.part("Classes of different size"):
                 page.add_text(said)
                 page.add_list(lines)
+
+
+def show_mistakes(page: Page, stages: Sequence[Stage]) -> None:
+    """Add the image of the mistakes on the eval split, of every stage."""
     heading, words = task_page(page).MISTAKES
     for stage in stages:
         if "mistakes" in stage.images:
             with page.part(f"{heading}: {stage.name}"):
                 page.add_image(stage.images["mistakes"], words)
-    settings = next((stage.texts["settings"] for stage in stages if "settings" in stage.texts), None)
-    if settings:
-        with page.part("Settings"):
-            _show_settings(page, json.loads(textwrap.dedent(settings)))
 
 
 def _take_metrics(page: Page, last: Stage) -> None:

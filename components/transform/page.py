@@ -19,10 +19,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         "Every image goes through one graph, in training, in evaluation and in the served model. The graph "
         "decodes, resizes and normalises it."
     )
-    height, width, channels = _read_shape(folder)
-    page.add_cards(
-        [("height, px", height), ("width, px", width), ("channels", channels), ("type", "float32")]
-    )
+    height, width, channels = show_shape(page, folder)
     with page.part("Levels"):
         rows = [
             [name, black, white] for name, black, white in _measure_levels(folder, height, width, channels)
@@ -36,6 +33,15 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
             page.add_note(
                 "The channels are red, green, blue; with normalization imagenet_caffe blue, green, red."
             )
+
+
+def show_shape(page: Page, folder: str) -> tuple[int, int, int]:
+    """Add the height, width and channels of transformed images, and return them."""
+    height, width, channels = _read_shape(folder)
+    page.add_cards(
+        [("height, px", height), ("width, px", width), ("channels", channels), ("type", "float32")]
+    )
+    return height, width, channels
 
 
 def _read_shape(folder: str) -> tuple[int, int, int]:

@@ -55,11 +55,14 @@ def run(
     console = make_console(to_stderr=as_json)
     code = 0
     result, error = runner.run(loaded, root, console)
+    if result.report:
+        shown = quote(os.path.relpath(result.report))
+        console.print(f"\nSee the run:    {shown}", soft_wrap=True, markup=False)
     if error is None:
         serving = os.path.relpath(Path(result.pushed_model or "").parent)
         image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
         console.print(
-            f"\nAsk the model:  {quote_own('predict', serving)} {image}",
+            f"Ask the model:  {quote_own('predict', serving)} {image}",
             soft_wrap=True,
             markup=False,
         )

@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 
 from components.base.errors import UsageError
+from components.base.outcome import Output
 from components.base.printable import printable
 from components.base.words import format_some
+from pipeline.run.record import RunRecord, read_record
 
 DEFAULT_FOLDER = "runs"
 LATEST, PUSHED = "latest", "pushed"
@@ -92,6 +94,20 @@ class PastRun:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         text = (self.folder / _RECIPE).read_text(encoding="utf-8")
         return _flatten(yaml.load(text, loader) or {})
+
+    @cached_property
+    def record(self) -> RunRecord | None:
+        """The outputs of its nodes and the code that it ran; None for runs of earlier versions."""
+        return read_record(self.folder)
+
+    @cached_property
+    def outputs(self) -> dict[str, dict[str, Output]]:
+        """The outputs of its nodes by channel, where they are now; empty for runs of earlier versions."""
+        found = self.record.outputs if self.record else {}
+        return {
+            node: {key: Output(str(self.find(each.uri)), each.properties) for key, each in of_node.items()}
+            for node, of_node in found.items()
+        }
 
     def find(self, recorded: str) -> Path:
         """Return where a file or folder of the run is now; the root may have been moved or copied since."""

@@ -26,6 +26,7 @@ from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import print_note, print_row, progress_bar
+from pipeline.run.memory import read_peak_bytes, reset_peak
 from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
@@ -128,12 +129,13 @@ def run_nodes(
     wanted = nodes.node_ids if only is None else [node_id for node_id in nodes.node_ids if node_id in only]
     for number, node_id in enumerate(wanted, start=1):
         if failed:
-            result.components[node_id] = {"status": SKIPPED, "seconds": 0.0}
+            result.components[node_id] = {"status": SKIPPED, "seconds": 0.0, "peak_memory_bytes": None}
             continue
         label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
         if announce:
             console.print(f"{label} running", markup=False)
         with console.status(f"{label.strip()} running"):
+            reset_peak()
             outcome = nodes.run(node_id)
             reason = None
             if outcome.damage is not None:
@@ -143,7 +145,11 @@ def run_nodes(
             if reason is not None:
                 print_row(console, f"{node_id}:", reason)
                 outcome = nodes.run(node_id, use_cache=False)
-        result.components[node_id] = {"status": outcome.status, "seconds": round(outcome.seconds, 3)}
+        result.components[node_id] = {
+            "status": outcome.status,
+            "seconds": round(outcome.seconds, 3),
+            "peak_memory_bytes": read_peak_bytes(),
+        }
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
         if outcome.status == FAILED:
             failed = node_id, outcome.error

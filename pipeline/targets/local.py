@@ -21,7 +21,7 @@ from rich.text import Text
 from components.base.errors import MiranteError, NotBlessedError
 from components.base.imports import without_collector
 from components.base.os_errors import check_address_space, explain_os_error
-from components.base.outcome import RunResult
+from components.base.outcome import Output, RunResult
 from components.base.owned import is_marked, mark, root_id
 from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
@@ -36,7 +36,8 @@ from pipeline.recipe.yaml_text import write_yaml
 from pipeline.run.console import print_row, quiet_libraries
 from pipeline.run.nodes import prepare_data, run_nodes
 from pipeline.run.plain_paths import plain_path
-from pipeline.steps import node_ids
+from pipeline.run.record import make_record, write_record
+from pipeline.steps import INGEST, node_ids
 from pipeline.storage.metadata_copy import keep_copy, pass_over_numbers, repair_store
 from pipeline.storage.metadata_store import METADATA_FILE, sqlite_store
 from pipeline.storage.moved_root import follow_move
@@ -99,11 +100,26 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
             result.error = _describe_error(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             keep_copy(root)
+            _write_report(root, result, console)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
         error = error or explain_os_error(e, written_to) or e
         result.error = _describe_error(error)
     return result, error
+
+
+def _write_report(root: Path, result: RunResult, console: Console) -> None:
+    """Write the run's page; if that fails, the run is as good as it was."""
+    from pipeline.history.runs import PastRun
+    from pipeline.report.make import FILE, write_report
+
+    run = PastRun(root, result.run_id, dataclasses.asdict(result))
+    try:
+        write_report(run, run.folder / FILE)
+    except Exception as e:  # noqa: BLE001 - a page is no reason to fail a run
+        console.print(f"  warning     no report: {type(e).__name__}: {e}", soft_wrap=True, markup=False)
+    else:
+        result.report = str(run.folder / FILE)
 
 
 def _describe_error(error: BaseException | None) -> str | None:
@@ -148,7 +164,12 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         nodes = NodeRunner(intermediate, sqlite_store(plain_root), result.run_id)
         nodes.clear_unfinished()
         pass_over_numbers(plain_root / METADATA_FILE)
-        refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
+        try:
+            refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
+        finally:
+            outputs = {node: found.outputs for node, found in nodes.results.items()}
+            outputs[INGEST.id] = {"data": Output(str(examples.folder), {})}
+            write_record(folder, make_record(examples.task, examples.class_names, outputs))
         result.sample_image = write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:

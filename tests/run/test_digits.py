@@ -81,6 +81,19 @@ def test_digits_are_learned_blessed_and_pushed(first: tuple[int, Any, str], root
     assert said.rstrip().endswith("sample.png")  # the last line shows how to predict
 
 
+def test_the_run_writes_its_report(first: tuple[int, Any, str], root: Path) -> None:
+    _, result, said = first
+    path = Path(result["report"])
+    assert path == root / "runs" / result["run_id"] / "report.html"
+    assert f"See the run:    {os.path.relpath(path)}" in said
+    page = path.read_text(encoding="utf-8")
+    assert "could not be made" not in page
+    assert len(page) < 1_000_000
+    words = " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    assert all(f"{name} {value:.4f}" in words for name, value in result["metrics"].items())
+    assert all(node["peak_memory_bytes"] > 100_000_000 for node in result["components"].values())
+
+
 def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
     _, result, said = first
     pages = write_pages(root, tmp_path, "classification", tuple("0123456789"))

@@ -80,13 +80,15 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
 def write_report(evaluation: str, files: Sequence[str]) -> int | None:
     """Write mistakes, predictions and figures; return the number of mistakes, None without any examples."""
     stored, metrics = _read_stored(evaluation)
+    figures_path = os.path.join(evaluation, figures.FILE)
     if MISTAKES not in stored:
+        write_text(figures_path, figures.Figures().to_json())
         return None
     mistakes = Mistakes.from_bytes(stored[MISTAKES])
     predictions = Predictions.from_bytes(stored[PREDICTIONS])
     write_text(mistakes_path(evaluation), mistakes.format())
     drawn = figures.make_figures(predictions, metrics, read_plots(evaluation))
-    write_text(os.path.join(evaluation, figures.FILE), drawn.to_json())
+    write_text(figures_path, drawn.to_json())
     write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
     mistake_images.write_images(evaluation, mistakes, files)
     return mistakes.total

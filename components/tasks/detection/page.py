@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
+from components.base.intervals import Interval, from_json
 from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
 from components.pages.markup import Cell, Html, make_table
 from components.pages.page import Page
@@ -116,6 +117,12 @@ def _sort_names(counted: Sequence[Mapping[str, int]]) -> list[str]:
     return sorted({name for of_split in counted for name in of_split}, key=place)
 
 
+def find_intervals(folder: str) -> Mapping[str, Interval]:
+    """Return the 95 % confidence intervals of the overall metrics by name."""
+    path = os.path.join(folder, _FOLDER, "intervals.json")
+    return from_json(json.loads(files.read_text(path))) if files.exists(path) else {}
+
+
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
     """Add classes, curves, kinds of errors, and images."""
     report = os.path.join(folder, _FOLDER)
@@ -152,7 +159,7 @@ def _show_curves(page: Page, stored: Mapping[str, Any]) -> None:
             for (iou, words), colour in zip(_IOUS.items(), LINES, strict=False)
             if None not in (of_iou := by_iou[iou])["precision"]
         ]
-        limits = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0), "height_in": 3.0}
+        limits: dict[str, Any] = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0), "height_in": 3.0}
         charts.append(make_line_chart(name, curves, "recall", y_label="precision", **limits))
     page.add(put_side_by_side(charts))
     if len(stored["classes"]) > _MOST_CURVES:

@@ -1,0 +1,132 @@
+"""The sections of a report on the model, the nodes, and what the result was made from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from components.base import files
+from components.infra_validator import page as infra_validator
+from components.pages.charts import COLOURS
+from components.pages.markup import Cell, Html, escape, format_path, make_bar, make_table
+from components.pages.page import Page
+from pipeline.history.runs import PastRun
+from pipeline.recipe.recipe import Recipe
+
+_MIB = 1 << 20
+# What every recipe has, and of which no default tells anything.
+_ALWAYS = ("name",)
+
+
+def show_model(page: Page, run: PastRun) -> None:
+    """Add the size of the model, where it was pushed, and how fast it answers."""
+    model = run.outputs.get("Trainer", {}).get("model")
+    if model is None:
+        page.add_note("The run did not get this far.")
+        return
+    paths = files.list_below(model.uri)
+    size = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+    page.add_cards([("MiB, the exported model", round(size / _MIB, 2)), ("classes", len(page.class_names))])
+    rows: list[list[Cell]] = [["exported by the Trainer", format_path(model.uri)]]
+    if run.pushed_model:
+        rows.append(["pushed", format_path(run.pushed_model)])
+    page.add(make_table(["", "where"], rows))
+    if outputs := run.outputs.get("InfraValidator"):
+        with page.part("Does it answer, and how fast"):
+            infra_validator.fill_page(page, outputs)
+
+
+def show_nodes(page: Page, run: PastRun) -> None:
+    """Add the time and the peak memory of every node."""
+    nodes: dict[str, dict[str, Any]] = run.result.get("components") or {}
+    if not nodes:
+        page.add_note("No node ran.")
+        return
+    longest = max((node["seconds"] for node in nodes.values()), default=0.0) or 1.0
+    rows: list[list[Cell]] = []
+    for name, node in nodes.items():
+        peak = node.get("peak_memory_bytes")
+        rows.append(
+            [
+                name,
+                node["status"],
+                f"{node['seconds']:.1f}",
+                make_bar(node["seconds"] / longest, COLOURS["train"]),
+                None if peak is None else round(peak / _MIB),
+            ]
+        )
+    page.add(make_table(["node", "status", "seconds", "", "peak memory, MiB"], rows))
+    page.add_note(
+        "The peak is that of the run's own process while the node ran; other processes that a node "
+        "starts, such as InfraValidator's, are not in it."
+    )
+
+
+def show_lineage(page: Page, run: PastRun) -> None:
+    """Add data, code, stack, seed and settings."""
+    record, data = run.record, run.data
+    rows: list[list[Cell]] = [
+        ["data, SHA-256", format_path(str(data["sha256"])) if data.get("sha256") else None],
+        ["test split, SHA-256", format_path(str(data["test_sha256"])) if data.get("test_sha256") else None],
+        ["data folder", format_path(str(run.find(str(data["path"])))) if data.get("path") else None],
+        ["span", run.result.get("span")],
+        ["root", format_path(str(run.root))],
+        ["log", format_path(str(run.find(str(run.result["log"])))) if run.result.get("log") else None],
+        ["random seed", str(run.settings.get("training.seed"))],
+    ]
+    if record is not None:
+        rows += [["code", format_path(record.code) if record.code else "an installed package"]]
+        rows += [[name, version] for name, version in record.versions.items()]
+    page.add(make_table(["", "value"], [row for row in rows if row[1] is not None]))
+    with page.part("Settings"):
+        _show_settings(page, run)
+
+
+def _show_settings(page: Page, run: PastRun) -> None:
+    defaults = dict(_list_defaults(Recipe))
+    own: list[list[Cell]] = []
+    usual: list[list[Cell]] = []
+    for key, value in run.settings.items():
+        is_default = key in defaults and defaults[key] == value
+        shown = [key, _format_setting(value)]
+        if is_default:
+            usual.append([*shown])
+        elif key not in _ALWAYS:
+            own.append([*shown, _format_setting(defaults[key]) if key in defaults else "none"])
+    page.add_text("Settings that differ from their defaults:")
+    page.add(make_table(["setting", "value", "default"], own))
+    page.add(
+        Html("<details><summary>{} settings as by default</summary>{}</details>").format(
+            len(usual), make_table(["setting", "value"], usual)
+        )
+    )
+
+
+def _list_defaults(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of settings with their defaults, as a recipe that is kept has them."""
+    for name, field in settings.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        default = field.get_default(call_default_factory=True)
+        if default is PydanticUndefined:
+            continue
+        if isinstance(default, BaseModel):
+            yield from _list_defaults(type(default), f"{key}.")
+        else:
+            yield from _flatten(key, to_jsonable_python(default, by_alias=True))
+
+
+def _flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flatten(f"{key}.{name}", inner)
+    else:
+        yield key, value
+
+
+def _format_setting(value: Any) -> Html:
+    return escape(value if isinstance(value, str) else json.dumps(value))

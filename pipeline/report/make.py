@@ -1,0 +1,55 @@
+"""Makes the page of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.base.paths import write_atomically
+from components.base.redact import redact
+from components.base.task import task_named
+from components.pages.page import Page
+from pipeline.history.runs import PastRun
+from pipeline.report.lineage import show_lineage, show_model, show_nodes
+from pipeline.report.sections import show_data, show_inputs, show_metrics, show_test, show_training
+from pipeline.report.verdict import show_verdict
+
+FILE = "report.html"
+# For all images as base64, so that a report stays below 5 MB however large the data is.
+IMAGES_BYTES = 4_000_000
+
+
+def make_report(run: PastRun) -> str:
+    """Return the page of a run as HTML, whatever it got to; what cannot be read is said on the page."""
+    page = start_page(run, f"{run.result.get('pipeline') or run.root.name}, run {run.run_id}")
+    with page.part():
+        show_verdict(page, run)
+    for heading, show in (
+        ("Metrics on the test split", show_metrics),
+        ("Data", show_data),
+        ("What the network sees", show_inputs),
+        ("Training", show_training),
+        ("Test", show_test),
+        ("Model", show_model),
+        ("Nodes", show_nodes),
+        ("Lineage", show_lineage),
+    ):
+        with page.section(heading):
+            show(page, run)
+    return redact(page.render().html)
+
+
+def start_page(run: PastRun, title: str) -> Page:
+    """Return an empty page about a run, for sections."""
+    record = run.record
+    task = record.task if record else str(run.settings.get("task", "classification"))
+    names = record.class_names if record else list(run.result.get("per_class") or {})
+    return Page(title, task_named(task), names, images_bytes=IMAGES_BYTES, is_report=True)
+
+
+def write_report(run: PastRun, path: Path) -> None:
+    """Write the page of a run.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_atomically(path, make_report(run).encode("utf-8", "replace"))

@@ -1,0 +1,107 @@
+"""The sections of a report on metrics, data, training and test: parts of the nodes' pages, as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from components.base.outcome import Output
+from components.data_gate import page as data_gate
+from components.distribution_validator import page as distribution_validator
+from components.evaluator import page as evaluator
+from components.evaluator.stored import load_evaluation
+from components.example_validator import page as example_validator
+from components.ingest import page as ingest
+from components.pages.events import read_stages
+from components.pages.page import Page
+from components.pages.protocol import task_page
+from components.statistics_gen import page as statistics_gen
+from components.trainer import page as trainer
+from components.transform import page as transform
+from components.tuner import page as tuner
+from pipeline.history.runs import PastRun
+from pipeline.steps import INGEST
+from schemas import features
+
+_NOT_REACHED = "The run did not get this far."
+
+
+def show_metrics(page: Page, run: PastRun) -> None:
+    """Add the overall metrics with intervals and bounds, next to those of the baseline."""
+    if (evaluation := find_output(run, "Evaluator", "evaluation")) is None:
+        page.add_note(_NOT_REACHED)
+        return
+    evaluator.show_metrics(page, evaluation.uri)
+
+
+def show_data(page: Page, run: PastRun) -> None:
+    """Add images of each class, counts by split, sizes, rejects, anomalies and drift."""
+    data = find_output(run, INGEST.id, "data")
+    if data is None:
+        page.add_note(_NOT_REACHED)
+        return
+    show_data_folder(page, data)
+    parts: tuple[tuple[str, str, Callable[[Page, Mapping[str, Output]], None]], ...] = (
+        ("StatisticsGen", "Sizes of the images", statistics_gen.show_sizes),
+        ("ExampleValidator", "Anomalies", example_validator.fill_page),
+        ("DistributionValidator", "Drift between train and eval", distribution_validator.fill_page),
+        ("DataGate", "Gate", data_gate.fill_page),
+    )
+    for node, heading, show in parts:
+        if outputs := run.outputs.get(node):
+            with page.part(heading):
+                show(page, outputs)
+
+
+def show_data_folder(page: Page, data: Output) -> None:
+    """Add what a data folder says by itself: source, images of each class, counts by split, rejects."""
+    with page.part():
+        ingest.show_source(page, data)
+    with page.part(f"Images of {features.TRAIN}"):
+        ingest.show_samples(page, data.uri)
+    with page.part("Classes by split"):
+        ingest.show_counts(page, data.uri)
+    with page.part("Rejected"):
+        ingest.show_rejects(page, data.uri)
+
+
+def show_inputs(page: Page, run: PastRun) -> None:
+    """Add what the network sees after Transform and augmentation."""
+    graph, training = (
+        find_output(run, "Transform", "transform_graph"),
+        find_output(run, "Trainer", "model_run"),
+    )
+    if graph is None:
+        page.add_note(_NOT_REACHED)
+        return
+    with page.part():
+        transform.show_shape(page, graph.uri)
+    if training is not None:
+        trainer.show_inputs(page, training.uri)
+
+
+def show_training(page: Page, run: PastRun) -> None:
+    """Add the curves of every stage, what the training started from, and the trials of a search."""
+    if trials := run.outputs.get("Tuner"):
+        with page.part("Search"):
+            tuner.fill_page(page, trials)
+    training = find_output(run, "Trainer", "model_run")
+    if training is None:
+        page.add_note(_NOT_REACHED)
+        return
+    stages = read_stages(training.uri)
+    trainer.show_curves(page, stages)
+    trainer.show_notes(page, training.uri)
+    trainer.show_mistakes(page, stages)
+
+
+def show_test(page: Page, run: PastRun) -> None:
+    """Add what the task shows of the test split: confusions or boxes, curves, classes, mistakes."""
+    if (evaluation := find_output(run, "Evaluator", "evaluation")) is None:
+        page.add_note(_NOT_REACHED)
+        return
+    task_page(page).show_evaluation(page, evaluation.uri, load_evaluation(evaluation.uri).per_class)
+
+
+def find_output(run: PastRun, node: str, channel: str) -> Output | None:
+    """Return an output of a node; None if the node did not run, or if the run is of an earlier version."""
+    return run.outputs.get(node, {}).get(channel)

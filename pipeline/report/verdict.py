@@ -1,0 +1,83 @@
+"""How a run ended, in a sentence, and its most important numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.base.intervals import Interval
+from components.pages.markup import Cell, Html, Measure, escape, render_part
+from components.pages.page import Page
+from components.pages.protocol import task_page
+from components.pages.tables import format_interval
+from pipeline.history.runs import PastRun
+
+# The metrics of a task in large print.
+_MOST_CARDS = 3
+_GOOD, _BAD, _UNKNOWN = "good", "bad", "unknown"
+
+
+def show_verdict(page: Page, run: PastRun) -> None:
+    """Add how a run ended and why, and its first metrics with their intervals."""
+    kind, words = _choose_badge(run)
+    page.add(render_part("badge", kind, words))
+    page.add(Html('<p class="lead">{}</p>').format(escape(describe_verdict(run))))
+    if error := run.result.get("error"):
+        page.add_list(str(error).splitlines())
+    for warning in run.result.get("warnings") or []:
+        page.add_text(f"Warning: {warning}")
+    intervals = find_intervals(page, run)
+    names = list(run.metrics)[:_MOST_CARDS]
+    page.add_cards(
+        [(name, Measure(run.metrics[name])) for name in names] + _list_facts(run),
+        [f"95 %: {format_interval(intervals[name])}" if name in intervals else "" for name in names],
+    )
+
+
+def describe_verdict(run: PastRun) -> str:
+    """Return whether the model of a run was pushed and why, and what it was compared with."""
+    result = run.result
+    if not result:
+        return "The run is under way, or was killed."
+    if result.get("blessed") is None:
+        how = "was interrupted" if run.status == "interrupted" else "ended"
+        return f"The run {how} before a model was judged."
+    baseline = _describe_baseline(result.get("baseline"))
+    if result["blessed"] is False:
+        return f"The model was not blessed, so it was not pushed: it missed a bound. {baseline}"
+    if result.get("infra_blessed") is False:
+        return f"The model met every bound, but did not answer as a server asks. {baseline}"
+    if run.status == "pushed":
+        return f"The model was blessed and pushed: it met every bound and answered as it must. {baseline}"
+    if run.status == "taken back":
+        return f"The model met every bound, but was taken back before, so it was not pushed again. {baseline}"
+    return f"The model met every bound, but was not pushed. {baseline}"
+
+
+def find_intervals(page: Page, run: PastRun) -> Mapping[str, Interval]:
+    """Return the 95 % confidence intervals of a run's metrics by name; empty without any."""
+    evaluation = run.outputs.get("Evaluator", {}).get("evaluation")
+    return task_page(page).find_intervals(evaluation.uri) if evaluation else {}
+
+
+def _choose_badge(run: PastRun) -> tuple[str, str]:
+    if run.status == "pushed":
+        return _GOOD, run.status
+    return (_BAD if run.status in ("failed", "not blessed") else _UNKNOWN), run.status
+
+
+def _describe_baseline(baseline: Mapping[str, Any] | None) -> str:
+    if not baseline or baseline.get("model") is None:
+        return "There was no baseline to compare with."
+    version = baseline.get("version")
+    of = f"version {version}" if version is not None else f"the model {baseline['model']}"
+    return f"The baseline was {of}."
+
+
+def _list_facts(run: PastRun) -> list[tuple[str, Cell]]:
+    found: list[tuple[str, Cell]] = []
+    if run.result.get("test_images") is not None:
+        found.append(("test images", run.result["test_images"]))
+    if run.result.get("wall_seconds"):
+        found.append(("seconds", round(run.result["wall_seconds"], 1)))
+    return found

@@ -1,0 +1,135 @@
+"""Makes what a run leaves, without running anything: recipe, result, record and artifacts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from components.base import files
+from components.base.example import serialize_example
+from components.base.outcome import Output
+from components.base.tfrecord import frame_record
+from components.evaluator.evaluation import Evaluation, write_about
+from components.evaluator.stored import write_evaluation
+from components.tasks.classification.figures import FILE as FIGURES
+from components.tasks.classification.figures import Figures, make_figures
+from components.tasks.classification.metrics import Tally, list_metric_names, measure
+from components.tasks.classification.mistakes import FOLDER, Mistakes
+from components.tasks.classification.predictions import predict
+from pipeline.history.runs import PastRun, choose_run
+from pipeline.run.record import RunRecord, write_record
+from schemas import features
+from tests.make.images import make_coloured_png
+
+RUN_ID = "20260101T000000.000"
+
+
+class Plots:
+    """As `components.tasks.classification.plots.Plots`, which brings TensorFlow along."""
+
+    def __init__(self, tally: Tally):
+        self.confusion = tally.confusion()
+        self.roc = [
+            (wrong / (wrong + others), right / (right + missed), threshold)
+            for threshold, right, wrong, others, missed in tally.roc()
+        ]
+
+
+def evaluate(
+    folder: Path, names: Sequence[str], labels: Sequence[int], probabilities: Any, prefix: str = "image"
+) -> dict[str, float]:
+    """Writes the folder of a classifier's evaluation; returns the metrics."""
+    labels, probabilities = np.array(labels, np.int64), np.array(probabilities, np.float32)
+    images = [f"{prefix}{place}.png" for place in range(len(labels))]
+    write_about(str(folder), features.CLASSIFICATION, 0)
+    if not len(labels):
+        write_evaluation(str(folder), Evaluation({}, {}, False, ["no threshold could be checked"]))
+        files.write_text(str(folder / FIGURES), Figures().to_json())
+        return {}
+    tally, mistakes = Tally(len(names)), Mistakes()
+    tally.add(labels, probabilities)
+    mistakes.add(tuple(names), images, labels, probabilities)
+    mistakes.to_bytes()
+    overall, per_class = measure(tally)
+    metrics = {
+        name: overall[name]
+        for name in list_metric_names(len(names))
+        if not np.isnan(overall.get(name, np.nan))
+    }
+    write_evaluation(
+        str(folder),
+        Evaluation(metrics, dict(enumerate(per_class)), True, [], example_count=len(labels)),
+    )
+    figures = make_figures(predict(tuple(names), images, labels, probabilities), metrics, Plots(tally))  # type: ignore[arg-type]
+    files.write_text(str(folder / FIGURES), figures.to_json())
+    files.write_text(str(folder / "mistakes.csv"), mistakes.format())
+    for row in range(min(3, mistakes.total)):
+        files.write_bytes(str(folder / FOLDER / f"{row}.png"), make_coloured_png(0, row))
+    return metrics
+
+
+def write_data(folder: Path, names: Sequence[str], rejects: str = "") -> None:
+    """Writes a data folder with an image of every class in train."""
+    folder.mkdir(parents=True)
+    content = [
+        serialize_example(
+            {
+                features.ENCODED: make_coloured_png(label % 3, 0),
+                features.LABEL: label,
+                features.LABEL_TEXT: name.encode(),
+            }
+        )
+        for label, name in enumerate(names)
+    ]
+    (folder / "train-00000-of-00001").write_bytes(b"".join(map(frame_record, content)))
+    counts = dict.fromkeys(names, 1)
+    shards = [{"name": "train-00000-of-00001"}]
+    manifest = {
+        "source": "folder",
+        "input": str(folder.parent / "raw"),
+        "class_names": list(names),
+        "splits": {"train": {"images": len(names), "class_counts": counts, "shards": shards}},
+        "rejected": len(rejects.splitlines()),
+        "warnings": [],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "rejects.csv").write_text(f"path,reason\n{rejects}")
+
+
+def make_run(
+    root: Path,
+    names: Sequence[str],
+    labels: Sequence[int] | None = None,
+    probabilities: Any = None,
+    *,
+    rejects: str = "",
+    prefix: str = "image",
+    **result: Any,
+) -> PastRun:
+    """Returns a run with a classifier's evaluation; without labels it failed before the Evaluator."""
+    folder = root / "runs" / RUN_ID
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(
+        yaml.safe_dump({"name": "made", "training": {"epochs": 3, "seed": 0}})
+    )
+    write_data(root / "data", names, rejects)
+    outputs = {"Ingest": {"data": Output(str(root / "data"), {})}}
+    metrics: dict[str, float] = {}
+    if labels is not None:
+        metrics = evaluate(root / "evaluation", names, labels, probabilities, prefix)
+        outputs["Evaluator"] = {"evaluation": Output(str(root / "evaluation"), {})}
+    nodes = {"Trainer": {"status": "completed", "seconds": 1.5, "peak_memory_bytes": 1 << 30}}
+    found = {
+        "root": str(root),
+        "components": nodes,
+        "metrics": metrics,
+        "blessed": None if labels is None else True,
+    }
+    (folder / "result.json").write_text(json.dumps(found | result))
+    write_record(folder, RunRecord(features.CLASSIFICATION, list(names), outputs, {"tfx": "1"}, "abc"))
+    return choose_run(str(folder), [])

@@ -1,0 +1,152 @@
+"""The page of a run, from small artifacts: what is on it, and that nothing makes it fail."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.base.intervals import wilson_interval
+from components.tasks.classification.figures import calibrate
+from pipeline.report.make import make_report
+from tests.make.commands import mirante
+from tests.make.runs import RUN_ID, make_run
+from tests.pages.test_views import text_of
+
+pytestmark = pytest.mark.stack_free
+
+NAMES = ("cat", "dog", "owl")
+EVIL = "<script>alert(1)</script>"
+
+
+def answers(labels: list[int], classes: int, seed: int = 0) -> Any:
+    """Probabilities that are mostly right."""
+    noise = np.random.default_rng(seed).random((len(labels), classes))
+    noise[np.arange(len(labels)), labels] += 0.7
+    return noise / noise.sum(axis=1, keepdims=True)
+
+
+def report_of(*args: Any, **options: Any) -> str:
+    page = make_report(make_run(*args, **options))
+    assert "could not be made" not in page, re.findall(r"could not be made[^<]*", page)
+    return page
+
+
+def test_a_report_has_its_sections_in_order_and_the_numbers_of_the_result(tmp_path: Path) -> None:
+    labels = [0, 1, 2] * 20
+    run = make_run(tmp_path, NAMES, labels, answers(labels, 3), pushed_model="/serving/1", infra_blessed=True)
+    page = make_report(run)
+    words = text_of(page)
+    order = ["pushed", "Metrics on the test split", "Images of train", "Classes by split", "Rejected"]
+    order += [
+        "What the network sees",
+        "Training",
+        "Confusion matrix",
+        "Classes",
+        "ROC curve, and precision by recall",
+        "Calibration",
+    ]
+    order += ["The worst mistakes", "Model", "Nodes", "Lineage"]
+    headings = re.findall(r"<h[23]>([^<]*)</h[23]>|class=\"badge[^>]*>([^<]*)", page)
+    found = [one or other for one, other in headings]
+    places = [next(i for i, text in enumerate(found) if f"{text},".startswith(f"{name},")) for name in order]
+    assert places == sorted(places)
+    result = json.loads((run.folder / "result.json").read_text())
+    for name, value in result["metrics"].items():
+        assert f"{name} {value:.4f}" in words
+    right = round(result["metrics"]["accuracy"] * 60)
+    interval = wilson_interval(right, 60)
+    assert interval is not None
+    assert f"{interval.low:.4f} to {interval.high:.4f}" in words
+    assert "It was" not in words
+    assert "There was no baseline to compare with." in words
+    assert "http" not in re.sub(r'xmlns="[^"]*"', "", page)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities"),
+    [
+        ([0, 1, 0, 1], answers([0, 1, 0, 1], 3)),  # no image of the third class
+        ([0, 1, 2, 2], np.tile([0.2, 0.3, 0.5], (4, 1))),  # always the same
+        ([1], [[0.1, 0.8, 0.1]]),  # one image
+        ([1, 1], [[0.1, 0.8, 0.1], [0.5, 0.3, 0.2]]),  # one class
+        ([0, 1, 2], np.eye(3)),  # all are right
+        ([0, 1, 2], np.eye(3)[[1, 2, 0]]),  # all are wrong
+        ([0, 1], [[np.nan, 0.1, 0.2], [0.1, 0.8, 0.1]]),  # not a number
+        ([], np.zeros([0, 3])),  # an empty split
+    ],
+)
+def test_a_report_takes_whatever_was_measured(tmp_path: Path, labels: list[int], probabilities: Any) -> None:
+    page = report_of(tmp_path, NAMES, labels, probabilities)
+    assert "nan" not in text_of(page).split()
+
+
+def test_a_report_of_a_run_that_failed_says_why(tmp_path: Path) -> None:
+    page = report_of(
+        tmp_path, NAMES, error="Trainer: the loss is not a number", rejects=f"{EVIL}.png,broken\n"
+    )
+    words = text_of(page)
+    assert "The run ended before a model was judged. Trainer: the loss is not a number" in words
+    assert "The run did not get this far." in words
+    assert f"broken 1 {EVIL}.png" in words
+    assert EVIL not in page
+
+
+def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
+    names = (EVIL, "$x$", "größe\u202e")
+    labels = [0, 1, 2] * 4
+    page = report_of(tmp_path, names, labels, answers(labels, 3, seed=3), prefix=EVIL)
+    assert EVIL not in page
+    assert html.escape(EVIL) in page
+    assert "größe" in page
+    assert page.count("<script>") == 1  # ours, which sorts tables
+
+
+def test_a_report_of_very_many_classes_draws_the_matrix(tmp_path: Path) -> None:
+    names = [f"class {place}" for place in range(120)]
+    labels = list(range(120)) * 2
+    page = report_of(tmp_path, names, labels, answers(labels, 120))
+    assert 'class="confusion"' not in page
+    assert "index of the true class" in page
+    assert len(page) < 700_000
+
+
+def test_a_run_of_an_earlier_version_has_a_report(tmp_path: Path) -> None:
+    run = make_run(tmp_path, NAMES, [0], [[1, 0, 0]])
+    (run.folder / "record.json").unlink()
+    words = text_of(make_report(run))
+    assert "could not be made" not in words
+    assert "accuracy" in words
+
+
+def test_ece_is_the_mean_distance_of_the_bins() -> None:
+    # Two images of 0.9, one is right; two of 0.6, both are right: (2 x 0.4 + 2 x 0.4) / 4.
+    bins, ece = calibrate(np.array([0.9, 0.9, 0.6, 0.6, -1.0]), np.array([True, False, True, True, False]))
+    assert ece == pytest.approx(0.4)
+    assert [(each.images, round(each.accuracy, 3)) for each in bins] == [(2, 1.0), (2, 0.5)]
+    assert calibrate(np.zeros(0), np.zeros(0, bool)) == ([], None)
+
+
+def test_wilsons_interval_is_that_of_the_tables() -> None:
+    # Newcombe 1998, table I: 81 of 263, and 0 of 20.
+    for (count, total), ends in {(81, 263): (0.2553, 0.3662), (0, 20): (0.0, 0.1611)}.items():
+        interval = wilson_interval(count, total)
+        assert interval is not None
+        assert (interval.low, interval.high) == pytest.approx(ends, abs=5e-5)
+    assert wilson_interval(0, 0) is None
+
+
+def test_the_command_writes_where_it_is_asked_to(tmp_path: Path) -> None:
+    labels = [0, 1, 2]
+    make_run(tmp_path / "root", NAMES, labels, answers(labels, 3))
+    done = mirante("report", str(tmp_path / "root"), "-o", str(tmp_path / "page.html"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    done = mirante("report", str(tmp_path / "root"))
+    assert f"root/runs/{RUN_ID}/report.html" in done.stdout
+    assert mirante("report", str(tmp_path / "nothing")).returncode == 2
