@@ -117,7 +117,7 @@ def _write_report(root: Path, result: RunResult, console: Console) -> None:
     try:
         write_report(run, run.folder / FILE)
     except Exception as e:  # noqa: BLE001 - a page is no reason to fail a run
-        console.print(f"  warning     no report: {type(e).__name__}: {e}", soft_wrap=True, markup=False)
+        print_row(console, "warning", f"no report: {type(e).__name__}: {e}")
     else:
         result.report = str(run.folder / FILE)
 
