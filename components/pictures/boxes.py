@@ -120,8 +120,8 @@ def save(image: Image.Image, path: Path) -> None:
         image.save(file, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
 
 
-def file_names(images: Sequence[str], folder: Path) -> list[Path]:
-    """Return the path of each image's drawing in `folder`: `<name>.boxes.jpg`, `<name>.boxes-2.jpg`, ...
+def file_names(images: Sequence[str], folder: Path, kind: str = "boxes") -> list[Path]:
+    """Return the path of each image's drawing in `folder`: `<name>.<kind>.jpg`, `<name>.<kind>-2.jpg`, ...
 
     No two are the same, also where file systems know no capitals, and none is one of the images.
     """
@@ -129,10 +129,10 @@ def file_names(images: Sequence[str], folder: Path) -> list[Path]:
     paths = []
     for image in images:
         number, stem = 1, Path(image).stem
-        path = folder / f"{stem}.boxes.jpg"
+        path = folder / f"{stem}.{kind}.jpg"
         while os.path.realpath(path).casefold() in taken:
             number += 1
-            path = folder / f"{stem}.boxes-{number}.jpg"
+            path = folder / f"{stem}.{kind}-{number}.jpg"
         taken.add(os.path.realpath(path).casefold())
         paths.append(path)
     return paths

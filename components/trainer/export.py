@@ -6,7 +6,8 @@
 What both give is the task's: components/tasks/*/serving.py, which may add signatures. `serving_default`
 brings images into canonical form (components/transform/canonical_graph.py); those of examples have it. The
 functions `canonical` (image_bytes to the input of the Transform graph) and `transform` (to pixels) are saved
-too: they show what the network sees.
+too: they show what the network sees. So is `explain`, where the task and the network have it: it shows where
+the network looks. Servers serve signatures alone, so that functions cost them nothing.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class ServingModule(tf.Module):
     task: str
     # `data.bit_depth` of what it was trained on, if that is not the default.
     bit_depth: str | None = None
+    # Height and width that images are padded to, where `transform.resize` is `pad`.
+    padded_to: tuple[int, int] | None = None
 
     def __init__(self, model: keras.Model, tft_output: tft.TFTransformOutput, class_names: list[str]):
         super().__init__(name="mirante")
@@ -72,6 +75,10 @@ class ServingModule(tf.Module):
         """Return the output of both signatures for canonical images, string [N]."""
         raise NotImplementedError
 
+    def make_explainer(self) -> Any:
+        """Return the function `explain` to save; None where the task or the network has none."""
+        return None
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer for encoded images, string [N]."""
@@ -100,6 +107,9 @@ def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = (
         records: Serialized examples, which servers send through every signature before they serve the model
             (components/trainer/warm_up.py); none for no such requests.
     """
+    explain = module.make_explainer()
+    if explain is not None:
+        module.explain = explain
     signatures = module.list_signatures()
     tf.saved_model.save(module, folder, signatures=signatures)
     described = describe_answers(module.names, module.task, module.bit_depth)

@@ -81,6 +81,8 @@ def run_job(job: Job, training: TrainingConfig) -> None:
         model = _as_served(model, weights, place, functools.partial(build, model_config, material, training))
         served = trainee.serving(model, material.tft_output)
         served.bit_depth = job.custom_config.get("bit_depth")
+        if transform.resize == "pad":
+            served.padded_to = transform.height_px, transform.width_px
         export.save_module(served, job.serving_model_dir, material.evaluation.take_records(warm_up.IMAGES))
         model.save(f"{job.model_run_dir}/model.keras")
 

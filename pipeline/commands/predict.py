@@ -32,6 +32,13 @@ from pipeline.commands.shared import PathType, example
     help="Draw the boxes of a detector, one file per image; replaces those of an earlier call.",
 )
 @click.option(
+    "--explain",
+    metavar="DIR",
+    type=PathType(),
+    help="Draw where a classifier looks for its best class, one file per image: a heat map over it "
+    "(Grad-CAM); replaces those of an earlier call.",
+)
+@click.option(
     "--csv",
     "csv_file",
     metavar="FILE",
@@ -57,6 +64,7 @@ def predict(
     images: tuple[str, ...],
     min_score: float | None,
     draw: Path | None,
+    explain: Path | None,
     csv_file: Path | None,
     top: int | None,
     max_pixels: int,
@@ -82,7 +90,8 @@ def predict(
     failed = False
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(AnswerTable(csv_file)) if csv_file is not None else None
-        for answer, task in answer_images(model, images, min_score, draw, top=top, max_pixels=max_pixels):
+        found = answer_images(model, images, min_score, draw, explain, top=top, max_pixels=max_pixels)
+        for answer, task in found:
             if "error" in answer:
                 failed = True
                 click.echo(printable(f"{answer['image']}: {answer['error']}"), err=True)

@@ -18,6 +18,7 @@ from components.models import BACKBONE, HEAD, build_model, networks
 from components.models.config import ModelConfig
 from components.models.pretrained import pooled_backbone
 from components.models.weights_file import ALPHA_BY_PROJECTION, alpha_of
+from components.tasks.classification.heat import make_heat_maps
 from components.transform.pixels import IMAGENET_MEAN, IMAGENET_STD
 from tests.make.weights import write_weights_file
 
@@ -121,6 +122,21 @@ def test_every_model_gives_logits_and_learns(name: str) -> None:
     ]
     assert unchanged == []
     assert loss_of(labels, model(batch, training=True)) < loss
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_has_heat_maps(name: str) -> None:
+    model = shared(name)
+
+    @tf.function
+    def explain(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return make_heat_maps(pixels, model(pixels, training=False), labels)
+
+    heat = explain(images_for(name, 2), tf.constant([0, 6], tf.int64)).numpy()
+    # VGG16 and EfficientNet end in a map of one pixel here: the one before counts, padded in EfficientNet.
+    size_px = {"lenet": 5, "cifar_resnet": 4, "efficientnet_b0": 5}.get(name, 2)
+    assert heat.shape == (2, size_px, size_px)
+    assert np.isin(heat.max(axis=(1, 2)), [0.0, 1.0]).all()
 
 
 def test_lenet_has_as_many_parameters_as_the_paper_counts() -> None:

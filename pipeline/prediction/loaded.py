@@ -1,0 +1,120 @@
+"""A pushed model in this process: its answers, and where it looks. Imports TensorFlow when it loads one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.base.errors import UsageError
+from components.base.imports import without_collector
+from components.base.saved_model import class_names_of
+from components.base.task import TASKS, part
+from components.infra_validator.protocol import TaskAnswers
+from components.pictures.heat import HeatMap
+
+
+class LoadedModel:
+    """A pushed model, loaded.
+
+    Args:
+        folder: The SavedModel.
+        bit_depth: `data.bit_depth` of the images that it was trained on.
+
+    Attributes:
+        task: Its task's module `answers`.
+        bit_depth: As given.
+        folder: As given.
+        class_names: The classes, in the order of their labels; empty for models of early versions.
+
+    Raises:
+        UsageError: It is not one of Mirante's.
+    """
+
+    def __init__(self, folder: Path, bit_depth: str):
+        self.bit_depth, self.folder = bit_depth, folder
+        self.class_names = class_names_of(str(folder)) or ()
+        with without_collector():
+            import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(folder))
+        if "serving_default" not in loaded.signatures:
+            raise UsageError(f"{folder}: the model has no signature serving_default: was it pushed by a run?")
+        self._loaded = loaded
+        self._signature = loaded.signatures["serving_default"]
+        if "image_bytes" not in self._signature.structured_input_signature[1]:
+            raise UsageError(
+                f"{folder}: serving_default takes no image_bytes: was the model pushed by a run?"
+            )
+        task = _find_task(self._signature.structured_outputs)
+        if task is None:
+            gives = ", ".join(sorted(self._signature.structured_outputs))
+            raise UsageError(
+                f"{folder}: serving_default gives {gives}, as no task's models do: was the model pushed by a "
+                "run?"
+            )
+        self.task = task
+        # Models of earlier versions neither rotate images nor refuse alpha.
+        self._takes_files = hasattr(loaded, "canonical")
+
+    def ask(self, batch: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yield the signature's outputs for each image, and why its file had to be converted, else "".
+
+        Args:
+            batch: The file of each image, and its canonical form, which is sent if the model refuses it.
+        """
+        import tensorflow as tf
+
+        from components.transform.canonical_graph import reason_of
+
+        if not self._takes_files:
+            yield from self._answers([canonical for _, canonical in batch])
+            return
+        try:
+            answers = list(self._answers([data for data, _ in batch]))
+        except tf.errors.InvalidArgumentError as e:
+            if len(batch) > 1:
+                for each in batch:
+                    yield from self.ask([each])
+                return
+            why = reason_of(e).partition(";")[0].removeprefix("image: ")
+            answers = [(outputs, why) for outputs, _ in self._answers([batch[0][1]])]
+        yield from answers
+
+    def _answers(self, encoded: list[bytes]) -> Iterator[tuple[dict[str, Any], str]]:
+        import tensorflow as tf
+
+        outputs = {
+            name: value.numpy() for name, value in self._signature(image_bytes=tf.constant(encoded)).items()
+        }
+        for row in range(len(encoded)):
+            yield {name: value[row] for name, value in outputs.items()}, ""
+
+    @property
+    def can_explain(self) -> bool:
+        """True if it has heat maps for its answers."""
+        return hasattr(self._loaded, "explain") and bool(self.class_names)
+
+    def explain(self, encoded: Sequence[bytes], labels: Sequence[int]) -> list[HeatMap]:
+        """Return for each image where the model looks for a class, given by its label.
+
+        Args:
+            encoded: Images, in canonical form or as files.
+            labels: The class that each map is about.
+        """
+        import tensorflow as tf
+
+        found = self._loaded.explain(
+            image_bytes=tf.constant(list(encoded)), labels=tf.constant(list(labels), tf.int64)
+        )
+        heat, frames = found["heat"].numpy(), found["frame"].numpy()
+        return [HeatMap(values, tuple(frame.tolist())) for values, frame in zip(heat, frames, strict=True)]
+
+
+def _find_task(outputs: Collection[str]) -> TaskAnswers | None:
+    """Return the answers of the task whose models give these outputs; None if no task's do."""
+    for name in TASKS:
+        answers: TaskAnswers = part(name, "answers")
+        if set(answers.OUTPUTS) <= set(outputs):
+            return answers
+    return None
