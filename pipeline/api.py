@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 from components.base.errors import NotBlessedError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.outcome import RunResult
-from pipeline.recipe.load import load_recipe
+from pipeline.recipe.load import list_keys, load_recipe, parse_overrides
 from pipeline.recipe.recipe import Recipe
 
 __all__ = ["RunResult", "load_recipe", "load_run", "predict", "read_result", "run"]
@@ -54,7 +54,7 @@ def load_run(
     loaded = load_recipe(_expand("recipe", recipe), overrides, None if data is None else os.fspath(data))
     # Before the root is touched.
     check_config(loaded.data, loaded.task)
-    check_effect(loaded.data, [given.partition("=")[0].strip() for given in overrides])
+    check_effect(loaded.data, list_keys(parse_overrides(overrides)))
     folder = Path(os.path.abspath(_expand("--root", root) if root else Path("runs") / loaded.name))
     if not (folder / TRAINER).exists():  # else there may be nothing to train, and no network needed
         check_download(loaded.model, loaded.transform)

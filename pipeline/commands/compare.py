@@ -25,8 +25,8 @@ def compare(names: tuple[str, ...], roots: tuple[str, ...], as_json: bool) -> in
     """Show runs side by side: metrics, settings, and test images that one model alone gets right.
 
     RUN is the ID of a run or its beginning, the path of a run, the path of a root for its latest run,
-    `latest`, or `pushed` for the last run that pushed a model. If two runs were tested on the same images,
-    McNemar's test says whether their accuracy differs by more than chance.
+    `latest`, or `pushed` for the last run whose pushed model is still there. If two runs were tested on the
+    same images, McNemar's test says whether their accuracy differs by more than chance.
     """
     from pipeline.history.compare import compare_runs
     from pipeline.history.runs import choose_run

@@ -15,8 +15,10 @@ import yaml
 
 from components.base.errors import UsageError
 from components.base.outcome import Output
+from components.base.paths import is_remote
 from components.base.printable import printable
 from components.base.words import format_some
+from components.pusher import rollback
 from pipeline.run.record import RunRecord, read_record
 
 DEFAULT_FOLDER = "runs"
@@ -54,11 +56,14 @@ class PastRun:
 
     @property
     def status(self) -> str:
-        """The way it ended: pushed, taken back, not blessed, interrupted, failed, or unfinished."""
+        """The way it ended: pushed, taken back, removed, not blessed, interrupted, failed, or unfinished.
+
+        A version that was pushed may have been taken back, or its folder removed, since.
+        """
         if not self.result:
             return "unfinished"
         if self.pushed_model:
-            return "pushed"
+            return _find_fate(Path(self.pushed_model))
         if self.result.get("taken_back") is not None:
             return "taken back"
         if False in (self.result.get("blessed"), self.result.get("infra_blessed")):
@@ -143,7 +148,7 @@ def choose_run(name: str, folders: Sequence[str]) -> PastRun:
 
     Args:
         name: Its ID or the beginning of it, the path of its folder, the path of a root for its latest run,
-            `latest`, or `pushed` for the last one that pushed a model.
+            `latest`, or `pushed` for the last one that pushed a model which is still there.
         folders: Where to look for IDs, `latest` and `pushed`, as for `list_runs`.
 
     Raises:
@@ -170,6 +175,13 @@ def choose_run(name: str, folders: Sequence[str]) -> PastRun:
             f"{LATEST} or {PUSHED} (the newest here: {known})"
         )
     return fitting[0]
+
+
+def _find_fate(pushed: Path) -> str:
+    """Return what became of a version that was pushed; in a bucket, or out of reach, it counts as there."""
+    if is_remote(str(pushed)) or pushed.is_dir() or not pushed.parent.is_dir():
+        return "pushed"
+    return "taken back" if (pushed.parent / rollback.FOLDER / pushed.name).is_dir() else "removed"
 
 
 def _find_roots(folder: Path) -> list[Path]:

@@ -160,6 +160,24 @@ def override(values: dict[str, Any], key: str, value: Any, said: str) -> None:
     target[last] = value
 
 
+def list_keys(overrides: Mapping[str, Any]) -> list[str]:
+    """Return the keys that overrides set: for a mapping, such as `data={source: csv}`, those in it."""
+    keys = []
+    for key, value in overrides.items():
+        inner = {f"{key}.{name}": below for name, below in value.items()} if isinstance(value, dict) else {}
+        keys += list_keys(inner) if inner else [str(key)]
+    return keys
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the values that `--set` gives, by their keys.
+
+    Raises:
+        UsageError: One is not `key.sub=value`, or its value is not YAML.
+    """
+    return dict(map(_parse_override, overrides))
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
@@ -177,6 +195,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _apply_override(values: dict[str, Any], given: str) -> str:
     """Put what `--set` gives into `values`, and return its key."""
+    key, value = _parse_override(given)
+    override(values, key, value, f"--set {redact(given[:200])}")
+    return key
+
+
+def _parse_override(given: str) -> tuple[str, Any]:
     key, equals, text = given.partition("=")
     if not equals or not key.strip():
         raise UsageError(redact(f"--set {given}: expected key.sub=value, e.g. --set training.epochs=3"))
@@ -184,5 +208,4 @@ def _apply_override(values: dict[str, Any], given: str) -> str:
         value = read_yaml(text)
     except RecipeYamlError as e:
         raise UsageError(redact(f"--set {given[:200]}: the value cannot be read as YAML: {e}")) from e
-    override(values, key, value, f"--set {redact(given[:200])}")
-    return key.strip()
+    return key.strip(), value

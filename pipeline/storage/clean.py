@@ -1,9 +1,10 @@
 """What a pipeline root can do without: results of earlier runs, and checkpoints of finished trainings.
 
 Whatever the newest run and the last run that pushed a model read or wrote is kept, from cache or not, and so
-is every model that is served. So an unchanged run finds all of its results, and the Resolver the baseline.
-The evaluations of all runs stay too, since `mirante compare` reads their lists of mistakes.
-Only folders that ML Metadata knows as an execution's output, or that have Mirante's mark, are removed at all.
+is every model in a folder that any run pushed to: served, or taken back. So an unchanged run finds all of its
+results, and the Resolver the baseline. The evaluations of all runs stay too, since `mirante compare` reads
+their lists of mistakes. Only folders that ML Metadata knows as an execution's output, or that have Mirante's
+mark, are removed at all.
 
 An output is marked in ML Metadata before its files are removed. A run that needs it later executes the node.
 """
@@ -14,15 +15,17 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2
 
 from components.base import serving_folder
 from components.base.owned import is_marked
 from components.base.saved_model import model_folder, same_fingerprint
+from components.pusher import rollback
 from pipeline.steps import STEPS
 
 _LIVE = metadata_store_pb2.Artifact.LIVE
@@ -69,10 +72,7 @@ def find_removable(root: Path, store: Any) -> list[Removable]:
         for run in kept_runs
         for execution in store.get_executions_by_context(run.id)
     }
-    destinations = {str(root / "serving")}
-    if pushed:
-        destinations.add(os.path.dirname(results[pushed.name]["pushed_model"]))
-    kept = _find_kept(root, store, kept_executions, destinations)
+    kept = _find_kept(root, store, kept_executions, _find_destinations(root, store, results.values()))
     # Small, and `mirante compare` reads them.
     lists = [(result.get("mistakes") or {}).get("file") for result in results.values()]
     kept |= {_place(os.path.dirname(path)) for path in lists if path}
@@ -111,6 +111,27 @@ def _read_result(root: Path, run_id: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return result if isinstance(result, dict) else {}
+
+
+def _find_destinations(root: Path, store: Any, results: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the folders of all versions that the root has pushed: served ones, and those taken back."""
+    pushed = [push.custom_properties["pushed_destination"].string_value for push in _find_pushes(store)]
+    folders = {str(root / "serving"), *(os.path.dirname(path) for path in pushed if path)}
+    for result in results:
+        path, former = result.get("pushed_model"), result.get("root")
+        if not path:
+            continue
+        folders.add(os.path.dirname(path))
+        if former and Path(path).is_relative_to(former):  # the root may have been moved since
+            folders.add(str(root / os.path.relpath(os.path.dirname(path), former)))
+    return folders | {os.path.join(folder, rollback.FOLDER) for folder in folders}
+
+
+def _find_pushes(store: Any) -> list[Any]:
+    try:
+        return list(store.get_artifacts_by_type("PushedModel"))
+    except errors.NotFoundError:
+        return []
 
 
 def _find_kept(

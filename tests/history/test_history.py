@@ -115,6 +115,25 @@ def test_a_run_is_named_by_id_path_latest_or_pushed(tmp_path: Path, monkeypatch:
         choose_run("2025", [])
 
 
+def test_a_version_that_is_not_there_any_more(tmp_path: Path) -> None:
+    """After a rollback, or the removal of its folder; the run that pushed it is not `pushed` any more."""
+    for version, run_id in enumerate(("20261128T031151.131", "20261129T031151.131", "20261130T031151.131")):
+        write_run(tmp_path, run_id, pushed_model=f"{tmp_path}/serving/{version}")
+
+    def statuses() -> list[str]:
+        return [run.status for run in list_runs([str(tmp_path)])]
+
+    assert statuses() == ["pushed"] * 3  # the folder is out of reach
+    for version in range(3):
+        (tmp_path / "serving" / str(version)).mkdir(parents=True)
+    assert statuses() == ["pushed"] * 3
+    (tmp_path / "serving/pushes/taken-back").mkdir(parents=True)
+    (tmp_path / "serving/2").rename(tmp_path / "serving/pushes/taken-back/2")
+    assert choose_run("pushed", [str(tmp_path)]).run_id.startswith("20261129")
+    (tmp_path / "serving/0").rmdir()
+    assert statuses() == ["removed", "pushed", "taken back"]
+
+
 def test_images_that_one_model_alone_gets_right(tmp_path: Path) -> None:
     first = write_run(tmp_path, "1", ["a", "b", "c"])
     other = write_run(tmp_path, "2", ["c", "d", "e", "f", "=g", "h"])

@@ -17,7 +17,7 @@ from components.base.errors import UsageError
 from components.models.config import ModelConfig
 from components.trainer.config import TrainingConfig
 from components.transform.config import TransformConfig
-from pipeline.recipe.load import RECIPES, load_recipe, recipe_names, recipe_path
+from pipeline.recipe.load import RECIPES, list_keys, load_recipe, parse_overrides, recipe_names, recipe_path
 from pipeline.recipe.recipe import Recipe
 from tests.make.weights import write_weights_file
 
@@ -39,6 +39,14 @@ def refusal(recipe: str, *overrides: str) -> str:
         load_recipe(recipe, overrides)
     assert caught.value.exit_code == 2
     return str(caught.value)
+
+
+def test_the_keys_of_overrides() -> None:
+    given = parse_overrides(["data={path: x, splits: {test: 0.5}}", "training.epochs=3", "tuner={}"])
+    assert given["training.epochs"] == 3
+    assert list_keys(given) == ["data.path", "data.splits.test", "training.epochs", "tuner"]
+    with pytest.raises(UsageError, match=r"^--set data: expected key\.sub=value"):
+        parse_overrides(["data"])
 
 
 def test_built_in_recipes_are_known() -> None:

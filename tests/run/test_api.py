@@ -34,6 +34,15 @@ def test_a_run_is_checked_before_it_starts(tmp_path: Path) -> None:
         load_run("digitz")
 
 
+def test_options_of_ingest_for_ingested_data_are_found_in_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "train-00000-of-00001").touch()
+    for given in ("data.resize_px=64", f"data={{resize_px: 64, path: {tmp_path}}}"):
+        with pytest.raises(
+            UsageError, match=r"^--set data\.resize_px: it has no effect, .* is ingested already"
+        ):
+            load_run("folder", ["model.weights=null", given], tmp_path, tmp_path / "root")
+
+
 def test_paths_may_begin_with_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "my.yaml").write_text(

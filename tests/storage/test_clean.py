@@ -159,6 +159,27 @@ def test_served_models_stay_in_a_root_that_was_moved(root: Root) -> None:
     assert root.listed() == {"Evaluator/blessing/2", "Trainer/model/3", "Evaluator/blessing/4"}
 
 
+@pytest.mark.parametrize("place", ["other serving/12", "serving/pushes/taken-back/12"])
+def test_what_any_run_has_pushed_stays(root: Root, place: str) -> None:
+    """The second run pushed to another folder, or its version was taken back."""
+    pushed = root.folder / place
+    pushed.mkdir(parents=True)
+    made = root.folder / "Trainer" / "model" / "3" / "Format-Serving" / "fingerprint.pb"
+    (pushed / "fingerprint.pb").write_bytes(made.read_bytes())
+    push = Artifact(type_id=root.store.put_artifact_type(metadata_store_pb2.ArtifactType(name="PushedModel")))
+    push.custom_properties["pushed_destination"].string_value = str(pushed)
+    root.store.put_artifacts([push])
+    assert root.listed() == {"Evaluator/blessing/2", "Evaluator/blessing/4"}
+    (root.folder / "runs" / "2" / "result.json").write_text(
+        json.dumps({"pushed_model": str(pushed), "root": str(root.folder)})
+    )
+    push.id = root.store.get_artifacts_by_type("PushedModel")[0].id
+    del push.custom_properties["pushed_destination"]
+    root.store.put_artifacts([push])
+    root.folder = root.folder.rename(root.folder.with_name("moved"))
+    assert root.listed() == {"Evaluator/blessing/2", "Evaluator/blessing/4"}
+
+
 def test_what_mirante_did_not_make_stays(root: Root) -> None:
     folder = root.folder
     for name in (

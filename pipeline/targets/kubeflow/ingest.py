@@ -63,7 +63,7 @@ def ingest(
         from components.model_stores.store import check_can_publish
         from components.schema_gen.schema_file import write_schema
         from pipeline.data import prepare
-        from pipeline.recipe.load import override, resolve
+        from pipeline.recipe.load import list_keys, override, resolve
         from pipeline.run.console import print_row
         from pipeline.run.nodes import prepare_data
         from pipeline.storage import metadata_store
@@ -109,7 +109,7 @@ def ingest(
         # Another span may arrive any time: from here on it is this one.
         resolved = resolved.model_copy(update={"data": prepare.choose_newest_span(resolved.data)})
         prepare.check_config(resolved.data, resolved.task)
-        prepare.check_effect(resolved.data, map(str, overrides), "overrides: ")
+        prepare.check_effect(resolved.data, list_keys(overrides), "overrides: ")
         mirror.fetch(str(Path(root) / MARK))
         root_id(Path(root))
         mirror.send(str(Path(root) / MARK))
