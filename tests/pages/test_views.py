@@ -230,7 +230,7 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
     assert "3 train images 3 classes 1 rejected" in words
     assert "Read by the source folder from /photos." in words
     assert "Warning: 2 images are in two splits" in words
-    assert "blue/broken.png cannot be decoded" in words
+    assert "cannot be decoded 1 blue/broken.png" in words
     assert page.html.count("<img") == 3
 
 

@@ -102,7 +102,7 @@ def _read_stored(evaluation: str) -> tuple[dict[str, bytes], dict[str, float]]:
         if by_slice.slice_key.single_slice_keys:
             continue
         for item in by_slice.metric_keys_and_values:
-            if item.key.model_name == BASELINE or item.key.HasField("sub_key"):
+            if item.key.model_name == BASELINE or item.key.is_diff or item.key.HasField("sub_key"):
                 continue
             if item.value.WhichOneof("type") == "bytes_value":
                 stored[item.key.name] = item.value.bytes_value
