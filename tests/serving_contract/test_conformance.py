@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ from tests.serving_contract.client import Server
 from tests.serving_contract.setups import SETUPS, make_flags, write_folder
 from tests.serving_contract.table import list_cases
 
-pytest.importorskip("pipeline.serving.server")
 pytestmark = pytest.mark.slow
 _START_SECS = 120
 
@@ -36,18 +35,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Server]:
     """`mirante serve` with the flags of a setup."""
+    pytest.importorskip("pipeline.serving.server")
     with start_server(request.param, folder) as started:
         yield started
 
 
 @contextlib.contextmanager
 def start_server(setup: str, folder: Path) -> Iterator[Server]:
-    """Run `mirante serve` from when it answers until the end of the block."""
+    """Run `mirante serve` with the flags of a setup until the end of the block."""
+    with start(make_flags(setup, str(folder.resolve())), folder / f"{setup}.log") as (grpc, rest):
+        yield Server(grpc, rest, folder, is_secure=setup == "options")
+
+
+@contextlib.contextmanager
+def start(flags: Sequence[str], log: Path) -> Iterator[tuple[str, str]]:
+    """Run `mirante serve` while the block runs; yield its gRPC and REST addresses."""
     port, rest_port = free_port(), free_port()
-    flags = [f"--port={port}", f"--rest_api_port={rest_port}", *make_flags(setup, str(folder.resolve()))]
-    command = [sys.executable, "-m", "pipeline.commands", "serve", *flags]
+    ports = [f"--port={port}", f"--rest_api_port={rest_port}"]
+    command = [sys.executable, "-m", "pipeline.commands", "serve", *ports, *flags]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
-    log = folder / f"{setup}.log"
     with log.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
     try:
@@ -57,7 +63,7 @@ def start_server(setup: str, folder: Path) -> Iterator[Server]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(f"mirante serve did not start:\n{log.read_text(errors='replace')[-3000:]}")
                 time.sleep(0.1)
-        yield Server(f"127.0.0.1:{port}", f"127.0.0.1:{rest_port}", folder, is_secure=setup == "options")
+        yield f"127.0.0.1:{port}", f"127.0.0.1:{rest_port}"
     finally:
         process.send_signal(signal.SIGTERM)
         try:
