@@ -42,17 +42,24 @@ class Fit:
     why: str
 
 
-def find_fits(root: Path, file: Path | None = None, without: Sequence[Path] = ()) -> list[Fit]:
+def find_fits(
+    root: Path,
+    file: Path | None = None,
+    without: Sequence[Path] = (),
+    config: IngestConfig | None = None,
+) -> list[Fit]:
     """Return the sources that may read an input, the likeliest first.
 
     Args:
         root: The folder that INPUT is, or was unpacked to; not used if `file` is given.
         file: INPUT if it is a file that is no archive.
         without: Folders that are not part of the input.
+        config: What the user says of the data, such as the columns of a list.
 
     Raises:
         DataRefusedError: A folder cannot be read.
     """
+    config = config or IngestConfig()
     index: Index | None = None
     read: Path | None = None
     fits: list[Fit] = []
@@ -63,7 +70,7 @@ def find_fits(root: Path, file: Path | None = None, without: Sequence[Path] = ()
             folder = root if file is None else source.root_of(file)
             if index is None or folder != read:
                 index, read = _list_files(folder, without), folder
-            if (why := _ask(source, index, folder, file, Path(scratch))) is not None:
+            if (why := _ask(source, index, folder, file, Path(scratch), config)) is not None:
                 fits.append(Fit(name, printable(why)))
     return fits
 
@@ -127,8 +134,10 @@ class _Files(FileTable):
         return iter(self._first) if len(self._first) <= _MOST_KEPT else super().__iter__()
 
 
-def _ask(source: Source, index: Index, root: Path, file: Path | None, scratch: Path) -> str | None:
+def _ask(
+    source: Source, index: Index, root: Path, file: Path | None, scratch: Path, config: IngestConfig
+) -> str | None:
     context = SourceContext(
-        root=root, shown=str(root), input_file=file, index=index, scratch=scratch, config=IngestConfig()
+        root=root, shown=str(root), input_file=file, index=index, scratch=scratch, config=config
     )
     return source.fits(context)

@@ -68,7 +68,7 @@ def publish(
         warnings=[
             *remarks(index, plan, splits, boxes),
             *about_copies(copies),
-            *about_depths(shards.values(), plan.bit_depth),
+            *about_depths(index, shards.values(), plan.bit_depth),
         ],
         input=given.shown,
         task=plan.truth.task,

@@ -10,6 +10,7 @@ from components.base.printable import printable
 from components.base.words import format_count, format_some
 from components.ingest.bit_depth import AUTO, DEPTHS, LOW_RANGE, UPPER, Depths, find_depth
 from components.ingest.class_names import about_names
+from components.ingest.examine import IN_COLOUR
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
 from components.ingest.manifest import LEFT_OUT, Manifest, Shard, Split
@@ -67,20 +68,23 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     return found
 
 
-def about_depths(shards: Iterable[Shard], rule: str) -> list[str]:
+def about_depths(index: Index, shards: Iterable[Shard], rule: str) -> list[str]:
     """Return sentences about images with 16 bits per channel that `bit_depth`, the rule, does not fit."""
+    largest, path = index.find_largest() or (0, "")
     depths = Depths.total(shard.depths for shard in shards)
     fitting, found = find_depth(depths.largest), []
     if depths.dark:
         images = format_count(depths.dark, "image has", "images have")
-        if fitting is not None:
+        key = "in a recipe data.bit_depth; "
+        if largest == IN_COLOUR:
+            key = ""
+            advice = "convert them to 8 bits before, as --bit-depth rejects images with several channels of "
+            advice += f"16 bits, such as {printable(path)}"
+        elif fitting is not None:
             advice = f"all values are at most {depths.largest:,}: --bit-depth {fitting} keeps their range"
         else:
             advice = f"other images have values up to {depths.largest:,}: see --bit-depth percentile"
-        found.append(
-            f"{images} {LOW_RANGE}; {advice} (in a recipe data.bit_depth; the first: "
-            f"{printable(depths.first_dark)})."
-        )
+        found.append(f"{images} {LOW_RANGE}; {advice} ({key}the first: {printable(depths.first_dark)}).")
     if depths.above:
         images = format_count(depths.above, "image has", "images have")
         found.append(

@@ -11,7 +11,7 @@ from components.base.task import part
 from components.ingest.config import IngestConfig
 from pipeline.inspection.facts import Sizes
 from pipeline.inspection.protocol import TaskInspection
-from pipeline.recipe.load import load_recipe
+from pipeline.recipe.load import load_recipe, recipe_names
 from pipeline.recipe.yaml_text import RecipeYamlError, read_yaml
 from pipeline.run.output import quote_own
 
@@ -46,12 +46,26 @@ def choose_command(
     values = dict(values)
     if not ingested:
         if load_recipe(recipe).data.source != source:
-            values["data.source"] = source
+            if (sibling := _find_sibling(recipe, source)) is not None:
+                recipe = sibling
+            else:
+                values["data.source"] = source
         values |= {f"data.{name}": getattr(config, name) for name in given}
     words = ["run", recipe, *(["--data", data] if data else [])]
     for key, value in values.items():
         words += ["--set", f"{key}={_format_value(value)}"]
     return quote_own(*words)
+
+
+def _find_sibling(recipe: str, source: str) -> str | None:
+    """Return the built-in recipe that is another one for a source; None if there is none."""
+    own = load_recipe(recipe)
+    for name in recipe_names():
+        other = load_recipe(name)
+        data = other.data.model_copy(update={"source": own.data.source})
+        if other.data.source == source and other.model_copy(update={"name": own.name, "data": data}) == own:
+            return name
+    return None
 
 
 def _format_value(value: object) -> str:

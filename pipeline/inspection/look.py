@@ -84,7 +84,7 @@ def find_source(asked: Asked, folder: Path) -> tuple[Fit, list[Fit]]:
         raise UsageError(f"DATA {path} does not exist: check the path")
     if path.is_dir() and is_manifest(path):
         return Fit(CONTRACT_SOURCE, "it has the manifest of an ingest"), []
-    fits = _guess(path, folder)
+    fits = _guess(path, folder, asked.config)
     if asked.source is not None:
         own = [fit for fit in fits if fit.source == asked.source]
         why = own[0].why if own else "it was asked for"
@@ -98,16 +98,16 @@ def find_source(asked: Asked, folder: Path) -> tuple[Fit, list[Fit]]:
     return fits[0], fits[1:]
 
 
-def _guess(path: Path, folder: Path) -> list[Fit]:
+def _guess(path: Path, folder: Path, config: IngestConfig) -> list[Fit]:
     if path.is_dir():
-        return find_fits(path) or _only_images(path)
+        return find_fits(path, config=config) or _only_images(path)
     readers = [name for name, source in SOURCES.items() if path.name.lower().endswith(source.suffixes)]
     if readers:
         # A list that cannot be read as it is: its source says why.
-        return find_fits(path.parent, path) or [Fit(readers[0], "the ending of its name")]
+        return find_fits(path.parent, path, config=config) or [Fit(readers[0], "the ending of its name")]
     if is_archive(path):
         root, _, _ = unpack(path, folder / STAGING / "unpacked")
-        return find_fits(root) or _only_images(root)
+        return find_fits(root, config=config) or _only_images(root)
     return []
 
 

@@ -289,6 +289,17 @@ def test_auto_resumes_between_its_two_looks(tmp_path: Path) -> None:
     assert contents(output) == contents(tmp_path / "twelve")
 
 
+def test_no_depth_is_advised_that_would_reject_images(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in", 300, 4095)
+    (root / "photo" / "colour.png").write_bytes(colour_png(200))
+    (warning,) = about_bits(root, tmp_path / "out")
+    assert warning == (
+        "2 images have 16 bits per channel and no value above a quarter of the range: the upper 8 bits, "
+        "which are kept, are nearly black; convert them to 8 bits before, as --bit-depth rejects images with "
+        "several channels of 16 bits, such as photo/colour.png (the first: x-ray/0.png)."
+    )
+
+
 def test_auto_is_16_for_colours_of_16_bits(tmp_path: Path) -> None:
     root, output = folder_of(tmp_path / "in", 40000), tmp_path / "out"
     (root / "photo" / "colour.png").write_bytes(colour_png(200))

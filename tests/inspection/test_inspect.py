@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest
+from components.ingest.sources.list_table import Table
 from pipeline.commands.main import main
 from pipeline.inspection.advice import choose_command
 from pipeline.inspection.facts import Facts, Sizes, Spread
@@ -198,11 +199,33 @@ def test_the_source_that_was_asked_for(tmp_path: Path) -> None:
     write_files(tmp_path, {**files, "list.csv": f"filename,label\n{rows}"})
     facts = look(tmp_path)
     assert (facts.source.source, [one.source for one in facts.other_sources]) == ("csv", ["folder"])
-    assert "--set data.source=csv" in facts.command
+    assert facts.command.startswith("mirante run csv --data ")
+    assert "data.source" not in facts.command
     other = look(tmp_path, source="folder")
     assert (other.source.source, [one.source for one in other.other_sources]) == ("folder", ["csv"])
     assert "data.source" not in other.command
     assert facts.splits == other.splits
+
+
+def test_a_list_is_known_by_the_columns_that_are_given(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {f"{n}.jpg": photo(n) for n in range(6)}
+    rows = "".join(f"{path},{n},{'ab'[n % 2]}\n" for n, path in enumerate(files))
+    write_files(tmp_path, {**files, "list.csv": f"photo,weight,animal\n{rows}"})
+    assert look(tmp_path).source.source == "folder"
+    config = IngestConfig(image_column="photo", label_column="animal")
+    facts = look(tmp_path, config=config, options=("image_column", "label_column"))
+    assert (facts.source.source, [one.name for one in facts.classes]) == ("csv", ["a", "b"])
+    assert facts.command.endswith("--set data.image_column=photo --set data.label_column=animal")
+
+
+def test_not_every_one_of_many_lists_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a table for each image is no list, and a list in many files is."""
+    files = {f"{kind}/{n}.jpg": photo(n + 9 * len(kind)) for kind in ("x", "yy") for n in range(2)}
+    write_files(tmp_path, {**files, **{f"x/notes {n}.csv": "time,value\n1,2\n" for n in range(120)}})
+    monkeypatch.setattr(Table, "__init__", None)
+    assert look(tmp_path).source.source == "folder"
+    with pytest.raises(UsageError, match="120 lists in it, and at most 100 are looked at; give the one to"):
+        ingest("csv", tmp_path, tmp_path / "out")
 
 
 def test_data_that_no_source_reads(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from components.ingest.sources.list_layouts import NoImagesError
 from components.ingest.sources.list_table import SUFFIXES, Table
 
 _LISTS_SHOWN = 5
+# Lists that are opened to find those with images and classes; the files of one list count once.
+_MOST_LISTS = 100
 # Kaggle's, with answers that are to be replaced.
 _SUBMISSION = re.compile(
     r"(sample|example|gender|dummy).?submission|submission.?(sample|format)", re.IGNORECASE
@@ -72,6 +74,12 @@ def choose_lists(context: SourceContext) -> Choice:
         raise UsageError(
             f"{context.shown}: no list in it ({', '.join(SUFFIXES)}); give the list itself, or a folder that "
             "holds it"
+        )
+    kinds = {(path.parent, _PART.sub("", path.stem)) for path in found}
+    if len(kinds) > _MOST_LISTS:
+        raise UsageError(
+            f"{context.shown}: {len(kinds):,} lists in it, and at most {_MOST_LISTS} are looked at; give the "
+            "one to read as INPUT"
         )
     tables, left_out = _open_with_classes(context, found, class_names)
     if len(tables) == 1:
