@@ -233,6 +233,18 @@ class Server:
         """Return the run as it is now, a V2beta1Run."""
         return self._call("to look at a run", self._runs.run_service_get_run, run_id=run_id)
 
+    def text(self, path: str, **query: str) -> str:
+        """Return what the server has at a path, if that is plain text; otherwise an empty text."""
+        asked = self.host + path, dict(self._client.default_headers), list(query.items())
+        try:
+            answer = self._client.rest_client.GET(
+                *asked, _preload_content=False, _request_timeout=_TIMEOUTS_SECS
+            )
+            plain = answer.headers.get("content-type", "").startswith("text/plain")
+            return str(answer.data.decode(errors="replace")) if plain else ""
+        except (api.ApiException, urllib3.exceptions.HTTPError):
+            return ""
+
     def recurring_run(self, experiment_id: str, name: str) -> Any:
         """Return the recurring run of this name in an experiment, a V2beta1RecurringRun, or None."""
         return self._find_named(

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import MiranteError, UsageError
+from components.base.words import wrap_text
 from kubeflow.cron import six_fields
-from kubeflow.follow import SUCCEEDED, Ending, Task, follow
+from kubeflow.follow import SUCCEEDED, Ending, Task, follow, why_command
 from kubeflow.package import Package, arguments, read_package
+from kubeflow.reasons import DRIVER_FAILED, find_reason
 from kubeflow.server import Server
 
 Say = Callable[[str], None]
@@ -125,7 +127,7 @@ def submit(wanted: Submission, submitted: Submitted, say: Say) -> None:
     run_name = wanted.run_name or f"{name} {now}"
     submitted.run_id = server.start_run(**what, display_name=run_name)
     submitted.url = f"{server.host}/#/runs/details/{submitted.run_id}"
-    say(f"run {run_name!r} in experiment {submitted.experiment!r}: {submitted.url}")
+    say(f"run {run_name!r} in experiment {submitted.experiment!r}:\n  {submitted.url}")
     if wanted.follow:
         _follow(server, package, submitted, say)
 
@@ -138,35 +140,45 @@ def _follow(server: Server, package: Package, submitted: Submitted, say: Say) ->
         # However wrong the usage: by now there is a run, and what calls us wants to know of it.
         raise MiranteError(f"{e}. The run continues: {submitted.url}") from e
     submitted.state = ending.state
+    tasks = [_with_reason(task, ending, server, run_id) for task in ending.tasks]
+    ending = dataclasses.replace(ending, tasks=tasks)
     submitted.tasks = {
-        task.name: {"state": task.state, "seconds": task.seconds, "message": task.message}
-        for task in ending.tasks
+        task.name: {"state": task.state, "seconds": task.seconds, "message": task.message} for task in tasks
     }
     if ending.state != SUCCEEDED:
-        raise MiranteError(_explain_failure(ending, server, submitted))
-    say(f"run succeeded: {submitted.url}")
+        raise MiranteError(_explain_failure(ending, submitted, server))
+    say(f"run succeeded:\n  {submitted.url}")
 
 
-def _explain_failure(ending: Ending, server: Server, submitted: Submitted) -> str:
+def _with_reason(task: Task, ending: Ending, server: Server, run_id: str) -> Task:
+    """Return a failed task with the reason that its log gives, if the server lets us read it."""
+    if task.state != "FAILED":
+        return task
+    reason = find_reason(server, run_id, task.server_name, ending.details)
+    if task.driver_failed:
+        reason = f"{DRIVER_FAILED} ({reason})" if reason else DRIVER_FAILED
+    return dataclasses.replace(task, message=reason or task.message)
+
+
+def _explain_failure(ending: Ending, submitted: Submitted, server: Server) -> str:
     failed = [task for task in ending.tasks if task.state == "FAILED"]
-    where = f"-n {server.namespace} " if server.namespace else "-n kubeflow "
-    # KFP labels each pod of a run so; its API seldom says more than that a task failed.
-    logs = f"kubectl logs {where}-l pipeline/runid={submitted.run_id} -c main --tail=-1 --prefix"
-    lines = [f"  {task.name}: {_explain_state(task)}" for task in failed]
+    lines = [f"{task.name}: {_explain_state(task)}" for task in failed]
     if not failed and ending.message:
-        lines = [f"  {ending.message}"]
+        lines = [ending.message]
     named = f" at {', '.join(task.name for task in failed)}" if failed else ""
     return "\n".join(
         [
-            f"the run {ending.state.lower()}{named}: {submitted.url}",
-            *lines,
-            f"  all that its tasks said: {logs}",
+            f"the run {ending.state.lower()}{named}:",
+            f"  {submitted.url}",
+            *(wrap_text(line, "  ", "    ") for line in lines),
+            "  what the tasks and Kubernetes say of it, in a line:",
+            why_command(server, submitted.run_id or ""),
         ]
     )
 
 
 def _explain_state(task: Task) -> str:
-    return task.message or "the server gives no message; the task's log has it"
+    return task.message or "the server gives no reason"
 
 
 def _start_recurring(

@@ -48,6 +48,7 @@ class KfpApi:
         requests: `METHOD /path?query` of all, in order.
         pipelines: By id, and so on: as they were sent, with the id.
         uploads: The bytes of each version, by its id.
+        logs: Of pods, by Argo's ids of them; `ui_logs` by the pods' names, as KFP's UI has them.
         page_size: Items that a list gives at most, however many are asked for.
     """
 
@@ -66,6 +67,8 @@ class KfpApi:
     experiments: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     recurring_runs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    logs: dict[str, str] = dataclasses.field(default_factory=dict)
+    ui_logs: dict[str, str] = dataclasses.field(default_factory=dict)
     host: str = ""
 
     def answer(self, request: Request) -> tuple[int, Any]:
@@ -101,7 +104,15 @@ class KfpApi:
             match = re.fullmatch(pattern, f"{request.method} {path}")
             if match and request.path.startswith(API):
                 return answer(request, *match.groups())
-        return 404, {"error": "Not Found", "code": 5}
+        return self._log(request)
+
+    def _log(self, request: Request) -> tuple[int, Any]:
+        """The log of a pod: the API's by Argo's id of it, or the UI's by its name."""
+        match = re.fullmatch(r"/apis/v1alpha1/runs/[\w-]+/nodes/([\w-]+)/log", request.path)
+        log = self.logs.get(match[1]) if match else None
+        if request.path == "/k8s/pod/logs":
+            log = self.ui_logs.get(request.query.get("podname", ""))
+        return (404, {"error": "Not Found", "code": 5}) if log is None else (200, log)
 
     def _store(self, kind: str) -> tuple[str, dict[str, dict[str, Any]]]:
         return {
@@ -213,7 +224,8 @@ class Request:
 def serving(state: Any, certificate: Path | None = None) -> Iterator[str]:
     """Serve what `state.answer(request)` gives, `(status, body)`; yield the address.
 
-    A body that is a string is HTML, everything else JSON. `state.requests` gets a line for each request.
+    A body that is a string is HTML or plain text, as it begins; everything else is JSON.
+    `state.requests` gets a line for each request.
     With a certificate, CERTIFICATE.crt and CERTIFICATE.key, it is served by HTTPS.
     """
 
@@ -222,10 +234,11 @@ def serving(state: Any, certificate: Path | None = None) -> Iterator[str]:
             request = Request(self)
             state.requests.append(f"{self.command} {self.path}")
             status, body = state.answer(request)
-            is_html = isinstance(body, str)
-            content = body.encode() if is_html else json.dumps(body).encode()
+            kind, content = "application/json", json.dumps(body).encode()
+            if isinstance(body, str):
+                kind, content = "text/html" if body.startswith("<") else "text/plain", body.encode()
             self.send_response(status)
-            self.send_header("Content-Type", "text/html" if is_html else "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

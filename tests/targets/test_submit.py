@@ -124,12 +124,14 @@ def test_a_package_is_uploaded_run_and_followed(api: KfpApi, package: Path) -> N
     }
     assert done.stdout.splitlines() == [
         f"pipeline digits, version {digest[:12]}: uploaded",
-        f"run 'first' in experiment 'digits': {api.host}/#/runs/details/run-1",
+        "run 'first' in experiment 'digits':",
+        f"  {api.host}/#/runs/details/run-1",
         "  Ingest   running",
         "  Ingest   completed      4.5 s",
         "  Trainer  running",
         "  Trainer  completed     60.0 s",
-        f"run succeeded: {api.host}/#/runs/details/run-1",
+        "run succeeded:",
+        f"  {api.host}/#/runs/details/run-1",
     ]
 
 
@@ -183,23 +185,100 @@ def test_a_failed_run_names_the_task_and_what_it_said(api: KfpApi, package: Path
     assert result["tasks"] == {
         "Ingest": {"state": "FAILED", "seconds": 2.0, "message": "main: Error (exit code 3)"}
     }
-    assert f"the run failed at Ingest: {api.host}/#/runs/details/run-1" in result["error"]
+    assert f"the run failed at Ingest:\n  {api.host}/#/runs/details/run-1\n" in result["error"]
     assert "\n  Ingest: main: Error (exit code 3)\n" in result["error"]
-    assert "kubectl logs -n kubeflow -l pipeline/runid=run-1 " in result["error"]
+    assert "kubectl -n kubeflow get workflows -o jsonpath='{..message}' \\\n" in result["error"]
+    assert "      -l pipeline/runid=run-1" in result["error"]
     assert f"mirante: {result['error']}" in done.stderr
+    assert all(len(line) <= 80 or "http" in line for line in done.stderr.splitlines())
 
 
 def test_a_task_of_which_the_server_tells_no_more(api: KfpApi, package: Path) -> None:
     api.script = [("FAILED", [task("trainer", "FAILED", 2)])]
     done = submit(api.host, package, code=1)
-    assert "Trainer: the server gives no message; the task's log has it" in done.output
+    assert "Trainer: the server gives no reason" in done.output
+
+
+LOG = """\
+mirante 0.1.0  {node}  run run-1 in /mirante/digits
+{node} was at work
+mirante: attempt 1 of 2 failed: {reason}
+mirante: the next begins in 30 s
+mirante 0.1.0  {node}  attempt 2 of 2  run run-1 in /mirante/digits
+
+mirante: {reason} (attempt 2 of 2)
+E1130 06:09:56.055886      16 launcher_v2.go:449] Component failed to execute successfully: exit status 1
+F1130 06:09:56.077771      16 main.go:131] failed to execute component: exit status 1
+"""
+
+
+def failed(name: str, *children: str, state: str = "FAILED") -> dict[str, Any]:
+    return task(name, state, 2, child_tasks=[{"pod_name": child} for child in children])
+
+
+@pytest.mark.parametrize("by_ui", [False, True])
+def test_the_reason_comes_from_the_log_of_the_failed_task(api: KfpApi, package: Path, by_ui: bool) -> None:
+    # As Kubeflow Pipelines 2.17 lists them: which container belongs to which task is not in it.
+    tasks = [
+        failed("trainer", "digits-x-1"),
+        failed("trainer(0)", "digits-x-2"),
+        failed("executor", "digits-x-3"),
+        failed("ingest", "digits-x-4"),
+        failed("ingest(0)", "digits-x-5"),
+        failed("executor", "digits-x-6"),
+    ]
+    # The run has ended before its tasks have.
+    api.script = [("FAILED", [failed("trainer", state="RUNNING")]), ("FAILED", tasks)]
+    logs = {
+        "digits-x-6": LOG.format(node="Ingest", reason="data.path: no such folder"),
+        "digits-x-3": LOG.format(node="Trainer", reason="the loss is not a number"),
+    }
+    if by_ui:  # which reads them by the pod's name
+        logs = {name.replace("-x-", "-x-system-container-impl-"): log for name, log in logs.items()}
+        api.ui_logs = logs
+    else:
+        api.logs = logs
+    result = as_json(submit(api.host, package, "--json", code=1))
+    messages = {name: one["message"] for name, one in result["tasks"].items()}
+    assert messages == {
+        "Trainer": "the loss is not a number (attempt 2 of 2)",
+        "Ingest": "data.path: no such folder (attempt 2 of 2)",
+    }
+
+
+@pytest.mark.parametrize(("driver", "name"), [("trainer-driver", "Trainer"), ("root-driver", "root-driver")])
+def test_a_failed_driver_is_named_with_what_it_says(
+    api: KfpApi, package: Path, driver: str, name: str
+) -> None:
+    api.script = [("FAILED", [task("ingest", "SUCCEEDED", 2), failed(driver, "digits-x-1")])]
+    api.logs = {"digits-x-1": "I1130 06:09:56.0 1 main.go:5] hm\nF1130 06:09:56.1  1 main.go:9] no server\n"}
+    result = as_json(submit(api.host, package, "--json", code=1))
+    assert f"the run failed at {name}:" in result["error"]
+    said = result["tasks"][name]["message"]
+    assert said.startswith("the driver failed, with which Kubeflow prepares a task; usually its metadata")
+    assert said.endswith("(no server)")
+    api.logs = {}
+    assert "metadata-grpc-service" in submit(api.host, package, code=1).output
+
+
+def test_a_pod_that_does_not_start_is_told_once(
+    api: KfpApi, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kubeflow import follow
+
+    monkeypatch.setattr(follow, "WAITING_SECS", 0.0)
+    waiting = ("RUNNING", [task("trainer", "RUNNING"), task("executor(0)", "PENDING")])
+    api.script = [waiting] * 4 + [("SUCCEEDED", [task("trainer", "SUCCEEDED", 2)])]
+    done = submit(api.host, package)
+    assert done.output.count("Trainer: the pod has not started for 0 s; is its image, claim or") == 1
+    assert "      -l pipeline/runid=run-1\n" in done.output
 
 
 def test_a_run_that_was_ended_by_others_or_never_began(api: KfpApi, package: Path) -> None:
     api.script = [("CANCELED", [task("ingest", "CANCELED", 2)])]
-    assert "the run canceled: " in submit(api.host, package, code=1).output
+    assert "the run canceled:\n" in submit(api.host, package, code=1).output
     api.script = [("FAILED", [])]
-    assert "the run failed: " in (said := submit(api.host, package, code=1).output)
+    assert "the run failed:\n" in (said := submit(api.host, package, code=1).output)
     assert "\n  workflow failed\n" in said
 
 
@@ -353,7 +432,7 @@ def test_a_namespace_where_there_are_several_users(api: KfpApi, package: Path) -
     assert api.pipelines[result["pipeline_id"]]["namespace"] == "me"
     assert next(iter(api.experiments.values()))["namespace"] == "me"
     api.script = [("FAILED", [task("ingest", "FAILED", 1)])]
-    assert "kubectl logs -n me -l" in submit(api.host, package, "--namespace", "me", code=1).output
+    assert "kubectl -n me get workflows" in submit(api.host, package, "--namespace", "me", code=1).output
 
 
 @dataclasses.dataclass
