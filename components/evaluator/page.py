@@ -11,7 +11,7 @@ from components.base.words import format_count
 from components.evaluator.bounds import COMMON, format_beside
 from components.evaluator.evaluation import read_mistakes
 from components.evaluator.stored import load_evaluation
-from components.pages.markup import Cell, Html, Measure, make_table
+from components.pages.markup import Cell, Html, Measure, keep_on_line, make_table, render_part
 from components.pages.page import Page
 from components.pages.protocol import task_page
 from components.pages.tables import format_interval
@@ -20,6 +20,8 @@ _INTERVALS = (
     "95 %: the confidence interval, since the test split is a sample. Wilson's score for shares of "
     "images, the percentile bootstrap over images for other metrics; a dash where neither says anything."
 )
+# Metrics without a bound that are shown at once.
+_FIRST = 5
 # The bounds of metrics by name: in words, and as values.
 _Bounds = dict[str, tuple[str, list[float]]]
 
@@ -38,27 +40,30 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text("Every threshold was met.")
     for warning in found.warnings:
         page.add_text(f"Warning: {warning}.")
-    show_metrics(page, folder)
+    with page.part("Metrics on the test split"):
+        show_metrics(page, folder)
     task_page(page).show_evaluation(page, folder, found.per_class)
 
 
 def show_metrics(page: Page, folder: str) -> None:
     """Add the overall metrics with their intervals and bounds, next to those of the baseline."""
     found = load_evaluation(folder)
-    bounds = found.bounds
-    with page.part("Metrics on the test split"):
-        if found.common is None:
-            bounds = _join_bounds(bounds, COMMON)
-        intervals = task_page(page).find_intervals(folder)
-        page.add(_make_metrics_table(found.metrics, found.baseline, bounds, intervals))
-        if intervals:
-            page.add_note(_INTERVALS)
-        if found.example_count:
-            page.add_note(f"{found.example_count:,} images.")
-        if mistakes := read_mistakes(folder):
-            page.add_note(f"mistakes.csv lists {format_count(mistakes, 'image')} with mistakes: {folder}")
-        if not found.baseline and found.common is None:
-            page.add_note("There was no baseline to compare with.")
+    bounds = _join_bounds(found.bounds, COMMON) if found.common is None else found.bounds
+    intervals = task_page(page).find_intervals(folder)
+    first = [name for place, name in enumerate(found.metrics) if place < _FIRST or name in bounds]
+    metrics = {name: found.metrics[name] for name in first}
+    page.add(_make_metrics_table(metrics, found.baseline, bounds, intervals))
+    if others := {name: value for name, value in found.metrics.items() if name not in metrics}:
+        more = _make_metrics_table(others, found.baseline, bounds, intervals)
+        page.add(render_part("details", f"{format_count(others, 'more metric')}", more))
+    if intervals:
+        page.add_note(_INTERVALS)
+    if found.example_count:
+        page.add_note(f"{found.example_count:,} images.")
+    if mistakes := read_mistakes(folder):
+        page.add_note(f"mistakes.csv lists {format_count(mistakes, 'image')} with mistakes: {folder}")
+    if not found.baseline and found.common is None:
+        page.add_note("There was no baseline to compare with.")
     if found.common is not None:
         with page.part("Compared with the baseline"):
             page.add_text(f"The baseline knows other classes, so both models are compared on {found.common}.")
@@ -79,7 +84,7 @@ def _make_metrics_table(
         words, limits = bounds.get(name, ("", []))
         row: list[Cell] = [name, _format_beside(value, limits)]
         row += [format_interval(intervals.get(name))] if intervals else []
-        row.append(words)
+        row.append(keep_on_line(words))
         if name in baseline:
             row += [Measure(baseline[name]), f"{value - baseline[name]:+.4f}"]
         elif baseline:

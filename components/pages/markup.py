@@ -96,6 +96,11 @@ def format_path(name: str) -> Html:
     return Html("<code>{}</code>").format(escape(name))
 
 
+def keep_on_line(text: str) -> Html:
+    """Return text that is not broken into lines."""
+    return Html('<span class="nowrap">{}</span>').format(escape(text))
+
+
 def format_cell(cell: Cell) -> Html:
     """Return markup of a table's cell: text is escaped, and None is a dash."""
     if isinstance(cell, Html):

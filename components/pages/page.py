@@ -62,7 +62,7 @@ class Page:
         self._parts: list[Html] = []
         self._contents: list[tuple[str, str]] = []
         self._level = 2
-        self._most_bytes = self._left_bytes = images_bytes
+        self._left_bytes = images_bytes
 
     def class_name(self, index: int) -> str:
         """Return the name of a class; `index` is 0 for the first one, whatever its label."""
@@ -139,7 +139,7 @@ class Page:
 
         kind = "png"
         with Image.open(io.BytesIO(content)) as image:
-            if image.width > most_px or len(content) > self._most_bytes // 4:
+            if image.width > most_px or len(content) > IMAGES_BYTES // 4:
                 reduced = image.convert("RGB")
                 reduced.thumbnail((most_px, 4 * most_px))
                 buffer = io.BytesIO()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components.pages.charts import COLOURS, OTHER
-from components.pages.markup import Cell, Html, format_path, make_bar, make_table
+from components.pages.markup import Cell, Html, format_path, keep_on_line, make_bar, make_table
 from components.pages.page import Page
 from schemas import features
 
@@ -119,9 +119,9 @@ def show_classes(
     page.add(make_table(header, rows, sortable=True))
 
 
-def format_interval(interval: Interval | None) -> str | None:
-    """Return an interval as text: 0.9701 to 0.9877."""
-    return None if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
+def format_interval(interval: Interval | None) -> Html | None:
+    """Return an interval in words: 0.9701 to 0.9877."""
+    return None if interval is None else keep_on_line(f"{interval.low:.4f} to {interval.high:.4f}")
 
 
 def show_model(page: Page, outputs: Mapping[str, Output], found: str, missing: str) -> None:

@@ -49,14 +49,13 @@ def show_curves(page: Page, stages: Sequence[Stage]) -> None:
             _show_curves(page, stage)
 
 
-def show_inputs(page: Page, folder: str) -> None:
-    """Add the first batch of every stage, as the network saw it."""
-    for path in files.list_below(folder):
-        if os.path.basename(path) == "inputs.png":
-            with page.part(f"First batch: {os.path.basename(os.path.dirname(path))}"):
-                page.add_image(
-                    files.read_bytes(path), "The first images of the first batch, after augmentation."
-                )
+def show_inputs(page: Page, folder: str) -> int:
+    """Add the first batch of every stage, as the network saw it; return the number of stages."""
+    paths = [path for path in files.list_below(folder) if os.path.basename(path) == "inputs.png"]
+    for path in paths:
+        with page.part(f"First batch: {os.path.basename(os.path.dirname(path))}"):
+            page.add_image(files.read_bytes(path), "The first images of the first batch, after augmentation.")
+    return len(paths)
 
 
 def show_notes(page: Page, folder: str) -> None:

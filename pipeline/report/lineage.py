@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from components.base import files
+from components.base.words import format_count
 from components.infra_validator import page as infra_validator
 from components.pages.charts import COLOURS
-from components.pages.markup import Cell, Html, escape, format_path, make_bar, make_table
+from components.pages.markup import Cell, Html, escape, format_path, make_bar, make_table, render_part
 from components.pages.page import Page
 from pipeline.history.runs import PastRun
 from pipeline.recipe.recipe import Recipe
@@ -55,7 +56,7 @@ def show_nodes(page: Page, run: PastRun) -> None:
             [
                 name,
                 node["status"],
-                f"{node['seconds']:.1f}",
+                round(node["seconds"], 1),
                 make_bar(node["seconds"] / longest, COLOURS["train"]),
                 None if peak is None else round(peak / _MIB),
             ]
@@ -100,11 +101,8 @@ def _show_settings(page: Page, run: PastRun) -> None:
             own.append([*shown, _format_setting(defaults[key]) if key in defaults else "none"])
     page.add_text("Settings that differ from their defaults:")
     page.add(make_table(["setting", "value", "default"], own))
-    page.add(
-        Html("<details><summary>{} settings as by default</summary>{}</details>").format(
-            len(usual), make_table(["setting", "value"], usual)
-        )
-    )
+    words = f"{format_count(usual, 'setting')} as by default"
+    page.add(render_part("details", words, make_table(["setting", "value"], usual)))
 
 
 def _list_defaults(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -75,8 +75,11 @@ def show_inputs(page: Page, run: PastRun) -> None:
         return
     with page.part():
         transform.show_shape(page, graph.uri)
-    if training is not None:
-        trainer.show_inputs(page, training.uri)
+    if training is not None and not trainer.show_inputs(page, training.uri):
+        page.add_note(
+            "No batch was kept as images: the training used features that the frozen part of the network "
+            "gave, or was of an earlier version."
+        )
 
 
 def show_training(page: Page, run: PastRun) -> None:

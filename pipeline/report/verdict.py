@@ -30,7 +30,7 @@ def show_verdict(page: Page, run: PastRun) -> None:
     names = list(run.metrics)[:_MOST_CARDS]
     page.add_cards(
         [(name, Measure(run.metrics[name])) for name in names] + _list_facts(run),
-        [f"95 %: {format_interval(intervals[name])}" if name in intervals else "" for name in names],
+        [Html("95 %: {}").format(format_interval(intervals.get(name)) or "–") for name in names],
     )
 
 

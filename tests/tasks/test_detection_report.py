@@ -82,6 +82,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert errors["images_with_errors"] == 2
     assert errors["images"][0]["image"] == "wrong.jpg"
     assert errors["per_class"]["cat"]["counted_from_score"] == pytest.approx(0.7)
+    assert json.loads((tmp_path / "intervals.json").read_text())["map_50"]["method"] == "bootstrap"
     curves = json.loads((tmp_path / "precision_recall.json").read_text())
     assert len(curves["recalls"]) == 101
     cat = curves["classes"]["cat"]

@@ -106,8 +106,8 @@ def _show_classes(page: Page, figures: Figures, per_class: Mapping[int, Mapping[
     ]
     if behind:
         page.add_text(
-            f"Classes whose recall falls behind the accuracy of {accuracy:.4f} by more than chance: "
-            f"{', '.join(behind[:20])}{', ...' if len(behind) > 20 else ''}."
+            f"Slices that fall behind: the interval of the recall is below the accuracy of {accuracy:.4f} "
+            f"for {', '.join(behind[:20])}{', ...' if len(behind) > 20 else ''}."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from components.base.intervals import Interval, wilson_interval
 from components.pages.charts import (
     CHANCE,
     FAINT,
@@ -99,8 +100,8 @@ def show_calibration(page: Page, figures: Figures) -> None:
     page.add_note(
         f"The images in {BINS} bins of equal width by the probability of their predicted class: the share "
         "of right answers in each by its mean probability, and below the number of images. On the "
-        "diagonal probabilities mean what they say; below it the model is too sure. ECE is the mean "
-        "distance from the diagonal, weighted by images."
+        "diagonal probabilities mean what they say; below it the model is too sure. The bars are 95 % "
+        "intervals (Wilson). ECE is the mean distance from the diagonal, weighted by images."
     )
 
 
@@ -110,9 +111,22 @@ def _draw_calibration(figures: Figures) -> Html:
         axes.remove()
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], color=colour_of(CHANCE), linestyle="--", linewidth=1.0)
-        confidences = [each.confidence for each in figures.bins]
-        above.plot(
-            confidences, [each.accuracy for each in figures.bins], color=colour_of(LINES[0]), marker="o"
+        accuracies = [each.accuracy for each in figures.bins]
+        intervals = [
+            wilson_interval(round(each.accuracy * each.images), each.images) or Interval(0.0, 1.0, "")
+            for each in figures.bins
+        ]
+        above.errorbar(
+            [each.confidence for each in figures.bins],
+            accuracies,
+            yerr=[
+                [value - each.low for value, each in zip(accuracies, intervals, strict=True)],
+                [each.high - value for value, each in zip(accuracies, intervals, strict=True)],
+            ],
+            fmt="o",
+            markersize=4.5,
+            elinewidth=1.2,
+            color=colour_of(LINES[0]),
         )
         above.set_ylim(-0.02, 1.02)
         above.set_xlim(-0.02, 1.02)
@@ -130,5 +144,5 @@ def _draw_calibration(figures: Figures) -> Html:
             f"{each.accuracy:.2f} at {each.confidence:.2f} ({each.images})" for each in figures.bins
         )
         svg = to_svg(figure, f"Chart. {title}: {parts}")
-    legend = [("model", LINES[0], False), ("as it should be", CHANCE, True)]
+    legend = [("model", LINES[0], False), ("perfectly calibrated", CHANCE, True)]
     return render_part("chart", title, legend, svg)

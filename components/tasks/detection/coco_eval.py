@@ -122,7 +122,7 @@ def iou(found: Array, truth: Array) -> Array:
     return np.asarray(mask.iou(found, truth, [0] * len(truth)))
 
 
-class _Evaluation(COCOeval):  # type: ignore[misc]
+class CocoEvaluation(COCOeval):  # type: ignore[misc]
     """pycocotools' evaluation of detections in memory, with difficult objects as described above."""
 
     def __init__(self, images: Sequence[Detections], num_classes: int):
@@ -160,6 +160,7 @@ class _Evaluation(COCOeval):  # type: ignore[misc]
                 )
 
     def computeIoU(self, imgId: int, catId: int) -> Array:  # noqa: N802, N803 - pycocotools' names
+        """Return the IoU of an image's boxes and objects of a class."""
         truth, found = self._gts[imgId, catId], self._dts[imgId, catId]
         if not truth or not found:
             return np.zeros((0, 0))
@@ -212,7 +213,7 @@ def map_50(images: Sequence[Detections], num_classes: int) -> float:
         images: The same as for `evaluate`; their sizes do not matter.
         num_classes: Labels are 1 to this.
     """
-    evaluation = _Evaluation(images, num_classes)
+    evaluation = CocoEvaluation(images, num_classes)
     params = evaluation.params
     params.iouThrs, params.maxDets = np.array([0.5]), [MAX_BOXES[-1]]
     params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
@@ -235,7 +236,7 @@ def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
         MiranteError: A box or score that was found is not a finite number.
     """
     _check(images, num_classes)
-    evaluation = _Evaluation(images, num_classes)
+    evaluation = CocoEvaluation(images, num_classes)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it takes
         evaluation.evaluate()
         evaluation.accumulate()

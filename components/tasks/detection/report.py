@@ -1,6 +1,7 @@
 """The report of an evaluation for users: figures, curves, errors and images. Imports no TensorFlow.
 
 metrics.json            all metrics, overall and by class; null if there is nothing to judge by
+intervals.json          95 % confidence intervals (components.tasks.detection.confidence)
 precision_recall.json   the curves by class: precision, and the score that reaches it, at 101 recalls
 precision_recall.png    the same drawn, 20 classes per page (-2.png, -3.png, ...)
 errors.json             kinds of errors (components.tasks.detection.error_kinds) and the images with errors
@@ -24,9 +25,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from components.base.intervals import to_json
 from components.pictures.boxes import Box, colour_of, draw_boxes, font
 from components.tasks.detection import charts
 from components.tasks.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections
+from components.tasks.detection.confidence import find_intervals
 from components.tasks.detection.error_kinds import (
     BADLY_PLACED,
     KINDS,
@@ -118,6 +121,7 @@ def write_report(folder: Path, judged: Judged, find_images: FindImages) -> list[
     bad, some = rank_worst(images, errors), shuffle_by_name(images)[:MAX_DRAWN]
     _write_json(folder / "metrics.json", _metrics(images, class_names, result))
     _write_json(folder / "precision_recall.json", _curves(class_names, result))
+    _write_json(folder / "intervals.json", to_json(find_intervals(images, len(class_names))))
     for number, page in enumerate(
         charts.draw_precision_recall(_lines(class_names, result), RECALLS), start=1
     ):
