@@ -32,6 +32,7 @@ from components.ingest.sources.csv_lines import CsvLines
 from components.ingest.sources.json_lines import JsonLines
 from components.ingest.sources.list_rows import RawList
 from components.ingest.sources.lookup import Lookup
+from components.ingest.sources.parquet_rows import ParquetRows
 from pipeline.commands.main import main
 from schemas import features
 from tests.ingest.test_sources import LENIENT, found, left_out, rejects
@@ -643,6 +644,20 @@ def test_a_name_with_more_folders_than_any_file(tmp_path: Path) -> None:
     label_file = yolo._label_file(context.index, "a/b/1.jpg")
     assert label_file is not None
     assert label_file.path == "a/b/1.txt"
+
+
+def test_memory_does_not_grow_with_a_row_group_of_images(tmp_path: Path) -> None:
+    """A row group of 16 MB, in pages of 8 images of 64 KB."""
+    rows, size = 256, 1 << 16
+    table = pa.table({"image": [os.urandom(size) for _ in range(rows)], "label": ["a"] * rows})
+    pq.write_table(table, tmp_path / "l.parquet", row_group_size=rows, write_batch_size=8)
+    del table
+    before, most, read = pa.total_allocated_bytes(), 0, 0
+    for _, cells, _ in ParquetRows(tmp_path / "l.parquet").rows():
+        read += len(getattr(cells[0], "encoded", b""))
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert read == rows * size
+    assert most < 8 << 20
 
 
 def test_pixels_in_a_list_are_named(tmp_path: Path) -> None:

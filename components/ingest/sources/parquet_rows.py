@@ -1,5 +1,8 @@
 """Reads a list in Parquet by pyarrow, some rows at a time; also one that holds the images themselves.
 
+Memory does not grow with a file or its row groups, but with its largest page, which is read and unpacked as a
+whole. pyarrow writes 1,024 rows into a page at least.
+
 Data sets of Hugging Face have a column of structs {bytes, path} with the images, and a column of numbers
 whose names are in the file's metadata.
 """
@@ -46,7 +49,8 @@ class ParquetRows:
             # Apache Beam brings it along: without it, older versions run code that a file may contain.
             importlib.import_module("pyarrow_hotfix")
         self._errors = (pa.ArrowException, OSError, ValueError)
-        self._open = functools.partial(pq.ParquetFile, path, buffer_size=_BUFFER_BYTES)
+        # A stream in place of a whole row group.
+        self._open = functools.partial(pq.ParquetFile, path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         try:
             with self._open() as file:
                 schema = file.schema_arrow
