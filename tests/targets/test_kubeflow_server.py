@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
@@ -97,6 +98,27 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def digits(packages: dict[str, Path]) -> Path:
     return packages["digits"]
+
+
+def test_the_pods_that_are_ours_pass_the_strictest_pod_security(server: Server, tmp_path: Path) -> None:
+    server.kubectl("create", "namespace", "strict")
+    server.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
+    for account in ("default", "trainer"):  # no controller makes them here
+        server.kubectl("create", "serviceaccount", account, "-n", "strict")
+    job = list(yaml.safe_load_all((ROOT / "tests/golden/worker_job.yaml").read_text()))[1]
+    template = job["spec"]["template"]
+    template["metadata"] = {**template["metadata"], "name": "worker"}
+    template["spec"]["serviceAccountName"] = "trainer"
+    worker = tmp_path / "worker.yaml"
+    worker.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", **template}))
+    dry = ("-n", "strict", "create", "--dry-run=server", "-f")
+    assert "pod/mirante-data created" in server.kubectl(*dry, str(ROOT / "kubeflow/manifests/volume.yaml"))
+    assert "pod/worker created" in server.kubectl(*dry, str(worker))
+    template["spec"]["containers"][0]["securityContext"] = {}
+    worker.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", **template}))
+    with pytest.raises(AssertionError, match='violates PodSecurity "restricted'):
+        server.kubectl(*dry, str(worker))
+    server.kubectl("delete", "namespace", "strict", "--wait=false")
 
 
 def test_every_package_is_uploaded_and_gets_a_run(server: Server, packages: dict[str, Path]) -> None:

@@ -187,7 +187,7 @@ def test_a_root_that_cannot_be_written_to_is_told_with_the_user(
     assert said.startswith(
         f"mirante: pipeline_root: user {os.getuid()} cannot write to {tmp_path}/file/root: "
     )
-    assert said.endswith("hands it over")
+    assert said.endswith("says what to do")
 
 
 def test_data_that_is_refused_ends_the_first_task_with_its_reason(

@@ -220,6 +220,8 @@ def _main(path: str) -> int:
 
     signal.signal(signal.SIGTERM, interrupt)
     logger.addHandler(_TellHandler())
+    # Libraries give the root logger a handler, which would write each line once more.
+    logger.propagate = False
     logger.setLevel(logging.INFO)
     try:
         from components.trainer.config import TrainingConfig

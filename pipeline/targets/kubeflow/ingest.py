@@ -96,8 +96,8 @@ def ingest(
         except OSError as e:
             raise UsageError(
                 f"pipeline_root: user {os.getuid()} cannot write to {pipeline_root}: {e.strerror}. Is a "
-                "volume of kubeflow.volumes mounted there, and is it this user's? The pod of "
-                "kubeflow/manifests/volume.yaml hands it over"
+                "volume of kubeflow.volumes mounted there, and is it this user's? The log of the "
+                "pod mirante-data (kubeflow/manifests/volume.yaml) says what to do"
             ) from e
         write_atomically(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
         mirror.send(str(folder))

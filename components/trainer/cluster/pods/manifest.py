@@ -40,7 +40,13 @@ _POD_KEYS = (
     "schedulerName",
     "securityContext",
 )
-_CONTAINER_KEYS = ("image", "imagePullPolicy", "workingDir", "envFrom", "resources", "securityContext")
+_CONTAINER_KEYS = ("image", "imagePullPolicy", "workingDir", "envFrom", "resources")
+# What Kubernetes' PodSecurity level `restricted` asks for; the Trainer's own container may say otherwise.
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def workers_name(pod: Mapping[str, Any]) -> str:
@@ -74,13 +80,16 @@ def worker_service(pod: Mapping[str, Any], config: WorkerPodsConfig) -> dict[str
     }
 
 
-def worker_job(pod: Mapping[str, Any], config: WorkerPodsConfig, command: Sequence[str]) -> dict[str, Any]:
+def worker_job(
+    pod: Mapping[str, Any], config: WorkerPodsConfig, command: Sequence[str], *, as_root: bool = False
+) -> dict[str, Any]:
     """Return the Job of the workers.
 
     Args:
         pod: The Trainer's own pod, as the API gives it.
         config: How many.
         command: What a worker runs.
+        as_root: Whether the Trainer runs as root, as its image says.
     """
     main = _main_container(pod)
     wait_secs = config.startup_timeout_secs + _CHIEF_SECS
@@ -93,6 +102,11 @@ def worker_job(pod: Mapping[str, Any], config: WorkerPodsConfig, command: Sequen
         "name": _MAIN,
         "command": list(command),
         **{key: main[key] for key in _CONTAINER_KEYS if main.get(key)},
+        "securityContext": {
+            **_RESTRICTED,
+            **({} if as_root else {"runAsNonRoot": True}),
+            **main.get("securityContext", {}),
+        },
         "env": [
             *(
                 variable

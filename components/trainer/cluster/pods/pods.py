@@ -51,7 +51,12 @@ def worker_pods(config: WorkerPodsConfig, root: str) -> Iterator[None]:
         cluster.create_service(worker_service(pod, config))
         # By the very interpreter that this process has: it is the same image.
         cluster.create_job(
-            worker_job(pod, config, [sys.executable, "-m", "pipeline.commands", "worker", root])
+            worker_job(
+                pod,
+                config,
+                [sys.executable, "-m", "pipeline.commands", "worker", root],
+                as_root=os.getuid() == 0,
+            )
         )
         logger.info("worker pods: %d, of Job %s in %s", config.replicas - 1, name, cluster.namespace)
         _wait(cluster, worker_labels(pod), name, config)
