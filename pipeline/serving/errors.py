@@ -1,0 +1,77 @@
+"""Errors that clients see: a canonical code and a message, as REST status and as gRPC status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# gRPC's canonical codes with the HTTP status that TensorFlow Serving answers for each.
+HTTP_STATUS = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+# The names in the order of their numbers, which TensorFlow and gRPC share; 16 is UNAUTHENTICATED.
+CODES = tuple(HTTP_STATUS)
+_LONGEST_GRPC_MESSAGE = 1024
+
+
+class ServingError(Exception):
+    """An answer that is an error.
+
+    Args:
+        code: The name of a canonical code, such as "NOT_FOUND".
+        message: What clients read; None where TensorFlow Serving answers with an empty body.
+        empty_body: Answer REST calls without a body.
+    """
+
+    def __init__(self, code: str, message: str, *, empty_body: bool = False):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.empty_body = empty_body
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of the code."""
+        return HTTP_STATUS[self.code]
+
+    @property
+    def number(self) -> int:
+        """The number of the code, as protocol buffers hold it."""
+        return CODES.index(self.code)
+
+    @property
+    def grpc_message(self) -> str:
+        """The message as gRPC carries it: cut, since trailers have a limit."""
+        if len(self.message) > _LONGEST_GRPC_MESSAGE:
+            return self.message[:_LONGEST_GRPC_MESSAGE] + "...TRUNCATED"
+        return self.message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def invalid(message: str) -> ServingError:
+    """Return an INVALID_ARGUMENT error."""
+    return ServingError("INVALID_ARGUMENT", message)
+
+
+def from_tensorflow(error: Any) -> ServingError:
+    """Return the error of a session's run, a `tf.errors.OpError`, as clients see it."""
+    code = error.error_code
+    name = CODES[code] if isinstance(code, int) and 0 < code < len(CODES) else "UNKNOWN"
+    return ServingError(name, error.message)

@@ -1,0 +1,96 @@
+"""The gRPC server: services, reflection and health, on a port and a UNIX socket, with or without TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from components.base.errors import UsageError
+from pipeline.serving.text_config import TlsConfig
+
+_MOST_BYTES = 2**31 - 1
+# By their modules.
+_SERVICES = {
+    "prediction_service_pb2": "tensorflow.serving.PredictionService",
+    "model_service_pb2": "tensorflow.serving.ModelService",
+}
+
+
+def make_server(
+    prediction_service: Any,
+    model_service: Any,
+    *,
+    threads: int,
+    channel_arguments: str,
+    with_health: bool,
+) -> grpc.Server:
+    """Return a server that does not listen yet.
+
+    Raises:
+        UsageError: `channel_arguments` are malformed.
+    """
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", _MOST_BYTES),
+        ("grpc.max_send_message_length", _MOST_BYTES),
+        # A port that another process has taken is an error.
+        ("grpc.so_reuseport", 0),
+        *_read_arguments(channel_arguments),
+    ]
+    server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=options)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction_service, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(model_service, server)
+    _register_services()
+    names = [*_SERVICES.values(), reflection.SERVICE_NAME]
+    if with_health:
+        servicer = health.HealthServicer()
+        for name in ("", "ModelService", "PredictionService"):
+            servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        names.append(health.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    return server
+
+
+def listen(server: grpc.Server, address: str, tls: TlsConfig | None) -> int:
+    """Add a port, `host:port` or `unix:path`; returns its number.
+
+    Raises:
+        UsageError: The address is taken, or the keys cannot be used.
+    """
+    try:
+        if tls is None:
+            return int(server.add_insecure_port(address))
+        credentials = grpc.ssl_server_credentials(
+            [(tls.server_key, tls.server_cert)], tls.custom_ca or None, tls.client_verify
+        )
+        return int(server.add_secure_port(address, credentials))
+    except (RuntimeError, ValueError) as e:
+        raise UsageError(f"gRPC cannot listen on {address}: {e}") from e
+
+
+def _register_services() -> None:
+    """Have reflection know the services.
+
+    Their modules, of an old compiler, describe the services to protobuf and then set what newer ones of its
+    descriptors do not have.
+    """
+    for name in _SERVICES:
+        with contextlib.suppress(AttributeError):
+            importlib.import_module(f"tensorflow_serving.apis.{name}")
+
+
+def _read_arguments(text: str) -> list[tuple[str, Any]]:
+    read: list[tuple[str, Any]] = []
+    for argument in filter(None, text.split(",")):
+        key, separator, value = argument.partition("=")
+        if not separator:
+            raise UsageError(f"--grpc_channel_arguments: expected name=value, got {argument}")
+        read.append((key, int(value) if value.lstrip("-").isdigit() else value))
+    return read

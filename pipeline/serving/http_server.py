@@ -1,0 +1,185 @@
+"""The HTTP server before the REST API: aiohttp's, with limits on bodies, calls and slow clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from pipeline.serving.bodies.answers import write_error
+from pipeline.serving.rest import Answer
+
+# What a path outside /v1/ is answered with, by the HTTP library of TensorFlow Serving.
+_NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+_IDLE_SECS = 75
+_LEAST_BYTES_PER_SEC = 1000
+
+# Answers a call, or None if the handler does not know its path.
+Handler = Callable[[str, str, Mapping[str, str], bytes], "Answer | None"]
+
+
+class HttpServer:
+    """Answers calls by handlers in threads.
+
+    Args:
+        handlers: Asked in their order; the first that answers does.
+        threads: How many calls are computed at a time.
+        max_body_bytes: Longer bodies are refused.
+        max_calls: More calls at a time are refused.
+        client_timeout_secs: Clients that send nothing for this long are disconnected.
+        cors: Add the headers that let web pages of other hosts call.
+    """
+
+    def __init__(
+        self,
+        handlers: list[Handler],
+        *,
+        threads: int,
+        max_body_bytes: int,
+        max_calls: int,
+        client_timeout_secs: float,
+        cors: bool,
+    ):
+        self._handlers = handlers
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        self._max_body_bytes = max_body_bytes
+        self._max_calls = max_calls
+        self._timeout_secs = client_timeout_secs
+        self._headers = _CORS if cors else {}
+        self._calls = 0
+        self._server: _Server | None = None
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, address: str, port: int, tls: ssl.SSLContext | None) -> int:
+        """Begin to listen; returns the port.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._server = _Server(
+            self._answer,
+            first_header_secs=self._timeout_secs,
+            keepalive_timeout=_IDLE_SECS,
+            auto_decompress=False,
+            access_log=None,
+        )
+        self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, address, port, ssl_context=tls)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self, drain_secs: float) -> None:
+        """Take no more connections, wait for the calls under way, and end."""
+        if self._runner is None:
+            return
+        for site in list(self._runner.sites):
+            await site.stop()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._wait_until_idle(), drain_secs)
+        await self._runner.cleanup()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _wait_until_idle(self) -> None:
+        while self._calls:
+            await asyncio.sleep(0.01)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._server is not None:
+            self._server.begin(request.protocol)
+        if self._calls >= self._max_calls:
+            return self._respond(Answer(503, write_error("too many calls at a time; try again later")))
+        self._calls += 1
+        try:
+            body = await self._read_body(request)
+            if isinstance(body, Answer):
+                response = self._respond(body)
+                response.force_close()
+                return response
+            answer = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._handle, request.method, request.raw_path, request.headers, body
+            )
+            return self._respond(answer)
+        finally:
+            self._calls -= 1
+
+    def _handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        lower = {name.lower(): value for name, value in headers.items()}
+        for handler in self._handlers:
+            answer = handler(method, path, lower, body)
+            if answer is not None:
+                return answer
+        return Answer(404, _NOT_FOUND.encode(), "text/html")
+
+    async def _read_body(self, request: web.BaseRequest) -> bytes | Answer:
+        if not request.body_exists:
+            return b""
+        too_large = Answer(413, write_error(f"body: expected at most {self._max_body_bytes} bytes"))
+        if (request.content_length or 0) > self._max_body_bytes:
+            return too_large
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        content = request.content
+        if content.is_eof():
+            return content.read_nowait()
+        parts: list[bytes] = []
+        size, begin = 0, time.monotonic()
+        while True:
+            try:
+                part = await asyncio.wait_for(content.readany(), self._timeout_secs)
+            except asyncio.TimeoutError:
+                part = None
+            waited = time.monotonic() - begin
+            if part is None or (waited > self._timeout_secs and size < waited * _LEAST_BYTES_PER_SEC):
+                return Answer(408, write_error("body: the client sends too slowly"))
+            if not part:
+                return b"".join(parts)
+            size += len(part)
+            if size > self._max_body_bytes:
+                return too_large
+            parts.append(part)
+
+    def _respond(self, answer: Answer) -> web.Response:
+        response = web.Response(status=answer.status, body=answer.body, headers=self._headers)
+        if answer.content_type is None:
+            response.headers.pop("Content-Type", None)
+        else:
+            response.headers["Content-Type"] = answer.content_type
+        return response
+
+
+class _Server(web.Server):
+    """aiohttp's server, which disconnects clients that do not finish their first header in time."""
+
+    def __init__(self, handler: Any, *, first_header_secs: float, **options: Any):
+        super().__init__(handler, **options)
+        self._first_header_secs = first_header_secs
+        self._waiting: dict[Any, asyncio.TimerHandle] = {}
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        loop = asyncio.get_running_loop()
+        self._waiting[handler] = loop.call_later(self._first_header_secs, transport.abort)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        self.begin(handler)
+        super().connection_lost(handler, exc)
+
+    def begin(self, handler: Any) -> None:
+        """Note that a connection has sent a header."""
+        timer = self._waiting.pop(handler, None)
+        if timer is not None:
+            timer.cancel()

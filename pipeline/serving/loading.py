@@ -1,0 +1,83 @@
+"""Makes a SavedModel answer requests: loads it, puts batching before it, and warms it up."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from components.base.errors import UsageError
+from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.batching import BatchingRunner, BatchThreads
+from pipeline.serving.models.saved_model import SavedModel, SessionOptions
+from pipeline.serving.models.servable import Runner, Servable
+from pipeline.serving.models.warm_up import warm_up
+from pipeline.serving.text_config import BatchingParameters, read_batching
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """Loads models, all with the same options.
+
+    Attributes:
+        session: How sessions compute.
+        metrics: Keeps times.
+        check_methods: Refuse signatures with the method name of another call.
+        max_tensor_bytes: Refuse larger tensors.
+        warm_up_times: How often a model's own warm-up requests are sent; 0 for not.
+        batch_threads: Run requests in batches; None for one by one.
+        per_model_batching: A model's own batching parameters count instead.
+    """
+
+    session: SessionOptions
+    metrics: Metrics
+    check_methods: bool
+    max_tensor_bytes: int
+    warm_up_times: int
+    batch_threads: BatchThreads | None
+    per_model_batching: bool
+
+    def load(self, name: str, version: int, path: str) -> Servable:
+        """Return what answers for the SavedModel at a path.
+
+        Raises:
+            ServingError: It cannot be loaded, or refuses one of its own warm-up requests.
+        """
+        model = SavedModel(path, self.session)
+        servable = Servable(
+            name=name,
+            version=version,
+            signatures=model.signatures,
+            runner=self._put_batching_before(model, path),
+            recorder=self.metrics,
+            check_methods=self.check_methods,
+            max_tensor_bytes=self.max_tensor_bytes,
+        )
+        try:
+            warm_up(servable, model.assets_extra, self.warm_up_times)
+        except ServingError:
+            self.unload(servable)
+            raise
+        return servable
+
+    def unload(self, servable: Servable) -> None:
+        """Free what a model holds."""
+        servable.runner.close()
+
+    def _put_batching_before(self, model: SavedModel, path: str) -> Runner:
+        own = os.path.join(path, "batching_params.pbtxt")
+        if self.per_model_batching and os.path.exists(own):
+            try:
+                parameters = read_batching(own)
+            except UsageError as e:
+                raise invalid(str(e)) from e
+            threads = start_batch_threads(parameters, self.metrics)
+            return BatchingRunner(model, threads, owns_threads=True)
+        if self.batch_threads is not None and not self.per_model_batching:
+            return BatchingRunner(model, self.batch_threads, owns_threads=False)
+        return model
+
+
+def start_batch_threads(parameters: BatchingParameters, metrics: Metrics) -> BatchThreads:
+    """Return threads for batches, one per core unless the parameters say how many."""
+    return BatchThreads(parameters, metrics, parameters.num_batch_threads or os.cpu_count() or 1)

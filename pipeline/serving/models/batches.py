@@ -1,0 +1,195 @@
+"""Queues of requests, the batches in them, and how a batch is run and taken apart again."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.serving.arrays import Array
+from pipeline.serving.errors import ServingError
+from pipeline.serving.models.servable import Runner
+from pipeline.serving.text_config import BatchingParameters
+
+
+class Task:
+    """A request, or a part of a large one.
+
+    Args:
+        feeds: Its rows, by the names of tensors.
+        deadline: On the monotonic clock; None for none.
+    """
+
+    def __init__(self, feeds: Mapping[str, Array], deadline: float | None):
+        self.feeds = feeds
+        self.size = len(next(iter(feeds.values())))
+        self.deadline = deadline
+        self.since = 0.0
+        self._done = threading.Event()
+        self._outputs: list[Array] = []
+        self._error: ServingError | None = None
+
+    def finish(self, outputs: list[Array]) -> None:
+        """Hand over the outputs."""
+        self._outputs = outputs
+        self._done.set()
+
+    def fail(self, error: ServingError) -> None:
+        """Hand over an error."""
+        self._error = error
+        self._done.set()
+
+    def wait(self) -> list[Array]:
+        """Return the outputs once they are there.
+
+        Raises:
+            ServingError: The run failed, or the deadline passed before.
+        """
+        remaining = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        if not self._done.wait(remaining):
+            raise _too_late()
+        if self._error is not None:
+            raise self._error
+        return self._outputs
+
+
+@dataclasses.dataclass
+class Batch:
+    """Tasks that run together."""
+
+    runner: Runner
+    fetches: tuple[str, ...]
+    tasks: list[Task] = dataclasses.field(default_factory=list)
+    size: int = 0
+
+
+class Queue:
+    """Batches of tasks that fit together. Its users guard it against other threads.
+
+    Args:
+        runner: Runs them.
+        fetches: What is computed.
+        longest: Rows of a batch at most.
+        most_batches: More batches than these are refused.
+        patience_secs: How long a batch that is not full waits for more.
+    """
+
+    def __init__(
+        self, runner: Runner, fetches: tuple[str, ...], longest: int, most_batches: int, patience_secs: float
+    ):
+        self._runner = runner
+        self._fetches = fetches
+        self._longest = longest
+        self._most_batches = most_batches
+        self._patience_secs = patience_secs
+        self._batches: collections.deque[Batch] = collections.deque()
+
+    def is_empty(self) -> bool:
+        """Return whether nothing waits."""
+        return not self._batches
+
+    def add(self, tasks: Sequence[Task], now: float) -> None:
+        """Put tasks into the last batch, or into new ones; all or none.
+
+        Raises:
+            ServingError: There are too many batches.
+        """
+        room = self._longest - self._batches[-1].size if self._batches else 0
+        more = sum(task.size > room for task in tasks[:1]) + len(tasks) - 1
+        if len(self._batches) + more > self._most_batches:
+            raise ServingError(
+                "UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full"
+            )
+        for task in tasks:
+            if not self._batches or self._batches[-1].size + task.size > self._longest:
+                self._batches.append(Batch(self._runner, self._fetches))
+            task.since = now
+            self._batches[-1].tasks.append(task)
+            self._batches[-1].size += task.size
+
+    def due(self) -> float:
+        """Return when the first batch is to be run, on the monotonic clock."""
+        first = self._batches[0]
+        is_closed = len(self._batches) > 1 or first.size >= self._longest
+        return 0.0 if is_closed else first.tasks[0].since + self._patience_secs
+
+    def take(self, now: float) -> Batch | None:
+        """Remove and return the first batch if it is to be run."""
+        if self._batches and self.due() <= now:
+            return self._batches.popleft()
+        return None
+
+
+def run_batch(batch: Batch, parameters: BatchingParameters) -> None:
+    """Run a batch and hand every task its outputs or its error."""
+    now = time.monotonic()
+    tasks = []
+    for task in batch.tasks:
+        if task.deadline is not None and task.deadline <= now:
+            task.fail(_too_late())
+        else:
+            tasks.append(task)
+    if not tasks:
+        return
+    try:
+        _run(batch, tasks, parameters, now)
+    except ServingError as e:
+        if len(tasks) == 1:
+            tasks[0].fail(e)
+            return
+        for task in tasks:
+            run_batch(Batch(batch.runner, batch.fetches, [task], task.size), parameters)
+    except Exception as e:  # noqa: BLE001  # The thread must live, and the clients have an answer.
+        for task in tasks:
+            task.fail(ServingError("INTERNAL", f"{type(e).__name__}: {e}"))
+
+
+def _run(batch: Batch, tasks: list[Task], parameters: BatchingParameters, now: float) -> None:
+    size = sum(task.size for task in tasks)
+    padded_size = next((allowed for allowed in parameters.allowed_batch_sizes if allowed >= size), size)
+    feeds = {name: _join([task.feeds[name] for task in tasks], padded_size - size) for name in tasks[0].feeds}
+    deadlines = [task.deadline for task in tasks]
+    timeout_ms = 0
+    if None not in deadlines:
+        timeout_ms = max(1, int((max(each for each in deadlines if each is not None) - now) * 1000))
+    outputs = batch.runner.run(feeds, batch.fetches, timeout_ms)
+    for array in outputs:
+        if array.ndim == 0:
+            raise ServingError("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
+        if len(array) != padded_size:
+            raise ServingError(
+                "FAILED_PRECONDITION",
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of "
+                "the input tensors",
+            )
+    start = 0
+    for task in tasks:
+        task.finish([array[start : start + task.size] for array in outputs])
+        start += task.size
+
+
+def _join(arrays: list[Array], missing_rows: int) -> Array:
+    """Put arrays one behind the other; shorter rows are padded with their first element, as documented."""
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        lengths = np.max([array.shape[1:] for array in arrays], axis=0)
+        arrays = [_pad(array, lengths) for array in arrays]
+    if missing_rows:
+        arrays = [*arrays, np.repeat(arrays[0][:1], missing_rows, axis=0)]
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def _pad(array: Array, lengths: Array) -> Array:
+    padded = np.empty((len(array), *lengths), dtype=array.dtype)
+    zero = b"" if array.dtype == object else 0
+    padded[...] = array.ravel()[0] if array.size else zero
+    padded[tuple(slice(0, length) for length in array.shape)] = array
+    return padded
+
+
+def _too_late() -> ServingError:
+    return ServingError("DEADLINE_EXCEEDED", "Run() timeout exceeded while waiting in batching queue")

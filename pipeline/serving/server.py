@@ -1,0 +1,250 @@
+"""`mirante serve` as a whole: models, REST and gRPC, from the start to a graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import tempfile
+import threading
+from typing import Any
+
+from components.base.errors import MiranteError, UsageError
+from pipeline.serving import grpc_server
+from pipeline.serving.errors import ServingError
+from pipeline.serving.grpc_services import ModelService, PredictionService
+from pipeline.serving.http_server import Handler, HttpServer
+from pipeline.serving.loading import Loader, start_batch_threads
+from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.saved_model import SessionOptions
+from pipeline.serving.rest import Answer, RestApi
+from pipeline.serving.settings import Settings
+from pipeline.serving.text_config import (
+    BatchingParameters,
+    TlsConfig,
+    read_batching,
+    read_metrics_path,
+    read_models,
+    read_tls,
+)
+from pipeline.serving.versions.config import ModelConfig, read_config
+from pipeline.serving.versions.manager import Manager, ManagerOptions
+from pipeline.serving.versions.shelf import Shelf
+
+_log = logging.getLogger(__name__)
+_MOST_TENSOR_BYTES = 2**31
+
+
+class Server:
+    """A server by its settings.
+
+    Args:
+        settings: The flags.
+
+    Raises:
+        UsageError: A setting or a configuration file is wrong.
+    """
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._metrics = Metrics()
+        self._shelf = Shelf()
+        self._loader = _make_loader(settings, self._metrics)
+        self._manager = Manager(
+            self._shelf, _manager_options(settings), self._loader.load, self._loader.unload
+        )
+        self._reloading = threading.Lock()
+        self._metrics_path = (
+            read_metrics_path(settings.monitoring_config_file) if settings.monitoring_config_file else None
+        )
+        self._rest_tls = read_tls(settings.rest_ssl_config_file) if settings.rest_ssl_config_file else None
+        self._grpc_tls = read_tls(settings.ssl_config_file) if settings.ssl_config_file else None
+        self._first_config = read_models(settings.model_config_file) if settings.model_config_file else None
+        self._grpc: Any = None
+
+    def run(self) -> None:
+        """Load the models, answer, and return after SIGINT or SIGTERM.
+
+        Raises:
+            MiranteError: A model cannot be loaded.
+            UsageError: A port is taken.
+        """
+        asyncio.run(self._run())
+
+    def reload(self, config: Any) -> None:
+        """Serve the models of a ModelServerConfig instead; waits for new ones.
+
+        Raises:
+            ServingError: The configuration is wrong, or a new model cannot be loaded.
+        """
+        with self._reloading:
+            models = read_config(config, self._shelf.configs())
+            if models is not None:
+                self._manager.set_models(models)
+
+    async def _run(self) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        self._manager.start()
+        loading = asyncio.ensure_future(asyncio.to_thread(self._load_first))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        http = None
+        try:
+            if not stop.is_set():
+                loading.result()
+                http = await self._listen()
+                poll_secs = self._settings.model_config_file_poll_wait_seconds
+                if self._settings.model_config_file and poll_secs > 0:
+                    threading.Thread(target=self._poll_config, args=(poll_secs, stop), daemon=True).start()
+                await stop.wait()
+                _log.info("stopping")
+        finally:
+            await self._stop(http)
+
+    def _load_first(self) -> None:
+        settings = self._settings
+        try:
+            if self._first_config is not None:
+                self.reload(self._first_config)
+            else:
+                self._manager.set_models([ModelConfig(settings.model_name, settings.model_base_path)])
+        except ServingError as e:
+            raise MiranteError(f"Failed to start server. Error: {e}") from e
+
+    async def _listen(self) -> HttpServer | None:
+        settings = self._settings
+        threads = max(32, 4 * (os.cpu_count() or 1))
+        service = PredictionService(
+            self._shelf, self._metrics, _MOST_TENSOR_BYTES, settings.enable_serialization_as_tensor_content
+        )
+        self._grpc = grpc_server.make_server(
+            service,
+            ModelService(self._shelf, self.reload),
+            threads=settings.grpc_max_threads or threads,
+            channel_arguments=settings.grpc_channel_arguments,
+            with_health=settings.enable_grpc_healthcheck_service,
+        )
+        if settings.port:
+            address = f"{settings.bind_address}:{settings.port}"
+            grpc_server.listen(self._grpc, address, self._grpc_tls)
+            _log.info("gRPC on %s", address)
+        if settings.grpc_socket_path:
+            grpc_server.listen(self._grpc, f"unix:{settings.grpc_socket_path}", None)
+            _log.info("gRPC on %s", settings.grpc_socket_path)
+        http = None
+        if settings.rest_api_port:
+            address = f"{settings.bind_address}:{settings.rest_api_port}"
+            http = HttpServer(
+                self._handlers(),
+                threads=settings.rest_api_num_threads or threads,
+                max_body_bytes=settings.max_request_bytes,
+                max_calls=settings.max_concurrent_requests,
+                client_timeout_secs=settings.client_timeout_secs,
+                cors=settings.rest_api_enable_cors_support,
+            )
+            tls = _tls_context(self._rest_tls) if self._rest_tls else None
+            try:
+                await http.start(settings.bind_address, settings.rest_api_port, tls)
+            except OSError as e:
+                raise UsageError(f"REST cannot listen on {address}: {e.strerror or e}") from e
+            _log.info("REST on %s", address)
+        self._grpc.start()
+        return http
+
+    def _handlers(self) -> list[Handler]:
+        settings = self._settings
+        rest = RestApi(self._shelf, self._metrics, settings.rest_api_timeout_in_ms)
+        handlers: list[Handler] = []
+        if self._metrics_path is not None:
+            handlers.append(self._answer_metrics)
+        handlers.append(
+            lambda method, path, headers, body: (
+                rest.answer(method, path, headers, body) if rest.takes(path) else None
+            )
+        )
+        return handlers
+
+    def _answer_metrics(self, method: str, path: str, headers: Any, body: bytes) -> Answer | None:
+        if path.partition("?")[0] != self._metrics_path:
+            return None
+        if path != self._metrics_path:
+            text = f"Unexpected path: {path}. Should be {self._metrics_path}"
+            return Answer(400, text.encode("utf-8", "replace"), "text/plain")
+        return Answer(200, self._metrics.page().encode("utf-8", "replace"), "text/plain")
+
+    def _poll_config(self, poll_secs: int, stop: asyncio.Event) -> None:
+        wait = threading.Event()
+        while not wait.wait(poll_secs) and not stop.is_set():
+            try:
+                self.reload(read_models(self._settings.model_config_file))
+            except (UsageError, ServingError) as e:
+                _log.error("%s: not reloaded: %s", self._settings.model_config_file, e)
+
+    async def _stop(self, http: HttpServer | None) -> None:
+        drain_secs = self._settings.drain_secs
+        ended = self._grpc.stop(drain_secs) if self._grpc is not None else None
+        if http is not None:
+            await http.stop(drain_secs)
+        if ended is not None:
+            await asyncio.to_thread(ended.wait)
+        await asyncio.to_thread(self._manager.stop)
+
+
+def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
+    parallelism = settings.tensorflow_session_parallelism
+    session = SessionOptions(
+        tags=tuple(settings.saved_model_tags.split(",")),
+        intra_op_threads=settings.tensorflow_intra_op_parallelism or parallelism,
+        inter_op_threads=settings.tensorflow_inter_op_parallelism or parallelism,
+        gpu_memory_fraction=settings.per_process_gpu_memory_fraction,
+    )
+    threads = None
+    if settings.enable_batching and not settings.enable_per_model_batching_parameters:
+        file = settings.batching_parameters_file
+        parameters = read_batching(file) if file else BatchingParameters()
+        threads = start_batch_threads(parameters, metrics)
+    elif settings.batching_parameters_file and not settings.enable_batching:
+        raise UsageError("--batching_parameters_file: expected --enable_batching with it")
+    return Loader(
+        session=session,
+        metrics=metrics,
+        check_methods=settings.enable_signature_method_name_check,
+        max_tensor_bytes=_MOST_TENSOR_BYTES,
+        warm_up_times=settings.num_request_iterations_for_warmup if settings.enable_model_warmup else 0,
+        batch_threads=threads,
+        per_model_batching=settings.enable_batching and settings.enable_per_model_batching_parameters,
+    )
+
+
+def _manager_options(settings: Settings) -> ManagerOptions:
+    return ManagerOptions(
+        poll_secs=settings.file_system_poll_wait_seconds,
+        load_threads=settings.num_load_threads,
+        load_retries=settings.max_num_load_retries,
+        retry_secs=settings.load_retry_interval_micros / 1e6,
+        allow_unavailable_labels=settings.allow_version_labels_for_unavailable_models,
+    )
+
+
+def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for name, content in (("key", tls.server_key), ("cert", tls.server_cert)):
+            paths[name] = os.path.join(folder, name)
+            with open(os.open(paths[name], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+        try:
+            context.load_cert_chain(paths["cert"], paths["key"])
+        except (ssl.SSLError, OSError) as e:
+            raise UsageError(f"--rest_ssl_config_file: the key does not fit the certificate: {e}") from e
+    if tls.custom_ca:
+        context.load_verify_locations(cadata=tls.custom_ca.decode())
+    if tls.client_verify:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

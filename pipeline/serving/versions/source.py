@@ -1,0 +1,34 @@
+"""Versions of models on disk or in a bucket: the folders whose names are decimal numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from components.base.paths import is_in_bucket
+
+_NUMBER = re.compile("[0-9]+")
+_MOST = 2**63 - 1
+
+
+def find_versions(base_path: str) -> dict[int, str]:
+    """Return the folders below a base path by their numbers; leading zeros are fine.
+
+    Raises:
+        OSError: The base path is not there or cannot be read.
+    """
+    names = _list_bucket(base_path) if is_in_bucket(base_path) else os.listdir(base_path)
+    found: dict[int, str] = {}
+    for name in sorted(names):
+        if _NUMBER.fullmatch(name) and (number := int(name)) <= _MOST:
+            found.setdefault(number, os.path.join(base_path, name))
+    return found
+
+
+def _list_bucket(base_path: str) -> list[str]:
+    import tensorflow as tf
+
+    try:
+        return [name.rstrip("/") for name in tf.io.gfile.listdir(base_path)]
+    except tf.errors.OpError as e:
+        raise OSError(str(e)) from e
