@@ -7,8 +7,9 @@
     assets.extra/task.txt         the recipe's task
     assets.extra/bit_depth.txt    data.bit_depth of the images it was trained on, if not 16
     assets.extra/tf_serving_warmup_requests    what servers ask the model before they serve it
+    assets.extra/model_card.md, .json          facts for people, next to a pushed model; no part of the model
 
-Of `assets.extra` TF Serving reads the last one only. In an artifact of TFX's type Model the SavedModel is in
+Of `assets.extra` TF Serving reads the requests only. In an artifact of TFX's type Model the SavedModel is in
 `Format-Serving`.
 """
 
@@ -26,6 +27,8 @@ LABELS_FILE = f"{ASSETS}/labels.txt"
 TASK_FILE = f"{ASSETS}/task.txt"
 BIT_DEPTH_FILE = f"{ASSETS}/bit_depth.txt"
 WARM_UP_FILE = f"{ASSETS}/tf_serving_warmup_requests"
+# They may be written again, so they are not compared.
+CARD_FILES = (f"{ASSETS}/model_card.md", f"{ASSETS}/model_card.json")
 WEIGHTS = "variables/variables"
 # The files that say which model it is and what it answers; the last one also says that it is whole.
 IDENTITY = (FINGERPRINT_FILE, LABELS_FILE, TASK_FILE, MODEL_FILE)

@@ -29,7 +29,7 @@ from pathlib import Path
 from components.base import files
 from components.base.errors import MiranteError, UsageError
 from components.base.paths import is_in_bucket, is_remote
-from components.base.saved_model import class_names_of, is_saved_model, task_of
+from components.base.saved_model import CARD_FILES, class_names_of, is_saved_model, task_of
 
 RECORDS = "pushes"
 # Property of a PushedModel that was not pushed: the version that had this model until it was removed.
@@ -121,9 +121,11 @@ def _model_at(version: int, path: str) -> ServedModel | None:
 
 
 def measure_files(folder: str) -> dict[str, FileSum]:
-    """Read all files below a folder and return their sizes and digests, by their path in it."""
+    """Read all files of a model and return their sizes and digests, by their path in its folder."""
     measured = {}
     for path in files.list_below(folder):
+        if os.path.relpath(path, folder) in CARD_FILES:
+            continue
         digest, size_bytes = hashlib.sha256(), 0
         with files.open_binary(path) as file:
             while block := file.read(_BLOCK_BYTES):

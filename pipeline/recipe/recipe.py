@@ -13,6 +13,7 @@ from components.base.words import suggest
 from components.evaluator.config import EvaluationConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import IngestConfig
+from components.model_card.config import AboutConfig
 from components.models.config import ModelConfig
 from components.pusher.config import PushConfig
 from components.trainer.config import TrainingConfig
@@ -57,6 +58,7 @@ class Recipe(Settings):
         True, description="whether nodes whose inputs and options are equal keep their results"
     )
     push: PushConfig = PushConfig()
+    about: AboutConfig = AboutConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     vertex: VertexConfig | None = Field(
         None, description="settings for `mirante compile --target vertex`; null for none"

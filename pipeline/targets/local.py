@@ -101,6 +101,7 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
             result.wall_seconds = round(time.monotonic() - began, 3)
             keep_copy(root)
             _write_report(root, result, console)
+            _write_card(recipe, root, result, console)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
         error = error or explain_os_error(e, written_to) or e
@@ -120,6 +121,17 @@ def _write_report(root: Path, result: RunResult, console: Console) -> None:
         print_row(console, "warning", f"no report: {type(e).__name__}: {e}")
     else:
         result.report = str(run.folder / FILE)
+
+
+def _write_card(recipe: Recipe, root: Path, result: RunResult, console: Console) -> None:
+    """Write the model card of a run that pushed a model; if that fails, the run is as good as it was."""
+    from pipeline.history.runs import PastRun
+    from pipeline.report.card import write_card
+
+    try:
+        result.model_card = write_card(PastRun(root, result.run_id, dataclasses.asdict(result)), recipe.about)
+    except Exception as e:  # noqa: BLE001 - as above
+        print_row(console, "warning", f"no model card: {type(e).__name__}: {e}")
 
 
 def _describe_error(error: BaseException | None) -> str | None:

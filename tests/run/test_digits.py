@@ -94,6 +94,24 @@ def test_the_run_writes_its_report(first: tuple[int, Any, str], root: Path) -> N
     assert all(node["peak_memory_bytes"] > 100_000_000 for node in result["components"].values())
 
 
+def test_the_model_card_is_next_to_the_model_with_the_numbers_of_the_result(
+    first: tuple[int, Any, str], root: Path
+) -> None:
+    _, result, said = first
+    path = Path(result["model_card"])
+    assert path == Path(result["pushed_model"]) / "assets.extra" / "model_card.md"
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["quantitative_analyses"]["overall"] == result["metrics"]
+    assert card["quantitative_analyses"]["per_class"] == result["per_class"]
+    assert card["training_data"]["sha256"] == result["data"]["sha256"]
+    assert card["evaluation_data"]["images"] == result["test_images"]
+    assert card["model_details"]["size_bytes"] > 100_000
+    text = path.read_text(encoding="utf-8")
+    assert f"| accuracy | {result['metrics']['accuracy']:.4f} | 0.9" in text
+    assert text == (root / "runs" / result["run_id"] / "model_card.md").read_text(encoding="utf-8")
+    assert "no model card" not in said
+
+
 def test_every_node_has_a_page(first: tuple[int, Any, str], root: Path, tmp_path: Path) -> None:
     _, result, said = first
     pages = write_pages(root, tmp_path, "classification", tuple("0123456789"))
@@ -134,9 +152,13 @@ def test_the_run_keeps_its_recipe_its_result_and_its_log(first: tuple[int, Any, 
 def test_an_identical_run_executes_nothing_and_pushes_nothing(
     first: tuple[int, Any, str], root: Path
 ) -> None:
-    code, result, said = mirante("run", "digits", "--root", str(root), "--json")
+    # Nor does another text of the model card.
+    about = "about.intended_use=Digits of *forms*."
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json", "--set", about)
     assert code == 0, said
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
+    card = json.loads(Path(result["model_card"]).with_suffix(".json").read_text())
+    assert card["intended_use"]["primary_uses"] == "Digits of *forms*."
     assert result["metrics"] == first[1]["metrics"]
     assert result["pushed_model"] == first[1]["pushed_model"]
     assert len(versions(root)) == 1

@@ -1,0 +1,1 @@
+"""The model card: facts about a pushed model, and what users of it should know."""

@@ -1,0 +1,122 @@
+"""Makes a model card: the sections of Model Cards, as JSON and as Markdown.
+
+Source: Mitchell et al., Model cards for model reporting, 2019.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.base.printable import printable
+from components.model_card.facts import Facts
+from components.model_card.limits import find_limits
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from components.model_card.config import AboutConfig
+
+_TEMPLATE = Path(__file__).with_name("model_card.jinja")
+# Settings that say most about a model.
+_SETTINGS = (
+    "model.name",
+    "model.weights",
+    "transform.height_px",
+    "transform.width_px",
+    "transform.channels",
+    "transform.resize",
+    "transform.normalization",
+    "training.epochs",
+    "training.seed",
+)
+
+
+def make_card(about: AboutConfig, facts: Facts, measure: str) -> dict[str, Any]:
+    """Return the card as JSON: a section by each key.
+
+    Args:
+        about: The texts of the recipe.
+        facts: The model.
+        measure: The metric by which classes are compared.
+    """
+    return {
+        "model_details": {
+            "name": facts.name,
+            "version": facts.version,
+            "date": facts.date,
+            "description": about.description,
+            "owners": list(about.owners),
+            "contact": about.contact,
+            "license": about.license,
+            "references": list(about.references),
+            "task": facts.task,
+            "class_names": list(facts.class_names),
+            "settings": {key: facts.settings[key] for key in _SETTINGS if key in facts.settings},
+            "size_bytes": facts.size_bytes,
+            "run_id": facts.run_id,
+            "code": facts.code,
+            "versions": dict(facts.versions),
+        },
+        "intended_use": {
+            "primary_uses": about.intended_use,
+            "primary_users": about.intended_users,
+            "out_of_scope_uses": about.out_of_scope,
+        },
+        "factors": {"text": about.factors, "evaluated": ["class"]},
+        "metrics": {"measured": list(facts.metrics), "bounds": dict(facts.bounds)},
+        "evaluation_data": {
+            "text": about.evaluation_data,
+            "images": facts.test_images,
+            "sha256": facts.test_sha256,
+        },
+        "training_data": {
+            "text": about.training_data,
+            "source": facts.source,
+            "images": dict(facts.images),
+            "images_of_classes": {split: dict(counts) for split, counts in facts.counts.items()},
+            "sha256": facts.data_sha256,
+        },
+        "quantitative_analyses": {
+            "overall": dict(facts.metrics),
+            "intervals_95": {name: dataclasses.asdict(found) for name, found in facts.intervals.items()},
+            "per_class": {name: dict(values) for name, values in facts.per_class.items()},
+            "baseline": facts.baseline,
+            "baseline_metrics": dict(facts.baseline_metrics),
+        },
+        "ethical_considerations": {"text": about.ethical_considerations},
+        "caveats_and_recommendations": {"text": about.caveats, "limits": find_limits(facts, measure)},
+    }
+
+
+def format_card(card: dict[str, Any]) -> str:
+    """Return a card as Markdown."""
+    return _load_template().render(**card)
+
+
+@functools.cache
+def _load_template() -> jinja2.Template:
+    import jinja2  # takes a tenth of a second
+
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": lambda value: f"{value:,}",
+        "number": lambda value: "-" if value is None else f"{value:.4f}",
+        "text": _escape,
+    }
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _escape(text: str) -> str:
+    """Have a text, such as a name from the data, mean nothing in Markdown or HTML, and stay on its line."""
+    text = printable(text.replace("\n", " ").strip())
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return text

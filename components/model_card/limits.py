@@ -1,0 +1,101 @@
+"""The limits of a model that its numbers show, as sentences for its card."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+
+from components.base.intervals import wilson_interval
+from components.base.words import format_count, format_some
+from components.model_card.facts import Facts
+from schemas import features
+
+# A share of fewer images is uncertain by 0.18 and more, see `wilson_interval`.
+FEW_TEST_IMAGES = 30
+FEW_TRAIN_IMAGES = 50
+# How far below the mean of all classes a class falls behind.
+BEHIND = 0.1
+# Images of the largest class for each image of the smallest one.
+UNEVEN = 5
+_FEW = 5
+
+
+def find_limits(facts: Facts, measure: str) -> list[str]:
+    """Return what the numbers do not show, or show too little of.
+
+    Args:
+        facts: The model.
+        measure: The metric by which classes are compared.
+    """
+    return [
+        *_find_few_images(facts),
+        *_find_behind(facts.per_class, measure),
+        *_find_uneven(facts.counts.get(features.TRAIN, {})),
+        *_find_unknown(facts),
+        *facts.warnings,
+        "All numbers are measured on images of the same origin as the training images. Other cameras, places "
+        "and times can give worse ones.",
+    ]
+
+
+def _find_few_images(facts: Facts) -> Iterator[str]:
+    counts = facts.counts.get(features.TEST, {})
+    few = [name for name, count in counts.items() if 0 < count < FEW_TEST_IMAGES]
+    if few:
+        fewest = min(counts[name] for name in few)
+        interval = wilson_interval(fewest / 2, fewest)
+        assert interval is not None
+        its = "its" if len(few) == 1 else "their"
+        yield (
+            f"{_name_classes(few)} fewer than {FEW_TEST_IMAGES} test images, so {its} metrics are uncertain: "
+            f"of {format_count(fewest, 'image')}, a share of 0.5 means {interval.low:.2f} to "
+            f"{interval.high:.2f} (95 %)."
+        )
+    if none := [name for name, count in counts.items() if not count]:
+        yield f"{_name_classes(none)} no test images: nothing is known about how well the model does there."
+    counts = facts.counts.get(features.TRAIN, {})
+    if few := [name for name, count in counts.items() if count < FEW_TRAIN_IMAGES]:
+        yield f"{_name_classes(few)} fewer than {FEW_TRAIN_IMAGES} training images."
+
+
+def _name_classes(names: list[str]) -> str:
+    verb = "has" if len(names) == 1 else "have"
+    return f"{format_count(names, 'class', 'classes')} ({format_some(names, _FEW)}) {verb}"
+
+
+def _find_behind(per_class: Mapping[str, Mapping[str, float | None]], measure: str) -> Iterator[str]:
+    values = {name: value for name, of in per_class.items() if (value := of.get(measure)) is not None}
+    if not values:
+        return
+    mean = statistics.fmean(values.values())
+    behind = {name: value for name, value in values.items() if value < mean - BEHIND}
+    if behind:
+        worst = [f"{name} {value:.2f}" for name, value in sorted(behind.items(), key=lambda item: item[1])]
+        verb = "falls" if len(behind) == 1 else "fall"
+        yield (
+            f"{format_count(behind, 'class', 'classes')} {verb} behind the mean {measure} of {mean:.2f} by "
+            f"more than {BEHIND}: {format_some(worst, _FEW)}."
+        )
+
+
+def _find_uneven(counts: Mapping[str, int]) -> Iterator[str]:
+    there = {name: count for name, count in counts.items() if count}
+    if not there:
+        return
+    most, least = (find(there, key=lambda name: there[name]) for find in (max, min))
+    if there[most] >= UNEVEN * there[least]:
+        yield (
+            f"The training images are uneven: {most} has {there[most]:,}, {least} has {there[least]:,}. The "
+            "model takes rare classes for frequent ones more often than the other way round."
+        )
+
+
+def _find_unknown(facts: Facts) -> Iterator[str]:
+    if facts.baseline is None:
+        yield "The model was compared with no other one: nothing was served before."
+    if not facts.intervals:
+        yield "The metrics have no confidence intervals."
+    if not facts.data_sha256:
+        yield "The data have no checksum, so that it cannot be told later which they were."
+    if not facts.counts:
+        yield "The images of each class were not counted."
