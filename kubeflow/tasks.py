@@ -95,7 +95,7 @@ def _group_by_default(config: KubeflowConfig, order: Sequence[str]) -> list[tupl
     groups: list[list[str]] = []
     for node in order:
         last = groups[-1][-1] if groups else None
-        # Pods that train together can only do so in a process that has not used TensorFlow yet.
+        # A training on several pods is long: meanwhile the UI has the pages of all nodes before it.
         alone = config.workers is not None and TRAINER in (node, last)
         starts = last is None or alone or (node != INGEST.id and step_named(node).is_gate)
         if starts or config.task(node) != config.task(str(last)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ METADATA_FILE = "metadata.sqlite"
 # second one that it has to retry.
 _MAX_RETRIES = 20
 _CONNECT_SECS = 10
+# Of those who make the tables at the same time, all but one fail.
+_MAX_OPENS = 10
 _USERS = {"mysql": "root", "postgresql": "postgres"}
 # All that ML Metadata says where a server does not let it in; PostgreSQL's words it logs, MySQL's it loses.
 _NOT_LET_IN = ("mysql_real_connect failed", "connection pointer is NULL")
@@ -66,13 +70,18 @@ def require_store(config: MetadataConfig, root: str, environment: Mapping[str, s
         MiranteError: Its server cannot be reached.
         UsageError: It cannot be used as it is set up.
     """
-    from tfx.orchestration import metadata
+    from ml_metadata.metadata_store import MetadataStore
 
     connection = store(config, root, environment)
     try:
-        # It asks ten times within some seconds: of those who make the tables at the same time, one has to.
-        with metadata.Metadata(connection):
-            return connection
+        for attempt in range(1, _MAX_OPENS + 1):
+            try:
+                MetadataStore(connection)
+                return connection
+            except RuntimeError:
+                if attempt == _MAX_OPENS:
+                    raise
+                time.sleep(random.random())
     except RuntimeError as e:
         if config.type == "sqlite":
             raise UsageError(

@@ -170,7 +170,7 @@ def artifacts(spec: Any, way: str) -> dict[str, dict[str, str]]:
 
 
 def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -> None:
-    spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
+    spec, _ = documents(packaged(elsewhere("digits", "kubeflow.together=null"), tmp_path))
     data, model = "Ingest to ExampleValidator", "DataGate to Evaluator"
     assert dependencies(spec) == {data: set(), model: {data}, "Pusher": {model}}
     assert artifacts(spec, "output") == {
@@ -203,6 +203,11 @@ def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -
     assert {"metrics_Trainer", "metrics_Evaluator", "classification_Evaluator"} < set(outputs)
 
 
+def test_digits_are_two_tasks_so_that_they_take_a_minute(tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
+    assert dependencies(spec) == {"Ingest to Evaluator": set(), "Pusher": {"Ingest to Evaluator"}}
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
@@ -233,7 +238,8 @@ def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -
 def test_nodes_that_ask_for_other_things_do_not_share_a_task(
     overrides: list[str], expected: list[str], tmp_path: Path
 ) -> None:
-    spec, _ = documents(packaged(elsewhere("digits", *overrides), tmp_path))
+    recipe = elsewhere("digits", "kubeflow.together=null", *overrides)
+    spec, _ = documents(packaged(recipe, tmp_path))
     assert list(dependencies(spec)) == sorted([*expected, "Pusher"], key=str.lower)
 
 

@@ -175,10 +175,10 @@ def test_what_is_no_pipeline_is_refused_by_the_server_in_its_words(
     server: Server, digits: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.yaml"
-    # The Trainer depends on a task that is not there.
+    # The Pusher depends on a task that is not there.
     text = digits.read_text(encoding="utf-8")
     broken.write_text(
-        text.replace("        - datagate\n", "        - nothing-of-this-name\n"), encoding="utf-8"
+        text.replace("        - ingest-to-evaluator\n", "        - nothing-of-this-name\n"), encoding="utf-8"
     )
     refused = server.submit(broken, "--name", "broken", "--no-follow", code=1)
     assert "nothing-of-this-name" in refused["error"]

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from components.base.outcome import Output
 from components.base.owned import MARK, root_id
 from components.base.paths import write_atomically
 from components.base.redact import redact
+from pipeline.data.examples import Examples
+from pipeline.recipe.best import BEST_FILE
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.plain_paths import is_plain
 from pipeline.steps import INGEST, STEPS, node_ids
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
 from pipeline.targets.kubeflow.artifacts import write_artifacts
+from pipeline.targets.kubeflow.kept import find_unchanged, fingerprint_run
 from pipeline.targets.kubeflow.log import log_task
-from pipeline.targets.kubeflow.plan import Plan, run_folder, write_plan
+from pipeline.targets.kubeflow.plan import Plan, read_plan, run_folder, write_plan
 from schemas import features
 
 _IN_THE_PACKAGE = (
@@ -137,10 +142,15 @@ def ingest(
         mirror.send(str(schema_file))
         print_row(console, "will run", " > ".join(node_ids(resolved.optional_steps)))
 
-        with without_collector():
-            from pipeline.definition import compile_pipeline
-
-        intermediate = compile_pipeline(resolved, examples, str(schema_file), root)
+        fingerprint = fingerprint_run(resolved, examples, schema_file, root, pushed_to)
+        same_as = find_unchanged(root, run_id, fingerprint, node_ids(resolved.optional_steps), mirror)
+        if same_as is not None:
+            console.print(f"  unchanged   every node keeps its result of run {same_as}", soft_wrap=True)
+            _, compiled = read_plan(run_folder(root, same_as), mirror)
+            if (best := run_folder(root, same_as) / BEST_FILE).is_file():
+                shutil.copyfile(best, folder / BEST_FILE)
+        else:
+            compiled = _compile(resolved, examples, str(schema_file), root)
         files = {"shards": [str(examples.folder)], "schema": [str(schema_file)], "weights": weights}
         reads = {step.id: files[step.reads] for step in STEPS if step.reads}
         plan = Plan(
@@ -151,8 +161,10 @@ def ingest(
             kubeflow.workers.model_dump() if kubeflow.workers else None,
             {node: [mirror.shown(path) for path in paths] for node, paths in reads.items()},
             mirror.shown(pushed_to),
+            fingerprint,
+            same_as,
         )
-        write_plan(folder, plan, intermediate)
+        write_plan(folder, plan, compiled)
         write_atomically(folder / "recipe.json", mirror.shown(resolved.model_dump_json(indent=1)).encode())
         mirror.send(str(folder))
 
@@ -164,3 +176,12 @@ def ingest(
         given = {**data, "schema": Output(str(schema_file), {})}
         write_artifacts(INGEST, given, artifacts or {}, mirror.shown)
         Path(view.path).write_text(redact(mirror.shown(page.html)), encoding="utf-8")
+
+
+def _compile(recipe: Recipe, examples: Examples, schema_file: str, root: str) -> bytes:
+    """Return the pipeline as TFX compiles it."""
+    with without_collector():
+        from pipeline.definition import compile_pipeline
+
+    compiled = compile_pipeline(recipe, examples, schema_file, root)
+    return bytes(compiled.SerializeToString(deterministic=True))

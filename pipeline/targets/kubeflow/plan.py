@@ -28,6 +28,8 @@ class Plan:
         workers: The part `kubeflow.workers`; None where the Trainer trains alone.
         reads: The files besides artifacts that each node reads: paths, or addresses in buckets.
         push_destination: The folder that versions are pushed to, likewise.
+        fingerprint: Decides the run's results (`kept.fingerprint_run`); None if it always looks for itself.
+        same_as: The earlier run whose results this one has too; None if the nodes have to run.
     """
 
     recipe: str
@@ -37,6 +39,8 @@ class Plan:
     workers: dict[str, Any] | None
     reads: dict[str, list[str]]
     push_destination: str
+    fingerprint: str | None = None
+    same_as: str | None = None
 
 
 def run_folder(root: str, run_id: str) -> Path:
@@ -44,9 +48,9 @@ def run_folder(root: str, run_id: str) -> Path:
     return Path(root) / "runs" / run_id
 
 
-def write_plan(folder: Path, plan: Plan, intermediate: Any) -> None:
+def write_plan(folder: Path, plan: Plan, compiled: bytes) -> None:
     """Write a plan, and the pipeline that TFX compiled, to the run's folder."""
-    write_atomically(folder / _INTERMEDIATE, intermediate.SerializeToString(deterministic=True))
+    write_atomically(folder / _INTERMEDIATE, compiled)
     write_atomically(folder / _PLAN, json.dumps(dataclasses.asdict(plan), indent=1).encode())
 
 
