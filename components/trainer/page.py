@@ -10,6 +10,7 @@ from typing import Any
 
 from components.base import files
 from components.base.outcome import Output
+from components.base.paths import is_remote
 from components.pages.charts import COLOURS, FAINT, OTHER, Curve, make_line_chart, put_side_by_side
 from components.pages.events import Stage, read_stages
 from components.pages.markup import Cell, Measure, make_table
@@ -52,6 +53,7 @@ def show_curves(page: Page, stages: Sequence[Stage]) -> None:
 def show_inputs(page: Page, folder: str) -> int:
     """Add the first batch of every stage, as the network saw it; return the number of stages."""
     paths = [path for path in files.list_below(folder) if os.path.basename(path) == "inputs.png"]
+    paths.sort(key=os.path.getmtime if not is_remote(folder) else str)  # in the order of the stages
     for path in paths:
         with page.part(f"First batch: {os.path.basename(os.path.dirname(path))}"):
             page.add_image(files.read_bytes(path), "The first images of the first batch, after augmentation.")
@@ -115,6 +117,15 @@ def _show_curves(page: Page, stage: Stage) -> None:
         ("Learning rate", [rate]),
         ("Speed", [curve("epoch/images_per_sec", "images/s", OTHER)]),
     ]
+    if len(stage.curves.get("epoch/loss", [])) == 1:
+        rows: list[list[Cell]] = [
+            [heading, curve.name, curve.points[-1][1]]
+            for heading, curves in charts
+            for curve in curves
+            if curve.points and not curve.dashed
+        ]
+        page.add(make_table(["after the only epoch", "", "value"], rows))
+        return
     page.add(put_side_by_side([make_line_chart(heading, curves, "step") for heading, curves in charts]))
 
 

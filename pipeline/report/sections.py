@@ -94,7 +94,6 @@ def show_training(page: Page, run: PastRun) -> None:
     stages = read_stages(training.uri)
     trainer.show_curves(page, stages)
     trainer.show_notes(page, training.uri)
-    trainer.show_mistakes(page, stages)
 
 
 def show_test(page: Page, run: PastRun) -> None:

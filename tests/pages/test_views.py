@@ -182,6 +182,41 @@ def test_charts_of_a_page_share_no_id_and_follow_its_colours() -> None:
     assert len(drawn[0]) < 8_000
 
 
+def luminance(colour: str) -> float:
+    """The relative luminance of #rrggbb or #rgb (WCAG 2.1)."""
+    digits = colour.removeprefix("#")
+    pairs = [digits[i : i + 2] for i in (0, 2, 4)] if len(digits) == 6 else [2 * digit for digit in digits]
+    shares = [int(pair, 16) / 255 for pair in pairs]
+    linear = [share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_have_the_contrast_that_reading_takes(scheme: int) -> None:
+    style = (Path(records.__file__).with_name("page.css")).read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root[^{]*{([^}]*)}", style)
+    )
+    colours = (light, {**light, **dark})[scheme]
+    for text, paper in (
+        ("ink", "paper"),
+        ("muted", "paper"),
+        ("link", "paper"),
+        ("muted", "soft"),
+        ("ink", "soft"),
+    ):
+        assert contrast(colours[text], colours[paper]) >= 4.5, (text, paper)
+    for kind in ("good", "bad", "warn"):
+        assert contrast(colours[kind], colours[f"{kind}-paper"]) >= 4.5, kind
+    for line in ("train", "eval", "test", "other", "chance", "right", "wrong"):
+        assert contrast(colours[line], colours["paper"]) >= 3.0, line
+
+
 # --- data
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,45 @@ def test_a_report_has_its_sections_in_order_and_the_numbers_of_the_result(tmp_pa
     assert "It was" not in words
     assert "There was no baseline to compare with." in words
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", page)
+
+
+class Outline(HTMLParser):
+    """Checks that elements are closed in order, and gathers ids, headings, and what images lack."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.levels: list[int] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [(values["href"] or "")[1:]] if tag == "a" else []
+        self.levels += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        assert tag != "img" or values.get("alt"), values
+        assert tag != "svg" or values.get("aria-label")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_report_is_well_formed_and_its_headings_are_in_order(tmp_path: Path) -> None:
+    labels = [0, 1, 2] * 9
+    page = report_of(tmp_path, NAMES, labels, answers(labels, 3, seed=1), rejects="a.png,broken\n")
+    outline = Outline(page)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.links
+    assert set(outline.links) <= set(outline.ids)
+    assert outline.levels[0] == 1
+    assert all(later - level <= 1 for level, later in itertools.pairwise(outline.levels))
 
 
 @pytest.mark.parametrize(

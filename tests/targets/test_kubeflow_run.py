@@ -271,7 +271,8 @@ def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
     assert "Curves: training Loss" in words["Trainer"]
     assert "Loss of boxes train eval" in words["Trainer"]
     assert "Accuracy" not in words["Trainer"]
-    assert f"map_50 {found['map_50']:.4f} at least 0.95" in words["Evaluator"]
+    interval = r" 0.\d{4} to \d.\d{4}"
+    assert re.search(f"map_50 {found['map_50']:.4f}{interval} at least 0.95", words["Evaluator"])
     assert "circle" in words["Evaluator"]
     assert "badly placed" in words["Evaluator"]
-    assert pages["Evaluator"].count("<img") >= 1 + 6  # the curves, and chosen images
+    assert pages["Evaluator"].count("<img") >= 6  # chosen images

@@ -137,8 +137,7 @@ def test_the_report_lies_in_the_evaluation(evaluated: tuple[Path, Any]) -> None:
     ]
     assert names == sorted(
         [
-            *(f"detection/{name}.json" for name in ("errors", "metrics", "precision_recall")),
-            *(f"detection/{name}.png" for name in ("errors", "precision_recall")),
+            *(f"detection/{name}.json" for name in ("errors", "intervals", "metrics", "precision_recall")),
             *pictures,
         ]
     )

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from components.pictures.boxes import colour_of
-from components.tasks.detection import charts
-from components.tasks.detection.coco_eval import RECALLS, Detections, evaluate
+from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
 from components.tasks.detection.report import (
     draw_side_by_side,
@@ -93,8 +91,6 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert cat["0.50"]["scores"][0] == pytest.approx(0.9)
     assert set(cat) == {"0.50", "0.75", "0.50:0.95"}
     assert curves["classes"]["dog"]["0.75"]["precision"] == [None] * 101
-    with Image.open(tmp_path / "precision_recall.png") as page:
-        assert page.size == (2 * charts.PANEL_PX[0], charts.PANEL_PX[1])
 
 
 def test_both_sides_show_their_boxes() -> None:
@@ -108,18 +104,6 @@ def test_both_sides_show_their_boxes() -> None:
     assert not cat[:, half:].any()
     assert dog[:, half:].any()
     assert not dog[:, :half].any()
-
-
-def test_a_page_has_twenty_curves_at_most() -> None:
-    curves = {f"class {n}": [("IoU 0.50", np.linspace(1, 0, 101))] for n in range(23)}
-    pages = charts.draw_precision_recall(curves, RECALLS)
-    wide, high = charts.PANEL_PX
-    assert [page.size for page in pages] == [(4 * wide, 5 * high), (3 * wide, high)]
-    # Precision is 1 - recall here: a line from the upper left to the lower right.
-    panel = np.asarray(pages[0].crop((0, 0, wide, high)))
-    rows, columns = np.nonzero((panel == charts.LINES[0]).all(axis=-1))
-    upper = rows < high / 2
-    assert columns[upper].mean() < wide / 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])

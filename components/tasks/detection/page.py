@@ -11,7 +11,7 @@ from typing import Any
 from components.base import files
 from components.base.intervals import Interval, from_json
 from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
-from components.pages.markup import Cell, Html, make_table
+from components.pages.markup import Cell, Html, make_bar, make_table
 from components.pages.page import Page
 from components.pages.protocol import Record
 from components.pages.records import embed_thumbnail
@@ -168,11 +168,17 @@ def _show_curves(page: Page, stored: Mapping[str, Any]) -> None:
 
 def _show_errors(page: Page, path: str) -> None:
     errors = json.loads(files.read_text(path))
+    most = max(errors["counts"].values(), default=0) or 1
     rows: list[list[Cell]] = [
-        [kind.replace("_", " "), count, errors["cost_in_map_50"].get(kind)]
+        [
+            kind.replace("_", " "),
+            count,
+            make_bar(count / most, "right" if kind == "right" else "wrong"),
+            errors["cost_in_map_50"].get(kind),
+        ]
         for kind, count in errors["counts"].items()
     ]
-    page.add(make_table(["kind", "count", "cost in map_50"], rows))
+    page.add(make_table(["kind", "count", "", "cost in map_50"], rows))
     page.add_note(
         f"On {errors['images_with_errors']:,} images, with each class's best score as the threshold. The "
         "cost is the gain in map_50 if all errors of this kind, and no others, were repaired."

@@ -3,9 +3,7 @@
 metrics.json            all metrics, overall and by class; null if there is nothing to judge by
 intervals.json          95 % confidence intervals (components.tasks.detection.confidence)
 precision_recall.json   the curves by class: precision, and the score that reaches it, at 101 recalls
-precision_recall.png    the same drawn, 20 classes per page (-2.png, -3.png, ...)
 errors.json             kinds of errors (components.tasks.detection.error_kinds) and the images with errors
-errors.png              the kinds drawn
 pictures/worst-01.png   the worst images: labels on the left, found boxes on the right
 pictures/chosen-01.png  images chosen by their names only, the same in every evaluation
 """
@@ -27,7 +25,6 @@ from PIL import Image, ImageDraw
 
 from components.base.intervals import to_json
 from components.pictures.boxes import Box, colour_of, draw_boxes, font
-from components.tasks.detection import charts
 from components.tasks.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections
 from components.tasks.detection.confidence import find_intervals
 from components.tasks.detection.error_kinds import (
@@ -48,6 +45,7 @@ from components.tasks.detection.stored import Judged
 MAX_DRAWN = 8
 PANEL_PX = 480
 _LISTED_IMAGES = 1000
+_WHITE, _BLACK, _GREY = (255, 255, 255), (0, 0, 0), (110, 110, 110)
 
 # Returns the encoded images of some indices.
 FindImages = Callable[[Sequence[int]], Mapping[int, bytes]]
@@ -122,12 +120,7 @@ def write_report(folder: Path, judged: Judged, find_images: FindImages) -> list[
     _write_json(folder / "metrics.json", _metrics(images, class_names, result))
     _write_json(folder / "precision_recall.json", _curves(class_names, result))
     _write_json(folder / "intervals.json", to_json(find_intervals(images, len(class_names))))
-    for number, page in enumerate(
-        charts.draw_precision_recall(_lines(class_names, result), RECALLS), start=1
-    ):
-        page.save(folder / f"precision_recall{'' if number == 1 else f'-{number}'}.png")
     _write_json(folder / "errors.json", _errors(images, class_names, analysis, [errors[i] for i in bad]))
-    _draw_errors(analysis).save(folder / "errors.png")
     drawn = {f"worst-{n:02}": i for n, i in enumerate(bad[:MAX_DRAWN], start=1)}
     drawn |= {f"chosen-{n:02}": i for n, i in enumerate(some, start=1)}
     (folder / "pictures/").mkdir()
@@ -185,17 +178,6 @@ def _curves(class_names: Sequence[str], result: CocoResult) -> dict[str, Any]:
     }
 
 
-def _lines(class_names: Sequence[str], result: CocoResult) -> dict[str, list[tuple[str, Any]]]:
-    return {
-        name: [
-            ("IoU 0.50", result.precision[0, :, k]),
-            ("IoU 0.75", result.precision[5, :, k]),
-            ("0.50 to 0.95", result.precision[:, :, k].mean(axis=0)),
-        ]
-        for k, name in enumerate(class_names)
-    }
-
-
 def _errors(
     images: Sequence[Detections], class_names: Sequence[str], analysis: Analysis, bad: Sequence[ImageErrors]
 ) -> dict[str, Any]:
@@ -220,17 +202,6 @@ def _errors(
             for each in bad[:_LISTED_IMAGES]
         ],
     }
-
-
-def _draw_errors(analysis: Analysis) -> Image.Image:
-    counts = [(_words(kind), float(analysis.counts[kind]), str(analysis.counts[kind])) for kind in KINDS]
-    costs = [(_words(kind), analysis.costs[kind], f"{analysis.costs[kind]:+.3f}") for kind in KINDS]
-    costs = [(name, 0.0 if math.isnan(value) else value, text) for name, value, text in costs]
-    right = analysis.counts[RIGHT]
-    return charts.draw_bars(
-        f"Errors besides {right} right boxes",
-        [("number, at the best score of each class", counts), ("gain of map_50 without them", costs)],
-    )
 
 
 def _words(kind: str) -> str:
@@ -277,14 +248,21 @@ def draw_side_by_side(
     )
     gap, head = 8, 44
     width = max(sum(panel.width for panel in panels) + 3 * gap, 420)
-    sheet = Image.new("RGB", (width, panels[0].height + head + gap), charts.WHITE)
+    sheet = Image.new("RGB", (width, panels[0].height + head + gap), _WHITE)
     pen = ImageDraw.Draw(sheet)
-    title = charts.shorten(
-        pen, f"{image.name}: {said or 'nothing there, nothing found'}", 14, width - 2 * gap
-    )
-    pen.text((gap, 4), title, font=font(14), fill=charts.BLACK)
+    title = _shorten(pen, f"{image.name}: {said or 'nothing there, nothing found'}", 14, width - 2 * gap)
+    pen.text((gap, 4), title, font=font(14), fill=_BLACK)
     for i, (panel, what) in enumerate(zip(panels, ("labels", "found"), strict=True)):
         x = gap + i * (panel.width + gap)
-        pen.text((x, 24), what, font=font(14), fill=charts.GREY)
+        pen.text((x, 24), what, font=font(14), fill=_GREY)
         sheet.paste(panel, (x, head))
     return sheet
+
+
+def _shorten(pen: ImageDraw.ImageDraw, text: str, size_px: int, width_px: float) -> str:
+    """Return the text, or as much of its beginning as fits."""
+    if pen.textlength(text, font=font(size_px)) <= width_px:
+        return text
+    while text and pen.textlength(f"{text}...", font=font(size_px)) > width_px:
+        text = text[:-1]
+    return f"{text}..."
