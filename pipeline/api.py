@@ -18,10 +18,11 @@ from typing import IO, Any, cast
 from components.base.errors import NotBlessedError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.outcome import RunResult
+from pipeline.opened_run import OpenRun
 from pipeline.recipe.load import list_keys, load_recipe, parse_overrides
 from pipeline.recipe.recipe import Recipe
 
-__all__ = ["RunResult", "load_recipe", "load_run", "predict", "read_result", "run"]
+__all__ = ["OpenRun", "RunResult", "load_recipe", "load_run", "open_run", "predict", "read_result", "run"]
 
 _PathLike = str | os.PathLike[str]
 
@@ -132,6 +133,27 @@ def read_result(root: _PathLike, run_id: str | None = None) -> RunResult:
     # Another version of Mirante may have written other fields.
     known = [field.name for field in dataclasses.fields(RunResult) if field.name in kept]
     return RunResult(**{name: kept[name] for name in known})
+
+
+def open_run(name: _PathLike = "latest", roots: Iterable[_PathLike] = ()) -> OpenRun:
+    """Open a run to look at it: metrics, tables, images, artifacts, and its page.
+
+    Args:
+        name: Its ID or the beginning of it, the path of its folder, the path of a root for its latest run,
+            `latest`, or `pushed` for the last run that pushed a model.
+        roots: Where to look for IDs, `latest` and `pushed`: roots, and folders with roots in them; `runs/` of
+            the current folder if there are none.
+
+    Raises:
+        UsageError: There is no such run, or there are several.
+
+    Example:
+        >>> open_run("runs/digits").per_class["f1"].min()
+        0.93
+    """
+    from pipeline.history.runs import choose_run
+
+    return OpenRun(choose_run(_expand("name", name), [_expand("roots", root) for root in roots]))
 
 
 def predict(
