@@ -65,6 +65,16 @@ def write_table(path: Path, columns: Sequence[str]) -> Iterator[WriteRow]:
                 shutil.copyfileobj(source, target)
 
 
+def read_table(text: str) -> list[dict[str, str]]:
+    """Return the rows of a table, by their columns, without what spreadsheets need; all cells are text."""
+    rows = csv.DictReader(io.StringIO(text.removeprefix(_BYTE_ORDER_MARK), newline=""))
+    return [{column: _read_cell(cell) for column, cell in row.items()} for row in rows]
+
+
+def _read_cell(cell: str) -> str:
+    return cell[1:] if cell.startswith(tuple(f"'{letter}" for letter in _FORMULA)) else cell
+
+
 def _format_row(cells: Iterable[object]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow([_format_cell(cell) for cell in cells])

@@ -12,12 +12,11 @@
 from __future__ import annotations
 
 import collections
-import csv
-import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from components.base.printable import printable
+from components.base.table import format_table
 from components.base.words import format_count
 from components.ingest.index import Index
 from components.ingest.manifest import COPIES
@@ -94,11 +93,7 @@ def _rows(
 
 def copies_bytes(copies: list[Copy]) -> bytes:
     """Return the bytes of copies.csv."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Copy._fields)
-    writer.writerows(copies)
-    return text.getvalue().encode("utf-8")
+    return format_table(Copy._fields, copies).encode("utf-8")
 
 
 def about_copies(copies: list[Copy]) -> list[str]:

@@ -49,6 +49,9 @@ _RAW = "convert it to JPEG with the camera maker's program, darktable or RawTher
 _SAVE = "save it as JPEG or PNG with the program that made it"
 _ARRAY = "write each of its images as a PNG of 8 or 16 bits"
 _AGAIN = "get the file again"
+_FRAMES = "write the frames that are meant as JPEG"
+_TONES = "map its tones to 8 bits and save it as PNG"
+_UNPACK = "unpack it"
 # What people take for images: where it is in the file, what it begins with, what it is, and what to do.
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\xff\x0a", "JPEG XL", _CONVERT),
@@ -74,9 +77,9 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%PDF-", "a PDF", "write its images or pages as JPEG or PNG"),
     (0, b"%!PS", "PostScript (EPS)", _SAVE),
     (0, b"\xc5\xd0\xd3\xc6", "PostScript (EPS)", _SAVE),
-    (0, b"#?RADIANCE", "a Radiance image (HDR)", "map its tones to 8 bits and save it as PNG"),
-    (0, b"#?RGBE", "a Radiance image (HDR)", "map its tones to 8 bits and save it as PNG"),
-    (0, b"v/1\x01", "OpenEXR", "map its tones to 8 bits and save it as PNG"),
+    (0, b"#?RADIANCE", "a Radiance image (HDR)", _TONES),
+    (0, b"#?RGBE", "a Radiance image (HDR)", _TONES),
+    (0, b"v/1\x01", "OpenEXR", _TONES),
     (0, b"SIMPLE  =", "FITS", _ARRAY),
     (344, b"n+1\x00", "NIfTI", _ARRAY),
     (344, b"ni1\x00", "NIfTI", _ARRAY),
@@ -87,17 +90,17 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x80\x03", "a pickle of Python", _ARRAY),
     (0, b"\x80\x04", "a pickle of Python", _ARRAY),
     (0, b"\x80\x05", "a pickle of Python", _ARRAY),
-    (0, b"PK\x03\x04", "a zip (.npz, .docx and others are zips, too)", "unpack it"),
-    (0, b"\x1f\x8b", "a gzipped file", "unpack it"),
-    (0, b"7z\xbc\xaf", "a 7z archive", "unpack it"),
-    (0, b"Rar!", "a RAR archive", "unpack it"),
+    (0, b"PK\x03\x04", "a zip (.npz, .docx and others are zips, too)", _UNPACK),
+    (0, b"\x1f\x8b", "a gzipped file", _UNPACK),
+    (0, b"7z\xbc\xaf", "a 7z archive", _UNPACK),
+    (0, b"Rar!", "a RAR archive", _UNPACK),
     (0, b"\x00\x05\x16\x07", "what macOS keeps of a file next to it", "leave it out"),
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the file", "run git lfs pull"),
-    (0, b"\x1a\x45\xdf\xa3", "a video", "write the frames that are meant as JPEG"),
-    (0, b"FLV\x01", "a video", "write the frames that are meant as JPEG"),
-    (0, b"\x00\x00\x01\xba", "a video", "write the frames that are meant as JPEG"),
-    (0, b"\x00\x00\x01\xb3", "a video", "write the frames that are meant as JPEG"),
-    (8, b"AVI ", "a video", "write the frames that are meant as JPEG"),
+    (0, b"\x1a\x45\xdf\xa3", "a video", _FRAMES),
+    (0, b"FLV\x01", "a video", _FRAMES),
+    (0, b"\x00\x00\x01\xba", "a video", _FRAMES),
+    (0, b"\x00\x00\x01\xb3", "a video", _FRAMES),
+    (8, b"AVI ", "a video", _FRAMES),
 )
 _TEXTS = (
     (re.compile(rb"<svg\b", re.IGNORECASE), "SVG", "draw it as PNG, for example with rsvg-convert"),
@@ -210,7 +213,7 @@ def _sniff_media(encoded: bytes) -> str:
         return "HEIF"
     if b"crx " in brands:
         raise _unread("a camera's raw image (CR3)", _RAW)
-    raise _unread("a video", "write the frames that are meant as JPEG")
+    raise _unread("a video", _FRAMES)
 
 
 @functools.cache

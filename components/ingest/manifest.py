@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TextIO
 
 from components.base.errors import DataRefusedError
 from components.base.paths import replace_file, write_atomically
+from components.base.table import format_table
 from components.ingest.bit_depth import UPPER, Depths
 from components.ingest.truth.counts import BoxCounts
 from schemas import features
@@ -217,9 +218,7 @@ def write_manifest(output: Path, manifest: Manifest) -> None:
 
 def rejects_bytes(rejects: Iterable[tuple[str, str]]) -> bytes:
     """Return the bytes of rejects.csv and left_out.csv: path,reason."""
-    text = io.StringIO(newline="")
-    _write_rows(text, [("path", "reason"), *rejects])
-    return text.getvalue().encode("utf-8")
+    return format_table(("path", "reason"), rejects).encode("utf-8")
 
 
 def _write_rows(text: TextIO, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -12,6 +10,7 @@ from typing import Any
 from components.base import files
 from components.base.outcome import Output
 from components.base.paths import is_remote
+from components.base.table import read_table
 from components.ingest.manifest import REJECTS
 from components.pages.markup import Cell, Html, format_path, make_table
 from components.pages.page import Page
@@ -94,13 +93,13 @@ def show_samples(page: Page, folder: str) -> None:
 def show_rejects(page: Page, folder: str) -> None:
     """Add the inputs that were rejected by reason, with images of them where they can be shown."""
     path = os.path.join(folder, REJECTS)
-    rows = list(csv.reader(io.StringIO(files.read_text(path))))[1:] if files.exists(path) else []
+    rows = read_table(files.read_text(path)) if files.exists(path) else []
     if not rows:
         page.add_note("Nothing was rejected.")
         return
     by_reason: dict[str, list[str]] = {}
-    for name, reason, *_ in rows:
-        by_reason.setdefault(reason, []).append(name)
+    for row in rows:
+        by_reason.setdefault(row["reason"], []).append(row["path"])
     manifest = read_manifest(folder) or {}
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:_MOST_REASONS]
     cells: list[list[Cell]] = [

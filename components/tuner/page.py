@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
 from components.base.outcome import Output
+from components.base.table import read_table
 from components.pages.markup import Cell, Measure, make_table
 from components.pages.page import Page
 
@@ -25,7 +24,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add(make_table(["field", "value"], [[name, str(value)] for name, value in best.items()]))
     with page.part("Trials"):
         (file,) = (p for p in files.list_below(outputs["tuner_results"].uri) if p.endswith("trials.csv"))
-        trials = list(csv.DictReader(io.StringIO(files.read_text(file))))
+        trials = read_table(files.read_text(file))
         _show_trials(page, trials, best)
 
 

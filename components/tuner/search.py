@@ -6,10 +6,8 @@ resumes in that trial.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import gc
-import io
 import logging
 import math
 import os
@@ -25,6 +23,7 @@ from pydantic import ValidationError
 
 from components.base.disk_full import disk_full_error
 from components.base.errors import MiranteError
+from components.base.table import format_table
 from components.base.task import task_named
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
@@ -203,15 +202,13 @@ class Search(base_tuner.BaseTuner):
 
     def table(self) -> str:
         """Return all trials as CSV: number, status, values, measures, and why a trial failed."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         fields = sorted(self.config.fields)
         epochs = ["epochs"] if self.config.algorithm == "hyperband" else []
-        writer.writerow(["trial", "status", *fields, *epochs, *self._measures, "reason"])
+        rows = []
         for number, trial in enumerate(self.trials(), start=1):
             values = _read_trial(trial)
             done = trial.status == TrialStatus.COMPLETED
-            writer.writerow(
+            rows.append(
                 [
                     number,
                     "completed" if done else "failed",
@@ -221,7 +218,7 @@ class Search(base_tuner.BaseTuner):
                     "" if done else _find_reason(trial),
                 ]
             )
-        return text.getvalue()
+        return format_table(["trial", "status", *fields, *epochs, *self._measures, "reason"], rows)
 
     def _summary(self) -> str:
         """Format the trials for the log, the best first."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.base.table import format_table, write_table
+from components.base.table import format_table, read_table, write_table
 
 pytestmark = pytest.mark.stack_free
 
@@ -49,3 +49,10 @@ def test_a_table_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         fail_half_way()
     assert (tmp_path / "table.csv").read_text() == "as it was"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_table_is_read_as_it_was_written() -> None:
+    names = ["=cmd.png", "'=x", "-1", "@eaDir/", "café", "plain", ""]
+    rows = read_table(format_table(["name", "score"], [(name, 0.5) for name in names]))
+    assert [row["name"] for row in rows] == ["=cmd.png", "=x", "-1", "@eaDir/", "café", "plain", ""]
+    assert read_table("name\n") == []

@@ -245,7 +245,7 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
             "its boxes are of an image of 20 x 40 pixels, and it has 40 x 20: it is not the image that was "
             "annotated",
         ),
-        ("14.png", f"points: expected three or more, got [[1, 2]] {place(14)}"),
+        ("14.png", f"points: expected 3 or more, got [[1, 2]] {place(14)}"),
         ("15.png", f"unlabelled: a region has no label {place(15)}"),
         ("export.json, element 12", "expected a task of Label Studio, got 'a task'"),
         ("export.json, task 10", "expected a file name in the task's data, as image, got none"),

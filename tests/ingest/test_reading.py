@@ -23,6 +23,7 @@ from PIL import Image
 from components.base.disk_full import disk_full_error
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
+from components.base.printable import printable
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, IngestResult, ingest, read_manifest
 from components.ingest.class_names import about_names, sort_classes
@@ -330,7 +331,7 @@ def test_no_row_of_the_table_becomes_a_class(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "a/1.png", "b/2.png", *(f"{name}/x.png" for name in names))
     out = tmp_path / "out"
     assert strict("folder", root, out).class_names == ["a", "b"]
-    assert left_out(out) == {f"{name}/": why for name, why in names.items()}
+    assert left_out(out) == {printable(f"{name}/"): why for name, why in names.items()}
     for name, why in names.items():
         spelled = name if any(map(str.isupper, name)) else name.upper()
         assert litter_reason(spelled) == why, name
@@ -628,7 +629,7 @@ def test_names_with_control_characters_are_shown_escaped_and_counted_once(tmp_pa
     assert (code, result["rejected"]) == (3, 1)
     assert r"a/x\ny\n\x1b[31mz.png: not an image file" in said
     assert "\x1b" not in said
-    assert list(rejects(tmp_path / "out")) == ["a/x\ny\n\x1b[31mz.png"]
+    assert list(rejects(tmp_path / "out")) == [r"a/x\ny\n\x1b[31mz.png"]
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import gzip
 import io
@@ -19,6 +18,7 @@ from PIL import Image
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.example import parse_example
+from components.base.table import read_table
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, archive, ingest, read_manifest, source_names
 from components.ingest.reference import PAGE, replace_table
@@ -45,13 +45,13 @@ def found(source: str, path: Path | None, output: Path, **options: Any) -> dict[
 
 
 def rejects(output: Path) -> dict[str, str]:
-    with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
-        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    rows = read_table((output / "rejects.csv").read_text(encoding="utf-8"))
+    return {row["path"]: row["reason"] for row in rows}
 
 
 def left_out(output: Path) -> dict[str, str]:
-    with (output / "left_out.csv").open(newline="", encoding="utf-8") as file:
-        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    rows = read_table((output / "left_out.csv").read_text(encoding="utf-8"))
+    return {row["path"]: row["reason"] for row in rows}
 
 
 def test_the_names_of_the_sources() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.example import parse_example, serialize_example
+from components.base.table import read_table
 from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest
 from schemas import features
@@ -100,5 +100,5 @@ def read_boxes(output: Path) -> dict[str, Found]:
 
 def read_rejects(output: Path) -> list[tuple[str, str]]:
     """(path, reason) of rejects.csv."""
-    with (output / "rejects.csv").open(newline="", encoding="utf-8") as file:
-        return [(row["path"], row["reason"]) for row in csv.DictReader(file)]
+    rows = read_table((output / "rejects.csv").read_text(encoding="utf-8"))
+    return [(row["path"], row["reason"]) for row in rows]

@@ -93,7 +93,7 @@ class Regions:
     def _enclose(self, value: dict[str, Any], size: Size | None) -> tuple[Sides, str]:
         """Return the box round a region in the unit of its numbers, and its kind if it is no upright box."""
         if "points" in value:
-            points = _points(value["points"])
+            points = shapes.read_points(value["points"])
             return shapes.enclose(points), "" if shapes.is_upright(points) else shapes.POLYGON
         if "radiusX" in value:
             x, y, across, down = _numbers(value, "x", "y", "radiusX", "radiusY")
@@ -133,20 +133,6 @@ def _size(about: dict[str, Any]) -> Size | None:
     except ValueError:
         return None
     return size if min(size) > 0 else None
-
-
-def _points(points: Any) -> list[tuple[float, float]]:
-    if not isinstance(points, list) or len(points) < 3:
-        raise ValueError(f"points: expected three or more, got {brief(points)}")
-    found = []
-    for point in points:
-        if not isinstance(point, list) or len(point) != 2:
-            raise ValueError(f"points: expected [x, y], got {brief(point)}")
-        try:
-            found.append((number(point[0]), number(point[1])))
-        except ValueError as error:
-            raise ValueError(f"points: {error}") from error
-    return found
 
 
 def _numbers(value: dict[str, Any], *keys: str) -> tuple[float, float, float, float]:

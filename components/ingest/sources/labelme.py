@@ -12,7 +12,6 @@ file with another shape (point, line) is rejected, since its object would count 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +19,13 @@ from pathlib import Path
 from components.base.errors import UsageError
 from components.base.words import format_count
 from components.ingest.files import FileEntry
-from components.ingest.item import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.class_order import order_by_list
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.labelme_json import LabelmeError, LabelmeFile, read_labelme
-from components.ingest.sources.lookup import split_of_folders
-from components.ingest.sources.own_image import find_image
+from components.ingest.sources.own_image import claim_image, find_image, make_item
 from components.ingest.sources.shapes import ShapeCounts
 
 _JSON = ".json"
@@ -93,13 +91,13 @@ class _Reader:
                     return LeftOut(entry.path, "no annotation of LabelMe: it has no shapes")
         self._files += 1
         image = find_image(self._context, entry.path, labelme.image_path if labelme is not None else "")
-        if isinstance(image, FileEntry) and not self._context.index.use(image.path):
-            image = f"its image, {image.path}, has the boxes of another .json file already"
-        elif isinstance(image, str) and labelme is not None and labelme.image_data:
+        if isinstance(image, str) and labelme is not None and labelme.image_data:
             try:
                 image = self._unpack(entry, labelme)
             except LabelmeError as error:
                 image = str(error)
+        else:
+            image = claim_image(self._context, entry.path, image)
         if isinstance(image, str):
             return Reject(entry.path, problem or image)
         if labelme is None:
@@ -109,19 +107,9 @@ class _Reader:
         for kind in labelme.kinds:
             self._shapes.note(kind)
         self._grouped += labelme.grouped
-        in_shares = self._context.in_shares(usual=False)
-        annotation = dataclasses.replace(labelme.annotation, in_shares=in_shares)
-        if self._label_map is not None:
-            annotation = self._label_map.apply(annotation, f"{self._context.shown}: {entry.path}")
-        self._used.update(annotation.classes)
-        return Item(
-            path=image.path,
-            file=self._context.absolute(image.raw),
-            size_bytes=image.size_bytes,
-            stamp=image.stamp,
-            split=split_of_folders(self._context, image.path),
-            truth=annotation,
-        )
+        item = make_item(self._context, entry.path, image, labelme.annotation, self._label_map)
+        self._used.update(item.truth.classes)
+        return item
 
     def conclude(self) -> None:
         """Say what is to be known of all files."""

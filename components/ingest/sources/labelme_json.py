@@ -134,7 +134,7 @@ def _shape(shape: dict[str, Any], label: str) -> tuple[Box, str]:
             f"expected an object with an area ({', '.join(_KINDS)}), got {brief(name)}; remove the shape, or "
             "draw a box"
         )
-    points = _points(shape.get("points"), least)
+    points = shapes.read_points(shape.get("points"), least)
     sides = shapes.enclose(points)
     if name == "circle":
         radius = math.dist(*points[:2])
@@ -142,20 +142,6 @@ def _shape(shape: dict[str, Any], label: str) -> tuple[Box, str]:
     elif shapes.is_upright(points):
         kind = ""
     return Box(label, *sides, difficult=shape.get("difficult") is True), kind
-
-
-def _points(value: Any, least: int) -> list[tuple[float, float]]:
-    if not isinstance(value, list) or len(value) < least:
-        raise ValueError(f"points: expected {least} or more, got {brief(value)}")
-    points = []
-    for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"points: expected [x, y], got {brief(pair)}")
-        try:
-            points.append((number(pair[0]), number(pair[1])))
-        except ValueError as error:
-            raise ValueError(f"points: {error}") from error
-    return points
 
 
 def _join(one: Box, other: Box) -> Box:

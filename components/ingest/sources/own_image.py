@@ -6,12 +6,16 @@ above, or one below that. So files that were renamed together stay together.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 from components.ingest.files import FileEntry
+from components.ingest.item import Item
+from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
+from components.ingest.truth import Boxes
 
 # Folders of the VOC challenges' other tasks, in lower case: images of an image's segments.
 MASKS = ("segmentationclass", "segmentationobject")
@@ -56,6 +60,48 @@ def find_image(context: SourceContext, annotation: str, filename: str) -> FileEn
             return f"there is no image {stem}.*" + (f" and no {called}" if called else "")
         else:
             above = above[: above.rindex("/", 0, -1) + 1]
+
+
+def claim_image(context: SourceContext, annotation: str, found: FileEntry | str) -> FileEntry | str:
+    """Return an image that was found, or why it cannot be used: another annotation file has told of it."""
+    if isinstance(found, FileEntry) and not context.index.use(found.path):
+        ending = annotation.rpartition(".")[2].lower()
+        return f"its image, {found.path}, has the boxes of another .{ending} file already"
+    return found
+
+
+def make_item(
+    context: SourceContext,
+    annotation: str,
+    image: FileEntry,
+    boxes: Boxes,
+    label_map: LabelMap | None,
+    split: str | None = None,
+) -> Item:
+    """Return the item of an image with the boxes of its annotation file.
+
+    Args:
+        context: The source's.
+        annotation: The path of the file, relative to the input.
+        image: The image.
+        boxes: In pixels, unless the user says otherwise.
+        label_map: Names the classes, if there is one.
+        split: The image's; that of its folders if None.
+
+    Raises:
+        DataRefusedError: The label map does not have a class.
+    """
+    boxes = dataclasses.replace(boxes, in_shares=context.in_shares(usual=False))
+    if label_map is not None:
+        boxes = label_map.apply(boxes, f"{context.shown}: {annotation}")
+    return Item(
+        path=image.path,
+        file=context.absolute(image.raw),
+        size_bytes=image.size_bytes,
+        stamp=image.stamp,
+        split=split or split_of_folders(context, image.path),
+        truth=boxes,
+    )
 
 
 def _candidates(

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from components.base.words import format_count
 from components.ingest.index import Index
 from components.ingest.readings import Sides
-from components.ingest.values import number
+from components.ingest.values import brief, number
 
 POLYGON, ROTATED, ELLIPSE, CIRCLE, MASK = "polygon", "rotated box", "ellipse", "circle", "mask"
 _PLURALS = {ROTATED: "rotated boxes"}
@@ -43,6 +44,25 @@ def enclose(points: Iterable[tuple[float, float]]) -> Sides:
     """Return (xmin, ymin, xmax, ymax) of the box round at least one point, each (x, y)."""
     xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def read_points(value: Any, least: int = 3) -> list[tuple[float, float]]:
+    """Return the points of a shape in JSON, [[x, y], ...].
+
+    Raises:
+        ValueError: There are fewer, or one is not two numbers.
+    """
+    if not isinstance(value, list) or len(value) < least:
+        raise ValueError(f"points: expected {least} or more, got {brief(value)}")
+    points = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"points: expected [x, y], got {brief(pair)}")
+        try:
+            points.append((number(pair[0]), number(pair[1])))
+        except ValueError as error:
+            raise ValueError(f"points: {error}") from error
+    return points
 
 
 def is_upright(points: Sequence[tuple[float, float]]) -> bool:

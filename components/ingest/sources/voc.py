@@ -15,7 +15,6 @@ out. Otherwise the folders do, and an image without an XML file is unlabelled: a
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -28,8 +27,7 @@ from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.class_order import order_by_list
 from components.ingest.sources.context import SourceContext
-from components.ingest.sources.lookup import split_of_folders
-from components.ingest.sources.own_image import MASKS, find_image
+from components.ingest.sources.own_image import MASKS, claim_image, find_image, make_item
 from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.sources.voc_sets import ImageSets
 from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
@@ -113,9 +111,8 @@ def _annotated(
             voc = read_voc(Path(os.fsdecode(context.absolute(entry.raw))))
         except VocError as error:
             problem = str(error)
-    image = find_image(context, entry.path, voc.filename if voc is not None else "")
-    if isinstance(image, FileEntry) and not context.index.use(image.path):
-        image = f"its image, {image.path}, has the boxes of another .xml file already"
+    called = voc.filename if voc is not None else ""
+    image = claim_image(context, entry.path, find_image(context, entry.path, called))
     if isinstance(image, str):
         yield Reject(entry.path, problem or image)
     elif voc is None:
@@ -125,15 +122,5 @@ def _annotated(
     else:
         for kind in voc.kinds:
             shapes.note(kind)
-        annotation = dataclasses.replace(voc.annotation, in_shares=context.in_shares(usual=False))
-        if label_map is not None:
-            annotation = label_map.apply(annotation, f"{context.shown}: {entry.path}")
-        for split in splits or (split_of_folders(context, image.path),):
-            yield Item(
-                path=image.path,
-                file=context.absolute(image.raw),
-                size_bytes=image.size_bytes,
-                stamp=image.stamp,
-                split=split,
-                truth=annotation,
-            )
+        for split in splits or (None,):
+            yield make_item(context, entry.path, image, voc.annotation, label_map, split)
