@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from components.base.paths import is_remote, write_atomically
+from components.base.paths import is_remote, replace_file, write_atomically
 
 
 def list_below(folder: str) -> list[str]:
@@ -78,6 +78,18 @@ def copy_tree(source: str, target: str, last: str) -> None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open_binary(os.path.join(source, name)) as read, _open_to_write(path) as written:
             shutil.copyfileobj(read, written)
+
+
+def put(source: str, path: str) -> None:
+    """Copy a file of this disk to a path, all of it or nothing; creates the folder."""
+    if not is_remote(path):
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+        return
+    with open(source, "rb") as read, _open_to_write(path) as written:
+        shutil.copyfileobj(read, written)
 
 
 def remove(path: str) -> None:

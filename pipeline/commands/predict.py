@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from components.base.errors import UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
-from components.base.redact import redact_values
+from components.base.redact import redact, redact_values
 from pipeline.commands.field_options import ShareRange
 from pipeline.commands.shared import PathType, example
 
 
 @click.command(epilog=example("mirante predict runs/digits photo.jpg photos/ --top 1 --csv answers.csv"))
 @click.argument("model")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.option(
+    "--batch",
+    metavar="INPUT",
+    help="Answer all images of a folder or bucket, or of TFRecord files, into files in the folder -o; the "
+    "same call continues after an interruption.",
+)
+@click.option("-o", "--out", metavar="OUT", help="Folder or bucket for the answers of --batch.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["parquet", "tfrecord"]),
+    default="parquet",
+    show_default=True,
+    help="Files of --batch.",
+)
 @click.option(
     "--min-score",
     type=ShareRange(),
@@ -62,6 +78,9 @@ from pipeline.commands.shared import PathType, example
 def predict(
     model: str,
     images: tuple[str, ...],
+    batch: str | None,
+    out: str | None,
+    file_format: Literal["parquet", "tfrecord"],
     min_score: float | None,
     draw: Path | None,
     explain: Path | None,
@@ -76,10 +95,28 @@ def predict(
     (mongodb://HOST/DATABASE/MODEL, models:/MODEL). IMAGE is a file or a folder of
     images with all folders in it, in the order of their names. A file that is not a usable image gets an
     error as its answer, the others are still answered, and the exit code is 1. Boxes are xmin, ymin, xmax,
-    ymax in pixels of the upright image. The files are sent as they are, as a client would; if the model
+    ymax in pixels of the upright image. With --batch, answers of any number of images are files of the folder
+    OUT. The files are sent as they are, as a client would; if the model
     refuses one, a PNG of it is sent instead, with a note.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if batch is not None or out is not None:
+        if batch is None or out is None or images or draw or explain or csv_file:
+            raise UsageError(
+                "--batch: expected --batch INPUT and -o OUT, got other arguments; leave them out"
+            )
+        return _predict_batch(
+            model,
+            batch,
+            out,
+            as_json,
+            format=file_format,
+            min_score=min_score,
+            top=top,
+            max_pixels=max_pixels,
+        )
+    if not images:
+        raise UsageError("IMAGE: expected an image or a folder of images, got none; or give --batch")
     from components.base.printable import printable
     from pipeline.prediction.answers import AnswerTable, as_lines
     from pipeline.prediction.predict import answer_images
@@ -104,3 +141,16 @@ def predict(
     if as_json:
         click.echo(json.dumps(redact_values(kept)))
     return 1 if failed else 0
+
+
+def _predict_batch(model: str, source: str, out: str, as_json: bool, **settings: Any) -> int:
+    from pipeline.prediction.batch import make_batch, run_batch
+
+    done = run_batch(make_batch(model, source, out, **settings))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(done)))
+    else:
+        before = f", {done.found} of them from before" if done.found else ""
+        click.echo(redact(f"{out}: {done.shards} files of answers{before}"))
+        click.echo(f"  {done.images:,} images answered now, {done.errors:,} of them with an error")
+    return 1 if done.errors else 0

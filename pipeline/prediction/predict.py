@@ -72,15 +72,16 @@ def answer_images(
     *,
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    served: LoadedModel | None = None,
 ) -> Iterator[tuple[Answer, TaskAnswers | None]]:
     """Yield the answers of `predict` one by one, so that any number of images fits into memory.
 
-    Each comes with the task's module `answers`, or None before the model was asked.
+    Each comes with the task's module `answers`, or None before the model was asked. `served` is the model
+    where it is loaded already.
     """
     folder = saved_model_folder(model)
     asked = list(asked_images(images))
     drawings = Drawings(asked, draw, explain)
-    served: LoadedModel | None = None
     problem = ""
     bit_depth = bit_depth_of(str(folder)) or UPPER
     for answers, batch in _requests(asked, max_pixels, bit_depth):

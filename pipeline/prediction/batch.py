@@ -1,0 +1,275 @@
+"""Ask a pushed model about any number of images, with Beam: `mirante predict --batch`.
+
+The images are divided into shards in the order of their names, or a TFRecord file is a shard. Each shard
+gives one file of answers, which appears whole:
+
+    OUT/batch.json                    which model was asked about what; written first
+    OUT/part-00002-of-00040.parquet   the answers of the third shard; or .tfrecord.gz
+
+A call that was interrupted is finished by the same call: shards that have their file are left out. A shard is
+one element of the Beam pipeline. With RunInference, which takes images, the answers would have to be grouped
+before they are written, and no file would be there before all images are answered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from components.base import files
+from components.base.errors import UsageError
+from components.base.limits import DEFAULT_MAX_PIXELS
+from components.base.paths import is_remote
+from components.base.saved_model import bit_depth_of
+from components.base.serving_folder import measure_files, model_digest
+from components.ingest.bit_depth import UPPER
+from components.ingest.left_out import no_image_reason
+from pipeline.prediction.asked import asked_images, saved_model_folder
+from pipeline.prediction.batch_files import write_answers
+from pipeline.prediction.drawings import Answer
+
+SHARD_IMAGES = 1000
+MANIFEST = "batch.json"
+Format = Literal["parquet", "tfrecord"]
+_SUFFIXES = {"parquet": ".parquet", "tfrecord": ".tfrecord.gz"}
+# Images that are on this disk at the same time, where the model gets copies of them.
+_STAGED_IMAGES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Images to ask a model about, and the place of the answers.
+
+    Attributes:
+        model: The SavedModel's folder.
+        shards: The paths of images of each shard, or one TFRecord file.
+        out: The folder of the answers.
+        format: Of the files of answers.
+        min_score: As for `pipeline.prediction.predict.predict`.
+        top: Likewise.
+        max_pixels: Likewise.
+    """
+
+    model: str
+    shards: tuple[tuple[str, ...], ...]
+    out: str
+    format: Format = "parquet"
+    min_score: float | None = None
+    top: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def output(self, number: int) -> str:
+        """Return the path of a shard's answers."""
+        name = f"part-{number:05}-of-{len(self.shards):05}{_SUFFIXES[self.format]}"
+        return os.path.join(self.out, name)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the answers, as JSON."""
+        names = hashlib.sha256(json.dumps(self.shards).encode()).hexdigest()
+        settings = {name: getattr(self, name) for name in ("format", "min_score", "top", "max_pixels")}
+        model = model_digest(measure_files(self.model))
+        return {"model": model, "shards": len(self.shards), "input": names, **settings}
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchResult:
+    """Numbers of shards, of those that were there before, and of images and errors of the others."""
+
+    shards: int
+    found: int
+    images: int
+    errors: int
+
+
+def make_batch(
+    model: str,
+    source: str,
+    out: str,
+    *,
+    format: Format = "parquet",  # noqa: A002 - as the option is called
+    min_score: float | None = None,
+    top: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    shard_images: int = SHARD_IMAGES,
+) -> Batch:
+    """Look for the model and the images.
+
+    Args:
+        model: As for `pipeline.prediction.predict.predict`.
+        source: A folder or bucket of images, a folder or bucket of TFRecord files, or one such file.
+        out: The folder or bucket of the answers.
+        format: Of the files of answers.
+        min_score: As for `predict`.
+        top: Likewise.
+        max_pixels: Likewise.
+        shard_images: The most images of a shard.
+
+    Raises:
+        UsageError: There is no model, or there are no images.
+    """
+    paths = list(_list_inputs(source))
+    records = [path for path in paths if _is_records(path)]
+    if records:
+        shards: list[tuple[str, ...]] = [(path,) for path in records]
+    else:
+        shards = [tuple(paths[start : start + shard_images]) for start in range(0, len(paths), shard_images)]
+    if not shards:
+        raise UsageError(f"--batch {source}: expected images or TFRecord files, got none")
+    folder = str(saved_model_folder(model))
+    return Batch(folder, tuple(shards), out, format, min_score, top, max_pixels)
+
+
+def run_batch(batch: Batch) -> BatchResult:
+    """Answer all shards whose answers are not there yet, with Beam.
+
+    Raises:
+        UsageError: The folder has answers of another model, other images or other settings.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.target import BEAM_PIPELINE_ARGS
+
+    _check_manifest(batch)
+    todo = [number for number in range(len(batch.shards)) if not files.exists(batch.output(number))]
+    if not todo:
+        return BatchResult(len(batch.shards), len(batch.shards), 0, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        counts = os.path.join(folder, "counts")
+        with beam.Pipeline(options=PipelineOptions(list(BEAM_PIPELINE_ARGS))) as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(todo)
+                | beam.Reshuffle()
+                | beam.Map(_answer_shard, batch)
+                | beam.CombineGlobally(_add)
+                | beam.Map(json.dumps)
+                | beam.io.WriteToText(counts, shard_name_template="")
+            )
+        images, errors = json.loads(Path(counts).read_text(encoding="utf-8"))
+    return BatchResult(len(batch.shards), len(batch.shards) - len(todo), images, errors)
+
+
+def _add(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    given = list(counts)
+    return sum(images for images, _ in given), sum(errors for _, errors in given)
+
+
+def _answer_shard(number: int, batch: Batch) -> tuple[int, int]:
+    """Write the answers of a shard; return the number of images, and of errors among them."""
+    answers = [_tidy(answer) for answer in _answer_items(batch.shards[number], batch)]
+    write_answers(batch.output(number), answers, batch.format)
+    return len(answers), sum("error" in answer for answer in answers)
+
+
+def _answer_items(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
+    if _is_records(paths[0]):
+        yield from _answer_copies(_read_records(paths[0]), batch)
+    elif is_remote(paths[0]):
+        yield from _answer_copies(((path, files.read_bytes(path)) for path in paths), batch)
+    else:
+        yield from _ask(paths, batch)
+
+
+def _answer_copies(images: Iterator[tuple[str, bytes]], batch: Batch) -> Iterator[Answer]:
+    """Yield the answers of images by their names and bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            names = []
+            for place in range(_STAGED_IMAGES):
+                name, data = next(images, ("", None))
+                if data is None:
+                    break
+                names.append(name)
+                Path(folder, f"{place}").write_bytes(data)
+            if not names:
+                return
+            staged = [os.path.join(folder, f"{place}") for place in range(len(names))]
+            for name, answer in zip(names, _ask(staged, batch), strict=True):
+                yield {**answer, "image": name}
+
+
+def _read_records(path: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and images of the examples of a TFRecord file."""
+    import tensorflow as tf
+
+    from components.base.records import record_dataset
+    from schemas import features
+
+    for place, record in enumerate(record_dataset([path])):
+        found = tf.train.Example.FromString(record.numpy()).features.feature
+        given = found[features.FILENAME].bytes_list.value or [f"{path}#{place}".encode()]
+        data = found[features.ENCODED].bytes_list.value or [b""]
+        yield given[0].decode("utf-8", errors="replace"), data[0]
+
+
+# The model of this process, by its folder.
+_loaded: dict[str, Any] = {}
+
+
+def _ask(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
+    from pipeline.prediction.loaded import LoadedModel
+    from pipeline.prediction.predict import answer_images
+
+    if batch.model not in _loaded:
+        _loaded.clear()
+        _loaded[batch.model] = LoadedModel(Path(batch.model), bit_depth_of(batch.model) or UPPER)
+    found = answer_images(
+        batch.model,
+        paths,
+        batch.min_score,
+        top=batch.top,
+        max_pixels=batch.max_pixels,
+        served=_loaded[batch.model],
+    )
+    return (answer for answer, _ in found)
+
+
+def _tidy(answer: Answer) -> Answer:
+    return {key: value for key, value in answer.items() if key != "predictions"} | {
+        "predictions": list(answer.get("predictions", []))
+    }
+
+
+def _check_manifest(batch: Batch) -> None:
+    """Write what decides the answers, or compare it with what is there."""
+    path = os.path.join(batch.out, MANIFEST)
+    described = batch.describe()
+    if not files.exists(path):
+        files.write_text(path, json.dumps(described, indent=1))
+        return
+    former = json.loads(files.read_text(path))
+    if former != described:
+        other = ", ".join(key for key in described if former.get(key) != described[key])
+        raise UsageError(
+            f"-o {batch.out}: expected a new folder or answers of the same call, got answers with another "
+            f"{other}; give another folder"
+        )
+
+
+def _list_inputs(source: str) -> Iterator[str]:
+    """Yield the paths of TFRecord files if there are any, else those of images, by their names."""
+    if is_remote(source):
+        found = files.list_below(source) or ([source] if files.exists(source) else [])
+    elif os.path.isdir(source):
+        found = files.list_below(source)
+    else:
+        found = [source] if os.path.exists(source) else []
+    records = [path for path in found if _is_records(path)]
+    if records:
+        yield from records
+    elif is_remote(source):
+        yield from (path for path in found if not no_image_reason(path.rpartition("/")[2]))
+    elif found:
+        yield from (os.fsdecode(image.path) for image in asked_images([source]))
+
+
+def _is_records(path: str) -> bool:
+    name = os.path.basename(path)
+    return "tfrecord" in name and bool(no_image_reason(name))

@@ -1,0 +1,75 @@
+"""Files of answers: Parquet, or TFRecord with a tf.train.Example for each image.
+
+Parquet has a row per image: `image`, `error`, `converted`, `warning` (texts, null for none), `predictions`, a
+list of `label`, `score` and, of a detector, `box` (xmin, ymin, xmax, ymax in pixels of the upright image).
+The examples have the features `image`, `error`, `converted`, `warning`, `label` (texts), `score` and `box`
+(numbers).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from components.base import files
+from pipeline.prediction.drawings import Answer
+
+_TEXTS = ("error", "converted", "warning")
+
+
+def write_answers(path: str, answers: Sequence[Answer], file_format: str) -> None:
+    """Write the answers of a shard; the file appears whole, on a disk or in a bucket."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = os.path.join(folder, "answers")
+        if file_format == "parquet":
+            _write_parquet(temporary, answers)
+        else:
+            _write_examples(temporary, answers)
+        files.put(temporary, path)
+
+
+def _write_parquet(path: str, answers: Sequence[Answer]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    prediction = pa.struct([("label", pa.string()), ("score", pa.float32()), ("box", pa.list_(pa.float32()))])
+    schema = pa.schema(
+        [
+            ("image", pa.string()),
+            ("predictions", pa.list_(prediction)),
+            *((name, pa.string()) for name in _TEXTS),
+        ]
+    )
+    rows = [
+        {
+            "image": answer["image"],
+            "predictions": [
+                {"label": each["label"], "score": each["score"], "box": each.get("box")}
+                for each in answer["predictions"]
+            ],
+            **{name: answer.get(name) for name in _TEXTS},
+        }
+        for answer in answers
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows, schema), path)
+
+
+def _write_examples(path: str, answers: Sequence[Answer]) -> None:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for answer in answers:
+            example: Any = tf.train.Example()
+            feature = example.features.feature
+            predictions = answer["predictions"]
+            texts = {"image": [answer["image"]], "label": [each["label"] for each in predictions]}
+            texts |= {name: [answer[name]] for name in _TEXTS if name in answer}
+            for name, values in texts.items():
+                feature[name].bytes_list.value.extend(value.encode() for value in values)
+            feature["score"].float_list.value.extend(each["score"] for each in predictions)
+            boxes = [number for each in predictions for number in each.get("box", ())]
+            if boxes:
+                feature["box"].float_list.value.extend(boxes)
+            writer.write(example.SerializeToString())

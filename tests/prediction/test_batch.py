@@ -1,0 +1,108 @@
+"""`mirante predict --batch`: every image answered once, in files that appear whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from pyarrow import parquet
+
+from components.base.errors import UsageError
+from pipeline.commands.main import main
+from pipeline.prediction import batch as batches
+from pipeline.prediction.batch import BatchResult, make_batch, run_batch
+from pipeline.prediction.predict import predict
+from tests.make.graphs import Exported, Tiny
+
+pytest_plugins = ["tests.fixtures"]
+
+
+@pytest.fixture
+def model(export: Callable[[int], Exported]) -> str:
+    """A classifier of three classes."""
+    return str(export(3).folder)
+
+
+@pytest.fixture
+def images(tmp_path: Path, make_tiny: Callable[[int], Tiny]) -> Path:
+    """Seven images, of which one is damaged, in folders."""
+    folder = tmp_path / "images"
+    for index, data in enumerate(make_tiny(3).encoded[:7]):
+        path = folder / f"{index % 2}" / f"H\u00fchnchen {index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data[:20] if index == 3 else data)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def read_rows(out: Path) -> list[dict[str, object]]:
+    """Return the rows of all Parquet files."""
+    return [row for path in sorted(out.glob("*.parquet")) for row in parquet.read_table(path).to_pylist()]
+
+
+def test_answers_are_those_of_predict(model: str, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    batch = make_batch(model, str(images), str(out), shard_images=3, top=2)
+    assert run_batch(batch) == BatchResult(shards=3, found=0, images=7, errors=1)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "batch.json",
+        *(f"part-0000{number}-of-00003.parquet" for number in range(3)),
+    ]
+    rows = read_rows(out)
+    wanted = predict(model, [str(images)], top=2)
+    assert [row["image"] for row in rows] == [answer["image"] for answer in wanted]
+    for row, answer in zip(rows, wanted, strict=True):
+        assert row["error"] == answer.get("error")
+        given = [(each["label"], each["box"]) for each in row["predictions"]]  # type: ignore[attr-defined]
+        assert given == [(each["label"], None) for each in answer.get("predictions", [])]
+    # After an interruption: what is there stays, what is missing comes again.
+    kept = (out / "part-00000-of-00003.parquet").stat().st_mtime_ns
+    (out / "part-00001-of-00003.parquet").unlink()
+    assert run_batch(batch) == BatchResult(shards=3, found=2, images=3, errors=1)
+    assert (out / "part-00000-of-00003.parquet").stat().st_mtime_ns == kept
+    assert read_rows(out) == rows
+    assert run_batch(batch) == BatchResult(shards=3, found=3, images=0, errors=0)
+    with pytest.raises(UsageError, match="got answers with another top; give another folder"):
+        run_batch(make_batch(model, str(images), str(out), shard_images=3, top=1))
+    with pytest.raises(UsageError, match="got answers with another shards, input; give another folder"):
+        run_batch(make_batch(model, str(images), str(out), top=2))
+
+
+def test_records_in_and_out(
+    model: str, tmp_path: Path, make_tiny: Callable[[int], Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_STAGED_IMAGES", 5)  # less than a shard
+    split = make_tiny(3)
+    folder = str(Path(split.pattern).parent)
+    options = ["--format", "tfrecord", "--top", "1", "--json"]
+    done = CliRunner().invoke(main, ["predict", model, "--batch", folder, "-o", str(tmp_path), *options])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1]) == {"shards": 2, "found": 0, "images": 12, "errors": 0}
+    examples = [
+        tf.train.Example.FromString(record.numpy()).features.feature
+        for path in sorted(tmp_path.glob("*.tfrecord.gz"))
+        for record in tf.data.TFRecordDataset(str(path), "GZIP")
+    ]
+    labels = [example["label"].bytes_list.value[0].decode() for example in examples]
+    scores = [example["score"].float_list.value[0] for example in examples]
+    (tmp_path / "all").mkdir()
+    for index, data in enumerate(split.encoded):
+        (tmp_path / "all" / f"{index:02}.png").write_bytes(data)
+    best = [answer["predictions"][0] for answer in predict(model, [str(tmp_path / "all")])]
+    assert sorted(labels) == sorted(each["label"] for each in best)
+    assert sorted(scores) == pytest.approx(sorted(each["score"] for each in best), rel=1e-4)
+
+
+def test_there_must_be_images(model: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected images or TFRecord files, got none"):
+        make_batch(model, str(tmp_path / "none"), str(tmp_path / "out"))
+    for arguments in (["photo.jpg", "--batch", "photos", "-o", "out"], ["--batch", "photos"], ["-o", "out"]):
+        told = CliRunner().invoke(main, ["predict", model, *arguments])
+        assert told.exit_code == 2
+        assert "expected --batch INPUT and -o OUT, got other arguments" in told.stderr
+    told = CliRunner().invoke(main, ["predict", model])
+    assert "IMAGE: expected an image or a folder of images, got none" in told.stderr
