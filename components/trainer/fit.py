@@ -27,6 +27,8 @@ from components.trainer.step import count_steps
 logger = logging.getLogger("mirante.trainer")
 
 TRAINING, HEAD_STAGE, FINE_TUNING = "training", "head", "fine-tuning"
+# Images of a stage that is given features.
+_MOST_SHOWN = 36
 
 
 def fit(model: keras.Model, run: Run, *, pretrained: bool) -> None:
@@ -80,6 +82,7 @@ def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None
         if fixed and _features_bytes(backbone, train, evaluation) <= (
             CACHE_MEMORY_SHARE * available_memory_bytes()
         ):
+            _show_some(name, run, train)
             train, evaluation = (_features(backbone, split, batch_size) for split in (train, evaluation))
             augment = None
         else:
@@ -91,6 +94,14 @@ def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     return Stage(name, part, model, train, evaluation, epochs, rate, augment, warmup_steps, is_last)
+
+
+def _show_some(stage: str, run: Run, split: Examples) -> None:
+    """Show some images of a split, where a stage has features in its batches instead of images."""
+    if run.show and run.place.is_chief:
+        rows = np.unique(np.linspace(0, split.num_examples - 1, _MOST_SHOWN).astype(np.int64))
+        images, labels = split.load(tf.constant(rows))
+        run.show(stage, images.numpy(), labels.numpy())
 
 
 def _features_bytes(backbone: keras.Model, *splits: Examples) -> int:

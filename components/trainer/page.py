@@ -10,7 +10,6 @@ from typing import Any
 
 from components.base import files
 from components.base.outcome import Output
-from components.base.paths import is_remote
 from components.pages.charts import COLOURS, FAINT, OTHER, Curve, make_line_chart, put_side_by_side
 from components.pages.events import Stage, read_stages
 from components.pages.markup import Cell, Measure, make_table
@@ -26,7 +25,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     with page.part():
         stages = read_stages(folder)
         show_curves(page, stages)
-    show_inputs(page, folder)
+    show_inputs(page, folder, stages)
     show_notes(page, folder)
     show_mistakes(page, stages)
     settings = next((stage.texts["settings"] for stage in stages if "settings" in stage.texts), None)
@@ -50,13 +49,18 @@ def show_curves(page: Page, stages: Sequence[Stage]) -> None:
             _show_curves(page, stage)
 
 
-def show_inputs(page: Page, folder: str) -> int:
-    """Add the first batch of every stage, as the network saw it; return the number of stages."""
-    paths = [path for path in files.list_below(folder) if os.path.basename(path) == "inputs.png"]
-    paths.sort(key=os.path.getmtime if not is_remote(folder) else str)  # in the order of the stages
-    for path in paths:
-        with page.part(f"First batch: {os.path.basename(os.path.dirname(path))}"):
-            page.add_image(files.read_bytes(path), "The first images of the first batch, after augmentation.")
+def show_inputs(page: Page, folder: str, stages: Sequence[Stage]) -> int:
+    """Add the first batch of every stage, as the network saw it; return the number of images."""
+    order = {stage.name: place for place, stage in enumerate(stages)}
+    paths = {
+        os.path.basename(os.path.dirname(path)): path
+        for path in files.list_below(folder)
+        if os.path.basename(path) == "inputs.png"
+    }
+    for name in sorted(paths, key=lambda name: order.get(name, len(order))):
+        with page.part(f"Images of the stage {name}"):
+            words = "As the network saw them, augmented where that is on."
+            page.add_image(files.read_bytes(paths[name]), words)
     return len(paths)
 
 

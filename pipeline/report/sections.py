@@ -75,7 +75,7 @@ def show_inputs(page: Page, run: PastRun) -> None:
         return
     with page.part():
         transform.show_shape(page, graph.uri)
-    if training is not None and not trainer.show_inputs(page, training.uri):
+    if training is not None and not trainer.show_inputs(page, training.uri, read_stages(training.uri)):
         page.add_note(
             "No batch was kept as images: the training used features that the frozen part of the network "
             "gave, or was of an earlier version."

@@ -105,6 +105,7 @@ def train(
     pretrained: bool = False,
     place: Place | None = None,
     task: Trainee | None = None,
+    show: Any = None,
 ) -> Course:
     """Trains `model` on stripes unless other examples and their task are given, checkpoints in `folder`."""
     course = Course()
@@ -117,6 +118,7 @@ def train(
         place,
         Checkpoints(str(folder / "checkpoints"), config.checkpoints, is_chief=place.is_chief),
         Trackers({"course": course}),
+        show=show,
     )
     fit(model, run, pretrained=pretrained)
     return course

@@ -481,7 +481,7 @@ def test_a_training_shows_its_curves_and_gives_its_numbers(tmp_path: Path) -> No
     heights = [float(point.split()[1]) for point in re.split("[ML] ", line)[1:]]
     assert heights[0] < heights[2] < heights[1]
     assert len(heights) == 3
-    assert "First batch: training" in words
+    assert "Images of the stage training" in words
     assert "Misclassified eval images: training" in words
     assert page.html.count("data:image/png") == 2
 

@@ -15,6 +15,7 @@ import pytest
 
 from components.base.intervals import wilson_interval
 from components.tasks.classification.figures import calibrate
+from pipeline.history.runs import choose_run
 from pipeline.report.make import make_report
 from tests.make.commands import mirante
 from tests.make.runs import RUN_ID, make_run
@@ -136,6 +137,15 @@ def test_a_report_of_a_run_that_failed_says_why(tmp_path: Path) -> None:
     assert "The run did not get this far." in words
     assert f"broken 1 {EVIL}.png" in words
     assert EVIL not in page
+
+
+def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
+    run = make_run(tmp_path, NAMES)
+    (run.folder / "result.json").unlink()
+    (run.folder / "record.json").unlink()
+    words = text_of(make_report(choose_run(str(run.folder), [])))
+    assert "unfinished The run is under way, or was killed." in words
+    assert "could not be made" not in words
 
 
 def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:

@@ -38,9 +38,18 @@ def test_a_frozen_stage_leaves_the_backbone_bit_for_bit(
     model = make_network()
     before = weights_of(model)
     config = TrainingConfig(epochs=2, learning_rate=0.05, global_batch_size=16)
-    course = train(model, config, tmp_path, pretrained=True)
+    shown: list[tuple[str, int]] = []
+    course = train(
+        model,
+        config,
+        tmp_path,
+        pretrained=True,
+        show=lambda stage, images, labels: shown.append((stage, images.ndim)),
+    )
     assert changed(before, weights_of(model)) == {"logits/kernel", "logits/bias"}
     assert course.stages == ["head"]
+    # Images come first, whatever the head is given.
+    assert shown[0] == ("head", 4)
 
 
 def test_training_the_head_on_features_is_training_it_on_images(

@@ -19,8 +19,8 @@ from components.tasks.classification.predictions import Predictions
 Array = npt.NDArray[Any]
 
 _SHARES = ("accuracy", "top_5_accuracy")
-# The work that drawing may cost: numbers that are drawn or sorted, about a second.
-_MOST_WORK = 40_000_000
+# The work that drawing may cost: numbers that are drawn or sorted, half a second.
+_MOST_WORK = 20_000_000
 # Fewer draws say too little about the ends of an interval.
 _LEAST_RESAMPLES = 100
 
