@@ -28,8 +28,8 @@ DOCKER ?= docker
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-real-data fuzz docs golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training bench bench-training bench-detector \
+.PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
+	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-uneven clean
 
 help: ## List the targets
@@ -54,6 +54,9 @@ test-services: setup ## Tests that start MariaDB, PostgreSQL (Debian: mariadb-se
 
 test-kubeflow: setup ## Tests that start Kubeflow Pipelines' own API server, from the folder MIRANTE_KFP_CLUSTER
 	$(PYTEST) -n 0 -m kubeflow $(or $(T),tests/targets/test_kubeflow_server.py)
+
+test-pods: setup ## Runs as real pods of the image IMAGE, on a cluster of one node started here; root
+	MIRANTE_POD_IMAGE=$(IMAGE) $(PYTEST) -n 0 -m kubeflow $(or $(T),tests/targets/test_kubeflow_pods.py)
 
 test-real-data: setup ## Tests on the image sets in MIRANTE_TEST_DATA; a skip is a failure
 	MIRANTE_TEST_DATA="$(MIRANTE_TEST_DATA)" MIRANTE_REQUIRE_REAL_DATA=1 $(PYTEST) --dist load -m real_data $(T)
@@ -128,6 +131,12 @@ accept-layouts: setup  # LAYOUTS="COCO 'Pascal VOC'" for some
 
 accept-resume: setup
 	$(BIN)/python benchmarks/resume.py --each-node --setbacks
+
+accept-kubeflow: setup  # as root, with the image IMAGE in Docker; PARTS="workers spans" for some
+	$(BIN)/python benchmarks/accept_kubeflow.py --image $(IMAGE) $(PARTS)
+
+accept-kubeflow-faults: setup  # the same; FAULTS="delete-pods full-claim" for some
+	$(BIN)/python benchmarks/kubeflow_faults.py --image $(IMAGE) $(FAULTS)
 
 accept-kill-training: setup
 	$(BIN)/python benchmarks/kill_training.py

@@ -139,7 +139,7 @@ def _list_tasks(run: Any, names: Mapping[str, str]) -> list[Task]:
     details = (run.run_details.task_details if run.run_details else None) or []
     labels = {**{name: name for name in names.values()}, **names}
     found: dict[str, Task] = {}
-    for detail in sorted(details, key=lambda detail: str(detail.create_time or detail.start_time or "")):
+    for detail in sorted(details, key=lambda detail: str(detail.start_time or detail.create_time or "")):
         if not detail.state:
             continue
         state, server_name = str(detail.state).upper(), str(detail.display_name)

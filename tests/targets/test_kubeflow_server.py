@@ -6,14 +6,9 @@ database and without pods.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -21,65 +16,20 @@ import yaml
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from pipeline.recipe.load import recipe_names
-from tests.kfp_check import CLUSTER, ROOT, check_packages
+from tests.kfp_check import ROOT, check_packages
+from tests.kfp_cluster import Cluster, running
 from tests.make.commands import mirante
 
 pytestmark = pytest.mark.kubeflow
 
 EVERYTHING = "tests/golden/cluster.yaml"
 IMAGE = "registry.example.org/mirante:0.1.0"
-START_SECS = 300
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """The API server.
-
-    Attributes:
-        host: Its address.
-        environment: What `up.sh` needs to find it again.
-    """
-
-    host: str
-    environment: dict[str, str]
-
-    def kubectl(self, *arguments: str) -> str:
-        return up(self.environment, "kubectl", "-n", "kubeflow", *arguments)
-
-    def submit(self, package: Path, *options: str, code: int = 0) -> dict[str, Any]:
-        """Return the result as JSON, with the message as `error`."""
-        done = mirante("submit", str(package), "--host", self.host, "--json", *options, cwd=ROOT)
-        assert done.returncode == code, done.stderr
-        result = json.loads(done.stdout) if done.stdout else {"error": done.stderr}
-        return dict(result)
-
-
-def up(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [str(CLUSTER / "up.sh"), *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=START_SECS,
-    )
-    assert done.returncode == 0, f"up.sh {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not (CLUSTER / "up.sh").is_file():
-        pytest.fail(
-            f"no Kubeflow Pipelines to start: {CLUSTER} has no up.sh; set MIRANTE_KFP_CLUSTER to its folder"
-        )
-    environment = {**os.environ, "T": str(tmp_path_factory.mktemp("kfp")), "MIRANTE": str(ROOT)}
-    environment["PYTHON"] = sys.executable
-    try:
-        up(environment, "l1")
-        yield Server(up(environment, "host").strip(), environment)
-    finally:
-        up(environment, "wipe")
+def server() -> Iterator[Cluster]:
+    with running(["l1"]) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +50,7 @@ def digits(packages: dict[str, Path]) -> Path:
     return packages["digits"]
 
 
-def test_the_pods_that_are_ours_pass_the_strictest_pod_security(server: Server, tmp_path: Path) -> None:
+def test_the_pods_that_are_ours_pass_the_strictest_pod_security(server: Cluster, tmp_path: Path) -> None:
     server.kubectl("create", "namespace", "strict")
     server.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
     for account in ("default", "trainer"):  # no controller makes them here
@@ -121,7 +71,7 @@ def test_the_pods_that_are_ours_pass_the_strictest_pod_security(server: Server, 
     server.kubectl("delete", "namespace", "strict", "--wait=false")
 
 
-def test_every_package_is_uploaded_and_gets_a_run(server: Server, packages: dict[str, Path]) -> None:
+def test_every_package_is_uploaded_and_gets_a_run(server: Cluster, packages: dict[str, Path]) -> None:
     for recipe, package in packages.items():
         result = server.submit(package, "--no-follow", "--param", "pipeline_root=/pipelines/root")
         assert not result["version_reused"], recipe
@@ -135,7 +85,7 @@ def test_every_package_is_uploaded_and_gets_a_run(server: Server, packages: dict
         assert again["run_id"] != result["run_id"]
 
 
-def test_a_changed_package_is_a_new_version(server: Server, digits: Path, tmp_path: Path) -> None:
+def test_a_changed_package_is_a_new_version(server: Cluster, digits: Path, tmp_path: Path) -> None:
     first = server.submit(digits, "--no-follow")
     changed = tmp_path / "digits.yaml"
     done = mirante(
@@ -147,7 +97,7 @@ def test_a_changed_package_is_a_new_version(server: Server, digits: Path, tmp_pa
     assert second["version_id"] != first["version_id"]
 
 
-def test_a_schedule_is_made_once_and_replaced_if_asked(server: Server, digits: Path) -> None:
+def test_a_schedule_is_made_once_and_replaced_if_asked(server: Cluster, digits: Path) -> None:
     name = ("--name", "nightly", "--run-name", "nightly digits")
     first = server.submit(digits, *name, "--cron", "0 3 * * *")
     same = server.submit(digits, *name, "--cron", "0 3 * * *")
@@ -161,7 +111,7 @@ def test_a_schedule_is_made_once_and_replaced_if_asked(server: Server, digits: P
     assert crons == ["0 0 4 * * *"]
 
 
-def test_wrong_parameters_are_refused_before_anything_is_uploaded(server: Server, digits: Path) -> None:
+def test_wrong_parameters_are_refused_before_anything_is_uploaded(server: Cluster, digits: Path) -> None:
     for given, said in (
         ("epochs=many", "expected a whole number"),
         ("nope=1", "has no parameter 'nope'"),
@@ -172,7 +122,7 @@ def test_wrong_parameters_are_refused_before_anything_is_uploaded(server: Server
 
 
 def test_what_is_no_pipeline_is_refused_by_the_server_in_its_words(
-    server: Server, digits: Path, tmp_path: Path
+    server: Cluster, digits: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.yaml"
     # The Pusher depends on a task that is not there.
@@ -185,5 +135,5 @@ def test_what_is_no_pipeline_is_refused_by_the_server_in_its_words(
 
 
 def test_a_server_that_is_not_there(digits: Path) -> None:
-    refused = Server("http://127.0.0.1:1", {}).submit(digits, "--no-follow", code=1)
+    refused = Cluster({}, "http://127.0.0.1:1").submit(digits, "--no-follow", code=1)
     assert "http://127.0.0.1:1 cannot be reached" in refused["error"]

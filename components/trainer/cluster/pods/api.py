@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -141,10 +142,11 @@ class Kubernetes:
 
 def _check_certificate(error: Exception) -> None:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        reason = re.search(r"certificate verify failed: ([^(]*[^( ])", str(error))
         raise MiranteError(
             "kubeflow.workers: the certificate of the Kubernetes API is not for this host, or not signed by "
-            f"the authority that this pod was given ({_SERVICE_ACCOUNT / 'ca.crt'}); ask the cluster's "
-            f"administrator ({error})"
+            f"the authority that this pod was given ({_SERVICE_ACCOUNT / 'ca.crt'}): "
+            f"{reason[1] if reason else error}; ask the cluster's administrator"
         ) from error
 
 
