@@ -90,8 +90,14 @@ def show_samples(page: Page, folder: str) -> None:
     show_images(page, read_split(page, shards, enough).images)
 
 
-def show_rejects(page: Page, folder: str) -> None:
-    """Add the inputs that were rejected by reason, with images of them where they can be shown."""
+def show_rejects(page: Page, folder: str, source: str = "") -> None:
+    """Add the inputs that were rejected by reason, with images of them where they can be shown.
+
+    Args:
+        page: The page.
+        folder: The data folder, which has no manifest if the data were refused.
+        source: Where the inputs are, if no manifest says so.
+    """
     path = os.path.join(folder, REJECTS)
     rows = read_table(files.read_text(path)) if files.exists(path) else []
     if not rows:
@@ -100,13 +106,13 @@ def show_rejects(page: Page, folder: str) -> None:
     by_reason: dict[str, list[str]] = {}
     for row in rows:
         by_reason.setdefault(row["reason"], []).append(row["path"])
-    manifest = read_manifest(folder) or {}
+    inputs = (read_manifest(folder) or {}).get("input") or source
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:_MOST_REASONS]
     cells: list[list[Cell]] = [
         [
             reason,
             len(names),
-            Html("").join(_show_input(page, manifest.get("input") or "", name) for name in names[:_FEW])
+            Html("").join(_show_input(page, inputs, name) for name in names[:_FEW])
             + Html(" ").join(format_path(name) for name in names[:_FEW])
             + (f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""),
         ]

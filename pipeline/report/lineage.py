@@ -26,10 +26,7 @@ _ALWAYS = ("name",)
 
 def show_model(page: Page, run: PastRun) -> None:
     """Add the size of the model, where it was pushed, and how fast it answers."""
-    model = run.outputs.get("Trainer", {}).get("model")
-    if model is None:
-        page.add_note("The run did not get this far.")
-        return
+    model = run.outputs["Trainer"]["model"]
     paths = files.list_below(model.uri)
     size = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
     page.add_cards([("MiB, the exported model", round(size / _MIB, 2)), ("classes", len(page.class_names))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from components.base.paths import write_atomically
@@ -18,23 +19,35 @@ FILE = "report.html"
 IMAGES_BYTES = 4_000_000
 
 
+# Each with the node whose outputs it shows; None if it needs none.
+_SECTIONS: tuple[tuple[str, str | None, Callable[[Page, PastRun], None]], ...] = (
+    ("Metrics on the test split", "Evaluator", show_metrics),
+    ("Data", None, show_data),
+    ("What the network sees", "Transform", show_inputs),
+    ("Training", "Trainer", show_training),
+    ("Test", "Evaluator", show_test),
+    ("Model", "Trainer", show_model),
+    ("Nodes", None, show_nodes),
+    ("Lineage", None, show_lineage),
+)
+
+
 def make_report(run: PastRun) -> str:
     """Return the page of a run as HTML, whatever it got to; what cannot be read is said on the page."""
     page = start_page(run, f"{run.result.get('pipeline') or run.root.name}, run {run.run_id}")
     with page.part():
         show_verdict(page, run)
-    for heading, show in (
-        ("Metrics on the test split", show_metrics),
-        ("Data", show_data),
-        ("What the network sees", show_inputs),
-        ("Training", show_training),
-        ("Test", show_test),
-        ("Model", show_model),
-        ("Nodes", show_nodes),
-        ("Lineage", show_lineage),
-    ):
-        with page.section(heading):
-            show(page, run)
+    missing = []
+    for heading, node, show in _SECTIONS:
+        if node is None or run.outputs.get(node):
+            with page.section(heading):
+                show(page, run)
+        else:
+            missing.append(heading)
+    if missing and run.record is None and run.result.get("components"):
+        page.add_note("The run is of an earlier version, which kept no list of its artifacts.")
+    elif missing:
+        page.add_note(f"The run did not get to: {', '.join(missing)}.")
     return redact(page.render().html)
 
 

@@ -11,6 +11,7 @@ from components.evaluator import page as evaluator
 from components.evaluator.stored import load_evaluation
 from components.example_validator import page as example_validator
 from components.ingest import page as ingest
+from components.ingest.manifest import REJECTS
 from components.pages.events import read_stages
 from components.pages.page import Page
 from components.pages.protocol import task_page
@@ -22,22 +23,21 @@ from pipeline.history.runs import PastRun
 from pipeline.steps import INGEST
 from schemas import features
 
-_NOT_REACHED = "The run did not get this far."
-
 
 def show_metrics(page: Page, run: PastRun) -> None:
     """Add the overall metrics with intervals and bounds, next to those of the baseline."""
-    if (evaluation := find_output(run, "Evaluator", "evaluation")) is None:
-        page.add_note(_NOT_REACHED)
-        return
-    evaluator.show_metrics(page, evaluation.uri)
+    evaluator.show_metrics(page, run.outputs["Evaluator"]["evaluation"].uri)
 
 
 def show_data(page: Page, run: PastRun) -> None:
     """Add images of each class, counts by split, sizes, rejects, anomalies and drift."""
     data = find_output(run, INGEST.id, "data")
     if data is None:
-        page.add_note(_NOT_REACHED)
+        page.add_note("No data were read.")
+        refused = run.root / "data"
+        if (refused / REJECTS).is_file():
+            with page.part("Rejected"):
+                ingest.show_rejects(page, str(refused), str(run.settings.get("data.path") or ""))
         return
     show_data_folder(page, data)
     parts: tuple[tuple[str, str, Callable[[Page, Mapping[str, Output]], None]], ...] = (
@@ -66,15 +66,9 @@ def show_data_folder(page: Page, data: Output) -> None:
 
 def show_inputs(page: Page, run: PastRun) -> None:
     """Add what the network sees after Transform and augmentation."""
-    graph, training = (
-        find_output(run, "Transform", "transform_graph"),
-        find_output(run, "Trainer", "model_run"),
-    )
-    if graph is None:
-        page.add_note(_NOT_REACHED)
-        return
     with page.part():
-        transform.show_shape(page, graph.uri)
+        transform.show_shape(page, run.outputs["Transform"]["transform_graph"].uri)
+    training = find_output(run, "Trainer", "model_run")
     if training is not None and not trainer.show_inputs(page, training.uri, read_stages(training.uri)):
         page.add_note(
             "No batch was kept as images: the training used features that the frozen part of the network "
@@ -87,21 +81,15 @@ def show_training(page: Page, run: PastRun) -> None:
     if trials := run.outputs.get("Tuner"):
         with page.part("Search"):
             tuner.fill_page(page, trials)
-    training = find_output(run, "Trainer", "model_run")
-    if training is None:
-        page.add_note(_NOT_REACHED)
-        return
-    stages = read_stages(training.uri)
-    trainer.show_curves(page, stages)
-    trainer.show_notes(page, training.uri)
+    folder = run.outputs["Trainer"]["model_run"].uri
+    trainer.show_curves(page, read_stages(folder))
+    trainer.show_notes(page, folder)
 
 
 def show_test(page: Page, run: PastRun) -> None:
     """Add what the task shows of the test split: confusions or boxes, curves, classes, mistakes."""
-    if (evaluation := find_output(run, "Evaluator", "evaluation")) is None:
-        page.add_note(_NOT_REACHED)
-        return
-    task_page(page).show_evaluation(page, evaluation.uri, load_evaluation(evaluation.uri).per_class)
+    folder = run.outputs["Evaluator"]["evaluation"].uri
+    task_page(page).show_evaluation(page, folder, load_evaluation(folder).per_class)
 
 
 def find_output(run: PastRun, node: str, channel: str) -> Output | None:

@@ -18,6 +18,7 @@ from components.tasks.classification.figures import calibrate
 from pipeline.history.runs import choose_run
 from pipeline.report.make import make_report
 from tests.make.commands import mirante
+from tests.make.images import make_coloured_png
 from tests.make.runs import RUN_ID, make_run
 from tests.pages.test_views import text_of
 
@@ -46,18 +47,11 @@ def test_a_report_has_its_sections_in_order_and_the_numbers_of_the_result(tmp_pa
     page = make_report(run)
     words = text_of(page)
     order = ["pushed", "Metrics on the test split", "Images of train", "Classes by split", "Rejected"]
-    order += [
-        "What the network sees",
-        "Training",
-        "Confusion matrix",
-        "Classes",
-        "ROC curve, and precision by recall",
-        "Calibration",
-    ]
-    order += ["The worst mistakes", "Model", "Nodes", "Lineage"]
+    order += ["Confusion matrix", "Classes", "ROC curve, and precision by recall", "Calibration"]
+    order += ["The worst mistakes", "Nodes", "Lineage"]
     headings = re.findall(r"<h[23]>([^<]*)</h[23]>|class=\"badge[^>]*>([^<]*)", page)
     found = [one or other for one, other in headings]
-    places = [next(i for i, text in enumerate(found) if f"{text},".startswith(f"{name},")) for name in order]
+    places = [found.index(name) for name in order]
     assert places == sorted(places)
     result = json.loads((run.folder / "result.json").read_text())
     for name, value in result["metrics"].items():
@@ -134,9 +128,22 @@ def test_a_report_of_a_run_that_failed_says_why(tmp_path: Path) -> None:
     )
     words = text_of(page)
     assert "The run ended before a model was judged. Trainer: the loss is not a number" in words
-    assert "The run did not get this far." in words
+    assert "did not get to: Metrics on the test split, What the network sees, Training, Test, Model." in words
     assert f"broken 1 {EVIL}.png" in words
     assert EVIL not in page
+
+
+def test_refused_data_are_shown_with_their_rejects(tmp_path: Path) -> None:
+    run = make_run(tmp_path, NAMES, rejects="cat/a.png,too small\ncat/gone.png,too small\n")
+    (run.folder / "record.json").unlink()
+    (tmp_path / "data" / "manifest.json").unlink()
+    (tmp_path / "raw" / "cat").mkdir(parents=True)
+    (tmp_path / "raw" / "cat" / "a.png").write_bytes(make_coloured_png(0, 0))
+    (run.folder / "recipe.yaml").write_text(f"name: made\ndata:\n  path: {tmp_path}/raw\n")
+    page = make_report(choose_run(str(run.folder), []))
+    assert "too small 2 cat/a.png cat/gone.png" in text_of(page)
+    assert 'alt="cat/a.png"' in page
+    assert "could not be made" not in page
 
 
 def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
@@ -173,6 +180,7 @@ def test_a_run_of_an_earlier_version_has_a_report(tmp_path: Path) -> None:
     words = text_of(make_report(run))
     assert "could not be made" not in words
     assert "accuracy" in words
+    assert "The run is of an earlier version, which kept no list of its artifacts." in words
 
 
 def test_ece_is_the_mean_distance_of_the_bins() -> None:

@@ -142,7 +142,7 @@ def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -
         links = {(true, predicted) for _, true, predicted in wrong}
         page.add(render(_CONFUSION, names=names, rows=_shade(counts), links=links))
         page.add_note(
-            "Rows are true classes, columns are predicted classes. Blue is right, red is wrong; a darker "
+            "Rows are true classes, columns are predicted classes. Blue is right, red is wrong; a stronger "
             "cell is a larger share of its row."
         )
     else:
