@@ -8,9 +8,9 @@ from typing import Any
 
 from kubeflow.server import Server
 
-# What begins the line of a task's log that gives the reason, and the first line, which names the nodes.
+# What begins the line of a task's log that gives the reason, and the first line, which names the first node.
 _REASON = re.compile(r"^mirante: (?P<reason>.+)$", re.MULTILINE)
-_BEGINNING = re.compile(r"^mirante \S+  (?P<nodes>\w+(, \w+)*)  ", re.MULTILINE)
+_BEGINNING = re.compile(r"^mirante \S+  (?P<node>\w+)(,? \w+)*  ", re.MULTILINE)
 # A driver's and a launcher's last words: glog's fatal line, without its time and place.
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (?P<reason>.+)$", re.MULTILINE)
 # The task of Argo that runs a task's container, and the one that prepares it.
@@ -48,17 +48,12 @@ def find_reason(server: Server, run_id: str, task: str, details: list[Any]) -> s
     for log in _read_logs(server, run_id, _list_nodes(task, details)):
         beginning = _BEGINNING.search(log)
         # The server does not say which container belongs to which task.
-        if len(failed) > 1 and beginning and not _is_of(task, beginning["nodes"]):
+        if len(failed) > 1 and beginning and not task.lower().startswith(beginning["node"].lower()):
             continue
         found = list(_REASON.finditer(log)) or list(_FATAL.finditer(log))
         if found:
             return found[-1]["reason"].strip()[:_MOST_CHARS]
     return None
-
-
-def _is_of(task: str, nodes: str) -> bool:
-    """Return whether a task's name on the server begins with the first of these nodes."""
-    return task.lower().startswith(nodes.partition(",")[0].lower())
 
 
 def _list_nodes(task: str, details: list[Any]) -> list[str]:

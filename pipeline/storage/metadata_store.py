@@ -88,7 +88,7 @@ def require_store(config: MetadataConfig, root: str, environment: Mapping[str, s
                 f"kubeflow.metadata: {connection.sqlite.filename_uri} cannot be opened as SQLite's file: is "
                 f"its folder there, on a volume, and may user {os.getuid()} write to it? ({e})"
             ) from e
-        raise _explained(config, environment, str(e)) from e
+        raise _explained(config, environment, f"error: {e}") from e
 
 
 def _read_account(config: MetadataConfig, environment: Mapping[str, str]) -> tuple[str, str]:

@@ -231,7 +231,7 @@ def test_the_reason_comes_from_the_log_of_the_failed_task(api: KfpApi, package: 
     api.script = [("FAILED", [failed("trainer", state="RUNNING")]), ("FAILED", tasks)]
     logs = {
         "digits-x-6": LOG.format(node="Ingest", reason="data.path: no such folder"),
-        "digits-x-3": LOG.format(node="Trainer", reason="the loss is not a number"),
+        "digits-x-3": LOG.format(node="Trainer to Pusher", reason="the loss is not a number"),
     }
     if by_ui:  # which reads them by the pod's name
         logs = {name.replace("-x-", "-x-system-container-impl-"): log for name, log in logs.items()}
