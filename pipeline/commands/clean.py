@@ -11,7 +11,7 @@ import click
 from components.base.errors import MiranteError, UsageError
 from components.base.paths import is_in_bucket
 from components.base.words import format_count
-from pipeline.commands.shared import example
+from pipeline.commands.shared import example, working
 from pipeline.run.output import quote_own
 
 
@@ -45,10 +45,12 @@ def clean(root: str, delete: bool, as_json: bool) -> int:
         store = MetadataStore(sqlite_store(folder))
         if holder := find_holder(store):
             raise MiranteError(f"{root} is in use by run {holder}: wait until that run has ended")
-        found = find_removable(folder, store)
+        with working("measuring folders"):
+            found = find_removable(folder, store)
         if delete:
-            remove(store, found)
-            keep_copy(folder)
+            with working("removing folders"):
+                remove(store, found)
+                keep_copy(folder)
     total = sum(item.size_bytes for item in found)
     if as_json:
         listed = [{"path": str(item.path), "what": item.what, "bytes": item.size_bytes} for item in found]

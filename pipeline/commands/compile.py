@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.commands.shared import complete_recipes, example
+from pipeline.commands.shared import complete_recipes, example, working
 from pipeline.run.output import check_can_write
 
 
@@ -60,8 +60,10 @@ def compile(  # noqa: A001 - the command's name
     check_can_write(output, "-o")
     if target == "vertex":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        import_kubeflow("vertex").compile_recipe(loaded, image, output)
+        with working(f"compiling {recipe}"):
+            import_kubeflow("vertex").compile_recipe(loaded, image, output)
         click.echo(f"{output}: {recipe} for Vertex AI; docs/vertex.md says how to run it")
         return
-    import_kubeflow("compile").compile_recipe(loaded, image, output)
+    with working(f"compiling {recipe}"):
+        import_kubeflow("compile").compile_recipe(loaded, image, output)
     click.echo(f"{output}: {recipe} for Kubeflow Pipelines; docs/kubeflow.md says how to run it")

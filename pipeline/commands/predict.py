@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,14 +121,21 @@ def predict(
     from components.base.printable import printable
     from pipeline.prediction.answers import AnswerTable, as_lines
     from pipeline.prediction.predict import answer_images
+    from pipeline.run.console import make_console, progress_bar
 
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise UsageError(f"--csv {csv_file}: expected a file in a folder that is there")
     kept: list[dict[str, Any]] = []
     failed = False
+    progress = None
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(AnswerTable(csv_file)) if csv_file is not None else None
-        found = answer_images(model, images, min_score, draw, explain, top=top, max_pixels=max_pixels)
+        # Where answers appear on the terminal, they show the progress themselves.
+        if as_json or not sys.stdout.isatty():
+            progress = stack.enter_context(progress_bar(make_console(to_stderr=True)))
+        found = answer_images(
+            model, images, min_score, draw, explain, top=top, max_pixels=max_pixels, progress=progress
+        )
         for answer, task in found:
             if "error" in answer:
                 failed = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.shared import PathType, example
+from pipeline.commands.shared import PathType, example, working
 from pipeline.run.output import check_can_write
 
 
@@ -36,7 +36,8 @@ def report(name: str, output: Path | None, is_opened: bool, roots: tuple[str, ..
 
     run = choose_run(name, roots)
     path = output or run.folder / FILE
-    write_report(run, path)
+    with working("writing the page"):
+        write_report(run, path)
     click.echo(os.path.relpath(path))
     if is_opened:
         click.launch(path.absolute().as_uri())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,18 @@ def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str
         *(CompletionItem(name) for name in names if name.startswith(incomplete)),
         CompletionItem(incomplete, type="file"),
     ]
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something is under way; nothing elsewhere, where nothing is loaded either."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from pipeline.run.console import make_console, show_working  # takes a tenth of a second
+
+    with show_working(make_console(to_stderr=True), what):
+        yield
 
 
 def exit_code(error: BaseException) -> int:

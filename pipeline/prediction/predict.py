@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from components.base.errors import UsageError
@@ -73,16 +73,19 @@ def answer_images(
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     served: LoadedModel | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[tuple[Answer, TaskAnswers | None]]:
     """Yield the answers of `predict` one by one, so that any number of images fits into memory.
 
     Each comes with the task's module `answers`, or None before the model was asked. `served` is the model
-    where it is loaded already.
+    where it is loaded already. `progress` is called as progress(phase, done, total).
     """
     folder = saved_model_folder(model)
     asked = list(asked_images(images))
     drawings = Drawings(asked, draw, explain)
-    problem = ""
+    problem, done = "", 0
+    if progress is not None:
+        progress("predict", done, len(asked))
     bit_depth = bit_depth_of(str(folder)) or UPPER
     for answers, batch in _requests(asked, max_pixels, bit_depth):
         if batch and served is None and not problem:
@@ -99,6 +102,9 @@ def answer_images(
                 answer["error"] = problem
         else:
             _answer(served, batch, min_score, top, drawings)
+        done += len(answers)
+        if progress is not None:
+            progress("predict", done, len(asked))
         for answer in answers:
             yield answer, None if served is None else served.task
 

@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from components.base.redact import redact, redact_file
 from components.base.words import format_row, wrap_text
@@ -198,7 +209,14 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Give a callback `(phase, done, total)` that draws a bar on a terminal, and is silent elsewhere."""
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    # Standard output may be a file, for answers.
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        disable=not console.is_terminal,
+    ) as progress:
 
         def update(phase: str, done: int, total: int) -> None:
             if phase not in tasks:
@@ -206,3 +224,38 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[phase], completed=done, total=total)
 
         yield update
+
+
+class _TimeLeftColumn(ProgressColumn):
+    """The seconds that are left of those that a task took before."""
+
+    def render(self, task: Task) -> Text:
+        """Return them; nothing for a task that never was."""
+        usual_secs, elapsed = task.fields["usual_secs"], task.elapsed or 0.0
+        if usual_secs is None:
+            return Text()
+        left = usual_secs - elapsed
+        return Text(f"about {left:.0f} s left" if left > 0 else f"took {usual_secs:.0f} s before")
+
+
+@contextlib.contextmanager
+def show_working(console: Console, what: str, usual_secs: float | None = None) -> Iterator[None]:
+    """Show on a terminal that something is under way, for how long, and how long it may still take.
+
+    Args:
+        console: Where; nothing is shown unless it is a terminal.
+        what: What is under way.
+        usual_secs: How long it took before; None if that is not known.
+    """
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), _TimeLeftColumn()
+    # What libraries print goes on to where `quiet_libraries` sends it.
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    ) as progress:
+        progress.add_task(what, total=None, usual_secs=usual_secs)
+        yield

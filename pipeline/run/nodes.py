@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from components.base import serving_folder
 from components.base.content import FileDigests
@@ -25,8 +26,9 @@ from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
-from pipeline.run.console import print_note, print_row, progress_bar
+from pipeline.run.console import print_note, print_row, progress_bar, show_working
 from pipeline.run.memory import read_peak_bytes, reset_peak
+from pipeline.run.usual import read_usual_secs
 from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
@@ -124,6 +126,7 @@ def run_nodes(
     from pipeline.run.node import CACHED, FAILED, SKIPPED
 
     refusals: list[str] = []
+    usual = read_usual_secs(Path(result.root)) if console.is_terminal else {}
     serving = Serving(push_destination, class_names)
     failed: tuple[str, BaseException] | None = None
     wanted = nodes.node_ids if only is None else [node_id for node_id in nodes.node_ids if node_id in only]
@@ -134,7 +137,7 @@ def run_nodes(
         label = f"  [{number:2}/{len(wanted)}] {node_id:22}"
         if announce:
             console.print(f"{label} running", markup=False)
-        with console.status(f"{label.strip()} running"):
+        with show_working(console, f"{escape(label.strip())} running", usual.get(node_id)):
             reset_peak()
             outcome = nodes.run(node_id)
             reason = None

@@ -33,7 +33,7 @@ from components.schema_gen.schema_file import write_schema
 from pipeline.data.examples import write_sample
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.yaml_text import write_yaml
-from pipeline.run.console import print_row, quiet_libraries
+from pipeline.run.console import print_row, quiet_libraries, show_working
 from pipeline.run.nodes import prepare_data, run_nodes
 from pipeline.run.plain_paths import plain_path
 from pipeline.run.record import make_record, write_record
@@ -164,7 +164,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         result.span = examples.span.number if examples.span else None
         print_row(console, "will run", " > ".join(node_ids(recipe.optional_steps)))
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
-        with console.status("loading TFX"), without_collector():
+        with show_working(console, "loading TFX"), without_collector():
             # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
             from pipeline.definition import compile_pipeline
             from pipeline.run.node import NodeRunner
