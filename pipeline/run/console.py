@@ -248,7 +248,7 @@ def show_working(console: Console, what: str, usual_secs: float | None = None) -
         usual_secs: How long it took before; None if that is not known.
     """
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), _TimeLeftColumn()
-    # What libraries print goes on to where `quiet_libraries` sends it.
+    # What libraries print still goes to where `quiet_libraries` sends it.
     with Progress(
         *columns,
         console=console,
