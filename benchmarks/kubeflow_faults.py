@@ -75,9 +75,9 @@ class Ground:
         found = list(self.cluster.volume.glob(f"faults/{name}/serving/*/variables/variables.data-*"))
         return hashlib.sha256(found[0].read_bytes()).hexdigest() if len(found) == 1 else ""
 
-    def disturb(self, name: str, fault: Callable[[str], None]) -> str:
+    def disturb(self, name: str, fault: Callable[[str], None], *settings: str) -> str:
         """Return how a run of digits ended that a fault came upon; the fault gets the run's id."""
-        package = self.compile(name)
+        package = self.compile(name, *settings)
         started = time.monotonic()
         run_id = str(self.cluster.submit(package, "--no-follow")["run_id"])
         with ThreadPoolExecutor(1) as pool:
@@ -116,7 +116,7 @@ def undisturbed(ground: Ground) -> Ground:
 
 
 def delete_pods(ground: Ground) -> str:
-    """Delete the pod of each task once while it runs."""
+    """Delete the pod of each node once while it runs."""
     deleted: list[str] = []
 
     def fault(run_id: str) -> None:
@@ -133,7 +133,7 @@ def delete_pods(ground: Ground) -> str:
                     deleted.append(name)
             time.sleep(1)
 
-    ended = ground.disturb("delete-pods", fault)
+    ended = ground.disturb("delete-pods", fault, "kubeflow.together=[]")
     return f"{len(deleted)} pods deleted: {ended}"
 
 
@@ -233,11 +233,12 @@ def lack(name: str, said: str, *settings: str, image: str | None = None) -> Call
 
     def run(ground: Ground) -> str:
         package = ground.compile(name, *settings, "kubeflow.defaults.timeout_secs=150", image=image)
-        result = ground.cluster.submit(package, code=1)
-        log = " ".join(result["log"].split())
+        with ThreadPoolExecutor(1) as pool:
+            submitted = pool.submit(ground.cluster.submit, package, code=1)
+            messages = ("get", "workflows", "-o", "jsonpath={..message}")
+            wait_until(lambda: said in ground.cluster.kubectl(*messages), 120, said)
+            log = " ".join(submitted.result()["log"].split())
         assert "the pod has not started for 120 s; is its image, claim or Secret missing" in log, log
-        found = ground.cluster.messages(result["run_id"])
-        assert said in found, found
         return f"submit says after 2 minutes that the pod does not start; kubectl: {said}"
 
     return run
