@@ -79,7 +79,14 @@ def give(cluster: Cluster, source: Path, name: str) -> None:
 
 def train_on_two_pods(cluster: Cluster, image: str, folder: Path) -> Iterator[str]:
     """Train a detector on two pods."""
-    give(cluster, DATA / "asirra_detection", "asirra")
+    with tempfile.TemporaryDirectory() as reduced:
+        for split, count in (("train", 120), ("test", 30)):
+            for photo in sorted((DATA / "asirra_detection" / split).glob("*.jpg"))[:: 1 + 500 // count]:
+                place = Path(reduced) / split
+                place.mkdir(exist_ok=True)
+                for file in (photo, photo.with_suffix(".xml")):
+                    shutil.copy(file, place)
+        give(cluster, Path(reduced), "asirra")
     give(cluster, DATA / "weights" / WEIGHTS, f"weights/{WEIGHTS}")
     package = compile_recipe(
         folder,
@@ -88,9 +95,9 @@ def train_on_two_pods(cluster: Cluster, image: str, folder: Path) -> Iterator[st
         "data.path=/mirante/asirra",
         f"model.weights=/mirante/weights/{WEIGHTS}",
         "model.alpha=0.35",
-        "transform={height_px: 160, width_px: 160}",
-        "training={strategy: multi_worker, epochs: 1, fine_tune_epochs: 1}",
-        "evaluation={thresholds: {map_50: 0.0}}",
+        "training.strategy=multi_worker",
+        "training.fine_tune_epochs=1",
+        "evaluation.thresholds={map_50: 0.0}",
         "kubeflow.workers={replicas: 2}",
         _MYSQL % "asirra",
     )
@@ -152,8 +159,8 @@ def take_spans(cluster: Cluster, image: str, folder: Path) -> Iterator[str]:
         image,
         "folder",
         "data.path=/mirante/photos/span-{SPAN}",
-        "transform={height_px: 32, width_px: 32, channels: 1, normalization: zero_one}",
-        "model={name: lenet, weights: null}",
+        *("transform.height_px=32", "transform.width_px=32", "transform.channels=1"),
+        *("transform.normalization=zero_one", "model.name=lenet", "model.weights=null"),
         "training.epochs=3",
         "evaluation.thresholds={accuracy: 0.2}",
         "kubeflow.pipeline_root=/mirante/spans",

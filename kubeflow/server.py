@@ -15,6 +15,7 @@ from typing import Any
 import kfp_server_api as api
 import urllib3
 
+from components.base.certificates import accept_older_authorities
 from components.base.errors import MiranteError, UsageError
 from kubeflow.package import Package
 
@@ -62,6 +63,8 @@ class Server:
         config.retries = urllib3.Retry(connect=0, read=0, other=0, redirect=5)
         named = {"header_name": "Authorization", "header_value": f"Bearer {token}"} if token else {}
         self._client = api.ApiClient(config, **named)
+        if ca_cert:
+            accept_older_authorities(self._client)
         self._pipelines = api.PipelineServiceApi(self._client)
         self._uploads = api.PipelineUploadServiceApi(self._client)
         self._experiments = api.ExperimentServiceApi(self._client)
@@ -266,20 +269,13 @@ class Server:
             no_catchup=True,
             **what,
         )
-        made = self._call(
-            "to make a recurring run",
-            self._recurring_runs.recurring_run_service_create_recurring_run,
-            body,
-        )
-        return str(made.recurring_run_id)
+        create = self._recurring_runs.recurring_run_service_create_recurring_run
+        return str(self._call("to make a recurring run", create, body).recurring_run_id)
 
     def delete_recurring_run(self, recurring_run_id: str) -> None:
         """End a recurring run; what it has started continues."""
-        self._call(
-            "to delete a recurring run",
-            self._recurring_runs.recurring_run_service_delete_recurring_run,
-            recurring_run_id=recurring_run_id,
-        )
+        delete = self._recurring_runs.recurring_run_service_delete_recurring_run
+        self._call("to delete a recurring run", delete, recurring_run_id=recurring_run_id)
 
 
 class _NotFoundError(MiranteError):

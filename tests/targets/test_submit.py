@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.commands.main import main
+from tests.certificates import make_certificate, make_strict
 from tests.kfp_api import KfpApi, Request, serving, task
 
 # On Python 3.10 there is no kfp.
@@ -465,6 +466,18 @@ def test_a_server_of_something_else(package: Path, other: Other, code: int, said
     with serving(other) as host:
         assert said in submit(host, package, code=code).output
     assert len(other.requests) == 1
+
+
+def test_an_authority_of_older_form_is_accepted(
+    api: KfpApi, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificate(tmp_path, "server", make_certificate(tmp_path, "ca"))
+    make_certificate(tmp_path, "other")
+    make_strict(monkeypatch)
+    with serving(api, tmp_path / "server") as host:
+        submit(host, package, "--ca-cert", str(tmp_path / "ca.crt"))
+        done = submit(host, package, "--ca-cert", str(tmp_path / "other.crt"), code=1)
+        assert "certificate verify failed" in " ".join(done.output.split())
 
 
 def test_nobody_answers(package: Path) -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
-import ipaddress
 import json
 import logging
 import os
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from components.base.errors import MiranteError, UsageError
@@ -28,6 +20,7 @@ from components.trainer.cluster.pods import pods
 from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers, requested_workers
 from components.trainer.cluster.pods.environment import tf_config, worker_place
 from components.trainer.cluster.pods.manifest import cluster_addresses, worker_job, worker_service
+from tests.certificates import make_certificate, make_strict
 from tests.kfp_api import serving
 from tests.kubernetes_api import FAILED, GOLDEN, RUNNING, UNSCHEDULABLE, KubernetesApi, trainer_pod
 
@@ -157,35 +150,6 @@ def test_pods_go_whatever_happens(
     assert os.environ["TF_CONFIG"] == "former"
 
 
-def make_certificate(
-    folder: Path, name: str, signed_by: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Write NAME.crt, an authority without keyUsage or a server's certificate for 127.0.0.1, and NAME.key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    authority, its_key = signed_by or (None, key)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (
-        x509.CertificateBuilder(
-            authority.subject if authority else subject,
-            subject,
-            key.public_key(),
-            x509.random_serial_number(),
-        )
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
-    )
-    if authority is not None:
-        host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        builder = builder.add_extension(host, critical=False)
-    certificate = builder.sign(its_key, hashes.SHA256())
-    (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / f"{name}.key").write_bytes(key.private_bytes(*private))
-    return certificate, key
-
-
 def test_an_authority_without_key_usage_is_accepted_and_another_is_not(
     cluster: KubernetesApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,14 +158,7 @@ def test_an_authority_without_key_usage_is_accepted_and_another_is_not(
 
     make_certificate(tmp_path, "server", make_certificate(tmp_path, "ca"))
     make_certificate(tmp_path, "other")
-    create = urllib3.util.create_urllib3_context
-
-    def create_strict() -> ssl.SSLContext:
-        context = create()
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        return context
-
-    monkeypatch.setattr(urllib3.util, "create_urllib3_context", create_strict)
+    make_strict(monkeypatch)
     with serving(cluster, tmp_path / "server") as host:
 
         def load(client_configuration: Any, authority: str) -> None:

@@ -10,13 +10,13 @@ import json
 import os
 import re
 import socket
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import urllib3
 
+from components.base.certificates import accept_older_authorities
 from components.base.errors import MiranteError
 
 ROLE = "kubeflow/manifests/worker-rbac.yaml"
@@ -52,11 +52,7 @@ class Kubernetes:
             ) from e
         self._api_exception = client.ApiException
         api_client = client.ApiClient(configuration)
-        # Python 3.13 refuses authorities without the extension keyUsage, and many clusters have made one.
-        # What is signed, by whom and for which host is checked all the same.
-        context = urllib3.util.create_urllib3_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
+        accept_older_authorities(api_client)
         self._core = client.CoreV1Api(api_client)
         self._batch = client.BatchV1Api(api_client)
 
