@@ -87,6 +87,15 @@ class TaskPage(Protocol):
             per_class: Metrics by class index, 0 for the first class.
         """
 
+    def show_wrong(self, page: Page, folder: str, images: Sequence[str]) -> None:
+        """Add images that an evaluation counts as wrong.
+
+        Args:
+            page: The page.
+            folder: The folder of the evaluation.
+            images: Their names.
+        """
+
 
 def task_page(page: Page) -> TaskPage:
     """Return the module `page` of the task that a page is about."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from components.base.errors import UsageError
 from components.base.redact import redact_values
-from pipeline.commands.shared import example
+from pipeline.commands.shared import PathType, example, working
+from pipeline.run.output import check_can_write
 
 
-@click.command(epilog=example("mirante compare pushed latest --root runs/digits"))
+@click.command(epilog=example("mirante compare pushed latest --root runs/digits -o compared.html"))
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option(
     "--root",
@@ -20,8 +22,15 @@ from pipeline.commands.shared import example
     metavar="ROOT",
     help="Where runs are looked up: a root, or a folder of roots; again for more.  [default: runs]",
 )
+@click.option(
+    "-o",
+    "--output",
+    type=PathType(),
+    metavar="FILE.html",
+    help="Write a page too: also with curves, and images that one gets right and the other wrong.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the comparison as JSON.")
-def compare(names: tuple[str, ...], roots: tuple[str, ...], as_json: bool) -> int:
+def compare(names: tuple[str, ...], roots: tuple[str, ...], output: Path | None, as_json: bool) -> int:
     """Show runs side by side: metrics, settings, and test images that one model alone gets right.
 
     RUN is the ID of a run or its beginning, the path of a run, the path of a root for its latest run,
@@ -32,9 +41,16 @@ def compare(names: tuple[str, ...], roots: tuple[str, ...], as_json: bool) -> in
     from pipeline.history.runs import choose_run
     from pipeline.history.text import format_comparison
 
+    if output is not None:
+        check_can_write(output, "-o")
     if len(names) < 2:
         raise UsageError(f"RUN RUN...: expected two runs or more, got {len(names)}")
     comparison = compare_runs([choose_run(name, roots) for name in names])
+    if output is not None:
+        from pipeline.report.comparison import write_comparison
+
+        with working("writing the page"):
+            write_comparison(comparison, output)
     if as_json:
         click.echo(json.dumps(redact_values(comparison.to_json())))
     else:

@@ -4,6 +4,7 @@ make.py       the page, section by section
 verdict.py    how the run ended, in a sentence
 sections.py   the sections on data, training and test
 card.py       the facts of the model card
+comparison.py the page of runs side by side
 lineage.py    the sections on nodes, and on what the result was made from
 
 Importing these modules imports neither TensorFlow nor TFX.

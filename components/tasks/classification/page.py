@@ -55,6 +55,13 @@ def find_intervals(folder: str) -> Mapping[str, Interval]:
     return read_figures(folder).intervals
 
 
+def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
+    """Add images that were misclassified, with their classes."""
+    from components.tasks.classification.page_mistakes import read_mistakes, show_some
+
+    show_some(page, read_mistakes(folder), images)
+
+
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
     """Add the confusion matrix, the classes, curves, calibration, and mistakes."""
     from components.tasks.classification.figures import Figures, read_figures

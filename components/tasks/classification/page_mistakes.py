@@ -79,6 +79,20 @@ def show_worst(page: Page, mistakes: Sequence[Mistake]) -> None:
     )
 
 
+def show_some(page: Page, mistakes: Sequence[Mistake], images: Sequence[str]) -> None:
+    """Add the mistakes on images of these names: as images where the evaluation has them, others by name."""
+    wanted = set(images)
+    chosen = [mistake for mistake in mistakes if mistake.image in wanted]
+    shown = [mistake for mistake in chosen if mistake.file][:_MOST_WORST]
+    if shown:
+        page.add(_caption(page, shown))
+    named = [mistake for mistake in chosen if mistake not in shown]
+    if named:
+        more = f" and {len(named) - _MOST_NAMES:,} more" if len(named) > _MOST_NAMES else ""
+        names = [f"{mistake.image} ({mistake.true} taken for {mistake.predicted})" for mistake in named]
+        page.add_note(f"{'Also ' if shown else ''}{', '.join(names[:_MOST_NAMES])}{more}.")
+
+
 def show_pairs(page: Page, pairs: Sequence[tuple[int, int, int]], mistakes: Sequence[Mistake]) -> None:
     """Add the confused pairs of classes, each with its images behind it.
 

@@ -123,6 +123,10 @@ def find_intervals(folder: str) -> Mapping[str, Interval]:
     return from_json(json.loads(files.read_text(path))) if files.exists(path) else {}
 
 
+def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
+    """Add nothing: detectors are not compared image by image."""
+
+
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
     """Add classes, curves, kinds of errors, and images."""
     report = os.path.join(folder, _FOLDER)

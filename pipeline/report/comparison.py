@@ -1,0 +1,147 @@
+"""Makes the page of runs side by side."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.base.paths import write_atomically
+from components.base.redact import redact
+from components.base.words import format_count
+from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
+from components.pages.events import Stage, read_stages
+from components.pages.markup import Cell, Measure, format_path, make_table
+from components.pages.page import Page
+from components.pages.protocol import task_page
+from pipeline.history.compare import SIGNIFICANCE, Comparison, Pair
+from pipeline.history.runs import PastRun
+from pipeline.report.make import start_page
+from pipeline.report.sections import find_output
+from pipeline.report.verdict import describe_verdict
+
+
+def make_comparison(comparison: Comparison) -> str:
+    """Return runs side by side as HTML; what cannot be read is said on the page."""
+    runs = comparison.runs
+    page = start_page(runs[0], f"{format_count(runs, 'run')} side by side")
+    with page.part():
+        _show_runs(page, comparison)
+    for heading, is_there, show in (
+        ("Metrics on the test split", bool(comparison.metrics), _show_metrics),
+        ("Test images that one gets right", bool(comparison.pairs), _show_pairs),
+        ("Training", any(find_output(run, "Trainer", "model_run") for run in runs), _show_curves),
+        ("Settings that differ", True, _show_settings),
+    ):
+        if is_there:
+            with page.section(heading):
+                show(page, comparison)
+    return redact(page.render().html)
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write the page of runs side by side.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_atomically(path, make_comparison(comparison).encode("utf-8", "replace"))
+
+
+def _show_runs(page: Page, comparison: Comparison) -> None:
+    rows: list[list[Cell]] = [
+        [name, run.run_id, format_path(str(run.root)), run.status, describe_verdict(run)]
+        for name, run in zip(_name_runs(comparison.runs), comparison.runs, strict=True)
+    ]
+    page.add(make_table(["", "run", "root", "status", "how it ended"], rows))
+    for name, pair in zip(_name_runs(comparison.runs)[1:], comparison.pairs, strict=True):
+        page.add_text(_describe_pair(name, pair))
+
+
+def _name_runs(runs: Sequence[PastRun]) -> list[str]:
+    """Return a short name for each run: A, B, ... and then numbers."""
+    return [chr(ord("A") + place) if place < 26 else str(place + 1) for place in range(len(runs))]
+
+
+def _describe_pair(name: str, pair: Pair) -> str:
+    if pair.p_value is None:
+        return f"A and {name} were not compared image by image: {pair.why_not}."
+    more = "more" if pair.p_value < SIGNIFICANCE else "no more"
+    of_first, of_other = (
+        format_count(len(images), "image") for images in (pair.only_first_right, pair.only_other_right)
+    )
+    return (
+        f"A and {name} differ in accuracy by {more} than chance (McNemar's exact test, "
+        f"p = {pair.p_value:.2g}): only A gets {of_first} right, only {name} {of_other}, and both get "
+        f"{format_count(pair.both_wrong, 'image')} wrong."
+    )
+
+
+def _show_metrics(page: Page, comparison: Comparison) -> None:
+    first, *others = _name_runs(comparison.runs)
+    header = ["metric", first, *itertools.chain(*((name, f"{name} - {first}") for name in others))]
+    rows: list[list[Cell]] = []
+    for name, values in comparison.metrics.items():
+        row: list[Cell] = [name, None if values[0] is None else Measure(values[0])]
+        for value in values[1:]:
+            row.append(None if value is None else Measure(value))
+            row.append(None if value is None or values[0] is None else f"{value - values[0]:+.4f}")
+        rows.append(row)
+    page.add(make_table(header, rows))
+
+
+def _show_pairs(page: Page, comparison: Comparison) -> None:
+    first, *others = comparison.runs
+    for name, other, pair in zip(_name_runs(comparison.runs)[1:], others, comparison.pairs, strict=True):
+        if pair.p_value is None:
+            page.add_note(_describe_pair(name, pair))
+            continue
+        # An image that one gets right is kept by the evaluation of the other.
+        for right, wrong, names in (
+            ("A", other, pair.only_first_right),
+            (name, first, pair.only_other_right),
+        ):
+            taken = name if right == "A" else "A"
+            with page.part(f"Only {right} is right, {taken} is wrong: {format_count(len(names), 'image')}"):
+                evaluation = find_output(wrong, "Evaluator", "evaluation")
+                if evaluation is not None:
+                    task_page(page).show_wrong(page, evaluation.uri, names)
+
+
+def _show_curves(page: Page, comparison: Comparison) -> None:
+    stages = [
+        read_stages(output.uri) if (output := find_output(run, "Trainer", "model_run")) else []
+        for run in comparison.runs
+    ]
+    names = _name_runs(comparison.runs)
+    charts = []
+    for tag, heading in (("loss", "Loss"), *task_page(page).CURVES):
+        curves = [
+            Curve(
+                f"{name}, {split}",
+                _list_epochs(of_run, f"epoch/{prefix}{tag}"),
+                LINES[place % len(LINES)],
+                dashed=split == "train",
+            )
+            for place, (name, of_run) in enumerate(zip(names, stages, strict=True))
+            for split, prefix in (("eval", "eval_"), ("train", ""))
+        ]
+        charts.append(make_line_chart(heading, curves, "epoch"))
+    page.add(put_side_by_side(charts))
+    page.add_note("Epochs of all stages in turn. A dashed line is of the training images.")
+
+
+def _list_epochs(stages: Sequence[Stage], tag: str) -> list[tuple[float, float]]:
+    values = [value for stage in stages for _, value in stage.curves.get(tag, [])]
+    return [(float(epoch), value) for epoch, value in enumerate(values, start=1)]
+
+
+def _show_settings(page: Page, comparison: Comparison) -> None:
+    if not comparison.settings:
+        page.add_note("The runs have the same settings.")
+        return
+    rows: list[list[Cell]] = [
+        [key, *("null" if value is None else str(value) for value in values)]
+        for key, values in comparison.settings.items()
+    ]
+    page.add(make_table(["setting", *_name_runs(comparison.runs)], rows))

@@ -1,0 +1,70 @@
+"""The page of runs side by side, from small artifacts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.history.compare import compare_runs
+from pipeline.history.runs import PastRun
+from pipeline.report.comparison import make_comparison
+from tests.make.runs import make_run
+from tests.pages.test_views import text_of
+
+pytestmark = pytest.mark.stack_free
+
+NAMES = ("cat", "<script>alert(1)</script>")
+DATA = {"test_sha256": "t", "images": {"test": 40}}
+
+
+def made(root: Path, wrong: int, first_wrong: int = 0, **result: Any) -> PastRun:
+    """A run of 40 test images of which some are wrong, in a row."""
+    labels = [0, 1] * 20
+    answers = np.eye(2)[labels] * 0.8 + 0.1
+    for place in range(first_wrong, first_wrong + wrong):
+        answers[place] = answers[place][::-1]
+    mistakes = {"images": wrong, "file": str(root / "evaluation" / "mistakes.csv")}
+    return make_run(root, NAMES, labels, answers, data=DATA, mistakes=mistakes, infra_blessed=True, **result)
+
+
+def page_of(*runs: PastRun) -> str:
+    page = make_comparison(compare_runs(runs))
+    assert "could not be made" not in page, re.findall(r"could not be made[^<]*", page)
+    return page
+
+
+def test_runs_are_side_by_side_with_the_images_that_one_gets_right(tmp_path: Path) -> None:
+    page = page_of(made(tmp_path / "a", 2), made(tmp_path / "b", 12, first_wrong=1))
+    words = text_of(page)
+    assert "A and B differ in accuracy by more than chance (McNemar's exact test, p = 0.0063)" in words
+    assert "only A gets 11 images right, only B 1 image, and both get 1 image wrong." in words
+    assert "accuracy 0.9500 0.7000 -0.2500" in words
+    assert "Only A is right, B is wrong: 11 images" in words
+    assert "Only B is right, A is wrong: 1 image " in words
+    assert re.findall(r"<b>cat</b>", page)  # an image with its class
+    assert "image0.png" in words  # which only B gets right
+    assert NAMES[1] not in page
+    assert "The runs have the same settings." in words
+    assert "http" not in re.sub(r'xmlns="[^"]*"', "", page)
+
+
+def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
+    failed = make_run(tmp_path / "b", NAMES, error="Trainer: no")
+    other = made(tmp_path / "c", 3)
+    words = text_of(page_of(made(tmp_path / "a", 2), failed, other))
+    assert "3 runs side by side" in words
+    assert f"A and B were not compared image by image: {failed.run_id} has no metrics." in words
+    assert "A and C differ in accuracy by no more than chance" in words
+    assert "accuracy 0.9500 – – 0.9250 -0.0250" in words
+
+
+def test_settings_that_differ_are_listed(tmp_path: Path) -> None:
+    first, other = made(tmp_path / "a", 2), made(tmp_path / "b", 2)
+    recipe = other.folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 5"))
+    words = text_of(page_of(first, PastRun(other.root, other.run_id, other.result)))
+    assert "training.epochs 3 5" in words
