@@ -23,7 +23,6 @@ CLIENTS = Path(__file__).resolve().parents[2] / "deploy" / "clients"
 def test_every_client_gets_the_same_answer(
     tmp_path: Path, make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported]
 ) -> None:
-    pytest.importorskip("pipeline.serving.server")
     shutil.copytree(export(3).folder, tmp_path / "serving" / "1")
     image = tmp_path / "an image \u00e4.png"
     image.write_bytes(make_tiny(3).encoded[0])

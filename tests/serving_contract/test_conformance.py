@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,11 +33,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Server]:
-    """`mirante serve` with the flags of a setup."""
-    pytest.importorskip("pipeline.serving.server")
-    with start_server(request.param, folder) as started:
-        yield started
+def servers(folder: Path) -> Iterator[Callable[[str], Server]]:
+    """Return `mirante serve` with the flags of a setup; the server of another setup is stopped before."""
+    with contextlib.ExitStack() as running:
+        started: dict[str, Server] = {}
+
+        def get(setup: str) -> Server:
+            if setup not in started:
+                running.close()
+                started.clear()
+                started[setup] = running.enter_context(start_server(setup, folder))
+            return started[setup]
+
+        yield get
 
 
 @contextlib.contextmanager
@@ -80,14 +88,15 @@ def _is_open(port: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("server", "case"),
+    ("setup", "case"),
     [
         pytest.param(setup, case, id=f"{setup}-{type(case).__name__}-{case.name}")
         for setup in SETUPS
         for case in list_cases(setup)
     ],
-    indirect=["server"],
 )
-def test_answers_as_the_contract_says(server: Server, case: Case | Scenario) -> None:
-    problem = server.find_problem(case)
+def test_answers_as_the_contract_says(
+    servers: Callable[[str], Server], setup: str, case: Case | Scenario
+) -> None:
+    problem = servers(setup).find_problem(case)
     assert problem is None, problem
