@@ -30,7 +30,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 .DEFAULT_GOAL := help
 .PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults bench bench-training bench-detector \
-	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-uneven clean
+	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -163,6 +163,9 @@ bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of
 
 bench-uneven: setup ## Classes of different size: plain, class weights, balanced sampling
 	$(BIN)/python benchmarks/uneven.py
+
+bench-serving: setup ## mirante serve: latency, load, batching, switches, harmful clients: MODEL=folder of versions IMAGE=file
+	$(BIN)/python -m benchmarks.serving $(MODEL) $(IMAGE) $(BENCH)
 
 bench-evaluator: setup ## Evaluator with all metrics against TFX's own with one
 	$(BIN)/python benchmarks/evaluator.py

@@ -12,8 +12,9 @@ the network looks. Servers serve signatures alone, so that functions cost them n
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -111,9 +112,31 @@ def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = (
     if explain is not None:
         module.explain = explain
     signatures = module.list_signatures()
-    tf.saved_model.save(module, folder, signatures=signatures)
+    with _one_node_per_variable():
+        tf.saved_model.save(module, folder, signatures=signatures)
     described = describe_answers(module.names, module.task, module.bit_depth)
     for name, content in described.items():
         files.write_text(os.path.join(folder, name), content)
     if records:
         write_warm_up(os.path.join(folder, WARM_UP_FILE), list(signatures), records)
+
+
+@contextlib.contextmanager
+def _one_node_per_variable() -> Iterator[None]:
+    """Have Keras' variables and TensorFlow's below them share a node of the saved graph.
+
+    Keras gives its own variables other nodes. The graph's restore operation fills those, but the signatures
+    read TensorFlow's, which stay empty in servers that restore by the graph, such as TF Serving.
+    """
+    original = keras.Variable._export_to_saved_model_graph
+
+    def export(self: Any, object_map: Any, tensor_map: Any, options: Any, **others: Any) -> Any:
+        resources = self.value._export_to_saved_model_graph(object_map, tensor_map, options, **others)
+        object_map[self] = object_map[self.value]
+        return resources
+
+    keras.Variable._export_to_saved_model_graph = export
+    try:
+        yield
+    finally:
+        keras.Variable._export_to_saved_model_graph = original

@@ -57,7 +57,7 @@ def serve(model_dir: str | None, **flags: Any) -> int:
     TensorFlow Serving's, and so are the answers, messages and metrics. It listens on this machine only,
     unless --bind_address says otherwise, and has no login: put a proxy before it.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = {name: value for name, value in flags.items() if value is not None}
     ignored = [name for name in IGNORED_FLAGS if name in given]
     if str(given.get("use_alts_credentials", "false")).lower() not in ("false", "0"):

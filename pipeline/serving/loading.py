@@ -24,6 +24,7 @@ class Loader:
         metrics: Keeps times.
         check_methods: Refuse signatures with the method name of another call.
         max_tensor_bytes: Refuse larger tensors.
+        max_pixels: Refuse images with more pixels; 0 for no limit.
         warm_up_times: How often a model's own warm-up requests are sent; 0 for not.
         batch_threads: Run requests in batches; None for one by one.
         per_model_batching: A model's own batching parameters count instead.
@@ -33,6 +34,7 @@ class Loader:
     metrics: Metrics
     check_methods: bool
     max_tensor_bytes: int
+    max_pixels: int
     warm_up_times: int
     batch_threads: BatchThreads | None
     per_model_batching: bool
@@ -47,14 +49,16 @@ class Loader:
         servable = Servable(
             name=name,
             version=version,
+            folder=path,
             signatures=model.signatures,
             runner=self._put_batching_before(model, path),
             recorder=self.metrics,
             check_methods=self.check_methods,
             max_tensor_bytes=self.max_tensor_bytes,
+            max_pixels=self.max_pixels,
         )
         try:
-            warm_up(servable, model.assets_extra, self.warm_up_times)
+            warm_up(servable, self.warm_up_times)
         except ServingError:
             self.unload(servable)
             raise

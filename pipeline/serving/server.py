@@ -14,11 +14,14 @@ from typing import Any
 from components.base.errors import MiranteError, UsageError
 from pipeline.serving import grpc_server
 from pipeline.serving.errors import ServingError
+from pipeline.serving.extensions import Health, ModelList
 from pipeline.serving.grpc_services import ModelService, PredictionService
 from pipeline.serving.http_server import Handler, HttpServer
 from pipeline.serving.loading import Loader, start_batch_threads
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.saved_model import SessionOptions
+from pipeline.serving.open_inference import OpenInference
+from pipeline.serving.page import Page
 from pipeline.serving.rest import Answer, RestApi
 from pipeline.serving.settings import Settings
 from pipeline.serving.text_config import (
@@ -162,11 +165,19 @@ class Server:
         handlers: list[Handler] = []
         if self._metrics_path is not None:
             handlers.append(self._answer_metrics)
+        if settings.list_models:
+            handlers.append(ModelList(self._shelf).answer)
         handlers.append(
             lambda method, path, headers, body: (
                 rest.answer(method, path, headers, body) if rest.takes(path) else None
             )
         )
+        if settings.health_urls:
+            handlers.append(Health(self._shelf).answer)
+        if settings.open_inference:
+            handlers.append(OpenInference(self._shelf, settings.rest_api_timeout_in_ms).answer)
+        if settings.ui:
+            handlers.append(Page(self._shelf).answer)
         return handlers
 
     def _answer_metrics(self, method: str, path: str, headers: Any, body: bytes) -> Answer | None:
@@ -215,6 +226,7 @@ def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
         metrics=metrics,
         check_methods=settings.enable_signature_method_name_check,
         max_tensor_bytes=_MOST_TENSOR_BYTES,
+        max_pixels=settings.max_pixels,
         warm_up_times=settings.num_request_iterations_for_warmup if settings.enable_model_warmup else 0,
         batch_threads=threads,
         per_model_batching=settings.enable_batching and settings.enable_per_model_batching_parameters,

@@ -20,6 +20,7 @@ from components.trainer.config import TrainingConfig
 from components.trainer.input.split import SplitInput
 from components.transform.pixels import IMAGE
 from pipeline.prediction.predict import predict
+from pipeline.serving.models.saved_model import SavedModel, SessionOptions
 from schemas import features
 from tests.make.graphs import Exported, Tiny
 from tests.make.images import encode_image, make_noise
@@ -99,6 +100,22 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
     # Order and size of a batch change nothing but the last digits.
     alone = probabilities(signatures["serving_default"](image_bytes=tf.constant(split.encoded[5:6])))
     np.testing.assert_allclose(alone[0], by_bytes[5], rtol=1e-5)
+
+
+def test_a_server_that_restores_by_the_graph_gives_the_same_answers(
+    make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported], loaded: dict[int, tf.Module]
+) -> None:
+    images = make_tiny(1).encoded[:BATCH]
+    served = SavedModel(str(export(1).folder), SessionOptions())
+    signature = served.signatures["serving_default"]
+    outputs = signature.outputs
+    (by_graph,) = served.run(
+        {signature.inputs["image_bytes"].name: np.array(images, dtype=object)},
+        [outputs["probabilities"].name],
+    )
+    by_object = probabilities(loaded[1].signatures["serving_default"](image_bytes=tf.constant(images)))
+    np.testing.assert_allclose(by_graph, by_object, rtol=1e-5)
+    served.close()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

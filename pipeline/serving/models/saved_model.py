@@ -7,7 +7,6 @@ TensorFlow 1 too.
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -71,16 +70,10 @@ class SavedModel:
             self._session.close()
             code = "NOT_FOUND" if isinstance(e, OSError) or "tags" in str(e) else "INVALID_ARGUMENT"
             raise ServingError(code, str(e)) from e
-        self.folder = folder
         self.signatures: dict[str, Any] = dict(meta_graph.signature_def)
         self._session._extend_graph()
         self._tensors: dict[str, Any] = {}
         self._lock = threading.Lock()
-
-    @property
-    def assets_extra(self) -> str:
-        """The folder of what comes along with the model, such as requests for warm-up."""
-        return os.path.join(self.folder, "assets.extra")
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int = 0) -> list[Array]:
         """Compute tensors.

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.serving.arrays import Array
 from pipeline.serving.errors import ServingError, invalid
 from pipeline.serving.models import signatures
+from pipeline.serving.models.images import check_images
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.models.tensors import read_tensor
 
@@ -43,20 +44,24 @@ class Servable:
     Attributes:
         name: The model's name.
         version: The number of the version.
+        folder: Its SavedModel.
         signatures: SignatureDefs by their names.
         runner: Computes.
         recorder: Keeps times.
         check_methods: Refuse signatures whose `method_name` is made for another call.
         max_tensor_bytes: Refuse larger tensors.
+        max_pixels: Refuse images with more pixels in inputs whose name ends in `_bytes`; 0 for no limit.
     """
 
     name: str
     version: int
+    folder: str
     signatures: Mapping[str, Any]
     runner: Runner
     recorder: RuntimeRecorder
     check_methods: bool = False
     max_tensor_bytes: int = 2**31
+    max_pixels: int = 0
 
     def predict(
         self, signature_name: str, given: Mapping[str, Array], wanted: Sequence[str], timeout_ms: int
@@ -77,6 +82,8 @@ class Servable:
         """
         signature = self._predict_signature(signature_name)
         signatures.match_inputs(signature, given)
+        if self.max_pixels:
+            check_images(given, self.max_pixels)
         feeds = {}
         for alias, info in signature.inputs.items():
             if alias in given:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
@@ -13,42 +15,55 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from components.base.saved_model import WARM_UP_FILE
 from pipeline.serving.errors import ServingError, from_tensorflow, invalid
 from pipeline.serving.models.servable import Servable
 from pipeline.serving.models.tensors import read_tensor
 
-FILE = "tf_serving_warmup_requests"
 _MOST_REQUESTS = 1000
 
 
-def warm_up(servable: Servable, assets_extra: str, times: int) -> None:
+def warm_up(servable: Servable, times: int) -> None:
     """Send all requests in the file of a model; without a file, do nothing.
 
     Args:
         servable: The model.
-        assets_extra: The folder of the file.
         times: How often each request is sent.
 
     Raises:
         ServingError: The file is damaged or too long, or a request fails.
     """
-    path = os.path.join(assets_extra, FILE)
+    if not times:
+        return
+    for log in _read_logs(servable.folder):
+        for _ in range(times):
+            _send(servable, log)
+
+
+def read_images(folder: str, most: int) -> list[bytes]:
+    """Return the images of a SavedModel's first warm-up request for `image_bytes`; empty without one.
+
+    Raises:
+        ServingError: The file is damaged.
+    """
+    for log in _read_logs(folder):
+        if "image_bytes" in log.predict_log.request.inputs:
+            return list(log.predict_log.request.inputs["image_bytes"].string_val[:most])
+    return []
+
+
+def _read_logs(folder: str) -> Iterator[Any]:
+    path = os.path.join(folder, WARM_UP_FILE)
     try:
-        if not times or not tf.io.gfile.exists(path):
+        if not tf.io.gfile.exists(path):
             return
         for number, record in enumerate(tf.data.TFRecordDataset(path).as_numpy_iterator()):
             if number >= _MOST_REQUESTS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_REQUESTS}) at {path}")
-            for _ in range(times):
-                _send(servable, _parse(record, path))
+            yield prediction_log_pb2.PredictionLog.FromString(record)
     except tf.errors.OpError as e:
         raise from_tensorflow(e) from e
-
-
-def _parse(record: bytes, path: str) -> Any:
-    try:
-        return prediction_log_pb2.PredictionLog.FromString(record)
-    except ValueError as e:
+    except DecodeError as e:
         raise invalid(f"Failed to parse warmup record from {path}") from e
 
 

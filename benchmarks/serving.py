@@ -1,0 +1,166 @@
+"""Measures `mirante serve` from other processes: latency, load, batching, version switches, harmful clients.
+
+    make bench-serving MODEL=runs/digits/serving IMAGE=runs/digits/sample.png [BENCH="load --requests 2000"]
+
+`wrk` asks REST (Debian: apt-get install wrk), `ghz` gRPC (go install github.com/bojand/ghz/cmd/ghz@latest). A
+part whose program is missing says so. The model is one of Mirante's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.served import find_newest, make_body, serve
+from benchmarks.serving_faults import check_fuzz, check_kill, check_large, check_slow, check_switch
+
+_QUANTILES = """
+function done(summary, latency, requests)
+  print(string.format("p50 %.2f ms, p99 %.2f ms, p999 %.2f ms",
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000, latency:percentile(99.9) / 1000))
+end
+"""
+PARTS = ("latency", "load", "batching", "switch", "fuzz", "slow", "large", "kill")
+_BATCHING = (
+    "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 1000 }\n"
+    "max_enqueued_batches { value: 1000 }\n"
+)
+
+
+def measure_latency(model: Path, image: bytes, count: int) -> None:
+    """One client, and the same model in this process."""
+    import http.client
+
+    import tensorflow as tf
+
+    newest = find_newest(model)
+    signature = tf.saved_model.load(str(newest)).signatures["serving_default"]
+    images = tf.constant([image])
+    body = make_body(image)
+    times: dict[str, list[float]] = {"in process": [], "REST": []}
+    with serve(model) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port)
+
+        def ask() -> None:
+            connection.request("POST", "/v1/models/default:predict", body)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
+
+        # By turns, so that other work on the machine meets both.
+        for number in range(count + 20):
+            for name, call in (("in process", lambda: signature(image_bytes=images)), ("REST", ask)):
+                begin = time.perf_counter()
+                call()
+                if number >= 20:
+                    times[name].append(1000 * (time.perf_counter() - begin))
+    for name, values in times.items():
+        values.sort()
+        print(f"latency, one client, {name}: {describe(values)}")
+    added = times["REST"][count // 2] - times["in process"][count // 2]
+    print(f"latency, one client: REST adds {added:.2f} ms at p50")
+
+
+def describe(values: list[float]) -> str:
+    values = sorted(values)
+    shares = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+    return ", ".join(
+        f"{name} {values[min(len(values) - 1, int(share * len(values)))]:.2f} ms" for name, share in shares
+    )
+
+
+def measure_load(model: Path, image: bytes, count: int, *flags: str, what: str = "load") -> float:
+    """32 clients; returns REST's calls per second."""
+    rate = 0.0
+    with serve(model, *flags) as server:
+        if shutil.which("wrk"):
+            # wrk counts seconds: a short run says how many make up the number of calls.
+            rate, _ = run_wrk(f"{server.url}:predict", image, 3)
+            rate, shown = run_wrk(f"{server.url}:predict", image, max(3, round(count / max(rate, 1))))
+            print(f"{what}, REST, 32 clients: {rate:.0f}/s, {shown}")
+        else:
+            print(f"{what}: no wrk here, REST is left out")
+        if shutil.which("ghz"):
+            print(f"{what}, gRPC, 32 clients: {run_ghz(f'127.0.0.1:{server.port}', image, count)}")
+        else:
+            print(f"{what}: no ghz here, gRPC is left out")
+    return rate
+
+
+def run_wrk(url: str, image: bytes, secs: int) -> tuple[float, str]:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f"wrk.method = 'POST'\nwrk.body = '{make_body(image).decode()}'\n{_QUANTILES}")
+        script.flush()
+        command = ["wrk", "-t1", "-c32", f"-d{secs}s", "--timeout", "30s", "-s", script.name, url]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
+    assert rate is not None
+    shown = re.findall(r"p\d+ .* ms|\d+ requests in|Non-2xx.*|Socket errors.*", said)
+    return float(rate[1]), ", ".join(shown)
+
+
+def run_ghz(address: str, image: bytes, count: int) -> str:
+    tensor = {
+        "dtype": "DT_STRING",
+        "tensor_shape": {"dim": [{"size": 1}]},
+        "string_val": [base64.b64encode(image).decode()],
+    }
+    request = {"model_spec": {"name": "default"}, "inputs": {"image_bytes": tensor}}
+    call = "tensorflow.serving.PredictionService/Predict"
+    command = ["ghz", "--insecure", "--call", call, "-c", "32", "-n", str(count), "-O", "json"]
+    ended = subprocess.run([*command, "-d", json.dumps(request), address], capture_output=True, text=True)
+    if ended.returncode:
+        return ended.stderr[-300:]
+    found = json.loads(ended.stdout)
+    times = describe([each["latency"] / 1e6 for each in found["details"]])
+    return f"{found['rps']:.0f}/s, {times}, {found['statusCodeDistribution']}"
+
+
+def measure_batching(model: Path, image: bytes, count: int) -> None:
+    """The same load with batching and without."""
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = Path(folder) / "batching.config"
+        parameters.write_text(_BATCHING)
+        plain = measure_load(model, image, count, what="without batching")
+        flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
+        batched = measure_load(model, image, count, *flags, what="with batching")
+    print(f"batching: {batched / max(plain, 1e-9):.2f} times as many REST calls per second")
+
+
+_RUNS: dict[str, tuple[Any, int]] = {
+    "latency": (measure_latency, 500),
+    "load": (measure_load, 100_000),
+    "batching": (measure_batching, 10_000),
+    "switch": (check_switch, 50),
+    "fuzz": (check_fuzz, 100_000),
+    "slow": (check_slow, 50),
+    "large": (check_large, 1024),
+    "kill": (check_kill, 1),
+}
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path, help="folder of a pushed model's versions")
+    parser.add_argument("image", type=Path, help="an image for it")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all of them when not given")
+    parser.add_argument("--requests", type=int, help="instead of each part's own number")
+    given = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for part in given.parts or PARTS:
+        run, count = _RUNS[part]
+        run(given.model.resolve(), given.image.read_bytes(), given.requests or count)
+
+
+if __name__ == "__main__":
+    main()

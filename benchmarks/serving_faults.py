@@ -1,0 +1,150 @@
+"""Version switches under load, and clients that do harm: parts of `benchmarks/serving.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from benchmarks.served import Server, find_newest, make_body, serve
+
+
+def check_switch(model: Path, image: bytes, count: int) -> None:
+    """Versions that replace each other under load: no call fails."""
+    newest = find_newest(model)
+    body = make_body(image)
+    failed: list[tuple[int, bytes]] = []
+    calls = 0
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        shutil.copytree(newest, base / "1")
+        with serve(base) as server:
+            stop = threading.Event()
+
+            def ask() -> None:
+                nonlocal calls
+                while not stop.is_set():
+                    status, answer = server.ask(body)
+                    calls += 1
+                    if status != 200:
+                        failed.append((status, answer))
+
+            clients = [threading.Thread(target=ask) for _ in range(8)]
+            for client in clients:
+                client.start()
+            for version in range(2, count + 2):
+                shutil.copytree(newest, base / f"{version}.tmp")
+                os.rename(base / f"{version}.tmp", base / str(version))
+                while state_of(server, version) != "AVAILABLE" or state_of(server, version - 1) != "END":
+                    time.sleep(0.05)
+                shutil.rmtree(base / str(version - 1))
+            stop.set()
+            for client in clients:
+                client.join()
+    print(f"switch: {count} versions, {calls} calls, {len(failed)} failed {failed[:2]}")
+
+
+def state_of(server: Server, version: int) -> str:
+    with urllib.request.urlopen(server.url) as answer:
+        states = json.load(answer)["model_version_status"]
+    return next((each["state"] for each in states if each["version"] == str(version)), "")
+
+
+def check_fuzz(model: Path, image: bytes, count: int) -> None:
+    """Damaged bodies over one connection each: an answer of 4xx, 200 where nothing was hurt, never 5xx."""
+    drawn = random.Random(1)
+    whole = make_body(image)
+    statuses: dict[int, int] = {}
+    with serve(model) as server:
+        server.ask(whole)
+        before = server.memory_mib()
+        for _ in range(count):
+            body = bytearray(whole)
+            for _ in range(drawn.randint(1, 8)):
+                at = drawn.randrange(len(body))
+                action = drawn.randrange(3)
+                if action == 0:
+                    body[at] = drawn.randrange(256)
+                elif action == 1:
+                    del body[at : at + drawn.randint(1, 40)]
+                else:
+                    body[at:at] = drawn.choice([b"{", b"[", b'"', b"null", b"1e999", b"\\u", bytes([255, 0])])
+            status, _ = server.ask(bytes(body))
+            statuses[status] = statuses.get(status, 0) + 1
+        is_well = server.ask(whole)[0] == 200
+        print(
+            f"fuzz: {count} bodies: {statuses}, well afterwards: {is_well}, "
+            f"{before:.0f} -> {server.memory_mib():.0f} MiB"
+        )
+
+
+def check_slow(model: Path, image: bytes, count: int) -> None:
+    """Clients that send a byte a second: others are answered, and the slow ones are disconnected."""
+    with serve(model, "--client_timeout_secs=3") as server:
+        slow = [socket.create_connection(("127.0.0.1", server.rest_port)) for _ in range(count)]
+        head = b"POST /v1/models/default:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+        for number, each in enumerate(slow):
+            each.sendall(head + (b"\r\n" if number % 2 else b""))
+        gone, begin = 0, time.monotonic()
+        answered = [server.ask(make_body(image))[0]]
+        while slow and time.monotonic() - begin < 20:
+            for each in list(slow):
+                each.settimeout(0.01)
+                try:
+                    each.sendall(b"x")
+                    if each.recv(1000) == b"":
+                        raise OSError
+                except TimeoutError:
+                    continue
+                except OSError:
+                    gone += 1
+                    slow.remove(each)
+            answered.append(server.ask(make_body(image))[0])
+            time.sleep(1)
+        is_well = set(answered) == {200}
+        print(
+            f"slow: {gone} of {count} disconnected in {time.monotonic() - begin:.0f} s, "
+            f"others answered: {is_well}"
+        )
+
+
+def check_large(model: Path, image: bytes, mebibytes: int) -> None:
+    """A body that is too long, with its length and in chunks: 413, and the memory stays."""
+    with serve(model) as server:
+        server.ask(make_body(image))
+        before = server.memory_mib()
+        for is_chunked in (False, True):
+            said = send_large(server, mebibytes, is_chunked)
+            kind = "chunks" if is_chunked else "length"
+            print(f"large: {mebibytes} MiB by {kind}: {said}, {before:.0f} -> {server.memory_mib():.0f} MiB")
+        print(f"large: well afterwards: {server.ask(make_body(image))[0] == 200}")
+
+
+def send_large(server: Server, mebibytes: int, is_chunked: bool) -> str:
+    part = b"x" * 2**20
+    with socket.create_connection(("127.0.0.1", server.rest_port), 30) as client:
+        size = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {mebibytes * 2**20}"
+        client.sendall(f"POST /v1/models/default:predict HTTP/1.1\r\nHost: x\r\n{size}\r\n\r\n".encode())
+        with contextlib.suppress(OSError):
+            for _ in range(mebibytes):
+                client.sendall(b"100000\r\n" + part + b"\r\n" if is_chunked else part)
+        with contextlib.suppress(OSError):
+            return client.recv(200).split(b"\r\n")[0].decode()
+    return "disconnected"
+
+
+def check_kill(model: Path, image: bytes, _: int) -> None:
+    """Kill it and start it again."""
+    with serve(model) as server:
+        server.process.kill()
+        server.process.wait()
+    with serve(model) as server:
+        print(f"kill: answers {server.ask(make_body(image))[0]} again after {server.start_secs:.1f} s")

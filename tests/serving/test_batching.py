@@ -1,0 +1,174 @@
+"""Requests that come together become one run; the model is a function on arrays here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.base.errors import UsageError
+from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.batching import BatchingRunner, BatchThreads
+from pipeline.serving.text_config import BatchingParameters, read_batching
+
+
+class Doubler:
+    """Doubles `x`, holds until it is let go, and refuses batches with a negative number."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def run(self, feeds: Mapping[str, Any], fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
+        self.go.wait(10)
+        self.sizes.append(len(feeds["x"]))
+        if (feeds["x"] < 0).any():
+            raise invalid("negative")
+        return [feeds["x"] * 2] if fetches == ("y",) else [np.float32(1)]
+
+    def close(self) -> None:
+        self.go.set()
+
+
+def ask_together(doubler: Doubler, runner: BatchingRunner, inputs: list[Any]) -> list[Any]:
+    """Send requests while the only thread of the batches is busy with another one."""
+    answers: list[Any] = [None] * len(inputs)
+
+    def ask(number: int) -> None:
+        try:
+            answers[number] = runner.run({"x": inputs[number]}, ("y",))[0].tolist()
+        except ServingError as e:
+            answers[number] = str(e)
+
+    doubler.go.clear()
+    first = threading.Thread(target=lambda: runner.run({"x": np.zeros(1)}, ("y",)))
+    first.start()
+    while runner._threads._queues:
+        threading.Event().wait(0.001)
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(inputs))]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while (
+            not sum(
+                len(q._batches) and sum(len(b.tasks) for b in q._batches) for q in runner._threads._queues
+            )
+            > number
+        ):
+            if not thread.is_alive():
+                break
+            threading.Event().wait(0.001)
+    doubler.go.set()
+    for thread in [first, *threads]:
+        thread.join()
+    return answers
+
+
+def make(**parameters: Any) -> tuple[Doubler, BatchingRunner]:
+    doubler = Doubler()
+    threads = BatchThreads(BatchingParameters(**parameters), Metrics(), 1)
+    return doubler, BatchingRunner(doubler, threads, owns_threads=True)
+
+
+def test_requests_share_a_run_and_get_their_own_rows() -> None:
+    doubler, runner = make(max_batch_size=4)
+    answers = ask_together(doubler, runner, [np.array([1.0, 2.0]), np.array([3.0]), np.array([4.0, 5.0])])
+    assert answers == [[2, 4], [6], [8, 10]]
+    assert doubler.sizes == [1, 3, 2]
+    runner.close()
+
+
+def test_batches_are_padded_to_an_allowed_size() -> None:
+    doubler, runner = make(max_batch_size=4, allowed_batch_sizes=(2, 4))
+    assert ask_together(doubler, runner, [np.array([1.0]), np.array([2.0, 3.0])]) == [[2], [4, 6]]
+    assert doubler.sizes == [2, 4]
+    runner.close()
+
+
+def test_a_bad_request_fails_alone() -> None:
+    doubler, runner = make()
+    answers = ask_together(doubler, runner, [np.array([1.0]), np.array([-1.0]), np.array([2.0])])
+    assert answers == [[2], "INVALID_ARGUMENT: negative", [4]]
+    runner.close()
+
+
+def test_requests_of_other_shapes_run_apart_or_are_padded() -> None:
+    doubler, runner = make()
+    assert ask_together(doubler, runner, [np.ones((1, 1)), np.ones((1, 2))]) == [[[2]], [[2, 2]]]
+    assert doubler.sizes == [1, 1, 1]
+    runner.close()
+    doubler, runner = make(pad_variable_length_inputs=True)
+    assert ask_together(doubler, runner, [np.full((1, 1), 3.0), np.ones((1, 2))]) == [[[6, 6]], [[2, 2]]]
+    assert doubler.sizes == [1, 2]
+    runner.close()
+
+
+def test_a_full_queue_refuses() -> None:
+    doubler, runner = make(max_batch_size=1, max_enqueued_batches=1)
+    answers = ask_together(doubler, runner, [np.array([1.0]), np.array([2.0])])
+    message = "UNAVAILABLE: The batch scheduling queue to which this task was submitted is full"
+    assert answers == [[2], message]
+    runner.close()
+
+
+def test_a_large_request_is_split_if_that_is_on() -> None:
+    doubler, runner = make(max_batch_size=5, max_execution_batch_size=2, enable_large_batch_splitting=True)
+    assert runner.run({"x": np.arange(5)}, ("y",))[0].tolist() == [0, 2, 4, 6, 8]
+    assert sorted(doubler.sizes) == [1, 2, 2]
+    runner.close()
+
+
+@pytest.mark.parametrize(
+    ("feeds", "fetches", "message"),
+    [
+        ({"x": np.float32(1)}, ("y",), "Batching Run() input tensors must have at least one dimension"),
+        ({"x": np.ones(2), "z": np.ones(3)}, ("y",),
+         "Batching Run() input tensors must have equal 0th-dimension size"),
+        ({"x": np.ones(1001)}, ("y",), "Task size 1001 is larger than maximum input batch size 1000"),
+        ({"x": np.ones(1)}, ("scalar",), "Batched output tensor has 0 dimensions"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_batched_is_refused(feeds: Any, fetches: tuple[str, ...], message: str) -> None:
+    _, runner = make()
+    with pytest.raises(ServingError) as raised:
+        runner.run(feeds, fetches)
+    assert raised.value.message == message
+    runner.close()
+
+
+def test_a_request_does_not_wait_longer_than_its_deadline() -> None:
+    doubler, runner = make()
+    doubler.go.clear()
+    with pytest.raises(ServingError, match="Run\\(\\) timeout exceeded") as raised:
+        runner.run({"x": np.ones(1)}, ("y",), timeout_ms=20)
+    assert raised.value.code == "DEADLINE_EXCEEDED"
+    runner.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("max_batch_size { value: 4 } allowed_batch_sizes: 2", "expected 4, the largest batch, .* got 2"),
+        ("max_batch_size { value: 4 } allowed_batch_sizes: [4, 2]", "expected rising numbers"),
+        ("max_batch_size { value: 0 }", "of at least 1"),
+        ("max_batch_size: 4", "expected a BatchingParameters in text format"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "b").write_text(text)
+    with pytest.raises(UsageError, match=problem):
+        read_batching(str(tmp_path / "b"))
+
+
+def test_a_file_of_parameters_is_read(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text(
+        "max_batch_size { value: 4 } batch_timeout_micros { value: 0 } allowed_batch_sizes: [2, 4]"
+    )
+    assert read_batching(str(tmp_path / "b")) == BatchingParameters(
+        max_batch_size=4, allowed_batch_sizes=(2, 4)
+    )

@@ -1,0 +1,195 @@
+"""The HTTP server and Mirante's own URLs, without a model."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.serving.errors import ServingError
+from pipeline.serving.extensions import Health, ModelList
+from pipeline.serving.http_server import HttpServer
+from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.images import check_images
+from pipeline.serving.open_inference import OpenInference
+from pipeline.serving.page import Page
+from pipeline.serving.rest import RestApi, unpack
+from pipeline.serving.versions.config import ModelConfig
+from pipeline.serving.versions.records import ModelRecords, Record, State
+from pipeline.serving.versions.shelf import Shelf
+
+_INFER = "/v2/models/echo/infer"
+
+
+class Echo:
+    """A model that answers with its input."""
+
+    name, version, folder = "echo", 3, "/nowhere"
+
+    def __init__(self) -> None:
+        info = SimpleNamespace(dtype=1, tensor_shape=SimpleNamespace(dim=[SimpleNamespace(size=-1)]))
+        signature = SimpleNamespace(inputs={"x": info}, outputs={"y": info})
+        self.signatures = {"serving_default": signature}
+
+    def predict(self, name: str, given: Any, wanted: Any, timeout_ms: int) -> Any:
+        return {"y": given["x"]}
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    shelf = Shelf()
+    records = ModelRecords(ModelConfig("echo", "/m"))
+    records.versions[3] = Record(3, "/m/3", State.AVAILABLE, servable=Echo())  # type: ignore[arg-type]
+    shelf.models["echo"] = records
+    rest = RestApi(shelf, Metrics(), 1000)
+    handlers = [
+        ModelList(shelf).answer,
+        lambda method, path, *rest_of: rest.answer(method, path, *rest_of) if rest.takes(path) else None,
+        Health(shelf).answer,
+        OpenInference(shelf, 0).answer,
+        Page(shelf).answer,
+    ]  # fmt: skip
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    server: Any = None
+
+    async def start() -> int:
+        nonlocal server
+        server = HttpServer(
+            handlers, threads=2, max_body_bytes=10_000, max_calls=4, client_timeout_secs=0.5, cors=True
+        )
+        return await server.start("127.0.0.1", 0, None)
+
+    yield asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.stop(1), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+
+
+def ask(
+    port: int, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, Any, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
+def test_predict_packed_and_plain(port: int) -> None:
+    body = b'{"instances": [1.0, 2.5]}'
+    for content, headers in ((body, {}), (gzip.compress(body), {"Content_Encoding": "gzip"})):
+        status, answered, said = ask(port, "POST", "/v1/models/echo:predict", content, **headers)
+        assert (status, json.loads(said)) == (200, {"predictions": [1.0, 2.5]})
+        assert answered["Content-Type"] == "application/json"
+        assert answered["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("packed", [b"x", gzip.compress(b"{}")[:-4], gzip.compress(bytes(100 * 2**20 + 1))])
+def test_what_cannot_be_unpacked_is_empty(packed: bytes) -> None:
+    assert unpack(packed) == b""
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_other_methods_are_malformed(port: int, method: str) -> None:
+    status, _, said = ask(port, method, "/v1/models/echo?x=1")
+    assert (status, json.loads(said)["error"]) == (400, f"Malformed request: {method} /v1/models/echo?x=1")
+
+
+def test_other_paths_are_not_json(port: int) -> None:
+    status, headers, said = ask(port, "GET", "/v1")
+    assert (status, headers["Content-Type"]) == (404, "text/html")
+    assert b"404 Not Found" in said
+
+
+def test_a_long_body_is_refused_before_it_is_read(port: int) -> None:
+    assert ask(port, "POST", "/v1/models/echo:predict", bytes(10_001))[0] == 413
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(
+            b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        client.sendall(b"1000\r\n" + bytes(4096) + b"\r\n" + b"2000\r\n" + bytes(8192) + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_slow_clients_are_disconnected(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /v1/models/echo HTTP/1.1\r\nHost:")
+        client.settimeout(5)
+        with pytest.raises((ConnectionResetError, AssertionError)):
+            assert client.recv(10)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        assert client.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_may_ask_before_it_sends(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        head = b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n"
+        client.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b'{"instances":[1]}')
+        time.sleep(0.1)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_health_and_list(port: int) -> None:
+    assert ask(port, "GET", "/healthz")[0] == ask(port, "GET", "/readyz")[0] == 200
+    listed = json.loads(ask(port, "GET", "/v1/models")[2])
+    assert listed == {"models": [{"name": "echo", "versions": [{"version": "3", "state": "AVAILABLE"}]}]}
+
+
+def test_the_v2_protocol(port: int) -> None:
+    described = json.loads(ask(port, "GET", "/v2/models/echo")[2])
+    assert described["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1]}]
+    values = {"name": "x", "datatype": "FP32", "shape": [2]}
+    request = {"id": "7", "inputs": [{**values, "data": [1.5, 2.0]}]}
+    answer = json.loads(ask(port, "POST", "/v2/models/echo/infer", json.dumps(request).encode())[2])
+    expected = {"name": "y", "datatype": "FP32", "shape": [2], "data": [1.5, 2.0]}
+    assert answer == {"model_name": "echo", "model_version": "3", "id": "7", "outputs": [expected]}
+    head = json.dumps({"inputs": [{**values, "parameters": {"binary_data_size": 8}}]}).encode()
+    packed = head + np.array([1.5, 2.0], np.float32).tobytes()
+    sizes = {"Inference_Header_Content_Length": str(len(head))}
+    answer = json.loads(ask(port, "POST", "/v2/models/echo/infer", packed, **sizes)[2])
+    assert answer["outputs"] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v2/models/other/infer", b"{}", 404),
+        (_INFER, b"{", 400),
+        (_INFER, b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [3], "data": [1]}]}', 400),
+        (_INFER, b'{"inputs": [{"name": "x", "datatype": "FP31", "shape": [], "data": 1}]}', 400),
+        ("/v2/nothing", b"", 404),
+    ],
+)  # fmt: skip
+def test_the_v2_protocol_refuses(port: int, path: str, body: bytes, status: int) -> None:
+    answered, _, said = ask(port, "POST", path, body)
+    assert answered == status
+    assert json.loads(said)["error"]
+
+
+def test_the_page(port: int) -> None:
+    status, headers, said = ask(port, "GET", "/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert b"<title>Try the model</title>" in said
+    assert json.loads(ask(port, "GET", "/ui/models")[2]) == {"models": ["echo"]}
+    assert json.loads(ask(port, "GET", "/ui/samples/other")[2]) == {"samples": []}
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Any) -> None:
+    Image.new("1", (2000, 1000)).save(tmp_path / "bomb.png")
+    inputs = {"image_bytes": np.array([(tmp_path / "bomb.png").read_bytes(), b"no image"], dtype=object)}
+    check_images(inputs, 2_000_000)
+    with pytest.raises(ServingError, match="at most 1999999 pixels, got 2000000"):
+        check_images(inputs, 1_999_999)
