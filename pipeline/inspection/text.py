@@ -81,7 +81,8 @@ def _format_splits(facts: Facts) -> str:
     if not facts.splits_brought:
         return f"{shown}; the data have none, ingest makes them"
     if carved:
-        return f"{shown}; the data have no {' and '.join(carved)}, ingest takes it out of train"
+        them = "it" if len(carved) == 1 else "them"
+        return f"{shown}; the data have no {' and '.join(carved)}, ingest takes {them} out of train"
     return f"{shown}; as the data have them"
 
 
