@@ -10,6 +10,7 @@ from typing import Any
 from components.base.errors import MiranteError
 from components.base.printable import printable
 from components.base.table import write_table
+from components.base.words import wrap_text
 from components.infra_validator.protocol import TaskAnswers
 
 COLUMNS = ("image", "label", "score", "xmin", "ymin", "xmax", "ymax", "error")
@@ -23,9 +24,10 @@ def as_lines(answer: dict[str, Any], task: TaskAnswers, min_score: float | None)
     best = "  ".join(task.summarize(answer["predictions"], min_score))
     lines = [printable(f"{answer['image']}: {best or 'nothing that scores enough (--min-score)'}")]
     if "converted" in answer:
-        lines.append(f"  asked with a PNG of it, since the model refuses the file: {answer['converted']}")
+        why = f"asked with a PNG of it, since the model refuses the file: {answer['converted']}"
+        lines.append(wrap_text(why, "  ", "    "))
     if "warning" in answer:
-        lines.append(f"  warning: {answer['warning']}")
+        lines.append(wrap_text(f"warning: {answer['warning']}", "  ", "    "))
     return "\n".join(lines)
 
 

@@ -10,12 +10,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from components.infra_validator.protocol import TaskAnswers
 from pipeline.commands.main import COMMANDS, main
+from pipeline.prediction.answers import as_lines
 from pipeline.recipe.load import load_recipe
 from pipeline.run.console import ConsoleHandler, make_console, print_row
 from pipeline.run.nodes import prepare_data
@@ -129,3 +133,14 @@ def test_a_terminal_of_80_columns(tmp_path: Path) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "")
     assert "has\n         the list" in text
     assert find_long_lines(text) == []
+
+
+def test_answers() -> None:
+    """What is said about an image, next to the line with its answer."""
+    task = SimpleNamespace(summarize=lambda predictions, min_score: ["cat 0.9"])
+    answer = {"image": "1.png", "predictions": [], "converted": "word " * 20, "warning": "word " * 40}
+    lines = as_lines(answer, cast(TaskAnswers, task), None)
+    assert lines.startswith(
+        "1.png: cat 0.9\n  asked with a PNG of it, since the model refuses the file: word"
+    )
+    assert find_long_lines(lines) == []
