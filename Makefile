@@ -161,6 +161,9 @@ bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of
 	$(BIN)/python benchmarks/plain_tfx.py mnist
 	$(BIN)/python benchmarks/plain_tfx.py cats_vs_dogs --epochs 2  # the plain side takes minutes an epoch
 
+bench-copies: setup ## Which copies of photos an ingest finds, and what it joins by mistake
+	$(BIN)/python benchmarks/copies.py
+
 bench-uneven: setup ## Classes of different size: plain, class weights, balanced sampling
 	$(BIN)/python benchmarks/uneven.py
 
