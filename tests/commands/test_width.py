@@ -136,7 +136,7 @@ def test_a_terminal_of_80_columns(tmp_path: Path) -> None:
 
 
 def test_answers() -> None:
-    """What is said about an image, next to the line with its answer."""
+    """The lines below an answer; the answer itself is one line."""
     task = SimpleNamespace(summarize=lambda predictions, min_score: ["cat 0.9"])
     answer = {"image": "1.png", "predictions": [], "converted": "word " * 20, "warning": "word " * 40}
     lines = as_lines(answer, cast(TaskAnswers, task), None)
