@@ -47,7 +47,8 @@ class ReportingExecutor(executor.Executor):
             for file in list_files(folder)
         ]
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
-        mistakes = asked.write_report(evaluation, records)
+        model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
+        mistakes = asked.write_report(evaluation, records, model_folder(model))
         write_about(evaluation, exec_properties[TASK], mistakes)
         write_evaluation(evaluation, read_evaluation(evaluation))
 

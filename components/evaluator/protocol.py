@@ -53,7 +53,7 @@ class TaskEvaluator(Protocol):
     def find_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return what users have to know before they trust a model, by its overall metrics."""
 
-    def write_report(self, evaluation: str, files: Sequence[str]) -> int | None:
+    def write_report(self, evaluation: str, files: Sequence[str], model: str) -> int | None:
         """Write files for users into the evaluation's folder, among them the list of mistakes.
 
         The list is a CSV at `components.evaluator.evaluation.mistakes_path`, the worst images first.
@@ -61,6 +61,7 @@ class TaskEvaluator(Protocol):
         Args:
             evaluation: The folder, with TFMA's results in it.
             files: The TFRecord files that were evaluated.
+            model: The folder of the SavedModel that was evaluated.
 
         Returns:
             The number of images with mistakes; None if there is no list.

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.base.intervals import wilson_interval
+from components.pictures.thumbnails import to_jpeg
 from components.tasks.classification.figures import calibrate
 from pipeline.history.runs import choose_run
 from pipeline.report.make import make_report
@@ -102,6 +104,19 @@ def test_a_report_is_well_formed_and_its_headings_are_in_order(tmp_path: Path) -
     assert set(outline.links) <= set(outline.ids)
     assert outline.levels[0] == 1
     assert all(later - level <= 1 for level, later in itertools.pairwise(outline.levels))
+
+
+def test_the_worst_mistakes_are_shown_with_their_heat_maps(tmp_path: Path) -> None:
+    labels = [0, 1, 2] * 4
+    run = make_run(tmp_path, NAMES, labels, np.roll(answers(labels, 3), 1, axis=1))
+    words = "where the model looks"
+    assert words not in make_report(run)
+    heat = tmp_path / "evaluation" / "heat" / "0.jpeg"
+    heat.parent.mkdir()
+    heat.write_bytes(to_jpeg(Image.new("RGB", (8, 8), "red")))
+    page = make_report(run)
+    assert page.count(f', {words}"') == 1  # the other mistakes have none
+    assert "Below an image: where the model looks for the class that it predicts" in page
 
 
 @pytest.mark.parametrize(

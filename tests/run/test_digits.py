@@ -88,6 +88,7 @@ def test_the_run_writes_its_report(first: tuple[int, Any, str], root: Path) -> N
     assert f"See the run:    {os.path.relpath(path)}" in said
     page = path.read_text(encoding="utf-8")
     assert "could not be made" not in page
+    assert "where the model looks" in page  # the heat maps of mistakes
     assert len(page) < 1_000_000
     words = " ".join(re.sub(r"<[^>]*>", " ", page).split())
     assert all(f"{name} {value:.4f}" in words for name, value in result["metrics"].items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from components.models import BACKBONE, HEAD, build_model
 from components.models.config import ModelConfig
 from components.pictures.heat import HeatMap, blend_heat, draw_heat
 from components.tasks.classification.heat import NoFeaturesError, make_heat_maps
+from components.tasks.classification.mistake_heat import write_heat
+from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.serving import ClassificationModule
 from components.transform.pixels import find_frames
 from pipeline.commands.main import main
@@ -241,6 +244,29 @@ def test_the_command_draws_upright_images_of_the_original_size(
     with Image.open(photos / "a.gif") as file, Image.open(folder / "a.heat.jpg") as drawn:
         wanted = draw_heat(file, heat, f"{best['label']} {best['score']:.2f}")
         assert np.abs(np.asarray(wanted).astype(int) - np.asarray(drawn)).mean() < 3
+
+
+def test_the_worst_mistakes_get_heat_maps_of_the_predicted_class(
+    export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path
+) -> None:
+    encoded = dict(enumerate(make_tiny(3).encoded[:3]))
+    # The second one has no predicted class: its probabilities are not numbers.
+    listed = [(0.9, "a", 0, 1), (-1.0, "b", 0, -1), (0.5, "c", 0, 2)]
+    mistakes = Mistakes(CLASS_NAMES, 3, listed)
+    write_heat(str(tmp_path), mistakes, encoded, str(export(3).folder))
+    assert sorted(path.name for path in (tmp_path / "heat").iterdir()) == ["0.jpeg", "2.jpeg"]
+    (heat,) = LoadedModel(export(3).folder, "16").explain([encoded[2]], [2])
+    with Image.open(io.BytesIO(encoded[2])) as file, Image.open(tmp_path / "heat" / "2.jpeg") as drawn:
+        assert drawn.size == file.size
+        assert np.abs(np.asarray(blend_heat(file, heat)).astype(int) - np.asarray(drawn)).mean() < 12
+
+
+def test_a_model_that_cannot_explain_its_mistakes_is_evaluated_all_the_same(tmp_path: Path) -> None:
+    mistakes = Mistakes(CLASS_NAMES, 1, [(0.9, "a", 0, 1)])
+    tf.saved_model.save(tf.Module(), str(tmp_path / "plain"))
+    for model in (tmp_path / "plain", tmp_path / "none"):
+        write_heat(str(tmp_path), mistakes, {0: encode_image(make_noise(0, 20, 20))}, str(model))
+    assert not (tmp_path / "heat").exists()
 
 
 def test_models_without_heat_maps_are_refused(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def make_trainee(class_names, model, training, input_shape):
 import pathlib
 from components.tasks.classification.evaluator import *
 
-def write_report(evaluation, files):
+def write_report(evaluation, files, model):
     pathlib.Path(evaluation, "toy.txt").write_text("judged", encoding="utf-8")
 """,
     "page": """

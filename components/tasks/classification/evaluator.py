@@ -18,7 +18,7 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import BASELINE, build_eval_config
 from components.evaluator.evaluation import mistakes_path
 from components.evaluator.metric import IMAGES
-from components.tasks.classification import batches, figures, mistake_images
+from components.tasks.classification import batches, figures, mistake_heat, mistake_images
 from components.tasks.classification.metrics import list_metric_names
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.plots import read_plots
@@ -77,8 +77,12 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
     ]
 
 
-def write_report(evaluation: str, files: Sequence[str]) -> int | None:
-    """Write mistakes, predictions and figures; return the number of mistakes, None without any examples."""
+def write_report(evaluation: str, files: Sequence[str], model: str) -> int | None:
+    """Write mistakes with images and heat maps, predictions and figures.
+
+    Returns:
+        The number of mistakes; None without any examples.
+    """
     stored, metrics = _read_stored(evaluation)
     figures_path = os.path.join(evaluation, figures.FILE)
     if MISTAKES not in stored:
@@ -90,7 +94,8 @@ def write_report(evaluation: str, files: Sequence[str]) -> int | None:
     drawn = figures.make_figures(predictions, metrics, read_plots(evaluation))
     write_text(figures_path, drawn.to_json())
     write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
-    mistake_images.write_images(evaluation, mistakes, files)
+    encoded = mistake_images.write_images(evaluation, mistakes, files, mistake_heat.MOST)
+    mistake_heat.write_heat(evaluation, mistakes, encoded, model)
     return mistakes.total
 
 

@@ -20,7 +20,7 @@ from schemas import features
 # Images: at most this many, among them the first mistakes of all, and the first of each pair of classes.
 _MOST, _FIRST, _PER_PAIR = 160, 32, 6
 # Twice the size at which pages show them, for high-resolution screens.
-_MOST_PX = 224
+MOST_PX = 224
 
 
 def choose(mistakes: Mistakes) -> list[int]:
@@ -34,26 +34,37 @@ def choose(mistakes: Mistakes) -> list[int]:
     return chosen
 
 
-def write_images(evaluation: str, mistakes: Mistakes, shards: Sequence[str]) -> None:
+def write_images(
+    evaluation: str, mistakes: Mistakes, shards: Sequence[str], kept: int = 0
+) -> dict[int, bytes]:
     """Write the images of some mistakes into an evaluation's folder; one that cannot be decoded is left out.
 
     Args:
         evaluation: The folder.
         mistakes: All mistakes, sorted.
         shards: The TFRecord files that were evaluated.
+        kept: Rows whose image files are returned, from the first one on.
+
+    Returns:
+        Image files as they were evaluated, by the row of the list of mistakes.
     """
     import tensorflow as tf
 
     rows = {mistakes.listed[row][1:3]: row for row in reversed(choose(mistakes)) if mistakes.listed[row][1]}
+    originals: dict[int, bytes] = {}
     for serialized in record_dataset(shards).as_numpy_iterator() if rows else ():
         feature = tf.train.Example.FromString(serialized).features.feature
         name = b"".join(feature[features.FILENAME].bytes_list.value[:1]).decode("utf-8", "backslashreplace")
         row = rows.pop((name, sum(feature[features.LABEL].int64_list.value[:1])), None)
         if row is not None:
             try:
-                content, kind, _ = shrink(feature[features.ENCODED].bytes_list.value[0], _MOST_PX)
+                encoded = feature[features.ENCODED].bytes_list.value[0]
+                content, kind, _ = shrink(encoded, MOST_PX)
             except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
                 continue  # DataGate names such images
             files.write_bytes(os.path.join(evaluation, FOLDER, f"{row}.{kind}"), content)
+            if row < kept:
+                originals[row] = encoded
         if not rows:
             break
+    return originals

@@ -23,6 +23,8 @@ Array = npt.NDArray[Any]
 MISTAKES = "mistakes"
 # The small images of some of them, in the evaluation's folder.
 FOLDER = "mistakes"
+# Those of the worst ones with heat maps.
+HEAT_FOLDER = "heat"
 COLUMNS = ("image", "true_class", "predicted_class", "score")
 # The most mistakes that are listed, so that a bad model on a large split does not fill the memory.
 MOST_LISTED = 100_000

@@ -14,7 +14,7 @@ from components.evaluator.evaluation import mistakes_path
 from components.pages.markup import Html, escape, render, render_part
 from components.pages.page import Page
 from components.pages.records import embed_thumbnail
-from components.tasks.classification.mistakes import FOLDER
+from components.tasks.classification.mistakes import FOLDER, HEAT_FOLDER
 
 # Of the worst mistakes; of a report also those of each pair of classes.
 _MOST_WORST, _MOST_IN_PAIR, _MOST_NAMES = 24, 6, 12
@@ -34,6 +34,7 @@ class Mistake:
         predicted: The predicted class; empty if the probabilities were not all numbers.
         score: The probability of the predicted class, as text; empty in the same case.
         file: The small image of it; empty if there is none.
+        heat: The same with a heat map; likewise.
     """
 
     image: str
@@ -41,6 +42,7 @@ class Mistake:
     predicted: str
     score: str
     file: str = ""
+    heat: str = ""
 
     @property
     def percent(self) -> str:
@@ -52,16 +54,25 @@ def read_mistakes(folder: str) -> list[Mistake]:
     """Return the list of mistakes in an evaluation's folder, the worst first; empty if there is none."""
     if not files.exists(mistakes_path(folder)):
         return []
-    images = {}
-    for path in files.list_below(os.path.join(folder, FOLDER)):
-        row = os.path.basename(path).partition(".")[0]
-        if row.isdigit():
-            images[int(row)] = path
+    images, heat = (_find_rows(os.path.join(folder, name)) for name in (FOLDER, HEAT_FOLDER))
     text = files.read_bytes(mistakes_path(folder)).decode("utf-8-sig")
     return [
-        Mistake(row["image"], row["true_class"], row["predicted_class"], row["score"], images.get(place, ""))
+        Mistake(
+            row["image"],
+            row["true_class"],
+            row["predicted_class"],
+            row["score"],
+            images.get(place, ""),
+            heat.get(place, ""),
+        )
         for place, row in enumerate(csv.DictReader(io.StringIO(text, newline="")))
     ]
+
+
+def _find_rows(folder: str) -> dict[int, str]:
+    """Return files that are named after rows, by row."""
+    paths = {os.path.basename(path).partition(".")[0]: path for path in files.list_below(folder)}
+    return {int(row): path for row, path in paths.items() if row.isdigit()}
 
 
 def show_worst(page: Page, mistakes: Sequence[Mistake]) -> None:
@@ -77,6 +88,10 @@ def show_worst(page: Page, mistakes: Sequence[Mistake]) -> None:
         f"{len(shown):,} of {len(mistakes):,} mistakes, those with the highest probability of a wrong "
         "class first. All are in mistakes.csv."
     )
+    if any(mistake.heat for mistake in shown):
+        page.add_note(
+            "Below an image: where the model looks for the class that it predicts, the brighter the more."
+        )
 
 
 def show_some(page: Page, mistakes: Sequence[Mistake], images: Sequence[str]) -> None:
@@ -146,5 +161,8 @@ def _caption(page: Page, mistakes: Sequence[Mistake], *, short: bool = False) ->
                 f"taken for {mistake.predicted or 'nothing'} ({mistake.percent})",
                 escape(mistake.image),
             ]
+        if mistake.heat and not short:
+            heat = files.read_bytes(mistake.heat)
+            thumbnail += embed_thumbnail(page, heat, "jpeg", "", f"{words}, where the model looks")
         captioned.append((thumbnail, lines))
     return render_part("captioned", captioned)

@@ -73,7 +73,7 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
     return []
 
 
-def write_report(evaluation: str, files: Sequence[str]) -> int | None:
+def write_report(evaluation: str, files: Sequence[str], model: str) -> int | None:
     """Write report and mistakes; return the number of images with errors, None without any examples."""
     found = read_judged(evaluation)
     if found is None:
