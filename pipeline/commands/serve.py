@@ -52,10 +52,11 @@ def _add_flags(command: Any) -> Any:
 def serve(model_dir: str | None, **flags: Any) -> int:
     """Serve models over REST and gRPC, as TensorFlow Serving does.
 
-    MODEL_DIR is the folder of a model's versions, a run's root, or one SavedModel; REST is then on port
-    8501. New versions are loaded as they appear, and the former one answers until they do. The flags are
-    TensorFlow Serving's, and so are the answers, messages and metrics. It listens on this machine only,
-    unless --bind_address says otherwise, and has no login: put a proxy before it.
+    MODEL_DIR is the folder of a model's versions, a run's root, one SavedModel, or the address of a model
+    store (mongodb://HOST/DATABASE/MODEL, models:/MODEL); REST is then on port 8501. New versions are loaded
+    as they appear, and the former one answers until they do. The flags are TensorFlow Serving's, and so are
+    the answers, messages and metrics. It listens on this machine only, unless --bind_address says otherwise,
+    and has no login: put a proxy before it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = {name: value for name, value in flags.items() if value is not None}
@@ -86,9 +87,13 @@ def _with_model(settings: Settings, model_dir: str | None, has_rest_port: bool) 
         if settings.model_base_path or settings.model_config_file:
             raise UsageError("MODEL_DIR: expected it without --model_base_path and --model_config_file")
         from components.base.saved_model import is_saved_model
+        from components.model_stores.address import is_store
         from pipeline.prediction.asked import find_push_destination
 
-        folder = model_dir if is_saved_model(model_dir) else find_push_destination(model_dir)
+        if is_store(model_dir):
+            folder = _follow_store(model_dir)
+        else:
+            folder = model_dir if is_saved_model(model_dir) else find_push_destination(model_dir)
         settings = dataclasses.replace(settings, model_base_path=folder)
         if not has_rest_port:
             settings = dataclasses.replace(settings, rest_api_port=DEFAULT_REST_PORT)
@@ -99,3 +104,18 @@ def _with_model(settings: Settings, model_dir: str | None, has_rest_port: bool) 
     if settings.model_base_path and "://" not in settings.model_base_path:
         settings = dataclasses.replace(settings, model_base_path=os.path.abspath(settings.model_base_path))
     return settings
+
+
+def _follow_store(address: str) -> str:
+    """Return a folder of versions that follows a model store; it is removed at the end of this process."""
+    import atexit
+    import shutil
+    import tempfile
+
+    from components.model_stores.followed import follow_store, update_folder
+
+    folder = tempfile.mkdtemp(prefix="mirante-serve-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    update_folder(address, folder)
+    follow_store(address, folder)
+    return folder

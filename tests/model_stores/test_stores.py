@@ -6,14 +6,16 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.base.errors import MiranteError, UsageError
-from components.base.serving_folder import measure_files, model_digest
+from components.base.serving_folder import list_versions, measure_files, model_digest
 from components.model_stores.address import Address, is_store, parse_address
+from components.model_stores.followed import follow_store, update_folder
 from components.model_stores.protocol import StoredVersion, read_credential
 from components.model_stores.store import (
     check_can_publish,
@@ -129,6 +131,24 @@ def test_mlflow(mlflow: str, tmp_path: Path) -> None:
     # An alias that was moved by hand is the served version.
     client.set_registered_model_alias("my-model", "champion", "1")
     assert open_store(mlflow).find_served() == 3
+
+
+def test_a_folder_follows_its_store(mlflow: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "served")
+    with pytest.raises(UsageError, match="no model there"):
+        update_folder(mlflow, folder)
+    for version in (3, 5):
+        model = make_model(tmp_path / str(version), f"model {version}")
+        publish(mlflow, model, version, measure_files(model))
+        assert update_folder(mlflow, folder) == version
+        assert list(list_versions(folder)) == [version]
+    stopped = follow_store(mlflow, folder, 0.05)
+    roll_back(mlflow)
+    deadline = time.monotonic() + 60
+    while list(list_versions(folder)) != [3] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(list_versions(folder)) == [3]
+    stopped.set()
 
 
 @pytest.mark.services
