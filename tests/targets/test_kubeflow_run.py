@@ -151,7 +151,8 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     assert executed == {"Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"}
     (page,) = (tmp_path / "third").glob("*/*/view_Evaluator")
     said = text_of(page.read_text(encoding="utf-8"))
-    assert re.search(rf"accuracy 0\.\d+ at least 0.9999, change .* {found['accuracy']:.4f} -0\.\d+ ", said)
+    row = rf"accuracy 0\.\d+ 0\.\d+ to 0\.\d+ at least 0.9999, change .* {found['accuracy']:.4f} -0\.\d+ "
+    assert re.search(row, said)
     assert "the model is not blessed: accuracy is 0." in log
     assert re.search(r"accuracy changed by -0\.\d+ against the baseline", log)
     assert "mirante: nothing was pushed: it is not blessed" in log
