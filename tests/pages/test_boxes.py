@@ -1,4 +1,4 @@
-"""The pages of a detector, from small artifacts. A whole run's: tests/targets/test_kubeflow_run.py."""
+"""The pages of a detector, from small artifacts. A whole run's: tests/targets/test_kubeflow_detector.py."""
 
 from __future__ import annotations
 

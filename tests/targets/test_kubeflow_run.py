@@ -15,10 +15,8 @@ import pytest
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.prediction.predict import predict
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import INGEST, node_ids, step_named
-from tests.make import shapes
 from tests.make.commands import mirante
 from tests.pages.test_views import text_of
 from tests.targets.test_task import OUTCOMES
@@ -205,75 +203,3 @@ def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int
             process.terminate()
             end_at = None  # once: a line whose printing was interrupted may come again
     return process.wait(), "".join(lines)
-
-
-# A detector of coloured shapes, from raw images within three minutes; few tasks, since each has to start.
-SHAPES = (
-    "model.weights=null",
-    "model.alpha=0.35",
-    "model.detection={extra_layers: 2}",
-    "transform.height_px=96",
-    "transform.width_px=96",
-    "training.epochs=20",
-    "training.warmup_epochs=1",
-    "training.fine_tune_epochs=0",
-    "training.global_batch_size=16",
-    "training.learning_rate=0.004",
-    "training.augmentation={flip: horizontal}",
-    "training.tracking.graph=false",
-    "evaluation.thresholds={map_50: 0.95}",
-)
-
-
-def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
-    photos, root = tmp_path / "photos", tmp_path / "root"
-    for split, count, first_seed in (("train", 400, 0), ("val", 40, 10_000), ("test", 100, 20_000)):
-        shapes.write_voc(photos / split, count, first_seed)
-    path = tmp_path / "shapes.yaml"
-    import_kubeflow("compile").compile_recipe(
-        load_recipe("voc", SHAPES, elsewhere=True), "mirante:python", path
-    )
-    code, log = run(path, tmp_path, "out", pipeline_root=str(root), data_root=str(photos))
-    assert code == 0, log[-5000:]
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")
-    for part in ("class loss", "box loss", "eval loss", "eval mAP@.5"):
-        assert log.count(f"{part} ") >= 20
-    found = metrics(tmp_path / "out")
-    assert found["map_50"] >= 0.95
-    assert 0.4 < found["map"] <= found["map_50"]
-
-    (pushed,) = (root / "serving").glob("[0-9]*")
-    near = 0
-    for answer in predict(str(pushed), [str(photos / "test" / f"{number}.png") for number in range(10)]):
-        drawn = shapes.draw(20_000 + int(Path(answer["image"]).stem))
-        best = answer["predictions"][0]
-        of_class = [
-            box
-            for box, label in zip(drawn.boxes * 96, drawn.labels, strict=True)
-            if shapes.CLASSES[label - 1] == best["label"]
-        ]
-        # Pixels, of shapes of 24 to 52.
-        near += any(abs(box - best["box"]).max() < 10 for box in of_class)
-    assert near >= 9
-
-    pages = read_pages(tmp_path / "out")
-    assert set(pages) == {"Ingest", "pusher", *node_ids()} - {"Pusher"}
-    words = {name: text_of(page) for name, page in pages.items()}
-    for name, page in pages.items():
-        assert "<html" in page
-        assert "could not be made" not in words[name]
-    for name in ("Ingest", "ImportExampleGen"):
-        assert pages[name].count('<img class="boxed"') == 3 * 8
-    assert "400 train examples 40 eval examples 100 test examples" in words["ImportExampleGen"]
-    assert "in the order of their labels, from 1: circle, square, triangle" in words["ImportSchemaGen"]
-    assert "Boxes by split and class" in words["StatisticsGen"]
-    assert "Images by their number of boxes boxes train eval test 1" in words["DataGate"]
-    assert pages["DataGate"].count("<img") == 1
-    assert "Curves: training Loss" in words["Trainer"]
-    assert "Loss of boxes train eval" in words["Trainer"]
-    assert "Accuracy" not in words["Trainer"]
-    interval = r" 0.\d{4} to \d.\d{4}"
-    assert re.search(f"map_50 {found['map_50']:.4f}{interval} at least 0.95", words["Evaluator"])
-    assert "circle" in words["Evaluator"]
-    assert "badly placed" in words["Evaluator"]
-    assert pages["Evaluator"].count("<img") >= 6  # chosen images

@@ -41,7 +41,7 @@ def config(**options: Any) -> ModelConfig:
 @pytest.mark.parametrize(("shape", "extra_layers"), [((96, 96, 3), 4), ((100, 161, 3), 0)])
 def test_one_answer_for_each_anchor(shape: tuple[int, int, int], extra_layers: int) -> None:
     options = {"detection": {"extra_layers": extra_layers}}
-    model = network(shape, **options)
+    model = network(shape, **options) if extra_layers == 0 else shared()
     assert model.output_shape == (None, len(anchors_of(config(**options), shape)), 4 + 3)
     maps = map_shapes(DetectionConfig(extra_layers=extra_layers), shape)
     assert [output.shape[1:3] for output in model.get_layer(BACKBONE).outputs] == maps[:2]

@@ -317,20 +317,33 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut, empty, flip, Path.unlink])
-@pytest.mark.parametrize("name", ["ckpt-7.data-*", "ckpt-7.index", "best/ckpt-*.data-*", "checkpoint"])
-def test_a_training_whose_checkpoint_is_damaged_begins_anew(
-    name: str, damage: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    checkpoints = Checkpoints(str(tmp_path))
-    model = network()
-    optimizer = keras.optimizers.Adam()
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keras.Model, keras.optimizers.Optimizer]:
+    """A folder of checkpoints after seven epochs, and what was saved in them."""
+    folder, model, optimizer = tmp_path_factory.mktemp("saved"), network(), keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
+    checkpoints = Checkpoints(str(folder))
     saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
     for epoch in range(1, 8):
         saver.save({"epoch": epoch})
     checkpoints.save_best(model)
-    (tmp_path / "images").mkdir()
+    (folder / "images").mkdir()
+    return folder, model, optimizer
+
+
+@pytest.mark.parametrize("damage", [cut, empty, flip, Path.unlink])
+@pytest.mark.parametrize("name", ["ckpt-7.data-*", "ckpt-7.index", "best/ckpt-*.data-*", "checkpoint"])
+def test_a_training_whose_checkpoint_is_damaged_begins_anew(
+    name: str,
+    damage: Callable[[Path], object],
+    saved: tuple[Path, keras.Model, keras.optimizers.Optimizer],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder, model, optimizer = saved
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    checkpoints = Checkpoints(str(tmp_path))
+    saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
     checkpoints.discard_damaged()
     assert checkpoints.state() == {"epoch": 7}
     (path,) = tmp_path.glob(name)

@@ -29,38 +29,26 @@ def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[
     }
 
 
-@pytest.mark.parametrize("features_in_memory", [True, False])
-def test_a_frozen_stage_leaves_the_backbone_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features_in_memory: bool
-) -> None:
-    if not features_in_memory:
-        monkeypatch.setattr(fit_module, "CACHE_MEMORY_SHARE", 0.0)
-    model = make_network()
-    before = weights_of(model)
-    config = TrainingConfig(epochs=2, learning_rate=0.05, global_batch_size=16)
-    shown: list[tuple[str, int]] = []
-    course = train(
-        model,
-        config,
-        tmp_path,
-        pretrained=True,
-        show=lambda stage, images, labels: shown.append((stage, images.ndim)),
-    )
-    assert changed(before, weights_of(model)) == {"logits/kernel", "logits/bias"}
-    assert course.stages == ["head"]
-    # Images come first, whatever the head is given.
-    assert shown[0] == ("head", 4)
-
-
-def test_training_the_head_on_features_is_training_it_on_images(
+def test_the_head_is_trained_on_features_as_on_images_and_the_backbone_stays_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heads = []
     for share in (fit_module.CACHE_MEMORY_SHARE, 0.0):
         monkeypatch.setattr(fit_module, "CACHE_MEMORY_SHARE", share)
         model = make_network()
-        config = TrainingConfig(epochs=3, learning_rate=0.05, global_batch_size=16, optimizer="sgd")
-        train(model, config, tmp_path / str(share), pretrained=True)
+        before = weights_of(model)
+        shown: list[tuple[str, int]] = []
+        course = train(
+            model,
+            TrainingConfig(epochs=3, learning_rate=0.05, global_batch_size=16, optimizer="sgd"),
+            tmp_path / str(share),
+            pretrained=True,
+            show=lambda stage, images, labels, shown=shown: shown.append((stage, images.ndim)),
+        )
+        assert changed(before, weights_of(model)) == {"logits/kernel", "logits/bias"}
+        assert course.stages == ["head"]
+        # Images come first, whatever the head is given.
+        assert shown[0] == ("head", 4)
         heads.append(model.get_layer(HEAD).get_weights())
     for on_features, on_images in zip(*heads, strict=True):
         np.testing.assert_allclose(on_features, on_images, rtol=1e-4, atol=1e-5)

@@ -262,25 +262,17 @@ def test_gradients_may_be_0_when_all_is_learned() -> None:
         guard.step(number, 0.0, {"accuracy": 1.0}, 0.0, 32)
 
 
-def test_weights_that_stay_as_they_were(tmp_path: Path) -> None:
-    # The network starts better than guessing, so that the loss alone is no proof.
+def test_a_training_that_learns_is_left_alone_and_weights_that_stay_are_not(tmp_path: Path) -> None:
     model = make_network()
-    train(model, TrainingConfig(epochs=40, learning_rate=0.02, global_batch_size=8), tmp_path / "before")
+    learning = TrainingConfig(epochs=40, learning_rate=0.02, global_batch_size=8, guard={"steps": 20})
+    course = train(model, learning, tmp_path / "before")
+    assert course.epochs("eval_accuracy")[-1] > 0.9
+    # The network starts better than guessing, so that the loss alone is no proof.
     config = TrainingConfig(
         epochs=5, learning_rate=1e-9, optimizer="sgd", global_batch_size=8, guard={"steps": 20}
     )
     with pytest.raises(NotLearningError, match="the weights are those that the training began with: after"):
         train(model, config, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_training_that_learns_is_left_alone(tmp_path: Path) -> None:
-    course = train(
-        make_network(),
-        TrainingConfig(epochs=40, learning_rate=0.02, global_batch_size=8, guard={"steps": 20}),
-        tmp_path,
-    )
-    assert course.epochs("eval_accuracy")[-1] > 0.9
 
 
 def test_a_late_start_is_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -65,6 +66,12 @@ def network(
     return model
 
 
+@functools.cache
+def shared(name: str, seed: int = 0, classes: int = 3) -> keras.Model:
+    """The same, for tests that leave it as it is."""
+    return network(name, seed, classes)
+
+
 def values(part: Any) -> list[bytes]:
     return [weight.numpy().tobytes() for weight in part.weights]
 
@@ -105,7 +112,7 @@ Writer = Callable[[keras.Model, Path], Path]
 @pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_file_gives_back_the_network_bit_for_bit(tmp_path: Path, write: Writer, name: str) -> None:
-    trained = network(name, seed=1)
+    trained = shared(name, seed=1)
     path = write(trained, tmp_path / "there")
     model = network(name, seed=2)
     states = [variable.numpy() for variable in model.variables if "seed" in variable.path]
@@ -205,7 +212,7 @@ def test_other_weights_have_another_digest(tmp_path: Path, write: Writer) -> Non
 def test_classification_takes_the_backbone_and_starts_the_head_anew(
     tmp_path: Path, write: Writer, name: str
 ) -> None:
-    trained = network(name, seed=1, classes=7)
+    trained = shared(name, seed=1, classes=7)
     path = write(trained, tmp_path / "there")
     model, untouched = network(name, seed=2, classes=4), network(name, seed=2, classes=4)
     comparison = warm_start(model, open_source(str(path), model), config("classification"))
@@ -289,7 +296,7 @@ def test_full_needs_everything_to_be_there(tmp_path: Path) -> None:
 def test_another_networks_weights_are_refused_with_names_of_both(
     tmp_path: Path, write: Writer, kind: str
 ) -> None:
-    path = write(network("cifar_resnet"), tmp_path / "there")
+    path = write(shared("cifar_resnet"), tmp_path / "there")
     said = refused(network("lenet"), path, kind)
     assert "does not fit lenet: less than half of the " in said
     # Those without a counterpart first, in either order: both networks have a conv2d/kernel.
