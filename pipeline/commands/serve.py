@@ -73,6 +73,8 @@ def serve(model_dir: str | None, **flags: Any) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(RedactedFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # It says that loading for sessions is deprecated, and what it restores.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     for name in ignored:
         logging.warning("--%s: means nothing here, ignored", name)
     from pipeline.serving.server import Server

@@ -68,6 +68,8 @@ def test_versions_are_the_folders_with_numbers(tmp_path: Path) -> None:
     for name in ("00000123", "7", "7x", "-1", "٣", "99999999999999999999", "tmp"):
         (tmp_path / name).mkdir()
     assert find_versions(str(tmp_path)) == {123: f"{tmp_path}/00000123", 7: f"{tmp_path}/7"}
+    (tmp_path / "7" / "saved_model.pb").touch()
+    assert find_versions(str(tmp_path / "7")) == {7: f"{tmp_path}/7"}
     with pytest.raises(FileNotFoundError):
         find_versions(str(tmp_path / "gone"))
 

@@ -6,6 +6,7 @@ import os
 import re
 
 from components.base.paths import is_in_bucket
+from components.base.saved_model import MODEL_FILE
 
 _NUMBER = re.compile("[0-9]+")
 _MOST = 2**63 - 1
@@ -14,10 +15,15 @@ _MOST = 2**63 - 1
 def find_versions(base_path: str) -> dict[int, str]:
     """Return the folders below a base path by their numbers; leading zeros are fine.
 
+    A base path that is a SavedModel itself has one version: its own number, or 1 if its name is not a number.
+
     Raises:
         OSError: The base path is not there or cannot be read.
     """
     names = _list_bucket(base_path) if is_in_bucket(base_path) else os.listdir(base_path)
+    if MODEL_FILE in names:
+        name = os.path.basename(base_path.rstrip("/"))
+        return {int(name) if _NUMBER.fullmatch(name) else 1: base_path}
     found: dict[int, str] = {}
     for name in sorted(names):
         if _NUMBER.fullmatch(name) and (number := int(name)) <= _MOST:
