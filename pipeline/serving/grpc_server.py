@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
@@ -54,7 +55,7 @@ def make_server(
             servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         names.append(health.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
+    reflection.enable_server_reflection(names, server, pool=_Symbols())
     return server
 
 
@@ -73,6 +74,31 @@ def listen(server: grpc.Server, address: str, tls: TlsConfig | None) -> int:
         return int(server.add_secure_port(address, credentials))
     except (RuntimeError, ValueError) as e:
         raise UsageError(f"gRPC cannot listen on {address}: {e}") from e
+
+
+class _Symbols:
+    """The pool of all messages and services, which knows a service's methods too: clients ask for them."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802
+        """Return the file with a message, a service or a method.
+
+        Raises:
+            KeyError: There is no such thing.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            found = self._pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return found.file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
 
 
 def _register_services() -> None:
