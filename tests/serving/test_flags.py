@@ -1,0 +1,43 @@
+"""Flags of `mirante serve` in the forms in which TensorFlow Serving takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.base.errors import UsageError
+from pipeline.commands.serve import _with_model, serve
+from pipeline.serving.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("args", "name", "value"),
+    [
+        (["--enable_batching", "/m"], "enable_batching", True),
+        (["--enable_batching=false", "/m"], "enable_batching", False),
+        (["--enable_cors_support", "/m"], "rest_api_enable_cors_support", True),
+        (["--port=8600", "/m"], "port", 8600),
+        (["/m", "--model_name", "é"], "model_name", "é"),
+        (["/m", "--prefer_tflite_model=true"], "prefer_tflite_model", "true"),
+    ],
+)
+def test_flags_with_and_without_values(args: list[str], name: str, value: object) -> None:
+    given = serve.make_context("serve", list(args)).params
+    assert (given["model_dir"], given[name]) == ("/m", value)
+
+
+def test_what_is_served_has_to_be_named_once() -> None:
+    with pytest.raises(UsageError, match="expected MODEL_DIR, --model_base_path or --model_config_file"):
+        _with_model(Settings(), None, has_rest_port=False)
+    with pytest.raises(UsageError, match="MODEL_DIR: expected it without --model_base_path"):
+        _with_model(Settings(model_base_path="/m"), "/m", has_rest_port=False)
+    with pytest.raises(UsageError, match="/nowhere: no versions there"):
+        _with_model(Settings(), "/nowhere", has_rest_port=False)
+
+
+def test_rest_is_off_unless_a_folder_is_given(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").touch()
+    assert _with_model(Settings(model_base_path="/m"), None, has_rest_port=False).rest_api_port == 0
+    assert _with_model(Settings(), str(tmp_path), has_rest_port=False).rest_api_port == 8501
+    assert _with_model(Settings(), str(tmp_path), has_rest_port=True).rest_api_port == 0
