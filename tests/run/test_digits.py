@@ -92,7 +92,6 @@ def test_the_run_writes_its_report(first: tuple[int, Any, str], root: Path) -> N
     assert len(page) < 1_000_000
     words = " ".join(re.sub(r"<[^>]*>", " ", page).split())
     assert all(f"{name} {value:.4f}" in words for name, value in result["metrics"].items())
-    assert page.count(": where the model looked") == min(24, result["mistakes"]["images"])
     assert all(node["peak_memory_bytes"] > 100_000_000 for node in result["components"].values())
 
 
