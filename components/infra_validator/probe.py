@@ -87,7 +87,34 @@ def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str
         what = asked.COMPARED[0]
         report["problems"].append(f"the signatures give different {what} for the same images")
     report["problems"] += find_warm_up_problems(model_dir, loaded.signatures)
+    report["problems"] += find_session_problems(model_dir, {name: requests[name][:1] for name in answers})
     return report
+
+
+def find_session_problems(model_dir: str, requests: Mapping[str, list[bytes]]) -> list[str]:
+    """Return which signatures fail where the graph is run in a session, as TF Serving does it.
+
+    There, variables have the values that the graph's own operation restores: a SavedModel can be sound for
+    `tf.saved_model.load`, and not for a server.
+
+    Args:
+        model_dir: The SavedModel.
+        requests: The input of each signature.
+    """
+    import tensorflow as tf
+
+    problems = []
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], model_dir)
+        for name, request in requests.items():
+            signature = graph.signature_def[name]
+            (given,) = signature.inputs.values()
+            try:
+                session.run([output.name for output in signature.outputs.values()], {given.name: request})
+            except tf.errors.OpError as e:
+                told = e.message.removeprefix("Graph execution error:\n\n").partition("\n")[0]
+                problems.append(f"signature {name} fails in a session, as TF Serving has it: {told}")
+    return problems
 
 
 def find_warm_up_problems(model_dir: str, signatures: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx.types import standard_artifacts
 
 from components.base.errors import DataRefusedError, MiranteError
@@ -274,3 +275,28 @@ def test_a_warm_up_that_fails_is_refused(
         "the warm-up request of signature serving_tf_examples fails: 'serving_tf_examples'",
         "the warm-up request of signature classify fails: 'classify'",
     ]
+
+
+class Unfilled(Answers):
+    """A model with a variable that only `tf.saved_model.load` fills."""
+
+    def __init__(self) -> None:
+        super().__init__(GOOD, GOOD)
+        self._factor = tf.Variable(1.0)
+
+    def _answer(self, values: list[float], requests: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = super()._answer(values, requests)
+        return {**answer, "probabilities": self._factor * answer["probabilities"]}
+
+
+def test_a_model_that_only_a_session_cannot_restore_is_refused(tmp_path: Path, sample: str) -> None:
+    folder = Unfilled().save(tmp_path / "model")
+    assert probe(str(folder), sample)["problems"] == []
+    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    # The operation that restores does so no more; the objects are read as before.
+    saved.meta_graphs[0].saver_def.restore_op_name = "NoOp"
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    problems = probe(str(folder), sample)["problems"]
+    assert len(problems) == 3
+    for problem in problems:
+        assert "fails in a session, as TF Serving has it: Could not find variable" in problem
