@@ -24,7 +24,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.base.errors import DataRefusedError, MiranteError
 from components.base.records import list_files, record_dataset
-from components.base.saved_model import LABELS_FILE, task_of
+from components.base.saved_model import LABELS_FILE, WARM_UP_FILE, task_of
 from components.base.task import part
 from components.infra_validator import probe
 from schemas import features
@@ -66,8 +66,8 @@ def validate(model_dir: str, records_file: str, time_limit_secs: int | None = No
     answers = part(task_of(model_dir), "answers").__file__
     assert answers is not None
     # -I: neither this package's folder nor the environment decides what the probe imports.
-    labels = os.path.join(model_dir, LABELS_FILE)
-    command = [sys.executable, "-I", probe.__file__, model_dir, labels, records_file, answers]
+    given = [model_dir, *(os.path.join(model_dir, name) for name in (LABELS_FILE, WARM_UP_FILE))]
+    command = [sys.executable, "-I", probe.__file__, *given, records_file, answers]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:

@@ -2,20 +2,19 @@
 
 This is a program. It imports TensorFlow, and nothing of Mirante or TFX:
 
-    python probe.py MODEL_DIR LABELS RECORDS ANSWERS
+    python probe.py MODEL_DIR LABELS WARM_UP RECORDS ANSWERS
 
-LABELS is the file of the model's class names. RECORDS is a TFRecord file of tf.train.Example. ANSWERS is the
-file of the task's module `answers` (components/infra_validator/protocol.py). The first line on standard
-output, `READY`, appears when TensorFlow is imported. The last one is a JSON object: `problems` (sentences;
-empty if there are none), `load_secs`, and `request_secs`, the median seconds of a request with one image by
-signature.
+LABELS is the file of the model's class names, WARM_UP the file of the requests that servers send it first.
+RECORDS is a TFRecord file of tf.train.Example. ANSWERS is the file of the task's module `answers`
+(components/infra_validator/protocol.py). The first line on standard output, `READY`, appears when TensorFlow
+is imported. The last one is a JSON object: `problems` (sentences; empty if there are none), `load_secs`, and
+`request_secs`, the median seconds of a request with one image by signature.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import statistics
 import sys
 import time
@@ -25,7 +24,6 @@ from typing import Any
 
 REQUESTS = 5
 READY = "ready"
-WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def load_answers(path: str) -> ModuleType:
@@ -38,7 +36,9 @@ def load_answers(path: str) -> ModuleType:
     return module
 
 
-def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str) -> dict[str, Any]:
+def probe(
+    model_dir: str, labels_file: str, warm_up_file: str, records_file: str, answers_file: str
+) -> dict[str, Any]:
     """Return the report that the module's docstring describes."""
     import numpy as np
     import tensorflow as tf
@@ -86,7 +86,7 @@ def probe(model_dir: str, labels_file: str, records_file: str, answers_file: str
     if not all(all(map(np.array_equal, first, others)) for others in answers.values()):
         what = asked.COMPARED[0]
         report["problems"].append(f"the signatures give different {what} for the same images")
-    report["problems"] += find_warm_up_problems(model_dir, loaded.signatures)
+    report["problems"] += find_warm_up_problems(warm_up_file, loaded.signatures)
     report["problems"] += find_session_problems(model_dir, {name: requests[name][:1] for name in answers})
     return report
 
@@ -117,11 +117,10 @@ def find_session_problems(model_dir: str, requests: Mapping[str, list[bytes]]) -
     return problems
 
 
-def find_warm_up_problems(model_dir: str, signatures: Mapping[str, Any]) -> list[str]:
+def find_warm_up_problems(path: str, signatures: Mapping[str, Any]) -> list[str]:
     """Return which requests of the model's warm-up fail, as sentences: a server would not serve the model."""
     import tensorflow as tf
 
-    path = os.path.join(model_dir, WARM_UP_FILE)
     if not tf.io.gfile.exists(path):
         return []
     from tensorflow_serving.apis import prediction_log_pb2

@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfx.types import standard_artifacts
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.base.saved_model import LABELS_FILE
+from components.base.saved_model import LABELS_FILE, WARM_UP_FILE
 from components.infra_validator import component
 from components.infra_validator import probe as infra_probe
 from components.infra_validator.component import InfraValidator
@@ -75,7 +75,13 @@ GOOD = [0.5, 0.25, 0.25]
 
 def probe(model_dir: str, records_file: str) -> dict[str, Any]:
     """The report on a classifier."""
-    return infra_probe.probe(model_dir, f"{model_dir}/{LABELS_FILE}", records_file, answers.__file__)
+    return infra_probe.probe(
+        model_dir,
+        f"{model_dir}/{LABELS_FILE}",
+        f"{model_dir}/{WARM_UP_FILE}",
+        records_file,
+        answers.__file__,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -266,11 +272,11 @@ def test_a_warm_up_that_fails_is_refused(
     tmp_path: Path, sample: str, make_tiny: Callable[[int], Tiny]
 ) -> None:
     model = Answers(GOOD, GOOD).save(tmp_path / "model")
-    warm_up = str(model / infra_probe.WARM_UP_FILE)
+    warm_up = str(model / WARM_UP_FILE)
     write_warm_up(warm_up, ["serving_default", "serving_tf_examples", "classify"], make_tiny(3).records[:2])
     assert probe(str(model), sample)["problems"] == []
     other = Answers(GOOD, None).save(tmp_path / "other")
-    shutil.copy(warm_up, other / infra_probe.WARM_UP_FILE)
+    shutil.copy(warm_up, other / WARM_UP_FILE)
     assert probe(str(other), sample)["problems"][2:] == [
         "the warm-up request of signature serving_tf_examples fails: 'serving_tf_examples'",
         "the warm-up request of signature classify fails: 'classify'",

@@ -151,12 +151,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
 
 def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
     said = refusal(write_recipe(tmp_path, trainig={"epochs": 3}))
-    assert "unknown key 'trainig': did you mean 'training'? Known here: data, evaluation" in said
+    assert "unknown key 'trainig': did you mean 'training'? Known here: about, data, evaluation" in said
 
 
 def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
     said = refusal(write_recipe(tmp_path), "push.zzz=1")
-    assert said.endswith("unknown key 'push.zzz'. Known here: destination")
+    assert said.endswith("unknown key 'push.zzz'. Known here: also, destination")
 
 
 @pytest.mark.parametrize(

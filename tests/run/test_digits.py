@@ -172,8 +172,8 @@ def test_the_example_in_the_documentation_runs_in_a_notebook(
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     shutil.copytree(root, tmp_path / "runs" / "digits")  # a copy of a root keeps its results
     page = (Path(__file__).parents[2] / "docs" / "everyday.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    lines = [line for line in block.splitlines() if line]
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines() if line]
     cells = [nbformat.v4.new_code_cell(line) for line in lines]
     notebook = nbformat.v4.new_notebook(cells=cells)
     resources = {"metadata": {"path": str(tmp_path)}}
@@ -188,8 +188,10 @@ def test_the_example_in_the_documentation_runs_in_a_notebook(
     assert said.rstrip().splitlines()[-1].startswith("  pushed model ")
     assert not re.search("\x1b|absl|WARNING|tensorflow", said)
     values = [output.data["text/plain"] for output in outputs if output.output_type != "stream"]
-    epochs, accuracy, answers, mistakes = values
+    epochs, accuracy, answers, mistakes, opened_accuracy, *_, frame = values
     assert epochs == "3"
+    assert opened_accuracy == accuracy
+    assert "HTML" in frame
     assert float(accuracy) == first[1]["metrics"]["accuracy"]
     assert "'predictions': [{'label': '" in answers
     assert int(mistakes) == first[1]["mistakes"]["images"]

@@ -22,6 +22,7 @@ from pipeline.run.nodes import run_nodes
 from pipeline.storage.metadata_store import METADATA_FILE
 from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move
 from tests.make import records
+from tests.make.commands import unwrap
 from tests.make.pipelines import make_node_runner
 
 LIVE = metadata_store_pb2.Artifact.LIVE
@@ -266,7 +267,7 @@ def test_a_damaged_output_is_found_and_made_anew(
     damage(path)
     capfd.readouterr()
     status, anew = run("third")
-    assert re.search(rf"ImportSchemaGen: .*{said}; it runs again", capfd.readouterr().out)
+    assert re.search(rf"ImportSchemaGen: .*{said}; it runs again", unwrap(capfd.readouterr().out))
     assert (status, anew.read_bytes()) == ("completed", whole)
     assert anew != path
     assert run("fourth") == ("cached", anew)

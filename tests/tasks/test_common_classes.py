@@ -116,7 +116,12 @@ def test_classes_in_another_order_are_the_same_classes() -> None:
     permuted = tuple(CANDIDATE[place] for place in order)
     models = {"candidate": (CANDIDATE, OF_CANDIDATE), "baseline": (permuted, OF_CANDIDATE[:, order])}
     ours, theirs = (measured(name, models) for name in models)
-    plots = {"confusion_matrix", "roc", "mistakes"}  # of the candidate alone, or in the order of its classes
+    plots = {
+        "confusion_matrix",
+        "roc",
+        "mistakes",
+        "predictions",
+    }  # of the candidate alone, or in the order of its classes
     assert {name: value for name, value in ours.items() if name not in plots} == {
         name: value for name, value in theirs.items() if name not in plots
     }

@@ -180,7 +180,13 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
         for record in records(3):
             writer.write(record)
-    report = probe(str(tmp_path), f"{tmp_path}/{LABELS_FILE}", str(tmp_path / "records"), answers.__file__)
+    report = probe(
+        str(tmp_path),
+        f"{tmp_path}/{LABELS_FILE}",
+        f"{tmp_path}/{WARM_UP_FILE}",
+        str(tmp_path / "records"),
+        answers.__file__,
+    )
     assert report["problems"] == []
     assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
 
