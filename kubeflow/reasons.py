@@ -9,7 +9,8 @@ from typing import Any
 from kubeflow.server import Server
 
 # What begins the line of a task's log that gives the reason, and the first line, which names the first node.
-_REASON = re.compile(r"^mirante: (?P<reason>.+)$", re.MULTILINE)
+# After a failed attempt (pipeline.targets.kubeflow.attempts) a line says when the next begins, which is none.
+_REASON = re.compile(r"^mirante: (?!the next begins in )(?P<reason>.+)$", re.MULTILINE)
 _BEGINNING = re.compile(r"^mirante \S+  (?P<node>\w+)(,? \w+)*  ", re.MULTILINE)
 # A driver's and a launcher's last words: glog's fatal line, without its time and place.
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (?P<reason>.+)$", re.MULTILINE)

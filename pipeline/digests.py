@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.code import code_digest
-from components.base.content import file_sha256
+from components.base.content import weights_sha256
 from components.base.errors import UsageError
 from components.trainer.warm_start import source
 from components.trainer.warm_start.config import WarmStartConfig
@@ -49,10 +49,8 @@ def add_code_digests(nodes: Iterable[Any], task: str) -> None:
 
 
 def weights_digest(weights: str | None) -> str | None:
-    """Return the SHA-256 of a weights file, so that another file under the same name trains again."""
-    if weights is None or not Path(weights).is_file():
-        return None
-    return file_sha256(Path(weights))
+    """Return the SHA-256 of weights, so that other ones under the same name train again."""
+    return weights_sha256(weights)
 
 
 def warm_start_digest(warm_start: WarmStartConfig | None, push_destination: str) -> dict[str, str]:

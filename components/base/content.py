@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -22,6 +23,23 @@ def file_sha256(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def weights_sha256(weights: str | None) -> str | None:
+    """Return the SHA-256 of weights: a file, a folder, or the files of a checkpoint, whose names begin so.
+
+    None without weights, for a word such as `imagenet`, and where nothing is there.
+    """
+    path = Path(weights or "")
+    if path.is_file():
+        return file_sha256(path)
+    if not path.is_absolute():
+        return None
+    found = path.rglob("*") if path.is_dir() else path.parent.glob(f"{glob.escape(path.name)}.*")
+    digests = [
+        [str(each.relative_to(path.parent)), file_sha256(each)] for each in sorted(found) if each.is_file()
+    ]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest() if digests else None
 
 
 def stamp(status: os.stat_result) -> tuple[int, int, int, int]:

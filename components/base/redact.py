@@ -187,7 +187,7 @@ def _freeze_environment() -> tuple[tuple[str, str], ...]:
 def _compile_known(
     environment: tuple[tuple[str, str], ...], encoding: str = "utf-8"
 ) -> tuple[re.Pattern[str], ...]:
-    """Return patterns for the secrets of the environment, plain and percent-encoded, the longest first.
+    """Return patterns for the environment's secrets: plain, percent-encoded, as in HTML; the longest first.
 
     Args:
         environment: Names and values.
@@ -196,10 +196,22 @@ def _compile_known(
     values = {
         form.encode().decode(encoding)
         for _, value in _find_named_secrets(dict(environment))
-        for form in (value, urllib.parse.unquote(value), urllib.parse.quote(value, safe=""))
+        for form in (
+            value,
+            urllib.parse.unquote(value),
+            urllib.parse.quote(value, safe=""),
+            _escape_as_pages_do(value),
+        )
         if _is_unmistakable(form)
     }
     return tuple(re.compile(_make_pattern(value)) for value in sorted(values, key=len, reverse=True))
+
+
+def _escape_as_pages_do(value: str) -> str:
+    """Return what Jinja's escaping makes of a text, since finished pages are redacted too."""
+    for letter, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("'", "&#39;")):
+        value = value.replace(letter, escaped)
+    return value
 
 
 def _is_unmistakable(value: str) -> bool:

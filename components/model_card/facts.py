@@ -34,7 +34,8 @@ class Facts:
         data_sha256: Checksum of all data; empty if it is not known.
         test_sha256: Checksum of the test split; likewise.
         source: The source that read the data.
-        baseline: The version that the model was compared with; None if there was none.
+        baseline: The version that the model was compared with; empty for a model that is not served any more,
+            None if there was none.
         baseline_metrics: Its metrics.
         warnings: What the Evaluator warned of.
     """

@@ -92,7 +92,7 @@ def _find_uneven(counts: Mapping[str, int]) -> Iterator[str]:
 
 def _find_unknown(facts: Facts) -> Iterator[str]:
     if facts.baseline is None:
-        yield "The model was compared with no other one: nothing was served before."
+        yield "The model was compared with no other one."
     if not facts.intervals:
         yield "The metrics have no confidence intervals."
     if not facts.data_sha256:

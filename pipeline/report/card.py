@@ -80,10 +80,16 @@ def read_facts(run: PastRun, model: str) -> Facts:
         data_sha256=str(data.get("sha256") or ""),
         test_sha256=str(data.get("test_sha256") or ""),
         source=str(data.get("source") or ""),
-        baseline=str(baseline["version"]) if baseline.get("version") is not None else None,
+        baseline=_name_baseline(baseline),
         baseline_metrics=baseline.get("metrics") or {},
         warnings=_list_warnings(run, found),
     )
+
+
+def _name_baseline(baseline: Mapping[str, Any]) -> str | None:
+    if baseline.get("version") is not None:
+        return str(baseline["version"])
+    return None if baseline.get("model") is None else ""  # it is not served any more
 
 
 def _count_images(run: PastRun) -> Mapping[str, Mapping[str, int]]:

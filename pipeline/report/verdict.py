@@ -49,6 +49,9 @@ def describe_verdict(run: PastRun) -> str:
         return f"The model met every bound, but did not answer as a server asks. {baseline}"
     if run.status == "pushed":
         return f"The model was blessed and pushed: it met every bound and answered as it must. {baseline}"
+    if run.pushed_model:  # by this run, or by an earlier one with the same result
+        fate = "taken back since" if run.status == "taken back" else "removed since"
+        return f"The model was blessed and pushed, and was {fate}. {baseline}"
     if run.status == "taken back":
         return f"The model met every bound, but was taken back before, so it was not pushed again. {baseline}"
     return f"The model met every bound, but was not pushed. {baseline}"

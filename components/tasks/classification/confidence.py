@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 _SHARES = ("accuracy", "top_5_accuracy")
 # The work that drawing may cost: numbers that are drawn or sorted, half a second.
 _MOST_WORK = 20_000_000
+# Numbers in the largest table of drawn confusion matrices, 400 MB.
+_MOST_DRAWN = 50_000_000
 # Fewer draws say too little about the ends of an interval.
 _LEAST_RESAMPLES = 100
 
@@ -65,7 +67,12 @@ def _count(found: Predictions) -> tuple[Array, Array, Array, int]:
 
 
 def _measure_drawn(true: Array, predicted: Array, counts: Array, classes: int) -> dict[str, Array]:
-    """Return metrics of drawn confusion matrices, [RESAMPLES] each; as `metrics.measure` defines them."""
+    """Return metrics of drawn confusion matrices, [RESAMPLES] each; as `metrics.measure` defines them.
+
+    Empty for so many classes, or confused pairs of them, that they would fill the memory.
+    """
+    if max(len(counts) * RESAMPLES, len(counts) * classes, classes * RESAMPLES) > _MOST_DRAWN:
+        return {}
     total = int(counts.sum())
     drawn = np.random.default_rng(SEED).multinomial(total, counts / total, size=RESAMPLES).astype(np.float64)
 

@@ -49,7 +49,11 @@ def write_heat(evaluation: str, mistakes: Mistakes, encoded: Mapping[int, bytes]
         logger.info("no heat maps of mistakes: %s: %s", type(e).__name__, str(e).partition("\n")[0])
         return
     for row, values, frame in zip(rows, found["heat"].numpy(), found["frame"].numpy(), strict=True):
-        with Image.open(io.BytesIO(encoded[row])) as image:
-            drawn = blend_heat(image, HeatMap(values, tuple(frame.tolist())))
+        try:
+            with Image.open(io.BytesIO(encoded[row])) as image:
+                drawn = blend_heat(image, HeatMap(values, tuple(frame.tolist())))
+        except Exception as e:  # noqa: BLE001 - as above
+            logger.info("no heat map of mistake %d: %s: %s", row, type(e).__name__, e)
+            continue
         drawn.thumbnail((MOST_PX, MOST_PX))
         files.write_bytes(os.path.join(evaluation, HEAT_FOLDER, f"{row}.jpeg"), to_jpeg(drawn))

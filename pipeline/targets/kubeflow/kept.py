@@ -18,7 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from components.base.code import LIBRARIES, PACKAGES, version_of
-from components.base.content import file_sha256
+from components.base.content import file_sha256, weights_sha256
 from components.base.outcome import Output
 from components.base.paths import write_atomically
 from components.models.user_code import builder_digest
@@ -132,6 +132,7 @@ def fingerprint_run(
         dataclasses.asdict(examples),
         [str(schema_file), file_sha256(schema_file)],
         {key: file_sha256(Path(path)) for key, path in files.items() if os.path.isfile(path)},
+        weights_sha256(recipe.model.weights),
         builder_digest(recipe.model),
         [root, push_destination],
         _digest_code(),
