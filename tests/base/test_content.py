@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.base import content
-from components.base.content import FileDigests, file_sha256
+from components.base.content import FileDigests, file_sha256, weights_sha256
 
 pytestmark = pytest.mark.stack_free
 
@@ -58,3 +58,22 @@ def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
     for text in ("", "[]", '{"x": 1}', "{"):
         (tmp_path / "memory.json").write_text(text)
         assert FileDigests(tmp_path / "memory.json").of(tmp_path / "a") == file_sha256(tmp_path / "a")
+
+
+def test_weights_count_by_their_content_also_in_a_folder_and_as_a_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "model[1]"
+    folder.mkdir()
+    for name in ("ckpt-3.index", "ckpt-3.data-00000-of-00001"):
+        (folder / name).write_bytes(name.encode())
+    (folder / "ckpt-30.index").write_bytes(b"of another checkpoint")
+    given = [str(folder), str(folder / "ckpt-3"), str(folder / "ckpt-3.index")]
+    before = [weights_sha256(weights) for weights in given]
+    assert None not in before
+    assert len(set(before)) == 3
+    (folder / "ckpt-30.index").write_bytes(b"new")
+    assert [weights_sha256(weights) for weights in given[1:]] == before[1:]
+    assert weights_sha256(given[0]) != before[0]
+    (folder / "ckpt-3.data-00000-of-00001").write_bytes(b"trained on")
+    assert weights_sha256(given[1]) != before[1]
+    assert weights_sha256(given[2]) == before[2] == file_sha256(folder / "ckpt-3.index")
+    assert [weights_sha256(weights) for weights in (None, "imagenet", str(tmp_path / "none"))] == [None] * 3

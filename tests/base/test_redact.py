@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+import jinja2
 import pytest
 from rich.console import Console
 
@@ -140,6 +141,12 @@ def test_words_and_numbers_of_other_things_stay(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "x.log").write_text("no pässwört-1 here")
     redact_file(tmp_path / "x.log")
     assert (tmp_path / "x.log").read_text() == "no ************ here"
+
+
+def test_a_secret_in_a_page_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASS", "horse<&>'\"4711")
+    page = jinja2.Environment(autoescape=True).from_string("<p>{{ text }}</p>")
+    assert "4711" not in redact(page.render(text="no access with horse<&>'\"4711"))
 
 
 def test_only_logs_of_runs_are_redacted(tmp_path: Path) -> None:
