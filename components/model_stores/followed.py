@@ -45,6 +45,8 @@ def follow_store(address: str, folder: str, poll_secs: float = POLL_SECS) -> thr
                 update_folder(address, folder)
             except MiranteError as e:
                 _logger.warning("%s; asked again in %g s", e, poll_secs)
+            except Exception as e:  # noqa: BLE001  # Such as a full disk: the thread must live.
+                _logger.warning("%s: %s; asked again in %g s", type(e).__name__, e, poll_secs)
 
     threading.Thread(target=follow, daemon=True).start()
     return stopped

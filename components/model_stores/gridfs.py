@@ -15,6 +15,7 @@ import contextlib
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,7 +70,7 @@ class GridFsStore:
             try:
                 with zipfile.ZipFile(packed) as archive:
                     archive.extractall(folder)
-            except (zipfile.BadZipFile, EOFError) as e:
+            except (zipfile.BadZipFile, zlib.error, EOFError) as e:
                 raise MiranteError(f"{self._where}: version {version} is damaged: {e}; push it again") from e
 
     def serve(self, version: int) -> None:

@@ -62,6 +62,14 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
         if version not in there and version not in aside:
             known = format_some(sorted({*there, *aside}, reverse=True), _FEW, none="none")
             raise UsageError(f"--to {version}: expected a version in {folder}, got none; there are {known}")
+        if (
+            version in aside
+            and version in there
+            and is_in_bucket(folder)
+            and not is_saved_model(there[version])
+        ):
+            # A call was interrupted while it copied the version back.
+            there = {number: path for number, path in there.items() if number != version}
         path = os.path.join(folder, str(version))
         _check_whole(folder, version, there.get(version) or aside[version])
         if is_restored := version not in there:

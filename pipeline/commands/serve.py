@@ -10,11 +10,11 @@ import click
 
 from components.base.errors import UsageError
 from pipeline.commands.shared import example
-from pipeline.serving.settings import DEFAULT_REST_PORT, IGNORED_FLAGS, Settings
+from pipeline.serving.settings import DEFAULT_REST_PORT, IGNORED_FLAGS, IGNORED_SWITCHES, Settings
 
 _ALIASES = {"rest_api_enable_cors_support": ("enable_cors_support",)}
-_BOOLS = {"enable_cors_support"} | {
-    field.name for field in dataclasses.fields(Settings) if isinstance(field.default, bool)
+_SWITCHES = {f"--{name}" for name in ("enable_cors_support", *IGNORED_SWITCHES)} | {
+    f"--{field.name}" for field in dataclasses.fields(Settings) if isinstance(field.default, bool)
 }
 
 
@@ -23,7 +23,7 @@ class _Serve(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Write switches without a value out, since a value could follow any option else."""
-        return super().parse_args(ctx, [f"{arg}=true" if arg.lstrip("-") in _BOOLS else arg for arg in args])
+        return super().parse_args(ctx, [f"{arg}=true" if arg in _SWITCHES else arg for arg in args])
 
 
 def _add_flags(command: Any) -> Any:

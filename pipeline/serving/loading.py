@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 from components.base.errors import UsageError
-from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.errors import invalid
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.batching import BatchingRunner, BatchThreads
 from pipeline.serving.models.saved_model import SavedModel, SessionOptions
@@ -46,12 +46,17 @@ class Loader:
             ServingError: It cannot be loaded, or refuses one of its own warm-up requests.
         """
         model = SavedModel(path, self.session)
+        try:
+            runner = self._put_batching_before(model, path)
+        except Exception:
+            model.close()
+            raise
         servable = Servable(
             name=name,
             version=version,
             folder=path,
             signatures=model.signatures,
-            runner=self._put_batching_before(model, path),
+            runner=runner,
             recorder=self.metrics,
             check_methods=self.check_methods,
             max_tensor_bytes=self.max_tensor_bytes,
@@ -59,7 +64,7 @@ class Loader:
         )
         try:
             warm_up(servable, self.warm_up_times)
-        except ServingError:
+        except Exception:
             self.unload(servable)
             raise
         return servable

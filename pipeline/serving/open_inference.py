@@ -7,7 +7,6 @@ Tensors are JSON, or bytes behind it with the header `Inference-Header-Content-L
 from __future__ import annotations
 
 import json
-import math
 import re
 import struct
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from pipeline.serving.bodies.fill import decode_base64
 from pipeline.serving.errors import ServingError, invalid
 from pipeline.serving.extensions import list_unready, to_answer
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
-from pipeline.serving.rest import Answer
+from pipeline.serving.rest import Answer, to_error
 from pipeline.serving.versions.shelf import Shelf
 
 _TYPES = {
@@ -60,7 +59,8 @@ class OpenInference:
             return None
         try:
             return self._answer(method, path.partition("?")[0], headers, body)
-        except ServingError as e:
+        except Exception as caught:  # noqa: BLE001  # Whatever it is, the client gets an answer.
+            e = to_error(caught)
             return to_answer({"error": e.message}, e.http_status)
 
     def _answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -165,8 +165,10 @@ def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
             return _read_binary(content, str(kind), shape)
         if kind != "BYTES":
             return np.array(tensor.get("data"), dtype=_TYPES[kind]).reshape(shape)
-        array = np.empty(math.prod(shape), dtype=object)
-        array[:] = [_to_bytes(each) for each in _flatten(tensor.get("data"))]
+        strings = [_to_bytes(each) for each in _flatten(tensor.get("data"))]
+        # As long as the strings are, not as the shape says: one string would be repeated.
+        array = np.empty(len(strings), dtype=object)
+        array[:] = strings
         return array.reshape(shape)
     except (ValueError, TypeError, OverflowError, struct.error) as e:
         raise invalid(f"input {name}: expected {kind} of shape {shape}: {e}") from e

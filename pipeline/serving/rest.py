@@ -30,6 +30,7 @@ JSON = "application/json"
 # What a packed body may become; a larger one counts as empty.
 _MOST_UNPACKED_BYTES = 100 * 2**20
 _MOST_VERSION = 2**63 - 1
+_MOST_DIGITS = len(str(_MOST_VERSION))
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _CALL = re.compile(_MODEL + ":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
 _STATUS = re.compile(
@@ -96,7 +97,7 @@ class RestApi:
                 body = unpack(body)
             answered = self._answer(method, path, body, target)
         except Exception as caught:  # noqa: BLE001  # Whatever it is, the client gets an answer.
-            e = _to_error(caught)
+            e = to_error(caught)
             self._metrics.record_request(target.model, e.code)
             return Answer(e.http_status, b"" if e.empty_body else answers.write_error(e.message))
         self._metrics.record_request(target.model, "OK")
@@ -180,7 +181,8 @@ def unpack(body: bytes) -> bytes:
     return content if unpacker.eof and len(content) <= _MOST_UNPACKED_BYTES else b""
 
 
-def _to_error(caught: Exception) -> ServingError:
+def to_error(caught: Exception) -> ServingError:
+    """Return what clients see of an error; one that is not meant for them is logged."""
     if isinstance(caught, ServingError):
         return caught
     _log.error("a call failed", exc_info=caught)
@@ -205,7 +207,9 @@ def _read_target(found: re.Match[str], method: str, target: _Target) -> None:
     if model is not None:
         target.model = _decode(model)
     if version is not None:
-        if int(version) > _MOST_VERSION:
+        # Python refuses to read numbers of thousands of digits.
+        version = version.lstrip("0") or "0"
+        if len(version) > _MOST_DIGITS or int(version) > _MOST_VERSION:
             message = f"Failed to convert version: {version} to numeric."
             raise ServingError("INVALID_ARGUMENT", message, empty_body=True)
         target.version = int(version)

@@ -133,7 +133,9 @@ class Server:
             with_health=settings.enable_grpc_healthcheck_service,
         )
         if settings.port:
-            address = f"{settings.bind_address}:{settings.port}"
+            host = settings.bind_address
+            # An address of IPv6 needs brackets before a port.
+            address = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
             grpc_server.listen(self._grpc, address, self._grpc_tls)
             _log.info("gRPC on %s", address)
         if settings.grpc_socket_path:
@@ -256,7 +258,10 @@ def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
         except (ssl.SSLError, OSError) as e:
             raise UsageError(f"--rest_ssl_config_file: the key does not fit the certificate: {e}") from e
     if tls.custom_ca:
-        context.load_verify_locations(cadata=tls.custom_ca.decode())
+        try:
+            context.load_verify_locations(cadata=tls.custom_ca.decode())
+        except (ssl.SSLError, ValueError) as e:
+            raise UsageError(f"--rest_ssl_config_file: custom_ca: expected certificates in PEM: {e}") from e
     if tls.client_verify:
         context.verify_mode = ssl.CERT_REQUIRED
     return context

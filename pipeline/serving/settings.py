@@ -95,3 +95,9 @@ IGNORED_FLAGS = (
     "thread_pool_factory_config_file", "use_alts_credentials", "use_tflite_model",
     "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
 )  # fmt: skip
+# Those of them that need no value.
+IGNORED_SWITCHES = (
+    "enable_profiler", "flush_filesystem_caches", "prefer_tflite_model",
+    "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu", "tensorflow_use_numa_affinity",
+    "use_alts_credentials", "use_tflite_model", "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
+)  # fmt: skip

@@ -116,6 +116,22 @@ def test_a_full_queue_refuses() -> None:
     runner.close()
 
 
+def test_a_request_that_is_refused_ends_no_thread() -> None:
+    parameters = BatchingParameters(
+        max_batch_size=9,
+        max_execution_batch_size=1,
+        enable_large_batch_splitting=True,
+        max_enqueued_batches=2,
+    )
+    runner = BatchingRunner(Doubler(), BatchThreads(parameters, Metrics(), 1), owns_threads=True)
+    with pytest.raises(ServingError, match="is full"):
+        runner.run({"x": np.zeros(9)}, ("y",))
+    # Of another shape, so in another queue.
+    for _ in range(3):
+        assert runner.run({"x": np.ones((1, 2))}, ("y",), 10_000)[0].tolist() == [[2.0, 2.0]]
+    runner.close()
+
+
 def test_a_large_request_is_split_if_that_is_on() -> None:
     doubler, runner = make(max_batch_size=5, max_execution_batch_size=2, enable_large_batch_splitting=True)
     assert runner.run({"x": np.arange(5)}, ("y",))[0].tolist() == [0, 2, 4, 6, 8]

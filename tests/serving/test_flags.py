@@ -20,6 +20,9 @@ from pipeline.serving.settings import Settings
         (["--port=8600", "/m"], "port", 8600),
         (["/m", "--model_name", "é"], "model_name", "é"),
         (["/m", "--prefer_tflite_model=true"], "prefer_tflite_model", "true"),
+        (["--enable_profiler", "/m"], "enable_profiler", "true"),
+        (["--enable_profiler", "--port=8600", "/m"], "port", 8600),
+        (["/m", "--model_name", "ui"], "model_name", "ui"),
     ],
 )
 def test_flags_with_and_without_values(args: list[str], name: str, value: object) -> None:

@@ -24,6 +24,7 @@ class Served:
     def __init__(self, **options: Any):
         self.shelf = Shelf()
         self.broken: set[int] = set()
+        self.broken_by: dict[int, Exception] = {}
         self.closed: list[int] = []
         options = {"poll_secs": 0.02, "load_retries": 0, **options}
         self.manager = Manager(
@@ -34,6 +35,8 @@ class Served:
     def load(self, name: str, version: int, path: str) -> Any:
         if version in self.broken:
             raise invalid("broken")
+        if version in self.broken_by:
+            raise self.broken_by[version]
         return SimpleNamespace(name=name, version=version)
 
     def version(self, number: int | None = None, label: str | None = None) -> int:
@@ -124,6 +127,49 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
     served.broken = set()
     (tmp_path / "2").mkdir()
     wait_until(lambda: served.states() == {2: "AVAILABLE", 1: "END"})
+
+
+def test_a_version_that_goes_while_it_is_tried_again_is_loaded_when_it_comes_back(
+    tmp_path: Path, make_served: Callable[..., Served]
+) -> None:
+    (tmp_path / "1").mkdir()
+    served = make_served(load_retries=5, retry_secs=60)
+    served.broken = {2}
+    served.manager.set_models([ModelConfig("m", str(tmp_path))])
+    (tmp_path / "2").mkdir()
+    wait_until(lambda: served.states().get(2) == "LOADING")
+    (tmp_path / "2").rmdir()
+    wait_until(lambda: served.states().get(2) == "END")
+    served.broken = set()
+    (tmp_path / "2").mkdir()
+    wait_until(lambda: served.states() == {2: "AVAILABLE", 1: "END"})
+
+
+def test_a_version_that_comes_back_while_it_is_unloaded_is_loaded_again(
+    tmp_path: Path, make_served: Callable[..., Served]
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    served = make_served()
+    served.manager.set_models([ModelConfig("m", str(tmp_path))])
+    with served.shelf.find("m", None, None):
+        (tmp_path / "2").rmdir()
+        wait_until(lambda: served.states() == {2: "UNLOADING", 1: "AVAILABLE"})
+        (tmp_path / "2").mkdir()
+        wait_until(lambda: set(served.shelf.models["m"].aspired) == {2})
+    wait_until(lambda: served.states() == {2: "AVAILABLE", 1: "END"})
+
+
+def test_an_error_of_any_kind_ends_no_loader(tmp_path: Path, make_served: Callable[..., Served]) -> None:
+    (tmp_path / "1").mkdir()
+    served = make_served()
+    served.manager.set_models([ModelConfig("m", str(tmp_path))])
+    served.broken_by = {2: KeyError("x")}
+    (tmp_path / "2").mkdir()
+    wait_until(lambda: served.states().get(2) == "END")
+    assert str(served.shelf.states("m", 2)[0][2]) == "INTERNAL: KeyError: 'x'"
+    (tmp_path / "3").mkdir()
+    wait_until(lambda: served.states() == {3: "AVAILABLE", 2: "END", 1: "END"})
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error(

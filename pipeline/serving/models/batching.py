@@ -46,10 +46,11 @@ class BatchThreads:
             ServingError: The queue is full.
         """
         with self._changed:
+            # First, since it may refuse them: a queue in the list is never empty.
+            queue.add(tasks, time.monotonic())
             if queue not in self._queues:
                 self._queues.append(queue)
-            queue.add(tasks, time.monotonic())
-            self._changed.notify()
+            self._changed.notify(len(tasks))
 
     def stop(self) -> None:
         """End the threads; what is queued runs before."""

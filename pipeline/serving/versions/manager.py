@@ -174,7 +174,7 @@ class Manager:
         wanted = config.pick(found)
         if not wanted:
             _log.warning("model %s: no version to serve below %s", config.name, config.base_path)
-        if wanted != model.aspired or not model.is_polled:
+        if wanted != model.aspired or not model.is_polled or model.has_lost(wanted):
             model.aspire(wanted)
             model.is_polled = True
             self._changed.notify_all()
@@ -210,9 +210,11 @@ class Manager:
         while True:
             try:
                 servable = self._load(name, record.number, record.path)
-            except ServingError as e:
-                _log.error("model %s version %s: cannot be loaded: %s", name, record.number, e)
-                error = e
+            except Exception as e:  # noqa: BLE001  # Whatever it is, the thread must live.
+                error = (
+                    e if isinstance(e, ServingError) else ServingError("INTERNAL", f"{type(e).__name__}: {e}")
+                )
+                _log.error("model %s version %s: cannot be loaded: %s", name, record.number, error)
             else:
                 with self._changed:
                     record.servable = servable
@@ -227,7 +229,8 @@ class Manager:
                 )
                 if given_up:
                     record.state = State.END
-                    record.error = error
+                    # Without an error it is tried again when it comes back.
+                    record.error = error if record.number in model.aspired else None
                     self._changed.notify_all()
                     return
 

@@ -74,6 +74,11 @@ class ModelRecords:
                 # A version that could not be loaded is tried again when it has gone and come back.
                 record.error = None
 
+    def has_lost(self, wanted: Mapping[int, str]) -> bool:
+        """Return whether a version to serve has ended, as one that came back while it was unloaded."""
+        records = [self.versions[number] for number in wanted if number in self.versions]
+        return any(each.state is State.END and each.error is None for each in records)
+
     def latest(self) -> Record | None:
         """Return the newest version that is available."""
         ready = [each for each in self.versions.values() if each.state is State.AVAILABLE]
