@@ -9,7 +9,7 @@ from typing import Any
 from kubeflow.server import Server
 
 # What begins the line of a task's log that gives the reason, and the first line, which names the first node.
-# After a failed attempt (pipeline.targets.kubeflow.attempts) a line says when the next begins, which is none.
+# The line that says when the next attempt begins (pipeline.targets.kubeflow.attempts) gives no reason.
 _REASON = re.compile(r"^mirante: (?!the next begins in )(?P<reason>.+)$", re.MULTILINE)
 _BEGINNING = re.compile(r"^mirante \S+  (?P<node>\w+)(,? \w+)*  ", re.MULTILINE)
 # A driver's and a launcher's last words: glog's fatal line, without its time and place.

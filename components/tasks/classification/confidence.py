@@ -69,7 +69,7 @@ def _count(found: Predictions) -> tuple[Array, Array, Array, int]:
 def _measure_drawn(true: Array, predicted: Array, counts: Array, classes: int) -> dict[str, Array]:
     """Return metrics of drawn confusion matrices, [RESAMPLES] each; as `metrics.measure` defines them.
 
-    Empty for so many classes, or confused pairs of them, that they would fill the memory.
+    Empty where there are too many classes, or confused pairs of them, for the memory.
     """
     if max(len(counts) * RESAMPLES, len(counts) * classes, classes * RESAMPLES) > _MOST_DRAWN:
         return {}
