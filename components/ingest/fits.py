@@ -20,7 +20,7 @@ from components.ingest.files import FileEntry, walk
 from components.ingest.index import Index
 from components.ingest.input import Input
 from components.ingest.sources import SOURCES, Source
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import SourceContext, ask_whether_fits
 
 _IN_MEMORY = Path(":memory:")
 # Files that are kept as objects, of some 500 bytes each.
@@ -140,4 +140,4 @@ def _ask(
     context = SourceContext(
         root=root, shown=str(root), input_file=file, index=index, scratch=scratch, config=config
     )
-    return source.fits(context)
+    return ask_whether_fits(source, context)

@@ -1,6 +1,6 @@
 """Ingest from beginning to end: find the inputs, examine them, plan, write the shards, publish.
 
-walk -> source.find -> examine (workers) -> compare (workers) -> plan -> write (workers) -> publish
+walk -> find_inputs -> examine (workers) -> compare (workers) -> plan -> write (workers) -> publish
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from components.ingest.refusals import Refusals
 from components.ingest.remarks import about_former, note_unused_split_names
 from components.ingest.result import IngestResult
 from components.ingest.sources import source_named
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import SourceContext, find_inputs
 from components.ingest.sources.lookup import conclude_lookups
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import SourceChangedError
@@ -254,7 +254,7 @@ class Run:
             config=self.config,
         )
         try:
-            found = index.add(self.input.source.find(context))
+            found = index.add(find_inputs(self.input.source, context))
         except (UsageError, DataRefusedError) as error:
             hint = hint_at_other(self.source, self.input, root)
             error.args = ("; ".join(filter(None, (printable(str(error)), hint))),)  # it names files

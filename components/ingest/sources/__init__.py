@@ -26,23 +26,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.base.errors import UsageError
 from components.base.words import suggest
 from components.ingest.readings import CENTRES, CORNERS, LENGTHS, SWAPPED, UPPER_LEFT
 from schemas.features import CLASSIFICATION, DETECTION
 
-if TYPE_CHECKING:
-    from components.ingest.item import Found
-    from components.ingest.sources.context import SourceContext
-
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A source, as it is known before it is used.
+    """A source, as it is known before it is used; `components.ingest.sources.context` uses it.
 
     Attributes:
         module: Dotted name; it is imported when the source is used.
@@ -75,16 +70,6 @@ class Source:
     def root_of(self, file: Path) -> Path:
         """Return the folder whose files are looked at if INPUT is a file that the source reads itself."""
         return file.parent.parent if file.parent.name.lower() == self.next_to else file.parent
-
-    def find(self, context: SourceContext) -> Iterator[Found]:
-        """Yield every input; see the module's docstring."""
-        find: Callable[[SourceContext], Iterator[Found]] = importlib.import_module(self.module).find
-        return find(context)
-
-    def fits(self, context: SourceContext) -> str | None:
-        """Return why the input looks like data of this source; None if it does not."""
-        fits: Callable[[SourceContext], str | None] = importlib.import_module(self.module).fits
-        return fits(context)
 
     def is_name(self, given: str) -> bool:
         """Return whether INPUT is the name of a data set and not a path."""

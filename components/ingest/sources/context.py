@@ -1,16 +1,20 @@
-"""What a source is given to find its inputs."""
+"""What a source is given to find its inputs, and the calls of the functions of its module."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
 from components.ingest.files import FileEntry
 from components.ingest.index import Index
+from components.ingest.item import Found
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import SHARES
+from components.ingest.sources import Source
 from components.ingest.splits import NO_SPLIT, split_named
 
 
@@ -91,3 +95,15 @@ class SourceContext:
     def absolute(self, raw: bytes) -> bytes:
         """Return the absolute path of a FileEntry's raw path."""
         return os.path.join(os.fsencode(self.root), raw)
+
+
+def find_inputs(source: Source, context: SourceContext) -> Iterator[Found]:
+    """Yield every input of a source; see `components.ingest.sources`."""
+    find: Callable[[SourceContext], Iterator[Found]] = importlib.import_module(source.module).find
+    return find(context)
+
+
+def ask_whether_fits(source: Source, context: SourceContext) -> str | None:
+    """Return why the input looks like data of a source; None if it does not."""
+    fits: Callable[[SourceContext], str | None] = importlib.import_module(source.module).fits
+    return fits(context)
