@@ -138,8 +138,13 @@ class Mirror:
 
     def names(self, path: str) -> list[str]:
         """Return the paths, below a folder, of all files that the bucket has there."""
+        return list(self.times(path))
+
+    def times(self, path: str) -> dict[str, int]:
+        """Return when each file that the bucket has below a folder was written, in seconds, by path there."""
         bucket, key = self._find_bucket(path)
-        return [] if bucket is None else [join_name(key, name) for name in bucket.stored(key)]
+        stored = {} if bucket is None else bucket.stored(key)
+        return {join_name(key, name): mtime_secs for name, mtime_secs in stored.items()}
 
     def send(self, path: str) -> None:
         """Copy what is new or different at a local path, a folder or a file, to the bucket."""

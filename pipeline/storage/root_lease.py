@@ -6,7 +6,9 @@ at which they were last heard of. A lease ends when its run does, and when it wa
 
     a task runs           it is heard of every BEAT_SECS; gone after GONE_SECS
     between two tasks     a pod may wait long for its machine; gone after WAIT_SECS
-    a task failed         at once; a task that is retried takes the lease again
+    a task failed         at once
+    a task waits to be    as between two tasks, counted from when it is tried again
+    tried again
 
 Every holder is an entry of its own, numbered upwards. Names of entries are unique in ML Metadata, so of
 several runs that take over at the same time one succeeds.
@@ -19,7 +21,7 @@ import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from components.base.errors import MiranteError
@@ -42,7 +44,7 @@ class _Entry:
         task: The task that was last heard of.
         host: Its pod.
         state: running, waiting or ended.
-        heard_of: When, seconds since the epoch.
+        heard_of: When, seconds since the epoch; ahead, if the task is tried again then.
         id: The context's in ML Metadata; None for a new one.
     """
 
@@ -97,11 +99,18 @@ class RootLease:
         self._lost_to: _Entry | None = None
 
     @contextlib.contextmanager
-    def held(self, *, ends_run: bool = False) -> Iterator[None]:
+    def held(
+        self,
+        *,
+        ends_run: bool = False,
+        tried_again_after: Callable[[BaseException], float | None] = lambda error: None,
+    ) -> Iterator[None]:
         """Hold the lease while the task runs.
 
         Args:
             ends_run: Whether the run is over after this task.
+            tried_again_after: Returns the seconds until the task is tried again after an error; None if it
+                is not.
 
         Raises:
             MiranteError: Another run uses the root, or has taken it over meanwhile.
@@ -111,18 +120,19 @@ class RootLease:
         stop = threading.Event()
         beat = threading.Thread(target=self._beat, args=(mine, stop), name="root-lease", daemon=True)
         beat.start()
-        state = _ENDED
+        wait_secs: float | None = None if ends_run else 0.0
         try:
             yield
-            state = _ENDED if ends_run else _WAITING
-        except KeyboardInterrupt:
-            state = _WAITING  # the task is tried again
+        except BaseException as e:
+            wait_secs = 0.0 if isinstance(e, KeyboardInterrupt) else tried_again_after(e)
             raise
         finally:
             stop.set()
             beat.join()
             if self._lost_to is None:
-                self._put(store, dataclasses.replace(mine, state=state, heard_of=time.time()))
+                state = _ENDED if wait_secs is None else _WAITING
+                heard_of = time.time() + (wait_secs or 0.0)
+                self._put(store, dataclasses.replace(mine, state=state, heard_of=heard_of))
         if self._lost_to is not None:
             raise self._explain_refusal(self._lost_to)
 
@@ -186,10 +196,13 @@ class RootLease:
         return int(context_id)
 
     def _explain_refusal(self, holder: _Entry) -> MiranteError:
-        ago = max(0, round(time.time() - holder.heard_of))
+        ago = round(time.time() - holder.heard_of)
+        seen = f"last heard of {max(0, ago)} s ago"
+        if holder.state == _WAITING and ago < 0:
+            seen = f"tried again in {-ago} s"
         limit = GONE_SECS if holder.state == _RUNNING else WAIT_SECS
         return MiranteError(
-            f"{self._root} is in use by run {holder.run_id} (task {holder.task} on {holder.host}, last heard "
-            f"of {ago} s ago): wait until that run has ended, or give this one another pipeline_root. A run "
+            f"{self._root} is in use by run {holder.run_id} (task {holder.task} on {holder.host}, {seen}): "
+            "wait until that run has ended, or give this one another pipeline_root. A run "
             f"that was terminated counts as gone {limit:.0f} s after it was last heard of"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.main import COMMANDS
+from tests.kfp_check import check_packages
 from tests.make.commands import mirante, unwrap
 from tests.make.detections import make_detections, save_detector
 from tests.make.folders import write_images, write_photos
@@ -106,3 +107,5 @@ def test_the_example_of_the_help_runs(command: str, tmp_path: Path) -> None:
         assert done.returncode in ({0, 1} if command == "doctor" else {code}), told
         assert said in told
         assert "Usage:" not in told
+        if command == "compile":
+            check_packages(tmp_path / words[words.index("-o") + 1])

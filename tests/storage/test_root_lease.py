@@ -72,6 +72,29 @@ def test_a_failed_task_frees_the_root_and_takes_it_again_when_it_is_tried_again(
         lease(tmp_path, "run-2").held().__enter__()
 
 
+def test_a_task_that_waits_to_be_tried_again_keeps_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if every wait between tasks were over at once: the task's own wait counts.
+    monkeypatch.setattr(root_lease, "WAIT_SECS", 0.0)
+    with (
+        pytest.raises(ValueError, match="broken"),
+        lease(tmp_path, "run-1").held(tried_again_after=lambda _: 60.0),
+    ):
+        raise ValueError("broken")
+    with pytest.raises(MiranteError, match=r"run-1 \(task Ingest on .+, tried again in 60 s\)"):
+        lease(tmp_path, "run-2").held().__enter__()
+    with (
+        pytest.raises(ValueError, match="broken"),
+        lease(tmp_path, "run-1").held(tried_again_after=lambda _: 60.0),
+    ):
+        raise ValueError("broken")
+    with lease(tmp_path, "run-1", "Pusher").held(ends_run=True, tried_again_after=lambda _: 60.0):
+        pass
+    with lease(tmp_path, "run-2").held():
+        pass
+
+
 def test_a_task_that_is_killed_loses_the_root_when_it_was_not_heard_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

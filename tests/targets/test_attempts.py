@@ -13,6 +13,7 @@ import pytest
 from components.base.errors import MiranteError, NotBlessedError, UsageError
 from pipeline.storage.mirror import Mirror
 from pipeline.targets.kubeflow.attempts import RETRIES, Attempts, Retries
+from pipeline.targets.kubeflow.log import log_task
 
 # A script that calls a task, as kfp's executor does. It fails until there are as many attempts as it wants.
 SCRIPT = """\
@@ -95,11 +96,11 @@ def test_a_new_pod_counts_the_attempts_of_a_lost_one(tmp_path: Path) -> None:
     assert attempts().describe() == "attempt 1 of 3"
     attempts()._write(2)
     assert attempts().describe() == "attempt 3 of 3"
-    assert not attempts().are_left(MiranteError("the server does not answer"))
+    assert attempts().wait_after(MiranteError("the server does not answer")) is None
     attempts().end()
-    assert attempts().are_left(MiranteError("the server does not answer"))
-    assert not attempts().are_left(NotBlessedError("nothing was pushed"))
-    assert not attempts().are_left(UsageError("data.path: no such folder"))
+    assert attempts().wait_after(MiranteError("the server does not answer")) == 0.0
+    assert attempts().wait_after(NotBlessedError("nothing was pushed")) is None
+    assert attempts().wait_after(UsageError("data.path: no such folder")) is None
     (file,) = (tmp_path / "runs" / "run-1").iterdir()
     file.write_text("{")
     assert attempts().describe() == "attempt 1 of 3"
@@ -107,9 +108,25 @@ def test_a_new_pod_counts_the_attempts_of_a_lost_one(tmp_path: Path) -> None:
 
 def test_a_task_without_retries_reads_and_writes_nothing(tmp_path: Path) -> None:
     one = Attempts({}, str(tmp_path / "root"), "run-1", "Trainer", Mirror({}))
-    assert (one.describe(), one.are_left(MiranteError("no"))) == ("", False)
+    assert (one.describe(), one.wait_after(MiranteError("no"))) == ("", None)
     one.end()
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2", "{", '{"retries": "two"}', '{"retries": 2, "backoff_secs": -1, "backoff_max_secs": 9}', '{"x": 1}'],
+)
+def test_a_variable_of_another_form_is_refused_in_one_line(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(RETRIES, text)
+    with pytest.raises(SystemExit) as refused, log_task("Trainer", "run-1", str(tmp_path), Mirror({})):
+        pytest.fail("the task ran")
+    assert refused.value.code == 2
+    said = capsys.readouterr().out
+    assert f"mirante: {RETRIES}: expected the JSON that `mirante compile` writes for `retries`" in said
+    assert f"got {text}; take the variable out of `env`" in said
 
 
 def test_the_wait_grows_to_its_bound() -> None:

@@ -93,6 +93,44 @@ def test_a_run_looks_for_itself_where_anything_has_changed(
     assert find(root) is None
 
 
+class FakeBucket(Mirror):
+    """A bucket of outputs; everything else is on a volume."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({})
+        self.folder = str(folder)
+        self.objects = {"model/1/saved_model.pb": 1, "model/1/variables/variables.index": 1}
+
+    def copies(self, path: str) -> bool:
+        return path.startswith(self.folder)
+
+    def times(self, path: str) -> dict[str, int]:
+        below = f"{path.removeprefix(self.folder).strip('/')}/"
+        return {name.removeprefix(below): t for name, t in self.objects.items() if name.startswith(below)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, True),
+        ({"model/1/saved_model.pb": 2}, False),
+        ({"model/1/saved_model.pb": None}, False),
+        ({"model/1/saved_model.pb": None, "model/1/variables/variables.index": None}, False),
+        ({"model/2/saved_model.pb": 1}, True),
+    ],
+)
+def test_an_object_that_was_written_anew_or_removed_is_a_change(
+    root: Path, changed: dict[str, int | None], same: bool
+) -> None:
+    bucket = FakeBucket(root.parent / "s3")
+    # Of a node that found nothing, such as a baseline in the first run, there is nothing.
+    outputs = {"model": Output(f"{bucket.folder}/model/1", {}), "none": Output(f"{bucket.folder}/none", {})}
+    write_node(run_folder(str(root), "first"), "Trainer", make_node(RenderedPage(""), outputs, bucket))
+    bucket.objects = {n: t for n, t in {**bucket.objects, **changed}.items() if t is not None}
+    run_folder(str(root), "second").mkdir()
+    assert find_unchanged(str(root), "second", "equal", NODES, bucket) == ("first" if same else None)
+
+
 def test_a_run_looks_for_itself_where_the_last_one_decided_by_something_else(root: Path) -> None:
     assert find(root, fingerprint="other") is None
     assert find(root, "third", fingerprint=None) is None

@@ -15,11 +15,11 @@ from sklearn.datasets import load_digits
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from tests import object_stores, servers
+from tests.make.packages import compile_package
 from tests.object_stores import BUCKET
 from tests.targets.test_kubeflow_run import metrics, run
 from tests.targets.test_task import OUTCOMES
@@ -75,8 +75,7 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
             ],
             elsewhere=True,
         )
-        package = tmp_path / "digits.yaml"
-        import_kubeflow("compile").compile_recipe(recipe, "mirante:python", package)
+        package = compile_package(recipe, tmp_path / "digits.yaml")
         settings = {
             "data_root": f"s3://{BUCKET}/raw/digits.zip",
             "threshold_accuracy": 0.1,

@@ -24,6 +24,7 @@ from pipeline.steps import STEPS, list_upstream, node_ids, producer_of, step_nam
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from tests.kfp_check import check_packages
 from tests.make.commands import mirante
+from tests.make.packages import compile_package
 from tests.make.records import CLASS_NAMES
 from tests.make.tables import table_of_package
 
@@ -34,9 +35,7 @@ IMAGE = "registry.example.org/mirante:0.1.0"
 
 def packaged(recipe: Recipe, folder: Path, image: str | None = IMAGE) -> str:
     """The package of a recipe, as `text_of` reads it; Kubeflow's own compiler has accepted it."""
-    import_kubeflow("compile").compile_recipe(recipe, image, folder / "package.yaml")
-    check_packages(folder / "package.yaml")
-    return text_of(folder / "package.yaml")
+    return text_of(compile_package(recipe, folder / "package.yaml", image))
 
 
 def text_of(package: Path) -> str:
@@ -124,6 +123,7 @@ def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) 
 
     assert compiled(str(tmp_path / "one.yaml")) == compiled(str(tmp_path / "two.yaml"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.yaml", "two.yaml"]
+    check_packages(tmp_path / "one.yaml")
 
 
 @pytest.mark.parametrize("recipe", ["digits", CLUSTER])

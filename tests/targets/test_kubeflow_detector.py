@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from pipeline.commands.checkout import import_kubeflow
 from pipeline.prediction.predict import predict
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from tests.make import shapes
+from tests.make.packages import compile_package
 from tests.pages.test_views import text_of
 from tests.targets.test_kubeflow_run import metrics, read_pages, run
 from tests.targets.test_task import OUTCOMES
@@ -43,10 +43,7 @@ def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
     photos, root = tmp_path / "photos", tmp_path / "root"
     for split, count, first_seed in (("train", 400, 0), ("val", 40, 10_000), ("test", 100, 20_000)):
         shapes.write_voc(photos / split, count, first_seed)
-    path = tmp_path / "shapes.yaml"
-    import_kubeflow("compile").compile_recipe(
-        load_recipe("voc", SHAPES, elsewhere=True), "mirante:python", path
-    )
+    path = compile_package(load_recipe("voc", SHAPES, elsewhere=True), tmp_path / "shapes.yaml")
     code, log = run(path, tmp_path, "out", pipeline_root=str(root), data_root=str(photos))
     assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")

@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from pipeline.commands.checkout import import_kubeflow
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import INGEST, node_ids, step_named
 from tests.make.commands import mirante
+from tests.make.packages import compile_package
 from tests.pages.test_views import text_of
 from tests.targets.test_task import OUTCOMES
 
@@ -29,8 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def compiled(path: Path, *overrides: str) -> Path:
     """The package of digits in four epochs."""
     recipe = load_recipe("digits", ["training.epochs=4", *overrides], elsewhere=True)
-    import_kubeflow("compile").compile_recipe(recipe, "mirante:python", path)
-    return path
+    return compile_package(recipe, path)
 
 
 def run(

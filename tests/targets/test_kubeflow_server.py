@@ -92,6 +92,7 @@ def test_a_changed_package_is_a_new_version(server: Cluster, digits: Path, tmp_p
         *("compile", "digits", "--image", IMAGE, "--set", "training.epochs=2", "-o", str(changed)), cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
+    check_packages(changed)
     second = server.submit(changed, "--no-follow")
     assert second["pipeline_id"] == first["pipeline_id"]
     assert second["version_id"] != first["version_id"]

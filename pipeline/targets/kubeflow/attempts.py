@@ -53,6 +53,25 @@ class Retries:
         return min(self.backoff_secs * factor, float(self.backoff_max_secs))
 
 
+def _read_retries(text: str) -> Retries:
+    """Return the retries that a package gives.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    try:
+        retries = Retries(**json.loads(text))
+        # A wait that is no number of seconds.
+        if not all(retries.wait_secs(failed) >= 0 for failed in (1, 2)):
+            raise ValueError
+        return dataclasses.replace(retries, retries=int(retries.retries))
+    except (ValueError, TypeError, OverflowError) as e:
+        raise UsageError(
+            f"{RETRIES}: expected the JSON that `mirante compile` writes for `retries`, got {text}; take the "
+            "variable out of `env` in kubeflow.defaults and kubeflow.tasks"
+        ) from e
+
+
 class Attempts:
     """The attempts of one task of a run.
 
@@ -62,11 +81,15 @@ class Attempts:
         run_id: The run.
         task: The task's nodes.
         mirror: The buckets.
+
+    Raises:
+        UsageError: The variable of the retries is not as the package sets it.
     """
 
     def __init__(self, environment: Mapping[str, str], root: str, run_id: str, task: str, mirror: Mirror):
-        self._retries = Retries(**json.loads(environment.get(RETRIES) or "{}"))
-        self._given = int(environment.get(_FAILED) or 0)
+        self._retries = _read_retries(environment.get(RETRIES) or "{}")
+        given = environment.get(_FAILED) or ""
+        self._given = int(given) if given.isdecimal() else 0
         self._place = root, run_id, f"attempts-{task.replace(', ', '_')}.json"
         self._mirror = mirror
         self._failed: int | None = None
@@ -83,13 +106,14 @@ class Attempts:
         all_of_them = self._retries.retries + 1
         return f"attempt {self.failed + 1} of {all_of_them}" if all_of_them > 1 else ""
 
-    def are_left(self, error: BaseException) -> bool:
-        """Return whether the task is to be tried again after this error."""
-        return not isinstance(error, _FINAL) and self.failed < self._retries.retries
+    def wait_after(self, error: BaseException) -> float | None:
+        """Return the seconds until the task is tried again after this error; None if it is not."""
+        if isinstance(error, _FINAL) or self.failed >= self._retries.retries:
+            return None
+        return self._retries.wait_secs(self.failed + 1)
 
-    def begin_next(self, console: Any, message: str) -> NoReturn:
+    def begin_next(self, console: Any, message: str, wait_secs: float) -> NoReturn:
         """Log why this attempt failed, wait, and start the next one in place of this process."""
-        wait_secs = self._retries.wait_secs(self.failed + 1)
         console.print(
             f"\nmirante: {self.describe()} failed: {message}\nmirante: the next begins in {wait_secs:.0f} s",
             markup=False,

@@ -64,7 +64,10 @@ def ingest(
         SystemExit: The task failed; the last line of its log says why.
     """
     mirror = Mirror(os.environ)
-    with log_task(INGEST.id, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
+    with (
+        log_task(INGEST.id, run_id, pipeline_root, mirror) as (console, attempts),
+        contextlib.ExitStack() as held,
+    ):
         from components.model_stores.store import check_can_publish
         from components.schema_gen.schema_file import write_schema
         from pipeline.data import prepare
@@ -107,7 +110,8 @@ def ingest(
         write_atomically(folder / "recipe.json", asked.model_dump_json(indent=1).encode())
         mirror.send(str(folder))
         connection = metadata_store.require_store(kubeflow.metadata, root, os.environ)
-        held.enter_context(RootLease(connection, pipeline_root, run_id, INGEST.id).held())
+        lease = RootLease(connection, pipeline_root, run_id, INGEST.id)
+        held.enter_context(lease.held(tried_again_after=attempts.wait_after))
         weights = take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)

@@ -43,7 +43,8 @@ class NodeRecord:
     Attributes:
         page: Its page, with buckets' addresses and without secrets.
         outputs: Its output artifacts by channel name.
-        files: Bytes and time of change of each file of outputs that are not in a bucket, by path.
+        files: Bytes and time of change of each file of its outputs, by path; of an object in a bucket its
+            time alone.
     """
 
     page: RenderedPage
@@ -101,12 +102,15 @@ def make_node(page: RenderedPage, outputs: dict[str, Output], mirror: Mirror) ->
     }
     files = {}
     for output in outputs.values():
-        if not mirror.copies(output.uri):
-            files.update(_list_files(output.uri))
+        files.update(_list_files(output.uri, mirror))
     return NodeRecord(page, plain, files)
 
 
-def _list_files(folder: str) -> dict[str, list[int]]:
+def _list_files(folder: str, mirror: Mirror) -> dict[str, list[int]]:
+    """Return the numbers that tell a change of each file below a folder, by path."""
+    if mirror.copies(folder):
+        times = mirror.times(folder)
+        return {os.path.join(folder, name): [mtime_secs] for name, mtime_secs in times.items()}
     found = {}
     for path in Path(folder).rglob("*"):
         if path.is_file():
@@ -190,13 +194,11 @@ def note_pushed(root: str, run_id: str, fingerprint: str | None, mirror: Mirror)
 
 def _is_as_left(node_id: str, record: NodeRecord, mirror: Mirror) -> bool:
     """Return whether the outputs of a node are as it left them, and still hold."""
+    there: dict[str, list[int]] = {}
     for output in record.outputs.values():
-        if mirror.copies(output.uri) and not mirror.names(output.uri):
-            return False
-    for path, (size_bytes, mtime_ns) in record.files.items():
-        status = os.stat(path)
-        if (status.st_size, status.st_mtime_ns) != (size_bytes, mtime_ns):
-            return False
+        there.update(_list_files(output.uri, mirror))
+    if not record.files.items() <= there.items():
+        return False
     step = step_named(node_id)
     if not step.has_outcome:
         return True

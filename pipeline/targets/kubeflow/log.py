@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from components.base.errors import MiranteError
+from components.base.errors import MiranteError, UsageError
 from components.base.interrupts import interruptible
 from components.base.os_errors import explain_os_error
 from components.base.redact import redact
@@ -28,8 +28,8 @@ _IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
 
 @contextlib.contextmanager
-def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterator[Any]:
-    """Give the body a console for the task's log, and end the process where it fails.
+def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iterator[tuple[Any, Attempts]]:
+    """Give the body a console for the task's log and its attempts, and end the process where it fails.
 
     The log has the buckets' addresses in place of the local copies' paths.
 
@@ -48,7 +48,10 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     from pipeline.run.console import ConsoleHandler, Redacted, make_console
 
     console = make_console(to_stderr=False, worded=mirror.shown, whole_lines=True)
-    attempts = Attempts(os.environ, pipeline_root, run_id, what, mirror)
+    try:
+        attempts = Attempts(os.environ, pipeline_root, run_id, what, mirror)
+    except UsageError as e:
+        _fail(console, str(e), e.exit_code, mirror)
     version = importlib.metadata.version("mirante")
     told = "  ".join(filter(None, (f"mirante {version}", what, attempts.describe())))
     console.print(f"{told}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
@@ -64,13 +67,13 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     try:
         # SIGTERM is how Kubernetes ends a pod: the Trainer then keeps a checkpoint and removes its workers.
         with interruptible():
-            yield console
+            yield console, attempts
     except KeyboardInterrupt:
         _fail(console, "interrupted; the task continues from here when it is tried again", 130, mirror)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
         message, code = _explain(e, what, pipeline_root)
-        if attempts.are_left(e):
-            attempts.begin_next(console, message)
+        if (wait_secs := attempts.wait_after(e)) is not None:
+            attempts.begin_next(console, message, wait_secs)
         attempts.end()
         if attempts.failed:
             message = f"{message} ({attempts.describe()})"

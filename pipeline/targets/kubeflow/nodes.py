@@ -57,7 +57,10 @@ def run_nodes(
     mirror = Mirror(os.environ)
     what = name_nodes(names)
     shown = _Shown(views, metrics, classification, artifacts or {}, mirror)
-    with log_task(what, run_id, pipeline_root, mirror) as console, contextlib.ExitStack() as held:
+    with (
+        log_task(what, run_id, pipeline_root, mirror) as (console, attempts),
+        contextlib.ExitStack() as held,
+    ):
         from pipeline.storage import metadata_store
 
         root = mirror.local(pipeline_root)
@@ -66,7 +69,8 @@ def run_nodes(
         config = MetadataConfig.model_validate(plan.metadata)
         store = metadata_store.require_store(config, root, os.environ)
         lease = RootLease(store, pipeline_root, run_id, what)
-        held.enter_context(lease.held(ends_run=any(step_named(name).is_pusher for name in names)))
+        ends_run = any(step_named(name).is_pusher for name in names)
+        held.enter_context(lease.held(ends_run=ends_run, tried_again_after=attempts.wait_after))
         if plan.same_as is not None:
             _repeat(names, run_folder(root, plan.same_as), shown, console)
             return
