@@ -4,8 +4,6 @@ docs/everyday.md has an example. `~` and `${VARIABLE}` in paths mean what they d
 images `~` alone. Libraries log to the run's log file, as with the commands.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

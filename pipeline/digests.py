@@ -3,8 +3,6 @@
 docs/decisions/010-cached-means-equal.md has the rule.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

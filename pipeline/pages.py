@@ -3,8 +3,6 @@
 Importing this imports neither TensorFlow nor TFX.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import cast

@@ -1,7 +1,5 @@
 """What the Trainer and the Tuner get in TFX's `custom_config`."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

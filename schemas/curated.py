@@ -1,7 +1,5 @@
 """The curated schema of a task, completed with a data set's class list."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol

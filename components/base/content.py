@@ -1,7 +1,5 @@
 """Computes the SHA-256 of files, once for each state of a file."""
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import json

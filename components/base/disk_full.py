@@ -1,7 +1,5 @@
 """The error for a full file system, noticed by Python, SQLite, TensorFlow or a worker process."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -3,8 +3,6 @@
 Every message says what was expected, what it got, where, and what to do next.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 

@@ -6,8 +6,6 @@ They have their own package and descriptor pool: TensorFlow may be loaded in the
 does not allow two definitions of a name in one pool.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any

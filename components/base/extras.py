@@ -1,7 +1,5 @@
 """The command that installs an optional part of Mirante (`[project.optional-dependencies]`)."""
 
-from __future__ import annotations
-
 import re
 
 from components.base.words import quote

@@ -1,7 +1,5 @@
 """Reads and writes files on a disk or in a bucket. Imports TensorFlow only for a bucket."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

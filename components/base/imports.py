@@ -1,7 +1,5 @@
 """Imports TensorFlow, Beam and TFX faster, without the garbage collector."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 from collections.abc import Iterator

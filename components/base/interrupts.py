@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM as KeyboardInterrupt, wherever they come. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 from collections.abc import Iterator

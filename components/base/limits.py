@@ -1,7 +1,5 @@
 """Limits of the size of an image. Imports nothing, since the command line reads it first."""
 
-from __future__ import annotations
-
 # A decompression bomb is a small file with an image that fills the memory: a PNG of a few hundred kilobytes
 # can have 50,000 x 50,000 pixels, which are 7.5 GB. 100 million pixels (300 MB as RGB) are enough for the
 # largest cameras, and fit into memory next to the other workers.

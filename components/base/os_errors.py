@@ -3,8 +3,6 @@
 Python, SQLite, ML Metadata, TensorFlow or a worker process may have noticed it.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

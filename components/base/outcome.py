@@ -1,7 +1,5 @@
 """The outputs of nodes and the result of a run: data that steps and the pipeline share."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

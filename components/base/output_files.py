@@ -4,8 +4,6 @@ A cached result can be damaged by a full disk, a crash, or a copy that was cut s
 size, time and SHA-256 of each file with the artifact. A file with the same size and time is not read again.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Marks folders that Mirante makes, so that it never removes or replaces a folder only by its name."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from pathlib import Path

@@ -3,8 +3,6 @@
 The containers of Vertex AI find gs://bucket/file at /gcs/bucket/file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import uuid

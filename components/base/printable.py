@@ -1,7 +1,5 @@
 """Makes text safe to print: names may have line breaks, and codes that control a terminal."""
 
-from __future__ import annotations
-
 import unicodedata
 
 # Controls, characters that UTF-8 does not have, line separators, and marks that change the text direction.

@@ -1,7 +1,5 @@
 """Reading TFRecord files, gzipped or not."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 

@@ -4,8 +4,6 @@ A recipe with a secret is refused (`find_secret`), since recipes are kept with e
 through `redact`: the console, logs, results, pages.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import re

@@ -13,8 +13,6 @@ Of `assets.extra` TF Serving reads the requests only. In an artifact of TFX's ty
 `Format-Serving`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 

@@ -9,8 +9,6 @@ TF Serving and Triton only look at folders whose name is a number. A record with
 version was taken back. Imports no TensorFlow for a folder on a disk.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import datetime

@@ -3,8 +3,6 @@
 `pipeline.recipe` joins the settings of all rooms to a recipe, and writes the messages about them.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any

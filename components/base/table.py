@@ -6,8 +6,6 @@
   In Python, `encoding="utf-8-sig"` reads both kinds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

@@ -4,8 +4,6 @@ What has to be computed for a task is in the task's room, in the module with the
 `part(recipe.task, "evaluator")`. Each step says what it asks for as a Protocol in its own room.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 from types import ModuleType

@@ -8,8 +8,6 @@ A file is a sequence of records
 all little endian. Files can be concatenated: the bytes of two files in a row are a file with all records.
 """
 
-from __future__ import annotations
-
 import gzip
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Words that messages share: the nearest known word, the first few of many names, counts. No TensorFlow."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import textwrap

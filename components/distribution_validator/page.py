@@ -1,7 +1,5 @@
 """The page of DistributionValidator: how far splits are apart, and which are too far apart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from components.base.outcome import Output

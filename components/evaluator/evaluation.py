@@ -4,8 +4,6 @@ about.json          the recipe's task, and the number of images with mistakes
 mistakes.csv        the list of mistakes
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

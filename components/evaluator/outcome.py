@@ -1,7 +1,5 @@
 """Outcome of the Evaluator: metrics, and whether the model is blessed."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of the Evaluator: the blessing, the overall metrics with their bounds, and the task's part."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 

@@ -3,8 +3,6 @@
 Imports TensorFlow only for evaluations of earlier versions, which have no such file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

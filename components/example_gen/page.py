@@ -1,7 +1,5 @@
 """The page of ImportExampleGen: the examples of its splits."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The page of ExampleValidator: examples that do not agree with the schema."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from components.base.outcome import Output

@@ -1,7 +1,5 @@
 """Settings of InfraValidator: the part `infra_validation` of a recipe."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from components.base.settings import Positive, Settings

@@ -1,7 +1,5 @@
 """Outcome of the InfraValidator: whether a server can answer with the model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of the InfraValidator: whether the model loads and answers in its own process, and how fast."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -11,8 +11,6 @@ is imported. The last one is a JSON object: `problems` (sentences; empty if ther
 `request_secs`, the median seconds of a request with one image by signature.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import statistics

@@ -3,8 +3,6 @@
 The module imports NumPy only: InfraValidator's process loads it by its path, and nothing else of Mirante.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 

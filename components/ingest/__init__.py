@@ -7,8 +7,6 @@ The contract is in `schemas.features`; docs/ingest.md is for users.
 Needs no TensorFlow and no Beam. Importing it is quick: what a step needs is imported when the step runs.
 """
 
-from __future__ import annotations
-
 from components.ingest.config import IngestConfig
 from components.ingest.input import check_input
 from components.ingest.manifest import Manifest, Shard, Split, is_manifest, read_manifest

@@ -5,8 +5,6 @@ archive that has them is not what its user thinks it is. A name that is there tw
 replaces the others, as unpacking tools do, and the user gets a warning for each of the others.
 """
 
-from __future__ import annotations
-
 import errno
 import gzip
 import json

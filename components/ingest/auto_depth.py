@@ -1,7 +1,5 @@
 """`data.bit_depth: auto`: the least number of bits that holds the largest value of all images of the data."""
 
-from __future__ import annotations
-
 from components.base.printable import printable
 from components.ingest.bit_depth import AUTO, UPPER, find_depth
 from components.ingest.config import IngestConfig

@@ -13,8 +13,6 @@ So adding, removing or renaming images moves no other image, except for units th
 return once their class has an image of its own there, and another one may be lent for an image that left.
 """
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple

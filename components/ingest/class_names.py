@@ -1,7 +1,5 @@
 """The order of class names, and what is odd about them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal

@@ -9,8 +9,6 @@
 `mirrored`. `labels` has each class of an image once.
 """
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Iterator
 from typing import NamedTuple

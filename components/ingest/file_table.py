@@ -1,7 +1,5 @@
 """The files of an input, in the index: looked up by name without holding them in memory."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Files as the sources see them: what a folder holds, in a fixed order, with size and time of each."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import stat

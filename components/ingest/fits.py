@@ -4,8 +4,6 @@ A source says by what the input looks like its data (`fits` in its module). Data
 like class folders too, so the source `folder` comes last.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import tempfile

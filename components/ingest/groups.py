@@ -4,8 +4,6 @@
 which the source of a table reads.
 """
 
-from __future__ import annotations
-
 import re
 
 from components.base.errors import UsageError

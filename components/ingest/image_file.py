@@ -1,7 +1,5 @@
 """Reads a file that should be an image: its kind, size and first bytes are looked at before the rest."""
 
-from __future__ import annotations
-
 import os
 import stat
 

@@ -4,8 +4,6 @@ It lives in the staging folder. After an ingest was killed, the hashes in it are
 again; everything else is made anew from the inputs.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path

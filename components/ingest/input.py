@@ -1,7 +1,5 @@
 """INPUT of an ingest: a folder, a file that the source reads itself, an archive, or nothing."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import os

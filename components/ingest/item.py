@@ -1,7 +1,5 @@
 """An input of an ingest, as a source finds it: an image, a reject, or something left out."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from components.ingest.truth import Truth

@@ -9,8 +9,6 @@ A class is called by its display name where it has one; in the data it may be ca
 .names file is a list of classes instead, one a line, numbered from 1.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import re

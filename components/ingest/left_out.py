@@ -5,8 +5,6 @@ Notes, lists and the like (NO_IMAGES) are what other sources read, so the source
 file for an image, leaves them out by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 # Names of files and folders that no source looks at, and what they are. A name in lower case fits any

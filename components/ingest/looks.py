@@ -11,8 +11,6 @@ steps keep this quick and sure:
 docs/ingest.md has the measured thresholds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

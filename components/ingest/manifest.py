@@ -4,8 +4,6 @@ Both are written after the shards, the manifest last: a folder with a manifest i
 bytes whenever the same INPUT, in the same place, was ingested with the same options.
 """
 
-from __future__ import annotations
-
 import base64
 import csv
 import dataclasses

@@ -1,7 +1,5 @@
 """The page of Ingest: the data folder's manifest, and the first images of train."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The passes over the data that worker processes make: examine the images, compare some, write the shards."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

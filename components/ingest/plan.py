@@ -4,8 +4,6 @@ The records of a shard are in the order of their hashes, a shuffle that is the s
 fingerprint is over everything that decides its bytes: equal fingerprints, equal files.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

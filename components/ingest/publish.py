@@ -1,7 +1,5 @@
 """The end of an ingest: what the manifest says of the shards, and their move to OUTPUT, manifest last."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

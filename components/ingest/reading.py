@@ -1,7 +1,5 @@
 """Reads the bytes of an image, which are a file or a part of one, and hashes them."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

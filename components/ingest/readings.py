@@ -5,8 +5,6 @@ gives boxes in wrong places, and many of them off the image. If all boxes fit on
 way, that way is the likely cause.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """The table of sources in docs/ingest.md, written from `SOURCES`: `make docs`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

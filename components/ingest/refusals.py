@@ -1,7 +1,5 @@
 """When an ingest publishes nothing: too little of the data can be used, or none of it makes sense."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence

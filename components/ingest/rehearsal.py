@@ -1,7 +1,5 @@
 """An ingest up to its plan: what it would read, reject and put into each split, without writing a shard."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Iterator

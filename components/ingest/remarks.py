@@ -1,7 +1,5 @@
 """What an ingest warns about: data that can be used, and is probably not what was meant."""
 
-from __future__ import annotations
-
 import collections
 import os
 from collections.abc import Iterable, Mapping

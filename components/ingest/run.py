@@ -3,8 +3,6 @@
 walk -> find_inputs -> examine (workers) -> compare (workers) -> plan -> write (workers) -> publish
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import os

@@ -9,8 +9,6 @@ Where TFX's own driver gives an answer, this gives the same (tests/data/test_spa
 that driver runs: raw data are ingested first. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import glob

@@ -14,8 +14,6 @@ from one split to another. What belongs together besides copies, and what happen
 no image in a split, is in components.ingest.carve.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 
 from schemas import features

@@ -1,7 +1,5 @@
 """The folder `OUTPUT/.ingest` has unfinished work, from which a killed ingest resumes."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

@@ -5,8 +5,6 @@ Python's tarfile reads an extended header (pax, GNU long names) whole, whatever 
 images.
 """
 
-from __future__ import annotations
-
 import tarfile
 from typing import Any
 

@@ -10,8 +10,6 @@ makes one unit, too. A unit is called by a hash, which decides its split:
     several of these, tied       the least hash of groups and originals; if there are none, of the images
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import hashlib

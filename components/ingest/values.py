@@ -1,7 +1,5 @@
 """Read numbers as files of annotations hold them: 12, 12.0 and "12" are the same number."""
 
-from __future__ import annotations
-
 import math
 import re
 import reprlib

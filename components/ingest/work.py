@@ -1,7 +1,5 @@
 """The last work of worker processes: write shards."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Settings of the model card: the part `about` of a recipe."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from components.base.settings import Settings

@@ -1,7 +1,5 @@
 """The facts that a model card is made of, whatever they were read from."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The limits of a model that its numbers show, as sentences for its card."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator, Mapping
 

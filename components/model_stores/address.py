@@ -6,8 +6,6 @@
 An address never has a user or password: those are in the environment (components/model_stores/protocol.py).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from typing import Literal

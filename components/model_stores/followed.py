@@ -1,7 +1,5 @@
 """A folder of versions that follows a model store, for a server that reads folders."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import threading

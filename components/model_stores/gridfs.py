@@ -9,8 +9,6 @@ User and password are MIRANTE_MONGODB_USER and MIRANTE_MONGODB_PASSWORD, or in t
 with _FILE name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

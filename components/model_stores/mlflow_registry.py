@@ -5,8 +5,6 @@ The registry is at MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI, with MLflow's own
 password.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -4,8 +4,6 @@ A store has versions of one model under the numbers that they have in the push d
 them. A version appears whole or not at all, and is never deleted: one that was taken back stays, unserved.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from pathlib import Path

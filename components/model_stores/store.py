@@ -1,7 +1,5 @@
 """Opens the stores of models, and does with them what a push, a rollback and a reader want."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Mapping, Sequence

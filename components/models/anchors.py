@@ -5,8 +5,6 @@ Scales grow evenly from the finest map to the coarsest. At each place there is o
 ratio, and one more square between this map's scale and the next one's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

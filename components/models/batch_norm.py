@@ -7,8 +7,6 @@ trainings drift apart in the last digits. Both are measured in docs/decisions/00
 Source: Ioffe and Szegedy, Batch normalization, 2015.
 """
 
-from __future__ import annotations
-
 import keras
 import tensorflow as tf
 

@@ -8,8 +8,6 @@ image and double the filters), and Identity mappings in deep residual networks, 
 before each convolution).
 """
 
-from __future__ import annotations
-
 import keras
 
 from components.models import BACKBONE, linear_head

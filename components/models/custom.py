@@ -1,7 +1,5 @@
 """Custom networks: a function by its import path, and checks that its network can be trained."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys

@@ -6,8 +6,6 @@ off, so it takes pixels of 0 to 255 (`transform.normalization: none`), with rand
 Source: Tan and Le, EfficientNet: rethinking model scaling for convolutional neural networks, 2019.
 """
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 

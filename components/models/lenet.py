@@ -7,8 +7,6 @@ Sources: LeCun et al., Gradient-based learning applied to document recognition, 
 normalization, 2015; He et al., Deep residual learning, 2015.
 """
 
-from __future__ import annotations
-
 import keras
 
 from components.models import BACKBONE, HEAD

@@ -3,8 +3,6 @@
 Source: Sandler et al., MobileNetV2: inverted residuals and linear bottlenecks, 2018.
 """
 
-from __future__ import annotations
-
 import keras
 
 from components.models import linear_head

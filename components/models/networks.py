@@ -3,8 +3,6 @@
 A new network is a module with `build(config, input_shape, num_classes)` and a row of `NETWORKS`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 from components.transform.config import Normalization

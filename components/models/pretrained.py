@@ -1,7 +1,5 @@
 """Backbones of keras.applications with ImageNet weights from a file, from Keras' own download, or none."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

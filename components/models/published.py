@@ -3,8 +3,6 @@
 Imports no Keras: a run that could not get its weights is refused before anything is done for it.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import urllib.error

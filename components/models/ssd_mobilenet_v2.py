@@ -10,8 +10,6 @@ al., MobileNetV2 (SSDLite, section 6.2), 2018 (https://arxiv.org/abs/1801.04381)
 Lin et al., Focal loss for dense object detection, 2017, section 3.3.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

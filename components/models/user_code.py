@@ -1,7 +1,5 @@
 """Finds the code of a custom network without running any of it. Imports no Keras."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import importlib.metadata

@@ -3,8 +3,6 @@
 Source: Simonyan and Zisserman, Very deep convolutional networks for large-scale image recognition, 2014.
 """
 
-from __future__ import annotations
-
 import keras
 
 from components.models import linear_head

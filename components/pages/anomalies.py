@@ -1,7 +1,5 @@
 """Anomalies that ExampleValidator and DistributionValidator found."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

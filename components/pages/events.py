@@ -4,8 +4,6 @@ components/trainer/tracking/event_files.py writes them. An event file is a TFRec
 which can be read without TensorFlow.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import struct

@@ -1,7 +1,5 @@
 """A page of HTML that is filled part by part: headings, tables, numbers, images."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import io

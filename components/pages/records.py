@@ -1,7 +1,5 @@
 """Reads the first records of a split for a page: how many each class has, and their images."""
 
-from __future__ import annotations
-
 import dataclasses
 import gzip
 import time

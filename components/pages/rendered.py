@@ -1,7 +1,5 @@
 """A finished page, as data: its HTML, and the numbers that Kubeflow's UI shows next to it."""
 
-from __future__ import annotations
-
 import dataclasses
 
 

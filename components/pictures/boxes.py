@@ -3,8 +3,6 @@
 Pillow's own font has Latin letters; those of other scripts are drawn as empty boxes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Sequence

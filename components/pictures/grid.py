@@ -1,7 +1,5 @@
 """Images side by side, each with a caption and boxes on it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Draws heat maps over images, with a legend, with Pillow alone."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

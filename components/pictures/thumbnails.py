@@ -1,7 +1,5 @@
 """Small images of images. Importing this imports no Pillow."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

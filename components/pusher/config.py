@@ -1,7 +1,5 @@
 """Settings of the Pusher: the part `push` of a recipe."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """Outcome of the Pusher: the version that it pushed, or that the model was taken back."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The page of the Pusher: where the model is, or why it was not pushed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from components.base.outcome import Output

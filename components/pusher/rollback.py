@@ -7,8 +7,6 @@ serving/pushes/1795361144.json           stays: the record of a version that is 
 A bucket cannot rename: there a version is copied aside, then removed, its saved_model.pb first.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Outcome of the Resolver: the baseline, or why there is none."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any

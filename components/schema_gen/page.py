@@ -1,7 +1,5 @@
 """The page of ImportSchemaGen: the features that every record must have, and the classes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The file that ImportSchemaGen reads: the curated schema with the classes of the data."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path

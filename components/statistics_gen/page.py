@@ -1,7 +1,5 @@
 """The page of StatisticsGen: counts, classes, image sizes, and every feature of every split."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Weights are those of scikit-learn's `compute_class_weight`. Balanced sampling, t
 components/trainer/input/order.py.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Sequence

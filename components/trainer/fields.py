@@ -3,8 +3,6 @@
 A name is the way to the field, `training.augmentation.flip`. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, get_origin

@@ -1,7 +1,5 @@
 """The stages of a training: the whole network at once, or the head on a frozen backbone, then everything."""
 
-from __future__ import annotations
-
 import logging
 import time
 

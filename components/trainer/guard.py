@@ -6,8 +6,6 @@ some problems start with such a plateau, however long. It is judged at the end o
 docs/training.md has the rules; `make bench-guard` tries them on trainings of both kinds.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import logging

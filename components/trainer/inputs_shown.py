@@ -1,7 +1,5 @@
 """Images of what goes into a network."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The training loop that all strategies share: steps, epochs, an evaluation after each, checkpoints."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import math

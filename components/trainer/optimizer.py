@@ -1,7 +1,5 @@
 """Learning rates and optimisers, as recipes name them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """The page of the Trainer: curves of every stage, the images that the network was given, and its settings."""
 
-from __future__ import annotations
-
 import json
 import os
 import textwrap

@@ -1,7 +1,5 @@
 """The result of an evaluation during training."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A training as its parts hand it on: what learns, from what, and where."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

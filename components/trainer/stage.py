@@ -1,7 +1,5 @@
 """One stage of a training: what it is, how far it is, and how that is logged."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ of several replicas'), cannot resume in the middle of an epoch, and does not che
 The step here is what `fit` does on one device (docs/decisions/006-own-training-loop.md).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

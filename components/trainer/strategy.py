@@ -4,8 +4,6 @@ All of them run one and the same step (components/trainer/step.py); what differs
 is spread over.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging

@@ -1,7 +1,5 @@
 """Trains a job's network and exports it."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

@@ -4,8 +4,6 @@ TF Serving reads them from `assets.extra/tf_serving_warmup_requests`, a TFRecord
 does not serve a model that cannot answer one.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -14,8 +14,6 @@ exception: TensorFlow decodes a JPEG with half its data and an end, which ingest
 Only TensorFlow's own operations are used, so that a SavedModel can hold it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

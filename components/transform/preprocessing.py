@@ -1,7 +1,5 @@
 """TFT's preprocessing function: pixels, and what the task wants along with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Which values a search tries next: KerasTuner's oracles, as the recipe's part `tuner` asks for them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras_tuner

@@ -1,7 +1,5 @@
 """What the Tuner found: the best values of the fields that it searched."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of the Tuner: the best values, and every trial."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ The folder of a search has KerasTuner's files and the checkpoints of the running
 resumes in that trial.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import gc
 import logging

@@ -1,7 +1,5 @@
 """`mirante clean`: free the disk of what a root can do without."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`mirante compare`: runs side by side."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`mirante compile`: a recipe becomes a package for Kubeflow Pipelines or a job for Vertex AI."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

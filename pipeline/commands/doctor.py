@@ -1,7 +1,5 @@
 """`mirante doctor`: what this machine has, and what is missing."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import textwrap

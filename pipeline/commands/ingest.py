@@ -1,7 +1,5 @@
 """`mirante ingest`: turn raw images into checked TFRecord shards."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

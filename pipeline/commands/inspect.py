@@ -1,7 +1,5 @@
 """`mirante inspect`: look at data before any training."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """The `mirante` command: a group of the commands in `COMMANDS`. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import os

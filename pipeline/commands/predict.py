@@ -1,7 +1,5 @@
 """`mirante predict`: ask a pushed model."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """`mirante recipes`: list the built-in recipes."""
 
-from __future__ import annotations
-
 import click
 
 from pipeline.commands.shared import example

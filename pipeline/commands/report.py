@@ -1,7 +1,5 @@
 """`mirante report`: the page of a run."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`mirante rollback`: serve an older model again."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

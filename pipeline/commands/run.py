@@ -1,7 +1,5 @@
 """`mirante run`: run a recipe on this machine."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

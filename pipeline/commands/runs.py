@@ -1,7 +1,5 @@
 """`mirante runs`: list what was run."""
 
-from __future__ import annotations
-
 import json
 
 import click

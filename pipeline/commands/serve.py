@@ -1,7 +1,5 @@
 """`mirante serve`: answer TensorFlow Serving's REST and gRPC calls with pushed models."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """`mirante submit`: run a package on Kubeflow Pipelines."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

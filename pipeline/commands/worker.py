@@ -1,7 +1,5 @@
 """`mirante worker`: take part in a training on several machines."""
 
-from __future__ import annotations
-
 import os
 
 import click

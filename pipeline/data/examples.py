@@ -1,7 +1,5 @@
 """What a folder of contract data holds, and whether a run can use it."""
 
-from __future__ import annotations
-
 import dataclasses
 import fnmatch
 import hashlib

@@ -1,7 +1,5 @@
 """Finds, or makes by ingest, the contract data that a run reads."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable, Iterable

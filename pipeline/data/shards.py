@@ -1,7 +1,5 @@
 """What TFRecords of the data contract hold that have no manifest to say so."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """What is kept from span to span: one ingested folder."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import shutil

@@ -8,8 +8,6 @@ second's, if the models are equally good.
     Psychometrika 12, 1947.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """Finds runs: what `<root>/runs/<run id>/` keeps of each. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import json

@@ -1,7 +1,5 @@
 """Runs as text: the table of `mirante runs`, and the comparison of `mirante compare`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command to run after an inspection."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

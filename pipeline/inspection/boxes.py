@@ -1,7 +1,5 @@
 """Boxes of a rehearsed ingest, placed on their images as they would be in records."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Images that are there several times, as the plan of an ingest knows them."""
 
-from __future__ import annotations
-
 from components.ingest.index import Index
 from components.ingest.plan import Plan
 from pipeline.inspection.facts import MOST_EXAMPLES, Copies

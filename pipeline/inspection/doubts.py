@@ -1,7 +1,5 @@
 """Labels that a trained model disagrees with: candidates for wrong ones."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

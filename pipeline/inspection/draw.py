@@ -1,7 +1,5 @@
 """Draws some of the images that were looked at: with their boxes, or a grid of each class."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Rejects and the like, put together by their reasons."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

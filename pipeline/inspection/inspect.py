@@ -1,7 +1,5 @@
 """The whole inspection: guess the source, rehearse the ingest, look at the images, and sum up."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Mapping

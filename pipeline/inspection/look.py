@@ -1,7 +1,5 @@
 """Look at data as an ingest would read them, and at their images: in seconds, and nothing is written."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

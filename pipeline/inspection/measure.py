@@ -1,7 +1,5 @@
 """Measure images in worker processes: size and format of all, and of some how bright and varied they are."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import warnings

@@ -1,7 +1,5 @@
 """What an inspection asks of a task: module `inspection` of its room. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Protocol
 

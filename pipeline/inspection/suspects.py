@@ -1,7 +1,5 @@
 """Find images to look at before a model does, by their sizes and by how bright they are."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator, Sequence
 

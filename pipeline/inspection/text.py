@@ -1,7 +1,5 @@
 """What was found out, as text of 80 columns; the last line is the command to run next."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from components.base.printable import printable

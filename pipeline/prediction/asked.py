@@ -1,7 +1,5 @@
 """Arguments of `mirante predict`: images by their files and folders, and the model."""
 
-from __future__ import annotations
-
 import atexit
 import dataclasses
 import json

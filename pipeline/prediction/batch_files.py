@@ -6,8 +6,6 @@ The examples have the features `image`, `error`, `converted`, `warning`, `label`
 (numbers).
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Sequence

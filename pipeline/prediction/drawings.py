@@ -1,7 +1,5 @@
 """Images that `mirante predict` writes: with a detector's boxes, or with heat maps of a classifier."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import os

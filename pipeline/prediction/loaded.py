@@ -1,7 +1,5 @@
 """A pushed model in this process: its answers, and where it looks. Imports TensorFlow when it loads one."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Ask a pushed model's `serving_default` about image files. Imports TensorFlow, but no TFX."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 

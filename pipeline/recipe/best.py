@@ -3,8 +3,6 @@
 It has one line per field, such as `training.learning_rate: 0.001`. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The table of networks in docs/models.md, written from `NETWORKS`: `make docs`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 The fields say themselves that they hold a path (`components.base.settings.IsPath`). Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import re

@@ -1,7 +1,5 @@
 """A recipe: its fields, in the order in which the data go through them. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 import os
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The page of all keys of a recipe, docs/recipe.md, written from the fields: `make docs`. No TensorFlow."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

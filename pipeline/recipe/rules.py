@@ -3,8 +3,6 @@
 A rule raises a ValueError whose message begins with the key. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 

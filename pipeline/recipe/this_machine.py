@@ -1,7 +1,5 @@
 """What a recipe needs of the machine that runs it: files, packages, the user's own code. No TensorFlow."""
 
-from __future__ import annotations
-
 import os
 
 from components.base.errors import UsageError

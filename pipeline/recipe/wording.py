@@ -1,7 +1,5 @@
 """Messages about a recipe: the origin of the value, its key, what was expected. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping

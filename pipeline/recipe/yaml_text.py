@@ -5,8 +5,6 @@ Repeated keys, explicit tags such as `!!int`, control characters, and texts that
 a recipe are refused with their line. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any

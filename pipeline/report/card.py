@@ -1,7 +1,5 @@
 """Writes the model card of a run, into the run's folder and next to the pushed model."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Makes the page of runs side by side."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Makes a page of data that were looked at before any training: what `mirante inspect` found out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

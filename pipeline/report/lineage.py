@@ -1,7 +1,5 @@
 """The sections of a report on the model, the nodes, and what the result was made from."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Makes the page of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The sections of a report on metrics, data, training and test: parts of the nodes' pages, as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from components.base.outcome import Output

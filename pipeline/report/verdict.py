@@ -1,7 +1,5 @@
 """How a run ended, in a sentence, and its most important numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

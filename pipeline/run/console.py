@@ -1,7 +1,5 @@
 """The console that users see, and the log for everything else that libraries print."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

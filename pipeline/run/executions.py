@@ -1,7 +1,5 @@
 """Executions and their output artifacts in ML Metadata."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 

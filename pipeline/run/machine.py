@@ -1,7 +1,5 @@
 """Looks at this machine: what is installed, and what it has. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import os

@@ -1,7 +1,5 @@
 """Peak memory of this process while a node runs. Linux keeps it, and sets it back when asked to."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Runs nodes of a pipeline, all in one process or each in its own, and reports their results."""
 
-from __future__ import annotations
-
 import importlib
 import time
 import traceback

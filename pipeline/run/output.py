@@ -1,7 +1,5 @@
 """Standard output and error of a command: closed, full, or a pipe that nobody reads. Nothing heavy."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

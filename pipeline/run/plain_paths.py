@@ -4,8 +4,6 @@ They make patterns of paths (`os.path.join(folder, "*")`) without quoting them, 
 files. In a root called `run[1]` they would look into its neighbour `run1`. So they are given a link to it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

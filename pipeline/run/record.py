@@ -4,8 +4,6 @@ Reports, and other commands that look at runs, find the artifacts by it, without
 nothing heavy.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import json

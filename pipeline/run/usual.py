@@ -1,7 +1,5 @@
 """How long each node took in earlier runs of a root, for the time that is left. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

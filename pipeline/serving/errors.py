@@ -1,7 +1,5 @@
 """Errors that clients see: a canonical code and a message, as REST status and as gRPC status."""
 
-from __future__ import annotations
-
 from typing import Any
 
 # gRPC's canonical codes with the HTTP status that TensorFlow Serving answers for each.

@@ -1,7 +1,5 @@
 """URLs that TensorFlow Serving does not have, each off unless its flag is given: models, and health."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

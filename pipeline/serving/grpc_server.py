@@ -1,7 +1,5 @@
 """The gRPC server: services, reflection and health, on a port and a UNIX socket, with or without TLS."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """TensorFlow Serving's gRPC services, on the servicers of the package tensorflow-serving-api."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The HTTP server before the REST API: aiohttp's, with limits on bodies, calls and slow clients."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl

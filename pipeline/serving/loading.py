@@ -1,7 +1,5 @@
 """Makes a SavedModel answer requests: loads it, puts batching before it, and warms it up."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 

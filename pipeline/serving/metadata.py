@@ -1,7 +1,5 @@
 """Status and metadata of models, as messages and as the JSON of the REST API."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Counters and histograms under TensorFlow Serving's names, as text for Prometheus."""
 
-from __future__ import annotations
-
 import bisect
 import re
 import threading

@@ -4,8 +4,6 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 Tensors are JSON, or bytes behind it with the header `Inference-Header-Content-Length`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import struct

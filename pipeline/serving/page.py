@@ -1,7 +1,5 @@
 """The page at `/` (`--ui`): choose or drop an image and see what the model says."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The REST API: what a method, a path and a body are answered with, apart from any HTTP server."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import logging

@@ -1,7 +1,5 @@
 """`mirante serve` as a whole: models, REST and gRPC, from the start to a graceful stop."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Options of `mirante serve`: TensorFlow Serving's flags by their names, and Mirante's own behind them."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -3,8 +3,6 @@
 The messages that the package tensorflow-serving-api leaves out are described here by their fields.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from pathlib import Path

@@ -9,8 +9,6 @@ mark, are removed at all.
 An output is marked in ML Metadata before its files are removed. A run that needs it later executes the node.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

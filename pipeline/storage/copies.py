@@ -1,7 +1,5 @@
 """Files of a local folder that is a copy of a bucket's: their keys, their times, and several at a time."""
 
-from __future__ import annotations
-
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Sends a folder of checkpoints to a bucket while another thread writes to it."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import threading

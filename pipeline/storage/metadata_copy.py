@@ -1,7 +1,5 @@
 """The copy of a root's metadata store: made at the end of each run, taken back when the store is damaged."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import sqlite3

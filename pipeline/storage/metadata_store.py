@@ -1,7 +1,5 @@
 """Where ML Metadata keeps what ran on what: the store of a pipeline root, or one that a server keeps."""
 
-from __future__ import annotations
-
 import os
 import random
 import socket

@@ -9,8 +9,6 @@ Two rules make copies hold:
 Where a bucket is mounted at that place (gcsfuse, as on Vertex AI), nothing is copied.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fnmatch
 import os

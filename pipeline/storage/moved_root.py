@@ -1,7 +1,5 @@
 """A pipeline root that was moved or copied: ML Metadata knows every artifact by its absolute path."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Downloads what a node reads from a bucket before it runs, and uploads what it wrote afterwards."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -4,8 +4,6 @@ Credentials come from the environment as both services' own tools find them: wor
 `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, `GOOGLE_APPLICATION_CREDENTIALS`, the machine's own role.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import functools

@@ -1,7 +1,5 @@
 """Notes in ML Metadata about pushed models: when one was taken back."""
 
-from __future__ import annotations
-
 import datetime
 import os
 from collections.abc import Collection

@@ -14,8 +14,6 @@ Every holder is an entry of its own, numbered upwards. Names of entries are uniq
 several runs that take over at the same time one succeeds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import socket

@@ -1,7 +1,5 @@
 """One process at a time uses a pipeline root on this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

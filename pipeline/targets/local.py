@@ -1,7 +1,5 @@
 """The local runner: one run of a recipe on this machine, node by node, reported on the console."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import datetime

@@ -41,7 +41,8 @@ for number in range(5):
     data.check_config(recipe.data)
     said = io.StringIO()
     result, error = run.run(recipe, here / "root", Console(file=said, width=300))
-    told = {"said": " ".join(said.getvalue().split()), "raised": repr(error), "exit_code": getattr(error, "exit_code", 0)}
+    told = {"said": " ".join(said.getvalue().split()), "raised": repr(error)}
+    told["exit_code"] = getattr(error, "exit_code", 0)
     print(json.dumps({**dataclasses.asdict(result), **told}), flush=True)
 """
 OVERRIDES = (

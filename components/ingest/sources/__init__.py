@@ -22,8 +22,6 @@ label"), or None if it does not. It looks at the names of files and at the begin
 nothing; components.ingest.fits asks all sources.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 from collections.abc import Mapping

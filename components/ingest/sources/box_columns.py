@@ -1,7 +1,5 @@
 """Which columns of a CSV hold a box, and how they write it."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ batches.meta; CIFAR-100 has train, test and meta, and its fine labels are the cl
 A pickle is a program: these are read by components.ingest.sources.cifar_pickle, which runs none.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence

@@ -7,8 +7,6 @@ Work is bounded: by the number of instructions, and by keys of dicts being text 
 nest one tuple in itself 60 times over, and to hash, print or compare that takes for ever.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import pickle

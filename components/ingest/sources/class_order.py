@@ -8,8 +8,6 @@ A list may hold names that no box has, such as the ones that labelImg brings, so
 label map that the user gives counts instead.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection
 from pathlib import Path

@@ -16,8 +16,6 @@ INPUT is the JSON file, then its name tells no split; or a folder: all its insta
 *_annotations.coco.json, whose split is in their names, or else in their folders; or its only .json.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from typing import Any

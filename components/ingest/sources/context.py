@@ -1,7 +1,5 @@
 """What a source is given to find its inputs, and the calls of the functions of its module."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import os

@@ -14,8 +14,6 @@ nothing, and so is one with a class that has no box in any row, as "No finding" 
 rows spoils is rejected: what that row should have told would else count as background.
 """  # noqa: D415 - an example follows
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from components.base.errors import UsageError

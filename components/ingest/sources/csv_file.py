@@ -12,8 +12,6 @@ One that fits several files is a reject, so is one that fits none. Every row giv
 repeats another, or a reject, or is left out.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO

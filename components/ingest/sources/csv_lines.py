@@ -4,8 +4,6 @@ Python's csv splits the fields. A row is one line, so that a forgotten quote swa
 are faster (pandas, pyarrow) join lines within quotes and do not tell the line of an error.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Generator, Iterator, Sequence

@@ -13,8 +13,6 @@ box has, in the order of the file's list, numbered anew from 1.
 INPUT is the folder: all its annotations.xml, or all .xml that begin as they do; or the XML file.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ Their values 0 .. 16 are scaled to 0 .. 255.
 https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

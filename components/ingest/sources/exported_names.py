@@ -7,8 +7,6 @@
 https://labelstud.io/guide/tasks#How-to-import-your-data
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote

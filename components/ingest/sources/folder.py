@@ -10,8 +10,6 @@ and "plane". A single folder around it all, as archives often have one, is stepp
 other files that are no images by their names are left out.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ are not in INPUT are passed over, from the left: C:\data\cats\1.png, or ../uploa
 the only 1.png, or the one in cats/. Two names that mean one file that way are ambiguous.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Collection, Iterator

@@ -10,8 +10,6 @@ first bytes of a file tell whether it is gzipped. EMNIST's images are set uprigh
 kept as they are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import gzip
 import os

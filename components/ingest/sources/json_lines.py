@@ -5,8 +5,6 @@
 The columns are the keys of the first objects. A key that an object lacks, and null, are empty cells.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence

@@ -11,8 +11,6 @@ A task that was submitted without a region is background.
 INPUT is the JSON file, or a folder with one.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from pathlib import Path

@@ -14,8 +14,6 @@ JSON_MIN has a row for each annotation: the data of the task, its id, what the a
 the controls, and who that was.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import re

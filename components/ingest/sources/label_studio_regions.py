@@ -3,8 +3,6 @@
 https://labelstud.io/guide/task_format#Image-coordinates
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from components.base.errors import UsageError

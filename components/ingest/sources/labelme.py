@@ -10,8 +10,6 @@ is unlabelled: a reject. Each object is a box: a rectangle, or the box round a p
 file with another shape (point, line) is rejected, since its object would count as background.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

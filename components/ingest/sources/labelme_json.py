@@ -10,8 +10,6 @@ all four), a circle its centre and a point on it, a mask the corners of its box.
 same `group_id` are one object, as LabelMe's own converters have it.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import dataclasses

@@ -1,7 +1,5 @@
 """Which of the lists in INPUT are read, each with its split."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence

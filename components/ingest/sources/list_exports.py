@@ -6,8 +6,6 @@ training,gs://bucket/1.jpg,daisy,0.1,0.1,,,0.3,0.3,,    the same with a box: cor
 path/1.jpg,38,19,241,191,cat                            keras-retinanet's boxes, without names of columns
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ A layout says how to read one list. `choose_layout` takes the columns that the u
 usual names, then those that look right. The user reads what it had to guess.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence

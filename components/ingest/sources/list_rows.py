@@ -1,7 +1,5 @@
 """The rows of a list, whatever its format: what the formats have in common."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Generator, Sequence
 from pathlib import Path

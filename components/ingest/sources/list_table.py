@@ -1,7 +1,5 @@
 """A list of images as a table: which columns it has, and its rows, whatever its format."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

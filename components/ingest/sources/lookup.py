@@ -11,8 +11,6 @@ The user reads which names were not found as they are (`conclude_lookups`); a na
 refused.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import os

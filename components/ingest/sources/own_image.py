@@ -4,8 +4,6 @@ It has the file's name, or else is named in the file, and is in the same folder;
 above, or one below that. So files that were renamed together stay together.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 

@@ -7,8 +7,6 @@ Data sets of Hugging Face have a column of structs {bytes, path} with the images
 whose names are in the file's metadata.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import itertools

@@ -4,8 +4,6 @@ Tools for annotations draw more than boxes. An object is the box round its shape
 that way is a warning, since a box round a slanted shape holds more than the object.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Reads a text file line by line, within bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

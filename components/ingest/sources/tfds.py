@@ -12,8 +12,6 @@ none (`extra`, `unsupervised`) are left out, which is one reject a split; --spli
 https://www.tensorflow.org/datasets/api_docs/python/tfds
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -7,8 +7,6 @@ text, or the other way round, is a reject. The class is `image/object/class/text
 sides may be missing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

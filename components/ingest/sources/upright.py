@@ -1,7 +1,5 @@
 """Sets the images of EMNIST upright: its files have them on their sides, with rows and columns exchanged."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable
 from pathlib import Path

@@ -13,8 +13,6 @@ together. Where there are lists in ImageSets/Main, they tell the splits, and wha
 out. Otherwise the folders do, and an image without an XML file is unlabelled: a reject.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ name. Lists of one class (`cat_train.txt`) are of another task. Their folder, ne
 there several times (VOC2007, VOC2012): each tells of its own.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

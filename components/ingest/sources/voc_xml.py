@@ -12,8 +12,6 @@ object) may be missing and is not looked at. XML files come from anywhere: one w
 or references to other files is refused before any of it is followed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -16,8 +16,6 @@ their numbers, numbered anew from 1.
 INPUT is the folder, or the YAML file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ The YAML is read as text throughout, so that a class may be called `no` or `1.0`
 built.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Iterator

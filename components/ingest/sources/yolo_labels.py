@@ -7,8 +7,6 @@ Classes count from 0; the other numbers are shares of the image's width and heig
 of a turned box that is given by its corners, is the one round it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 

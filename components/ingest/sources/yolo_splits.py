@@ -1,7 +1,5 @@
 """Which split of a YOLO data set an image is in, by what its data.yaml names."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What a record says of its image, a module for each kind: one class, or boxes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

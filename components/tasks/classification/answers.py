@@ -4,8 +4,6 @@ probabilities   float32 [N, classes]
 labels          string  [N, classes]   the class names, in the order of the probabilities
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

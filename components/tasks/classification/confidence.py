@@ -5,8 +5,6 @@ on counts by class, such as `macro_f1`, is measured on confusion matrices that a
 which is the same as to draw images. `loss` and `auc` need the answers themselves. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -9,8 +9,6 @@ Sources: Selvaraju et al., Grad-CAM: visual explanations from deep networks via 
 2017; Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations, 2020.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 # Types of TensorFlow's operations; the last one is a transposed convolution.

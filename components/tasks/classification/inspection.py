@@ -1,7 +1,5 @@
 """What `mirante inspect` asks about data with one class per image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 # Whether a model's answers can be compared with the class of an image.

@@ -1,7 +1,5 @@
 """The loss of a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import tensorflow as tf

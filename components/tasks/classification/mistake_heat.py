@@ -3,8 +3,6 @@
 heat/0.jpeg, heat/7.jpeg     named after the row of mistakes.csv, from 0, like the images of mistakes
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import os

@@ -3,8 +3,6 @@
 mistakes/0.png, mistakes/7.jpeg     named after the row of mistakes.csv, from 0
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Sequence

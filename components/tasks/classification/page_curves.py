@@ -1,7 +1,5 @@
 """Curves of a classifier's evaluation on a page: ROC, precision by recall, calibration."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mistakes of a classifier on a page: the worst ones, and those behind a cell of the confusion matrix."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

@@ -5,8 +5,6 @@ To compare two such models, both get the smaller question: only images whose tru
 each model's answer is the most probable common class, with probabilities divided by their sum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -7,8 +7,6 @@ The signature `classify` is for TF Serving's method Classify. Its `inputs` are s
 with the image file in `image/encoded`; `scores` and `classes` are the probabilities and labels.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What goes along with a classifier's pixels: the label."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The trivial classifier, which gives one class for every image, and the evidence that a model is better."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -9,8 +9,6 @@ counts         int64   [N]          boxes
 100 is the recipe's `model.detection.max_detections`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

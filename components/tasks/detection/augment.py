@@ -7,8 +7,6 @@ H, W and B are known when the graph is made.
 Sources: Liu et al., SSD, 2016, section 2.2 (crops with a minimum overlap) and 3.6 (zooming out).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

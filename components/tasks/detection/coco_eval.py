@@ -20,8 +20,6 @@ Details that make a difference:
   share of the box that is inside the crowd, so any small box inside would pass.
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import dataclasses

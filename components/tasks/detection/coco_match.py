@@ -1,7 +1,5 @@
 """The boxes that pycocotools matched with objects, class by class. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io

@@ -4,8 +4,6 @@ COCO's matching of boxes and objects looks at one image at a time. So it is done
 weighs the matches of an image by how often the image was drawn. Imports no TensorFlow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -21,8 +21,6 @@ score is at least the best score of their class: the score where the F1 of the c
 box of the class is right. Most boxes of a detector have scores near 0 and would hide the others.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence

@@ -10,8 +10,6 @@ with x, y the centre, w, h width and height, and a of the anchor. The divisors b
 of about 1.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)

@@ -1,7 +1,5 @@
 """The guard of a detector: stops a training that finds nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from components.trainer.config import GuardConfig

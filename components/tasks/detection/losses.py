@@ -5,8 +5,6 @@ al., SSD, 2016 (hard-negative mining, smooth L1); Rezatofighi et al., Generalize
 2019.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from components.models.config import DetectionConfig

@@ -4,8 +4,6 @@ Source: Liu et al., SSD, 2016, section 2.2: an anchor is positive with every box
 each box has at least one, the anchor that it overlaps most, however little that is.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """What a detector got wrong, and how targets and predictions are shown on images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -9,8 +9,6 @@ The same is had by a rule that is applied until nothing changes: a box is kept i
 overlaps it. Each round settles at least one more link of every chain of overlapping boxes; there are few.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import tensorflow as tf
 

@@ -1,7 +1,5 @@
 """The parts of the pages that only detection has."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

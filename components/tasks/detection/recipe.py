@@ -1,7 +1,5 @@
 """What a detector's recipe must not ask for. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 from components.evaluator.config import EvaluationConfig
 from components.models.config import ModelConfig
 from components.models.networks import networks_for

@@ -8,8 +8,6 @@ pictures/worst-01.png   the worst images: labels on the left, found boxes on the
 pictures/chosen-01.png  images chosen by their names only, the same in every evaluation
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Rounding of boxes: the decimals of a pixel that a float32 share of an image's side can tell."""
 
-from __future__ import annotations
-
 import math
 
 

@@ -1,7 +1,5 @@
 """A drawing of some records with their boxes, for users to see whether the boxes are in place."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 

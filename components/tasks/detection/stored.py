@@ -1,7 +1,5 @@
 """Judged detections of a split as bytes, and back: metrics and report need one pass of the model."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

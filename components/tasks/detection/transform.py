@@ -4,8 +4,6 @@ Where images are padded (`resize: pad`), boxes become shares of what an image is
 where in it the image is: the way back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

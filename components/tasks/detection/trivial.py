@@ -1,7 +1,5 @@
 """The trivial detector, which finds nothing, and the evidence that a model is better."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from components.evaluator.bounds import NO, UNKNOWN, YES

@@ -7,8 +7,6 @@ where they do it well; what they draw comes from `Draws`, not from a state that 
 Images are float32 [N, H, W, C], normalised by Transform; N, H and W are known when the graph is made.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable

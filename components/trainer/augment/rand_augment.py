@@ -6,8 +6,6 @@ to all images of a batch, computes all eleven that it knows for each that it mak
 strength turns images by up to half a circle.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

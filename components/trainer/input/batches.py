@@ -1,7 +1,5 @@
 """Batches of examples, for the replicas of this process."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Examples by their number, and those that are held in memory."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import numpy as np

@@ -7,8 +7,6 @@ Source: Kang et al., Decoupling representation and classifier for long-tailed re
 (class-balanced sampling).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """TensorBoard's event files."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping

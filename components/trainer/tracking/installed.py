@@ -1,7 +1,5 @@
 """Whether the trackers that a recipe names are installed. Imports none of them, and no TensorFlow."""
 
-from __future__ import annotations
-
 import importlib.util
 
 from components.base.errors import UsageError

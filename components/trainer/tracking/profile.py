@@ -1,7 +1,5 @@
 """TensorFlow's profiler over some steps of every stage."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 

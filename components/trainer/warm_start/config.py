@@ -1,7 +1,5 @@
 """Settings of a warm start: the part `training.warm_start` of a recipe."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer

@@ -10,8 +10,6 @@ Source: research/object_detection/models and research/slim/nets/mobilenet of
 https://github.com/tensorflow/models.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

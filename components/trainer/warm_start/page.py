@@ -1,7 +1,5 @@
 """The page of the Resolver of the model that a training starts from, if there is one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from components.base.outcome import Output

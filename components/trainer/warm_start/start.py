@@ -1,7 +1,5 @@
 """Warm start: a training begins with weights that were trained before (docs/warm-start.md)."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import os

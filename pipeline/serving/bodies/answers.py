@@ -1,7 +1,5 @@
 """Answers of the REST API as JSON: tensors as rows or columns, classes, values, and errors."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 

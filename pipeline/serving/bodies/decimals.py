@@ -1,7 +1,5 @@
 """Floating-point numbers as text: six digits if they are enough to read the same number back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Turns the body of a `:classify` or `:regress` call into the Input of the gRPC calls."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fills tensors from JSON values: checks types and shapes one by one, or a whole array at once by NumPy."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import dataclasses

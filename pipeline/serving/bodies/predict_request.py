@@ -1,7 +1,5 @@
 """Turns the body of a `:predict` call into the tensors of a signature, as rows or as columns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

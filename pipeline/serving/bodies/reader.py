@@ -1,7 +1,5 @@
 """Reads the JSON of a request: by Python's decoder, and what that refuses or reads otherwise by `Tokens`."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

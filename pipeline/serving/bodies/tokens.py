@@ -4,8 +4,6 @@ It works through states instead of by recursion, as RapidJSON does with its iter
 text has no limit. `NaN`, `Inf` and `Infinity` are numbers, and the parser stops after the first whole value.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any

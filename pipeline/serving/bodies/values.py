@@ -4,8 +4,6 @@ Values are None, bool, int, float, str, list and `Members`. A string keeps bytes
 `surrogateescape` does. An int is in the range of int64 or uint64; larger numbers are floats.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math

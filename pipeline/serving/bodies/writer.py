@@ -1,7 +1,5 @@
 """Writes JSON in the layout of RapidJSON's pretty writer: four blanks of indent, or arrays on one line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Queues of requests, the batches in them, and how a batch is run and taken apart again."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import threading

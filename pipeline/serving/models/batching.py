@@ -4,8 +4,6 @@ Requests that fit, with the same tensors, types and shapes, share a batch. If a 
 one by one, so that a damaged image fails no request but its own.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Mapping, Sequence

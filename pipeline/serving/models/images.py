@@ -1,7 +1,5 @@
 """Refuses images that would fill the memory when they are decoded."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ The session takes any shape that the graph can compute, whatever the signature s
 TensorFlow 1 too.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from collections.abc import Mapping, Sequence

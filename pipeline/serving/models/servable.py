@@ -1,7 +1,5 @@
 """A version of a model that answers requests: Predict, Classify, Regress, MultiInference and its metadata."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Checks of requests against signatures: which tensors are fed and fetched, and what comes back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

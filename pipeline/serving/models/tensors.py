@@ -3,8 +3,6 @@
 Values that are missing repeat the last one, none at all are zeros, and what is too much is dropped.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sends a model the requests that came along with it, before clients do."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Configurations of models: checks of a ModelServerConfig, and the versions that a policy picks."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping

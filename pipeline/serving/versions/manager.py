@@ -4,8 +4,6 @@ A poller looks for versions; workers load the newest that is missing, and unload
 version is available. A version that is unloaded takes no new requests and ends when the last one is answered.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import threading

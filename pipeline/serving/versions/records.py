@@ -1,7 +1,5 @@
 """The versions of one model: their states, their users, and which is to be loaded or unloaded next."""
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Versions of models on disk or in a bucket: the folders whose names are decimal numbers."""
 
-from __future__ import annotations
-
 import os
 import re
 

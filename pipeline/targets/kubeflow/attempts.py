@@ -6,8 +6,6 @@ attempt has a fresh interpreter and fresh memory, as in a new pod. The count of 
 environment, and in the run's folder for the pod that replaces a lost one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

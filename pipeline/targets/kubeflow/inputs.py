@@ -1,7 +1,5 @@
 """What the task Ingest reads and leaves where data, weights or the pipeline root are in a bucket."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

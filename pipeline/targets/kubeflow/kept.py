@@ -6,8 +6,6 @@ left them. Ingest finds this out once; then every task hands on what the earlier
 In all other cases TFX's cache decides node by node. Imports neither TensorFlow nor TFX.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib

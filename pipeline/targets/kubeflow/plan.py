@@ -1,7 +1,5 @@
 """The plan of a run, which its first task leaves under the pipeline root for all others."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -3,8 +3,6 @@
 The client is imported when it is needed: it is large, and most trainings have no Kubernetes around them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

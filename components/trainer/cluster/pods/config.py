@@ -1,7 +1,5 @@
 """How many pods train together, and how a Trainer gets to know. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 import os
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """A process' place in the cluster: TF_CONFIG, for a worker pod from the variables that its Job gives it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Starts the worker pods of a training, waits until they are there, and stops them in the end."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
