@@ -2,9 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from components.base.paths import is_remote, replace_file, write_atomically
 
@@ -13,7 +12,7 @@ def list_below(folder: str) -> list[str]:
     """Return the paths of all files below a folder, sorted; empty if the folder does not exist."""
     if not is_remote(folder):
         return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
-    return sorted(_walk(folder))
+    return sorted(os.path.join(inner, name) for inner, _, names in _gfile().walk(folder) for name in names)
 
 
 def list_names(folder: str) -> list[str]:
@@ -22,27 +21,22 @@ def list_names(folder: str) -> list[str]:
         return []
     if not is_remote(folder):
         return sorted(os.listdir(folder))
+    return sorted(name.rstrip("/") for name in _gfile().listdir(folder))
+
+
+def _gfile() -> Any:
     import tensorflow as tf
 
-    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
-
-
-def _walk(folder: str) -> Iterator[str]:
-    import tensorflow as tf
-
-    for inner, _, names in tf.io.gfile.walk(folder):
-        for name in names:
-            yield os.path.join(inner, name)
+    return tf.io.gfile
 
 
 def open_binary(path: str) -> BinaryIO:
     """Open a file to read bytes."""
-    if not is_remote(path):
-        return open(path, "rb")
-    import tensorflow as tf
+    return _open(path, "rb")
 
-    remote: Any = tf.io.gfile.GFile(path, "rb")
-    return cast(BinaryIO, remote)
+
+def _open(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
+    return cast(BinaryIO, _gfile().GFile(path, mode)) if is_remote(path) else open(path, mode)
 
 
 def read_bytes(path: str) -> bytes:
@@ -58,11 +52,7 @@ def read_text(path: str) -> str:
 
 def exists(path: str) -> bool:
     """Return whether a file or folder exists."""
-    if not is_remote(path):
-        return os.path.exists(path)
-    import tensorflow as tf
-
-    return bool(tf.io.gfile.exists(path))
+    return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
 
 
 def copy_tree(source: str, target: str, last: str) -> None:
@@ -74,7 +64,7 @@ def copy_tree(source: str, target: str, last: str) -> None:
         path = os.path.join(target, name)
         if not is_remote(target):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open_binary(os.path.join(source, name)) as read, _open_to_write(path) as written:
+        with open_binary(os.path.join(source, name)) as read, _open(path, "wb") as written:
             shutil.copyfileobj(read, written)
 
 
@@ -86,37 +76,24 @@ def put(source: str, path: str) -> None:
         with replace_file(target) as temporary:
             shutil.copyfile(source, temporary)
         return
-    with open(source, "rb") as read, _open_to_write(path) as written:
+    with open(source, "rb") as read, _open(path, "wb") as written:
         shutil.copyfileobj(read, written)
 
 
 def remove(path: str) -> None:
     """Remove a file."""
-    if not is_remote(path):
+    if is_remote(path):
+        _gfile().remove(path)
+    else:
         os.remove(path)
-        return
-    import tensorflow as tf
-
-    tf.io.gfile.remove(path)
 
 
 def remove_tree(folder: str) -> None:
     """Remove a folder with all that is in it."""
-    if not is_remote(folder):
+    if is_remote(folder):
+        _gfile().rmtree(folder)
+    else:
         shutil.rmtree(folder)
-        return
-    import tensorflow as tf
-
-    tf.io.gfile.rmtree(folder)
-
-
-def _open_to_write(path: str) -> BinaryIO:
-    if not is_remote(path):
-        return open(path, "wb")
-    import tensorflow as tf
-
-    remote: Any = tf.io.gfile.GFile(path, "wb")
-    return cast(BinaryIO, remote)
 
 
 def write_text(path: str, text: str) -> None:
@@ -131,8 +108,6 @@ def write_bytes(path: str, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, content)
         return
-    import tensorflow as tf
-
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "wb") as file:
+    _gfile().makedirs(os.path.dirname(path))
+    with _open(path, "wb") as file:
         file.write(content)

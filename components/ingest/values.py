@@ -36,6 +36,18 @@ def number(value: object) -> float:
     return read
 
 
+def number_of(key: str, value: object) -> float:
+    """Return `number` of a value.
+
+    Raises:
+        ValueError: As `number`, with the key before it.
+    """
+    try:
+        return number(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
 def whole(value: object) -> int:
     """Return a whole number: an int, a float without a fraction, or text that is either.
 

@@ -33,7 +33,7 @@ from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_list
 from components.ingest.sources.shapes import MASK, POLYGON, ROTATED, ShapeCounts, enclose_rotated, rotation_of
 from components.ingest.truth.placing import Box
-from components.ingest.values import brief, number, whole, words
+from components.ingest.values import brief, number, number_of, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)
 # A guess looks at the beginning of this many JSON files. COCO's have one word of each of these groups in it.
@@ -229,10 +229,7 @@ def _sides(value: dict[str, Any], shapes: ShapeCounts) -> Sides:
         return x, y, x + width, y + height
     if not isinstance(bbox, list) or len(bbox) != 4:
         raise ValueError(f"bbox: expected [x, y, width, height], found {brief(bbox)}")
-    try:
-        x, y, width, height = map(number, bbox)
-    except ValueError as error:
-        raise ValueError(f"bbox: {error}") from error
+    x, y, width, height = (number_of("bbox", side) for side in bbox)
     sides = x, y, x + width, y + height
     attributes = value.get("attributes")
     if isinstance(attributes, dict) and (degrees := rotation_of(attributes.get("rotation", 0))):

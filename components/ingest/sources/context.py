@@ -9,11 +9,12 @@ from pathlib import Path
 from components.ingest.config import IngestConfig
 from components.ingest.files import FileEntry
 from components.ingest.index import Index
-from components.ingest.item import Found
+from components.ingest.item import Found, Item
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import SHARES
 from components.ingest.sources import Source
 from components.ingest.splits import NO_SPLIT, split_named
+from components.ingest.truth import Truth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,11 @@ class SourceContext:
     config: IngestConfig
     announced: list[int] = dataclasses.field(default_factory=list)
     names_asked: set[str] = dataclasses.field(default_factory=set)
+
+    def item(self, entry: FileEntry, truth: Truth, split: str | None, group: str | None = None) -> Item:
+        """Return the item of an image that is a file of its own."""
+        file = self.absolute(entry.raw)
+        return Item(entry.path, file, entry.size_bytes, truth, split, entry.stamp, group=group)
 
     def announce(self, inputs: int) -> None:
         """Add to the number of inputs that the data list."""

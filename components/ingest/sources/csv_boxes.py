@@ -25,7 +25,7 @@ from components.ingest.sources.gather import Gathered, Names, is_guessed
 from components.ingest.sources.list_rows import ImageCell
 from components.ingest.sources.list_table import Row, Table
 from components.ingest.truth.placing import Box
-from components.ingest.values import number
+from components.ingest.values import number_of
 
 # What programs write for a missing number.
 _MISSING = ("", "nan", "na", "none", "null")
@@ -113,12 +113,7 @@ def _read(table: Table, row: Row) -> tuple[Size | None, Box | None]:
         return told, None
     if not label:
         raise ValueError("unlabelled: a box without a class")
-    values = []
-    for column, text in sides.items():
-        try:
-            values.append(number(text))
-        except ValueError as error:
-            raise ValueError(f"{column}: {error}") from None
+    values = [number_of(column, text) for column, text in sides.items()]
     difficult, truncated = (_or_0(cells, column) != 0 for column in ("difficult", "truncated"))
     return told, Box(label, *columns.sides(values), difficult, truncated)
 
@@ -130,7 +125,4 @@ def _is_nothing(text: str) -> bool:
 
 def _or_0(cells: Mapping[str, str], column: str) -> float:
     text = cells.get(column, "")
-    try:
-        return number(text) if text else 0.0
-    except ValueError as error:
-        raise ValueError(f"{column}: {error}") from None
+    return number_of(column, text) if text else 0.0

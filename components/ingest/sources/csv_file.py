@@ -114,15 +114,7 @@ def _labelled(context: SourceContext, lookup: Lookup, row: Row, images: BinaryIO
         return Reject(found.path, f"unlabelled: no class ({row.where})")
     if found.problem:
         return Reject(found.path, f"{found.problem} ({row.where})")
-    return Item(
-        path=found.path,
-        file=context.absolute(found.raw),
-        size_bytes=found.size_bytes,
-        stamp=found.stamp,
-        truth=Label(label_of(row.label)),
-        split=row.split,
-        group=row.group,
-    )
+    return context.item(found, Label(label_of(row.label)), row.split, row.group)
 
 
 def _with_bytes(row: Row, cell: ImageCell, images: BinaryIO) -> Item | Reject:

@@ -25,7 +25,7 @@ from components.ingest.readings import Sides, Size
 from components.ingest.sources import shapes
 from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.truth.placing import Box
-from components.ingest.values import brief, number
+from components.ingest.values import brief, number, number_of
 
 # A polygon takes some kilobytes, a mask some hundred.
 _MOST_BYTES = 16 << 20
@@ -231,7 +231,4 @@ def _number(element: Any, key: str) -> float:
     text = element.get(key)
     if text is None:
         raise ValueError(f"it has no {key}")
-    try:
-        return number(text)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from error
+    return number_of(key, text)

@@ -18,7 +18,7 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.printable import printable
 from components.base.words import format_some
 from components.ingest.files import IMAGE_ENDINGS, FileEntry, label_of
-from components.ingest.item import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.yolo import looks_like_yolo
@@ -73,14 +73,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             continue
         label = label_of(folders[0])
         spellings.setdefault(label, set()).add(folders[0])
-        yield Item(
-            path=entry.path,
-            file=context.absolute(entry.raw),
-            size_bytes=entry.size_bytes,
-            stamp=entry.stamp,
-            truth=Label(label),
-            split=split,
-        )
+        yield context.item(entry, Label(label), split)
     _warn_about_spellings(context, spellings)
     context.announce(files)
 

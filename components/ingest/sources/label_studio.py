@@ -17,7 +17,7 @@ from pathlib import Path
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, label_of
-from components.ingest.item import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.json_stream import JsonError
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.gather import Names
@@ -131,14 +131,7 @@ def _find(context: SourceContext, names: Names, regions: Regions | None, task: T
             f"ambiguous: {len(task.annotations)} annotations that differ; mark one of them as ground "
             f"truth, or delete the others ({where})",
         )
-    return Item(
-        path=found.path,
-        file=context.absolute(found.raw),
-        size_bytes=found.size_bytes,
-        stamp=found.stamp,
-        split=split_of_folders(context, found.path),
-        truth=truths[0],
-    )
+    return context.item(found, truths[0], split_of_folders(context, found.path))
 
 
 def _label(said: tuple[Said, ...]) -> Label:

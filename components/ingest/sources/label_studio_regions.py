@@ -15,7 +15,7 @@ from components.ingest.sources.label_studio_json import Said, labels_of
 from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.truth import Boxes
 from components.ingest.truth.placing import Box
-from components.ingest.values import brief, number, words
+from components.ingest.values import brief, number, number_of, words
 
 
 class Regions:
@@ -140,11 +140,5 @@ def _numbers(value: dict[str, Any], *keys: str) -> tuple[float, float, float, fl
             f"expected a region with an area (rectangle, ellipse or polygon), got one without {missing[0]}; "
             "remove it, or draw a rectangle"
         )
-    found = []
-    for key in keys:
-        try:
-            found.append(number(value[key]))
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from error
-    x, y, width, height = found
+    x, y, width, height = (number_of(key, value[key]) for key in keys)
     return x, y, width, height

@@ -92,14 +92,7 @@ def make_item(
     boxes = dataclasses.replace(boxes, in_shares=context.in_shares(usual=False))
     if label_map is not None:
         boxes = label_map.apply(boxes, f"{context.shown}: {annotation}")
-    return Item(
-        path=image.path,
-        file=context.absolute(image.raw),
-        size_bytes=image.size_bytes,
-        stamp=image.stamp,
-        split=split or split_of_folders(context, image.path),
-        truth=boxes,
-    )
+    return context.item(image, boxes, split or split_of_folders(context, image.path))
 
 
 def _candidates(

@@ -12,7 +12,7 @@ from typing import Any
 from components.base.words import format_count
 from components.ingest.index import Index
 from components.ingest.readings import Sides
-from components.ingest.values import brief, number
+from components.ingest.values import brief, number, number_of
 
 POLYGON, ROTATED, ELLIPSE, CIRCLE, MASK = "polygon", "rotated box", "ellipse", "circle", "mask"
 _PLURALS = {ROTATED: "rotated boxes"}
@@ -56,10 +56,7 @@ def read_points(value: Any, least: int = 3) -> list[tuple[float, float]]:
     for pair in value:
         if not isinstance(pair, list) or len(pair) != 2:
             raise ValueError(f"points: expected [x, y], got {brief(pair)}")
-        try:
-            points.append((number(pair[0]), number(pair[1])))
-        except ValueError as error:
-            raise ValueError(f"points: {error}") from error
+        points.append((number_of("points", pair[0]), number_of("points", pair[1])))
     return points
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry
 from components.ingest.index import Index
-from components.ingest.item import Found, Item, LeftOut, Reject
+from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.lookup import split_of_folders
@@ -92,14 +92,7 @@ def find(context: SourceContext) -> Iterator[Found]:
         if isinstance(found, Boxes):
             if label_map is not None:
                 found = label_map.apply(found, f"{context.shown}: {entry.path}")
-            yield Item(
-                path=entry.path,
-                file=context.absolute(entry.raw),
-                size_bytes=entry.size_bytes,
-                stamp=entry.stamp,
-                split=split or split_of_folders(context, entry.path),
-                truth=found,
-            )
+            yield context.item(entry, found, split or split_of_folders(context, entry.path))
         else:
             yield Reject(entry.path, found)
     if not labels:
