@@ -43,7 +43,7 @@ def measure(name: str, is_fused: bool) -> dict[str, float]:
 
     from components.models import batch_norm, build_model
     from components.models.config import ModelConfig
-    from components.tasks.classification.losses import cross_entropy
+    from components.tasks.classification.trainer import cross_entropy
     from components.trainer.config import TrainingConfig
     from components.trainer.optimizer import make_optimizer
 

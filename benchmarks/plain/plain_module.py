@@ -16,7 +16,7 @@ from tfx_bsl.public import tfxio
 
 from components.models import BACKBONE, build_model
 from components.models.config import ModelConfig
-from components.tasks.classification.losses import cross_entropy
+from components.tasks.classification.trainer import cross_entropy
 from components.trainer.config import TrainingConfig
 from components.trainer.optimizer import learning_rate, make_optimizer
 from components.trainer.step import count_steps

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from components.tasks.detection.coco_eval import Detections, evaluate
-from components.tasks.detection.coco_match import match
-from components.tasks.detection.confidence import find_intervals, measure
+from components.tasks.detection.confidence import find_intervals, match, measure
 
 pytestmark = pytest.mark.stack_free
 

@@ -22,7 +22,7 @@ from components.models import BACKBONE, HEAD, build_model
 from components.models.config import ModelConfig
 from components.pictures.heat import HeatMap, blend_heat, draw_heat
 from components.tasks.classification.heat import NoFeaturesError, make_heat_maps
-from components.tasks.classification.mistake_heat import write_heat
+from components.tasks.classification.mistake_images import write_heat
 from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.serving import ClassificationModule
 from components.transform.pixels import find_frames

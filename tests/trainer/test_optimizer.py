@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.tasks.classification.losses import class_of, cross_entropy
+from components.tasks.classification.trainer import class_of, cross_entropy
 from components.trainer.config import TrainingConfig
 from components.trainer.optimizer import learning_rate, make_optimizer
 

@@ -34,9 +34,8 @@ from components.trainer.strategy import Place
 from components.trainer.tracking import About
 from components.trainer.tracking.background import Background
 from components.trainer.tracking.config import MlflowConfig, TrackingConfig, WandbConfig
-from components.trainer.tracking.mistakes import mistakes
 from components.trainer.tracking.mlflow_run import KEY_TAG
-from components.trainer.tracking.trackers import Trackers, make_trackers
+from components.trainer.tracking.trackers import Trackers, make_trackers, mistakes
 from components.transform.config import TransformConfig
 from pipeline.recipe.load import load_recipe
 from tests.make.graphs import Tiny

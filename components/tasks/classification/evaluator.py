@@ -18,7 +18,7 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import BASELINE, build_eval_config
 from components.evaluator.evaluation import mistakes_path
 from components.evaluator.metric import IMAGES
-from components.tasks.classification import batches, figures, mistake_heat, mistake_images
+from components.tasks.classification import batches, figures, mistake_images
 from components.tasks.classification.metrics import list_metric_names
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.plots import read_plots
@@ -94,8 +94,8 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
     drawn = figures.make_figures(predictions, metrics, read_plots(evaluation))
     write_text(figures_path, drawn.to_json())
     write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
-    encoded = mistake_images.write_images(evaluation, mistakes, files, mistake_heat.MOST)
-    mistake_heat.write_heat(evaluation, mistakes, encoded, model)
+    encoded = mistake_images.write_images(evaluation, mistakes, files, mistake_images.MOST_HEAT)
+    mistake_images.write_heat(evaluation, mistakes, encoded, model)
     return mistakes.total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import tensorflow as tf
 from components.models.config import ModelConfig
 from components.pictures.grid import Mark
 from components.tasks.classification.guard import ClassificationGuard, Guessing
-from components.tasks.classification.losses import class_of, cross_entropy
 from components.tasks.classification.transform import LABEL
 from components.trainer.augment.changes import Augment, make_augmenter
 from components.trainer.augment.config import AugmentationConfig
@@ -138,3 +137,31 @@ class Classification:
         from components.tasks.classification.serving import ClassificationModule
 
         return ClassificationModule(model, tft_output, list(self.class_names))
+
+
+# (labels int [N] or float [N, classes], logits [N, classes]) -> loss float32 [N]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def cross_entropy(smoothing: float) -> Loss:
+    """Return the cross-entropy of logits against labels int [N], or float [N, classes] of mixed images.
+
+    Args:
+        smoothing: The recipe's `training.label_smoothing`.
+    """
+
+    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        logits = tf.cast(logits, tf.float32)
+        if labels.shape.rank == 1 and not smoothing:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if labels.shape.rank == 1:
+            labels = tf.one_hot(labels, logits.shape[-1])
+        labels = labels * (1.0 - smoothing) + smoothing / logits.shape[-1]
+        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+
+    return loss
+
+
+def class_of(labels: tf.Tensor) -> tf.Tensor:
+    """Return int64 [N]: the label, or the larger part of a mixed one."""
+    return tf.cast(labels, tf.int64) if labels.shape.rank == 1 else tf.argmax(labels, axis=-1)

@@ -10,27 +10,29 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tensorflow as tf
 
 from components.base.errors import UsageError
 from components.base.paths import is_remote
 from components.base.redact import redact
 from components.pictures.grid import draw_grid
+from components.trainer.input.examples import Examples
 from components.trainer.tracking import About, Tracker
 from components.trainer.tracking.background import Background
 from components.trainer.tracking.config import MlflowConfig, TrackingConfig, WandbConfig
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.installed import check_installed
-from components.trainer.tracking.mistakes import mistakes
 from components.trainer.tracking.mlflow_run import MlflowRun
-from components.trainer.tracking.profile import Profile
 from components.trainer.tracking.wandb_run import WandbRun, mode_of
 from components.transform.config import TransformConfig
 from components.transform.levels import known_levels, to_bytes
 
 if TYPE_CHECKING:
+    from components.pictures.grid import Mark
     from components.trainer.input.examples import Examples
     from components.trainer.result import StageResult
     from components.trainer.trainee import Trainee
+
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -205,3 +207,68 @@ def _mlflow(config: MlflowConfig, about: About, root: str) -> Tracker:
         )
 
     return Background(MLFLOW, lambda: MlflowRun(config, about, root))
+
+
+def mistakes(
+    result: StageResult, examples: Examples, trainee: Trainee, count: int
+) -> tuple[np.ndarray[Any, Any], list[str], list[list[Mark]]]:
+    """Return the worst mistakes.
+
+    Args:
+        result: The predictions.
+        examples: The images that they are for, by their rows.
+        trainee: What is learned.
+        count: The most to return.
+
+    Returns:
+        Images float32 [N, H, W, C] as the network sees them, the worst first, and for each what is written
+        below it and which boxes are drawn on it.
+    """
+    worst = trainee.mistakes(result, examples.labels[result.rows], count)
+    if not worst:
+        return np.empty((0, 1, 1, 1), np.float32), [], []
+    places, captions, marks = zip(*worst, strict=True)
+    rows = tf.data.Dataset.from_tensors(result.rows[list(places)])
+    images, _ = next(iter(rows.map(examples.load)))
+    return images.numpy(), list(captions), list(marks)
+
+
+class Profile:
+    """Records the steps `first` to `last`, as far as the stage has them.
+
+    Args:
+        folder: TensorBoard's, with a folder a stage.
+        first: Counted from 1 in every stage.
+        last: The last one that is recorded.
+    """
+
+    def __init__(self, folder: str, first: int, last: int):
+        self._folder, self._first, self._last = folder, first, last
+        self._is_running = False
+
+    def covers(self, number: int) -> bool:
+        """Return whether a step is recorded."""
+        return self._first <= number <= self._last
+
+    def begin(self, stage: str, number: int) -> contextlib.AbstractContextManager[None]:
+        """Start recording; what is done in the context belongs to that step."""
+        if not self._is_running:
+            tf.profiler.experimental.start(os.path.join(self._folder, stage))
+            self._is_running = True
+        trace: contextlib.AbstractContextManager[None] = tf.profiler.experimental.Trace(
+            "train", step_num=number, _r=1
+        )
+        return trace
+
+    def end(self, number: int) -> None:
+        """End a step; after the last one, write the recording."""
+        if number == self._last:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the recording, if there is one, and write it."""
+        if self._is_running:
+            self._is_running = False
+            # Else what a GPU is still at would be missing.
+            tf.test.experimental.sync_devices()
+            tf.profiler.experimental.stop()
