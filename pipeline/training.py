@@ -37,10 +37,7 @@ def training_config(recipe: Recipe, examples: Examples, root: str, target: Targe
         "builder_sha256": builder_digest(recipe.model),
         **bit_depth,
         **work_of(TRAINER, recipe, root),
-        "about": {
-            "recipe": recipe.name,
-            "data": os.path.basename(data_path or recipe.data.source),
-        },
+        "about": {"recipe": recipe.name, "data": os.path.basename(data_path or recipe.data.source)},
         **target.warm_start_digest(recipe, recipe.push_destination(root)),
     }
 

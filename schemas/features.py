@@ -68,11 +68,7 @@ SPLITS = (TRAIN, EVAL, TEST)
 EVAL_SYNONYMS = ("val", "valid", "validation", "dev")
 
 # How the names of TFRecord files begin that have no manifest to tell their splits.
-SPLIT_PREFIXES = {
-    TRAIN: ("train",),
-    EVAL: ("eval", *EVAL_SYNONYMS),
-    TEST: ("test",),
-}
+SPLIT_PREFIXES = {TRAIN: ("train",), EVAL: ("eval", *EVAL_SYNONYMS), TEST: ("test",)}
 
 # File of a data folder that says what ingest put there; see components/ingest.
 MANIFEST = "manifest.json"

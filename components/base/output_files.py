@@ -20,11 +20,7 @@ def measure_outputs(folder: str) -> str:
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file():
             status = path.stat()
-            measured[str(path.relative_to(folder))] = [
-                status.st_size,
-                status.st_mtime_ns,
-                file_sha256(path),
-            ]
+            measured[str(path.relative_to(folder))] = [status.st_size, status.st_mtime_ns, file_sha256(path)]
     return json.dumps(measured)
 
 

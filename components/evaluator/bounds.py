@@ -92,12 +92,7 @@ def format_beside(value: float, bound: float) -> str:
 
 
 def describe_failure(
-    name: str,
-    value: float | None,
-    is_change: bool,
-    bounds: Any,
-    trivial: str,
-    compared_on: str = "",
+    name: str, value: float | None, is_change: bool, bounds: Any, trivial: str, compared_on: str = ""
 ) -> str:
     """Return a sentence about a bound that a model missed.
 

@@ -41,10 +41,7 @@ class Fit:
 
 
 def find_fits(
-    root: Path,
-    file: Path | None = None,
-    without: Sequence[Path] = (),
-    config: IngestConfig | None = None,
+    root: Path, file: Path | None = None, without: Sequence[Path] = (), config: IngestConfig | None = None
 ) -> list[Fit]:
     """Return the sources that may read an input, the likeliest first.
 

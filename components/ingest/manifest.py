@@ -208,9 +208,7 @@ def is_manifest(folder: Path) -> bool:
 def write_manifest(output: Path, manifest: Manifest) -> None:
     """Write manifest.json."""
     write_atomically(
-        output / features.MANIFEST,
-        json.dumps(dataclasses.asdict(manifest), indent=1) + "\n",
-        sync=True,
+        output / features.MANIFEST, json.dumps(dataclasses.asdict(manifest), indent=1) + "\n", sync=True
     )
 
 

@@ -120,10 +120,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
                     image = kept_image(data, form)
                 elif shape is None:
                     image = canonical_bytes(
-                        data,
-                        max_pixels=task.max_pixels,
-                        resize_px=task.resize_px,
-                        bit_depth=task.bit_depth,
+                        data, max_pixels=task.max_pixels, resize_px=task.resize_px, bit_depth=task.bit_depth
                     )
                 else:
                     image = canonical_pixels(data, *shape, resize_px=task.resize_px)
@@ -160,12 +157,7 @@ def _write_part(task: PartTask, report: Callable[[int], None]) -> PartResult:
         os.fsync(out.fileno())
         report(since_report)
         result = PartResult(
-            records,
-            size,
-            digest.hexdigest(),
-            rejected,
-            truth.counted(counts),
-            dataclasses.asdict(depths),
+            records, size, digest.hexdigest(), rejected, truth.counted(counts), dataclasses.asdict(depths)
         )
         write_note(target, result)
     return result

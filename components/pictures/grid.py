@@ -42,9 +42,7 @@ def draw_grid(
     tile_width = max(size[0], _MIN_PX) + _GAP_PX
     tile_height = size[1] + lines * _LINE_PX + _GAP_PX
     whole = Image.new(
-        "RGB",
-        (columns * tile_width + _GAP_PX, -(-len(images) // columns) * tile_height + _GAP_PX),
-        "white",
+        "RGB", (columns * tile_width + _GAP_PX, -(-len(images) // columns) * tile_height + _GAP_PX), "white"
     )
     draw, font = ImageDraw.Draw(whole), ImageFont.load_default(_FONT_PX)
     for place, (pixels, caption) in enumerate(zip(images, captions, strict=True)):

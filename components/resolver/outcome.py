@@ -12,10 +12,7 @@ def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serv
     """Put the baseline into the result."""
     model = outputs.get("model")
     found = describe_baseline(
-        serving.push_destination,
-        outputs["candidate"].uri,
-        model.uri if model else None,
-        serving.class_names,
+        serving.push_destination, outputs["candidate"].uri, model.uri if model else None, serving.class_names
     )
     result.baseline = {**dataclasses.asdict(found), "metrics": {}, "common_classes": None}
     return Outcome(note=f"baseline {format_baseline(result.baseline)}")

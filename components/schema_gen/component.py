@@ -12,8 +12,7 @@ from tfx.utils import io_utils
 
 @component
 def CuratedSchema(  # noqa: N802 - components are named like classes
-    schema: OutputArtifact[standard_artifacts.Schema],
-    text: Parameter[str],
+    schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str]
 ) -> None:
     """Write `text`, the content of a schema's .pbtxt file, to where other nodes look for a schema."""
     io_utils.write_string_file(os.path.join(schema.uri, DEFAULT_FILE_NAME), text)

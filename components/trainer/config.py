@@ -111,8 +111,7 @@ class TrainingConfig(Settings):
         None, description="eager runs the training step line by line, slowly; null for a graph"
     )
     cache: Annotated[
-        Literal["auto", "memory", "disk", "none"],
-        NotSearched("the images are decoded once for all trials"),
+        Literal["auto", "memory", "disk", "none"], NotSearched("the images are decoded once for all trials")
     ] = Field(
         "auto", description="where decoded pixels are kept between epochs; none decodes them again in each"
     )
@@ -182,8 +181,7 @@ class TrainingConfig(Settings):
     )
     augmentation: AugmentationConfig = AugmentationConfig()
     checkpoints: Annotated[
-        CheckpointConfig,
-        NotSearched("they make no difference to what is learned", same_model=True),
+        CheckpointConfig, NotSearched("they make no difference to what is learned", same_model=True)
     ] = CheckpointConfig()
     guard: Annotated[GuardConfig, _NOTHING_LEARNED] = GuardConfig()
     tracking: Annotated[TrackingConfig, _NOTHING_LEARNED] = TrackingConfig()

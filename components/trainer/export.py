@@ -93,10 +93,7 @@ class ServingModule(tf.Module):
 
     def list_signatures(self) -> dict[str, Any]:
         """Return the functions to serve by their names."""
-        return {
-            "serving_default": self.serving_default,
-            "serving_tf_examples": self.serving_tf_examples,
-        }
+        return {"serving_default": self.serving_default, "serving_tf_examples": self.serving_tf_examples}
 
 
 def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = ()) -> None:

@@ -41,9 +41,7 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     material = Material.of(job, training)
     name = job.name
     checkpoints = Checkpoints(
-        os.path.join(job.custom_config["checkpoints"], name),
-        training.checkpoints,
-        is_chief=place.is_chief,
+        os.path.join(job.custom_config["checkpoints"], name), training.checkpoints, is_chief=place.is_chief
     )
     checkpoints.remove_others()
     checkpoints.discard_damaged()

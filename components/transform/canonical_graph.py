@@ -85,9 +85,7 @@ def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
     encoded = _require((channels == 1) | (channels == 3), encoded, "expected 1 or 3 channels, got CMYK")
     # Nearly free where there is no EXIF; if these bytes are anything else, the walk finds out.
     orientation = tf.cond(
-        _has(encoded, r"Exif\x00\x00"),
-        lambda: _read_orientation(_jpeg_exif(encoded)),
-        lambda: _whole(1),
+        _has(encoded, r"Exif\x00\x00"), lambda: _read_orientation(_jpeg_exif(encoded)), lambda: _whole(1)
     )
 
     def turned() -> tf.Tensor:

@@ -42,10 +42,7 @@ def _settings() -> Any:
     "--model", metavar="MODEL", help="A pushed model; images whose label it disagrees with are listed."
 )
 @click.option(
-    "--draw",
-    metavar="DIR",
-    type=PathType(),
-    help="Draw some images with their boxes, or some of each class.",
+    "--draw", metavar="DIR", type=PathType(), help="Draw some images with their boxes, or some of each class."
 )
 @click.option(
     "--html", "page_file", metavar="FILE", type=PathType(), help="Write what was found out as a page too."

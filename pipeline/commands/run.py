@@ -60,9 +60,7 @@ def run(
         serving = os.path.relpath(Path(result.pushed_model or "").parent)
         image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
         console.print(
-            f"Ask the model:  {quote_own('predict', serving)} {image}",
-            soft_wrap=True,
-            markup=False,
+            f"Ask the model:  {quote_own('predict', serving)} {image}", soft_wrap=True, markup=False
         )
     else:
         code = exit_code(error)

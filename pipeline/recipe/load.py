@@ -96,11 +96,7 @@ def load_recipe(
 
 
 def resolve(
-    values: dict[str, Any],
-    where: str,
-    *,
-    elsewhere: bool = False,
-    options: Mapping[str, str] | None = None,
+    values: dict[str, Any], where: str, *, elsewhere: bool = False, options: Mapping[str, str] | None = None
 ) -> Recipe:
     """Check the values that a file would hold, and return their recipe.
 

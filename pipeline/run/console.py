@@ -209,11 +209,7 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, Any] = {}
     # Standard output may be a file, for answers.
     with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        disable=not console.is_terminal,
+        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
     ) as progress:
 
         def update(phase: str, done: int, total: int) -> None:

@@ -92,11 +92,7 @@ def fits(context: SourceContext) -> str | None:
 
 
 def _annotated(
-    context: SourceContext,
-    sets: ImageSets,
-    label_map: LabelMap | None,
-    entry: FileEntry,
-    shapes: ShapeCounts,
+    context: SourceContext, sets: ImageSets, label_map: LabelMap | None, entry: FileEntry, shapes: ShapeCounts
 ) -> Iterator[Item | Reject]:
     """Yield the image of an XML file, once for every split that it is in."""
     splits = sets.splits(entry.path)

@@ -192,11 +192,7 @@ def _mean(values: Array) -> float:
 def _precisions(precision: Array) -> dict[str, float]:
     """Gives `map`, `map_50` and `map_75` of precisions [IOUS, RECALLS, ...]."""
     at_50, at_75 = (int(np.argmin(np.abs(IOUS - value))) for value in (0.5, 0.75))
-    return {
-        "map": _mean(precision),
-        "map_50": _mean(precision[at_50]),
-        "map_75": _mean(precision[at_75]),
-    }
+    return {"map": _mean(precision), "map_50": _mean(precision[at_50]), "map_75": _mean(precision[at_75])}
 
 
 def mean_over(result: CocoResult, classes: Sequence[int]) -> dict[str, float]:

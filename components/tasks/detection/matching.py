@@ -73,7 +73,5 @@ def match(boxes: tf.Tensor, labels: tf.Tensor, anchors: tf.Tensor, config: Detec
     near |= tf.reduce_any(is_spared[..., tf.newaxis] & on_spared, axis=1)
     near &= ~is_positive
     return Matches(
-        of_anchors[..., :4],
-        tf.cast(tf.round(of_anchors[..., 4]), tf.int32),
-        1.0 - tf.cast(near, tf.float32),
+        of_anchors[..., :4], tf.cast(tf.round(of_anchors[..., 4]), tf.int32), 1.0 - tf.cast(near, tf.float32)
     )

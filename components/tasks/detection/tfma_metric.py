@@ -178,11 +178,7 @@ def _computations(
             keys=[],  # there are many; the preprocessor's name distinguishes the computations
             preprocessors=[_ToDetections(name, model_name, new_labels)],
             combiner=_Gather(
-                model_name,
-                class_names,
-                expected_examples,
-                others=others,
-                is_baseline=model_name in baselines,
+                model_name, class_names, expected_examples, others=others, is_baseline=model_name in baselines
             ),
         )
     ]

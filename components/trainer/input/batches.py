@@ -75,8 +75,7 @@ def training_batches(
             yield np.array(numbers), np.stack(rows)
 
     numbers = tf.data.Dataset.from_generator(
-        dealt,
-        output_signature=(tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, size], tf.int64)),
+        dealt, output_signature=(tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, size], tf.int64))
     ).unbatch()
 
     def load(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

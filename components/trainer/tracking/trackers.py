@@ -113,12 +113,7 @@ class Trackers:
         self._tell(lambda tracker: tracker.final(stage, step, values))
 
     def stage_over(
-        self,
-        stage: str,
-        step: int,
-        result: StageResult,
-        examples: Examples,
-        trainee: Trainee,
+        self, stage: str, step: int, result: StageResult, examples: Examples, trainee: Trainee
     ) -> None:
         """Report what a stage ended with: its values, and the eval images that it got wrong.
 

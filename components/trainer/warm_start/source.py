@@ -27,13 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.base.errors import MiranteError, UsageError
-from components.base.saved_model import (
-    ARTIFACT_FOLDER,
-    MODEL_FILE,
-    WEIGHTS,
-    class_names_of,
-    is_saved_model,
-)
+from components.base.saved_model import ARTIFACT_FOLDER, MODEL_FILE, WEIGHTS, class_names_of, is_saved_model
 from components.base.serving_folder import version_number
 from components.models.weights_file import dataset_shapes
 from components.trainer.checkpoints import by_path

@@ -111,8 +111,7 @@ class Manager:
             failures = self._wait_for(new)
         if failures:
             raise ServingError(
-                "UNKNOWN",
-                f"{len(failures)} model(s) did not become available: {{{', '.join(failures)}, }}",
+                "UNKNOWN", f"{len(failures)} model(s) did not become available: {{{', '.join(failures)}, }}"
             )
 
     def _is_configured(self, name: str) -> bool:

@@ -57,10 +57,7 @@ def run_nodes(
     mirror = Mirror(os.environ)
     what = name_nodes(names)
     shown = _Shown(views, metrics, classification, artifacts or {}, mirror)
-    with (
-        log_task(what, run_id, pipeline_root, mirror) as (console, attempts),
-        contextlib.ExitStack() as held,
-    ):
+    with log_task(what, run_id, pipeline_root, mirror) as (console, attempts), contextlib.ExitStack() as held:
         from pipeline.storage import metadata_store
 
         root = mirror.local(pipeline_root)
