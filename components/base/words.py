@@ -97,6 +97,21 @@ def format_count(number: int | Sized, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def format_part(part: int | Sized, whole: int | Sized, one: str, many: str) -> str:
+    """Return how many of all are or do something: `1 of 41 inputs was`, `2 of 41 inputs were`.
+
+    Args:
+        part: How many it is said of, or these.
+        whole: How many there are, or all of them.
+        one: The noun and the verb for one of them: `input was`.
+        many: The same for any other number: `inputs were`.
+    """
+    count, all_ = (number if isinstance(number, int) else len(number) for number in (part, whole))
+    noun = (one if all_ == 1 else many).rpartition(" ")[0]
+    verb = (one if count == 1 else many).rpartition(" ")[2]
+    return f"{count:,} of {all_:,} {noun} {verb}"
+
+
 def quote(*words: str) -> str:
     """Return a command on one line that can be pasted into Bash or Zsh, whatever is in its words.
 

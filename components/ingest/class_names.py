@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from components.base.printable import printable
-from components.base.words import format_count, format_some
+from components.base.words import format_count, format_part, format_some
 
 _NAMES_SHOWN = 5
 # A class name that is a number, of as many digits as a number has that somebody counted.
@@ -44,14 +44,18 @@ def about_names(class_names: Sequence[str]) -> list[str]:
     numbers = [name for name in class_names if _DECIMAL.fullmatch(name)]
     if 0 < len(numbers) < len(class_names):
         others = [name for name in class_names if not _DECIMAL.fullmatch(name)]
+        are = format_part(numbers, class_names, "class name is", "class names are")
+        what = "a number" if len(numbers) == 1 else "numbers"
+        are_not = "the other is not" if len(others) == 1 else "the others are not"
         found.append(
-            f"{len(numbers)} of {len(class_names)} class names are numbers ({_join(map(repr, numbers))}) and "
-            f"the others are not ({_join(map(repr, others))}), so all are sorted by their letters."
+            f"{are} {what} ({_join(map(repr, numbers))}) and {are_not} ({_join(map(repr, others))}), so all "
+            "are sorted by their letters."
         )
     several = _find_several(class_names)
     if several:
+        made = format_count(several, "class name is", "class names are")
         found.append(
-            f"{len(several)} class names are made of other classes' names ({_join(map(repr, several))}): are "
+            f"{made} made of other classes' names ({_join(map(repr, several))}): are "
             "these several labels of one image? Each combination is a class of its own here, and images of "
             "several classes cannot be learned as such."
         )

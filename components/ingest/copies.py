@@ -10,7 +10,6 @@
 """
 
 import collections
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from components.base.printable import printable
@@ -33,6 +32,10 @@ class Copy(NamedTuple):
     labels: str
     alike: str
     to: str
+
+
+# An image, and a copy of it.
+Pair = tuple[Copy, Copy]
 
 
 def list_copies(index: Index) -> list[Copy]:
@@ -94,41 +97,61 @@ def copies_bytes(copies: list[Copy]) -> bytes:
     return format_table(Copy._fields, copies).encode("utf-8")
 
 
+class NearCopies(NamedTuple):
+    """Pairs of an image and its copy, whose bytes differ.
+
+    Attributes:
+        alike: All of them.
+        other_labels: Those with different labels.
+        other_split: Those in different splits.
+    """
+
+    alike: list[Pair]
+    other_labels: list[Pair]
+    other_split: list[Pair]
+
+
+def find_near(copies: list[Copy]) -> NearCopies:
+    """Return the copies with different bytes."""
+    by_path = {copy.path: copy for copy in copies}
+    near = [(by_path[copy.to], copy) for copy in copies if copy.alike not in ("", BYTES)]
+    return NearCopies(
+        near,
+        [(one, copy) for one, copy in near if one.labels != copy.labels],
+        [(one, copy) for one, copy in near if one.split != copy.split],
+    )
+
+
 def about_copies(copies: list[Copy]) -> list[str]:
     """Return sentences about copies with different bytes; others tell of equal bytes."""
-    pairs = {copy.path: copy for copy in copies}
-    near = [copy for copy in copies if copy.alike not in ("", BYTES)]
-    if not near:
+    near = find_near(copies)
+    if not near.alike:
         return []
     found = [
-        f"{format_count(len(near), 'image looks', 'images look')} like another one though the bytes differ "
+        f"{format_count(near.alike, 'image looks', 'images look')} like another one though the bytes differ "
         f"(encoded again, scaled or mirrored): such copies are carved out of train together "
-        f"({_show((copy, pairs[copy.to], '') for copy in near)}); {COPIES} lists all copies."
+        f"({_show(near.alike)}); {COPIES} lists all copies."
     ]
-    torn = [copy for copy in near if copy.labels != pairs[copy.to].labels]
-    if torn:
+    if near.other_labels:
         found.append(
-            f"{format_count(len(torn), 'image has', 'images have')} other labels than an image that looks "
-            f"the same: {_show((copy, pairs[copy.to], 'labels') for copy in torn)}; {COPIES} lists all "
-            "copies."
+            f"{format_count(near.other_labels, 'image has', 'images have')} other labels than an image that "
+            f"looks the same: {_show(near.other_labels, 'labels')}; {COPIES} lists all copies."
         )
-    across = [copy for copy in near if copy.split != pairs[copy.to].split]
-    if across:
+    if near.other_split:
         found.append(
-            f"{format_count(len(across), 'image is', 'images are')} in another split than an image that "
+            f"{format_count(near.other_split, 'image is', 'images are')} in another split than an image that "
             "looks the same, as the data bring them: what is measured on them is too good: "
-            f"{_show((copy, pairs[copy.to], 'split') for copy in across)}."
+            f"{_show(near.other_split, 'split')}."
         )
     return found
 
 
-def _show(pairs: Iterator[tuple[Copy, Copy, str]]) -> str:
+def _show(pairs: list[Pair], column: str = "") -> str:
     """Return the first pairs of images, each with one of its columns if one is named."""
     shown = [
         " and ".join(
-            printable(one.path) + (f" ({printable(getattr(one, column))})" if column else "")
-            for one in (other, copy)
+            printable(one.path) + (f" ({printable(getattr(one, column))})" if column else "") for one in pair
         )
-        for copy, other, column in pairs
+        for pair in pairs[:_SHOWN]
     ]
-    return "; ".join(shown[:_SHOWN]) + ("; and more" if len(shown) > _SHOWN else "")
+    return "; ".join(shown) + ("; and more" if len(pairs) > _SHOWN else "")

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from components.ingest import staging as staging_folder
+from components.ingest.bit_depth import Depths
 from components.ingest.config import IngestConfig
 from components.ingest.copies import about_copies, copies_bytes, list_copies
 from components.ingest.index import Index
@@ -66,7 +67,7 @@ def publish(
         warnings=[
             *remarks(index, plan, splits, boxes),
             *about_copies(copies),
-            *about_depths(index, shards.values(), plan.bit_depth),
+            *about_depths(index, Depths.total(shard.depths for shard in shards.values()), plan.bit_depth),
         ],
         input=given.shown,
         task=plan.truth.task,

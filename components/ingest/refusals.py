@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 from components.base.errors import DataRefusedError, MiranteError, UsageError
 from components.base.printable import printable
-from components.base.words import format_count, format_some
+from components.base.words import format_count, format_part, format_some
 from components.ingest.config import REFUSE, IngestConfig
 from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
@@ -94,10 +94,11 @@ class Refusals:
             reasons = "".join(
                 f"\n  {printable(path)}: {printable(reason)}" for path, reason in left_out[:_REASONS_SHOWN]
             )
+            left_out_count = format_count(left_out, "file or folder was", "files and folders were")
             raise TooManyRejectsError(
                 f"{printable(str(self.input))}: no image found for the source {self.source}"
                 + (f"; {self.hint}" if self.hint else f". Is it the right folder? The sources are {names}.")
-                + (f"\n{len(left_out)} files and folders were left out:{reasons}" if left_out else ""),
+                + (f"\n{left_out_count} left out:{reasons}" if left_out else ""),
                 0,
                 self.output / REJECTS,
             )
@@ -111,7 +112,8 @@ class Refusals:
                 way_out = (
                     f"If the images are in another folder, give it: --images DIR (data.images). {way_out}"
                 )
-        what = f"{rejected} of {total} inputs were rejected ({rejected / total:.1%}, "
+        inputs = format_part(rejected, total, "input was", "inputs were")
+        what = f"{inputs} rejected ({rejected / total:.1%}, "
         raise self._refused(index, what, index.rejects()[:_REASONS_SHOWN], way_out)
 
     @_refusal
@@ -160,9 +162,11 @@ class Refusals:
             cause = cause or (
                 "of other images than these, or of these in another size; compare some with their images"
             )
+            said = format_part(boxes.beyond, total, "box reaches", "boxes reach")
+            theirs = "its image" if boxes.beyond == 1 else "their images"
             raise DataRefusedError(
-                f"{self.input}: {boxes.beyond} of {total} boxes reach far beyond their images: they seem to "
-                f"be {cause}. No shards were published. {self._allow_more()}"
+                f"{self.input}: {said} far beyond {theirs}: they seem to be {cause}. No shards were "
+                f"published. {self._allow_more()}"
             )
 
     def _likely_cause(self, boxes: BoxCounts) -> str:

@@ -11,7 +11,7 @@ from components.ingest.class_names import about_names
 from components.ingest.examine import IN_COLOUR
 from components.ingest.files import EMPTY_FOLDER
 from components.ingest.index import Index
-from components.ingest.manifest import LEFT_OUT, Manifest, Shard, Split
+from components.ingest.manifest import LEFT_OUT, Manifest, Split
 from components.ingest.plan import Plan
 from components.ingest.sources.context import SourceContext
 from components.ingest.truth.counts import BoxCounts
@@ -58,18 +58,18 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     found += _about_groups(index)
     if plan.copies.originals:
         found.append(
-            f"{plan.copies.images} images are an exporter's copies of {plan.copies.originals} originals (by "
-            "their names, x.rf.HASH.jpg): those of one original are carved out of train together."
+            f"{plan.copies.images} images are an exporter's copies of "
+            f"{format_count(plan.copies.originals, 'original')} (by their names, x.rf.HASH.jpg): those of "
+            "one original are carved out of train together."
         )
     found += boxes.remarks()
     found += about_names(plan.class_names)
     return found
 
 
-def about_depths(index: Index, shards: Iterable[Shard], rule: str) -> list[str]:
+def about_depths(index: Index, depths: Depths, rule: str) -> list[str]:
     """Return sentences about images with 16 bits per channel that `bit_depth`, the rule, does not fit."""
     largest, path = index.find_largest() or (0, "")
-    depths = Depths.total(shard.depths for shard in shards)
     fitting, found = find_depth(depths.largest), []
     if depths.dark:
         images = format_count(depths.dark, "image has", "images have")

@@ -31,12 +31,10 @@ class Copies:
     Attributes:
         images: How many an exporter made.
         originals: Of how many originals; 0 where no original has two images or more.
-        alike: Images of other bytes that look like another one.
     """
 
     images: int = 0
     originals: int = 0
-    alike: int = 0
 
 
 class Ties(Generic[Member]):
@@ -98,20 +96,18 @@ def set_units(index: Index) -> Copies:
         by_original[original] += 1
         if grouped is not None:
             ties.join((False, _hash_name("group", grouped)), (False, _hash_name("original", original)))
-    alike = set()
     for one, first, other, second in db.execute(
         "SELECT one, a.unit, other, b.unit FROM alike "
         "JOIN items a ON a.id = (SELECT min(id) FROM items WHERE hash = one) "
         "JOIN items b ON b.id = (SELECT min(id) FROM items WHERE hash = other)"
     ):
-        alike |= {one, other}
         ties.join((first == one, first), (second == other, second))
     roots = ((ties.find(member)[1], member[1]) for member in ties.members())
     db.executemany(
         "UPDATE items SET unit = ? WHERE unit = ?", [(new, old) for new, old in roots if new != old]
     )
     several = [count for count in by_original.values() if count > 1]
-    return Copies(sum(several), len(several), len(alike))
+    return Copies(sum(several), len(several))
 
 
 def _original_of(path: str) -> str | None:

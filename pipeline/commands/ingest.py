@@ -110,11 +110,13 @@ def ingest(
             click.echo(f"{output}: {what}; {classes}, {done.rejected:,} rejected")
             for name, summary in done.splits.items():
                 shards = format_count(summary.shards, "shard")
-                click.echo(f"  {name:6}{summary.images:10,} images in {shards}")
+                images = "image" if summary.images == 1 else "images"
+                click.echo(f"  {name:6}{summary.images:10,} {images} in {shards}")
             if done.rejected:
                 click.echo(f"rejected files and why: {done.rejects_file}")
             if done.left_out:
-                click.echo(f"left out, {done.left_out:,} files and folders: {done.left_out_file}")
+                left_out = format_count(done.left_out, "file or folder", "files and folders")
+                click.echo(f"left out, {left_out}: {done.left_out_file}")
     if as_json:
         click.echo(json.dumps(redact_values(result)))
     return code

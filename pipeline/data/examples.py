@@ -14,7 +14,7 @@ from components.base.example import parse_example
 from components.base.owned import note, root_facts
 from components.base.task import task_named
 from components.base.tfrecord import read_records
-from components.base.words import format_some
+from components.base.words import format_part, format_some
 from components.ingest import is_manifest, published_completely, read_manifest
 from components.ingest.bit_depth import UPPER
 from components.ingest.config import REFUSE, IngestConfig
@@ -192,10 +192,11 @@ def _refuse_classes_without_images(
 ) -> None:
     unseen = [name for name, count in zip(class_names, counts[features.TRAIN], strict=True) if not count]
     if unseen:
+        them = "it" if len(unseen) == 1 else "them"
         raise DataRefusedError(
-            f"{folder}: {len(unseen)} of {len(class_names)} classes ({format_some(unseen, _NAMES_SHOWN)}) "
-            f"have no image in split {features.TRAIN} and cannot be learned. Add images there, or take them "
-            "out of all splits"
+            f"{folder}: {format_part(unseen, class_names, 'class has', 'classes have')} no image in split "
+            f"{features.TRAIN} and cannot be learned ({format_some(unseen, _NAMES_SHOWN)}). Add images "
+            f"there, or take {them} out of all splits"
         )
     least = config.min_test_images
     # Classes that ingest keeps in train, as config.small_classes says. To ask for more is to ask for all.
@@ -209,11 +210,12 @@ def _refuse_classes_without_images(
         if count < least and not kept
     ]
     if unjudged:
+        them = "it" if len(unjudged) == 1 else "them"
         few = "no image" if least == 1 else f"fewer than {least} images"
         raise DataRefusedError(
-            f"{folder}: {len(unjudged)} of {len(class_names)} classes "
-            f"({format_some(unjudged, _NAMES_SHOWN)}) have {few} in split {features.TEST} and cannot be "
-            "judged. Add images there, give it a larger share (data.splits), or let them pass unjudged with "
+            f"{folder}: {format_part(unjudged, class_names, 'class has', 'classes have')} {few} in split "
+            f"{features.TEST} and cannot be judged ({format_some(unjudged, _NAMES_SHOWN)}). Add images "
+            f"there, give {features.TEST} a larger share (data.splits), or let {them} pass unjudged with "
             "data.min_test_images=0"
         )
 

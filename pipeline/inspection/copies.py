@@ -1,5 +1,6 @@
 """Images that are there several times, as the plan of an ingest knows them."""
 
+from components.ingest.copies import find_near, list_copies
 from components.ingest.index import Index
 from components.ingest.plan import Plan
 from pipeline.inspection.facts import MOST_EXAMPLES, Copies
@@ -30,18 +31,17 @@ def find_copies(index: Index, plan: Plan) -> Copies:
         ]
         for name, having in _HAVING.items()
     }
-    examples["alike"] = [
-        [one, other]
-        for one, other in db.execute(
-            "SELECT min(a.path), min(b.path) FROM alike JOIN items a ON a.hash = one "
-            "JOIN items b ON b.hash = other GROUP BY one, other ORDER BY 1, 2 LIMIT ?",
-            (MOST_EXAMPLES,),
-        )
-    ]
+    near = find_near(list_copies(index))
+    for name, pairs in (
+        ("across_splits", near.other_split),
+        ("with_different_truth", near.other_labels),
+        ("alike", near.alike),
+    ):
+        examples.setdefault(name, []).extend([one.path, copy.path] for one, copy in pairs)
     return Copies(
         int(repeated),
-        plan.cross_split_duplicates,
-        plan.label_conflicts,
-        plan.copies.alike,
-        {name: groups for name, groups in examples.items() if groups},
+        plan.cross_split_duplicates + len(near.other_split),
+        plan.label_conflicts + len(near.other_labels),
+        len(near.alike),
+        {name: groups[:MOST_EXAMPLES] for name, groups in examples.items() if groups},
     )

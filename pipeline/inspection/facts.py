@@ -108,8 +108,8 @@ class Copies:
 
     Attributes:
         identical: Images that repeat another one, byte for byte.
-        across_splits: Different images that are, byte for byte, in two splits or more.
-        with_different_truth: Different images that are there with two classes or more.
+        across_splits: Different images of which a copy is in another split.
+        with_different_truth: Different images of which a copy has another class.
         alike: Images of other bytes that look like another one.
         examples: Paths of equal or nearly equal images, by what they have in common.
     """

@@ -8,12 +8,13 @@ from pathlib import Path
 from components.base.errors import MiranteError, UsageError
 from components.base.task import part
 from components.ingest import is_manifest, read_manifest
+from components.ingest.bit_depth import Depths
 from components.ingest.fits import Fit
 from components.ingest.manifest import Split
 from components.ingest.passes import Progress
 from components.ingest.refusals import Refusals, TooManyRejectsError
 from components.ingest.rehearsal import rehearse
-from components.ingest.remarks import about_left_out, remarks
+from components.ingest.remarks import about_depths, about_left_out, remarks
 from components.ingest.sources import source_named
 from components.ingest.truth.counts import BoxCounts
 from pipeline.data.examples import check_found
@@ -175,7 +176,17 @@ def _warnings(
     index = seen.rehearsal.index
     # Shown by themselves.
     left_out = about_left_out(index)
-    return [text for text in remarks(index, seen.rehearsal.plan, splits, counts) if text not in left_out]
+    found = [text for text in remarks(index, seen.rehearsal.plan, splits, counts) if text not in left_out]
+    rule = seen.config.bit_depth
+    paths = dict(index.db.execute("SELECT id, path FROM items"))
+    depths = Depths.total(
+        Depths.of(paths[key], image.largest, rule)
+        for key, image in seen.measured.items()
+        if image.largest is not None
+    )
+    # That a rule changes nothing is known of all images alone.
+    is_known = depths.images > 0 or seen.looked_at == len(seen.measured)
+    return [*found, *(about_depths(index, depths, rule) if is_known else [])]
 
 
 def _refused(

@@ -30,6 +30,7 @@ class Measured:
         orientation: EXIF's, by which the file is turned.
         problem: Why it cannot be used; "" if it can, or was not looked at closely.
         low, high: Gray levels, 0 to 255, that 1 % of the pixels are below and above; None if not looked at.
+        largest: The largest value of an image with 16 bits per channel; None for others, or if not looked at.
     """
 
     key: int
@@ -41,6 +42,7 @@ class Measured:
     problem: str = ""
     low: float | None = None
     high: float | None = None
+    largest: int | None = None
 
 
 def measure(
@@ -120,7 +122,7 @@ def _measure_one(task: Task, max_pixels: int, bit_depth: str, *, closely: bool) 
         opened.draft("L", (2 * _LOOK_PX, 2 * _LOOK_PX))
         small = opened.convert("L").resize((_LOOK_PX, _LOOK_PX), Image.Resampling.BOX)
     low, high = np.percentile(np.asarray(small), (1, 99))
-    return dataclasses.replace(measured, low=float(low), high=float(high))
+    return dataclasses.replace(measured, low=float(low), high=float(high), largest=image.largest)
 
 
 def _header(file: bytes, offset: int | None, size: int) -> Measured | None:

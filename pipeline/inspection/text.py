@@ -99,7 +99,7 @@ def _classes(facts: Facts) -> Iterator[str]:
             uneven += ", --set training.class_weights=balanced helps"
         even = "all have about as many images"
         yield from _row("classes", f"{times}{uneven}" if facts.imbalance > _EVEN else even)
-    shown = sorted(facts.classes, key=lambda one: (-one.images, one.name))
+    shown = sorted(facts.classes, key=lambda one: -one.images)  # those of one number in the order of labels
     half = _MOST_CLASSES // 2
     cut = shown if len(shown) <= _MOST_CLASSES else [*shown[:half], *shown[-half:]]
     width = min(_MOST_LETTERS, max((len(printable(one.name)) for one in cut), default=0))

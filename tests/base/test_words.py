@@ -5,7 +5,15 @@ import subprocess
 
 import pytest
 
-from components.base.words import find_nearest, format_count, format_some, quote, suggest, suggest_and_list
+from components.base.words import (
+    find_nearest,
+    format_count,
+    format_part,
+    format_some,
+    quote,
+    suggest,
+    suggest_and_list,
+)
 
 pytestmark = pytest.mark.stack_free
 
@@ -46,6 +54,23 @@ def test_a_number_with_its_noun() -> None:
     assert format_count(1234, "shard") == "1,234 shards"
     assert format_count(["a", "b"], "class", "classes") == "2 classes"
     assert format_count(["a"], "class", "classes") == "1 class"
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "said"),
+    [
+        (1, 41, "1 of 41 inputs was"),
+        (2, 41, "2 of 41 inputs were"),
+        (1, 1, "1 of 1 input was"),
+        (0, 1, "0 of 1 input were"),
+        (1200, 1_000_000, "1,200 of 1,000,000 inputs were"),
+        (["a"], ["a", "b"], "1 of 2 inputs was"),
+    ],
+)
+def test_a_part_of_a_number_with_the_verb_that_fits(
+    part: int | list[str], whole: int | list[str], said: str
+) -> None:
+    assert format_part(part, whole, "input was", "inputs were") == said
 
 
 @pytest.mark.parametrize(

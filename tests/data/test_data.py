@@ -126,12 +126,14 @@ def test_how_many_test_images_a_class_must_have_can_be_set(tmp_path: Path) -> No
     owls = b"".join(failures.record(2, "owl", 300 + n) for n in range(3))
     folder = tmp_path / "shards"
     (folder / "train-00000-of-00001").write_bytes(made["train"] + owls)
-    with pytest.raises(DataRefusedError, match=r"1 of 3 classes \(owl\) have no image in split test"):
+    with pytest.raises(DataRefusedError, match=r"1 of 3 classes has no image in split test and .* \(owl\)\."):
         describe(folder, IngestConfig())
     assert describe(folder, IngestConfig(min_test_images=0)).class_names == ("cat", "dog", "owl")
     (folder / "test-00000-of-00001").write_bytes(made["test"] + owls)
     assert describe(folder, IngestConfig(min_test_images=3)).class_names == ("cat", "dog", "owl")
-    with pytest.raises(DataRefusedError, match=r"\(owl \(3\)\) have fewer than 4 images in split test"):
+    with pytest.raises(
+        DataRefusedError, match=r"1 of 3 classes has fewer than 4 images .* \(owl \(3\)\)\. Add"
+    ):
         describe(folder, IngestConfig(min_test_images=4))
 
 
@@ -140,7 +142,7 @@ def test_a_class_that_is_too_small_for_all_splits_passes(tmp_path: Path) -> None
     owls = b"".join(failures.record(2, "owl", 300 + n) for n in range(2))
     (tmp_path / "shards/train-00000-of-00001").write_bytes(made["train"] + owls)
     assert describe(tmp_path / "shards", IngestConfig()).class_names == ("cat", "dog", "owl")
-    with pytest.raises(DataRefusedError, match=r"1 of 3 classes \(owl\) have no image in split test"):
+    with pytest.raises(DataRefusedError, match=r"1 of 3 classes has no image in split test and .* \(owl\)\."):
         describe(tmp_path / "shards", IngestConfig(small_classes="refuse"))
 
 
@@ -148,7 +150,7 @@ def test_many_classes_are_counted_and_some_named(tmp_path: Path) -> None:
     made = failures.shards(tmp_path)
     more = b"".join(failures.record(2 + n, f"bird{n}", 400 + n) for n in range(8))
     (tmp_path / "shards" / "eval-00000-of-00001").write_bytes(made["eval"] + more)
-    said = r"8 of 10 classes \(bird0, bird1, bird2, bird3, bird4 and 3 more\) have no image in split train"
+    said = r"8 of 10 classes have no image in split train .* \(bird0, bird1, bird2, bird3, bird4 and 3 more\)"
     with pytest.raises(DataRefusedError, match=said):
         describe(tmp_path / "shards", IngestConfig())
 
@@ -195,7 +197,7 @@ def test_a_class_is_judged_by_the_images_that_show_it(tmp_path: Path) -> None:
     for split, records in shown.items():
         (tmp_path / "data" / f"{split}.tfrecord").write_bytes(b"".join(map(frame_record, records)))
     assert describe(tmp_path / "data", IngestConfig(), "detection").max_boxes == 6
-    with pytest.raises(DataRefusedError, match=r"1 of 2 classes \(dog \(1\)\) have fewer than 2 images"):
+    with pytest.raises(DataRefusedError, match=r"1 of 2 classes has fewer than 2 images .* \(dog \(1\)\)\."):
         describe(tmp_path / "data", IngestConfig(min_test_images=2), "detection")
     # One class is enough to be found.
     for split in shown:

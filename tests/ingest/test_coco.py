@@ -396,7 +396,7 @@ def test_names_of_an_export_of_label_studio(tmp_path: Path) -> None:
     assert set(found) == set(filter(None, names.values()))
     assert read_rejects(tmp_path / "out") == [("0123abcd-5.png", "no such file (result.json, image 5)")]
     assert (
-        "1 names of the list have the prefix of an upload to Label Studio, and were matched without it: "
+        "1 name of the list has the prefix of an upload to Label Studio, and was matched without it: "
         "'images/0123abcd-2.png' is images/2.png." in warnings_of(tmp_path / "out")
     )
 

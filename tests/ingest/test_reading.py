@@ -228,7 +228,7 @@ def test_class_names_that_may_be_one_or_several_are_told(tmp_path: Path) -> None
         for shown in ("'1', '1.0'", "'Red fox', 'red  fox'")
     ]
     (hint,) = warnings_of(result, "several labels of one image")
-    assert hint.startswith("1 class names are made of other classes' names ('scab rust'): are these")
+    assert hint.startswith("1 class name is made of other classes' names ('scab rust'): are these")
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,9 @@ def test_class_names_that_may_be_one_or_several_are_told(tmp_path: Path) -> None
         (["None", "<NA>", "cat"], "2 class names usually mean that a value is missing: 'None', '<NA>'."),
         (
             ["1", "2.5", "cat"],
-            "2 of 3 class names are numbers ('1', '2.5') and the others are not ('cat'), so",
+            "2 of 3 class names are numbers ('1', '2.5') and the other is not ('cat'), so",
         ),
-        (["Edema|Mass", "Edema", "Hernia"], "1 class names are made of other classes' names ('Edema|Mass')"),
+        (["Edema|Mass", "Edema", "Hernia"], "1 class name is made of other classes' names ('Edema|Mass')"),
         (["a;b", "b;c", "x|y"], "2 class names are made of other classes' names ('a;b', 'b;c')"),
     ],
 )
@@ -578,7 +578,7 @@ def test_a_name_that_an_archive_holds_twice_is_told(tmp_path: Path, kind: str) -
     assert sorted(found("folder", path, out)) == ["a/1.png", "b/2.png"]
     assert rejects(out) == {"a/1.png": "the archive holds this name several times: the last one was read"}
     assert left_out(out) == {"__MACOSX/": "left by macOS"}
-    with pytest.raises(DataRefusedError, match=r"1 of 3 inputs were rejected"):
+    with pytest.raises(DataRefusedError, match=r"1 of 3 inputs was rejected"):
         strict("folder", path, tmp_path / "out2")
 
 

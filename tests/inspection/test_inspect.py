@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest
@@ -96,9 +97,36 @@ def test_class_folders(photos: Path) -> None:
     assert [(group.count, group.examples) for group in facts.rejects] == [(1, ["dogs/cut.jpg"])]
     assert [(group.count, group.examples) for group in facts.left_out] == [(1, ["cats/notes.txt"])]
     assert len(facts.refused) == 1
-    assert facts.refused[0].startswith("1 of 45 inputs were rejected (2.2%, allowed 1.0%)")
+    assert facts.refused[0].startswith("1 of 45 inputs was rejected (2.2%, allowed 1.0%)")
     assert facts.looked_at == 44  # the damaged one is known before
     assert shlex.split(facts.command)[:5] == ["mirante", "run", "folder", "--data", str(photos)]
+
+
+def test_near_copies_are_counted_with_their_labels_and_splits(tmp_path: Path) -> None:
+    one = Image.fromarray(make_noise(1, 6, 8)).resize((240, 180), Image.Resampling.BICUBIC)
+    other = encode_image(np.asarray(one.resize((120, 90))), "PNG")
+    folders = itertools.product(("train", "eval", "test"), ("cat", "badger"), range(2))
+    files: dict[str, bytes | str] = {
+        f"{split}/{name}/{n}.jpg": photo(seed) for seed, (split, name, n) in enumerate(folders)
+    }
+    files |= {"train/cat/a.png": encode_image(np.asarray(one)), "test/badger/b.jpg": other}
+    copies = look(write_files(tmp_path, files)).copies
+    pair = [["test/badger/b.jpg", "train/cat/a.png"]]
+    assert (copies.identical, copies.alike, copies.across_splits, copies.with_different_truth) == (0, 1, 1, 1)
+    assert copies.examples == {"alike": pair, "across_splits": pair, "with_different_truth": pair}
+
+
+def test_images_of_few_of_their_16_bits_are_told_before_an_ingest(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {
+        f"{name}/{n}.png": encode_image(make_noise(n, 20, 20, 1).astype(np.uint16) * 15)
+        for n, name in enumerate("ab" * 6)
+    }
+    raw = write_files(tmp_path / "raw", files)
+    said = "all values are at most 3,825: --bit-depth 12 keeps their range"
+    assert any(said in warning for warning in look(raw).warnings)
+    assert look(raw, config=IngestConfig(bit_depth="12")).warnings == []
+    done = ingest("folder", raw, tmp_path / "data", IngestConfig())
+    assert done.warnings == look(raw).warnings == look(tmp_path / "data").warnings
 
 
 def test_splits_and_rejects_are_those_of_an_ingest(photos: Path, tmp_path: Path) -> None:
@@ -171,7 +199,7 @@ def test_what_a_run_would_refuse_is_said(tmp_path: Path) -> None:
     files |= {f"train/dogs/{n}.jpg": photo(9 + n) for n in range(3)}
     facts = look(write_files(tmp_path, files))
     assert facts.splits_brought == ["train", "eval", "test"]
-    assert any("dogs) have no image in split test and cannot be judged" in reason for reason in facts.refused)
+    assert any("has no image in split test and cannot be judged (dogs)" in said for said in facts.refused)
 
 
 def test_the_options_given_are_in_the_command(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from components.base.errors import DataRefusedError
 from components.base.printable import printable
+from components.base.words import format_count
 from components.ingest.file_table import fold_name
 from components.ingest.files import IMAGE_ENDINGS, FileEntry, compose_name
 from components.ingest.index import Index
@@ -31,13 +32,22 @@ _ANSWERS_KEPT = 1024
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:(?=/)")
 _LETTERS = re.compile(r"[A-Za-z]+")
-# How a name was matched, and what is said of names that were.
+# How a name was matched, and what is said of one name that was, and of several.
 _EXACT, _ELSEWHERE, _ENDING, _CASE, _UPLOAD = "exact", "elsewhere", "ending", "case", "upload"
 _SAID = {
-    _ELSEWHERE: "lead to folders that are not here, and were matched by their last parts",
-    _ENDING: "have no file ending",
-    _CASE: "differ from their files' in upper and lower case",
-    _UPLOAD: "have the prefix of an upload to Label Studio, and were matched without it",
+    _ELSEWHERE: (
+        "leads to folders that are not here, and was matched by its last parts",
+        "lead to folders that are not here, and were matched by their last parts",
+    ),
+    _ENDING: ("has no file ending", "have no file ending"),
+    _CASE: (
+        "differs from its file's in upper and lower case",
+        "differ from their files' in upper and lower case",
+    ),
+    _UPLOAD: (
+        "has the prefix of an upload to Label Studio, and was matched without it",
+        "have the prefix of an upload to Label Studio, and were matched without it",
+    ),
 }
 
 Folders = tuple[str, ...]
@@ -252,14 +262,15 @@ def conclude_lookups(index: Index) -> None:
             f"{printable(path)}: several names of the list stand for it ({printable(names)[:300]}), and not "
             "all of them are its own; which file each means is not known. Correct the names in the list"
         )
-    for how, said in _SAID.items():
+    for how, (one, many) in _SAID.items():
         (count,) = index.db.execute("SELECT count(*) FROM looked_up WHERE how = ?", (how,)).fetchone()
         first = index.db.execute(
             "SELECT name, path FROM looked_up WHERE how = ? ORDER BY path LIMIT ?", (how, _NAMES_SHOWN)
         )
         shown = ", ".join(f"{printable(name)!r} is {printable(path)}" for name, path in first)
         if count:
-            index.warn(f"{count} names of the list {said}: {shown}{', ...' if count > _NAMES_SHOWN else ''}.")
+            names = format_count(count, f"name of the list {one}", f"names of the list {many}")
+            index.warn(f"{names}: {shown}{', ...' if count > _NAMES_SHOWN else ''}.")
 
 
 def _is_below(entry: FileEntry, place: _Place, form: _Form) -> bool:

@@ -97,8 +97,9 @@ class BoxCounts:
             ),
             (
                 self._are_mostly_difficult and format_count(self.difficult, "box", "boxes"),
-                f"of {sum(self.boxes.values())} are marked as difficult (iscrowd in COCO): the evaluation "
-                "does not count them, and training ignores them unless train_on_difficult is set",
+                f"of {sum(self.boxes.values())} {'is' if self.difficult == 1 else 'are'} marked as difficult "
+                "(iscrowd in COCO): the evaluation does not count them, and training ignores them unless "
+                "train_on_difficult is set",
             ),
             (
                 self.empty and format_count(self.empty, "image", "images"),
