@@ -121,7 +121,7 @@ def find_secret(value: str) -> str | None:
             return f"a value for {match['name']}"
     if re.search(_KNOWN_FORM, value):
         return "a key"
-    for name, known in _find_named_secrets(os.environ):
+    for name, known in _list_named_secrets(_freeze_environment()):
         if len(known) >= _LEAST_CHARS_IN_RECIPES and not known.isalpha() and known in value:
             return f"the value of the environment variable {name}"
     return None
@@ -193,7 +193,7 @@ def _compile_known(
     """
     values = {
         form.encode().decode(encoding)
-        for _, value in _find_named_secrets(dict(environment))
+        for _, value in _list_named_secrets(environment)
         for form in (
             value,
             urllib.parse.unquote(value),
@@ -222,8 +222,14 @@ def _make_pattern(value: str) -> str:
     return rf"(?<!\d)(?<!\d[.,]){value}(?!\d|[.,]\d)" if re.fullmatch(r"\d+", value) else re.escape(value)
 
 
-def _find_named_secrets(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for name, value in environment.items():
+@functools.lru_cache(maxsize=4)
+def _list_named_secrets(environment: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return the names and values of the environment's secrets, for a recipe of a hundred texts once."""
+    return tuple(_find_named_secrets(environment))
+
+
+def _find_named_secrets(environment: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, value in environment:
         value = value.strip()
         is_path = value[:1] in ("/", "~") and os.path.exists(os.path.expanduser(value))
         if is_secret(name, value) and not is_path:
