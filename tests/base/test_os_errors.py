@@ -122,6 +122,7 @@ def test_a_read_only_file_system(command: str, tmp_path: Path) -> None:
     assert "read-only" in told[0].lower()
 
 
+@pytest.mark.slow
 def test_a_limit_of_file_sizes_at_ingest(tmp_path: Path) -> None:
     script = f"ulimit -f 100; exec {MIRANTE} ingest digits - data --json"
     code, told = lines(["bash", "-c", script], tmp_path)

@@ -42,6 +42,7 @@ def start(*command: str | Path, cwd: Path, path: str = ".") -> subprocess.Comple
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(others: Path) -> None:
     done = start(MIRANTE, "run", "mine.yaml", cwd=others)
     assert (done.returncode, "name: expected a text, got 7" in done.stderr) == (2, True)
@@ -54,6 +55,7 @@ def test_packages_of_the_same_names_in_pythonpath_do_not_stand_in_the_way(others
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_custom_network_in_a_package_of_the_same_name_is_found(others: Path) -> None:
     settings = ["--set", "model.name=pipeline.blocks:net", "--set", "data.path=/nowhere"]
     for command in ([MIRANTE], [sys.executable, "-m", "pipeline.commands"]):

@@ -148,6 +148,7 @@ def test_an_interrupted_ingest(what: str, number: int, here: Path) -> None:
     assert_goes_on(INGEST_DIGITS, here / "data", here)
 
 
+@pytest.mark.slow
 def test_a_killed_worker(here: Path) -> None:
     def kill(process: subprocess.Popen[str]) -> bool:
         for child in psutil.Process(process.pid).children():
@@ -167,7 +168,8 @@ def on(disk: SmallDisk, command: str, here: Path) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("leave_kib", [64, pytest.param(900, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("leave_kib", [64, 900])
 def test_a_full_disk_at_ingest(leave_kib: int, here: Path) -> None:
     what = "disk full at ingest"
     with SmallDisk(here / "disk", size_mib=16) as disk:

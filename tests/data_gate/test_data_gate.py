@@ -61,6 +61,7 @@ def run_to_gate(
     return result
 
 
+@pytest.mark.slow
 def test_clean_data_pass_and_records_that_were_lost_are_noticed(tmp_path: Path) -> None:
     splits = {"train": (60, 0), "eval": (30, 100), "test": (30, 200)}
     shards = {split: records.make_examples(count, first) for split, (count, first) in splits.items()}
@@ -91,6 +92,8 @@ def records_in(folder: Path) -> list[bytes]:
     return [record.numpy() for record in tf.data.TFRecordDataset(str(file), "GZIP")]
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -> None:
     folder = records.write_shards(
         tmp_path / "data",

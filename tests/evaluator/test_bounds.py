@@ -120,6 +120,7 @@ def test_a_regression_that_is_allowed_is_allowed_exactly(
     assert said == ([sentence] if is_refused else [])
 
 
+@pytest.mark.slow
 def test_every_allowed_regression_of_whole_images_is_allowed() -> None:
     for images in (7, 20, 97, 300, 1000):
         for lost in range(1, 8):

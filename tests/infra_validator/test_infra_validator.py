@@ -118,6 +118,7 @@ def verdict(folder: Path, model: Path, records: list[bytes]) -> tuple[int, dict[
     return run_component(folder / "run", model, records, images=4, time_limit_secs=0)
 
 
+@pytest.mark.slow
 def test_a_good_model_is_blessed(
     tmp_path: Path, make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported]
 ) -> None:
@@ -248,7 +249,6 @@ def test_wrong_probabilities_are_refused(
 ) -> None:
     problems = probe(str(Answers(by_bytes, by_example).save(tmp_path / "model")), sample)["problems"]
     assert problems[0] == problem
-    assert probe(str(Answers(GOOD, GOOD).save(tmp_path / "good")), sample)["problems"] == []
 
 
 def test_an_unknown_signature_and_a_missing_output_are_refused(tmp_path: Path, sample: str) -> None:
@@ -268,6 +268,7 @@ def test_an_unknown_signature_and_a_missing_output_are_refused(tmp_path: Path, s
     ]
 
 
+@pytest.mark.slow
 def test_a_warm_up_that_fails_is_refused(
     tmp_path: Path, sample: str, make_tiny: Callable[[int], Tiny]
 ) -> None:
@@ -295,6 +296,7 @@ class Unfilled(Answers):
         return {**answer, "probabilities": self._factor * answer["probabilities"]}
 
 
+@pytest.mark.slow
 def test_a_model_that_only_a_session_cannot_restore_is_refused(tmp_path: Path, sample: str) -> None:
     folder = Unfilled().save(tmp_path / "model")
     assert probe(str(folder), sample)["problems"] == []

@@ -117,12 +117,28 @@ def csv_with_unknown_files(root: Path) -> tuple[str, Path]:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (web_page_for_an_idx_file, "train-images-idx3-ubyte.gz: a web page, not an IDX file"),
-        (pickle_that_runs_code, "data_batch_1: a pickle that wants to run posix.system"),
+        pytest.param(
+            web_page_for_an_idx_file,
+            "train-images-idx3-ubyte.gz: a web page, not an IDX file",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            pickle_that_runs_code,
+            "data_batch_1: a pickle that wants to run posix.system",
+            marks=pytest.mark.slow,
+        ),
         (zip_that_climbs, "its member '../it-ran' would land outside the folder"),
         (decompression_bomb, "cats/bomb.png: more than 178956970 pixels"),
-        (huge_file, "cats/huge.jpg: file too large: expected at most 1 GiB, got 21,474,836,480 bytes"),
-        (csv_with_unknown_files, "5 of 405 inputs were rejected (1.2%, allowed 1.0%)"),
+        pytest.param(
+            huge_file,
+            "cats/huge.jpg: file too large: expected at most 1 GiB, got 21,474,836,480 bytes",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            csv_with_unknown_files,
+            "5 of 405 inputs were rejected (1.2%, allowed 1.0%)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_hostile_inputs_are_refused(

@@ -182,6 +182,7 @@ def test_what_is_published_completely(tmp_path: Path) -> None:
     assert not published_completely(out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_processes")
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=150)
@@ -541,6 +542,7 @@ ingest("folder", Path(sys.argv[1]), Path(sys.argv[2]), IngestConfig(shards=10, w
 """
 
 
+@pytest.mark.slow
 def test_a_killed_ingest_goes_on_with_the_unfinished_shards(tmp_path: Path) -> None:
     root, out = make_folder(tmp_path / "in", images=300), tmp_path / "out"
     options = IngestConfig(shards=10, workers=2)
@@ -584,6 +586,7 @@ def test_a_crash_while_publishing_is_repaired(tmp_path: Path, monkeypatch: pytes
     assert files(out) == files(tmp_path / "fresh")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_processes")
 def test_a_dead_worker_is_an_error_that_says_so(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "in", images=300)

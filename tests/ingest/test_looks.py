@@ -103,6 +103,7 @@ def page(number: int) -> Image.Image:
     return image
 
 
+@pytest.mark.slow
 def test_different_images_of_simple_things_are_not_joined() -> None:
     assert not find_copies([encoded(digit(number), format="PNG") for number in range(10)])
     assert not find_copies([encoded(digit(n).resize((224, 224)), format="PNG") for n in range(10)])
@@ -145,6 +146,7 @@ def splits_of(output: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_copies_in_several_formats_get_one_split(tmp_path: Path) -> None:
     make(tmp_path / "in", ["jpg", "png", "bmp"], photos=40)
     result = ingest("folder", tmp_path / "in", tmp_path / "out")

@@ -608,6 +608,7 @@ def mirante(*arguments: object) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}, done.stderr
 
 
+@pytest.mark.slow
 def test_a_failure_tells_of_no_earlier_run(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", "a/1.png", "b/2.png", "c.png")
     out = tmp_path / "out"
@@ -672,6 +673,7 @@ def test_what_a_full_disk_was_short_of_is_measured_where_it_is_noticed(tmp_path:
     assert disk_full_error(wrapped, [Path("/")]) is first
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_system_refuses_says_what_and_where(tmp_path: Path) -> None:
     with (
         WorkerPool(1) as pool,

@@ -152,6 +152,7 @@ def test_by_name_with_bytes_labels_and_splits_kept(data_dir: Path, tmp_path: Pat
     }
 
 
+@pytest.mark.slow
 def test_name_version_and_folder_are_the_same(data_dir: Path, shapes: Path, tmp_path: Path) -> None:
     run("shapes", tmp_path / "a")
     run("shapes:1.0.0", tmp_path / "b", workers=2)
@@ -171,6 +172,7 @@ def test_a_second_run_does_nothing_until_a_file_changes(shapes: Path, tmp_path: 
     assert {n for n in after if before[n] != after[n]} == {"inputs.csv.gz"}  # it has the time
 
 
+@pytest.mark.slow
 def test_a_second_run_by_name_needs_no_tensorflow(data_dir: Path, tmp_path: Path) -> None:
     run("shapes", tmp_path / "out")
     script = (
@@ -183,6 +185,7 @@ def test_a_second_run_by_name_needs_no_tensorflow(data_dir: Path, tmp_path: Path
     assert done.stdout.splitlines() == ["True False"]
 
 
+@pytest.mark.slow
 def test_a_folder_above_and_an_archive(shapes: Path, tmp_path: Path) -> None:
     packed = tmp_path / "shapes.zip"
     with zipfile.ZipFile(packed, "w") as archive:
@@ -194,6 +197,7 @@ def test_a_folder_above_and_an_archive(shapes: Path, tmp_path: Path) -> None:
     assert records(tmp_path / "a") == records(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_images_without_names_unlabelled_ones_and_splits_of_other_names(tmp_path: Path) -> None:
     folder = prepare(
         tmp_path / "tfds",

@@ -345,6 +345,7 @@ def test_xml_that_is_only_unusual(tmp_path: Path) -> None:
     assert {name: one.boxes for name, one in found.items()} == {f"{n}.png": [CAT_SHARES] for n in range(1, 5)}
 
 
+@pytest.mark.slow
 def test_deeply_nested_xml_ends_well(tmp_path: Path) -> None:
     content = "<annotation>" + "<a>" * 500_000 + "</a>" * 500_000 + "</annotation>"
     root = write_files(
@@ -392,6 +393,7 @@ def shards(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(output.iterdir()) if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_processes")
 def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     root = many(tmp_path / "in")

@@ -375,6 +375,7 @@ def test_facts_are_json(photos: Path) -> None:
     assert json.loads(json.dumps(facts.to_json(), allow_nan=False)) == dataclasses.asdict(facts)
 
 
+@pytest.mark.slow
 def test_it_imports_no_tensorflow(tmp_path: Path) -> None:
     write_files(tmp_path, {f"{name}/{n}.jpg": photo(n) for name in ("a", "b") for n in range(2)})
     script = (

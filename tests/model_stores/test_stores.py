@@ -115,6 +115,7 @@ def check_store(address: str, folder: Path) -> None:
     assert [each.is_taken_back for each in store.list_versions()] == [False, False, False]
 
 
+@pytest.mark.slow
 def test_mlflow(mlflow: str, tmp_path: Path) -> None:
     check_store(mlflow, tmp_path)
     from mlflow import MlflowClient
@@ -133,6 +134,7 @@ def test_mlflow(mlflow: str, tmp_path: Path) -> None:
     assert open_store(mlflow).find_served() == 3
 
 
+@pytest.mark.slow
 def test_a_folder_follows_its_store(mlflow: str, tmp_path: Path) -> None:
     folder = str(tmp_path / "served")
     with pytest.raises(UsageError, match="no model there"):

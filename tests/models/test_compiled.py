@@ -82,6 +82,7 @@ def is_compiled(step: Any) -> bool:
 PARAMETERS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_train_step_compiles_and_gives_the_same_losses(name: str) -> None:
     # From one seed XLA draws other numbers than TensorFlow does, hence without dropout.
@@ -96,6 +97,7 @@ def test_the_train_step_compiles_and_gives_the_same_losses(name: str) -> None:
     np.testing.assert_allclose(compiled, plain, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_train_step_compiles_with_dropout() -> None:
     losses, step = train(network("lenet", dropout=True), jit_compile=True)
     assert is_compiled(step)

@@ -411,6 +411,7 @@ def test_the_digest_covers_the_package(write: Write) -> None:
 # --- docs/models.md
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = DOCS.read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)

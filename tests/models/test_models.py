@@ -31,6 +31,11 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "efficientnet_b0": ({}, (32, 32, 3)),
 }
 
+# The small ones in the fast tests.
+QUICK_FIRST = [
+    name if name in ("lenet", "cifar_resnet") else pytest.param(name, marks=pytest.mark.slow)
+    for name in NETWORKS
+]
 PUBLISHED = sorted(name for name, network in networks.NETWORKS.items() if network.normalization)
 
 
@@ -90,7 +95,7 @@ def refusal(shape: tuple[int, int, int] = (32, 32, 3), **config: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", QUICK_FIRST)
 def test_every_model_gives_logits_and_learns(name: str) -> None:
     _, shape = NETWORKS[name]
     model = shared(name)
@@ -126,7 +131,7 @@ def test_every_model_gives_logits_and_learns(name: str) -> None:
     assert loss_of(labels, model(batch, training=True)) < loss
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", QUICK_FIRST)
 def test_every_network_has_heat_maps(name: str) -> None:
     model = shared(name)
 
@@ -239,7 +244,7 @@ def test_the_seed_decides_the_weights() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("name", ["lenet", "cifar_resnet", "mobilenet_v2", "vgg16", "efficientnet_b0"])
+@pytest.mark.parametrize("name", QUICK_FIRST)
 def test_the_least_size_is_known(name: str) -> None:
     options, shape = NETWORKS[name]
     least = networks.NETWORKS[name].smallest_px
@@ -262,7 +267,7 @@ def test_the_least_size_is_known(name: str) -> None:
         ("lenet", "mixed_float16"),
         ("lenet", "mixed_bfloat16"),
         ("cifar_resnet", "mixed_bfloat16"),
-        ("vgg16", "mixed_bfloat16"),
+        pytest.param("vgg16", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("efficientnet_b0", "mixed_bfloat16", marks=pytest.mark.slow),
     ],
@@ -304,9 +309,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     return write
 
 
-@pytest.mark.parametrize(
-    "alpha", [0.35, pytest.param(0.5, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", [0.35, 0.5, 1.0])
 def test_mobilenet_reads_its_width_from_the_weights_file(weights: Weights, alpha: float) -> None:
     file, values = weights(alpha)
     assert alpha_of(file) == alpha
@@ -361,6 +365,7 @@ def test_weights_with_the_top_layers_are_refused(tmp_path: Path, name: str, own:
     assert said.startswith(f"model.weights: {file} holds the top layers too ({top})")
 
 
+@pytest.mark.slow
 def test_weights_of_the_right_layers_and_wrong_shapes_are_refused(tmp_path: Path) -> None:
     file = write_weights_file(tmp_path / "cut.h5", {"block_16_project": 320})
     said = refusal(name="mobilenet_v2", weights=file)
@@ -369,6 +374,7 @@ def test_weights_of_the_right_layers_and_wrong_shapes_are_refused(tmp_path: Path
     )
 
 
+@pytest.mark.slow
 def test_weights_in_the_layout_of_keras_3_name_no_layers(tmp_path: Path) -> None:
     network = keras.applications.MobileNetV2(
         (32, 32, 3), 0.35, include_top=False, weights=None, pooling="avg"
@@ -449,6 +455,7 @@ def test_what_efficientnet_sees_is_kept_in_the_saved_model(efficientnet_file: st
     np.testing.assert_allclose(again(PIXELS), model(PIXELS), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_weights_of_another_efficientnet_are_refused(efficientnet_file: str) -> None:
     for name in ("efficientnet_b1", "efficientnet_b4"):
         said = refusal(name=name, weights=efficientnet_file)

@@ -28,12 +28,12 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("name", "options", "px"),
     [
-        ("mobilenet_v2", {}, 224),
+        pytest.param("mobilenet_v2", {}, 224, marks=pytest.mark.slow),
         ("mobilenet_v2", {"alpha": 0.35}, 96),
-        ("mobilenet_v2", {"alpha": 1.4}, 100),
-        ("ssd_mobilenet_v2", {}, 128),
+        pytest.param("mobilenet_v2", {"alpha": 1.4}, 100, marks=pytest.mark.slow),
+        pytest.param("ssd_mobilenet_v2", {}, 128, marks=pytest.mark.slow),
         ("vgg16", {}, 64),
-        ("efficientnet_b0", {}, 224),
+        pytest.param("efficientnet_b0", {}, 224, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")

@@ -44,6 +44,8 @@ def read_rows(out: Path) -> list[dict[str, object]]:
     return [row for path in sorted(out.glob("*.parquet")) for row in parquet.read_table(path).to_pylist()]
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_answers_are_those_of_predict(model: str, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     batch = make_batch(model, str(images), str(out), shard_images=3, top=2)

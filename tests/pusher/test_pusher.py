@@ -356,6 +356,7 @@ def run_executor(
     return pushed
 
 
+@pytest.mark.slow
 def test_further_stores_get_the_version(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     custom = {"also": ["models:/belt"]}

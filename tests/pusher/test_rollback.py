@@ -180,6 +180,7 @@ def test_a_bucket_goes_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.
     assert layout(bucket) == {"3": "model 3", "5": "model 5", "8": "model 8"}
 
 
+@pytest.mark.slow
 def test_model_stores_go_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     serving = str(root / "serving")

@@ -54,7 +54,10 @@ def retrained(examples: ArrayExamples, size: int, steps: int, rate: float) -> di
 
 
 # 40 examples by 8 are 5 even steps; by 12, 4 steps, the last of them of two epochs; by 64, one, of all.
-@pytest.mark.parametrize(("size", "steps_of_first"), [(8, 5), (12, 4), (64, 1)])
+@pytest.mark.parametrize(
+    ("size", "steps_of_first"),
+    [pytest.param(8, 5, marks=pytest.mark.slow), (12, 4), pytest.param(64, 1, marks=pytest.mark.slow)],
+)
 def test_loss_and_accuracy_of_an_epoch_are_keras(tmp_path: Path, size: int, steps_of_first: int) -> None:
     examples = make_striped(40, 3)
     course = train(
@@ -72,6 +75,7 @@ def test_loss_and_accuracy_of_an_epoch_are_keras(tmp_path: Path, size: int, step
     assert rate == pytest.approx(steps * min(size, 40))
 
 
+@pytest.mark.slow
 def test_points_of_the_curve_are_of_single_steps(tmp_path: Path) -> None:
     examples = make_striped(40, 3)
     course = train(
@@ -87,7 +91,9 @@ def test_points_of_the_curve_are_of_single_steps(tmp_path: Path) -> None:
         assert values[f"step/{key}"] == pytest.approx(expected[key][step - 1], rel=1e-3)
 
 
-@pytest.mark.parametrize("count", [1, 8, 21])
+@pytest.mark.parametrize(
+    "count", [pytest.param(1, marks=pytest.mark.slow), 8, pytest.param(21, marks=pytest.mark.slow)]
+)
 def test_an_evaluation_is_that_of_keras(count: int) -> None:
     # One image; as many as a batch; a last batch of five.
     examples = make_striped(count, 5, "eval")
@@ -106,6 +112,7 @@ def test_an_evaluation_is_that_of_keras(count: int) -> None:
     assert len(evaluation.rows) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_the_norm_of_a_gradient_has_no_scale(precision: str) -> None:
     model = make_network(batch_norm=False)
@@ -146,6 +153,7 @@ def test_what_a_layer_adds_is_in_the_loss_and_not_in_the_task_s() -> None:
     assert float(result["loss"]) - float(result["task_loss"]) == pytest.approx(penalty, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("schedule", "last"), [("constant", 0.1), ("cosine", 0.0)])
 def test_the_rate_that_is_told_warms_up(tmp_path: Path, schedule: str, last: float) -> None:
     config = TrainingConfig(

@@ -106,6 +106,7 @@ def test_a_report_is_well_formed_and_its_headings_are_in_order(tmp_path: Path) -
     assert all(later - level <= 1 for level, later in itertools.pairwise(outline.levels))
 
 
+@pytest.mark.slow
 def test_the_worst_mistakes_are_shown_with_their_heat_maps(tmp_path: Path) -> None:
     labels = [0, 1, 2] * 4
     run = make_run(tmp_path, NAMES, labels, np.roll(answers(labels, 3), 1, axis=1))
@@ -180,6 +181,7 @@ def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
     assert page.count("<script>") == 1  # ours, which sorts tables
 
 
+@pytest.mark.slow
 def test_a_report_of_very_many_classes_draws_the_matrix(tmp_path: Path) -> None:
     names = [f"class {place}" for place in range(120)]
     labels = list(range(120)) * 2

@@ -104,6 +104,7 @@ def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp
         assert again.run("ImportSchemaGen").outputs["schema"].uri == uri
 
 
+@pytest.mark.slow
 def test_a_task_killed_while_it_puts_a_damaged_output_away_is_tried_again(tmp_path: Path) -> None:
     """Its second attempt is in the same run, where an execution stands that failed and has outputs."""
     from pipeline.storage.metadata_store import sqlite_store
@@ -240,8 +241,12 @@ def test_a_moved_root_keeps_what_it_knows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda path: path.write_bytes(b""), r"schema.pbtxt has 0 bytes, and [0-9,]+ were written"),
-        (lambda path: path.unlink(), r"schema.pbtxt is missing"),
+        pytest.param(
+            lambda path: path.write_bytes(b""),
+            r"schema.pbtxt has 0 bytes, and [0-9,]+ were written",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(lambda path: path.unlink(), r"schema.pbtxt is missing", marks=pytest.mark.slow),
         (lambda path: flip_first_byte(path), r"schema.pbtxt has other content than what was written"),
     ],
 )

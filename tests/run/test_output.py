@@ -47,12 +47,13 @@ def test_a_reader_that_has_gone_is_passed_over_in_silence(tmp_path: Path) -> Non
     assert (code, lines) == (1, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "to",
     [
         "> /dev/full",
-        pytest.param(">&-", marks=pytest.mark.slow),
-        pytest.param("--json > /dev/full", marks=pytest.mark.slow),
+        ">&-",
+        "--json > /dev/full",
         "--json >&-",
     ],
 )

@@ -128,6 +128,7 @@ def test_a_run_whose_root_was_taken_over_is_told(tmp_path: Path, monkeypatch: py
     other.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_of_several_runs_that_begin_at_once_one_gets_the_root(tmp_path: Path) -> None:
     with lease(tmp_path, "before").held(ends_run=True):
         pass

@@ -99,6 +99,7 @@ def test_a_small_package_is_the_golden_one(tmp_path: Path) -> None:
     compare_with_golden(packaged(together, tmp_path), "together.package.yaml")
 
 
+@pytest.mark.slow
 def test_the_command_writes_equal_bytes_and_loads_no_tensorflow(tmp_path: Path) -> None:
     def compiled(name: str) -> bytes:
         program = (

@@ -595,6 +595,7 @@ compiler.Compiler().compile(pipeline, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_package_of_kfps_compiler_is_read_as_it_was_meant(tmp_path: Path) -> None:
     if importlib.util.find_spec("kfp") is None:
         pytest.skip("kfp itself is not installed")

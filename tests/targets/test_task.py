@@ -71,6 +71,7 @@ def test_a_run_is_planned_under_the_root(planned: Path) -> None:
     assert "1,267" in (planned.parent / "views" / "ingest.html").read_text()  # images of train
 
 
+@pytest.mark.slow
 def test_a_run_without_the_cache_executes_every_node(tmp_path: Path) -> None:
     for value in (True, False):
         ingest(tmp_path / "root", {"data.path": "", "use_cache": value})
@@ -81,6 +82,7 @@ def test_a_run_without_the_cache_executes_every_node(tmp_path: Path) -> None:
         assert {option.caching_options.enable_cache for option in options} == {value}
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_newest_span_and_keeps_to_it(tmp_path: Path) -> None:
     root, photos = tmp_path / "root", tmp_path / "photos"
     for name in ("2026-11-25", "2026-11-26"):
@@ -257,6 +259,7 @@ def test_a_task_that_had_succeeded_executes_nothing_when_it_is_tried_again(plann
     assert executions(planned) == before
 
 
+@pytest.mark.slow
 def test_a_task_that_was_killed_starts_anew_when_it_is_tried_again(planned: Path) -> None:
     run(planned, "ImportExampleGen", "ImportSchemaGen")
     found = executions(planned)
@@ -281,6 +284,8 @@ def test_a_task_that_was_killed_starts_anew_when_it_is_tried_again(planned: Path
     assert sorted(path.name for path in written.iterdir()) == ["Split-eval", "Split-test", "Split-train"]
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_a_damaged_output_is_made_anew_in_a_task(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
     statuses = []

@@ -94,6 +94,7 @@ def test_a_crop_overlaps_a_box_enough() -> None:
     assert (sizes[~whole] >= 0.49).all()
 
 
+@pytest.mark.slow
 def test_the_same_batch_is_varied_in_the_same_way() -> None:
     everything = {"flip": "horizontal", **WINDOW, "brightness": 0.2, "saturation": 0.2, "erasing": 0.5}
     first = augmented(everything, 3, 1)

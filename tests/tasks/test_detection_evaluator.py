@@ -151,6 +151,8 @@ def test_the_report_lies_in_the_evaluation(evaluated: tuple[Path, Any]) -> None:
             assert picture.width > 2 * 400
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_missed_thresholds_and_a_better_baseline_refuse_a_model(tmp_path: Path) -> None:
     truth = [(LEFT, 1), (RIGHT, 2)]
     perfect = [(LEFT, 1, 0.9), (RIGHT, 2, 0.8)]
@@ -208,6 +210,7 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     assert read.common.baseline == {"map": 1.0, "map_50": 1.0, "map_75": 1.0}
 
 
+@pytest.mark.slow
 def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:
     images = [make_detections([], [(LEFT, 1, 0.9)], name="00000.jpg")]
     folder, _ = run(tmp_path, images, EvaluationConfig(thresholds={"map": 0.0}))
@@ -217,6 +220,7 @@ def test_without_any_object_nothing_is_blessed(tmp_path: Path) -> None:
     assert read.failures == ["map is missing, must be at least 0"]
 
 
+@pytest.mark.slow
 def test_a_detector_that_finds_nothing_is_refused(tmp_path: Path) -> None:
     images = [
         make_detections([(LEFT, 1), (RIGHT, 2)], [(RIGHT, 1, 0.9)], name=f"{n:05}.jpg") for n in range(4)
@@ -231,6 +235,7 @@ def test_a_detector_that_finds_nothing_is_refused(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_image_that_is_lost_fails_the_evaluation(tmp_path: Path) -> None:
     images = [make_detections([(LEFT, 1)], [(LEFT, 1, 0.9)], name="00000.jpg")]
     with pytest.raises(Exception, match="expected 2 examples, as its manifest has it, got 1"):

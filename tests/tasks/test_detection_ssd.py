@@ -38,7 +38,9 @@ def config(**options: Any) -> ModelConfig:
     return ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "alpha": 0.35, **options})
 
 
-@pytest.mark.parametrize(("shape", "extra_layers"), [((96, 96, 3), 4), ((100, 161, 3), 0)])
+@pytest.mark.parametrize(
+    ("shape", "extra_layers"), [pytest.param((96, 96, 3), 4, marks=pytest.mark.slow), ((100, 161, 3), 0)]
+)
 def test_one_answer_for_each_anchor(shape: tuple[int, int, int], extra_layers: int) -> None:
     options = {"detection": {"extra_layers": extra_layers}}
     model = network(shape, **options) if extra_layers == 0 else shared()
@@ -63,6 +65,7 @@ def test_at_first_there_is_nothing_anywhere(loss: str) -> None:
     assert np.abs(outputs[..., :4]).max() < 1.0  # boxes are near their anchors
 
 
+@pytest.mark.slow
 def test_the_backbone_is_the_classifiers() -> None:
     classifier = build_model(ModelConfig(name="mobilenet_v2", alpha=0.35), (96, 96, 3), 2)
     backbone = shared().get_layer(BACKBONE)
@@ -71,6 +74,7 @@ def test_the_backbone_is_the_classifiers() -> None:
     assert {v.path: v.shape for v in backbone.variables} == theirs
 
 
+@pytest.mark.slow
 def test_what_is_of_classes_and_which_head_is_shared() -> None:
     two, three = (
         {v.path: tuple(v.shape) for v in model.get_layer(HEAD).variables}

@@ -58,6 +58,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return made
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
 def test_boxes_come_through_the_transform_graph(job: Job, cache: Any) -> None:
     task = Detection(shapes.CLASSES, ModelConfig.model_validate(MODEL), SHAPE)

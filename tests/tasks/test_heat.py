@@ -71,7 +71,9 @@ def compute_directly(
     return np.divide(heat, highest, out=np.zeros_like(heat), where=highest > 0)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", ["lenet", "cifar_resnet", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
+)
 def test_the_map_is_that_of_a_direct_computation(name: str) -> None:
     options, shape, layer = NETWORKS[name]
     keras.backend.clear_session(free_memory=False)
@@ -106,6 +108,7 @@ def test_custom_networks_have_maps_however_they_are_nested() -> None:
     assert heat_maps(nested, pixels, [1]).shape == (1, 5, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layers",
     [
@@ -130,6 +133,7 @@ def test_a_network_without_maps_is_served_without_a_heat_map(
         assert "heat maps" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_heat_is_on_the_patch_that_decides_the_class() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(256) % 2
@@ -149,6 +153,8 @@ def test_the_heat_is_on_the_patch_that_decides_the_class() -> None:
     assert min(columns) >= 8
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_the_saved_model_has_the_map_of_the_class_that_is_asked_for(
     make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported]
 ) -> None:
@@ -165,6 +171,7 @@ def test_the_saved_model_has_the_map_of_the_class_that_is_asked_for(
     assert not np.allclose(found[0].values, found[3].values)  # another class, another map
 
 
+@pytest.mark.slow
 def test_padding_is_not_part_of_the_map(
     make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported]
 ) -> None:
@@ -206,6 +213,7 @@ def test_the_drawing_has_the_image_as_it_is_above_the_legend(size: tuple[int, in
     assert (legend.min(axis=2) < 60).any()  # letters
 
 
+@pytest.mark.slow
 def test_the_command_draws_upright_images_of_the_original_size(
     export: Callable[[int], Exported], tmp_path: Path
 ) -> None:
@@ -246,6 +254,7 @@ def test_the_command_draws_upright_images_of_the_original_size(
         assert np.abs(np.asarray(wanted).astype(int) - np.asarray(drawn)).mean() < 3
 
 
+@pytest.mark.slow
 def test_the_worst_mistakes_get_heat_maps_of_the_predicted_class(
     export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path
 ) -> None:

@@ -172,7 +172,14 @@ def untrained(random: np.random.Generator) -> tuple[npt.NDArray[np.int64], Array
 
 @pytest.mark.parametrize(
     ("answers", "most_levels"),
-    [(sure, None), (sure, 5000), (rare, None), (rare, 1000), (thousand_classes, None), (untrained, None)],
+    [
+        (sure, None),
+        (sure, 5000),
+        (rare, None),
+        (rare, 1000),
+        pytest.param(thousand_classes, None, marks=pytest.mark.slow),
+        pytest.param(untrained, None, marks=pytest.mark.slow),
+    ],
 )
 def test_areas_are_within_a_thousandth_of_scikit_learns(answers: object, most_levels: int | None) -> None:
     labels, probabilities = answers(np.random.default_rng(0))  # type: ignore[operator]

@@ -107,6 +107,7 @@ def examples() -> ArrayExamples:
 
 
 # All at once: each graph takes half a second to trace, and the next test has the options one by one.
+@pytest.mark.slow
 def test_a_batch_is_decided_by_the_seed_and_its_number(examples: ArrayExamples) -> None:
     def steps(seed: int, first: int, count: int) -> list[tuple[bytes, bytes]]:
         # Each time anew, as by another process.
@@ -319,6 +320,7 @@ def test_levels_bring_pixels_back(normalization: str) -> None:
     np.testing.assert_allclose(levels.from_unit(levels.to_unit(images)), images, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_levels_are_measured_where_only_the_graph_knows_them(make_tiny: Callable[[int], Tiny]) -> None:
     tiny = make_tiny(3)
     assert tiny.config.normalization == "standardize"
@@ -334,6 +336,7 @@ def test_levels_are_measured_where_only_the_graph_knows_them(make_tiny: Callable
     np.testing.assert_allclose(levels.to_unit(images), pixels / 255, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_measured_levels_are_the_known_ones(tmp_path: Path) -> None:
     # Upright in a broad frame: black at the sides.
     config = TransformConfig(height_px=6, width_px=14, resize="pad", normalization="imagenet_caffe")
@@ -355,6 +358,7 @@ def test_colours_without_levels_or_channels_are_refused() -> None:
     assert load_recipe("mnist", ["training.augmentation.rand_augment.ops=2"], "data")
 
 
+@pytest.mark.slow
 def test_gray_images_are_augmented_too() -> None:
     options = {key: value for key, value in EVERYTHING.items() if key not in ("saturation", "hue")}
     made, _ = augmented(options, photos(16, channels=1), np.zeros(16), levels=GRAY)
@@ -543,6 +547,7 @@ def test_the_first_batch_is_written_and_tracked(tmp_path: Path) -> None:
     assert picture.shape[1] == 6 * (132 + 4) + 4  # 36 of the 40
 
 
+@pytest.mark.slow
 def test_training_shows_each_stage_what_it_starts_with(tmp_path: Path) -> None:
     place = Place(tf.distribute.get_strategy())
     config = TrainingConfig(

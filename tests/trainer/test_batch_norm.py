@@ -53,6 +53,7 @@ def test_it_uses_the_moving_statistics_outside_of_training() -> None:
         np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_of_keras_takes_it_over_with_its_weights() -> None:
     network = keras.applications.MobileNetV2(
         (32, 32, 3), 0.35, include_top=False, weights=None, pooling="avg"
@@ -68,6 +69,7 @@ def test_a_network_of_keras_takes_it_over_with_its_weights() -> None:
     np.testing.assert_array_equal(copy(x, training=False), network(x, training=False))
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_each_time() -> None:
     model = build_model(ModelConfig(name="cifar_resnet"), (64, 64, 3), 5)
     x, labels = images(16, 64, 64, 3), tf.range(16) % 5

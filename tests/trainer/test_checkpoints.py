@@ -199,6 +199,7 @@ def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_early_stopping_goes_on_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = CONFIG.model_copy(
         update={"epochs": 30, "patience_epochs": 2, "schedule": "constant", "warmup_epochs": 0}
@@ -224,6 +225,7 @@ def test_early_stopping_goes_on_counting(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.slow
 def test_other_kernels_than_before_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -244,6 +246,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_only_the_latest_are_kept_and_in_the_end_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = Stop(monkeypatch)
     stop.at(8, after=False)
@@ -294,6 +297,7 @@ def test_variables_of_one_path_are_told_apart() -> None:
     assert [float(value.numpy()[0]) for value in named.values()] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_can_be_read_by_name(tmp_path: Path) -> None:
     weights, _ = outcome(tmp_path, pretrained=False)
     latest = tf.train.latest_checkpoint(str(tmp_path / "checkpoints"))

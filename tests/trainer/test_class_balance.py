@@ -172,6 +172,7 @@ def test_without_sampling_the_order_is_what_it_was() -> None:
 # --- a training
 
 
+@pytest.mark.slow
 def test_a_stopped_training_ends_as_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     assert served.numpy().std(axis=(1, 2)).min() > 0.1
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit(
     make_tiny: Callable[[int], Tiny],
     export: Callable[[int], Exported],
@@ -102,6 +102,7 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
     np.testing.assert_allclose(alone[0], by_bytes[5], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_server_that_restores_by_the_graph_gives_the_same_answers(
     make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported], loaded: dict[int, tf.Module]
 ) -> None:
@@ -182,6 +183,7 @@ def test_files_as_they_are_give_the_pixels_and_answers_of_their_stored_form(
     assert probabilities(as_they_are).tobytes() == probabilities(as_stored).tobytes()
 
 
+@pytest.mark.slow
 def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
     export: Callable[[int], Exported], loaded: dict[int, tf.Module], tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_head_is_trained_on_features_as_on_images_and_the_backbone_stays_bit
         np.testing.assert_allclose(on_features, on_images, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fine_tuning_changes_kernels_and_no_batch_norm_statistics(tmp_path: Path) -> None:
     model = make_network()
     before = weights_of(model)
@@ -74,6 +75,7 @@ def test_fine_tuning_changes_kernels_and_no_batch_norm_statistics(tmp_path: Path
     ]
 
 
+@pytest.mark.slow
 def test_random_weights_are_trained_all_together(tmp_path: Path) -> None:
     model = make_network()
     before = weights_of(model)
@@ -97,7 +99,9 @@ def mean_loss(model: keras.Model, examples: object) -> float:
 
 
 # Stops two epochs after the best one; or ends before it would stop.
-@pytest.mark.parametrize(("patience", "epochs_run"), [(2, "best + 2"), (50, "all")])
+@pytest.mark.parametrize(
+    ("patience", "epochs_run"), [(2, "best + 2"), pytest.param(50, "all", marks=pytest.mark.slow)]
+)
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path, patience: int, epochs_run: str) -> None:
     # In eval a quarter of the labels are wrong: the surer the network gets, the worse its loss there.
     evaluation = make_striped(64, 1, "eval", wrong=16)
@@ -111,6 +115,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path, patience: int, ep
     assert mean_loss(model, evaluation) == pytest.approx(best, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
     evaluation = make_striped(64, 1, "eval", wrong=16)
     model = make_network()
@@ -145,6 +150,7 @@ def test_a_line_an_epoch_that_a_person_can_read(tmp_path: Path, caplog: pytest.L
     assert "to go" not in lines[1]
 
 
+@pytest.mark.slow
 def test_the_eager_step_is_the_compiled_step(tmp_path: Path) -> None:
     courses = {}
     for debug in (None, "eager"):
@@ -154,6 +160,7 @@ def test_the_eager_step_is_the_compiled_step(tmp_path: Path) -> None:
     assert courses["eager"] == pytest.approx(courses[None], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_xla_gives_the_same_losses(tmp_path: Path) -> None:
     courses = {}
     for jit_compile in (False, True):
@@ -162,6 +169,7 @@ def test_xla_gives_the_same_losses(tmp_path: Path) -> None:
     assert courses[True] == pytest.approx(courses[False], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_the_same_task(tmp_path: Path, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
@@ -175,6 +183,7 @@ def test_mixed_precision_learns_the_same_task(tmp_path: Path, precision: str) ->
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
 
 
+@pytest.mark.slow
 def test_fine_tuning_that_harms_is_not_exported(tmp_path: Path) -> None:
     evaluation = make_striped(64, 1, "eval", wrong=8)
     model = make_network()
@@ -196,7 +205,8 @@ def test_fine_tuning_that_harms_is_not_exported(tmp_path: Path) -> None:
     assert mean_loss(model, evaluation) == pytest.approx(min(of_head), abs=1e-5)
 
 
-@pytest.mark.parametrize("stopped_after", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped_after", [1, 2])
 def test_the_best_of_a_former_stage_outlives_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
 ) -> None:

@@ -91,6 +91,7 @@ def test_labels_that_are_shuffled(tmp_path: Path) -> None:
     assert "labels have nothing to do with the images" in said
 
 
+@pytest.mark.slow
 def test_a_learning_rate_of_next_to_nothing(tmp_path: Path) -> None:
     said = refusal(
         TrainingConfig(epochs=100, learning_rate=1e-9, global_batch_size=32, guard={"steps": 100}),
@@ -262,6 +263,7 @@ def test_gradients_may_be_0_when_all_is_learned() -> None:
         guard.step(number, 0.0, {"accuracy": 1.0}, 0.0, 32)
 
 
+@pytest.mark.slow
 def test_a_training_that_learns_is_left_alone_and_weights_that_stay_are_not(tmp_path: Path) -> None:
     model = make_network()
     learning = TrainingConfig(epochs=40, learning_rate=0.02, global_batch_size=8, guard={"steps": 20})
@@ -287,7 +289,7 @@ def test_a_late_start_is_left_alone() -> None:
 def by_length(trainings: Mapping[str, Training | Course]) -> list[object]:
     """Names of trainings, the long ones among the slow tests."""
     marks = {
-        name: [pytest.mark.slow] if training.steps > 3000 else [] for name, training in trainings.items()
+        name: [pytest.mark.slow] if training.steps > 2000 else [] for name, training in trainings.items()
     }
     return [pytest.param(name, marks=marks[name]) for name in trainings]
 

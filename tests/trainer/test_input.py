@@ -216,6 +216,7 @@ def test_training_batches_are_what_the_order_says(
 EVERYTHING = AugmentationConfig(flip="horizontal", translation=0.25, erasing=0.5)
 
 
+@pytest.mark.slow
 def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
     numbered: str, make_tiny: Callable[[int], Tiny]
 ) -> None:

@@ -107,6 +107,7 @@ def test_names_by_hand() -> None:
     assert keras_names([*theirs, *others]) == {ours: name for name, ours in theirs.items()}
 
 
+@pytest.mark.slow
 def test_the_layers_are_those_of_keras() -> None:
     backbone = shared().get_layer(BACKBONE)
     assert layers() == [layer.name for layer in backbone.layers if layer.weights]

@@ -448,6 +448,7 @@ def test_a_server_that_is_not_there_is_warned_about_once(
     assert len(curves(tmp_path / "run" / "training")["epoch/loss"]) == 2
 
 
+@pytest.mark.slow
 def test_without_a_key_nobody_is_asked_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -100,6 +100,8 @@ def trained(train: Callable[..., Trained]) -> Trained:
     return train(3, "mixed_bfloat16", bit_depth="12")
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_a_model_is_asked_with_the_bits_that_it_was_trained_on(trained: Trained, tmp_path: Path) -> None:
     values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 10
     files = {"deep.png": encode_image(values), "shallow.png": encode_image((values >> 4).astype(np.uint8))}

@@ -103,13 +103,15 @@ def legacy_file(model: keras.Model, folder: Path) -> Path:
 
 
 WRITERS = [checkpoint, keras_file, weights_file, legacy_file]
+# The first one in the fast tests.
+ONE_WRITER = [checkpoint, *(pytest.param(write, marks=pytest.mark.slow) for write in WRITERS[1:])]
 Writer = Callable[[keras.Model, Path], Path]
 
 
 # --- what is read
 
 
-@pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
+@pytest.mark.parametrize("name", ["lenet", pytest.param("cifar_resnet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_file_gives_back_the_network_bit_for_bit(tmp_path: Path, write: Writer, name: str) -> None:
     trained = shared(name, seed=1)
@@ -127,6 +129,8 @@ def test_a_file_gives_back_the_network_bit_for_bit(tmp_path: Path, write: Writer
     assert all(np.array_equal(a, b) for a, b in zip(states, after, strict=True))
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_a_pushed_model_gives_back_the_network_bit_for_bit(
     tmp_path: Path, export: Callable[[int], Exported]
 ) -> None:
@@ -142,6 +146,7 @@ def test_a_pushed_model_gives_back_the_network_bit_for_bit(
         assert values(model) == values(export(1).model)
 
 
+@pytest.mark.slow
 def test_weights_are_in_a_pushed_model_once_and_by_name(export: Callable[[int], Exported]) -> None:
     exported = export(1)
     prefix = locate(str(exported.folder))
@@ -164,6 +169,7 @@ def test_a_checkpoint_is_found_by_its_prefix_its_files_and_its_folder(tmp_path: 
         assert locate(str(path)) == prefix
 
 
+@pytest.mark.slow
 def test_the_latest_checkpoint_of_a_folder_is_taken(tmp_path: Path) -> None:
     checkpoint(network(seed=1), tmp_path / "training")
     latest = network(seed=2)
@@ -188,7 +194,7 @@ def test_a_file_of_keras_2_is_read_by_its_names(tmp_path: Path) -> None:
         np.testing.assert_array_equal(weight.numpy(), former + 1)
 
 
-@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("write", ONE_WRITER)
 def test_other_weights_have_another_digest(tmp_path: Path, write: Writer) -> None:
     model = network()
     path = write(model, tmp_path / "one")
@@ -207,7 +213,12 @@ def test_other_weights_have_another_digest(tmp_path: Path, write: Writer) -> Non
 
 
 @pytest.mark.parametrize(
-    ("write", "name"), [*((write, "lenet") for write in WRITERS), (checkpoint, "cifar_resnet")]
+    ("write", "name"),
+    [
+        (checkpoint, "lenet"),
+        *(pytest.param(write, "lenet", marks=pytest.mark.slow) for write in WRITERS if write != checkpoint),
+        pytest.param(checkpoint, "cifar_resnet", marks=pytest.mark.slow),
+    ],
 )
 def test_classification_takes_the_backbone_and_starts_the_head_anew(
     tmp_path: Path, write: Writer, name: str
@@ -239,6 +250,7 @@ def test_detection_takes_the_backbone_of_a_detector(tmp_path: Path) -> None:
     assert comparison.missing == []
 
 
+@pytest.mark.slow
 def test_most_of_a_backbone_is_taken_and_the_rest_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -288,8 +300,8 @@ def test_full_needs_everything_to_be_there(tmp_path: Path) -> None:
     ("write", "kind"),
     [
         (checkpoint, "full"),
-        (keras_file, "classification"),
-        (weights_file, "classification"),
+        pytest.param(keras_file, "classification", marks=pytest.mark.slow),
+        pytest.param(weights_file, "classification", marks=pytest.mark.slow),
         (legacy_file, "detection"),
     ],
 )
@@ -382,6 +394,7 @@ def test_a_backbone_alone_counts_as_pretrained(tmp_path: Path, kind: str, pretra
     assert started(tmp_path, path, kind)[1] is pretrained
 
 
+@pytest.mark.slow
 def test_the_table_is_kept(tmp_path: Path) -> None:
     path = checkpoint(network(seed=1), tmp_path / "there")
     started(tmp_path, path, "classification")
@@ -397,6 +410,7 @@ def test_the_table_is_kept(tmp_path: Path) -> None:
     assert len(lines) == 4 + 11
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_does_not_load_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -563,6 +577,7 @@ def test_what_takes_the_backbone_may_be_fine_tuned() -> None:
     assert recipe.training.fine_tune_epochs == 2
 
 
+@pytest.mark.slow
 def test_a_checkpoints_prefix_is_known_to_be_there(tmp_path: Path) -> None:
     checkpoint(network(), tmp_path / "training")
     prefix = str(tmp_path / "training" / "ckpt-1")
@@ -574,6 +589,7 @@ def test_a_checkpoints_prefix_is_known_to_be_there(tmp_path: Path) -> None:
 # --- in the pipeline
 
 
+@pytest.mark.slow
 def test_the_nodes_are_those_that_are_told(tmp_path: Path) -> None:
     from pipeline.data.examples import Examples
     from pipeline.steps import node_ids

@@ -134,6 +134,7 @@ TURNED = [
 ]
 
 
+@pytest.mark.slow
 def test_every_orientation_of_every_kind_has_the_pixels_of_ingest() -> None:
     assert len(TURNED) == 200
     for encoded in TURNED:
@@ -146,6 +147,7 @@ def test_every_orientation_of_every_kind_has_the_pixels_of_ingest() -> None:
     assert [orientation for orientation, what in kept.items() if what == "kept"] == [0, 1, 9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", ["bilinear", "pad"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_behind_transform_they_are_the_same_to_the_bit(channels: int, resize: str) -> None:
@@ -314,6 +316,7 @@ def test_what_only_ingest_does_right_is_refused() -> None:
         )
 
 
+@pytest.mark.slow
 def test_16_bits_are_refused_where_training_saw_another_range_of_them() -> None:
     said = "expected 8 bits per channel for a model with data.bit_depth 12, got 16"
     graph = tf.function(lambda images: canonical(images, "12"))

@@ -364,6 +364,7 @@ def test_equal_searches_try_and_find_the_same(data: Data, tmp_path: Path) -> Non
     assert rate != pytest.approx(float(first[0]["training.learning_rate"]))
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_fails_and_the_search_goes_on(
     data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -394,6 +395,7 @@ def test_two_values_that_do_not_go_together_fail_a_trial(data: Data, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_error_that_other_values_would_have_too_ends_the_search(data: Data, tmp_path: Path) -> None:
     search = Search(data.job(tmp_path, {"trials": 3, "fields": rate(SLOW, 0.003)}))
     # A file where the checkpoints of the first trial belong.
@@ -415,9 +417,8 @@ class _Interrupt(logging.Handler):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "trials", "at"), [("random", 2, 2), pytest.param("bayesian", 4, 4, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("algorithm", "trials", "at"), [("random", 2, 2), ("bayesian", 4, 4)])
 def test_a_search_that_was_interrupted_goes_on(
     data: Data, tmp_path: Path, algorithm: str, trials: int, at: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -444,6 +445,7 @@ def test_a_search_that_was_interrupted_goes_on(
     assert table_of(again) == whole
 
 
+@pytest.mark.slow
 def test_half_a_file_of_a_killed_search_makes_it_start_anew(
     data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -483,6 +485,7 @@ def test_a_search_on_several_machines_is_refused(
         Search(data.job(tmp_path, {"fields": rate(SLOW)}))
 
 
+@pytest.mark.slow
 def test_the_component_writes_the_best_values_and_the_table(data: Data, tmp_path: Path) -> None:
     from tfx.components.tuner.executor import _DEFAULT_BEST_HP_FILE_NAME
     from tfx.dsl.components.base.base_executor import BaseExecutor
