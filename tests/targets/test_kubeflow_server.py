@@ -71,6 +71,24 @@ def test_the_pods_that_are_ours_pass_the_strictest_pod_security(server: Cluster,
     server.kubectl("delete", "namespace", "strict", "--wait=false")
 
 
+def test_users_may_do_what_the_docs_ask_of_them_and_no_more(server: Cluster) -> None:
+    def rights() -> set[tuple[str, ...]]:
+        rows = server.kubectl("--as=alice", "auth", "can-i", "--list", "--no-headers").splitlines()
+        return {tuple(row.split()) for row in rows}
+
+    before = rights()
+    server.kubectl("apply", "-f", str(ROOT / "kubeflow/manifests/user-rbac.yaml"))
+    assert rights() - before == {
+        ("services", "[]", "[ml-pipeline-ui]", "[get]"),  # kubectl port-forward svc/ml-pipeline-ui
+        ("services", "[]", "[ml-pipeline]", "[get]"),
+        ("pods/portforward", "[]", "[]", "[create]"),
+        ("pods", "[]", "[]", "[get", "list", "watch]"),  # kubectl wait
+        ("pods/log", "[]", "[]", "[get]"),
+        ("pods/exec", "[]", "[mirante-data]", "[create]"),  # kubectl exec and cp
+        ("workflows.argoproj.io", "[]", "[]", "[get", "list]"),  # the command that `mirante submit` prints
+    }
+
+
 def test_every_package_is_uploaded_and_gets_a_run(server: Cluster, packages: dict[str, Path]) -> None:
     for recipe, package in packages.items():
         result = server.submit(package, "--no-follow", "--param", "pipeline_root=/pipelines/root")
