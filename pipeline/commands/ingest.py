@@ -30,8 +30,8 @@ def _ingest_words() -> dict[str, str]:
     for kind in features.TASKS:
         formats = ", ".join(f"{name} ({SOURCES[name].formats[kind]})" for name in sources_for(kind))
         shown.append(f"For {task_named(kind).gives}: {formats}.")
-    endings = ", ".join(suffix for source in SOURCES.values() for suffix in source.suffixes[:1])
-    return {"sources": " ".join(shown), "endings": endings}
+    endings = dict.fromkeys(suffix for source in SOURCES.values() for suffix in source.suffixes[:1])
+    return {"sources": " ".join(shown), "endings": ", ".join(endings)}
 
 
 @click.command(

@@ -11,6 +11,7 @@ from components.base.limits import DEFAULT_MAX_PIXELS
 from components.ingest.canonical import CanonicalImage, canonical_bytes, canonical_pixels, orientation_of
 from components.ingest.image_file import read_image_file
 from components.ingest.item import shape_from
+from components.ingest.kinds import sniff
 from components.ingest.whole import RejectedImage
 
 _LOOK_PX = 32
@@ -110,7 +111,7 @@ def _measure_one(task: Task, max_pixels: int, bit_depth: str, *, closely: bool) 
     try:
         data = read_source(file, offset, size)
         image = store(data, raw, max_pixels=max_pixels, bit_depth=bit_depth)
-        kind = header.format if header else "pixels" if raw else image.format.upper()
+        kind = header.format if header else "pixels" if raw else sniff(data)
     except RejectedImage as error:
         return Measured(key, problem=error.reason)
     except OSError as error:

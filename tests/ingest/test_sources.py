@@ -72,6 +72,7 @@ def test_the_page_and_the_help_are_what_the_rows_say() -> None:
         for text in source.formats.values():
             assert f"{name}({text})".replace(" ", "") in said
     assert "Forboxes:coco(" in said
+    assert "thefileitself(.json,.csv,.xml,.tfrecord,.yaml)." in said
     assert sources_for("detection") == [
         "coco", "csv", "cvat", "label_studio", "labelme", "tfrecord", "voc", "yolo",
     ]  # fmt: skip

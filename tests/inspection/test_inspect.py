@@ -31,6 +31,7 @@ from pipeline.inspection.look import Asked
 from pipeline.inspection.text import format_facts
 from pipeline.recipe.load import load_recipe
 from tests.make.boxes import make_xml, write_files
+from tests.make.dicom import make_dicom
 from tests.make.images import encode_image, make_noise
 from tests.make.layouts import LAYOUTS
 
@@ -114,6 +115,17 @@ def test_near_copies_are_counted_with_their_labels_and_splits(tmp_path: Path) ->
     pair = [["test/badger/b.jpg", "train/cat/a.png"]]
     assert (copies.identical, copies.alike, copies.across_splits, copies.with_different_truth) == (0, 1, 1, 1)
     assert copies.examples == {"alike": pair, "across_splits": pair, "with_different_truth": pair}
+
+
+def test_a_format_is_that_of_the_file_whatever_its_name(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {
+        f"{name}/{n}.png": photo(n + len(name)) for name in ("a", "bb") for n in (0, 9)
+    }
+    files |= {"a/1.png": photo(20, image_format="TIFF"), "bb/1.jpg": photo(21, image_format="BMP")}
+    files |= {"a/2": make_dicom(make_noise(22, 60, 80, 1))}
+    sizes = look(write_files(tmp_path, files)).sizes
+    assert sizes is not None
+    assert sizes.formats == {"JPEG": 4, "BMP": 1, "DICOM": 1, "TIFF": 1}
 
 
 def test_images_of_few_of_their_16_bits_are_told_before_an_ingest(tmp_path: Path) -> None:
