@@ -57,7 +57,7 @@ def show_metrics(page: Page, folder: str) -> None:
     if intervals:
         page.add_note(_INTERVALS)
     if found.example_count:
-        page.add_note(f"{found.example_count:,} images.")
+        page.add_note(f"{format_count(found.example_count, 'image')}.")
     if mistakes := read_mistakes(folder):
         page.add_note(f"mistakes.csv lists {format_count(mistakes, 'image')} with mistakes: {folder}")
     if not found.baseline and found.common is None:

@@ -13,6 +13,7 @@ import click
 from components.base.errors import UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.redact import redact, redact_values
+from components.base.words import format_count
 from pipeline.commands.field_options import ShareRange
 from pipeline.commands.shared import PathType, example
 
@@ -157,6 +158,8 @@ def _predict_batch(model: str, source: str, out: str, as_json: bool, **settings:
         click.echo(json.dumps(dataclasses.asdict(done)))
     else:
         before = f", {done.found} of them from before" if done.found else ""
-        click.echo(redact(f"{out}: {done.shards} files of answers{before}"))
-        click.echo(f"  {done.images:,} images answered now, {done.errors:,} of them with an error")
+        click.echo(redact(f"{out}: {format_count(done.shards, 'file')} of answers{before}"))
+        click.echo(
+            f"  {format_count(done.images, 'image')} answered now, {done.errors:,} of them with an error"
+        )
     return 1 if done.errors else 0

@@ -5,6 +5,7 @@ import json
 import click
 
 from components.base.redact import redact_values
+from components.base.words import format_count
 from pipeline.commands.shared import example
 
 
@@ -38,5 +39,5 @@ def runs(folders: tuple[str, ...], last: int, as_json: bool) -> int:
         return 0
     click.echo(format_runs(found[-last:]))
     if len(found) > last:
-        click.echo(f"and {len(found) - last:,} older ones: --last {len(found)} lists them all")
+        click.echo(f"and {format_count(len(found) - last, 'older one')}: --last {len(found)} lists all")
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.base.words import format_count
 from components.pages.markup import Html, Share, render, render_part
 from components.pages.page import Page
 from components.pages.protocol import Record
@@ -132,7 +133,8 @@ def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -
         return
     unknown = sum(count for _, predicted, count in figures.confusion if predicted < 0)
     if unknown:
-        page.add_note(f"{unknown:,} images are left out: their probabilities are not numbers.")
+        left_out = format_count(unknown, "image is", "images are")
+        page.add_note(f"{left_out} left out: their probabilities are not numbers.")
     names = page.class_names
     counted = {(true, predicted): count for true, predicted, count in figures.confusion}
     places = range(len(names)) if len(names) <= _MOST_IN_MATRIX else ()
