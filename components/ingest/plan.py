@@ -97,7 +97,7 @@ def make_plan(index: Index, config: IngestConfig) -> Plan:
         _count_hashes_with_several(index, "truth"),
         copies,
         config.bit_depth,
-        small_classes,
+        {name: small_classes[name] for name in class_names if name in small_classes},
     )
 
 

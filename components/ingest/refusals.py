@@ -91,13 +91,14 @@ class Refusals:
         if not total:
             write_lists(self.output, rejects_bytes(index.rejects()), index.left_out())
             left_out = index.left_out()
+            kind = "file" if self.input is not None and self.input.is_file() else "folder"
             reasons = "".join(
                 f"\n  {printable(path)}: {printable(reason)}" for path, reason in left_out[:_REASONS_SHOWN]
             )
             left_out_count = format_count(left_out, "file or folder was", "files and folders were")
             raise TooManyRejectsError(
                 f"{printable(str(self.input))}: no image found for the source {self.source}"
-                + (f"; {self.hint}" if self.hint else f". Is it the right folder? The sources are {names}.")
+                + (f"; {self.hint}" if self.hint else f". Is it the right {kind}? The sources are {names}.")
                 + (f"\n{left_out_count} left out:{reasons}" if left_out else ""),
                 0,
                 self.output / REJECTS,

@@ -217,6 +217,21 @@ def test_labels_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
     assert strict("csv", table, out, force=True).class_names == [str(number) for number in range(12)]
 
 
+def test_classes_with_few_images_are_named_in_their_order(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(12)]
+    result = ingest(
+        "csv", listed(tmp_path, names, [f"{name},{name[:-4]}" for name in names]), tmp_path / "out"
+    )
+    assert any(
+        "needs them elsewhere: 0 (1), 1 (1), 2 (1), 3 (1), 4 (1) and 7" in each for each in result.warnings
+    )
+
+
+def test_a_list_without_rows_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataRefusedError, match=r"no image found for the source csv\. Is it the right file\?"):
+        ingest("csv", listed(tmp_path, [], []), tmp_path / "out")
+
+
 def test_class_names_that_may_be_one_or_several_are_told(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(8)]
     labels = ["1", "1.0", "scab", "rust", "scab rust", "red  fox", "Red fox", "frog eye"]
