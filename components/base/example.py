@@ -10,14 +10,25 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
+from components.base.messages import Messages, make_messages
 from schemas import features as features_contract
 
 FeatureValue = bytes | int | Sequence[bytes] | Sequence[int] | Sequence[float]
 
-_PACKAGE = "mirante"
-_FIELD = descriptor_pb2.FieldDescriptorProto
+# In protobuf, a map is a repeated nested entry message.
+_MESSAGES: Messages = {
+    "BytesList": [("value", 1, "*bytes")],
+    "FloatList": [("value", 1, "*float")],
+    "Int64List": [("value", 1, "*int64")],
+    "Feature": [
+        ("bytes_list", 1, "BytesList", "kind"),
+        ("float_list", 2, "FloatList", "kind"),
+        ("int64_list", 3, "Int64List", "kind"),
+    ],
+    "Features": [("feature", 1, "*Features.FeatureEntry")],
+    "Features.FeatureEntry": [("key", 1, "string"), ("value", 2, "Feature")],
+    "Example": [("features", 1, "Features")],
+}
 _TYPES = {bytes: "bytes", int: "int64", float: "float"}
 
 
@@ -73,55 +84,6 @@ def type_problem(
     return None
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _example_class() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="mirante/example.proto", package=_PACKAGE, syntax="proto3")
-    for name, field_type in (
-        ("BytesList", _FIELD.TYPE_BYTES),
-        ("FloatList", _FIELD.TYPE_FLOAT),
-        ("Int64List", _FIELD.TYPE_INT64),
-    ):
-        field = file.message_type.add(name=name).field.add(
-            name="value", number=1, type=field_type, label=_FIELD.LABEL_REPEATED
-        )
-        if field_type != _FIELD.TYPE_BYTES:
-            field.options.packed = True
-
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, (name, kind) in enumerate(
-        (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List")), start=1
-    ):
-        field = feature.field.add(name=name, number=number, type=_FIELD.TYPE_MESSAGE, oneof_index=0)
-        field.label = _FIELD.LABEL_OPTIONAL
-        field.type_name = f".{_PACKAGE}.{kind}"
-
-    # map<string, Feature> feature = 1: in protobuf, a map is a repeated nested entry message.
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_FIELD.LABEL_OPTIONAL)
-    value = entry.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_OPTIONAL)
-    value.type_name = f".{_PACKAGE}.Feature"
-    mapping = features.field.add(
-        name="feature", number=1, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_REPEATED
-    )
-    mapping.type_name = f".{_PACKAGE}.Features.FeatureEntry"
-
-    example = file.message_type.add(name="Example")
-    field = example.field.add(
-        name="features", number=1, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_OPTIONAL
-    )
-    field.type_name = f".{_PACKAGE}.Features"
-
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_class(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
-
-
-def message_class(descriptor: Any) -> Any:
-    """Return the class of a message from its descriptor, with any version of protobuf."""
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    # protobuf before 4.22, which TFX 1.16 brings on Python 3.10.
-    return message_factory.MessageFactory(descriptor.file.pool).GetPrototype(descriptor)
+    return make_messages("mirante", _MESSAGES)["Example"]

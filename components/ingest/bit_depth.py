@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from components.base.arrays import Array
 from components.ingest.whole import JPEG_2000_STREAM, RejectedImage
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def largest_in_colour(image: PillowImage.Image) -> int:
     return (most << 8) + 255
 
 
-def find_percentiles(values: npt.NDArray[Any]) -> tuple[int, int]:
+def find_percentiles(values: Array) -> tuple[int, int]:
     """Return the values that become black and white: the 0.5 and the 99.5 percentile.
 
     A percentile is the least value that this share of the pixels does not exceed. If both are the same value,
@@ -202,7 +203,7 @@ def find_percentiles(values: npt.NDArray[Any]) -> tuple[int, int]:
     return low, high
 
 
-def _stretch(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _stretch(values: Array) -> npt.NDArray[np.uint8]:
     import numpy as np
 
     low, high = find_percentiles(values)

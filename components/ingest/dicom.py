@@ -23,6 +23,7 @@ from PIL import Image, ImageFile
 from pydicom import uid
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 
+from components.base.arrays import Array
 from components.ingest.bit_depth import find_percentiles
 from components.ingest.whole import RejectedImage
 
@@ -121,7 +122,7 @@ def _decode_grey(dataset: FileDataset, use_percentiles: bool) -> npt.NDArray[np.
     return levels[places]
 
 
-def _apply_window(values: npt.NDArray[Any], dataset: FileDataset) -> npt.NDArray[np.float64]:
+def _apply_window(values: Array, dataset: FileDataset) -> npt.NDArray[np.float64]:
     """Return the share of white, from 0 to 1 where it is within the window, of each modality value."""
     if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])

@@ -25,6 +25,20 @@ SUFFIX = ".pbtxt"
 _LIST_SUFFIXES = (".txt", ".names")
 # Open Images has 600 classes, in 60 KB.
 _MAX_BYTES = 16 << 20
+_MESSAGES = {
+    "Item": (
+        ("name", 1, "string"),
+        ("id", 2, "int32"),
+        ("display_name", 3, "string"),
+        ("frequency", 4, "string"),
+        ("instance_count", 5, "int32"),
+        ("ancestor_ids", 11, "*int32"),
+        ("descendant_ids", 12, "*int32"),
+        ("keypoints", 13, "*Keypoint"),
+    ),
+    "Keypoint": (("id", 1, "int32"), ("label", 2, "string")),
+    "StringIntLabelMap": (("item", 1, "*Item"),),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,30 +192,9 @@ def find_label_map(given: Path | None, root: Path, paths: Iterable[str]) -> Labe
     return read_label_map(beside[0]) if beside else None
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _message_class() -> Any:
     """StringIntLabelMap, in a descriptor pool of its own: only the text form is read, by names."""
-    from google.protobuf import descriptor_pb2, descriptor_pool
+    from components.base.messages import make_messages
 
-    from components.base.example import message_class
-
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="mirante/labels.proto", package="mirante", syntax="proto2")
-    item = file.message_type.add(name="Item")
-    keypoint = file.message_type.add(name="Keypoint")
-    for message, fields in (
-        (item, {"name": kinds.TYPE_STRING, "id": kinds.TYPE_INT32, "display_name": kinds.TYPE_STRING,
-                "frequency": kinds.TYPE_STRING, "instance_count": kinds.TYPE_INT32}),
-        (keypoint, {"id": kinds.TYPE_INT32, "label": kinds.TYPE_STRING}),
-    ):  # fmt: skip
-        for number, (name, kind) in enumerate(fields.items(), start=1):
-            message.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
-    for number, name in enumerate(("ancestor_ids", "descendant_ids"), start=11):
-        item.field.add(name=name, number=number, type=kinds.TYPE_INT32, label=kinds.LABEL_REPEATED)
-    whole = file.message_type.add(name="StringIntLabelMap")
-    for message, name, number, kind in ((item, "keypoints", 13, "Keypoint"), (whole, "item", 1, "Item")):
-        field = message.field.add(name=name, number=number, type=kinds.TYPE_MESSAGE)
-        field.label, field.type_name = kinds.LABEL_REPEATED, f".mirante.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_class(pool.FindMessageTypeByName("mirante.StringIntLabelMap"))
+    return make_messages("mirante", _MESSAGES, syntax="proto2")["StringIntLabelMap"]

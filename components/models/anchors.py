@@ -7,10 +7,10 @@ ratio, and one more square between this map's scale and the next one's.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from components.base.arrays import Array
 from components.models.config import DetectionConfig
 
 
@@ -34,7 +34,7 @@ def shapes(config: DetectionConfig, num_maps: int) -> list[list[tuple[float, flo
     return found
 
 
-def make_anchors(config: DetectionConfig, map_shapes: Sequence[tuple[int, int]]) -> np.ndarray[Any, Any]:
+def make_anchors(config: DetectionConfig, map_shapes: Sequence[tuple[int, int]]) -> Array:
     """Return all anchors, float32 [A, 4]: map by map, row by row, column by column, shape by shape.
 
     Args:

@@ -11,11 +11,11 @@ Lin et al., Focal loss for dense object detection, 2017, section 3.3.
 """
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
 
+from components.base.arrays import Array
 from components.models import BACKBONE, CLASS_PREDICTOR, HEAD
 from components.models.anchors import make_anchors, shapes
 from components.models.batch_norm import BatchNormalization
@@ -63,7 +63,7 @@ def map_shapes(config: DetectionConfig, input_shape: tuple[int, int, int]) -> li
     return [(rows, columns) for rows, columns in found]
 
 
-def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> Array:
     """Return the anchors of the network's outputs, in their order: float32 [A, 4]."""
     return make_anchors(config.detection, map_shapes(config.detection, input_shape))
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from components.base.arrays import Array
 from components.pictures.boxes import Box, colour_of, draw_boxes
 
 # A box (xmin, ymin, xmax, ymax as shares of the image), the text at it, and its label, 1 and up.
@@ -19,9 +19,7 @@ _FONT_PX = 11
 _LINE_PX = 14
 
 
-def draw_grid(
-    images: np.ndarray[Any, Any], captions: Sequence[str], marks: Sequence[Sequence[Mark]] = ()
-) -> np.ndarray[Any, Any]:
+def draw_grid(images: Array, captions: Sequence[str], marks: Sequence[Sequence[Mark]] = ()) -> Array:
     """Draw images in rows, each above its caption.
 
     Args:

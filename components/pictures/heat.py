@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from components.base.arrays import Array
 from components.pictures.boxes import enlarge, font
 
 # From little heat to much, ever brighter, so that colour vision is not needed; little heat is transparent.
@@ -25,10 +25,10 @@ class HeatMap:
         frame: Where the image is in that: xmin, ymin, xmax, ymax in shares; all of it unless it was padded.
     """
 
-    values: npt.NDArray[Any]
+    values: Array
     frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
-    def resize(self, size: tuple[int, int]) -> npt.NDArray[Any]:
+    def resize(self, size: tuple[int, int]) -> Array:
         """Return it for an image of this width and height, float32 [height, width] in 0..1."""
         values = np.nan_to_num(self.values, nan=0.0, posinf=0.0, neginf=0.0).clip(0.0, 1.0).astype(np.float32)
         height, width = values.shape
@@ -58,7 +58,7 @@ def draw_heat(image: Image.Image, heat: HeatMap, caption: str) -> Image.Image:
     return whole
 
 
-def _blend(image: Image.Image, heat: npt.NDArray[Any]) -> Image.Image:
+def _blend(image: Image.Image, heat: Array) -> Image.Image:
     stops = np.linspace(0.0, 1.0, len(_COLOURS))
     colours = np.stack([np.interp(heat, stops, channel) for channel in zip(*_COLOURS, strict=True)], axis=-1)
     opacity = (_MOST_OPACITY * heat)[..., np.newaxis]

@@ -7,18 +7,17 @@ components/trainer/input/order.py.
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.base.words import format_count
 from components.trainer.config import TrainingConfig
 from components.trainer.input.examples import Examples
 
 logger = logging.getLogger("mirante.trainer")
 
-Array = np.ndarray[Any, Any]
 
 # The report next to the model.
 REPORT = "class_balance.txt"

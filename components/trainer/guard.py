@@ -11,10 +11,10 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from components.base.arrays import Array
 from components.base.errors import MiranteError
 from components.trainer.config import GuardConfig
 from components.trainer.evidence import Mean
@@ -109,7 +109,7 @@ class Guard:
         resumed = self._first_step > 1
         return self._generalises or (self._pace.keeps_best and (self._has_generalised or resumed))
 
-    def check_inputs(self, images: np.ndarray[Any, Any]) -> None:
+    def check_inputs(self, images: Array) -> None:
         """Look at some of what goes into the network: images [N, ...].
 
         Raises:

@@ -1,11 +1,10 @@
 """Images of what goes into a network."""
 
 import os
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.pictures.grid import draw_grid
 from components.trainer.tracking.trackers import Trackers
 from components.trainer.trainee import Trainee
@@ -15,7 +14,7 @@ from components.transform.levels import Levels, to_bytes
 MOST_IMAGES = 36
 
 
-def save_png(path: str, array: np.ndarray[Any, Any]) -> None:
+def save_png(path: str, array: Array) -> None:
     """Write uint8 [H, W, 3] to a file, which may be in a bucket; create its folders."""
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "wb") as file:
@@ -38,7 +37,7 @@ class ShowInputs:
         self._folder, self._tracker = folder, tracker
         self._trainee, self._levels = trainee, levels
 
-    def __call__(self, stage: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+    def __call__(self, stage: str, images: Array, labels: Array) -> None:
         """Show images [N, H, W, C] with labels [N, ...]; ignore features, which have other shapes."""
         if images.ndim != 4:
             return

@@ -6,9 +6,9 @@ import math
 import time
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.base.interrupts import uninterrupted
 from components.trainer.guard import Pace
 from components.trainer.input.batches import batch_size_for, training_batches
@@ -156,7 +156,7 @@ class Loop:
         evaluation = self._evaluate()
         return self._end_epoch(evaluation, trained_secs, waited, time.monotonic() - began, first_step)
 
-    def _first_replica(self, batch: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _first_replica(self, batch: Any) -> tuple[Array, Array]:
         images, labels = (self._place.strategy.experimental_local_results(part)[0] for part in batch)
         return images.numpy(), labels.numpy()
 

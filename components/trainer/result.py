@@ -1,9 +1,8 @@
 """The result of an evaluation during training."""
 
 import dataclasses
-from typing import Any
 
-import numpy as np
+from components.base.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +20,7 @@ class StageResult:
 
     loss: float
     metrics: dict[str, float]
-    totals: dict[str, np.ndarray[Any, Any]]
-    rows: np.ndarray[Any, Any]
-    predictions: dict[str, np.ndarray[Any, Any]]
+    totals: dict[str, Array]
+    rows: Array
+    predictions: dict[str, Array]
     loss_error: float = 0.0

@@ -2,10 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
-
+from components.base.arrays import Array
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.input.examples import Examples
@@ -15,7 +13,7 @@ from components.trainer.trainee import Trainee
 from components.transform.levels import Levels
 
 # (name of a stage, images [N, ...], labels) -> None
-Show = Callable[[str, np.ndarray[Any, Any], np.ndarray[Any, Any]], None]
+Show = Callable[[str, Array, Array], None]
 
 
 @dataclasses.dataclass(frozen=True)

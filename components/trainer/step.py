@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.trainer.class_balance import class_weights, weigh
 from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import batch_size_for, evaluation_batches, evaluation_rows
@@ -135,7 +136,7 @@ class Change:
         length = float(np.linalg.norm(self._began))
         return float(np.linalg.norm(self._some() - self._began)) / length if length else math.inf
 
-    def _some(self) -> np.ndarray[Any, Any]:
+    def _some(self) -> Array:
         parts = [tf.reshape(v.value, [-1])[: self._OF_EACH].numpy() for v in self._variables]
         return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
 
@@ -188,7 +189,7 @@ def build_evaluate(
 
     def evaluate() -> StageResult:
         totals: dict[str, Any] = {}
-        predictions: dict[str, list[np.ndarray[Any, Any]]] = {}
+        predictions: dict[str, list[Array]] = {}
         for batch in batches:
             sums, of_images = run(batch)
             for name, value in sums.items():

@@ -4,12 +4,11 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.models import build_model, refresh_constants
 from components.models.config import ModelConfig
 from components.trainer import class_balance, export, warm_up
@@ -136,7 +135,7 @@ def _make_trackers(job: Job, name: str, training: TrainingConfig, transform: Tra
 
 def _as_served(
     model: keras.Model,
-    weights: list[np.ndarray[Any, Any]],
+    weights: list[Array],
     place: Place,
     build: Callable[[str, tf.distribute.Strategy], keras.Model],
 ) -> keras.Model:

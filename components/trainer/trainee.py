@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.models.config import ModelConfig
 from components.pictures.grid import Mark
 from components.trainer.augment.changes import Augment
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import tensorflow_transform as tft
 
     from components.trainer.export import ServingModule
-
-Array = np.ndarray[Any, Any]
 
 
 class TaskTrainer(Protocol):

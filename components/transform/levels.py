@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.base.arrays import Array
 from components.transform.config import TransformConfig
 from components.transform.pixels import IMAGE, normalize
 from schemas import features
@@ -49,7 +50,7 @@ class Levels:
         return _linear(unit[..., ::-1] if self.bgr else unit, white - black, black)
 
 
-def _linear(images: Any, factor: np.ndarray[Any, Any], offset: np.ndarray[Any, Any]) -> tf.Tensor:
+def _linear(images: Any, factor: Array, offset: Array) -> tf.Tensor:
     """Return images [N, H, W, C] times a factor [C], plus an offset [C]."""
     shape = images.shape
     if len(set(factor)) == len(set(offset)) == 1:
@@ -66,7 +67,7 @@ def _levels(images: Any, config: TransformConfig) -> Levels:
     return Levels(black, white, bgr=config.normalization == "imagenet_caffe")
 
 
-def to_bytes(images: np.ndarray[Any, Any], levels: Levels | None) -> np.ndarray[Any, Any]:
+def to_bytes(images: Array, levels: Levels | None) -> Array:
     """Turn normalised images float32 [N, H, W, C] into uint8 [N, H, W, 3].
 
     Args:

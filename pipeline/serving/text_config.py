@@ -8,24 +8,22 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf import descriptor_pool, text_format, wrappers_pb2
 
 from components.base.errors import UsageError
+from components.base.messages import Messages, make_messages
 
-_PACKAGE = "mirante.serving"
-_FILE = "mirante/serving/config.proto"
-# Message, then its fields: name, number and type; `*` for repeated ones.
-_MESSAGES = {
+_MESSAGES: Messages = {
     "BatchingParameters": (
-        ("max_batch_size", 1, "Int64Value"),
-        ("batch_timeout_micros", 2, "Int64Value"),
-        ("max_enqueued_batches", 3, "Int64Value"),
-        ("num_batch_threads", 4, "Int64Value"),
-        ("thread_pool_name", 5, "StringValue"),
+        ("max_batch_size", 1, "google.protobuf.Int64Value"),
+        ("batch_timeout_micros", 2, "google.protobuf.Int64Value"),
+        ("max_enqueued_batches", 3, "google.protobuf.Int64Value"),
+        ("num_batch_threads", 4, "google.protobuf.Int64Value"),
+        ("thread_pool_name", 5, "google.protobuf.StringValue"),
         ("allowed_batch_sizes", 6, "*int64"),
         ("pad_variable_length_inputs", 7, "bool"),
-        ("enable_large_batch_splitting", 8, "BoolValue"),
-        ("max_execution_batch_size", 9, "Int64Value"),
+        ("enable_large_batch_splitting", 8, "google.protobuf.BoolValue"),
+        ("max_execution_batch_size", 9, "google.protobuf.Int64Value"),
     ),
     "SSLConfig": (
         ("server_key", 1, "string"),
@@ -36,8 +34,6 @@ _MESSAGES = {
     "PrometheusConfig": (("enable", 1, "bool"), ("path", 2, "string")),
     "MonitoringConfig": (("prometheus_config", 1, "PrometheusConfig"),),
 }
-_Field = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {"int64": _Field.TYPE_INT64, "bool": _Field.TYPE_BOOL, "string": _Field.TYPE_STRING}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,27 +157,5 @@ def _message(name: str) -> Any:
 
 @functools.cache
 def _classes() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name=_FILE, package=_PACKAGE, syntax="proto3")
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field_name, number, kind in fields:
-            field = message.field.add(name=field_name, number=number, label=_Field.LABEL_OPTIONAL)
-            if kind.startswith("*"):
-                field.label = _Field.LABEL_REPEATED
-            if (scalar := kind.lstrip("*")) in _SCALARS:
-                field.type = _SCALARS[scalar]
-            else:
-                field.type = _Field.TYPE_MESSAGE
-                package = "google.protobuf" if kind.endswith("Value") else _PACKAGE
-                field.type_name = f".{package}.{kind}"
-    pool = descriptor_pool.Default()
-    pool.AddSerializedFile(file.SerializeToString())
-    return {name: _class_of(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES}
-
-
-def _class_of(descriptor: Any) -> Any:
-    # The function is new in protobuf 4.22.
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory().GetPrototype(descriptor)
+    wrappers = wrappers_pb2.DESCRIPTOR.name
+    return make_messages("mirante.serving", _MESSAGES, imports=[wrappers], pool=descriptor_pool.Default())

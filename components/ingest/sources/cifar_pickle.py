@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.base.errors import DataRefusedError
 
 # CIFAR-100's 50,000 rows take a quarter of a million.
@@ -75,7 +75,7 @@ class _Type:
 class _Array:
     """Stands for an array, as the pickle builds it."""
 
-    array: npt.NDArray[Any] | None = None
+    array: Array | None = None
 
     def __init__(self, subtype: object, *_: object) -> None:
         if subtype is not _PLAIN_ARRAY:

@@ -6,15 +6,12 @@ which is the same as to draw images. `loss` and `auc` need the answers themselve
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.base.intervals import RESAMPLES, SEED, Interval, bootstrap_interval, wilson_interval
 from components.tasks.classification.predictions import Predictions
-
-Array = npt.NDArray[Any]
 
 _SHARES = ("accuracy", "top_5_accuracy")
 # The work that drawing may cost: numbers that are drawn or sorted, half a second.

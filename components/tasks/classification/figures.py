@@ -19,20 +19,20 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from components.base import files
-from components.base.intervals import Interval, from_json, to_json
+from components.base.arrays import Array
+from components.base.intervals import Interval
 from components.tasks.classification.confidence import find_intervals
 from components.tasks.classification.predictions import Predictions
 
 if TYPE_CHECKING:
     from components.tasks.classification.plots import Plots
 
-Array = npt.NDArray[Any]
 
 FILE = "figures.json"
 BINS, MOST_CURVES = 15, 12
@@ -100,33 +100,12 @@ class Figures:
 
     def to_json(self) -> str:
         """Return them as JSON."""
-        content = dataclasses.asdict(self) | {
-            "intervals": to_json(self.intervals),
-            "recall_intervals": to_json(
-                {str(index): found for index, found in self.recall_intervals.items()}
-            ),
-        }
-        return json.dumps(content, allow_nan=False)
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
 
     @staticmethod
     def from_json(text: str) -> Figures:
         """Return what `to_json` wrote."""
-        content = json.loads(text)
-        return Figures(
-            [(true, predicted, count) for true, predicted, count in content["confusion"]],
-            [(false, true, threshold) for false, true, threshold in content["roc"]],
-            from_json(content["intervals"]),
-            {int(index): found for index, found in from_json(content["recall_intervals"]).items()},
-            content["ece"],
-            [Bin(**each) for each in content["bins"]],
-            [
-                ClassCurves(
-                    **each
-                    | {name: [tuple(pair) for pair in each[name]] for name in ("roc", "precision_recall")}
-                )
-                for each in content["curves"]
-            ],
-        )
+        return TypeAdapter(Figures).validate_json(text)
 
 
 def read_figures(folder: str) -> Figures:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from components.base.arrays import Array
 from components.trainer.config import GuardConfig
 from components.trainer.evidence import SIGMAS, Share
 from components.trainer.guard import EVALUATIONS, Guard, NotLearningError, Pace
@@ -37,7 +37,7 @@ class Guessing:
     """
 
     loss: float
-    shares: np.ndarray[Any, Any]
+    shares: Array
 
     @property
     def accuracy(self) -> float:
@@ -46,10 +46,10 @@ class Guessing:
 
     @staticmethod
     def on(
-        labels: np.ndarray[Any, Any],
+        labels: Array,
         num_classes: int,
         label_smoothing: float,
-        weights: np.ndarray[Any, Any] | None = None,
+        weights: Array | None = None,
     ) -> Guessing:
         """Return what guessing gives on labels int [N]; weights [classes] multiply the loss of each class."""
         shares = np.bincount(labels, minlength=num_classes) / len(labels)

@@ -38,15 +38,12 @@ import itertools
 import math
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.tasks.classification import TASK
 from components.tasks.classification.probability_levels import CHUNK, Levels, probabilities_of
-
-Array = npt.NDArray[Any]
 
 # Keras' backend.epsilon().
 EPSILON = 1e-7

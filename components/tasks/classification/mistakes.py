@@ -9,15 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.base.table import format_table
 from components.tasks.classification.metrics import predict_classes
-
-Array = npt.NDArray[Any]
 
 # The name under which TFMA's results have them, as bytes.
 MISTAKES = "mistakes"

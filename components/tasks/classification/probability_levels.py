@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from components.base.arrays import Array
 
 MOST, MOST_PER_CLASS = 2**20, 2**12
 # Probabilities that are sorted at once, and the most that wait for it.

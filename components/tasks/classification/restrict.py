@@ -6,14 +6,11 @@ each model's answer is the most probable common class, with probabilities divide
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.base.common_classes import places_of
-
-Array = npt.NDArray[Any]
 
 
 def restrict(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.models.config import ModelConfig
 from components.pictures.grid import Mark
 from components.tasks.classification.guard import ClassificationGuard, Guessing
@@ -18,7 +19,6 @@ from components.trainer.class_balance import class_weights
 from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.guard import Pace
 from components.trainer.result import StageResult
-from components.trainer.trainee import Array
 from components.transform.levels import Levels
 from schemas import features
 

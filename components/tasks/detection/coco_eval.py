@@ -29,10 +29,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask
 from pycocotools.cocoeval import COCOeval
 
+from components.base.arrays import Array
 from components.base.errors import DataRefusedError, MiranteError
 from components.tasks.detection.rounding import sure_decimals
 
@@ -41,8 +41,6 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 # pycocotools' own values: the first area is any size, the last number is used for the precision.
 AREAS = ("all", "small", "medium", "large")
 MAX_BOXES = (1, 10, 100)
-
-Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)

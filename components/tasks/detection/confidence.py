@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.base.intervals import RESAMPLES, SEED, Interval, bootstrap_interval
 from components.tasks.detection.coco_eval import IOUS, MAX_BOXES, RECALLS, CocoEvaluation, Detections
-
-Array = npt.NDArray[Any]
 
 # The work that drawing may cost: boxes that are judged at all IoUs, about two seconds.
 _MOST_WORK = 40_000_000

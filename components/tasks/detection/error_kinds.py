@@ -24,11 +24,10 @@ box of the class is right. Most boxes of a detector have scores near 0 and would
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array
 from components.tasks.detection.coco_eval import MAX_BOXES, RECALLS, Detections, in_pixels, iou
 
 RIGHT = "right"
@@ -43,8 +42,6 @@ RIGHT_IOU = 0.5
 NEAR_IOU = 0.1
 # The best score of a class without a right box.
 USUAL_SCORE = 0.5
-
-Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from components.base.arrays import Array
 from components.pictures.grid import Mark
 from components.tasks.detection.coco_eval import in_pixels, iou
-from components.trainer.trainee import Array
 
 # Boxes with lower scores are not drawn.
 _SHOWN_SCORE = 0.3

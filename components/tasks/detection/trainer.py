@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.base.errors import DataRefusedError
 from components.models.config import ModelConfig
 from components.models.ssd_mobilenet_v2 import anchors_of
@@ -30,7 +31,6 @@ from components.trainer.augment.config import AugmentationConfig
 from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.guard import Pace
 from components.trainer.result import StageResult
-from components.trainer.trainee import Array
 from components.transform.levels import Levels
 from components.transform.pixels import IMAGE, find_frames
 from schemas import features

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.base.settings import Float, NotNegative, Number, Settings, Share
 
 Scale = Annotated[Number, Field(gt=0.0, le=2.0)]
 
 
+def _check_range(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not 0.0 < low <= high < float("inf"):
+        raise ValueError(f"expected [least, largest], both above 0, got [{low}, {high}]")
+    return bounds
+
+
+AreaRange = Annotated[tuple[Share, Share], AfterValidator(_check_range)]
+AspectRange = Annotated[tuple[Float, Float], AfterValidator(_check_range)]
+
+
 class CropConfig(Settings):
     """A random part of the image, scaled to the image's size."""
 
-    area: tuple[Share, Share] = Field(
+    area: AreaRange = Field(
         (1.0, 1.0), description="least and largest share of the image's area; [1, 1] for no crop"
     )
-    aspect: tuple[Float, Float] = Field(
+    aspect: AspectRange = Field(
         (3 / 4, 4 / 3), description="least and largest aspect ratio, relative to the image's own"
     )
-
-    @model_validator(mode="after")
-    def _ranges_are_ranges(self) -> CropConfig:
-        for name, (low, high) in (("area", self.area), ("aspect", self.aspect)):
-            if not 0.0 < low <= high < float("inf"):
-                raise ValueError(f"{name}: expected [least, largest], both above 0, got [{low}, {high}]")
-        return self
 
 
 class ObjectCropConfig(Settings):
     """A random part of the image with an object in it, scaled to the image's size."""
 
     chance: Share = Field(0.0, description="share of the images that are cropped")
-    area: tuple[Share, Share] = Field((0.3, 1.0), description="least and largest share of the image's area")
-    aspect: tuple[Float, Float] = Field(
+    area: AreaRange = Field((0.3, 1.0), description="least and largest share of the image's area")
+    aspect: AspectRange = Field(
         (0.5, 2.0), description="least and largest aspect ratio, relative to the image's own"
     )
     min_overlap: tuple[Share, ...] = Field(
@@ -42,10 +46,7 @@ class ObjectCropConfig(Settings):
     )
 
     @model_validator(mode="after")
-    def _ranges_are_ranges(self) -> ObjectCropConfig:
-        for name, (low, high) in (("area", self.area), ("aspect", self.aspect)):
-            if not 0.0 < low <= high < float("inf"):
-                raise ValueError(f"{name}: expected [least, largest], both above 0, got [{low}, {high}]")
+    def _overlaps_something(self) -> ObjectCropConfig:
         if not self.min_overlap:
             raise ValueError("min_overlap: at least one is needed, e.g. [0.5]; 0 takes any part")
         return self

@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.trainer.augment.changes import Augment
 from components.trainer.config import TrainingConfig
 from components.trainer.input.examples import Examples
@@ -25,7 +25,7 @@ def batch_size_for(config: TrainingConfig, place: Place, num_examples: int) -> i
 
 def chunks(
     order: Order, num_examples: int, batch_size: int, first_step: int, place: Place
-) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+) -> Iterator[tuple[int, Array]]:
     """Yield what the replicas of this process train on, without end, from step `first_step` on.
 
     An epoch has the rows that its order gives, `num_examples` of them. Each epoch follows the other without a
@@ -68,7 +68,7 @@ def training_batches(
     order = make_order(config, examples)
     size = batch_size // place.num_replicas
 
-    def dealt() -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    def dealt() -> Iterator[tuple[Array, Array]]:
         numbered = chunks(order, examples.num_examples, batch_size, first_step, place)
         while True:
             numbers, rows = zip(*itertools.islice(numbered, _CHUNKS_AT_ONCE), strict=True)
@@ -90,9 +90,7 @@ def training_batches(
     return varied.prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_rows(
-    num_examples: int, batch_size: int, place: Place
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def evaluation_rows(num_examples: int, batch_size: int, place: Place) -> tuple[Array, Array]:
     """Return which examples `evaluation_batches` gives to the replicas of this process.
 
     Returns:

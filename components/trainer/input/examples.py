@@ -1,10 +1,12 @@
 """Examples by their number, and those that are held in memory."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import psutil
 import tensorflow as tf
+
+from components.base.arrays import Array
 
 # Share of the free memory that one split's pixels may take: they are held twice for a moment, and must leave
 # room for the network.
@@ -24,7 +26,7 @@ class Examples(Protocol):
     num_examples: int
 
     @property
-    def labels(self) -> np.ndarray[Any, Any]:
+    def labels(self) -> Array:
         """The labels [num_examples, ...]."""
         ...
 
@@ -36,7 +38,7 @@ class Examples(Protocol):
 class ArrayExamples:
     """Examples held in memory: images, or features of them, float32 [num_examples, ...], and their labels."""
 
-    def __init__(self, split: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]):
+    def __init__(self, split: str, images: Array, labels: Array):
         self.split = split
         self.num_examples = len(images)
         is_class = np.issubdtype(labels.dtype, np.integer)

@@ -8,14 +8,12 @@ Source: Kang et al., Decoupling representation and classifier for long-tailed re
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from components.base.arrays import Array
 from components.trainer.config import TrainingConfig
 from components.trainer.input.examples import Examples
-
-Array = np.ndarray[Any, Any]
 
 # Takes the number of an epoch, from 0, and returns the rows of its examples, int64 [num_examples].
 Order = Callable[[int], Array]

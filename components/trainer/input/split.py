@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.base.arrays import Array
 from components.base.errors import MiranteError
 from components.base.records import record_dataset
 from components.trainer.config import TrainingConfig
@@ -87,7 +88,7 @@ class SplitInput:
         return [record.numpy() for record in self._records.take(count)]
 
     @property
-    def labels(self) -> np.ndarray[Any, Any]:
+    def labels(self) -> Array:
         """The labels [num_examples, ...]."""
         return self._store.labels
 
@@ -143,7 +144,7 @@ class SplitInput:
             images = np.empty(shape, np.float32)
         else:
             images = np.memmap(_temporary_file(4 * int(np.prod(shape))), np.float32, "r+", shape=shape)
-        labels: list[np.ndarray[Any, Any]] = []
+        labels: list[Array] = []
         _ = self._layer  # takes seconds, and is no decoding
         began, start = time.monotonic(), 0
         batches = self._records.batch(TRANSFORM_BATCH).map(
@@ -171,7 +172,7 @@ def _temporary_file(size: int) -> Any:
 class _PixelsOnDisk:
     """Decoded pixels in a memory-mapped file."""
 
-    def __init__(self, split: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]):
+    def __init__(self, split: str, images: Array, labels: Array):
         self.split, self.num_examples, self.labels = split, len(labels), labels
         self._images = images
 
@@ -205,7 +206,7 @@ class _EncodedRecords:
         self._bytes = np.memmap(file, np.uint8, "r")
 
     def load(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        def read(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        def read(rows: Array) -> Array:
             bounds = (self._bounds[row] for row in rows.tolist())
             return np.array([self._bytes[start:end].tobytes() for start, end in bounds], object)
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
+    from components.base.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Tracker(Protocol):
         """Take values of a stage at one of its steps, by name."""
         ...
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+    def image(self, stage: str, step: int, name: str, image: Array) -> None:
         """Take an image uint8 [H, W, 3] of a stage at one of its steps."""
         ...
 

@@ -12,7 +12,7 @@ from components.base.redact import redact
 from components.trainer.tracking import Tracker
 
 if TYPE_CHECKING:
-    import numpy as np
+    from components.base.arrays import Array
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -66,7 +66,7 @@ class Background:
         """Pass the values on."""
         self._put(lambda tracker: tracker.scalars(stage, step, values))
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+    def image(self, stage: str, step: int, name: str, image: Array) -> None:
         """Pass the image on."""
         self._put(lambda tracker: tracker.image(stage, step, name, image))
 

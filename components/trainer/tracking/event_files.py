@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
+
 
 class TensorBoard:
     """Event files, one folder per stage.
@@ -41,7 +43,7 @@ class TensorBoard:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+    def image(self, stage: str, step: int, name: str, image: Array) -> None:
         """Write an image."""
         with self._writer(stage).as_default():
             tf.summary.image(name, image[np.newaxis], step=step)

@@ -14,7 +14,7 @@ from components.trainer.tracking import About
 from components.trainer.tracking.config import MlflowConfig
 
 if TYPE_CHECKING:
-    import numpy as np
+    from components.base.arrays import Array
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -99,7 +99,7 @@ class MlflowRun:
         """Log one point of each value, as `<stage>/<name>`."""
         self._log(step, {f"{stage}/{name}": value for name, value in values.items()})
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+    def image(self, stage: str, step: int, name: str, image: Array) -> None:
         """Log an image as the artifact `<stage>/<name>-<step>.png`."""
         self._client.log_image(self._run_id, image, artifact_file=f"{stage}/{name}-{step:06}.png")
 

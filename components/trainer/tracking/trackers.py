@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.base.errors import UsageError
 from components.base.paths import is_remote
 from components.base.redact import redact
@@ -84,7 +85,7 @@ class Trackers:
         """Take values of a stage at one of its steps, by name."""
         self._tell(lambda tracker: tracker.scalars(stage, step, values))
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+    def image(self, stage: str, step: int, name: str, image: Array) -> None:
         """Take an image uint8 [H, W, 3] of a stage at one of its steps."""
         self._tell(lambda tracker: tracker.image(stage, step, name, image))
 
@@ -206,7 +207,7 @@ def _mlflow(config: MlflowConfig, about: About, root: str) -> Tracker:
 
 def mistakes(
     result: StageResult, examples: Examples, trainee: Trainee, count: int
-) -> tuple[np.ndarray[Any, Any], list[str], list[list[Mark]]]:
+) -> tuple[Array, list[str], list[list[Mark]]]:
     """Return the worst mistakes.
 
     Args:

@@ -16,7 +16,7 @@ from components.trainer.tracking.background import CLOSE_SECS
 from components.trainer.tracking.config import WandbConfig
 
 if TYPE_CHECKING:
-    import numpy as np
+    from components.base.arrays import Array
 
 _REACH_SECS = 10.0
 # Less than what `Background.close` waits.
@@ -101,7 +101,7 @@ class WandbRun:
         """Log one point of each value."""
         self._log(stage, step, values)
 
-    def image(self, stage: str, step: int, name: str, image: np.ndarray[Any, Any]) -> None:
+    def image(self, stage: str, step: int, name: str, image: Array) -> None:
         """Log an image."""
         self._log(stage, step, {name: self._wandb.Image(image)})
 

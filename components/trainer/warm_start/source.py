@@ -19,13 +19,13 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
+from components.base.arrays import Array
 from components.base.errors import MiranteError, UsageError
 from components.base.saved_model import ARTIFACT_FOLDER, MODEL_FILE, WEIGHTS, class_names_of, is_saved_model
 from components.base.serving_folder import version_number
@@ -56,11 +56,11 @@ class Source:
 
     path: str
     shapes: dict[str, tuple[int, ...]]
-    read: Callable[[str], np.ndarray[Any, Any]]
+    read: Callable[[str], Array]
     class_names: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, path: str, values: dict[str, np.ndarray[Any, Any]]) -> Source:
+    def of(cls, path: str, values: dict[str, Array]) -> Source:
         """Make a source of values in memory."""
         return cls(path, {name: value.shape for name, value in values.items()}, values.__getitem__)
 
@@ -149,7 +149,7 @@ def _named(path: str) -> Iterator[None]:
         ) from e
 
 
-def _checked(source: Source, name: str) -> np.ndarray[Any, Any]:
+def _checked(source: Source, name: str) -> Array:
     """Return a value that is of its shape, and a number everywhere."""
     with _named(source.path):
         value = np.asarray(source.read(name))
@@ -178,9 +178,9 @@ def _hdf5(path: str, model: keras.Model) -> Source:
         is_named = "layer_names" in file.attrs or "model_weights" in file
         key_of = _named_hdf5(shapes) if is_named else _numbered_hdf5(shapes, model, folder.name)
 
-    def read(name: str) -> np.ndarray[Any, Any]:
+    def read(name: str) -> Array:
         with h5py.File(os.path.join(folder.name, os.path.relpath(local, folder.name))) as file:
-            value: np.ndarray[Any, Any] = file[key_of[name]][()]
+            value: Array = file[key_of[name]][()]
             return value
 
     return Source(path, {name: shapes[key] for name, key in key_of.items()}, read)
