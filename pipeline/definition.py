@@ -19,8 +19,7 @@ from tfx.utils import json_utils
 
 from components.base.task import part, task_named
 from components.data_gate.component import DataGate
-from components.distribution_validator.component import DistributionValidator
-from components.distribution_validator.drift import drift_config
+from components.distribution_validator.component import DistributionValidator, drift_config
 from components.evaluator.component import Evaluator
 from components.evaluator.protocol import TaskEvaluator
 from components.infra_validator.component import InfraValidator

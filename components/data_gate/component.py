@@ -24,9 +24,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 from tfx.utils import io_utils
 
+from components.base.anomalies import read_anomalies
 from components.base.errors import DataRefusedError, MiranteError
 from components.base.task import part
-from components.data_gate.anomalies import read_anomalies
 from components.data_gate.combine import ChooseRecords, CountFacts, CountProblems, find_problem, rank
 from components.data_gate.images import image_problems
 from components.data_gate.protocol import TaskDataGate
@@ -55,6 +55,21 @@ def _write_drawing(records: list[bytes], folder: str, task: str) -> None:
 def _write_text(path: str) -> beam.PTransform:
     """Write one text to one file."""
     return beam.io.WriteToText(path, shard_name_template="", append_trailing_newlines=False)
+
+
+def _describe_anomalies(folder: str) -> list[str]:
+    """Return every anomaly of an ExampleAnomalies artifact as a sentence: feature, split, reason."""
+    sentences = []
+    for split, anomalies in read_anomalies(folder).items():
+        for feature, info in sorted(anomalies.anomaly_info.items()):
+            # ExampleValidator describes a feature as a whole, DistributionValidator each reason.
+            sentences += [
+                f"{feature} in split {split}: {reason.short_description}: {reason.description}"
+                for reason in info.reason or [info]
+            ]
+        if anomalies.HasField("dataset_anomaly_info"):
+            sentences.append(f"split {split}: {anomalies.dataset_anomaly_info.description}")
+    return sentences
 
 
 def _read_json(path: str) -> Any:
@@ -107,8 +122,8 @@ def DataGate(  # noqa: N802 - components are named like classes
         expected_records: JSON: the number of ingested records by split.
         beam_pipeline: Set by TFX.
     """
-    problems = read_anomalies(anomalies.uri)
-    problems += [f"{line} (data.max_label_drift sets the bound)" for line in read_anomalies(drift.uri)]
+    problems = _describe_anomalies(anomalies.uri)
+    problems += [f"{line} (data.max_label_drift sets the bound)" for line in _describe_anomalies(drift.uri)]
     report: dict[str, dict[str, object]] = {"images": {}}
     asked: TaskDataGate = part(task, "data_gate")
     if asked.FACTS:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from components.base.anomalies import read_anomalies
 from components.base.outcome import Output
-from components.pages.anomalies import read_anomalies, show_anomalies
+from components.pages.anomalies import show_anomalies
 from components.pages.markup import Cell, make_table
 from components.pages.page import Page
 from components.pages.tables import find_output

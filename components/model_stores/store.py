@@ -1,9 +1,13 @@
 """Opens the stores of models, and does with them what a push, a rollback and a reader want."""
 
+import logging
 import os
+import shutil
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 
+from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.base.redact import redact
 from components.base.serving_folder import FileSum, measure_files, model_digest
@@ -12,6 +16,8 @@ from components.model_stores.address import parse_address
 from components.model_stores.protocol import ModelStore, StoredVersion
 
 _FEW = 10
+POLL_SECS = 10.0
+_logger = logging.getLogger("mirante.serve")
 
 
 def open_store(address: str) -> ModelStore:
@@ -146,3 +152,41 @@ def check_can_publish(addresses: Sequence[str]) -> None:
     """
     for address in addresses:
         open_store(address).list_versions()
+
+
+def update_folder(address: str, folder: str) -> int:
+    """Fetch the version that a store serves, and remove all others; return the version.
+
+    The new one is there before the former one goes, so that a server always has one.
+
+    Raises:
+        UsageError: The store has no model of that name.
+        MiranteError: The store cannot be asked, or the files are damaged.
+    """
+    path = fetch_served(address, folder)
+    versions = serving_folder.list_versions(folder)
+    served = next(version for version, each in versions.items() if each == path)
+    for version, each in versions.items():
+        if version != served:
+            shutil.rmtree(each)
+    return served
+
+
+def follow_store(address: str, folder: str, poll_secs: float = POLL_SECS) -> threading.Event:
+    """Update a folder again and again in a thread, until the event that this returns is set.
+
+    A store that does not answer is asked again; what was fetched stays.
+    """
+    stopped = threading.Event()
+
+    def follow() -> None:
+        while not stopped.wait(poll_secs):
+            try:
+                update_folder(address, folder)
+            except MiranteError as e:
+                _logger.warning("%s; asked again in %g s", e, poll_secs)
+            except Exception as e:  # noqa: BLE001  # Such as a full disk: the thread must live.
+                _logger.warning("%s: %s; asked again in %g s", type(e).__name__, e, poll_secs)
+
+    threading.Thread(target=follow, daemon=True).start()
+    return stopped

@@ -11,11 +11,11 @@ import tensorflow as tf
 from components.base.arrays import Array
 from components.models import build_model, refresh_constants
 from components.models.config import ModelConfig
+from components.pictures.grid import draw_grid
 from components.trainer import class_balance, export, warm_up
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
-from components.trainer.inputs_shown import ShowInputs
 from components.trainer.job import Job
 from components.trainer.material import Material
 from components.trainer.run import Run
@@ -23,10 +23,14 @@ from components.trainer.strategy import Place, make_place
 from components.trainer.tracking import About
 from components.trainer.tracking.event_files import copy_tree
 from components.trainer.tracking.trackers import Trackers, make_trackers
+from components.trainer.trainee import Trainee
 from components.trainer.warm_start import start as warm_start
 from components.transform.config import TransformConfig
+from components.transform.levels import Levels, to_bytes
 
 logger = logging.getLogger("mirante.trainer")
+# Images of a grid of inputs.
+MOST_IMAGES = 36
 
 
 def run_job(job: Job, training: TrainingConfig) -> None:
@@ -146,3 +150,36 @@ def _as_served(
     served.set_weights(weights)
     refresh_constants(served)
     return served
+
+
+def save_png(path: str, array: Array) -> None:
+    """Write uint8 [H, W, 3] to a file, which may be in a bucket; create its folders."""
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(tf.io.encode_png(array).numpy())
+
+
+class ShowInputs:
+    """Shows a stage's first batch as the network sees it.
+
+    The image goes to `<folder>/<stage>/inputs.png` and to the tracker.
+
+    Args:
+        folder: May be in a bucket.
+        tracker: Follows the training.
+        trainee: Says what labels mean.
+        levels: Those of the images.
+    """
+
+    def __init__(self, folder: str, tracker: Trackers, trainee: Trainee, levels: Levels):
+        self._folder, self._tracker = folder, tracker
+        self._trainee, self._levels = trainee, levels
+
+    def __call__(self, stage: str, images: Array, labels: Array) -> None:
+        """Show images [N, H, W, C] with labels [N, ...]; ignore features, which have other shapes."""
+        if images.ndim != 4:
+            return
+        captions, marks = zip(*(self._trainee.show(label) for label in labels[:MOST_IMAGES]), strict=True)
+        grid = draw_grid(to_bytes(images[:MOST_IMAGES], self._levels), captions, marks)
+        save_png(os.path.join(self._folder, stage, "inputs.png"), grid)
+        self._tracker.image(stage, 0, "inputs", grid)

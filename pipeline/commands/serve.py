@@ -112,7 +112,7 @@ def _follow_store(address: str) -> str:
     import shutil
     import tempfile
 
-    from components.model_stores.followed import follow_store, update_folder
+    from components.model_stores.store import follow_store, update_folder
 
     folder = tempfile.mkdtemp(prefix="mirante-serve-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

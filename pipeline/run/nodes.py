@@ -1,6 +1,8 @@
 """Runs nodes of a pipeline, all in one process or each in its own, and reports their results."""
 
 import importlib
+import json
+import re
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -25,12 +27,14 @@ from pipeline.data.spans import remove_others
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import print_note, print_row, progress_bar, show_working
-from pipeline.run.memory import read_peak_bytes, reset_peak
-from pipeline.run.usual import read_usual_secs
 from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
 DIGESTS_FILE = "digests.json"
+# Linux keeps the peak memory of a process, and sets it back when asked to.
+_PROCESS = Path("/proc/self")
+# Runs that are looked through, the newest first; of many cached runs none says how long a node takes.
+_MOST_RUNS = 20
 
 
 def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: bool = False) -> Examples:
@@ -204,3 +208,37 @@ def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:
         raise MiranteError(f"{node_id}: {explained}{more}") from error
     last = traceback.format_exception_only(type(error), error)[-1].strip()
     raise MiranteError(f"{node_id} failed: {last}{more}") from error
+
+
+def reset_peak() -> None:
+    """Set the peak back to what the process holds now; does nothing where that is not possible."""
+    try:
+        (_PROCESS / "clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def read_peak_bytes() -> int | None:
+    """Return the most memory that the process held since `reset_peak`; None where that is not known."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", (_PROCESS / "status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) * 1024 if found else None
+
+
+def read_usual_secs(root: Path) -> dict[str, float]:
+    """Return the seconds that each node took when it was last executed; nothing for a node that never was."""
+    found: dict[str, float] = {}
+    for path in sorted((root / "runs").glob("*/result.json"), reverse=True)[:_MOST_RUNS]:
+        try:
+            components = json.loads(path.read_text(encoding="utf-8"))["components"]
+            took = {
+                node: float(outcome["seconds"])
+                for node, outcome in components.items()
+                if outcome["status"] == "completed"
+            }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            continue
+        found = {**took, **found}
+    return found

@@ -222,7 +222,7 @@ def test_clean_boxes_pass_and_are_reported(tmp_path: Path) -> None:
 
 
 def test_drift_by_chance_is_allowed_for() -> None:
-    from components.distribution_validator.drift import drift_config
+    from components.distribution_validator.component import drift_config
 
     def bound(**sizes: int) -> float:
         config = drift_config(0.1, sizes, "image/class/text")

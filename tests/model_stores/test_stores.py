@@ -15,14 +15,15 @@ import pytest
 from components.base.errors import MiranteError, UsageError
 from components.base.serving_folder import list_versions, measure_files, model_digest
 from components.model_stores.address import Address, is_store, parse_address
-from components.model_stores.followed import follow_store, update_folder
 from components.model_stores.protocol import StoredVersion, read_credential
 from components.model_stores.store import (
     check_can_publish,
     fetch_served,
+    follow_store,
     open_store,
     publish,
     roll_back,
+    update_folder,
 )
 from tests.servers import free_port, running
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.run.console import progress_bar, show_working
-from pipeline.run.usual import read_usual_secs
+from pipeline.run.nodes import read_usual_secs
 
 pytestmark = pytest.mark.stack_free
 

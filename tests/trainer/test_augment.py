@@ -28,11 +28,11 @@ from components.trainer.config import TrainingConfig
 from components.trainer.fit import fit
 from components.trainer.input.batches import training_batches
 from components.trainer.input.examples import ArrayExamples
-from components.trainer.inputs_shown import ShowInputs, save_png
 from components.trainer.run import Run
 from components.trainer.strategy import Place
 from components.trainer.tracking.event_files import TensorBoard
 from components.trainer.tracking.trackers import Trackers
+from components.trainer.train import ShowInputs, save_png
 from components.transform.config import TransformConfig
 from components.transform.levels import Levels, known_levels, measured_levels, to_bytes
 from components.transform.pixels import decode, normalize, resize
