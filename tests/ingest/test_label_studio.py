@@ -88,7 +88,7 @@ def test_json_min(tmp_path: Path) -> None:
         "images/2.png": [("cat", *QUARTER), ("dog", 0.5, 0.25, 0.75, 0.75)],
         "images/3.png": [],
     }
-    assert "have the prefix of an upload to Label Studio" in str(warnings_of(tmp_path / "out"))
+    assert "the prefix of an upload to Label Studio" in str(warnings_of(tmp_path / "out"))
 
 
 def test_the_box_round_each_region(tmp_path: Path) -> None:
