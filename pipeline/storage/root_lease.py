@@ -9,6 +9,7 @@ at which they were last heard of. A lease ends when its run does, and when it wa
     a task failed         at once
     a task waits to be    as between two tasks, counted from when it is tried again
     tried again
+    a pod was ended       as if it ran: another pod of the run may take its place, or the run has failed
 
 Every holder is an entry of its own, numbered upwards. Names of entries are unique in ML Metadata, so of
 several runs that take over at the same time one succeeds.
@@ -118,18 +119,21 @@ class RootLease:
         stop = threading.Event()
         beat = threading.Thread(target=self._beat, args=(mine, stop), name="root-lease", daemon=True)
         beat.start()
-        wait_secs: float | None = None if ends_run else 0.0
+        state, wait_secs = _ENDED if ends_run else _WAITING, 0.0
         try:
             yield
+        except KeyboardInterrupt:
+            state = _RUNNING
+            raise
         except BaseException as e:
-            wait_secs = 0.0 if isinstance(e, KeyboardInterrupt) else tried_again_after(e)
+            again_after = tried_again_after(e)
+            state, wait_secs = (_ENDED, 0.0) if again_after is None else (_WAITING, again_after)
             raise
         finally:
             stop.set()
             beat.join()
             if self._lost_to is None:
-                state = _ENDED if wait_secs is None else _WAITING
-                heard_of = time.time() + (wait_secs or 0.0)
+                heard_of = time.time() + wait_secs
                 self._put(store, dataclasses.replace(mine, state=state, heard_of=heard_of))
         if self._lost_to is not None:
             raise self._explain_refusal(self._lost_to)
