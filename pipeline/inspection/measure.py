@@ -105,13 +105,12 @@ def _measure_one(task: Task, max_pixels: int, bit_depth: str, *, closely: bool) 
     raw = shape_from(shape)
     if raw is not None and not closely:
         return Measured(key, "pixels", raw[1], raw[0], raw[2])
-    header = _header(file, offset, size) if raw is None else None
-    if header is not None and not closely:
+    if raw is None and not closely and (header := _header(file, offset, size)) is not None:
         return dataclasses.replace(header, key=key)
     try:
         data = read_source(file, offset, size)
         image = store(data, raw, max_pixels=max_pixels, bit_depth=bit_depth)
-        kind = header.format if header else "pixels" if raw else sniff(data)
+        kind = "pixels" if raw else sniff(data)
     except RejectedImage as error:
         return Measured(key, problem=error.reason)
     except OSError as error:
@@ -122,8 +121,11 @@ def _measure_one(task: Task, max_pixels: int, bit_depth: str, *, closely: bool) 
     with Image.open(io.BytesIO(image.encoded)) as opened:
         opened.draft("L", (2 * _LOOK_PX, 2 * _LOOK_PX))
         small = opened.convert("L").resize((_LOOK_PX, _LOOK_PX), Image.Resampling.BOX)
-    low, high = np.percentile(np.asarray(small), (1, 99))
-    return dataclasses.replace(measured, low=float(low), high=float(high), largest=image.largest)
+    levels = np.sort(np.asarray(small), axis=None)  # np.percentile takes ten times as long
+    at = levels.size // 100
+    return dataclasses.replace(
+        measured, low=float(levels[at]), high=float(levels[-1 - at]), largest=image.largest
+    )
 
 
 def _header(file: bytes, offset: int | None, size: int) -> Measured | None:
@@ -143,6 +145,8 @@ def _header(file: bytes, offset: int | None, size: int) -> Measured | None:
                 width, height = image.size if orientation < 5 else image.size[::-1]
                 is_gray = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
                 channels = 1 if is_gray else 3
-                return Measured(0, image.format or "", width, height, channels, orientation)
+                # A JPEG with several images is called so by what it is made of, as `sniff` does.
+                kind = "JPEG" if image.format == "MPO" else image.format or ""
+                return Measured(0, kind, width, height, channels, orientation)
     except Exception:  # noqa: BLE001 - decoders raise nearly anything; looking closely gives the reason
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import json
 import os
@@ -28,6 +29,7 @@ from pipeline.inspection.facts import Facts, Sizes, Spread
 from pipeline.inspection.groups import group_by_reason
 from pipeline.inspection.inspect import inspect
 from pipeline.inspection.look import Asked
+from pipeline.inspection.measure import Task, measure
 from pipeline.inspection.text import format_facts
 from pipeline.recipe.load import load_recipe
 from tests.make.boxes import make_xml, write_files
@@ -123,9 +125,17 @@ def test_a_format_is_that_of_the_file_whatever_its_name(tmp_path: Path) -> None:
     }
     files |= {"a/1.png": photo(20, image_format="TIFF"), "bb/1.jpg": photo(21, image_format="BMP")}
     files |= {"a/2": make_dicom(make_noise(22, 60, 80, 1))}
+    several = io.BytesIO()
+    first = Image.fromarray(make_noise(23, 60, 80))
+    first.save(several, "MPO", save_all=True, append_images=[first])
+    files |= {"bb/2.jpg": several.getvalue()}
     sizes = look(write_files(tmp_path, files)).sizes
     assert sizes is not None
-    assert sizes.formats == {"JPEG": 4, "BMP": 1, "DICOM": 1, "TIFF": 1}
+    assert sizes.formats == {"JPEG": 5, "BMP": 1, "DICOM": 1, "TIFF": 1}
+    # Those of which only the header is read have the same names.
+    tasks: list[Task] = [(at, os.fsencode(tmp_path / name), None, 0, None) for at, name in enumerate(files)]
+    found = measure(tasks, 10_000, "16", False, lambda count: None)
+    assert sorted(one.format for one in found) == ["BMP", "DICOM", *["JPEG"] * 5, "TIFF"]
 
 
 def test_images_of_few_of_their_16_bits_are_told_before_an_ingest(tmp_path: Path) -> None:
