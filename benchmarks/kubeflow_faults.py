@@ -28,6 +28,7 @@ from pathlib import Path
 # For the packages next to this folder, when this file is run as a script.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from pipeline.storage.root_lease import GONE_SECS
 from tests.kfp_check import ROOT
 from tests.kfp_cluster import Cluster, running_pods, wait_until
 
@@ -126,9 +127,8 @@ def delete_pods(ground: Ground) -> str:
         while not (state := ground.state(run_id)):
             for pod in ground.cluster.pods(run_id, "Running"):
                 node = pod["metadata"]["annotations"]["workflows.argoproj.io/node-name"].split(".")
-                if node[-1] == "executor(0)" and node[-2] not in deleted:
-                    time.sleep(6)  # at work, most likely
-                    name = pod["metadata"]["name"]
+                name = pod["metadata"]["name"]
+                if node[-1] == "executor(0)" and node[-2] not in deleted and is_at_work(ground, name):
                     ground.cluster.kubectl("delete", "pod", name, "--wait=false", "--ignore-not-found")
                     deleted.add(node[-2])
             time.sleep(1)
@@ -137,11 +137,21 @@ def delete_pods(ground: Ground) -> str:
         said = ground.cluster.messages(run_id)
         assert "mirante: interrupted" in said, said
         lost += 1
+        time.sleep(GONE_SECS)  # until then the root is the lost run's
     assert ground.pushed("delete-pods") == ground.weights
     return (
         f"{len(deleted)} pods deleted: Argo replaced {len(deleted) - lost}, and after each of the others the "
         "next run continued; in the end as undisturbed"
     )
+
+
+def is_at_work(ground: Ground, pod: str) -> bool:
+    """Return whether a task has come to its node; the Trainer's, whether it has something to resume from."""
+    try:
+        log = ground.cluster.kubectl("logs", pod, "-c", "main")
+    except AssertionError:  # it is gone
+        return False
+    return "mirante " in log and ("Trainer  run" not in log or "epoch 3/" in log)
 
 
 def stop_server(name: str) -> Callable[[Ground], str]:

@@ -14,6 +14,15 @@ _REASON = re.compile(r"^mirante: (?!the next begins in )(?P<reason>.+)$", re.MUL
 _BEGINNING = re.compile(r"^mirante \S+  (?P<node>\w+)(,? \w+)*  ", re.MULTILINE)
 # A driver's and a launcher's last words: glog's fatal line, without its time and place.
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (?P<reason>.+)$", re.MULTILINE)
+# The launcher's last words of a task that could say nothing more itself.
+_SIGNALS = {
+    "failed to execute component: signal: terminated": (
+        "the pod was deleted, or its machine drained, while the task started; submit the package again"
+    ),
+    "failed to execute component: signal: killed": (
+        "the task was killed, most likely for want of memory; give it more by memory in kubeflow.tasks"
+    ),
+}
 # The task of Argo that runs a task's container, and the one that prepares it.
 _EXECUTOR = re.compile(r"executor(\(\d+\))?")
 DRIVER = "-driver"
@@ -53,7 +62,8 @@ def find_reason(server: Server, run_id: str, task: str, details: list[Any]) -> s
             continue
         found = list(_REASON.finditer(log)) or list(_FATAL.finditer(log))
         if found:
-            return found[-1]["reason"].strip()[:_MOST_CHARS]
+            reason = found[-1]["reason"].strip()[:_MOST_CHARS]
+            return _SIGNALS.get(reason, reason)
     return None
 
 

@@ -247,6 +247,23 @@ def test_the_reason_comes_from_the_log_of_the_failed_task(api: KfpApi, package: 
     }
 
 
+@pytest.mark.parametrize(
+    ("signal", "said"), [("terminated", "submit the package again"), ("killed", "for want of memory")]
+)
+def test_a_task_that_was_ended_before_it_could_say_why_has_a_reason(
+    api: KfpApi, package: Path, signal: str, said: str
+) -> None:
+    words = f"F1130 06:09:56.1  1 main.go:131] failed to execute component: signal: {signal}\n"
+    api.logs = {"digits-x-1": words}
+    api.script = [("FAILED", [failed("trainer", "digits-x-1")])]
+    result = as_json(submit(api.host, package, "--json", code=1))
+    assert said in result["tasks"]["Trainer"]["message"]
+    # A task's own reason comes first: Kubernetes sends its signal once more while the task ends.
+    api.logs = {"digits-x-1": f"mirante: interrupted; the task continues\n{words}"}
+    result = as_json(submit(api.host, package, "--json", code=1))
+    assert result["tasks"]["Trainer"]["message"] == "interrupted; the task continues"
+
+
 @pytest.mark.parametrize(("driver", "name"), [("trainer-driver", "Trainer"), ("root-driver", "root-driver")])
 def test_a_failed_driver_is_named_with_what_it_says(
     api: KfpApi, package: Path, driver: str, name: str
