@@ -19,13 +19,14 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from components.base.arrays import Array
 from components.ingest.whole import JPEG_2000_STREAM, RejectedImage
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from PIL import Image as PillowImage
+
+    from components.base.arrays import Array
 
 UPPER: Final = "16"
 PERCENTILE: Final = "percentile"
