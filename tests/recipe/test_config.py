@@ -456,7 +456,7 @@ def test_data_path_replaces_the_recipes(tmp_path: Path, monkeypatch: pytest.Monk
 def test_loading_a_recipe_imports_no_tensorflow() -> None:
     code = (
         "import sys; from pipeline.recipe.load import load_recipe; load_recipe('digits'); "
-        "print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam') if m in sys.modules])"
+        "print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
