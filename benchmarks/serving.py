@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.served import find_newest, make_body, serve
+from benchmarks.served import Server, find_newest, make_body, serve
 from benchmarks.serving_faults import check_fuzz, check_kill, check_large, check_slow, check_switch
 
 _QUANTILES = """
@@ -30,8 +31,9 @@ function done(summary, latency, requests)
 end
 """
 PARTS = ("latency", "load", "batching", "switch", "fuzz", "slow", "large", "kill")
+# Two batches of the 32 clients' requests: one runs while the other fills.
 _BATCHING = (
-    "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 1000 }\n"
+    "max_batch_size { value: 16 }\nbatch_timeout_micros { value: 10000 }\n"
     "max_enqueued_batches { value: 1000 }\n"
 )
 
@@ -78,37 +80,55 @@ def describe(values: list[float]) -> str:
     )
 
 
-def measure_load(model: Path, image: bytes, count: int, *flags: str, what: str = "load") -> float:
-    """32 clients; returns REST's calls per second."""
-    rate = 0.0
+def measure_load(model: Path, image: bytes, count: int, *flags: str, what: str = "load") -> dict[str, float]:
+    """Ask from 32 clients; return calls per second, and CPU milliseconds of the server per call."""
+    measured: dict[str, float] = {}
+    asked = {"REST": ("wrk", run_wrk), "gRPC": ("ghz", run_ghz)}
     with serve(model, *flags) as server:
-        if shutil.which("wrk"):
-            # wrk counts seconds: a short run says how many make up the number of calls.
-            rate, _ = run_wrk(f"{server.url}:predict", image, 3)
-            rate, shown = run_wrk(f"{server.url}:predict", image, max(3, round(count / max(rate, 1))))
-            print(f"{what}, REST, 32 clients: {rate:.0f}/s, {shown}")
-        else:
-            print(f"{what}: no wrk here, REST is left out")
-        if shutil.which("ghz"):
-            print(f"{what}, gRPC, 32 clients: {run_ghz(f'127.0.0.1:{server.port}', image, count)}")
-        else:
-            print(f"{what}: no ghz here, gRPC is left out")
-    return rate
+        for protocol, (program, run) in asked.items():
+            if not shutil.which(program):
+                print(f"{what}: no {program} here, {protocol} is left out")
+                continue
+            # The first calls make threads and queues.
+            run(server, image, 3 * 32)
+            before = server.cpu_secs()
+            rate, answered, shown = run(server, image, count)
+            cpu_ms = 1000 * (server.cpu_secs() - before) / max(answered, 1)
+            measured |= {f"{protocol} calls/s": rate, f"{protocol} calls per CPU second": 1000 / cpu_ms}
+            print(
+                f"{what}, {protocol}, 32 clients: {rate:.0f}/s, {cpu_ms:.2f} CPU ms/call, {shown}", flush=True
+            )
+    return measured
 
 
-def run_wrk(url: str, image: bytes, secs: int) -> tuple[float, str]:
+def run_wrk(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
+    """Ask REST; return calls per second, how many were answered, and the times."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(f"wrk.method = 'POST'\nwrk.body = '{make_body(image).decode()}'\n{_QUANTILES}")
         script.flush()
-        command = ["wrk", "-t1", "-c32", f"-d{secs}s", "--timeout", "30s", "-s", script.name, url]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+        def run(secs: int) -> str:
+            command = ["wrk", "-t1", "-c32", f"-d{secs}s", "--timeout", "30s", "-s", script.name]
+            command.append(f"{server.url}:predict")
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+        # wrk counts seconds: a short run says how many make up the number of calls.
+        said = run(1)
+        if count > _answered(said):
+            said = run(math.ceil(count / max(_answered(said), 1)))
     rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
     assert rate is not None
     shown = re.findall(r"p\d+ .* ms|\d+ requests in|Non-2xx.*|Socket errors.*", said)
-    return float(rate[1]), ", ".join(shown)
+    return float(rate[1]), _answered(said), ", ".join(shown)
 
 
-def run_ghz(address: str, image: bytes, count: int) -> str:
+def _answered(said: str) -> int:
+    found = re.search(r"(\d+) requests in", said)
+    return int(found[1]) if found else 0
+
+
+def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
+    """Ask gRPC; return calls per second, how many were answered, and the times."""
     tensor = {
         "dtype": "DT_STRING",
         "tensor_shape": {"dim": [{"size": 1}]},
@@ -117,12 +137,13 @@ def run_ghz(address: str, image: bytes, count: int) -> str:
     request = {"model_spec": {"name": "default"}, "inputs": {"image_bytes": tensor}}
     call = "tensorflow.serving.PredictionService/Predict"
     command = ["ghz", "--insecure", "--call", call, "-c", "32", "-n", str(count), "-O", "json"]
+    address = f"127.0.0.1:{server.port}"
     ended = subprocess.run([*command, "-d", json.dumps(request), address], capture_output=True, text=True)
     if ended.returncode:
-        return ended.stderr[-300:]
+        return 0.0, 0, ended.stderr[-300:]
     found = json.loads(ended.stdout)
     times = describe([each["latency"] / 1e6 for each in found["details"]])
-    return f"{found['rps']:.0f}/s, {times}, {found['statusCodeDistribution']}"
+    return float(found["rps"]), int(found["count"]), f"{times}, {found['statusCodeDistribution']}"
 
 
 def measure_batching(model: Path, image: bytes, count: int) -> None:
@@ -133,7 +154,8 @@ def measure_batching(model: Path, image: bytes, count: int) -> None:
         plain = measure_load(model, image, count, what="without batching")
         flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
         batched = measure_load(model, image, count, *flags, what="with batching")
-    print(f"batching: {batched / max(plain, 1e-9):.2f} times as many REST calls per second")
+    for name, value in plain.items():
+        print(f"batching: {batched[name] / max(value, 1e-9):.2f} times as many {name}")
 
 
 _RUNS: dict[str, tuple[Any, int]] = {

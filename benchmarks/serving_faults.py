@@ -14,15 +14,20 @@ import time
 import urllib.request
 from pathlib import Path
 
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
 from benchmarks.served import Server, find_newest, make_body, serve
 
 
 def check_switch(model: Path, image: bytes, count: int) -> None:
-    """Versions that replace each other under load: no call fails."""
+    """Versions that replace each other under load: no call fails, none is answered by one that is gone."""
     newest = find_newest(model)
     body = make_body(image)
     failed: list[tuple[int, bytes]] = []
-    calls = 0
+    calls, gone = 0, 0
+    stale: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         shutil.copytree(newest, base / "1")
@@ -37,7 +42,26 @@ def check_switch(model: Path, image: bytes, count: int) -> None:
                     if status != 200:
                         failed.append((status, answer))
 
-            clients = [threading.Thread(target=ask) for _ in range(8)]
+            def ask_grpc() -> None:
+                """Ask by gRPC, whose answers name the version."""
+                nonlocal calls
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = "default"
+                request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image], tf.string))
+                with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+                    while not stop.is_set():
+                        gone_before = gone
+                        try:
+                            version = stub.Predict(request, timeout=60).model_spec.version.value
+                        except grpc.RpcError as e:
+                            failed.append((0, str(e).encode()))
+                            continue
+                        calls += 1
+                        if version <= gone_before:
+                            stale.append((version, gone_before))
+
+            clients = [threading.Thread(target=each) for each in [ask] * 4 + [ask_grpc] * 4]
             for client in clients:
                 client.start()
             for version in range(2, count + 2):
@@ -45,11 +69,15 @@ def check_switch(model: Path, image: bytes, count: int) -> None:
                 os.rename(base / f"{version}.tmp", base / str(version))
                 while state_of(server, version) != "AVAILABLE" or state_of(server, version - 1) != "END":
                     time.sleep(0.05)
+                gone = version - 1
                 shutil.rmtree(base / str(version - 1))
             stop.set()
             for client in clients:
                 client.join()
-    print(f"switch: {count} versions, {calls} calls, {len(failed)} failed {failed[:2]}")
+    print(
+        f"switch: {count} versions, {calls} calls, {len(failed)} failed {failed[:2]}, "
+        f"{len(stale)} answered by a version that was gone {stale[:2]}"
+    )
 
 
 def state_of(server: Server, version: int) -> str:

@@ -24,6 +24,13 @@ class _Serve(click.Command):
         return super().parse_args(ctx, [f"{arg}=true" if arg in _SWITCHES else arg for arg in args])
 
 
+def _type_of(field: Any) -> Any:
+    least, most = field.metadata["least"], field.metadata["most"]
+    if least is None and most is None:
+        return type(field.default)
+    return {int: click.IntRange, float: click.FloatRange}[type(field.default)](least, most)
+
+
 def _add_flags(command: Any) -> Any:
     for field in reversed(dataclasses.fields(Settings)):
         about = field.metadata["help"]
@@ -33,7 +40,7 @@ def _add_flags(command: Any) -> Any:
         option = click.option(
             field.name,
             *[f"--{name}" for name in names],
-            type=type(field.default),
+            type=_type_of(field),
             default=None,
             help=about,
             metavar={bool: "[BOOL]", int: "N", float: "X", str: "TEXT"}[type(field.default)],

@@ -1,6 +1,9 @@
 """Errors that clients see: a canonical code and a message, as REST status and as gRPC status."""
 
+import logging
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 # gRPC's canonical codes with the HTTP status that TensorFlow Serving answers for each.
 HTTP_STATUS = {
@@ -73,3 +76,11 @@ def from_tensorflow(error: Any) -> ServingError:
     code = error.error_code
     name = CODES[code] if isinstance(code, int) and 0 < code < len(CODES) else "UNKNOWN"
     return ServingError(name, error.message)
+
+
+def to_error(caught: Exception) -> ServingError:
+    """Return what clients see of an error; one that is not meant for them is logged."""
+    if isinstance(caught, ServingError):
+        return caught
+    _log.error("a call failed", exc_info=caught)
+    return ServingError("INTERNAL", f"{type(caught).__name__}: {caught}")

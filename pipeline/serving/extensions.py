@@ -19,7 +19,7 @@ class ModelList:
     def __init__(self, shelf: Shelf):
         self._shelf = shelf
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """Answer a call; None for another path."""
         if method != "GET" or path != "/v1/models":
             return None
@@ -43,7 +43,7 @@ class Health:
     def __init__(self, shelf: Shelf):
         self._shelf = shelf
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """Answer a call; None for another path."""
         if method not in ("GET", "HEAD") or path not in ("/healthz", "/readyz"):
             return None

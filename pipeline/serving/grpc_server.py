@@ -2,11 +2,12 @@
 
 import contextlib
 import importlib
-from concurrent.futures import ThreadPoolExecutor
+import inspect
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
@@ -26,11 +27,10 @@ def make_server(
     prediction_service: Any,
     model_service: Any,
     *,
-    threads: int,
     channel_arguments: str,
     with_health: bool,
-) -> grpc.Server:
-    """Return a server that does not listen yet.
+) -> grpc.aio.Server:
+    """Return a server for the running event loop, which does not listen yet.
 
     Raises:
         UsageError: `channel_arguments` are malformed.
@@ -42,7 +42,7 @@ def make_server(
         ("grpc.so_reuseport", 0),
         *_read_arguments(channel_arguments),
     ]
-    server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=options)
+    server = grpc.aio.server(interceptors=[_Reading()], options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction_service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(model_service, server)
     _register_services()
@@ -57,7 +57,7 @@ def make_server(
     return server
 
 
-def listen(server: grpc.Server, address: str, tls: TlsConfig | None) -> int:
+def listen(server: grpc.aio.Server, address: str, tls: TlsConfig | None) -> int:
     """Add a port, `host:port` or `unix:path`; returns its number.
 
     Raises:
@@ -72,6 +72,38 @@ def listen(server: grpc.Server, address: str, tls: TlsConfig | None) -> int:
         return int(server.add_secure_port(address, credentials))
     except (RuntimeError, ValueError) as e:
         raise UsageError(f"gRPC cannot listen on {address}: {e}") from e
+
+
+class _Reading(grpc.aio.ServerInterceptor):
+    """Answers INTERNAL to bytes that are no message, as servers do that are not of asyncio."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Any] = {}
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Return the handler of a method; None if there is no such method."""
+        method = handler_call_details.method
+        if method not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None or not inspect.iscoroutinefunction(handler.unary_unary):
+                return handler
+            self._handlers[method] = _read_safely(handler)
+        return self._handlers[method]
+
+
+def _read_safely(handler: Any) -> Any:
+    def read(message: bytes) -> Any:
+        try:
+            return handler.request_deserializer(message)
+        except DecodeError:
+            return None
+
+    async def answer(request: Any, context: Any) -> Any:
+        if request is None:
+            await context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        return await handler.unary_unary(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(answer, read, handler.response_serializer)
 
 
 class _Symbols:

@@ -1,8 +1,12 @@
-"""TensorFlow Serving's gRPC services, on the servicers of the package tensorflow-serving-api."""
+"""TensorFlow Serving's gRPC services, on the servicers of the package tensorflow-serving-api.
 
-import logging
+All calls are answered in the event loop; what takes long goes to threads from there.
+"""
+
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import grpc
@@ -19,13 +23,15 @@ from tensorflow_serving.apis import (
 )
 
 from pipeline.serving import metadata
-from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.arrays import Array
+from pipeline.serving.errors import ServingError, invalid, to_error
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.running import compute
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
+from pipeline.serving.models.servable import Servable
 from pipeline.serving.models.tensors import read_tensor, write_tensor
 from pipeline.serving.versions.shelf import Shelf
 
-_log = logging.getLogger(__name__)
 _STATUS_CODES = {code.name: code for code in grpc.StatusCode}
 
 
@@ -45,54 +51,40 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._max_tensor_bytes = max_tensor_bytes
         self._as_content = as_content
 
-    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Compute a signature's outputs for tensors."""
-        return self._answer(
-            "Predict", request.model_spec.name, context, lambda: self._predict(request, context)
+        return await self._answer(
+            "Predict", request.model_spec.name, context, self._predict(request, context)
         )
 
-    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Compute classes and scores of examples."""
+        response = classification_pb2.ClassificationResponse()
+        answer = self._ask_examples(Servable.classify, request, response, context)
+        return await self._answer("Classify", request.model_spec.name, context, answer)
 
-        def classify() -> Any:
-            response = classification_pb2.ClassificationResponse()
-            with self._find(request) as servable:
-                name = request.model_spec.signature_name
-                servable.classify(name, request.input, response.result, _timeout_ms(context))
-                servable.describe(response.model_spec, name or DEFAULT_SIGNATURE)
-            return response
-
-        return self._answer("Classify", request.model_spec.name, context, classify)
-
-    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Compute a value for each example."""
+        response = regression_pb2.RegressionResponse()
+        answer = self._ask_examples(Servable.regress, request, response, context)
+        return await self._answer("Regress", request.model_spec.name, context, answer)
 
-        def regress() -> Any:
-            response = regression_pb2.RegressionResponse()
-            with self._find(request) as servable:
-                name = request.model_spec.signature_name
-                servable.regress(name, request.input, response.result, _timeout_ms(context))
-                servable.describe(response.model_spec, name or DEFAULT_SIGNATURE)
-            return response
-
-        return self._answer("Regress", request.model_spec.name, context, regress)
-
-    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer several Classify and Regress calls of one model for the same examples."""
         first = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
 
-        def infer() -> Any:
+        async def infer() -> Any:
             response = inference_pb2.MultiInferenceResponse()
             with self._shelf.handle(first) as servable:
-                servable.infer_all(request, response, _timeout_ms(context))
+                await servable.infer_all(request, response, _timeout_ms(context))
             return response
 
-        return self._answer("MultiInference", first.name, context, infer)
+        return await self._answer("MultiInference", first.name, context, infer())
 
-    def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return a model's signatures."""
 
-        def describe() -> Any:
+        async def describe() -> Any:
             response = get_model_metadata_pb2.GetModelMetadataResponse()
             _check_spec(request)
             metadata.check_metadata_fields(request.metadata_field)
@@ -100,37 +92,52 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 metadata.fill_metadata(request.metadata_field, servable, response)
             return response
 
-        return _answer(context, describe)
+        return await _answer(context, describe())
 
-    def _predict(self, request: Any, context: Any) -> Any:
+    async def _predict(self, request: Any, context: Any) -> Any:
         response = predict_pb2.PredictResponse()
         with self._find(request) as servable:
             name = request.model_spec.signature_name
             # Before the tensors are read, since these errors come first.
             servable.check_inputs(name, request.inputs)
-            inputs = {
-                alias: read_tensor(proto, alias, self._max_tensor_bytes)
-                for alias, proto in request.inputs.items()
-            }
-            outputs = servable.predict(name, inputs, request.output_filter, _timeout_ms(context))
+            inputs = await compute(request.ByteSize(), self._read_inputs, request.inputs)
+            outputs = await servable.predict(name, inputs, request.output_filter, _timeout_ms(context))
             servable.describe(response.model_spec, name or DEFAULT_SIGNATURE)
+        size = sum(array.nbytes for array in outputs.values())
+        await compute(size, self._write_outputs, outputs, response)
+        return response
+
+    def _read_inputs(self, inputs: Any) -> dict[str, Array]:
+        return {alias: read_tensor(proto, alias, self._max_tensor_bytes) for alias, proto in inputs.items()}
+
+    def _write_outputs(self, outputs: Mapping[str, Array], response: Any) -> None:
         for alias, array in outputs.items():
             write_tensor(array, response.outputs[alias], self._as_content)
+
+    async def _ask_examples(self, method: Any, request: Any, response: Any, context: Any) -> Any:
+        """Fill a response by `Servable.classify` or `Servable.regress`."""
+        with self._find(request) as servable:
+            name = request.model_spec.signature_name
+            await method(servable, name, request.input, response.result, _timeout_ms(context))
+            servable.describe(response.model_spec, name or DEFAULT_SIGNATURE)
         return response
 
     def _find(self, request: Any) -> Any:
         _check_spec(request)
         return self._shelf.handle(request.model_spec)
 
-    def _answer(self, api: str, model: str, context: Any, compute: Callable[[], Any]) -> Any:
+    async def _answer(self, api: str, model: str, context: Any, answer: Awaitable[Any]) -> Any:
         begin = time.perf_counter()
-        answer = _compute(compute)
-        if isinstance(answer, ServingError):
-            self._metrics.record_request(model, answer.code)
-            _abort(context, answer)
-        self._metrics.record_request(model, "OK")
+        code = "CANCELLED"
+        try:
+            given = await _or_error(answer)
+            code = given.code if isinstance(given, ServingError) else "OK"
+        finally:
+            self._metrics.record_request(model, code)
+        if isinstance(given, ServingError):
+            await _abort(context, given)
         self._metrics.record_latency(model, api, "GRPC", time.perf_counter() - begin)
-        return answer
+        return given
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -144,11 +151,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, shelf: Shelf, reload: Callable[[Any], None]):
         self._shelf = shelf
         self._reload = reload
+        # It waits for new models, and one reload begins when the one before has ended.
+        self._reloads = ThreadPoolExecutor(1, thread_name_prefix="reload")
 
-    def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the states of a model's versions."""
 
-        def describe() -> Any:
+        async def describe() -> Any:
             _check_spec(request)
             spec = request.model_spec
             version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
@@ -156,23 +165,23 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             metadata.fill_status(self._shelf.states(spec.name, version), response)
             return response
 
-        return _answer(context, describe)
+        return await _answer(context, describe())
 
-    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Serve the models of another configuration."""
 
-        def reload() -> Any:
+        async def reload() -> Any:
             if request.config.WhichOneof("config") != "model_config_list":
                 raise invalid(
                     "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList "
                     "is currently supported"
                 )
-            self._reload(request.config)
+            await asyncio.get_running_loop().run_in_executor(self._reloads, self._reload, request.config)
             response = model_management_pb2.ReloadConfigResponse()
             response.status.SetInParent()
             return response
 
-        return _answer(context, reload)
+        return await _answer(context, reload())
 
 
 def _check_spec(request: Any) -> None:
@@ -180,26 +189,23 @@ def _check_spec(request: Any) -> None:
         raise invalid("Missing ModelSpec")
 
 
-def _answer(context: Any, compute: Callable[[], Any]) -> Any:
-    answer = _compute(compute)
-    if isinstance(answer, ServingError):
-        _abort(context, answer)
-    return answer
+async def _answer(context: Any, answer: Awaitable[Any]) -> Any:
+    given = await _or_error(answer)
+    if isinstance(given, ServingError):
+        await _abort(context, given)
+    return given
 
 
-def _abort(context: Any, error: ServingError) -> NoReturn:
-    context.abort(_STATUS_CODES[error.code], error.grpc_message)
+async def _abort(context: Any, error: ServingError) -> NoReturn:
+    await context.abort(_STATUS_CODES[error.code], error.grpc_message)
     raise AssertionError("abort raises")
 
 
-def _compute(compute: Callable[[], Any]) -> Any:
+async def _or_error(answer: Awaitable[Any]) -> Any:
     try:
-        return compute()
-    except ServingError as e:
-        return e
+        return await answer
     except Exception as e:  # noqa: BLE001  # Whatever it is, the client gets an answer.
-        _log.exception("a call failed")
-        return ServingError("INTERNAL", f"{type(e).__name__}: {e}")
+        return to_error(e)
 
 
 def _timeout_ms(context: Any) -> int:

@@ -1,18 +1,25 @@
-"""The HTTP server before the REST API: aiohttp's, with limits on bodies, calls and slow clients."""
+"""The HTTP server before the REST API: aiohttp's, with limits on bodies, calls and slow clients.
+
+All calls are answered in the event loop; what takes long goes to threads from there.
+"""
 
 import asyncio
 import contextlib
+import math
+import os
 import ssl
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientConnectionError, web
 from aiohttp.web_protocol import RequestHandler
 
+from components.base.errors import UsageError
 from pipeline.serving.bodies.answers import write_error
 from pipeline.serving.rest import Answer
+from pipeline.serving.text_config import TlsConfig
 
 # What a path outside /v1/ is answered with, by the HTTP library of TensorFlow Serving.
 _NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
@@ -25,18 +32,17 @@ _IDLE_SECS = 75
 _LEAST_BYTES_PER_SEC = 1000
 
 # Answers a call, or None if the handler does not know its path.
-Handler = Callable[[str, str, Mapping[str, str], bytes], "Answer | None"]
+Handler = Callable[[str, str, Mapping[str, str], bytes], Awaitable["Answer | None"]]
 
 
 class HttpServer:
-    """Answers calls by handlers in threads.
+    """Answers calls by handlers.
 
     Args:
         handlers: Asked in their order; the first that answers does.
-        threads: How many calls are computed at a time.
         max_body_bytes: Longer bodies are refused.
         max_calls: More calls at a time are refused.
-        client_timeout_secs: Clients that send nothing for this long are disconnected.
+        client_timeout_secs: Clients that send or take nothing for this long are disconnected.
         cors: Add the headers that let web pages of other hosts call.
     """
 
@@ -44,14 +50,12 @@ class HttpServer:
         self,
         handlers: list[Handler],
         *,
-        threads: int,
         max_body_bytes: int,
         max_calls: int,
         client_timeout_secs: float,
         cors: bool,
     ):
         self._handlers = handlers
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rest")
         self._max_body_bytes = max_body_bytes
         self._max_calls = max_calls
         self._timeout_secs = client_timeout_secs
@@ -88,7 +92,6 @@ class HttpServer:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._wait_until_idle(), drain_secs)
         await self._runner.cleanup()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _wait_until_idle(self) -> None:
         while self._calls:
@@ -105,21 +108,35 @@ class HttpServer:
             if isinstance(body, Answer):
                 response = self._respond(body)
                 response.force_close()
-                return response
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._handle, request.method, request.raw_path, request.headers, body
-            )
-            return self._respond(answer)
+            else:
+                lower = {name.lower(): value for name, value in request.headers.items()}
+                response = self._respond(await self._handle(request.method, request.raw_path, lower, body))
+            await self._send(response, request)
+            return response
         finally:
             self._calls -= 1
 
-    def _handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        lower = {name.lower(): value for name, value in headers.items()}
+    async def _handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         for handler in self._handlers:
-            answer = handler(method, path, lower, body)
+            answer = await handler(method, path, headers, body)
             if answer is not None:
                 return answer
         return Answer(404, _NOT_FOUND.encode(), "text/html")
+
+    async def _send(self, response: web.Response, request: web.BaseRequest) -> None:
+        """Send an answer while its call still counts, so that clients that read slowly are few too."""
+        if request.transport is None:
+            return
+        watch = _Watch(request.transport, self._timeout_secs)
+        try:
+            await response.prepare(request)
+            watch.begin()
+            await response.write_eof()
+        except (ConnectionError, ClientConnectionError):
+            # aiohttp sends it once more, and meets the same.
+            response.force_close()
+        finally:
+            watch.end()
 
     async def _read_body(self, request: web.BaseRequest) -> bytes | Answer:
         if not request.body_exists:
@@ -157,6 +174,64 @@ class HttpServer:
         else:
             response.headers["Content-Type"] = answer.content_type
         return response
+
+
+def make_tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    """Return the context of a server.
+
+    Raises:
+        UsageError: The key does not fit the certificate, or `custom_ca` has no certificates.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for name, content in (("key", tls.server_key), ("cert", tls.server_cert)):
+            paths[name] = os.path.join(folder, name)
+            with open(os.open(paths[name], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+        try:
+            context.load_cert_chain(paths["cert"], paths["key"])
+        except (ssl.SSLError, OSError) as e:
+            raise UsageError(f"--rest_ssl_config_file: the key does not fit the certificate: {e}") from e
+    if tls.custom_ca:
+        try:
+            context.load_verify_locations(cadata=tls.custom_ca.decode())
+        except (ssl.SSLError, ValueError) as e:
+            raise UsageError(f"--rest_ssl_config_file: custom_ca: expected certificates in PEM: {e}") from e
+    if tls.client_verify:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class _Watch:
+    """Disconnects a client that takes an answer too slowly.
+
+    Args:
+        transport: The connection.
+        every_secs: How often it is looked at.
+    """
+
+    def __init__(self, transport: asyncio.Transport, every_secs: float):
+        self._transport = transport
+        self._every_secs = every_secs
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, waiting_bytes: float = math.inf) -> None:
+        """Look at the connection later, when fewer bytes have to wait to be sent than now."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._every_secs, self._look, waiting_bytes)
+
+    def end(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self, before: float) -> None:
+        now = self._transport.get_write_buffer_size()
+        if before - now < self._every_secs * _LEAST_BYTES_PER_SEC:
+            self._transport.abort()
+        else:
+            self.begin(now)
 
 
 class _Server(web.Server):

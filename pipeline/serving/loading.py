@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from components.base.errors import UsageError
 from pipeline.serving.errors import invalid
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.batching import BatchingRunner, BatchThreads
+from pipeline.serving.models.running import ThreadRunner
 from pipeline.serving.models.saved_model import SavedModel, SessionOptions
 from pipeline.serving.models.servable import Runner, Servable
 from pipeline.serving.models.warm_up import warm_up
@@ -24,6 +26,7 @@ class Loader:
         max_tensor_bytes: Refuse larger tensors.
         max_pixels: Refuse images with more pixels; 0 for no limit.
         warm_up_times: How often a model's own warm-up requests are sent; 0 for not.
+        threads: Run requests that are not batched.
         batch_threads: Run requests in batches; None for one by one.
         per_model_batching: A model's own batching parameters count instead.
     """
@@ -34,6 +37,7 @@ class Loader:
     max_tensor_bytes: int
     max_pixels: int
     warm_up_times: int
+    threads: ThreadPoolExecutor
     batch_threads: BatchThreads | None
     per_model_batching: bool
 
@@ -45,7 +49,7 @@ class Loader:
         """
         model = SavedModel(path, self.session)
         try:
-            runner = self._put_batching_before(model, path)
+            runner = self._make_runner(model, path)
         except Exception:
             model.close()
             raise
@@ -71,7 +75,7 @@ class Loader:
         """Free what a model holds."""
         servable.runner.close()
 
-    def _put_batching_before(self, model: SavedModel, path: str) -> Runner:
+    def _make_runner(self, model: SavedModel, path: str) -> Runner:
         own = os.path.join(path, "batching_params.pbtxt")
         if self.per_model_batching and os.path.exists(own):
             try:
@@ -82,7 +86,7 @@ class Loader:
             return BatchingRunner(model, threads, owns_threads=True)
         if self.batch_threads is not None and not self.per_model_batching:
             return BatchingRunner(model, self.batch_threads, owns_threads=False)
-        return model
+        return ThreadRunner(model, self.threads)
 
 
 def start_batch_threads(parameters: BatchingParameters, metrics: Metrics) -> BatchThreads:

@@ -15,10 +15,11 @@ import tensorflow as tf
 
 from pipeline.serving.arrays import Array
 from pipeline.serving.bodies.fill import decode_base64
-from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.errors import ServingError, invalid, to_error
 from pipeline.serving.extensions import list_unready, to_answer
+from pipeline.serving.models.running import compute
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
-from pipeline.serving.rest import Answer, to_error
+from pipeline.serving.rest import Answer
 from pipeline.serving.versions.shelf import Shelf
 
 _TYPES = {
@@ -51,17 +52,17 @@ class OpenInference:
         self._shelf = shelf
         self._timeout_ms = timeout_ms
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """Answer a call; None for another path."""
         if path != "/v2" and not path.startswith("/v2/"):
             return None
         try:
-            return self._answer(method, path.partition("?")[0], headers, body)
+            return await self._answer(method, path.partition("?")[0], headers, body)
         except Exception as caught:  # noqa: BLE001  # Whatever it is, the client gets an answer.
             e = to_error(caught)
             return to_answer({"error": e.message}, e.http_status)
 
-    def _answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         if method == "GET" and path == "/v2":
             return to_answer({"name": "mirante", "version": "2", "extensions": ["binary_tensor_data"]})
         if method == "GET" and path == "/v2/health/live":
@@ -92,22 +93,13 @@ class OpenInference:
                         "outputs": _describe(signature.outputs),
                     }
                 )
-            request, blobs = _split(headers, body)
-            inputs = {}
-            for each in _tensors(request, "inputs"):
-                size = _binary_size(each)
-                inputs[each["name"]] = _read(each, None if size is None else blobs[:size])
-                blobs = blobs[size or 0 :]
+            request, inputs = await compute(len(body), _read_request, headers, body)
             wanted = [each["name"] for each in _tensors(request, "outputs")] if request.get("outputs") else []
-            outputs = servable.predict("", inputs, wanted, self._timeout_ms)
-            answer = {
-                "model_name": name,
-                "model_version": str(servable.version),
-                "outputs": [_write(alias, array) for alias, array in outputs.items()],
-            }
+            outputs = await servable.predict("", inputs, wanted, self._timeout_ms)
+        answer = {"model_name": name, "model_version": str(servable.version)}
         if isinstance(request.get("id"), str):
             answer["id"] = request["id"]
-        return to_answer(answer)
+        return await compute(sum(array.nbytes for array in outputs.values()), _write_answer, answer, outputs)
 
 
 def _describe(infos: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,6 +111,25 @@ def _describe(infos: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for alias, info in sorted(infos.items())
     ]
+
+
+def _read_request(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the JSON of a request, and its inputs."""
+    request, blobs = _split(headers, body)
+    inputs: dict[str, Array] = {}
+    for each in _tensors(request, "inputs"):
+        if each["name"] in inputs:
+            raise invalid(f"input {each['name']}: expected it once")
+        size = _binary_size(each)
+        inputs[each["name"]] = _read(each, None if size is None else blobs[:size])
+        blobs = blobs[size or 0 :]
+    if blobs:
+        raise invalid(f"body: expected no bytes behind the inputs, got {len(blobs)}")
+    return request, inputs
+
+
+def _write_answer(answer: dict[str, Any], outputs: Mapping[str, Array]) -> Answer:
+    return to_answer({**answer, "outputs": [_write(alias, array) for alias, array in outputs.items()]})
 
 
 def _split(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], bytes]:
@@ -162,7 +173,7 @@ def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
         if content is not None:
             return _read_binary(content, str(kind), shape)
         if kind != "BYTES":
-            return np.array(tensor.get("data"), dtype=_TYPES[kind]).reshape(shape)
+            return _to_numbers(_flatten(tensor.get("data")), str(kind)).reshape(shape)
         strings = [_to_bytes(each) for each in _flatten(tensor.get("data"))]
         # As long as the strings are, not as the shape says: one string would be repeated.
         array = np.empty(len(strings), dtype=object)
@@ -172,14 +183,32 @@ def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
         raise invalid(f"input {name}: expected {kind} of shape {shape}: {e}") from e
 
 
+def _to_numbers(values: list[Any], kind: str) -> Array:
+    """Return values of JSON as an array; NumPy would turn texts into numbers, and cut 1.5 to 1."""
+    dtype: np.dtype[Any] = np.dtype(_TYPES[kind])
+    allowed: set[type] = {"b": {bool}, "f": {int, float}}.get(dtype.kind, {int})
+    for each in values:
+        if type(each) not in allowed:
+            raise ValueError(f"got {each!r}")
+    if dtype.kind in "iu" and values:
+        limits = np.iinfo(dtype)
+        for extreme in (min(values), max(values)):
+            if not limits.min <= extreme <= limits.max:
+                raise ValueError(f"got {extreme}")
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=dtype)
+
+
 def _read_binary(content: bytes, kind: str, shape: list[int]) -> Array:
     if kind != "BYTES":
         return np.frombuffer(content, dtype=_TYPES[kind]).reshape(shape)
     strings, at = [], 0
     while at < len(content):
         (length,) = struct.unpack_from("<I", content, at)
-        strings.append(content[at + 4 : at + 4 + length])
         at += 4 + length
+        if at > len(content):
+            raise ValueError("the last string is cut")
+        strings.append(content[at - length : at])
     array = np.empty(len(strings), dtype=object)
     array[:] = strings
     return array.reshape(shape)
@@ -202,6 +231,8 @@ def _to_bytes(value: Any) -> bytes:
 def _write(alias: str, array: Array) -> dict[str, Any]:
     if array.dtype == object:
         kind, data = "BYTES", [each.decode("utf-8", "replace") for each in array.ravel().tolist()]
-    else:
+    elif array.dtype in _NAMES:
         kind, data = _NAMES[array.dtype], array.ravel().tolist()
+    else:
+        raise ServingError("UNIMPLEMENTED", f"output {alias}: the protocol has no type {array.dtype}")
     return {"name": alias, "datatype": kind, "shape": list(array.shape), "data": data}

@@ -1,5 +1,6 @@
 """The page at `/` (`--ui`): choose or drop an image and see what the model says."""
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ class Page:
         self._shelf = shelf
         self._text = Path(__file__).with_name("page.html").read_bytes()
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """Answer a call; None for another path."""
         path = path.partition("?")[0]
         if method != "GET":
@@ -35,7 +36,8 @@ class Page:
         if path == "/ui/models":
             return to_answer({"models": list(self._shelf.all_states())})
         if path.startswith("/ui/samples/"):
-            return to_answer({"samples": self._samples(unquote(path.removeprefix("/ui/samples/")))})
+            name = unquote(path.removeprefix("/ui/samples/"))
+            return to_answer({"samples": await asyncio.to_thread(self._samples, name)})
         return None
 
     def _samples(self, name: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The REST API: what a method, a path and a body are answered with, apart from any HTTP server."""
 
+import asyncio
 import contextlib
 import dataclasses
-import logging
 import re
 import time
 import zlib
@@ -17,13 +17,13 @@ from pipeline.serving.bodies import answers
 from pipeline.serving.bodies.examples import read_examples
 from pipeline.serving.bodies.fill import Kind
 from pipeline.serving.bodies.predict_request import read_predict_request
-from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.errors import ServingError, invalid, to_error
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.running import compute
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.models.servable import Servable
 from pipeline.serving.versions.shelf import Handle, Shelf
 
-_log = logging.getLogger(__name__)
 JSON = "application/json"
 # What a packed body may become; a larger one counts as empty.
 _MOST_UNPACKED_BYTES = 100 * 2**20
@@ -72,13 +72,8 @@ class RestApi:
         self._metrics = metrics
         self._timeout_ms = max(timeout_ms, 0)
 
-    @staticmethod
-    def takes(path: str) -> bool:
-        """Return whether a path, with its query, is one of the API's."""
-        return _BELOW.fullmatch(path) is not None
-
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer a call.
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """Answer a call; None for a path that is not below /v1/.
 
         Args:
             method: HTTP's, such as "POST".
@@ -86,14 +81,16 @@ class RestApi:
             headers: Names in lower case.
             body: As it was sent.
         """
+        if _BELOW.fullmatch(path) is None:
+            return None
         begin = time.perf_counter()
         target = _Target()
         try:
             if method == "OPTIONS":
                 return self._answer_options(headers)
             if "gzip" in headers.get("content-encoding", "").lower():
-                body = unpack(body)
-            answered = self._answer(method, path, body, target)
+                body = await asyncio.to_thread(unpack, body)
+            answered = await self._answer(method, path, body, target)
         except Exception as caught:  # noqa: BLE001  # Whatever it is, the client gets an answer.
             e = to_error(caught)
             self._metrics.record_request(target.model, e.code)
@@ -109,7 +106,7 @@ class RestApi:
             self._metrics.record_latency("", "", "REST", 0.0)
         return Answer(200 if is_allowed else 400, b"", None)
 
-    def _answer(self, method: str, path: str, body: bytes, target: _Target) -> bytes:
+    async def _answer(self, method: str, path: str, body: bytes, target: _Target) -> bytes:
         pattern = {"POST": _CALL, "GET": _STATUS}.get(method)
         found = pattern.fullmatch(path) if pattern is not None else None
         if found is None:
@@ -118,11 +115,11 @@ class RestApi:
         if method == "GET":
             return self._describe(target)
         if target.method == "predict":
-            return self._predict(target, body)
+            return await self._predict(target, body)
         if target.method == "classify":
-            return self._classify(target, body)
+            return await self._classify(target, body)
         if target.method == "regress":
-            return self._regress(target, body)
+            return await self._regress(target, body)
         raise invalid(f"Malformed request: {method} {path}")
 
     def _handle(self, target: _Target) -> Handle:
@@ -139,7 +136,7 @@ class RestApi:
         metadata.fill_status(self._shelf.states(target.model, target.version), response)
         return metadata.status_json(response)
 
-    def _predict(self, target: _Target, body: bytes) -> bytes:
+    async def _predict(self, target: _Target, body: bytes) -> bytes:
         # The model is looked up after the body was parsed, and held until the answer is there.
         with contextlib.ExitStack() as stack:
             held: list[Servable] = []
@@ -148,24 +145,25 @@ class RestApi:
                 held.append(stack.enter_context(self._handle(target)))
                 return _kinds(held[0], signature_name)
 
-            signature_name, is_rows, inputs = read_predict_request(body, inputs_of)
-            outputs = held[0].predict(signature_name, inputs, (), self._timeout_ms)
-        return answers.write_rows(outputs) if is_rows else answers.write_columns(outputs)
+            signature_name, is_rows, inputs = await compute(len(body), read_predict_request, body, inputs_of)
+            outputs = await held[0].predict(signature_name, inputs, (), self._timeout_ms)
+        write = answers.write_rows if is_rows else answers.write_columns
+        return await compute(sum(array.nbytes for array in outputs.values()), write, outputs)
 
-    def _classify(self, target: _Target, body: bytes) -> bytes:
-        signature_name, given = read_examples(body)
+    async def _classify(self, target: _Target, body: bytes) -> bytes:
+        signature_name, given = await compute(len(body), read_examples, body)
         result = classification_pb2.ClassificationResult()
         with self._handle(target) as servable:
-            servable.classify(signature_name, given, result, self._timeout_ms)
+            await servable.classify(signature_name, given, result, self._timeout_ms)
         return answers.write_classes(
             [[(each.label.encode(), each.score) for each in row.classes] for row in result.classifications]
         )
 
-    def _regress(self, target: _Target, body: bytes) -> bytes:
-        signature_name, given = read_examples(body)
+    async def _regress(self, target: _Target, body: bytes) -> bytes:
+        signature_name, given = await compute(len(body), read_examples, body)
         result = regression_pb2.RegressionResult()
         with self._handle(target) as servable:
-            servable.regress(signature_name, given, result, self._timeout_ms)
+            await servable.regress(signature_name, given, result, self._timeout_ms)
         return answers.write_values([each.value for each in result.regressions])
 
 
@@ -177,14 +175,6 @@ def unpack(body: bytes) -> bytes:
     except zlib.error:
         return b""
     return content if unpacker.eof and len(content) <= _MOST_UNPACKED_BYTES else b""
-
-
-def to_error(caught: Exception) -> ServingError:
-    """Return what clients see of an error; one that is not meant for them is logged."""
-    if isinstance(caught, ServingError):
-        return caught
-    _log.error("a call failed", exc_info=caught)
-    return ServingError("INTERNAL", f"{type(caught).__name__}: {caught}")
 
 
 def _kinds(servable: Servable, signature_name: str) -> dict[str, Kind]:

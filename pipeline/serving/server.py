@@ -4,9 +4,8 @@ import asyncio
 import logging
 import os
 import signal
-import ssl
-import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from components.base.errors import MiranteError, UsageError
@@ -14,7 +13,7 @@ from pipeline.serving import grpc_server
 from pipeline.serving.errors import ServingError
 from pipeline.serving.extensions import Health, ModelList
 from pipeline.serving.grpc_services import ModelService, PredictionService
-from pipeline.serving.http_server import Handler, HttpServer
+from pipeline.serving.http_server import Handler, HttpServer, make_tls_context
 from pipeline.serving.loading import Loader, start_batch_threads
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.saved_model import SessionOptions
@@ -24,7 +23,6 @@ from pipeline.serving.rest import Answer, RestApi
 from pipeline.serving.settings import Settings
 from pipeline.serving.text_config import (
     BatchingParameters,
-    TlsConfig,
     read_batching,
     read_metrics_path,
     read_models,
@@ -119,14 +117,12 @@ class Server:
 
     async def _listen(self) -> HttpServer | None:
         settings = self._settings
-        threads = max(32, 4 * (os.cpu_count() or 1))
         service = PredictionService(
             self._shelf, self._metrics, _MOST_TENSOR_BYTES, settings.enable_serialization_as_tensor_content
         )
         self._grpc = grpc_server.make_server(
             service,
             ModelService(self._shelf, self.reload),
-            threads=settings.grpc_max_threads or threads,
             channel_arguments=settings.grpc_channel_arguments,
             with_health=settings.enable_grpc_healthcheck_service,
         )
@@ -144,19 +140,18 @@ class Server:
             address = f"{settings.bind_address}:{settings.rest_api_port}"
             http = HttpServer(
                 self._handlers(),
-                threads=settings.rest_api_num_threads or threads,
                 max_body_bytes=settings.max_request_bytes,
                 max_calls=settings.max_concurrent_requests,
                 client_timeout_secs=settings.client_timeout_secs,
                 cors=settings.rest_api_enable_cors_support,
             )
-            tls = _tls_context(self._rest_tls) if self._rest_tls else None
+            tls = make_tls_context(self._rest_tls) if self._rest_tls else None
             try:
                 await http.start(settings.bind_address, settings.rest_api_port, tls)
             except OSError as e:
                 raise UsageError(f"REST cannot listen on {address}: {e.strerror or e}") from e
             _log.info("REST on %s", address)
-        self._grpc.start()
+        await self._grpc.start()
         return http
 
     def _handlers(self) -> list[Handler]:
@@ -167,11 +162,7 @@ class Server:
             handlers.append(self._answer_metrics)
         if settings.list_models:
             handlers.append(ModelList(self._shelf).answer)
-        handlers.append(
-            lambda method, path, headers, body: (
-                rest.answer(method, path, headers, body) if rest.takes(path) else None
-            )
-        )
+        handlers.append(rest.answer)
         if settings.health_urls:
             handlers.append(Health(self._shelf).answer)
         if settings.open_inference:
@@ -180,7 +171,7 @@ class Server:
             handlers.append(Page(self._shelf).answer)
         return handlers
 
-    def _answer_metrics(self, method: str, path: str, headers: Any, body: bytes) -> Answer | None:
+    async def _answer_metrics(self, method: str, path: str, headers: Any, body: bytes) -> Answer | None:
         if path.partition("?")[0] != self._metrics_path:
             return None
         if path != self._metrics_path:
@@ -198,11 +189,8 @@ class Server:
 
     async def _stop(self, http: HttpServer | None) -> None:
         drain_secs = self._settings.drain_secs
-        ended = self._grpc.stop(drain_secs) if self._grpc is not None else None
-        if http is not None:
-            await http.stop(drain_secs)
-        if ended is not None:
-            await asyncio.to_thread(ended.wait)
+        stopping = [each.stop(drain_secs) for each in (self._grpc, http) if each is not None]
+        await asyncio.gather(*stopping)
         await asyncio.to_thread(self._manager.stop)
 
 
@@ -214,11 +202,11 @@ def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
         inter_op_threads=settings.tensorflow_inter_op_parallelism or parallelism,
         gpu_memory_fraction=settings.per_process_gpu_memory_fraction,
     )
-    threads = None
+    batch_threads = None
     if settings.enable_batching and not settings.enable_per_model_batching_parameters:
         file = settings.batching_parameters_file
         parameters = read_batching(file) if file else BatchingParameters()
-        threads = start_batch_threads(parameters, metrics)
+        batch_threads = start_batch_threads(parameters, metrics)
     elif settings.batching_parameters_file and not settings.enable_batching:
         raise UsageError("--batching_parameters_file: expected --enable_batching with it")
     return Loader(
@@ -228,9 +216,16 @@ def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
         max_tensor_bytes=_MOST_TENSOR_BYTES,
         max_pixels=settings.max_pixels,
         warm_up_times=settings.num_request_iterations_for_warmup if settings.enable_model_warmup else 0,
-        batch_threads=threads,
+        threads=ThreadPoolExecutor(_count_threads(settings), thread_name_prefix="run"),
+        batch_threads=batch_threads,
         per_model_batching=settings.enable_batching and settings.enable_per_model_batching_parameters,
     )
+
+
+def _count_threads(settings: Settings) -> int:
+    """Return how many requests that are not batched run at a time."""
+    default = max(32, 4 * (os.cpu_count() or 1))
+    return (settings.rest_api_num_threads or default) + (settings.grpc_max_threads or default)
 
 
 def _manager_options(settings: Settings) -> ManagerOptions:
@@ -241,25 +236,3 @@ def _manager_options(settings: Settings) -> ManagerOptions:
         retry_secs=settings.load_retry_interval_micros / 1e6,
         allow_unavailable_labels=settings.allow_version_labels_for_unavailable_models,
     )
-
-
-def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {}
-        for name, content in (("key", tls.server_key), ("cert", tls.server_cert)):
-            paths[name] = os.path.join(folder, name)
-            with open(os.open(paths[name], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(content)
-        try:
-            context.load_cert_chain(paths["cert"], paths["key"])
-        except (ssl.SSLError, OSError) as e:
-            raise UsageError(f"--rest_ssl_config_file: the key does not fit the certificate: {e}") from e
-    if tls.custom_ca:
-        try:
-            context.load_verify_locations(cadata=tls.custom_ca.decode())
-        except (ssl.SSLError, ValueError) as e:
-            raise UsageError(f"--rest_ssl_config_file: custom_ca: expected certificates in PEM: {e}") from e
-    if tls.client_verify:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from components.base.errors import UsageError
 from pipeline.serving.errors import ServingError, invalid
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.batching import BatchingRunner, BatchThreads
+from pipeline.serving.models.running import ThreadRunner
+from pipeline.serving.models.servable import Runner
 from pipeline.serving.text_config import BatchingParameters, read_batching
 
 
@@ -22,10 +26,12 @@ class Doubler:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.has_begun = threading.Event()
         self.go = threading.Event()
         self.go.set()
 
     def run(self, feeds: Mapping[str, Any], fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
+        self.has_begun.set()
         self.go.wait(10)
         self.sizes.append(len(feeds["x"]))
         if (feeds["x"] < 0).any():
@@ -36,37 +42,30 @@ class Doubler:
         self.go.set()
 
 
+def run(
+    runner: Runner, feeds: Mapping[str, Any], fetches: Sequence[str] = ("y",), timeout_ms: int = 0
+) -> list[Any]:
+    """Run a request in an event loop of its own."""
+    return asyncio.run(runner.run(feeds, fetches, timeout_ms))
+
+
 def ask_together(doubler: Doubler, runner: BatchingRunner, inputs: list[Any]) -> list[Any]:
     """Send requests while the only thread of the batches is busy with another one."""
-    answers: list[Any] = [None] * len(inputs)
 
-    def ask(number: int) -> None:
-        try:
-            answers[number] = runner.run({"x": inputs[number]}, ("y",))[0].tolist()
-        except ServingError as e:
-            answers[number] = str(e)
+    async def ask() -> list[Any]:
+        doubler.go.clear()
+        first = asyncio.ensure_future(runner.run({"x": np.zeros(1)}, ("y",)))
+        while not doubler.has_begun.is_set():
+            await asyncio.sleep(0.001)
+        asked = [asyncio.ensure_future(runner.run({"x": each}, ("y",))) for each in inputs]
+        # Each runs until it waits for its outputs.
+        await asyncio.sleep(0)
+        doubler.go.set()
+        await first
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [str(each) if isinstance(each, ServingError) else each[0].tolist() for each in answers]
 
-    doubler.go.clear()
-    first = threading.Thread(target=lambda: runner.run({"x": np.zeros(1)}, ("y",)))
-    first.start()
-    while runner._threads._queues:
-        threading.Event().wait(0.001)
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(inputs))]
-    for number, thread in enumerate(threads):
-        thread.start()
-        while (
-            not sum(
-                len(q._batches) and sum(len(b.tasks) for b in q._batches) for q in runner._threads._queues
-            )
-            > number
-        ):
-            if not thread.is_alive():
-                break
-            threading.Event().wait(0.001)
-    doubler.go.set()
-    for thread in [first, *threads]:
-        thread.join()
-    return answers
+    return asyncio.run(ask())
 
 
 def make(**parameters: Any) -> tuple[Doubler, BatchingRunner]:
@@ -125,16 +124,16 @@ def test_a_request_that_is_refused_ends_no_thread() -> None:
     )
     runner = BatchingRunner(Doubler(), BatchThreads(parameters, Metrics(), 1), owns_threads=True)
     with pytest.raises(ServingError, match="is full"):
-        runner.run({"x": np.zeros(9)}, ("y",))
+        run(runner, {"x": np.zeros(9)})
     # Of another shape, so in another queue.
     for _ in range(3):
-        assert runner.run({"x": np.ones((1, 2))}, ("y",), 10_000)[0].tolist() == [[2.0, 2.0]]
+        assert run(runner, {"x": np.ones((1, 2))}, timeout_ms=10_000)[0].tolist() == [[2.0, 2.0]]
     runner.close()
 
 
 def test_a_large_request_is_split_if_that_is_on() -> None:
     doubler, runner = make(max_batch_size=5, max_execution_batch_size=2, enable_large_batch_splitting=True)
-    assert runner.run({"x": np.arange(5)}, ("y",))[0].tolist() == [0, 2, 4, 6, 8]
+    assert run(runner, {"x": np.arange(5)})[0].tolist() == [0, 2, 4, 6, 8]
     assert sorted(doubler.sizes) == [1, 2, 2]
     runner.close()
 
@@ -152,7 +151,7 @@ def test_a_large_request_is_split_if_that_is_on() -> None:
 def test_what_cannot_be_batched_is_refused(feeds: Any, fetches: tuple[str, ...], message: str) -> None:
     _, runner = make()
     with pytest.raises(ServingError) as raised:
-        runner.run(feeds, fetches)
+        run(runner, feeds, fetches)
     assert raised.value.message == message
     runner.close()
 
@@ -161,9 +160,27 @@ def test_a_request_does_not_wait_longer_than_its_deadline() -> None:
     doubler, runner = make()
     doubler.go.clear()
     with pytest.raises(ServingError, match="Run\\(\\) timeout exceeded") as raised:
-        runner.run({"x": np.ones(1)}, ("y",), timeout_ms=20)
+        run(runner, {"x": np.ones(1)}, timeout_ms=20)
     assert raised.value.code == "DEADLINE_EXCEEDED"
     runner.close()
+
+
+def test_a_request_that_finds_no_thread_in_time_is_not_run() -> None:
+    doubler = Doubler()
+    doubler.go.clear()
+    with ThreadPoolExecutor(1) as threads:
+        runner = ThreadRunner(doubler, threads)
+
+        async def ask() -> list[Any]:
+            first = asyncio.ensure_future(runner.run({"x": np.ones(1)}, ("y",)))
+            asyncio.get_running_loop().call_later(0.05, doubler.go.set)
+            second = runner.run({"x": np.ones(2)}, ("y",), timeout_ms=10)
+            return await asyncio.gather(first, second, return_exceptions=True)
+
+        answer, error = asyncio.run(ask())
+    assert answer[0].tolist() == [2]
+    assert error.code == "DEADLINE_EXCEEDED"
+    assert doubler.sizes == [1]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import click
 import pytest
 
 from components.base.errors import UsageError
@@ -28,6 +30,24 @@ from pipeline.serving.settings import Settings
 def test_flags_with_and_without_values(args: list[str], name: str, value: object) -> None:
     given = serve.make_context("serve", list(args)).params
     assert (given["model_dir"], given[name]) == ("/m", value)
+
+
+@pytest.mark.parametrize(
+    ("arg", "problem"),
+    [
+        ("--port=65536", "65536 is not in the range 0<=x<=65535"),
+        ("--rest_api_port=-1", "-1 is not in the range 0<=x<=65535"),
+        ("--rest_api_num_threads=-2", "-2 is not in the range x>=0"),
+        ("--grpc_max_threads=many", "'many' is not a valid integer"),
+        ("--client_timeout_secs=0", "0 is not in the range x>=1"),
+        ("--per_process_gpu_memory_fraction=1.5", "1.5 is not in the range 0<=x<=1"),
+        ("--max_pixels=178956971", "178956971 is not in the range 0<=x<=178956970"),
+        ("--enable_batching=perhaps", "'perhaps' is not a valid boolean"),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused(arg: str, problem: str) -> None:
+    with pytest.raises(click.BadParameter, match=re.escape(problem)):
+        serve.make_context("serve", ["/m", arg])
 
 
 def test_what_is_served_has_to_be_named_once() -> None:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import grpc
 import pytest
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
+from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceServicer
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceServicer
 
 from components.base.errors import UsageError
-from pipeline.serving.grpc_server import _read_arguments, _register_services, _Symbols
+from pipeline.serving.grpc_server import _read_arguments, _register_services, _Symbols, listen, make_server
+
+
+class _Models(ModelServiceServicer):
+    """Answers with the empty message."""
+
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return GetModelStatusResponse()
 
 
 def test_reflection_knows_services_and_their_methods() -> None:
@@ -28,3 +42,19 @@ def test_channel_arguments_are_numbers_or_texts() -> None:
     ]
     with pytest.raises(UsageError, match="expected name=value, got x"):
         _read_arguments("x")
+
+
+def test_what_is_no_message_is_an_internal_error() -> None:
+    async def run() -> tuple[grpc.StatusCode, str | None]:
+        server = make_server(PredictionServiceServicer(), _Models(), channel_arguments="", with_health=False)
+        port = listen(server, "127.0.0.1:0", None)
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")
+            assert await call(b"", timeout=10) == b""
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call(b"\xff\xff", timeout=10)
+        await server.stop(None)
+        return raised.value.code(), raised.value.details()
+
+    assert asyncio.run(run()) == (grpc.StatusCode.INTERNAL, "Exception deserializing request!")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import http.client
 import json
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.base.limits import PILLOW_MAX_PIXELS
 from pipeline.serving.errors import ServingError
 from pipeline.serving.extensions import Health, ModelList
 from pipeline.serving.http_server import HttpServer
@@ -24,12 +26,19 @@ from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.images import check_images
 from pipeline.serving.open_inference import OpenInference
 from pipeline.serving.page import Page
-from pipeline.serving.rest import RestApi, unpack
+from pipeline.serving.rest import Answer, RestApi, unpack
 from pipeline.serving.versions.config import ModelConfig
 from pipeline.serving.versions.records import ModelRecords, Record, State
 from pipeline.serving.versions.shelf import Shelf
 
 _INFER = "/v2/models/echo/infer"
+
+
+def tensor(kind: str, data: str) -> bytes:
+    """The body of a V2 request with one value."""
+    return b'{"inputs": [{"name": "x", "datatype": "%b", "shape": [1], "data": %b}]}' % (
+        kind.encode(), data.encode()
+    )  # fmt: skip
 
 
 class Echo:
@@ -42,8 +51,13 @@ class Echo:
         signature = SimpleNamespace(inputs={"x": info}, outputs={"y": info})
         self.signatures = {"serving_default": signature}
 
-    def predict(self, name: str, given: Any, wanted: Any, timeout_ms: int) -> Any:
+    async def predict(self, name: str, given: Any, wanted: Any, timeout_ms: int) -> Any:
         return {"y": given["x"]}
+
+
+async def answer_large(method: str, path: str, *_: Any) -> Answer | None:
+    """Answer /large with more than connections keep for a client that does not read."""
+    return Answer(200, bytes(32 * 2**20)) if path == "/large" else None
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +69,11 @@ def port() -> Iterator[int]:
     rest = RestApi(shelf, Metrics(), 1000)
     handlers = [
         ModelList(shelf).answer,
-        lambda method, path, *rest_of: rest.answer(method, path, *rest_of) if rest.takes(path) else None,
+        rest.answer,
         Health(shelf).answer,
         OpenInference(shelf, 0).answer,
         Page(shelf).answer,
+        answer_large,
     ]  # fmt: skip
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
@@ -66,9 +81,7 @@ def port() -> Iterator[int]:
 
     async def start() -> int:
         nonlocal server
-        server = HttpServer(
-            handlers, threads=2, max_body_bytes=10_000, max_calls=4, client_timeout_secs=0.5, cors=True
-        )
+        server = HttpServer(handlers, max_body_bytes=10_000, max_calls=4, client_timeout_secs=0.5, cors=True)
         return await server.start("127.0.0.1", 0, None)
 
     yield asyncio.run_coroutine_threadsafe(start(), loop).result(10)
@@ -132,6 +145,21 @@ def test_slow_clients_are_disconnected(port: int) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+def test_clients_that_do_not_read_count_until_they_are_disconnected(port: int) -> None:
+    with contextlib.ExitStack() as clients:
+        for _ in range(4):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)
+        assert ask(port, "GET", "/healthz")[0] == 503
+        # The first look is after half a second, and the second sees that nothing was taken.
+        deadline = time.monotonic() + 10
+        while ask(port, "GET", "/healthz")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert len(ask(port, "GET", "/large")[2]) == 32 * 2**20
+
+
 def test_a_client_may_ask_before_it_sends(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as client:
         head = b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n"
@@ -164,6 +192,21 @@ def test_the_v2_protocol(port: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("INT64", "[9223372036854775807]", 2**63 - 1),
+        ("UINT8", "[[255]]", 255),
+        ("BOOL", "[true]", True),
+        ("FP64", "[3]", 3.0),
+        ("BYTES", '["é"]', "é"),
+    ],
+)
+def test_the_v2_protocol_keeps_values(port: int, kind: str, data: str, expected: object) -> None:
+    output = json.loads(ask(port, "POST", _INFER, tensor(kind, data))[2])["outputs"][0]
+    assert (output["datatype"], output["data"]) == (kind, [expected])
+
+
+@pytest.mark.parametrize(
     ("path", "body", "status"),
     [
         ("/v2/models/other/infer", b"{}", 404),
@@ -171,6 +214,16 @@ def test_the_v2_protocol(port: int) -> None:
         (_INFER, b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [3], "data": [1]}]}', 400),
         (_INFER, b'{"inputs": [{"name": "x", "datatype": "FP31", "shape": [], "data": 1}]}', 400),
         ("/v2/nothing", b"", 404),
+        (_INFER, tensor("INT32", "[1.5]"), 400),
+        (_INFER, tensor("INT32", '["1"]'), 400),
+        (_INFER, tensor("INT32", "[true]"), 400),
+        (_INFER, tensor("UINT8", "[256]"), 400),
+        (_INFER, tensor("INT64", "[9223372036854775808]"), 400),
+        (_INFER, tensor("FP32", '["NaN"]'), 400),
+        (_INFER, tensor("FP32", "[null]"), 400),
+        (_INFER, tensor("BOOL", "[1]"), 400),
+        (_INFER, tensor("BYTES", "[1]"), 400),
+        (_INFER, tensor("FP32", "[1]") + b"more", 400),
     ],
 )  # fmt: skip
 def test_the_v2_protocol_refuses(port: int, path: str, body: bytes, status: int) -> None:
@@ -193,3 +246,12 @@ def test_a_decompression_bomb_is_refused(tmp_path: Any) -> None:
     check_images(inputs, 2_000_000)
     with pytest.raises(ServingError, match="at most 1999999 pixels, got 2000000"):
         check_images(inputs, 1_999_999)
+    # Larger than Pillow opens, and than any limit may be.
+    Image.new("1", (15_000, 12_000)).save(tmp_path / "bomb.tif", compression="group4")
+    inputs = {"image_bytes": np.array([(tmp_path / "bomb.tif").read_bytes()], dtype=object)}
+    with pytest.raises(ServingError, match="at most 178956970 pixels, got "):
+        check_images(inputs, PILLOW_MAX_PIXELS)
+    head = (tmp_path / "bomb.png").read_bytes()[:16]
+    huge = head + (60_000).to_bytes(4, "big") * 2
+    with pytest.raises(ServingError, match="got 3600000000"):
+        check_images({"image_bytes": np.array([huge], dtype=object)}, PILLOW_MAX_PIXELS)

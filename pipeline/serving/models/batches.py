@@ -1,25 +1,30 @@
 """Queues of requests, the batches in them, and how a batch is run and taken apart again."""
 
+import asyncio
 import collections
+import contextlib
 import dataclasses
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from pipeline.serving.arrays import Array
 from pipeline.serving.errors import ServingError
-from pipeline.serving.models.servable import Runner
+from pipeline.serving.models.running import Model
 from pipeline.serving.text_config import BatchingParameters
 
 
 class Task:
-    """A request, or a part of a large one.
+    """A request, or a part of a large one; made in the event loop that waits for it.
 
     Args:
         feeds: Its rows, by the names of tensors.
-        deadline: On the monotonic clock; None for none.
+        deadline: On the monotonic clock, which is the loop's; None for none.
+
+    Attributes:
+        outcome: The outputs or the error, once there is one.
+        loop: The event loop.
     """
 
     def __init__(self, feeds: Mapping[str, Array], deadline: float | None):
@@ -27,39 +32,55 @@ class Task:
         self.size = len(next(iter(feeds.values())))
         self.deadline = deadline
         self.since = 0.0
-        self._done = threading.Event()
-        self._outputs: list[Array] = []
-        self._error: ServingError | None = None
+        self.outcome: list[Array] | ServingError | None = None
+        self.loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[list[Array]] = self.loop.create_future()
 
-    def finish(self, outputs: list[Array]) -> None:
-        """Hand over the outputs."""
-        self._outputs = outputs
-        self._done.set()
-
-    def fail(self, error: ServingError) -> None:
-        """Hand over an error."""
-        self._error = error
-        self._done.set()
-
-    def wait(self) -> list[Array]:
+    async def wait(self) -> list[Array]:
         """Return the outputs once they are there.
 
         Raises:
             ServingError: The run failed, or the deadline passed before.
         """
-        remaining = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-        if not self._done.wait(remaining):
-            raise _too_late()
-        if self._error is not None:
-            raise self._error
-        return self._outputs
+        timer = None if self.deadline is None else self.loop.call_at(self.deadline, self.settle, _too_late())
+        try:
+            return await self._ended
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def settle(self, outcome: list[Array] | ServingError) -> None:
+        """End the waiting; only the first outcome counts. Called in the loop."""
+        if self._ended.done():
+            return
+        if isinstance(outcome, ServingError):
+            self._ended.set_exception(outcome)
+        else:
+            self._ended.set_result(outcome)
+
+
+def hand_over(tasks: Iterable[Task]) -> None:
+    """Settle tasks that have an outcome, from any thread; wakes each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Task]] = {}
+    for task in tasks:
+        by_loop.setdefault(task.loop, []).append(task)
+    for loop, its_tasks in by_loop.items():
+        # A loop that has ended waits for nothing.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle_all, its_tasks)
+
+
+def _settle_all(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        assert task.outcome is not None
+        task.settle(task.outcome)
 
 
 @dataclasses.dataclass
 class Batch:
     """Tasks that run together."""
 
-    runner: Runner
+    model: Model
     fetches: tuple[str, ...]
     tasks: list[Task] = dataclasses.field(default_factory=list)
     size: int = 0
@@ -69,7 +90,7 @@ class Queue:
     """Batches of tasks that fit together. Its users guard it against other threads.
 
     Args:
-        runner: Runs them.
+        model: Runs them.
         fetches: What is computed.
         longest: Rows of a batch at most.
         most_batches: More batches than these are refused.
@@ -77,9 +98,9 @@ class Queue:
     """
 
     def __init__(
-        self, runner: Runner, fetches: tuple[str, ...], longest: int, most_batches: int, patience_secs: float
+        self, model: Model, fetches: tuple[str, ...], longest: int, most_batches: int, patience_secs: float
     ):
-        self._runner = runner
+        self._model = model
         self._fetches = fetches
         self._longest = longest
         self._most_batches = most_batches
@@ -104,7 +125,7 @@ class Queue:
             )
         for task in tasks:
             if not self._batches or self._batches[-1].size + task.size > self._longest:
-                self._batches.append(Batch(self._runner, self._fetches))
+                self._batches.append(Batch(self._model, self._fetches))
             task.since = now
             self._batches[-1].tasks.append(task)
             self._batches[-1].size += task.size
@@ -128,22 +149,22 @@ def run_batch(batch: Batch, parameters: BatchingParameters) -> None:
     tasks = []
     for task in batch.tasks:
         if task.deadline is not None and task.deadline <= now:
-            task.fail(_too_late())
+            task.outcome = _too_late()
         else:
             tasks.append(task)
-    if not tasks:
-        return
     try:
-        _run(batch, tasks, parameters, now)
-    except ServingError as e:
-        if len(tasks) == 1:
-            tasks[0].fail(e)
+        if tasks:
+            _run(batch, tasks, parameters, now)
+    except Exception as e:  # noqa: BLE001  # The thread must live, and the clients have an answer.
+        error = e if isinstance(e, ServingError) else ServingError("INTERNAL", f"{type(e).__name__}: {e}")
+        if len(tasks) > 1 and error is e:
+            hand_over(task for task in batch.tasks if task.outcome is not None)
+            for task in tasks:
+                run_batch(Batch(batch.model, batch.fetches, [task], task.size), parameters)
             return
         for task in tasks:
-            run_batch(Batch(batch.runner, batch.fetches, [task], task.size), parameters)
-    except Exception as e:  # noqa: BLE001  # The thread must live, and the clients have an answer.
-        for task in tasks:
-            task.fail(ServingError("INTERNAL", f"{type(e).__name__}: {e}"))
+            task.outcome = error
+    hand_over(batch.tasks)
 
 
 def _run(batch: Batch, tasks: list[Task], parameters: BatchingParameters, now: float) -> None:
@@ -154,7 +175,7 @@ def _run(batch: Batch, tasks: list[Task], parameters: BatchingParameters, now: f
     timeout_ms = 0
     if None not in deadlines:
         timeout_ms = max(1, int((max(each for each in deadlines if each is not None) - now) * 1000))
-    outputs = batch.runner.run(feeds, batch.fetches, timeout_ms)
+    outputs = batch.model.run(feeds, batch.fetches, timeout_ms)
     for array in outputs:
         if array.ndim == 0:
             raise ServingError("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
@@ -166,7 +187,7 @@ def _run(batch: Batch, tasks: list[Task], parameters: BatchingParameters, now: f
             )
     start = 0
     for task in tasks:
-        task.finish([array[start : start + task.size] for array in outputs])
+        task.outcome = [array[start : start + task.size] for array in outputs]
         start += task.size
 
 

@@ -4,6 +4,7 @@ Requests that fit, with the same tensors, types and shapes, share a batch. If a 
 one by one, so that a damaged image fails no request but its own.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from pipeline.serving.arrays import Array
 from pipeline.serving.errors import invalid
 from pipeline.serving.models.batches import Batch, Queue, Task, run_batch
-from pipeline.serving.models.servable import Runner
+from pipeline.serving.models.running import Model
 from pipeline.serving.text_config import BatchingParameters
 
 
@@ -90,19 +91,21 @@ class BatchingRunner:
     """Runs a model's requests in batches.
 
     Args:
-        runner: The model.
+        model: The session.
         threads: What runs the batches.
         owns_threads: No other model shares them.
     """
 
-    def __init__(self, runner: Runner, threads: BatchThreads, owns_threads: bool):
-        self._runner = runner
+    def __init__(self, model: Model, threads: BatchThreads, owns_threads: bool):
+        self._model = model
         self._threads = threads
         self._owns_threads = owns_threads
         self._lock = threading.Lock()
         self._queues: dict[Any, Queue] = {}
 
-    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int = 0) -> list[Array]:
+    async def run(
+        self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int = 0
+    ) -> list[Array]:
         """Return an array for each name in `fetches`, with as many rows as the feeds have.
 
         Raises:
@@ -115,7 +118,7 @@ class BatchingRunner:
                 f"Task size {size} is larger than maximum input batch size {parameters.max_batch_size}"
             )
         if size == 0:
-            return self._runner.run(feeds, fetches, timeout_ms)
+            return await asyncio.to_thread(self._model.run, feeds, fetches, timeout_ms)
         deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms else None
         longest = parameters.max_batch_size
         if parameters.enable_large_batch_splitting and parameters.max_execution_batch_size:
@@ -125,16 +128,16 @@ class BatchingRunner:
             for start in range(0, size, longest)
         ]
         self._threads.submit(self._queue(feeds, fetches, longest), tasks)
-        parts = [task.wait() for task in tasks]
-        if len(parts) == 1:
-            return parts[0]
+        if len(tasks) == 1:
+            return await tasks[0].wait()
+        parts = await asyncio.gather(*(task.wait() for task in tasks))
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def close(self) -> None:
         """Free what the model holds."""
         if self._owns_threads:
             self._threads.stop()
-        self._runner.close()
+        self._model.close()
 
     def _queue(self, feeds: Mapping[str, Array], fetches: Sequence[str], longest: int) -> Queue:
         parameters = self._threads.parameters
@@ -156,7 +159,7 @@ class BatchingRunner:
                 if len(self._queues) > 1000:
                     self._queues = {key: queue for key, queue in self._queues.items() if not queue.is_empty()}
                 found = self._queues[key] = Queue(
-                    self._runner,
+                    self._model,
                     tuple(fetches),
                     longest,
                     parameters.max_enqueued_batches,

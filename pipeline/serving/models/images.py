@@ -1,13 +1,19 @@
 """Refuses images that would fill the memory when they are decoded."""
 
 import io
+import struct
 import warnings
 from collections.abc import Mapping
 
 from PIL import Image
 
+from components.base.limits import PILLOW_MAX_PIXELS
 from pipeline.serving.arrays import Array
 from pipeline.serving.errors import invalid
+
+# The signature of a PNG with the head of its first chunk, which begins with width and height.
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_SIZE_END = len(_PNG) + 8
 
 
 def check_images(inputs: Mapping[str, Array], max_pixels: int) -> None:
@@ -28,6 +34,10 @@ def check_images(inputs: Mapping[str, Array], max_pixels: int) -> None:
 
 
 def _count_pixels(content: bytes) -> int:
+    # Most images are PNG; Pillow would take a tenth of a small model's time.
+    if content.startswith(_PNG) and len(content) >= _PNG_SIZE_END:
+        width, height = struct.unpack_from(">II", content, len(_PNG))
+        return int(width * height)
     try:
         with warnings.catch_warnings():
             # Pillow's own limit is not the one that counts here.
@@ -35,6 +45,6 @@ def _count_pixels(content: bytes) -> int:
             with Image.open(io.BytesIO(content)) as image:
                 return image.width * image.height
     except Image.DecompressionBombError:
-        return 2 * (Image.MAX_IMAGE_PIXELS or 0) + 1
+        return PILLOW_MAX_PIXELS + 1
     except (OSError, ValueError, SyntaxError, TypeError, EOFError):
         return 0

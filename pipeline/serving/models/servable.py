@@ -16,9 +16,11 @@ from pipeline.serving.models.tensors import read_tensor
 
 
 class Runner(Protocol):
-    """Computes tensors: a session, or a queue before it that makes batches."""
+    """Computes tensors away from the event loop: a session in threads, or a queue that makes batches."""
 
-    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int = 0) -> list[Array]:
+    async def run(
+        self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int = 0
+    ) -> list[Array]:
         """Return an array for each name in `fetches`."""
 
     def close(self) -> None:
@@ -61,7 +63,7 @@ class Servable:
     max_tensor_bytes: int = 2**31
     max_pixels: int = 0
 
-    def predict(
+    async def predict(
         self, signature_name: str, given: Mapping[str, Array], wanted: Sequence[str], timeout_ms: int
     ) -> dict[str, Array]:
         """Answer Predict.
@@ -90,7 +92,7 @@ class Servable:
                 feeds[info.name] = read_tensor(signature.defaults[alias], alias, self.max_tensor_bytes)
         aliases = signatures.pick_outputs(signature, wanted)
         names = [signature.outputs[alias].name for alias in aliases]
-        return dict(zip(aliases, self._run("Predict", feeds, names, timeout_ms), strict=True))
+        return dict(zip(aliases, await self._run("Predict", feeds, names, timeout_ms), strict=True))
 
     def check_inputs(self, signature_name: str, given: Iterable[str]) -> None:
         """Check that there is a signature for Predict, with these inputs.
@@ -100,7 +102,7 @@ class Servable:
         """
         signatures.match_inputs(self._predict_signature(signature_name), given)
 
-    def classify(self, signature_name: str, given: Any, result: Any, timeout_ms: int) -> None:
+    async def classify(self, signature_name: str, given: Any, result: Any, timeout_ms: int) -> None:
         """Answer Classify: fill a ClassificationResult for an Input.
 
         Raises:
@@ -108,10 +110,10 @@ class Servable:
         """
         signature = self._example_signature(signature_name, signatures.CLASSIFY)
         feed, fetches = signatures.classify_tensors(signature)
-        count, tensors = self._run_examples("Classify", given, feed, fetches, timeout_ms)
+        count, tensors = await self._run_examples("Classify", given, feed, fetches, timeout_ms)
         signatures.fill_classes(signature, count, tensors, result)
 
-    def regress(self, signature_name: str, given: Any, result: Any, timeout_ms: int) -> None:
+    async def regress(self, signature_name: str, given: Any, result: Any, timeout_ms: int) -> None:
         """Answer Regress: fill a RegressionResult for an Input.
 
         Raises:
@@ -119,10 +121,10 @@ class Servable:
         """
         signature = self._example_signature(signature_name, signatures.REGRESS)
         feed, fetches = signatures.regress_tensors(signature)
-        count, tensors = self._run_examples("Regress", given, feed, fetches, timeout_ms)
+        count, tensors = await self._run_examples("Regress", given, feed, fetches, timeout_ms)
         signatures.fill_values(signature, count, tensors, result)
 
-    def infer_all(self, request: Any, response: Any, timeout_ms: int) -> None:
+    async def infer_all(self, request: Any, response: Any, timeout_ms: int) -> None:
         """Answer MultiInference: all tasks by one run.
 
         Raises:
@@ -147,7 +149,7 @@ class Servable:
                 raise invalid("Input tensor must be the same for all Signatures.")
             feed = task_feed
             fetches += [each for each in task_fetches if each not in fetches]
-        count, tensors = self._run_examples("MultiInference", request.input, feed, fetches, timeout_ms)
+        count, tensors = await self._run_examples("MultiInference", request.input, feed, fetches, timeout_ms)
         self.recorder.record_examples(self.name, count)
         for task in request.tasks:
             name = task.model_spec.signature_name or DEFAULT_SIGNATURE
@@ -183,18 +185,18 @@ class Servable:
             return signatures.classify_tensors(signature)
         return signatures.regress_tensors(signature)
 
-    def _run_examples(
+    async def _run_examples(
         self, api: str, given: Any, feed: str, fetches: list[str], timeout_ms: int
     ) -> tuple[int, dict[str, Array]]:
         examples = _serialize(given)
-        outputs = self._run(api, {feed: examples}, fetches, timeout_ms)
+        outputs = await self._run(api, {feed: examples}, fetches, timeout_ms)
         return len(examples), dict(zip(fetches, outputs, strict=True))
 
-    def _run(
+    async def _run(
         self, api: str, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int
     ) -> list[Array]:
         begin = time.perf_counter()
-        outputs = self.runner.run(feeds, fetches, timeout_ms)
+        outputs = await self.runner.run(feeds, fetches, timeout_ms)
         self.recorder.record_runtime(self.name, api, time.perf_counter() - begin)
         return outputs
 

@@ -1,5 +1,6 @@
 """Sends a model the requests that came along with it, before clients do."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -31,11 +32,8 @@ def warm_up(servable: Servable, times: int) -> None:
     Raises:
         ServingError: The file is damaged or too long, or a request fails.
     """
-    if not times:
-        return
-    for log in _read_logs(servable.folder):
-        for _ in range(times):
-            _send(servable, log)
+    if times:
+        asyncio.run(_send_all(servable, times))
 
 
 def read_images(folder: str, most: int) -> list[bytes]:
@@ -65,7 +63,13 @@ def _read_logs(folder: str) -> Iterator[Any]:
         raise invalid(f"Failed to parse warmup record from {path}") from e
 
 
-def _send(servable: Servable, log: Any) -> None:
+async def _send_all(servable: Servable, times: int) -> None:
+    for log in _read_logs(servable.folder):
+        for _ in range(times):
+            await _send(servable, log)
+
+
+async def _send(servable: Servable, log: Any) -> None:
     kind = log.WhichOneof("log_type")
     request: Any = getattr(log, kind).request if kind else None
     if kind == "predict_log":
@@ -73,15 +77,15 @@ def _send(servable: Servable, log: Any) -> None:
             alias: read_tensor(proto, alias, servable.max_tensor_bytes)
             for alias, proto in request.inputs.items()
         }
-        servable.predict(request.model_spec.signature_name, inputs, request.output_filter, 0)
+        await servable.predict(request.model_spec.signature_name, inputs, request.output_filter, 0)
     elif kind == "classify_log":
         result = classification_pb2.ClassificationResult()
-        servable.classify(request.model_spec.signature_name, request.input, result, 0)
+        await servable.classify(request.model_spec.signature_name, request.input, result, 0)
     elif kind == "regress_log":
-        servable.regress(
+        await servable.regress(
             request.model_spec.signature_name, request.input, regression_pb2.RegressionResult(), 0
         )
     elif kind == "multi_inference_log":
-        servable.infer_all(request, inference_pb2.MultiInferenceResponse(), 0)
+        await servable.infer_all(request, inference_pb2.MultiInferenceResponse(), 0)
     else:
         raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
