@@ -135,6 +135,7 @@ def test_a_limit_of_file_sizes_at_ingest(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_a_limit_of_memory_is_told_before_tensorflow_ends_the_process(tmp_path: Path) -> None:
     script = f"ulimit -v 2097152; exec {MIRANTE} run digits --root root --json"
     code, told = lines(["bash", "-c", script], tmp_path)

@@ -60,7 +60,16 @@ def test_every_row_of_the_page_is_tried() -> None:
     assert set(rows()) == {*failures.FAST, *ARRANGED}
 
 
-@pytest.mark.parametrize("what", failures.FAST)
+# A run of class folders gets as far as the ingest.
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=pytest.mark.slow)
+        if what in rows() and rows()[what].command.startswith("mirante run folder --data photos")
+        else what
+        for what in failures.FAST
+    ],
+)
 def test_failures(what: str, here: Path) -> None:
     prepare = failures.FAST[what]
     if prepare is not None:

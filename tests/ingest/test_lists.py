@@ -562,6 +562,7 @@ def test_a_parquet_that_holds_the_images(tmp_path: Path) -> None:
 # --- rows
 
 
+@pytest.mark.slow
 def test_a_long_list_is_read_line_by_line(tmp_path: Path) -> None:
     """Every line is counted, and what is wrong is named by its line."""
     root = write_images(tmp_path / "in", "1.png", "2.png")
@@ -577,6 +578,7 @@ def test_a_long_list_is_read_line_by_line(tmp_path: Path) -> None:
         ingest("csv", root, out, IngestConfig(**LENIENT, **ALL_TRAIN))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [CsvLines, JsonLines])
 def test_memory_does_not_grow_with_a_list(tmp_path: Path, reader: Callable[[Path], RawList]) -> None:
     path = tmp_path / "list"

@@ -638,6 +638,7 @@ def test_a_failure_tells_of_no_earlier_run(tmp_path: Path) -> None:
     assert (code, result["rejected"], result["rejects_file"]) == (3, 2, str(out / "rejects.csv"))
 
 
+@pytest.mark.slow
 def test_names_with_control_characters_are_shown_escaped_and_counted_once(tmp_path: Path) -> None:
     root = write_images(tmp_path / "in", *(f"{name}/{number}.png" for name in "ab" for number in range(20)))
     (root / "a" / "x\ny\n\x1b[31mz.png").write_text("no image")

@@ -105,16 +105,31 @@ def _server(runs_nodes: bool) -> multiprocessing.connection.Connection[object, i
     return ours
 
 
+def digest_nodes() -> None:
+    """Read the code of all nodes, which is kept."""
+    from pipeline.digests import node_code_digest
+    from pipeline.steps import STEPS
+
+    for step in STEPS:
+        if not step.is_resolver:
+            node_code_digest(step.id, "classification")
+
+
 def serve(descriptor: int, runs_nodes: bool) -> None:
     """Import the command, and fork for each request until the other end is closed."""
     with without_collector():
         for name in (*IMPORTED, *(IMPORTED_BY_NODES if runs_nodes else ())):
             importlib.import_module(name)
     from components.ingest import run
+    from components.ingest.plan import reader_code
     from mirante_command import main
     from tests.make.workers import InlinePool
 
     run.WorkerPool = InlinePool
+    # The code that a result depends on is parsed once, instead of by each call: half a second of an ingest.
+    reader_code()
+    if runs_nodes:
+        digest_nodes()
 
     connection: multiprocessing.connection.Connection[
         int, tuple[Sequence[str], str, dict[str, str], list[str]]

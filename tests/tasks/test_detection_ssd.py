@@ -38,9 +38,8 @@ def config(**options: Any) -> ModelConfig:
     return ModelConfig.model_validate({"name": "ssd_mobilenet_v2", "alpha": 0.35, **options})
 
 
-@pytest.mark.parametrize(
-    ("shape", "extra_layers"), [pytest.param((96, 96, 3), 4, marks=pytest.mark.slow), ((100, 161, 3), 0)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "extra_layers"), [(96, 96, 3), 4, ((100, 161, 3), 0)])
 def test_one_answer_for_each_anchor(shape: tuple[int, int, int], extra_layers: int) -> None:
     options = {"detection": {"extra_layers": extra_layers}}
     model = network(shape, **options) if extra_layers == 0 else shared()

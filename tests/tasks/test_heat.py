@@ -72,7 +72,8 @@ def compute_directly(
 
 
 @pytest.mark.parametrize(
-    "name", ["lenet", "cifar_resnet", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
+    "name",
+    ["lenet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet", "mobilenet_v2"))],
 )
 def test_the_map_is_that_of_a_direct_computation(name: str) -> None:
     options, shape, layer = NETWORKS[name]

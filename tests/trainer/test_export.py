@@ -57,7 +57,7 @@ def probabilities(outputs: dict[str, tf.Tensor]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int, cache: str
 ) -> None:

@@ -289,7 +289,7 @@ def test_a_late_start_is_left_alone() -> None:
 def by_length(trainings: Mapping[str, Training | Course]) -> list[object]:
     """Names of trainings, the long ones among the slow tests."""
     marks = {
-        name: [pytest.mark.slow] if training.steps > 2000 else [] for name, training in trainings.items()
+        name: [pytest.mark.slow] if training.steps > 1200 else [] for name, training in trainings.items()
     }
     return [pytest.param(name, marks=marks[name]) for name in trainings]
 

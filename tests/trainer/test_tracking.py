@@ -322,6 +322,7 @@ def test_tensorboard_gets_curves_graph_mistakes_settings_and_a_profile(tmp_path:
     assert curves(tmp_path / "curves" / "training") == found
 
 
+@pytest.mark.slow
 def test_the_step_is_traced_once_for_its_graph_and_the_training(tmp_path: Path) -> None:
     class Sees(Interrupts):
         traces = 0

@@ -386,6 +386,7 @@ def started(
     return model, begin(model, run, base_model, str(folder / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "pretrained"), [("full", False), ("classification", True), ("detection", True)]
 )
