@@ -39,7 +39,7 @@ def config(**options: Any) -> ModelConfig:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shape", "extra_layers"), [(96, 96, 3), 4, ((100, 161, 3), 0)])
+@pytest.mark.parametrize(("shape", "extra_layers"), [((96, 96, 3), 4), ((100, 161, 3), 0)])
 def test_one_answer_for_each_anchor(shape: tuple[int, int, int], extra_layers: int) -> None:
     options = {"detection": {"extra_layers": extra_layers}}
     model = network(shape, **options) if extra_layers == 0 else shared()
