@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,36 @@ def test_a_failed_driver_is_named_with_what_it_says(
     assert said.endswith("(no server)")
     api.logs = {}
     assert "metadata-grpc-service" in submit(api.host, package, code=1).output
+
+
+def test_a_server_that_was_away_is_given_time_to_learn_of_started_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from kubeflow import follow
+    from kubeflow.server import UnreachableError
+
+    clock, said = [0.0], list[str]()
+    monkeypatch.setattr(follow.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(follow.time, "sleep", lambda _: clock.append(clock.pop() + 100.0))
+    pod = types.SimpleNamespace(
+        display_name="executor(0)", state="PENDING", start_time=None, create_time=None
+    )
+    states = {
+        state: types.SimpleNamespace(
+            state=state, state_history=None, error=None, run_details=types.SimpleNamespace(task_details=[pod])
+        )
+        for state in ("RUNNING", "SUCCEEDED")
+    }
+    looks = iter(["RUNNING", "away", "RUNNING", *["SUCCEEDED"] * 4])
+
+    def look(_: str) -> Any:
+        if (state := next(looks)) == "away":
+            raise UnreachableError("no answer")
+        return states[state]
+
+    server: Any = types.SimpleNamespace(run=look, namespace=None)
+    assert follow.follow(server, "run-1", {}, said.append).state == "SUCCEEDED"
+    assert said == []
 
 
 def test_a_pod_that_does_not_start_is_told_once(
