@@ -204,14 +204,14 @@ def find_metadata_server(ground: Ground) -> int:
 
 
 def fill_claim(ground: Ground) -> str:
-    """Run with a root on a volume of 24 MB."""
+    """Run with a root on a volume of 2 MB."""
     small = ground.cluster.folder / "run/pv/small"
     small.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "none", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=777", "none", str(small)], check=True)
     storage = {"accessModes": ["ReadWriteMany"]}
-    volume = {**storage, "capacity": {"storage": "24Mi"}, "hostPath": {"path": str(small)}}
+    volume = {**storage, "capacity": {"storage": "2Mi"}, "hostPath": {"path": str(small)}}
     volume["claimRef"] = {"namespace": "kubeflow", "name": "small"}
-    claim = {**storage, "storageClassName": "", "resources": {"requests": {"storage": "24Mi"}}}
+    claim = {**storage, "storageClassName": "", "resources": {"requests": {"storage": "2Mi"}}}
     items = [
         {"apiVersion": "v1", "kind": kind, "metadata": {"name": "small"}, "spec": spec}
         for kind, spec in (("PersistentVolume", volume), ("PersistentVolumeClaim", claim))
