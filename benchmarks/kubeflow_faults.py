@@ -221,7 +221,7 @@ def fill_claim(ground: Ground) -> str:
     volumes = "kubeflow.volumes=[{claim: mirante, mount_path: /mirante}, {claim: small, mount_path: /small}]"
     package = ground.compile("full", volumes, "kubeflow.pipeline_root=/small/digits")
     try:
-        return ground.fail(package, "No space left on device")
+        return ground.fail(package, "too little space on /small")
     finally:
         subprocess.run(["umount", "-l", str(small)], check=False)
 
