@@ -30,6 +30,7 @@ from components.tuner import tuner_fn
 from components.tuner.component import Tuner
 from pipeline.data.examples import Examples
 from pipeline.digests import add_code_digests
+from pipeline.model_card import describe_for_card
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import imports_folder
 from pipeline.target import BEAM_PIPELINE_ARGS, Target
@@ -177,6 +178,8 @@ def create_pipeline(
     pusher = target.pusher(
         pushed_to,
         recipe.push.also,
+        describe_for_card(recipe, examples),
+        evaluator.outputs["evaluation"],
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],

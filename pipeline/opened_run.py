@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output
+from components.base.table import read_table
 from components.base.words import suggest_and_list
 from pipeline.history.runs import PastRun
 
@@ -74,8 +73,7 @@ class OpenRun:
         path = self._run.find(str((self.result.get("mistakes") or {}).get("file")))
         if not path.is_file():
             return _make_table([])
-        text = path.read_text(encoding="utf-8-sig")
-        return _make_table([dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))])
+        return _make_table(read_table(path.read_text(encoding="utf-8")))
 
     @property
     def images(self) -> dict[str, Path]:

@@ -207,7 +207,7 @@ STEPS = (
     Step(
         "Pusher",
         "components.pusher",
-        takes=("model", "infra_blessing", "blessing"),
+        takes=("model", "infra_blessing", "evaluation", "blessing"),
         gives=(Artifact("pushed_model", "pushed_model", "Model"),),
         is_gate=True,
         has_outcome=True,

@@ -5,20 +5,17 @@ The tasks of Kubeflow are this machine elsewhere. `pipeline.targets.vertex.targe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfx.components.pusher.component import Pusher
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.trainer.component import Trainer
-from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.component import ImportExampleGen, input_config
-from components.pusher.executor import ALSO, AtomicPushExecutor
+from components.pusher.component import Pusher
 from pipeline.data.examples import Examples
 from pipeline.digests import warm_start_digest
 from pipeline.recipe.recipe import Recipe
@@ -84,19 +81,23 @@ class Target:
         """Build the node that trains, of TFX's arguments."""
         return Trainer(custom_config=custom_config, **arguments)
 
-    def pusher(self, push_destination: str, also: Sequence[str] = (), **blessed: Channel) -> BaseNode:
+    def pusher(
+        self,
+        push_destination: str,
+        also: Sequence[str],
+        card: Mapping[str, Any],
+        evaluation: Channel,
+        **blessed: Channel,
+    ) -> BaseNode:
         """Build the node that hands a model over to a server, if both blessed it.
 
         Args:
             push_destination: The folder of versions.
             also: Addresses of model stores that get each version too.
+            card: What the model card says of the run (`pipeline.model_card.describe_for_card`).
+            evaluation: What was measured, for the card.
             blessed: The model and its blessings.
         """
         return Pusher(
-            **blessed,
-            **({"custom_config": {ALSO: list(also)}} if also else {}),
-            push_destination=pusher_pb2.PushDestination(
-                filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
-            ),
-            custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPushExecutor),
+            push_destination=push_destination, also=also, card=card, evaluation=evaluation, **blessed
         )

@@ -13,10 +13,9 @@ from tfx.utils import json_utils, proto_utils
 from components.base.records import list_files
 from components.base.saved_model import class_names_of, model_folder
 from components.base.task import part
-from components.evaluator.evaluation import write_about
+from components.evaluator.evaluation import write_about, write_evaluation
 from components.evaluator.protocol import TaskEvaluator
 from components.evaluator.results import read_evaluation
-from components.evaluator.stored import write_evaluation
 
 # Execution property with the recipe's task.
 TASK = "task"

@@ -1,6 +1,7 @@
 """What an evaluation found, and the files in which its folder keeps that. Imports no TensorFlow.
 
 about.json          the recipe's task, and the number of images with mistakes
+evaluation.json     the results, so that pages and cards need not read TFMA's files
 mistakes.csv        the list of mistakes
 """
 
@@ -10,9 +11,10 @@ import os
 from typing import Any
 
 from components.base import files
+from components.base.intervals import Interval, from_json
 from components.base.words import format_count, format_some
 
-_ABOUT = "about.json"
+_ABOUT, _RESULTS = "about.json", "evaluation.json"
 # Class names that a sentence lists.
 _FEW = 5
 
@@ -55,6 +57,8 @@ class Evaluation:
         example_count: Images that were judged.
         common: The comparison with a baseline that knows other classes; None without one.
         bounds: The bounds of each metric in words, and as values.
+        intervals: 95 % confidence intervals of overall metrics.
+        slices: Overall metrics of each slice by its name; empty if the recipe asks for none.
     """
 
     metrics: dict[str, float]
@@ -66,6 +70,32 @@ class Evaluation:
     example_count: int = 0
     common: CommonClasses | None = None
     bounds: dict[str, tuple[str, list[float]]] = dataclasses.field(default_factory=dict)
+    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    slices: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+
+
+def write_evaluation(folder: str, found: Evaluation) -> None:
+    """Write the results of an evaluation into its folder."""
+    files.write_text(os.path.join(folder, _RESULTS), json.dumps(dataclasses.asdict(found)))
+
+
+def read_stored(folder: str) -> Evaluation | None:
+    """Return the results in an evaluation's folder; None for an evaluation of an earlier version."""
+    path = os.path.join(folder, _RESULTS)
+    if not files.exists(path):
+        return None
+    found = json.loads(files.read_text(path))
+    common = found.pop("common")
+    per_class = {int(index): of_class for index, of_class in found.pop("per_class").items()}
+    bounds = {name: (words, limits) for name, (words, limits) in found.pop("bounds").items()}
+    intervals = from_json(found.pop("intervals", {}))
+    return Evaluation(
+        **found,
+        per_class=per_class,
+        bounds=bounds,
+        common=CommonClasses(**common) if common else None,
+        intervals=intervals,
+    )
 
 
 def write_about(folder: str, task: str, mistakes: int | None) -> None:

@@ -7,7 +7,7 @@ from components.base.intervals import Interval
 from components.base.outcome import Output
 from components.base.words import format_count
 from components.evaluator.bounds import COMMON, format_beside
-from components.evaluator.evaluation import read_mistakes
+from components.evaluator.evaluation import Evaluation, read_mistakes
 from components.evaluator.stored import load_evaluation
 from components.pages.markup import Cell, Html, Measure, keep_on_line, make_table, render_part
 from components.pages.page import Page
@@ -40,17 +40,40 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
         page.add_text(f"Warning: {warning}.")
     with page.part("Metrics on the test split"):
         show_metrics(page, folder)
+    show_test(page, folder)
+
+
+def show_test(page: Page, folder: str) -> None:
+    """Add what the task shows of the test split, and the slices."""
+    found = load_evaluation(folder)
     task_page(page).show_evaluation(page, folder, found.per_class)
+    if found.slices:
+        with page.part("Slices"):
+            _show_slices(page, found)
+
+
+def _show_slices(page: Page, found: Evaluation) -> None:
+    names = list(dict.fromkeys(name for values in found.slices.values() for name in values))
+    rows: list[list[Cell]] = [
+        [slice_name, *(None if name not in values else Measure(values[name]) for name in names)]
+        for slice_name, values in list(found.slices.items())
+    ]
+    whole: list[Cell] = ["all images", *(Measure(found.metrics[name]) for name in names)]
+    page.add(make_table(["slice", *names], [*rows, whole], best=len(rows), sortable=True))
+    page.add_note("The overall metrics on the images of each slice; a dash: nothing to measure.")
 
 
 def show_metrics(page: Page, folder: str) -> None:
     """Add the overall metrics with their intervals and bounds, next to those of the baseline."""
     found = load_evaluation(folder)
     bounds = _join_bounds(found.bounds, COMMON) if found.common is None else found.bounds
-    intervals = task_page(page).find_intervals(folder)
+    intervals = found.intervals
     first = [name for place, name in enumerate(found.metrics) if place < _FIRST or name in bounds]
     metrics = {name: found.metrics[name] for name in first}
-    page.add(_make_metrics_table(metrics, found.baseline, bounds, intervals))
+    if metrics:
+        page.add(_make_metrics_table(metrics, found.baseline, bounds, intervals))
+    else:
+        page.add_note("Nothing was measured.")
     if others := {name: value for name, value in found.metrics.items() if name not in metrics}:
         more = _make_metrics_table(others, found.baseline, bounds, intervals)
         page.add(render_part("details", f"{format_count(others, 'more metric')}", more))

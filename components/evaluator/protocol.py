@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.base.intervals import Interval
 from components.evaluator.config import EvaluationConfig
 
 
@@ -52,6 +53,9 @@ class TaskEvaluator(Protocol):
 
     def find_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return what users have to know before they trust a model, by its overall metrics."""
+
+    def read_intervals(self, evaluation: str) -> dict[str, Interval]:
+        """Return the 95 % confidence intervals of overall metrics that `write_report` wrote, by name."""
 
     def write_report(self, evaluation: str, files: Sequence[str], model: str) -> int | None:
         """Write files for users into the evaluation's folder, among them the list of mistakes.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -33,9 +34,12 @@ def read_evaluation(folder: str) -> Evaluation:
     overall: dict[str, float] = {}
     baseline: dict[str, float] = {}
     per_class: dict[int, dict[str, float | None]] = {}
+    slices: dict[str, dict[str, float]] = {}
     common_names: list[str] = []
+    reported = (*task.metrics, *task.more_metrics)
     for by_slice in tfma.load_metrics(folder):
         if by_slice.slice_key.single_slice_keys:
+            slices[_name_slice(by_slice.slice_key, task.text)] = _read_slice(by_slice, reported)
             continue
         for item in by_slice.metric_keys_and_values:
             number = _read_number(item.value)
@@ -51,7 +55,6 @@ def read_evaluation(folder: str) -> Evaluation:
                     of_class[key.name] = number if is_number else None
             elif is_number:
                 (baseline if key.model_name == BASELINE else overall)[key.name] = number
-    reported = (*task.metrics, *task.more_metrics)
     common = _read_common(common_names, asked, overall, baseline)
     validation = tfma.load_validation_result(folder)
     return Evaluation(
@@ -64,7 +67,33 @@ def read_evaluation(folder: str) -> Evaluation:
         int(overall.get(IMAGES, 0)),
         common,
         _read_bounds(folder),
+        asked.read_intervals(folder),
+        dict(sorted(slices.items())),
     )
+
+
+def _name_slice(key: Any, class_feature: str) -> str:
+    """Return the name of a slice: a class, or features with their values."""
+    parts = [
+        (each.column, getattr(each, each.WhichOneof("kind") or "bytes_value"))
+        for each in key.single_slice_keys
+    ]
+    values = [(name, value.decode() if isinstance(value, bytes) else str(value)) for name, value in parts]
+    return ", ".join(value if name == class_feature else f"{name} {value}" for name, value in values)
+
+
+def _read_slice(by_slice: Any, reported: Sequence[str]) -> dict[str, float]:
+    """Return the candidate's overall metrics of a slice, without those that nothing was measured for."""
+    found = {
+        item.key.name: number
+        for item in by_slice.metric_keys_and_values
+        if (number := _read_number(item.value)) is not None
+        and not item.key.is_diff
+        and not item.key.HasField("sub_key")
+        and item.key.model_name != BASELINE
+        and not math.isnan(number)
+    }
+    return {name: found[name] for name in reported if name in found}
 
 
 def _read_bounds(folder: str) -> dict[str, tuple[str, list[float]]]:

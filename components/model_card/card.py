@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.base.printable import printable
+from components.base.task import task_named
+from components.model_card.config import AboutConfig
 from components.model_card.facts import Facts
 from components.model_card.limits import find_limits
 
 if TYPE_CHECKING:
     import jinja2
 
-    from components.model_card.config import AboutConfig
-
 _TEMPLATE = Path(__file__).with_name("model_card.jinja")
 # Settings that say most about a model.
-_SETTINGS = (
+SETTINGS = (
     "model.name",
     "model.weights",
     "transform.height_px",
@@ -34,17 +34,13 @@ _SETTINGS = (
 )
 
 
-def make_card(about: AboutConfig, facts: Facts, measure: str) -> dict[str, Any]:
-    """Return the card as JSON: a section by each key.
-
-    Args:
-        about: The texts of the recipe.
-        facts: The model.
-        measure: The metric by which classes are compared.
-    """
+def make_card(facts: Facts) -> dict[str, Any]:
+    """Return the card as JSON: a section by each key."""
+    given, task = facts.given, task_named(facts.given.task)
+    about = AboutConfig.model_validate(given.about)
     return {
         "model_details": {
-            "name": facts.name,
+            "name": given.name,
             "version": facts.version,
             "date": facts.date,
             "description": about.description,
@@ -52,9 +48,9 @@ def make_card(about: AboutConfig, facts: Facts, measure: str) -> dict[str, Any]:
             "contact": about.contact,
             "license": about.license,
             "references": list(about.references),
-            "task": facts.task,
-            "class_names": list(facts.class_names),
-            "settings": {key: facts.settings[key] for key in _SETTINGS if key in facts.settings},
+            "task": task.gives,
+            "class_names": list(given.class_names),
+            "settings": dict(given.settings),
             "size_bytes": facts.size_bytes,
             "run_id": facts.run_id,
             "code": facts.code,
@@ -65,29 +61,30 @@ def make_card(about: AboutConfig, facts: Facts, measure: str) -> dict[str, Any]:
             "primary_users": about.intended_users,
             "out_of_scope_uses": about.out_of_scope,
         },
-        "factors": {"text": about.factors, "evaluated": ["class"]},
+        "factors": {"text": about.factors, "evaluated": ["class", *(["slice"] if facts.slices else [])]},
         "metrics": {"measured": list(facts.metrics), "bounds": dict(facts.bounds)},
         "evaluation_data": {
             "text": about.evaluation_data,
             "images": facts.test_images,
-            "sha256": facts.test_sha256,
+            "sha256": given.test_sha256,
         },
         "training_data": {
             "text": about.training_data,
-            "source": facts.source,
-            "images": dict(facts.images),
-            "images_of_classes": {split: dict(counts) for split, counts in facts.counts.items()},
-            "sha256": facts.data_sha256,
+            "source": given.source,
+            "images": dict(given.images),
+            "images_of_classes": {split: dict(counts) for split, counts in given.counts.items()},
+            "sha256": given.data_sha256,
         },
         "quantitative_analyses": {
             "overall": dict(facts.metrics),
             "intervals_95": {name: dataclasses.asdict(found) for name, found in facts.intervals.items()},
             "per_class": {name: dict(values) for name, values in facts.per_class.items()},
+            "slices": {name: dict(values) for name, values in facts.slices.items()},
             "baseline": facts.baseline,
             "baseline_metrics": dict(facts.baseline_metrics),
         },
         "ethical_considerations": {"text": about.ethical_considerations},
-        "caveats_and_recommendations": {"text": about.caveats, "limits": find_limits(facts, measure)},
+        "caveats_and_recommendations": {"text": about.caveats, "limits": find_limits(facts)},
     }
 
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 
 from components.base.intervals import wilson_interval
+from components.base.task import task_named
 from components.base.words import format_count, format_some
 from components.model_card.facts import Facts
 from schemas import features
@@ -16,19 +17,16 @@ BEHIND = 0.1
 # Images of the largest class for each image of the smallest one.
 UNEVEN = 5
 _FEW = 5
+# The metric by which classes are compared, where the task has it; otherwise its first one.
+_MEASURE = "f1"
 
 
-def find_limits(facts: Facts, measure: str) -> list[str]:
-    """Return what the numbers do not show, or show too little of.
-
-    Args:
-        facts: The model.
-        measure: The metric by which classes are compared.
-    """
+def find_limits(facts: Facts) -> list[str]:
+    """Return what the numbers do not show, or show too little of."""
     return [
-        *_find_few_images(facts),
-        *_find_behind(facts.per_class, measure),
-        *_find_uneven(facts.counts.get(features.TRAIN, {})),
+        *_find_few_images(facts.given.counts),
+        *_find_behind(facts),
+        *_find_uneven(facts.given.counts.get(features.TRAIN, {})),
         *_find_unknown(facts),
         *facts.warnings,
         "All numbers are measured on images of the same origin as the training images. Other cameras, places "
@@ -36,8 +34,8 @@ def find_limits(facts: Facts, measure: str) -> list[str]:
     ]
 
 
-def _find_few_images(facts: Facts) -> Iterator[str]:
-    counts = facts.counts.get(features.TEST, {})
+def _find_few_images(by_split: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    counts = by_split.get(features.TEST, {})
     few = [name for name, count in counts.items() if 0 < count < FEW_TEST_IMAGES]
     if few:
         fewest = min(counts[name] for name in few)
@@ -51,7 +49,7 @@ def _find_few_images(facts: Facts) -> Iterator[str]:
         )
     if none := [name for name, count in counts.items() if not count]:
         yield f"{_name_classes(none)} no test images: nothing is known about how well the model does there."
-    counts = facts.counts.get(features.TRAIN, {})
+    counts = by_split.get(features.TRAIN, {})
     if few := [name for name, count in counts.items() if count < FEW_TRAIN_IMAGES]:
         yield f"{_name_classes(few)} fewer than {FEW_TRAIN_IMAGES} training images."
 
@@ -61,8 +59,17 @@ def _name_classes(names: list[str]) -> str:
     return f"{format_count(names, 'class', 'classes')} ({format_some(names, _FEW)}) {verb}"
 
 
-def _find_behind(per_class: Mapping[str, Mapping[str, float | None]], measure: str) -> Iterator[str]:
-    values = {name: value for name, of in per_class.items() if (value := of.get(measure)) is not None}
+def _find_behind(facts: Facts) -> Iterator[str]:
+    of_classes = task_named(facts.given.task).class_metrics
+    measure = _MEASURE if _MEASURE in of_classes else next(iter(of_classes), "")
+    classes = {name: value for name, of in facts.per_class.items() if (value := of.get(measure)) is not None}
+    yield from _name_behind(classes, measure, ("class", "classes"))
+    metric = next(iter(facts.metrics), "")
+    slices = {name: of[metric] for name, of in facts.slices.items() if metric in of}
+    yield from _name_behind(slices, metric, ("slice", "slices"))
+
+
+def _name_behind(values: Mapping[str, float], measure: str, nouns: tuple[str, str]) -> Iterator[str]:
     if not values:
         return
     mean = statistics.fmean(values.values())
@@ -71,7 +78,7 @@ def _find_behind(per_class: Mapping[str, Mapping[str, float | None]], measure: s
         worst = [f"{name} {value:.2f}" for name, value in sorted(behind.items(), key=lambda item: item[1])]
         verb = "falls" if len(behind) == 1 else "fall"
         yield (
-            f"{format_count(behind, 'class', 'classes')} {verb} behind the mean {measure} of {mean:.2f} by "
+            f"{format_count(behind, *nouns)} {verb} behind the mean {measure} of {mean:.2f} by "
             f"more than {BEHIND}: {format_some(worst, _FEW)}."
         )
 
@@ -93,7 +100,7 @@ def _find_unknown(facts: Facts) -> Iterator[str]:
         yield "The model was compared with no other one."
     if not facts.intervals:
         yield "The metrics have no confidence intervals."
-    if not facts.data_sha256:
+    if not facts.given.data_sha256:
         yield "The data have no checksum, so that it cannot be told later which they were."
-    if not facts.counts:
+    if not facts.given.counts:
         yield "The images of each class were not counted."

@@ -32,6 +32,12 @@ class Share(Measure):
     __slots__ = ()
 
 
+class Seconds(float):
+    """A time that is always shown with one decimal."""
+
+    __slots__ = ()
+
+
 Cell = str | int | float | None
 
 
@@ -82,6 +88,8 @@ def format_number(value: float) -> str:
     """Return 1,234 or 0.9802: whole numbers in full, others with at least four significant digits."""
     if isinstance(value, Measure):
         return f"{value:.4f}"
+    if isinstance(value, Seconds):
+        return f"{value:,.1f}"
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
         return f"{int(value):,}"
     if not math.isfinite(value):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from components.base.task import part
 
 if TYPE_CHECKING:
-    from components.base.intervals import Interval
     from components.base.outcome import Output
     from components.pages.markup import Html
     from components.pages.page import Page
@@ -67,13 +66,6 @@ class TaskPage(Protocol):
             page: The page.
             folder: The folder of DataGate's report.
             report: The report itself.
-        """
-
-    def find_intervals(self, folder: str) -> Mapping[str, Interval]:
-        """Return the 95 % confidence intervals of an evaluation's overall metrics by name; empty without any.
-
-        Args:
-            folder: The folder of the evaluation.
         """
 
     def show_evaluation(

@@ -99,6 +99,9 @@ def show_classes(
         intervals: A measure, and its 95 % interval by class index, which gets a column after it.
     """
     indices = list(per_class)
+    if not indices:
+        page.add_note("Nothing was measured.")
+        return
     if len(indices) > MOST_CLASSES:
         indices = sorted(indices, key=lambda index: per_class[index].get(worst_by) or 0.0)[:MOST_CLASSES]
         page.add_note(

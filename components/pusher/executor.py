@@ -25,12 +25,18 @@ from components.base import serving_folder
 from components.base.errors import MiranteError
 from components.base.paths import is_in_bucket
 from components.base.redact import redact
-from components.base.saved_model import MODEL_FILE, is_saved_model, same_fingerprint
+from components.base.saved_model import MODEL_FILE, is_saved_model, model_folder, same_fingerprint
 from components.base.serving_folder import TAKEN_BACK, FileSum
+from components.model_card.facts import Given
+from components.model_card.files import read_facts, write_card
 from components.model_stores.store import publish
 
-# Key of `custom_config` with the addresses of the recipe's `push.also`.
-ALSO = "also"
+# Keys of `custom_config`: the addresses of the recipe's `push.also`, and what the model card says of the run.
+ALSO, CARD = "also", "card"
+# Input besides TFX's: what the Evaluator measured.
+EVALUATION = "evaluation"
+# Property of a blessing, by TFX's Evaluator: the artifact of the baseline.
+_BASELINE = "baseline_model"
 _EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _logger = logging.getLogger("mirante.push")
 
@@ -78,8 +84,44 @@ class AtomicPushExecutor(executor.Executor):
             pushed.set_string_custom_property(TAKEN_BACK, str(e.version))
             return
         custom = json.loads(exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY) or "null") or {}
+        if CARD in custom and input_dict.get(EVALUATION):
+            self._write_card(path, custom[CARD], input_dict, blessed_at)
         publish_everywhere(custom.get(ALSO, ()), path)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
+
+    def _write_card(
+        self, path: str, given: Mapping[str, Any], input_dict: dict[str, Any], blessed_at: int
+    ) -> None:
+        """Write the model card next to the pushed model; if that fails, the push is as good as it was."""
+        try:
+            (evaluation,) = input_dict[EVALUATION]
+            (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
+            facts = read_facts(
+                Given(**given),
+                version=os.path.basename(path),
+                run_id=(self._context.pipeline_run_id if self._context else None) or "",
+                blessed_at=blessed_at,
+                model=self.GetModelPath(input_dict),
+                evaluation=evaluation.uri,
+                baseline=_name_baseline(path, blessing.get_string_custom_property(_BASELINE)),
+            )
+            write_card(path, facts)
+        except Exception as e:  # noqa: BLE001 - a card is no reason to fail a push
+            _logger.warning("no model card: %s: %s", type(e).__name__, e)
+
+
+def _name_baseline(path: str, baseline: str) -> str | None:
+    """Return the version of the baseline; empty if it is not served any more, None without a baseline.
+
+    Args:
+        path: The version that was pushed.
+        baseline: The artifact of the baseline; empty if there was none.
+    """
+    if not baseline:
+        return None
+    versions = serving_folder.list_versions(os.path.dirname(path))
+    known = [number for number, each in versions.items() if same_fingerprint(model_folder(baseline), each)]
+    return str(known[0]) if known else ""
 
 
 def publish_everywhere(addresses: Sequence[str], path: str) -> None:

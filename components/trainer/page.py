@@ -55,10 +55,15 @@ def show_inputs(page: Page, folder: str, stages: Sequence[Stage]) -> int:
         for path in files.list_below(folder)
         if os.path.basename(path) == "inputs.png"
     }
+    shown: dict[bytes, str] = {}
     for name in sorted(paths, key=lambda name: order.get(name, len(order))):
         with page.part(f"Images of the stage {name}"):
-            words = "As the network saw them, augmented where that is on."
-            page.add_image(files.read_bytes(paths[name]), words)
+            content = files.read_bytes(paths[name])
+            if content in shown:
+                page.add_note(f"The same as of the stage {shown[content]}.")
+                continue
+            shown[content] = name
+            page.add_image(content, "As the network saw them, augmented where that is on.")
     return len(paths)
 
 

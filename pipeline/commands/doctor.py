@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.shared import PathType, complete_recipes, example
+from pipeline.commands.shared import PathType, complete_recipes, example, working
 
 _WIDTH = 80
 _MARKS = {"ok": "ok", "optional": "-", "warning": "!", "problem": "MISSING"}
@@ -32,7 +32,8 @@ def doctor(recipe: str | None, root: Path, as_json: bool) -> int:
     """
     from pipeline.run.machine import PROBLEM, look_at_machine, look_at_recipe
 
-    findings = [*look_at_machine(root), *([look_at_recipe(recipe)] if recipe else [])]
+    with working("looking at this machine"):
+        findings = [*look_at_machine(root), *([look_at_recipe(recipe)] if recipe else [])]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings]))
     else:

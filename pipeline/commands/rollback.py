@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from components.base.redact import redact
-from pipeline.commands.shared import example
+from pipeline.commands.shared import example, working
 from pipeline.run.output import quote_own, say
 
 
@@ -38,13 +38,15 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
     from pipeline.storage.pushes import note_pushes
 
     folder = find_push_destination(root)
-    done = roll_back(folder, version)
-    stores = roll_back_stores(folder, done, ["mirante", "rollback", root])
-    for of_root in {Path(root), Path(folder).parent}:
-        try:
-            note_pushes(of_root, folder, done.taken_back, [done.version] if done.is_restored else [])
-        except Exception as e:  # noqa: BLE001 - the model is served, whatever ML Metadata says
-            say(f"mirante: warning: {of_root}: not noted in ML Metadata: {e}")
+    with working("going back"):
+        done = roll_back(folder, version)
+        stores = roll_back_stores(folder, done, ["mirante", "rollback", root])
+    with working("noting it in ML Metadata"):
+        for of_root in {Path(root), Path(folder).parent}:
+            try:
+                note_pushes(of_root, folder, done.taken_back, [done.version] if done.is_restored else [])
+            except Exception as e:  # noqa: BLE001 - the model is served, whatever ML Metadata says
+                say(f"mirante: warning: {of_root}: not noted in ML Metadata: {e}")
     if as_json:
         result = {"version": done.version, "path": done.path, "taken_back": dict(done.taken_back)}
         click.echo(json.dumps(result))
@@ -63,7 +65,8 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
 def _roll_back_store(address: str, version: int | None, as_json: bool) -> int:
     from components.model_stores.store import roll_back
 
-    version, taken_back = roll_back(address, version)
+    with working("going back"):
+        version, taken_back = roll_back(address, version)
     if as_json:
         result = {"version": version, "path": redact(address), "taken_back": taken_back}
         click.echo(json.dumps(result))

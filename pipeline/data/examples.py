@@ -41,6 +41,7 @@ class Examples:
             `span.pattern` finds below `span.base`.
         content: SHA-256 over the bytes of all shards.
         test_content: The same, over the shards of the test split.
+        class_counts: Images of each class by split.
         records: Records by split, with and without a manifest.
         bit_depth: The rule that they were stored by; None for the default, or without a manifest.
     """
@@ -56,6 +57,7 @@ class Examples:
     records: dict[str, int] = dataclasses.field(default_factory=dict)
     bit_depth: str | None = None
     test_content: str = ""
+    class_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a run's result tells of its data."""
@@ -144,6 +146,11 @@ def describe(
         found.records,
         bit_depth,
         content_of(_of_split(contents, found.patterns.get(features.TEST))),
+        {
+            split: dict(zip(found.class_names, counts, strict=True))
+            for split, counts in found.counts.items()
+            if split in found.patterns
+        },
     )
 
 

@@ -8,13 +8,12 @@ second's, if the models are equally good.
     Psychometrika 12, 1947.
 """
 
-import csv
 import dataclasses
-import io
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from components.base.table import read_table
 from pipeline.history.runs import PastRun
 
 # A difference this unlikely among equally good models is not put down to chance.
@@ -124,10 +123,10 @@ def _read_mistakes(run: PastRun) -> list[str] | None:
     """Return the test images that a classifier gets wrong; None if they are not all known."""
     told = run.result.get("mistakes") or {}
     try:
-        text = run.find(str(told.get("file"))).read_text(encoding="utf-8-sig")
+        text = run.find(str(told.get("file"))).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
-    names = [row["image"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    names = [row["image"] for row in read_table(text)]
     return names if len(names) == told.get("images") else None
 
 

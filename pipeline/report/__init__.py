@@ -3,7 +3,6 @@
 make.py       the page, section by section
 verdict.py    how the run ended, in a sentence
 sections.py   the sections on data, training and test
-card.py       the facts of the model card
 comparison.py the page of runs side by side
 data_page.py  the page of data before any training
 lineage.py    the sections on nodes, and on what the result was made from

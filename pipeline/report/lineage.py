@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,9 +12,19 @@ from components.base import files
 from components.base.words import format_count
 from components.infra_validator import page as infra_validator
 from components.pages.charts import COLOURS
-from components.pages.markup import Cell, Html, escape, format_path, make_bar, make_table, render_part
+from components.pages.markup import (
+    Cell,
+    Html,
+    Seconds,
+    escape,
+    format_path,
+    make_bar,
+    make_table,
+    render_part,
+)
 from components.pages.page import Page
 from pipeline.history.runs import PastRun
+from pipeline.recipe.load import load_recipe, recipe_names
 from pipeline.recipe.recipe import Recipe
 
 _MIB = 1 << 20
@@ -31,6 +41,8 @@ def show_model(page: Page, run: PastRun) -> None:
     rows: list[list[Cell]] = [["exported by the Trainer", format_path(model.uri)]]
     if run.pushed_model:
         rows.append(["pushed", format_path(run.pushed_model)])
+    if run.result.get("model_card"):
+        rows.append(["model card", format_path(str(run.find(run.result["model_card"])))])
     page.add(make_table(["", "where"], rows))
     if outputs := run.outputs.get("InfraValidator"):
         with page.part("Does it answer, and how fast"):
@@ -51,7 +63,7 @@ def show_nodes(page: Page, run: PastRun) -> None:
             [
                 name,
                 node["status"],
-                round(node["seconds"], 1),
+                Seconds(node["seconds"]),
                 make_bar(node["seconds"] / longest, COLOURS["train"]),
                 None if peak is None else round(peak / _MIB),
             ]
@@ -85,19 +97,46 @@ def show_lineage(page: Page, run: PastRun) -> None:
 
 def _show_settings(page: Page, run: PastRun) -> None:
     defaults = dict(_list_defaults(Recipe))
-    own: list[list[Cell]] = []
-    usual: list[list[Cell]] = []
-    for key, value in run.settings.items():
-        is_default = key in defaults and defaults[key] == value
-        shown = [key, _format_setting(value)]
-        if is_default:
-            usual.append([*shown])
-        elif key not in _ALWAYS:
-            own.append([*shown, _format_setting(defaults[key]) if key in defaults else "none"])
-    page.add_text("Settings that differ from their defaults:")
-    page.add(make_table(["setting", "value", "default"], own))
+    name = str(run.settings.get("name"))
+    recipe = _read_built_in(name)
+    if recipe:
+        changed = _list_changed(run.settings, recipe)
+        if changed:
+            page.add_text(f"Changed from the built-in recipe {name}:")
+            page.add(make_table(["setting", "value", "in the recipe"], changed))
+        else:
+            page.add_text(f"As the built-in recipe {name} has them.")
+    own = _list_changed(run.settings, defaults)
+    table = make_table(["setting", "value", "default"], own)
+    if recipe:
+        table = render_part("details", f"{format_count(own, 'setting')} other than the defaults", table)
+    else:
+        page.add_text("Settings other than the defaults:")
+    page.add(table)
+    usual: list[list[Cell]] = [
+        [key, _format_setting(value)]
+        for key, value in run.settings.items()
+        if defaults.get(key, key) == value
+    ]
     words = f"{format_count(usual, 'setting')} as by default"
-    page.add(render_part("details", words, make_table(["setting", "value"], usual)))
+    page.add(render_part("details", words, make_table(["setting", "value"], usual), is_printed=False))
+
+
+def _read_built_in(name: str) -> dict[str, Any]:
+    """Return the settings of a built-in recipe by dotted key; empty if there is none of this name."""
+    if name not in recipe_names():
+        return {}
+    recipe = load_recipe(name, elsewhere=True).model_dump(mode="json")
+    return {key: value for part, inner in recipe.items() for key, value in _flatten(part, inner)}
+
+
+def _list_changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> list[list[Cell]]:
+    """Return rows of the settings that have another value than usual: key, value, and the usual one."""
+    return [
+        [key, _format_setting(value), _format_setting(usual[key]) if key in usual else "none"]
+        for key, value in settings.items()
+        if key not in _ALWAYS and not (key in usual and usual[key] == value)
+    ]
 
 
 def _list_defaults(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

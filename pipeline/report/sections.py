@@ -6,13 +6,11 @@ from components.base.outcome import Output
 from components.data_gate import page as data_gate
 from components.distribution_validator import page as distribution_validator
 from components.evaluator import page as evaluator
-from components.evaluator.stored import load_evaluation
 from components.example_validator import page as example_validator
 from components.ingest import page as ingest
 from components.ingest.manifest import REJECTS
 from components.pages.events import read_stages
 from components.pages.page import Page
-from components.pages.protocol import task_page
 from components.statistics_gen import page as statistics_gen
 from components.trainer import page as trainer
 from components.transform import page as transform
@@ -85,9 +83,8 @@ def show_training(page: Page, run: PastRun) -> None:
 
 
 def show_test(page: Page, run: PastRun) -> None:
-    """Add what the task shows of the test split: confusions or boxes, curves, classes, mistakes."""
-    folder = run.outputs["Evaluator"]["evaluation"].uri
-    task_page(page).show_evaluation(page, folder, load_evaluation(folder).per_class)
+    """Add what the task shows of the test split: confusions or boxes, curves, classes, mistakes, slices."""
+    evaluator.show_test(page, run.outputs["Evaluator"]["evaluation"].uri)
 
 
 def find_output(run: PastRun, node: str, channel: str) -> Output | None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.base.intervals import Interval
-from components.pages.markup import Cell, Html, Measure, escape, render_part
+from components.evaluator.stored import load_evaluation
+from components.pages.markup import Cell, Html, Measure, Seconds, escape, render_part
 from components.pages.page import Page
-from components.pages.protocol import task_page
 from components.pages.tables import format_interval
 from pipeline.history.runs import PastRun
 
@@ -24,7 +24,7 @@ def show_verdict(page: Page, run: PastRun) -> None:
         page.add_list(str(error).splitlines())
     for warning in run.result.get("warnings") or []:
         page.add_text(f"Warning: {warning}")
-    intervals = find_intervals(page, run)
+    intervals = find_intervals(run)
     names = list(run.metrics)[:_MOST_CARDS]
     page.add_cards(
         [(name, Measure(run.metrics[name])) for name in names] + _list_facts(run),
@@ -55,10 +55,10 @@ def describe_verdict(run: PastRun) -> str:
     return f"The model met every bound, but was not pushed. {baseline}"
 
 
-def find_intervals(page: Page, run: PastRun) -> Mapping[str, Interval]:
+def find_intervals(run: PastRun) -> Mapping[str, Interval]:
     """Return the 95 % confidence intervals of a run's metrics by name; empty without any."""
     evaluation = run.outputs.get("Evaluator", {}).get("evaluation")
-    return task_page(page).find_intervals(evaluation.uri) if evaluation else {}
+    return load_evaluation(evaluation.uri).intervals if evaluation else {}
 
 
 def _choose_badge(run: PastRun) -> tuple[str, str]:
@@ -80,5 +80,5 @@ def _list_facts(run: PastRun) -> list[tuple[str, Cell]]:
     if run.result.get("test_images") is not None:
         found.append(("test images", run.result["test_images"]))
     if run.result.get("wall_seconds"):
-        found.append(("seconds", round(run.result["wall_seconds"], 1)))
+        found.append(("seconds", Seconds(run.result["wall_seconds"])))
     return found

@@ -51,7 +51,7 @@ class NodeFiles:
         looks_at = step_named(node_id).looks_at
         if looks_at == "shards":  # their sizes and times
             self._fetch(self._reads.get(node_id, ()))
-        if looks_at == "models":
+        if looks_at in ("models", "versions"):
             for only in _BESIDE_MODELS:
                 self._mirror.fetch(os.path.join(self._root, TRAINER, "model"), only=only)
         if looks_at in ("models", "versions"):

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from components.base import files
 from components.base.errors import MiranteError, NotBlessedError
 from components.base.imports import without_collector
 from components.base.os_errors import check_address_space, explain_os_error
@@ -23,6 +24,7 @@ from components.base.outcome import Output, RunResult
 from components.base.owned import is_marked, mark, root_id
 from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
+from components.base.saved_model import CARD_FILES
 from components.base.serving_folder import check_can_push
 from components.base.words import format_row
 from components.model_stores.store import check_can_publish
@@ -98,8 +100,8 @@ def run(recipe: Recipe, root: Path, console: Console) -> tuple[RunResult, BaseEx
             result.error = _describe_error(error)
             result.wall_seconds = round(time.monotonic() - began, 3)
             keep_copy(root)
+            _keep_card(root, result, console)
             _write_report(root, result, console)
-            _write_card(recipe, root, result, console)
             _keep_result(root, result)
     except (MiranteError, OSError) as e:
         error = error or explain_os_error(e, written_to) or e
@@ -121,15 +123,17 @@ def _write_report(root: Path, result: RunResult, console: Console) -> None:
         result.report = str(run.folder / FILE)
 
 
-def _write_card(recipe: Recipe, root: Path, result: RunResult, console: Console) -> None:
-    """Write the model card of a run that pushed a model; if that fails, the run is as good as it was."""
-    from pipeline.history.runs import PastRun
-    from pipeline.report.card import write_card
-
+def _keep_card(root: Path, result: RunResult, console: Console) -> None:
+    """Copy the model card, which the Pusher wrote, from the pushed model to the folder of the run."""
+    paths = [os.path.join(result.pushed_model, name) for name in CARD_FILES] if result.pushed_model else []
     try:
-        result.model_card = write_card(PastRun(root, result.run_id, dataclasses.asdict(result)), recipe.about)
-    except Exception as e:  # noqa: BLE001 - as above
-        print_row(console, "warning", f"no model card: {type(e).__name__}: {e}")
+        if not paths or not all(map(files.exists, paths)):
+            return
+        for path in paths:
+            write_atomically(root / "runs" / result.run_id / os.path.basename(path), files.read_bytes(path))
+        result.model_card = paths[0]
+    except Exception as e:  # noqa: BLE001 - a copy is no reason to fail a run
+        print_row(console, "warning", f"no copy of the model card: {type(e).__name__}: {e}")
 
 
 def _describe_error(error: BaseException | None) -> str | None:

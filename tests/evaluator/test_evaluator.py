@@ -23,6 +23,7 @@ from components.evaluator.component import ReportingExecutor
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.evaluation import read_mistakes
 from components.evaluator.results import read_evaluation
+from components.evaluator.stored import load_evaluation
 from components.tasks.classification import TASK
 from components.tasks.classification.evaluator import EXTRACTORS, make_eval_config
 from components.tasks.classification.metrics import Tally, measure
@@ -150,6 +151,12 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert by_slice(folder, "accuracy") == {"": 0.75, **recalls}
     assert by_slice(folder, "example_count")["class 1"] == 2.0
     assert by_slice(folder, "macro_recall")["class 0"] == 0.25  # of classes 0 and 5, which was predicted
+    assert {name: values["accuracy"] for name, values in found.slices.items()} == recalls
+    assert found.slices["class 0"]["macro_recall"] == 0.25
+    assert "auc" not in found.slices["class 0"]  # one class alone has none
+    assert found.intervals["accuracy"].low < 0.75 < found.intervals["accuracy"].high
+    assert load_evaluation(folder) == found
+    assert "Slices slice accuracy" in page_of(folder, list(recalls))
     # The slices of class 0 and class 5 are below the bound: it holds for the whole split alone.
     assert found.blessed
     assert found.failures == []

@@ -138,7 +138,7 @@ def test_images_that_one_model_alone_gets_right(tmp_path: Path) -> None:
     first = write_run(tmp_path, "1", ["a", "b", "c"])
     other = write_run(tmp_path, "2", ["c", "d", "e", "f", "=g", "h"])
     found = pair(first, other)
-    assert found.only_first_right == ["'=g", "d", "e", "f", "h"]
+    assert found.only_first_right == ["=g", "d", "e", "f", "h"]  # without the apostrophe of spreadsheets
     assert (found.only_other_right, found.both_wrong) == (["a", "b"], 1)
     # Two of seven, or fewer, or as few of the other's: 2 * (1 + 7 + 21) / 128.
     assert found.p_value == pytest.approx(58 / 128)

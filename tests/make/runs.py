@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from components.base import files
 from components.base.example import serialize_example
 from components.base.outcome import Output
 from components.base.tfrecord import frame_record
-from components.evaluator.evaluation import Evaluation, write_about
-from components.evaluator.stored import write_evaluation
+from components.evaluator.evaluation import Evaluation, write_about, write_evaluation
 from components.tasks.classification.figures import FILE as FIGURES
 from components.tasks.classification.figures import Figures, make_figures
 from components.tasks.classification.metrics import Tally, list_metric_names, measure
@@ -41,7 +41,12 @@ class Plots:
 
 
 def evaluate(
-    folder: Path, names: Sequence[str], labels: Sequence[int], probabilities: Any, prefix: str = "image"
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[int],
+    probabilities: Any,
+    prefix: str = "image",
+    slices: Mapping[str, dict[str, float]] | None = None,
 ) -> dict[str, float]:
     """Writes the folder of a classifier's evaluation; returns the metrics."""
     labels, probabilities = np.array(labels, np.int64), np.array(probabilities, np.float32)
@@ -61,11 +66,11 @@ def evaluate(
         for name in list_metric_names(len(names))
         if not np.isnan(overall.get(name, np.nan))
     }
-    write_evaluation(
-        str(folder),
-        Evaluation(metrics, dict(enumerate(per_class)), True, [], example_count=len(labels)),
-    )
     figures = make_figures(predict(tuple(names), images, labels, probabilities), metrics, Plots(tally))  # type: ignore[arg-type]
+    found = Evaluation(metrics, dict(enumerate(per_class)), True, [], example_count=len(labels))
+    write_evaluation(
+        str(folder), dataclasses.replace(found, intervals=figures.intervals, slices=dict(slices or {}))
+    )
     files.write_text(str(folder / FIGURES), figures.to_json())
     files.write_text(str(folder / "mistakes.csv"), mistakes.format())
     for row in range(min(3, mistakes.total)):
@@ -109,6 +114,7 @@ def make_run(
     *,
     rejects: str = "",
     prefix: str = "image",
+    slices: Mapping[str, dict[str, float]] | None = None,
     **result: Any,
 ) -> PastRun:
     """Returns a run with a classifier's evaluation; without labels it failed before the Evaluator."""
@@ -121,7 +127,7 @@ def make_run(
     outputs = {"Ingest": {"data": Output(str(root / "data"), {})}}
     metrics: dict[str, float] = {}
     if labels is not None:
-        metrics = evaluate(root / "evaluation", names, labels, probabilities, prefix)
+        metrics = evaluate(root / "evaluation", names, labels, probabilities, prefix, slices)
         outputs["Evaluator"] = {"evaluation": Output(str(root / "evaluation"), {})}
     nodes = {"Trainer": {"status": "completed", "seconds": 1.5, "peak_memory_bytes": 1 << 30}}
     found = {

@@ -15,9 +15,9 @@ from components.base import serving_folder
 from components.base.intervals import Interval
 from components.model_card.card import format_card, make_card
 from components.model_card.config import AboutConfig
-from components.model_card.facts import Facts
+from components.model_card.facts import Facts, Given
+from components.model_card.files import read_facts, write_card
 from components.model_card.limits import find_limits
-from pipeline.report.card import write_card
 from tests.make.runs import make_run
 
 pytestmark = pytest.mark.stack_free
@@ -33,14 +33,23 @@ SECTIONS = [
     "Ethical considerations",
     "Caveats and recommendations",
 ]
-FACTS = Facts(
+GIVEN = Given(
+    about={},
     name="pets",
+    task="classification",
+    class_names=["cat", "dog"],
+    settings={"model.name": "lenet", "model.weights": None},
+    counts={"train": {"cat": 900, "dog": 800}, "test": {"cat": 100, "dog": 100}},
+    images={"train": 1700, "test": 200},
+    data_sha256="d1",
+    test_sha256="d2",
+    source="folder",
+)
+FACTS = Facts(
+    given=GIVEN,
     version="7",
-    task="one class for each image",
     run_id="20260101T000000.000",
     date="2026-01-01",
-    class_names=["cat", "dog"],
-    settings={"model.name": "lenet", "model.weights": None, "training.patience_epochs": 3},
     versions={"tfx": "1.21"},
     code="abc",
     size_bytes=1234,
@@ -49,19 +58,22 @@ FACTS = Facts(
     bounds={"accuracy": "at least 0.5"},
     per_class={"cat": {"f1": 0.9}, "dog": {"f1": 0.88}},
     test_images=200,
-    counts={"train": {"cat": 900, "dog": 800}, "test": {"cat": 100, "dog": 100}},
-    images={"train": 1700, "test": 200},
-    data_sha256="d1",
-    test_sha256="d2",
-    source="folder",
+    slices={},
     baseline="6",
     baseline_metrics={"accuracy": 0.85},
     warnings=[],
 )
 
 
+def change(**changes: Any) -> Facts:
+    """Returns `FACTS` with other values, whether they were given or measured."""
+    names = {field.name for field in dataclasses.fields(Given)}
+    given = dataclasses.replace(GIVEN, **{name: changes.pop(name) for name in names & {*changes}})
+    return dataclasses.replace(FACTS, given=given, **changes)
+
+
 def limits(**changes: Any) -> str:
-    return "\n".join(find_limits(dataclasses.replace(FACTS, **changes), "f1"))
+    return "\n".join(find_limits(change(**changes)))
 
 
 def test_a_card_has_the_sections_of_model_cards_and_the_numbers_of_the_run(tmp_path: Path) -> None:
@@ -73,42 +85,53 @@ def test_a_card_has_the_sections_of_model_cards_and_the_numbers_of_the_run(tmp_p
     model.mkdir(parents=True)
     (model / "saved_model.pb").write_bytes(b"a model")
     before = serving_folder.measure_files(str(model))
-    run = make_run(tmp_path, ("cat", "dog", "owl"), labels, answers, pushed_model=str(model), test_images=60)
-    path = write_card(run, AboutConfig(description="Tells *pets* apart.", owners=("Ann", "Bo")))
-    assert path == str(model / "assets.extra" / "model_card.md")
-    text = Path(path).read_text(encoding="utf-8")
+    names = ("cat", "dog", "owl")
+    run = make_run(
+        tmp_path, names, labels, answers, slices={"cat": {"accuracy": 0.25}, "dog": {"accuracy": 1.0}}
+    )
+    about = AboutConfig(description="Tells *pets* apart.", owners=("Ann", "Bo"))
+    facts = read_facts(
+        dataclasses.replace(GIVEN, about=about.model_dump(mode="json"), class_names=names),
+        version="7",
+        run_id=run.run_id,
+        blessed_at=1_767_225_600,
+        model=str(model),
+        evaluation=run.outputs["Evaluator"]["evaluation"].uri,
+        baseline=None,
+    )
+    write_card(str(model), facts)
+    path = model / "assets.extra" / "model_card.md"
+    text = path.read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS
-    card = json.loads(Path(path).with_suffix(".json").read_text())
+    card = json.loads(path.with_suffix(".json").read_text())
     assert [key.replace("_", " ") for key in card] == [each.lower() for each in SECTIONS]
+    assert card["model_details"]["date"] == "2026-01-01"
+    assert card["model_details"]["size_bytes"] == len(b"a model")
     assert card["quantitative_analyses"]["overall"] == run.result["metrics"]
+    assert card["quantitative_analyses"]["intervals_95"].keys() <= run.result["metrics"].keys()
+    assert "accuracy" in card["quantitative_analyses"]["intervals_95"]
+    assert "| slice | accuracy |\n|---|---:|\n| cat | 0.2500 |\n| dog | 1.0000 |" in text
+    assert "1 slice falls behind the mean accuracy of 0.62 by more than 0.1: cat 0.25." in text
     for name, value in run.result["metrics"].items():
         escaped = name.replace("_", r"\_")
         assert f"| {escaped} | {value:.4f} |" in text
     assert "Tells *pets* apart." in text  # Markdown of the recipe's author
     assert "- developed by: Ann, Bo" in text
     assert "Not stated (`about.intended_use` of the recipe)." in text
-    assert text == (run.folder / "model_card.md").read_text(encoding="utf-8")
     # The card is no part of the model: neither its checksum nor a comparison with what was pushed knows it.
     assert serving_folder.measure_files(str(model)) == before
     (model / "assets.extra" / "labels.txt").write_text("cat\n")
     assert list(serving_folder.measure_files(str(model))) != list(before)
 
 
-def test_nothing_is_written_where_nothing_was_pushed(tmp_path: Path) -> None:
-    run = make_run(tmp_path, ("cat", "dog"), [0], [[0.9, 0.1]], pushed_model=None, blessed=False)
-    assert write_card(run, AboutConfig()) is None
-    assert not (run.folder / "model_card.md").exists()
-
-
 def test_names_from_the_data_mean_nothing_in_markdown() -> None:
     names = ["<script>alert(1)</script>", "a|b\n# c", "*x*_y_`z`", "größe\u202e"]
-    facts = dataclasses.replace(
-        FACTS,
+    facts = change(
         class_names=names,
         per_class={name: {"f1": 0.5} for name in names},
         counts={"train": dict.fromkeys(names, 1)},
     )
-    text = format_card(make_card(AboutConfig(), facts, "f1"))
+    text = format_card(make_card(facts))
     assert "<script>" not in text
     assert "\n# c" not in text
     assert "\u202e" not in text
@@ -119,7 +142,7 @@ def test_names_from_the_data_mean_nothing_in_markdown() -> None:
 
 
 def test_a_good_model_has_few_limits() -> None:
-    (only,) = find_limits(FACTS, "f1")
+    (only,) = find_limits(FACTS)
     assert "images of the same origin" in only
 
 
@@ -137,6 +160,10 @@ def test_a_good_model_has_few_limits() -> None:
         (
             {"per_class": {"cat": {"f1": 0.9}, "dog": {"f1": 0.5}, "owl": {"f1": None}}},
             "1 class falls behind the mean f1 of 0.70 by more than 0.1: dog 0.50.",
+        ),
+        (
+            {"slices": {"night": {"accuracy": 0.4}, "day": {"accuracy": 0.9}}},
+            "1 slice falls behind the mean accuracy of 0.65 by more than 0.1: night 0.40.",
         ),
         ({"baseline": None}, "compared with no other one"),
         ({"data_sha256": ""}, "no checksum"),
@@ -159,6 +186,6 @@ def test_a_model_of_which_little_is_known_has_a_card() -> None:
         "baseline_metrics": {},
         "date": "",
     }
-    text = format_card(make_card(AboutConfig(), dataclasses.replace(FACTS, **empty), "f1"))
+    text = format_card(make_card(change(**empty)))
     assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS
     assert "No metric had a bound." in text

@@ -593,7 +593,7 @@ def test_an_evaluation_shows_metrics_classes_confusions_and_roc(tmp_path: Path) 
     assert "cat dog cat 4 1 dog 1 2 Rows are true" in words
     assert 'title="dog taken for cat: 33.3%"' in page.html
     assert "cat taken for dog: 1 image dog taken for cat: 1 image" in words
-    assert 'href="#pair-1-0"' in page.html
+    assert 'href="#pair-1-0"' not in page.html  # this evaluation keeps no list of mistakes
     assert page.metrics == {"accuracy": 0.75}
     assert "8 images. " in words
     assert "Warning: the test split (8 images) is too small to tell whether the model is better than" in words

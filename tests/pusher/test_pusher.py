@@ -23,6 +23,7 @@ from tfx.utils import io_utils, proto_utils
 
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
+from components.evaluator.evaluation import Evaluation, write_evaluation
 from components.model_stores.store import fetch_served, open_store
 from components.pusher.executor import AtomicPushExecutor, TakenBackError, push
 from tests.make.graphs import Exported
@@ -331,6 +332,8 @@ def run_executor(
     infra_blessed: int = 1,
     blessed_at_ms: int = BLESSED_AT * 1000 + 999,
     custom: Any = None,
+    evaluation: Path | None = None,
+    baseline: Path | None = None,
 ) -> standard_artifacts.PushedModel:
     """Runs the executor on artifacts as ML Metadata gives them."""
     model = standard_artifacts.Model()
@@ -341,6 +344,12 @@ def run_executor(
     blessing = standard_artifacts.ModelBlessing()
     blessing.set_mlmd_artifact(metadata_store_pb2.Artifact(id=2, create_time_since_epoch=blessed_at_ms))
     blessing.set_int_custom_property("blessed", model_blessed)
+    if baseline is not None:
+        blessing.set_string_custom_property("baseline_model", str(baseline))
+    inputs = {"model": [model], "model_blessing": [blessing]}
+    if evaluation is not None:
+        inputs["evaluation"] = [standard_artifacts.ModelEvaluation()]
+        inputs["evaluation"][0].uri = str(evaluation)
     infra = standard_artifacts.InfraBlessing()
     infra.set_int_custom_property("blessed", infra_blessed)
     pushed = standard_artifacts.PushedModel()
@@ -349,7 +358,7 @@ def run_executor(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "serving"))
     )
     AtomicPushExecutor().Do(
-        {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]},
+        {**inputs, "infra_blessing": [infra]},
         {"pushed_model": [pushed]},
         {"push_destination": proto_utils.proto_to_json(destination), "custom_config": json.dumps(custom)},
     )
@@ -369,6 +378,66 @@ def test_further_stores_get_the_version(tmp_path: Path, model: Path, monkeypatch
         assert open_store("models:/belt").find_served() == 1700000000
     assert serving_folder.read_stores(str(tmp_path / "serving")) == ["models:/belt"]
     assert is_copy(Path(fetch_served("models:/belt", str(tmp_path / "fetched"))), model)
+
+
+CARD = {
+    "about": {"description": "Tells pets apart."},
+    "name": "pets",
+    "task": "classification",
+    "class_names": ["cat", "dog", "owl"],
+    "settings": {},
+    "counts": {},
+    "images": {"train": 9},
+    "data_sha256": "d1",
+    "test_sha256": "d2",
+    "source": "folder",
+}
+
+
+def test_the_model_card_is_next_to_the_model_wherever_it_is_pushed(
+    tmp_path: Path, model: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = tmp_path / "evaluation"
+    found = Evaluation(
+        {"accuracy": 0.75}, {0: {"f1": 0.5}}, True, [], example_count=4, warnings=["few images"]
+    )
+    write_evaluation(str(evaluation), found)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    push(str(other), str(tmp_path / "serving"), 7)
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "Format-Serving").symlink_to(other)
+    custom = {"also": ["models:/belt"], "card": CARD}
+    pushed = run_executor(
+        tmp_path, model, 1, 1, custom=custom, evaluation=evaluation, baseline=tmp_path / "baseline"
+    )
+    here = Path(pushed.get_string_custom_property("pushed_destination"))
+    fetched = Path(fetch_served("models:/belt", str(tmp_path / "fetched")))
+    for folder in (here, fetched):
+        assert "Tells pets apart." in (folder / "assets.extra/model_card.md").read_text()
+        card = json.loads((folder / "assets.extra/model_card.json").read_text())
+        assert card["model_details"]["version"] == here.name == "1700000000"
+        assert card["model_details"]["date"] == "2023-11-14"
+        assert card["model_details"]["size_bytes"] > 1000
+        assert card["quantitative_analyses"]["overall"] == {"accuracy": 0.75}
+        assert card["quantitative_analyses"]["per_class"] == {"cat": {"f1": 0.5}}
+        assert card["quantitative_analyses"]["baseline"] == "7"
+        assert "Few images." in card["caveats_and_recommendations"]["limits"]
+    assert {name for name in files(here) if "model_card" not in name} == {*files(model)}
+    # The card is no part of the model: the same model is there already, with another text.
+    custom["card"] = {**CARD, "about": {"description": "Other words."}}
+    again = run_executor(tmp_path, model, 1, 1, custom=custom, evaluation=evaluation)
+    assert again.get_string_custom_property("pushed_destination") == str(here)
+    assert "Other words." in (here / "assets.extra/model_card.md").read_text()
+
+
+def test_without_a_model_card_the_model_is_pushed(
+    tmp_path: Path, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pushed = run_executor(
+        tmp_path, model, custom={"card": CARD}, evaluation=tmp_path / "of an earlier version"
+    )
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert "no model card: ValueError" in caplog.text
 
 
 def test_the_executor_pushes_what_is_blessed(tmp_path: Path, model: Path) -> None:

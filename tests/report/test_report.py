@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import itertools
 import json
 import re
@@ -17,7 +18,10 @@ from PIL import Image
 from components.base.intervals import wilson_interval
 from components.pictures.thumbnails import to_jpeg
 from components.tasks.classification.figures import calibrate
+from components.tasks.classification.predictions import Predictions, predict
 from pipeline.history.runs import choose_run
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.yaml_text import write_yaml
 from pipeline.report.make import make_report
 from tests.make.commands import mirante
 from tests.make.images import make_coloured_png
@@ -130,12 +134,22 @@ def test_the_worst_mistakes_are_shown_with_their_heat_maps(tmp_path: Path) -> No
         ([0, 1, 2], np.eye(3)),  # all are right
         ([0, 1, 2], np.eye(3)[[1, 2, 0]]),  # all are wrong
         ([0, 1], [[np.nan, 0.1, 0.2], [0.1, 0.8, 0.1]]),  # not a number
+        ([0, 1], np.full([2, 3], np.nan)),  # none is a number
         ([], np.zeros([0, 3])),  # an empty split
     ],
 )
 def test_a_report_takes_whatever_was_measured(tmp_path: Path, labels: list[int], probabilities: Any) -> None:
-    page = report_of(tmp_path, NAMES, labels, probabilities)
-    assert "nan" not in text_of(page).split()
+    words = text_of(report_of(tmp_path, NAMES, labels, probabilities))
+    assert "nan" not in words.split()
+    predicted = np.argmax(probabilities, axis=1) if len(labels) else np.zeros(0)
+    are_numbers = np.isfinite(probabilities).all()
+    are_right = bool(len(labels)) and bool(are_numbers) and (predicted == labels).all()
+    assert ("Every image was classified correctly." in words) == are_right
+    assert ("left out and count as wrong" in words) != are_numbers
+    assert words.count("Nothing was measured.") == (0 if len(labels) else 2)
+    assert ("No image has probabilities that are numbers." in words) == (
+        not len(labels) or not np.isfinite(probabilities).any()
+    )
 
 
 def test_a_report_of_a_run_that_failed_says_why(tmp_path: Path) -> None:
@@ -181,6 +195,26 @@ def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
     assert page.count("<script>") == 1  # ours, which sorts tables
 
 
+def test_a_class_like_a_formula_keeps_its_name_and_its_mistakes(tmp_path: Path) -> None:
+    labels = [0, 1, 2] * 4
+    page = report_of(tmp_path, ("=x", "-dog", "owl"), labels, np.roll(answers(labels, 3), 1, axis=1))
+    assert "&#39;=x" not in page
+    assert 'id="pair-0-1"' in page  # with the images behind the cell
+    assert 'alt="image0.png: =x taken for -dog"' in page
+
+
+def test_a_cell_of_the_confusion_matrix_links_to_its_mistakes_or_nowhere(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(16), 15)
+    wrong = np.eye(16)[[other for true in range(16) for other in range(16) if other != true]]
+    page = report_of(tmp_path, [f"class {place}" for place in range(16)], labels.tolist(), wrong)
+    outline = Outline(page)
+    linked = [link for link in outline.links if link.startswith("pair-")]
+    assert len(linked) == 200
+    assert set(linked) <= set(outline.ids)
+    assert page.count('class="w"') == 240
+    assert "200 of 240 pairs of classes that are confused." in text_of(page)
+
+
 @pytest.mark.slow
 def test_a_report_of_very_many_classes_draws_the_matrix(tmp_path: Path) -> None:
     names = [f"class {place}" for place in range(120)]
@@ -198,6 +232,48 @@ def test_a_run_of_an_earlier_version_has_a_report(tmp_path: Path) -> None:
     assert "could not be made" not in words
     assert "accuracy" in words
     assert "The run is of an earlier version, which kept no list of its artifacts." in words
+
+
+def test_settings_are_compared_with_the_built_in_recipe_of_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, NAMES)
+
+    def settings_of(*changes: str) -> str:
+        recipe = load_recipe("digits", changes, elsewhere=True)
+        (run.folder / "recipe.yaml").write_text(write_yaml(recipe.model_dump(mode="json")))
+        page = make_report(choose_run(str(run.folder), []))
+        assert "could not be made" not in page
+        return text_of(page).partition("Settings")[2]
+
+    assert "As the built-in recipe digits has them. " in settings_of()
+    words = settings_of("training.epochs=3", "data.splits={train: 0.6, eval: 0.2, test: 0.2}")
+    assert (
+        "Changed from the built-in recipe digits: setting value in the recipe data.splits.train 0.6 0.7 "
+        "data.splits.eval 0.2 0.1 training.epochs 3 15 " in words
+    )
+    assert "transform.height_px 24 " in words  # the recipe's own, other than the default
+    words = settings_of("name=mine")
+    assert words.strip().startswith("Settings other than the defaults:")
+
+
+def test_slices_are_shown_next_to_the_whole(tmp_path: Path) -> None:
+    labels = [0, 1, 2] * 4
+    slices = {EVIL: {"accuracy": 0.25, "loss": 0.5}, "dog": {"accuracy": 1.0}}
+    page = report_of(tmp_path, NAMES, labels, answers(labels, 3), slices=slices)
+    assert f"Slices slice accuracy loss {EVIL} 0.2500 0.5000 dog 1.0000 – all images " in text_of(page)
+    assert EVIL not in page
+    assert "Slices</h3>" not in report_of(tmp_path / "without", NAMES, labels, answers(labels, 3))
+
+
+def test_predictions_are_kept_in_little_room() -> None:
+    names = [f"{place}.png" for place in range(2000)] + ["größe\udc80" + "x" * 5000]
+    found = predict(("cat", "dog"), names, np.zeros(2001), np.full([2001, 2], 0.5))
+    stored = found.to_bytes()
+    with np.load(io.BytesIO(stored)) as archive:
+        assert sum(archive[name].nbytes for name in archive.files) < 200_000  # not 2,001 times the longest
+    back = Predictions.from_bytes(stored)
+    assert back.images == sorted(names)
+    assert back.class_names == ("cat", "dog")
+    assert Predictions.from_bytes(Predictions().to_bytes()).images == []
 
 
 def test_ece_is_the_mean_distance_of_the_bins() -> None:

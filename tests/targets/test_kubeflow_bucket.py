@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
+from components.base.saved_model import CARD_FILES
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
@@ -100,6 +101,7 @@ def test_every_task_finds_in_the_bucket_what_the_others_left(
         names = set(found["first"][2])
         version = found["first"][0]
         assert {f"serving/{version}/saved_model.pb", "data/manifest.json"} <= names
+        assert {f"serving/{version}/{name}" for name in CARD_FILES} <= names
         assert any(re.match(r"checkpoints/\w+/checkpoint$", name) for name in names)
         assert not any(".system" in name or "metadata.sqlite" in name for name in names)
         assert found["second"][:2] == found["first"][:2]

@@ -196,7 +196,7 @@ def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -
         },
         "Pusher": {"pushed_model": "Model"},
     }
-    assert set(artifacts(spec, "input")["Pusher"]) == {"model", "infra_blessing", "blessing"}
+    assert set(artifacts(spec, "input")["Pusher"]) == {"model", "infra_blessing", "evaluation", "blessing"}
     outputs = spec["components"]["comp-datagate-to-evaluator"]["outputDefinitions"]["artifacts"]
     assert {name.partition("_")[2] for name in outputs if name.startswith("view_")} == {
         *("DataGate", "Transform", "Trainer", "InfraValidator", "Resolver", "Evaluator")

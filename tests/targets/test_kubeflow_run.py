@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
+from components.base.saved_model import CARD_FILES
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import INGEST, node_ids, step_named
 from tests.make.commands import mirante
@@ -84,6 +85,9 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     assert (pushed / "saved_model.pb").is_file()
     found = metrics(tmp_path / "first")
     assert found["accuracy"] > 0.8
+    card = json.loads((pushed / CARD_FILES[1]).read_text(encoding="utf-8"))
+    assert card["quantitative_analyses"]["overall"]["accuracy"] == pytest.approx(found["accuracy"])
+    assert card["model_details"]["run_id"] == next((root / "runs").glob("*/plan.json")).parent.name
     drawn = metrics(tmp_path / "first", "classification")
     rows = [row["row"] for row in drawn["confusionMatrix"]["rows"]]
     assert [label["displayName"] for label in drawn["confusionMatrix"]["annotationSpecs"]] == list(

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
+from components.base.saved_model import CARD_FILES
 from components.ingest import IngestConfig, ingest
 from tests.targets.test_vertex_compile import CLOUD, IMAGE, WHERE, compiled, container, data, parameter
 from tests.vertex import ROOT, Vertex
@@ -84,7 +85,11 @@ def test_digits_runs_task_by_task_as_its_containers_would(tmp_path: Path) -> Non
     assert int(version.name) > 1_700_000_000
     exported = vertex.path(model["uri"]) / "Format-Serving"
     names = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
-    assert {str(path.relative_to(version)) for path in version.rglob("*") if path.is_file()} == names
+    pushed_names = {str(path.relative_to(version)) for path in version.rglob("*") if path.is_file()}
+    assert pushed_names == names | {*CARD_FILES}
+    card = json.loads((version / CARD_FILES[1]).read_text(encoding="utf-8"))
+    assert card["model_details"]["version"] == version.name
+    assert 0.0 <= card["quantitative_analyses"]["overall"]["accuracy"] <= 1.0
     assert "saved_model.pb" in names
     # Checkpoints go where a training that is tried again looks for them.
     assert (mount / "example-pipelines" / "digits" / "checkpoints").is_dir()

@@ -36,5 +36,7 @@ const reveal = () => {
   }
 };
 addEventListener("hashchange", reveal);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not(.not-printed)")) details.open = true;
+});
 reveal();

@@ -14,6 +14,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.base.files import write_bytes, write_text
+from components.base.intervals import Interval
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import BASELINE, build_eval_config
 from components.evaluator.evaluation import mistakes_path
@@ -36,6 +37,7 @@ __all__ = [
     "find_warnings",
     "list_metric_names",
     "make_eval_config",
+    "read_intervals",
     "write_report",
 ]  # fmt: skip
 
@@ -75,6 +77,11 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
         "not all finite numbers; each counts as wrong, and there is no loss; train again with a lower "
         "training.learning_rate"
     ]
+
+
+def read_intervals(evaluation: str) -> dict[str, Interval]:
+    """Return the 95 % confidence intervals of overall metrics that `write_report` wrote, by name."""
+    return figures.read_figures(evaluation).intervals
 
 
 def write_report(evaluation: str, files: Sequence[str], model: str) -> int | None:

@@ -16,7 +16,6 @@ from components.pages.tables import show_classes
 from schemas import features
 
 if TYPE_CHECKING:
-    from components.base.intervals import Interval
     from components.tasks.classification.figures import Figures
     from components.tasks.classification.page_mistakes import Mistake
 
@@ -47,13 +46,6 @@ def show_statistics(page: Page, examples: Mapping[str, int], stats: Mapping[str,
 
 def show_gate(page: Page, folder: str, report: Mapping[str, Any]) -> None:
     """Add nothing: DataGate only decodes the images."""
-
-
-def find_intervals(folder: str) -> Mapping[str, Interval]:
-    """Return the 95 % confidence intervals of the overall metrics by name."""
-    from components.tasks.classification.figures import read_figures
-
-    return read_figures(folder).intervals
 
 
 def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
@@ -126,7 +118,7 @@ def _find_accuracy(figures: Figures) -> float | None:
 
 
 def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -> None:
-    from components.tasks.classification.page_mistakes import show_pairs
+    from components.tasks.classification.page_mistakes import list_behind, show_pairs
 
     if not figures.confusion:
         page.add_note("The evaluation has no confusion matrix.")
@@ -134,7 +126,7 @@ def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -
     unknown = sum(count for _, predicted, count in figures.confusion if predicted < 0)
     if unknown:
         left_out = format_count(unknown, "image is", "images are")
-        page.add_note(f"{left_out} left out: their probabilities are not numbers.")
+        page.add_note(f"{left_out} left out and count as wrong: not all probabilities are numbers.")
     names = page.class_names
     counted = {(true, predicted): count for true, predicted, count in figures.confusion}
     places = range(len(names)) if len(names) <= _MOST_IN_MATRIX else ()
@@ -147,8 +139,9 @@ def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -
         if true != predicted and predicted >= 0
     ]
     wrong.sort(key=lambda item: (-item[0], item[1:]))
+    behind = list_behind(page, wrong, mistakes)
     if len(names) <= _MOST_IN_TABLE:
-        links = {(true, predicted) for _, true, predicted in wrong}
+        links = {pair for pair, found in behind.items() if found["images"] or found["names"]}
         page.add(render(_CONFUSION, names=names, rows=_shade(counts), links=links))
         page.add_note(
             "Rows are true classes, columns are predicted classes. Blue is right, red is wrong; a stronger "
@@ -157,10 +150,11 @@ def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -
     else:
         page.add(_draw_confusion(len(names), counted))
     if not wrong:
-        page.add_text("Every image was classified correctly.")
+        if not unknown:
+            page.add_text("Every image was classified correctly.")
         return
     page.add_text("The most frequent confusions:")
-    show_pairs(page, wrong, mistakes)
+    show_pairs(page, behind, len(wrong))
 
 
 def _shade(counts: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]]:

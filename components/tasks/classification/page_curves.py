@@ -91,7 +91,11 @@ def _list_classes(page: Page, figures: Figures, name: str) -> list[Curve]:
 def show_calibration(page: Page, figures: Figures) -> None:
     """Add the calibration curve with the expected calibration error."""
     if figures.ece is None:
-        page.add_note("The evaluation keeps no probabilities: it is of an earlier version, or too large.")
+        page.add_note(
+            "The evaluation keeps no probabilities: it is of an earlier version, or too large."
+            if any(predicted >= 0 for _, predicted, _ in figures.confusion)
+            else "No image has probabilities that are numbers."
+        )
         return
     page.add_cards([("expected calibration error (ECE)", Measure(figures.ece))])
     page.add(put_side_by_side([_draw_calibration(figures)]))

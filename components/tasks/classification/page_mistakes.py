@@ -1,13 +1,13 @@
 """Mistakes of a classifier on a page: the worst ones, and those behind a cell of the confusion matrix."""
 
-import csv
 import dataclasses
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.base import files
+from components.base.table import read_table
 from components.evaluator.evaluation import mistakes_path
 from components.pages.markup import Html, escape, render, render_part
 from components.pages.page import Page
@@ -53,7 +53,6 @@ def read_mistakes(folder: str) -> list[Mistake]:
     if not files.exists(mistakes_path(folder)):
         return []
     images, heat = (_find_rows(os.path.join(folder, name)) for name in (FOLDER, HEAT_FOLDER))
-    text = files.read_bytes(mistakes_path(folder)).decode("utf-8-sig")
     return [
         Mistake(
             row["image"],
@@ -63,7 +62,7 @@ def read_mistakes(folder: str) -> list[Mistake]:
             images.get(place, ""),
             heat.get(place, ""),
         )
-        for place, row in enumerate(csv.DictReader(io.StringIO(text, newline="")))
+        for place, row in enumerate(read_table(files.read_text(mistakes_path(folder))))
     ]
 
 
@@ -106,8 +105,10 @@ def show_some(page: Page, mistakes: Sequence[Mistake], images: Sequence[str]) ->
         page.add_note(f"{'Also ' if shown else ''}{', '.join(names[:_MOST_NAMES])}{more}.")
 
 
-def show_pairs(page: Page, pairs: Sequence[tuple[int, int, int]], mistakes: Sequence[Mistake]) -> None:
-    """Add the confused pairs of classes, each with its images behind it.
+def list_behind(
+    page: Page, pairs: Sequence[tuple[int, int, int]], mistakes: Sequence[Mistake]
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return what `show_pairs` shows of the pairs that it has room for, by true and predicted class.
 
     Args:
         page: The page.
@@ -118,7 +119,7 @@ def show_pairs(page: Page, pairs: Sequence[tuple[int, int, int]], mistakes: Sequ
     for mistake in mistakes:
         behind.setdefault((mistake.true, mistake.predicted), []).append(mistake)
     most = _MOST_PAIRS if page.is_report else _MOST_PAIRS_OF_NODE
-    shown = []
+    found: dict[tuple[int, int], dict[str, Any]] = {}
     for count, true, predicted in pairs[:most]:
         names = page.class_name(true), page.class_name(predicted)
         of_pair = behind.get(names, [])
@@ -127,20 +128,28 @@ def show_pairs(page: Page, pairs: Sequence[tuple[int, int, int]], mistakes: Sequ
         ]
         named = [mistake for mistake in of_pair if mistake not in with_image][:_MOST_NAMES]
         listed = len(with_image) + len(named)
-        shown.append(
-            {
-                "places": (true, predicted),
-                "true": names[0],
-                "predicted": names[1],
-                "count": count,
-                "images": _caption(page, with_image, short=True) if with_image else "",
-                "names": [f"{mistake.image} ({mistake.percent})" for mistake in named],
-                "more": count - listed if listed else 0,
-            }
-        )
-    page.add(render(_PAIRS, pairs=shown))
-    if len(pairs) > most:
-        page.add_note(f"{most} of {len(pairs):,} pairs of classes that are confused.")
+        found[true, predicted] = {
+            "true": names[0],
+            "predicted": names[1],
+            "count": count,
+            "images": _caption(page, with_image, short=True) if with_image else "",
+            "names": [f"{mistake.image} ({mistake.percent})" for mistake in named],
+            "more": count - listed if listed else 0,
+        }
+    return found
+
+
+def show_pairs(page: Page, behind: Mapping[tuple[int, int], Mapping[str, Any]], confused: int) -> None:
+    """Add the pairs of classes of `list_behind`, each with its images behind it.
+
+    Args:
+        page: The page.
+        behind: The pairs.
+        confused: The number of all pairs that are confused.
+    """
+    page.add(render(_PAIRS, pairs=behind))
+    if confused > len(behind):
+        page.add_note(f"{len(behind)} of {confused:,} pairs of classes that are confused.")
 
 
 def _caption(page: Page, mistakes: Sequence[Mistake], *, short: bool = False) -> Html:

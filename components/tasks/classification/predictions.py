@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,14 +75,18 @@ class Predictions:
 
     def to_bytes(self) -> bytes:
         """Return them for TFMA's results, in an order that does not depend on that of the batches."""
-        keys = [self.predicted, self.scores, self.labels, np.array(self.images, np.str_)]
-        order = np.lexsort(keys) if self.images else np.zeros(0, np.int64)
+        keys = [
+            *zip(
+                self.images, self.labels.tolist(), self.scores.tolist(), self.predicted.tolist(), strict=True
+            )
+        ]
+        order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
         buffer = io.BytesIO()
         kept = {"probabilities": self.probabilities[order]} if self.probabilities is not None else {}
         np.savez_compressed(
             buffer,
-            class_names=np.array(self.class_names, np.str_),
-            images=np.array([self.images[place] for place in order.tolist()], np.str_),
+            class_names=_pack(self.class_names),
+            images=_pack([self.images[place] for place in order.tolist()]),
             labels=self.labels[order],
             predicted=self.predicted[order],
             scores=self.scores[order],
@@ -96,8 +101,8 @@ class Predictions:
         """Return what `to_bytes` made."""
         with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
             values = {name: archive[name] for name in archive.files}
-        values["class_names"] = tuple(values["class_names"].tolist())
-        values["images"] = values["images"].tolist()
+        values["class_names"] = tuple(_unpack(values["class_names"]))
+        values["images"] = _unpack(values["images"])
         values["are_too_many"] = bool(values["are_too_many"])
         return Predictions(**values)
 
@@ -127,6 +132,15 @@ class Predictions:
             ],
         )
         return gzip.compress(text.encode("utf-8"), mtime=0)
+
+
+def _pack(names: Sequence[str]) -> Array:
+    """Return names as bytes: an array of texts gives each the room of the longest."""
+    return np.frombuffer(json.dumps(names).encode(), np.uint8)
+
+
+def _unpack(packed: Array) -> list[str]:
+    return [str(name) for name in json.loads(packed.tobytes())]
 
 
 def predict(

@@ -6,6 +6,7 @@ runs once: `CocoMetrics` leaves the judged detections in TFMA's results, and the
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components.base.files import write_text
+from components.base.files import exists, read_text, write_text
+from components.base.intervals import Interval, from_json
 from components.base.records import record_dataset
 from components.base.table import format_table
 from components.evaluator.config import EvaluationConfig
@@ -39,6 +41,7 @@ __all__ = [
     "find_warnings",
     "list_metric_names",
     "make_eval_config",
+    "read_intervals",
     "write_report",
 ]  # fmt: skip
 
@@ -71,6 +74,12 @@ def make_eval_config(
 def find_warnings(metrics: Mapping[str, float]) -> list[str]:
     """Return no warnings."""
     return []
+
+
+def read_intervals(evaluation: str) -> dict[str, Interval]:
+    """Return the 95 % confidence intervals of overall metrics that `write_report` wrote, by name."""
+    path = os.path.join(evaluation, REPORT_FOLDER, "intervals.json")
+    return from_json(json.loads(read_text(path))) if exists(path) else {}
 
 
 def write_report(evaluation: str, files: Sequence[str], model: str) -> int | None:

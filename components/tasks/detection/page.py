@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
-from components.base.intervals import Interval, from_json
 from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
-from components.pages.markup import Cell, Html, make_bar, make_table
+from components.pages.markup import Cell, Html, Measure, make_bar, make_table
 from components.pages.page import Page
 from components.pages.protocol import Record
 from components.pages.records import embed_thumbnail
@@ -115,12 +114,6 @@ def _sort_names(counted: Sequence[Mapping[str, int]]) -> list[str]:
     return sorted({name for of_split in counted for name in of_split}, key=place)
 
 
-def find_intervals(folder: str) -> Mapping[str, Interval]:
-    """Return the 95 % confidence intervals of the overall metrics by name."""
-    path = os.path.join(folder, _FOLDER, "intervals.json")
-    return from_json(json.loads(files.read_text(path))) if files.exists(path) else {}
-
-
 def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
     """Add nothing: detectors are not compared image by image."""
 
@@ -148,7 +141,7 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
             shown = [path for path in paths if os.path.basename(path).startswith(f"{kind}-")][:_MOST_IMAGES]
             page.add_note("Labels on the left, detections on the right." if shown else "There are none.")
             for place, path in enumerate(shown, start=1):
-                page.add_image(files.read_bytes(path), f"{place} of {len(shown)}", _IMAGE_PX)
+                page.add_image(files.read_bytes(path), f"{heading}, {place} of {len(shown)}", _IMAGE_PX)
 
 
 def _show_curves(page: Page, stored: Mapping[str, Any]) -> None:
@@ -176,7 +169,7 @@ def _show_errors(page: Page, path: str) -> None:
             kind.replace("_", " "),
             count,
             make_bar(count / most, "right" if kind == "right" else "wrong"),
-            errors["cost_in_map_50"].get(kind),
+            None if (cost := errors["cost_in_map_50"].get(kind)) is None else Measure(cost),
         ]
         for kind, count in errors["counts"].items()
     ]

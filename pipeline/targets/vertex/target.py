@@ -6,7 +6,7 @@ and serves with services of its own, which TFX's extensions call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,23 @@ class Vertex(Target):
         job = _build_training_job(self.config.training, self)
         return Trainer(custom_config={**custom_config, **job}, **arguments)
 
-    def pusher(self, push_destination: str, also: Sequence[str] = (), **blessed: Channel) -> BaseNode:
+    def pusher(
+        self,
+        push_destination: str,
+        also: Sequence[str],
+        card: Mapping[str, Any],
+        evaluation: Channel,
+        **blessed: Channel,
+    ) -> BaseNode:
         """Build the node that pushes to a bucket, or to an endpoint where the recipe asks for one.
+
+        An endpoint has no place for a model card.
 
         Raises:
             UsageError: The recipe asks for an endpoint and for further stores.
         """
         if self.config.deployment is None:
-            return super().pusher(push_destination, also, **blessed)
+            return super().pusher(push_destination, also, card, evaluation, **blessed)
         if also:
             raise UsageError(
                 "push.also: expected no store with vertex.deployment, which deploys to an endpoint"
