@@ -135,7 +135,7 @@ def _write_answer(answer: dict[str, Any], outputs: Mapping[str, Array]) -> Answe
 def _split(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the JSON of a request, and the bytes behind it."""
     length = headers.get("inference-header-content-length", str(len(body)))
-    if not length.isdigit():
+    if not (length.isascii() and length.isdecimal() and len(length) < 20):
         raise invalid(f"inference-header-content-length: expected a number, got {length}")
     try:
         request = json.loads(body[: int(length)])
@@ -165,15 +165,15 @@ def _binary_size(tensor: dict[str, Any]) -> int | None:
 
 def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
     name, kind, shape = tensor["name"], tensor.get("datatype"), tensor.get("shape")
-    if kind != "BYTES" and kind not in _TYPES:
+    if not isinstance(kind, str) or (kind != "BYTES" and kind not in _TYPES):
         raise invalid(f"input {name}: datatype: expected BYTES or one of {', '.join(_TYPES)}, got {kind}")
     if not isinstance(shape, list) or not all(isinstance(each, int) and each >= 0 for each in shape):
         raise invalid(f"input {name}: shape: expected a list of numbers, got {shape}")
     try:
         if content is not None:
-            return _read_binary(content, str(kind), shape)
+            return _read_binary(content, kind, shape)
         if kind != "BYTES":
-            return _to_numbers(_flatten(tensor.get("data")), str(kind)).reshape(shape)
+            return _to_numbers(_flatten(tensor.get("data")), kind).reshape(shape)
         strings = [_to_bytes(each) for each in _flatten(tensor.get("data"))]
         # As long as the strings are, not as the shape says: one string would be repeated.
         array = np.empty(len(strings), dtype=object)
@@ -186,7 +186,8 @@ def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
 def _to_numbers(values: list[Any], kind: str) -> Array:
     """Return values of JSON as an array; NumPy would turn texts into numbers, and cut 1.5 to 1."""
     dtype: np.dtype[Any] = np.dtype(_TYPES[kind])
-    allowed: set[type] = {"b": {bool}, "f": {int, float}}.get(dtype.kind, {int})
+    expected: dict[str, set[type]] = {"b": {bool}, "f": {int, float}}
+    allowed = expected.get(dtype.kind, {int})
     for each in values:
         if type(each) not in allowed:
             raise ValueError(f"got {each!r}")

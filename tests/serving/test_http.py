@@ -223,6 +223,7 @@ def test_the_v2_protocol_keeps_values(port: int, kind: str, data: str, expected:
         (_INFER, b"{", 400),
         (_INFER, b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [3], "data": [1]}]}', 400),
         (_INFER, b'{"inputs": [{"name": "x", "datatype": "FP31", "shape": [], "data": 1}]}', 400),
+        (_INFER, b'{"inputs": [{"name": "x", "datatype": ["FP32"], "shape": [1], "data": [1]}]}', 400),
         ("/v2/nothing", b"", 404),
         (_INFER, tensor("INT32", "[1.5]"), 400),
         (_INFER, tensor("INT32", '["1"]'), 400),
