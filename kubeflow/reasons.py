@@ -11,15 +11,18 @@ from kubeflow.server import Server
 # What begins the line of a task's log that gives the reason, and the first line, which names the first node.
 # The line that says when the next attempt begins (pipeline.targets.kubeflow.attempts) gives no reason.
 _REASON = re.compile(r"^mirante: (?!the next begins in )(?P<reason>.+)$", re.MULTILINE)
+# The reason of an attempt that was not the last one.
+_ATTEMPT = re.compile(r"attempt \d+ of \d+ failed: ")
 _BEGINNING = re.compile(r"^mirante \S+  (?P<node>\w+)(,? \w+)*  ", re.MULTILINE)
 # A driver's and a launcher's last words: glog's fatal line, without its time and place.
 _FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (?P<reason>.+)$", re.MULTILINE)
-# The launcher's last words of a task that could say nothing more itself.
-_SIGNALS = {
+# The launcher's last words of a task that could say nothing more itself. Kubernetes' signal ends the shell
+# that kfp starts Python from; the system kills Python alone, and the shell says so by its exit status.
+_ENDINGS = {
     "failed to execute component: signal: terminated": (
-        "the pod was deleted, or its machine drained, while the task started; submit the package again"
+        "the pod was deleted, or its machine drained, before the task could say so; submit the package again"
     ),
-    "failed to execute component: signal: killed": (
+    "failed to execute component: exit status 137": (
         "the task was killed, most likely for want of memory; give it more by memory in kubeflow.tasks"
     ),
 }
@@ -60,11 +63,20 @@ def find_reason(server: Server, run_id: str, task: str, details: list[Any]) -> s
         # The server does not say which container belongs to which task.
         if len(failed) > 1 and beginning and not task.lower().startswith(beginning["node"].lower()):
             continue
-        found = list(_REASON.finditer(log)) or list(_FATAL.finditer(log))
-        if found:
-            reason = found[-1]["reason"].strip()[:_MOST_CHARS]
-            return _SIGNALS.get(reason, reason)
+        if reason := _read_reason(log):
+            return reason[:_MOST_CHARS]
     return None
+
+
+def _read_reason(log: str) -> str | None:
+    """Return the task's own reason; if that is not final, what ended it; else the launcher's last words."""
+    own, last = (
+        [found["reason"].strip() for found in pattern.finditer(log)][-1:] for pattern in (_REASON, _FATAL)
+    )
+    ending = _ENDINGS.get(last[0]) if last else None
+    if ending and (not own or _ATTEMPT.match(own[0])):
+        return ending
+    return next(iter([*own, *last]), None)
 
 
 def _list_nodes(task: str, details: list[Any]) -> list[str]:

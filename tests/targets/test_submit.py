@@ -249,20 +249,25 @@ def test_the_reason_comes_from_the_log_of_the_failed_task(api: KfpApi, package: 
 
 
 @pytest.mark.parametrize(
-    ("signal", "said"), [("terminated", "submit the package again"), ("killed", "for want of memory")]
+    ("ending", "said"),
+    [("signal: terminated", "submit the package again"), ("exit status 137", "for want of memory")],
 )
 def test_a_task_that_was_ended_before_it_could_say_why_has_a_reason(
-    api: KfpApi, package: Path, signal: str, said: str
+    api: KfpApi, package: Path, ending: str, said: str
 ) -> None:
-    words = f"F1130 06:09:56.1  1 main.go:131] failed to execute component: signal: {signal}\n"
-    api.logs = {"digits-x-1": words}
-    api.script = [("FAILED", [failed("trainer", "digits-x-1")])]
-    result = as_json(submit(api.host, package, "--json", code=1))
-    assert said in result["tasks"]["Trainer"]["message"]
-    # A task's own reason comes first: Kubernetes sends its signal once more while the task ends.
-    api.logs = {"digits-x-1": f"mirante: interrupted; the task continues\n{words}"}
-    result = as_json(submit(api.host, package, "--json", code=1))
-    assert result["tasks"]["Trainer"]["message"] == "interrupted; the task continues"
+    def reason(log: str) -> str:
+        last = f"F1130 06:09:56.1  1 main.go:131] failed to execute component: {ending}\n"
+        api.logs = {"digits-x-1": log + last}
+        api.script = [("FAILED", [failed("trainer", "digits-x-1")])]
+        return str(as_json(submit(api.host, package, "--json", code=1))["tasks"]["Trainer"]["message"])
+
+    assert said in reason("")
+    # An attempt that failed before did not end the task.
+    before = "mirante: attempt 1 of 3 failed: no server\nmirante: the next begins in 30 s\n"
+    assert said in reason(before)
+    # A task's own reason comes first: Kubernetes' signal has ended the shell that started it.
+    own = "interrupted; the task continues"
+    assert reason(f"{before}mirante: {own}\n") == own
 
 
 @pytest.mark.parametrize(("driver", "name"), [("trainer-driver", "Trainer"), ("root-driver", "root-driver")])
