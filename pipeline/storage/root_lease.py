@@ -198,13 +198,16 @@ class RootLease:
         return int(context_id)
 
     def _explain_refusal(self, holder: _Entry) -> MiranteError:
-        ago = round(time.time() - holder.heard_of)
-        seen = f"last heard of {max(0, ago)} s ago"
-        if holder.state == _WAITING and ago < 0:
-            seen = f"tried again in {-ago} s"
-        limit = GONE_SECS if holder.state == _RUNNING else WAIT_SECS
+        ago_secs = time.time() - holder.heard_of
+        is_ahead = holder.state == _WAITING and ago_secs < -0.5
+        seen = (
+            f"tried again in {-ago_secs:.0f} s"
+            if is_ahead
+            else f"last heard of {max(0.0, ago_secs):.0f} s ago"
+        )
+        left_secs = max(0.0, (GONE_SECS if holder.state == _RUNNING else WAIT_SECS) - ago_secs)
         return MiranteError(
             f"{self._root} is in use by run {holder.run_id} (task {holder.task} on {holder.host}, {seen}): "
-            "wait until that run has ended, or give this one another pipeline_root. A run "
-            f"that was terminated counts as gone {limit:.0f} s after it was last heard of"
+            "wait until that run has ended, or give this one another pipeline_root. If that run was "
+            f"terminated, it counts as gone in {left_secs:.0f} s"
         )
