@@ -135,7 +135,8 @@ class Refusals:
         left_out = len(boxes.left_out)
         total = sum(boxes.boxes.values()) + left_out
         if left_out > self.config.max_reject_share * total:
-            what = f"{left_out} of {total} boxes cannot be used ({left_out / total:.1%}, "
+            found = format_part(left_out, total, "box cannot", "boxes cannot")
+            what = f"{found} be used ({left_out / total:.1%}, "
             cause = self._likely_cause(boxes)
             way_out = f"All boxes seem to be {cause}. " if cause else ""
             raise self._refused(index, what, boxes.left_out[:_REASONS_SHOWN], way_out + self._allow_more())

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from components.base.printable import printable
-from components.base.words import format_count, format_some
+from components.base.words import format_count, format_part, format_some
 from components.ingest.bit_depth import AUTO, DEPTHS, LOW_RANGE, UPPER, Depths, find_depth
 from components.ingest.class_names import about_names
 from components.ingest.examine import IN_COLOUR
@@ -32,10 +32,8 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     for name, split in splits.items():
         empty = [class_name for class_name, images in split.class_counts.items() if not images]
         if empty:
-            have = "has" if len(empty) == 1 else "have"
-            found.append(
-                f"{len(empty)} of {len(plan.class_names)} classes {have} no image in {name}: {_join(empty)}."
-            )
+            have = format_part(empty, plan.class_names, "class has", "classes have")
+            found.append(f"{have} no image in {name}: {_join(empty)}.")
     if plan.cross_split_duplicates:
         found.append(
             f"{format_count(plan.cross_split_duplicates, 'image is', 'images are')} in more than one split, "

@@ -15,6 +15,7 @@ from components.base.content import FileDigests
 from components.base.errors import DataRefusedError
 from components.base.example import parse_example, type_problem
 from components.base.tfrecord import read_records
+from components.base.words import format_part
 from components.ingest import Manifest, read_manifest
 from components.ingest.readings import LEAST_PIXELS, PIXELS_HINT
 from components.ingest.staging import SHARD_NAME, STAGING
@@ -133,9 +134,10 @@ def look_into_shards(folder: Path) -> Found:
             f"{truth.text}, got {sorted(names)[:10]}; {_CORRECT}"
         )
     if reader.boxes_in_pixels * 2 > reader.boxes:
+        found = format_part(reader.boxes_in_pixels, reader.boxes, "box with", "boxes with")
         raise DataRefusedError(
-            f"{folder}: expected boxes in shares, 0 .. 1, got {reader.boxes_in_pixels} of {reader.boxes} "
-            f"boxes with numbers above {LEAST_PIXELS:g}: {PIXELS_HINT}"
+            f"{folder}: expected boxes in shares, 0 .. 1, got {found} numbers above {LEAST_PIXELS:g}: "
+            f"{PIXELS_HINT}"
         )
     counts = {split: [labels[label] for label in sorted(names)] for split, labels in counted.items()}
     class_names = [names[label] for label in sorted(names)]

@@ -170,7 +170,7 @@ def test_a_class_that_never_has_a_box_means_that_nothing_is_there(
         ),
         (
             {"a.csv": HEADER + "1.png,40,20,cat,0.1,0.2,0.3,0.4\n"},
-            "got 1 of 1 boxes with no number outside of 0 .. 1: they seem to be shares; --box-units shares",
+            "got 1 of 1 box with no number outside of 0 .. 1: they seem to be shares; --box-units shares",
         ),
     ],
 )

@@ -185,7 +185,7 @@ def test_units(tmp_path: Path) -> None:
     shares = {"x": 0.25, "y": 0.25, "width": 0.25, "height": 0.5, "rotation": 0, "rectanglelabels": ["cat"]}
     root = folder(tmp_path / "in", [task(1, "1.png", said(result(shares)))], "1.png")
     with pytest.raises(
-        UsageError, match=r"expected boxes in percent, 0 to 100, got 1 of 1 boxes with no number above 1"
+        UsageError, match=r"expected boxes in percent, 0 to 100, got 1 of 1 box with no number above 1"
     ):
         ingest("label_studio", root, tmp_path / "out", IngestConfig(workers=1))
     found = ingest_boxes("label_studio", root, tmp_path / "shares", box_units="shares")

@@ -75,6 +75,6 @@ def test_the_unit_of_most_boxes_is_told() -> None:
         "expected boxes in pixels, got 2 of 3 boxes with no number outside of 0 .. 1: they seem to be "
         "shares; --box-units shares (in a recipe data.box_units: shares) reads them as such"
     )
-    assert "got 1 of 1 boxes with numbers above 2" in str(Boxes.find_misreading(iter([pixels])))
+    assert "got 1 of 1 box with numbers above 2" in str(Boxes.find_misreading(iter([pixels])))
     assert Boxes.find_misreading(iter(fine)) is None
     assert Label.find_misreading(iter(["cat"])) is None

@@ -6,7 +6,7 @@ https://labelstud.io/guide/task_format#Image-coordinates
 from typing import Any
 
 from components.base.errors import UsageError
-from components.base.words import format_count
+from components.base.words import format_count, format_part
 from components.ingest.files import label_of
 from components.ingest.readings import LARGEST_SHARE, SHARES, Sides, Size
 from components.ingest.sources import shapes
@@ -65,10 +65,11 @@ class Regions:
             UsageError: The numbers seem to be in another unit.
         """
         if self._small > self._boxes / 2:
+            found = format_part(self._small, self._boxes, "box with", "boxes with")
             raise UsageError(
-                f"{self._context.shown}: expected boxes in percent, 0 to 100, got {self._small} of "
-                f"{self._boxes} boxes with no number above 1: they seem to be {SHARES}; --box-units {SHARES} "
-                f"(in a recipe data.box_units: {SHARES}) reads them as such"
+                f"{self._context.shown}: expected boxes in percent, 0 to 100, got {found} no number above 1: "
+                f"they seem to be {SHARES}; --box-units {SHARES} (in a recipe data.box_units: {SHARES}) "
+                "reads them as such"
             )
         self._shapes.warn(self._context.index)
         if self._choices:

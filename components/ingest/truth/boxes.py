@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from components.base.words import format_part
 from components.ingest.readings import LARGEST_SHARE, LEAST_PIXELS, Sides, Size
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.truth.placing import Box, PlacedBoxes, place_boxes
@@ -97,9 +98,10 @@ class Boxes(Truth):
             (pixels, "pixels", "shares", f"numbers above {LEAST_PIXELS:g}"),
         ):
             if count > total / 2:
+                found = format_part(count, total, "box with", "boxes with")
                 return (
-                    f"expected boxes in {expected}, got {count} of {total} boxes with {what}: they seem to "
-                    f"be {are}; --box-units {are} (in a recipe data.box_units: {are}) reads them as such"
+                    f"expected boxes in {expected}, got {found} {what}: they seem to be {are}; --box-units "
+                    f"{are} (in a recipe data.box_units: {are}) reads them as such"
                 )
         return None
 
