@@ -92,7 +92,8 @@ def follow(server: Server, run_id: str, names: Mapping[str, str], say: Callable[
                     "lost sight of the run, which continues without us: no answer for "
                     f"{silent_secs:.0f} s: {e}"
                 ) from e
-            started_waiting = math.inf  # it may not know yet which pods have started meanwhile
+            if not math.isnan(started_waiting):
+                started_waiting = math.inf  # it may not know yet which pods have started meanwhile
             time.sleep(POLL_SECS)
             continue
         last_answer = time.monotonic()
