@@ -79,11 +79,12 @@ golden: setup ## Write the compiled packages in tests/golden anew; read their di
 	MIRANTE_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/targets/test_kubeflow_compile.py tests/targets/test_vertex_compile.py \
 		tests/trainer/test_worker_pods.py -k golden
 
-lint: setup ## Format, lint, types and imports
+lint: setup ## Format, lint, types and imports, and that no modules import each other in circles
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n 0 tests/house/test_layout.py -k circles
 
 check: lint test ## What has to pass before a change goes in: lint and the fast tests
 

@@ -1,4 +1,4 @@
-"""The distribution, the lock files, the Makefile, and circles of imports; `make lint` checks the floors."""
+"""The distribution, the lock files, the Makefile, and circles of imports; `make lint` looks for those too."""
 
 from __future__ import annotations
 
