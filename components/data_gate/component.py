@@ -58,9 +58,19 @@ def _write_text(path: str) -> beam.PTransform:
 
 
 def _describe_anomalies(folder: str) -> list[str]:
-    """Return every anomaly of an ExampleAnomalies artifact as a sentence: feature, split, reason."""
+    """Return every anomaly of an ExampleAnomalies artifact as a sentence: feature, split, reason.
+
+    Raises:
+        MiranteError: The artifact has nothing of any split, not even that there are no anomalies.
+    """
+    found = read_anomalies(folder)
+    if not found:
+        raise MiranteError(
+            f"{folder}: expected a folder for each split that was validated, got none: was it removed? Run "
+            "the pipeline again with use_cache=false"
+        )
     sentences = []
-    for split, anomalies in read_anomalies(folder).items():
+    for split, anomalies in found.items():
         for feature, info in sorted(anomalies.anomaly_info.items()):
             # ExampleValidator describes a feature as a whole, DistributionValidator each reason.
             sentences += [

@@ -92,6 +92,16 @@ def records_in(folder: Path) -> list[bytes]:
     return [record.numpy() for record in tf.data.TFRecordDataset(str(file), "GZIP")]
 
 
+def test_anomalies_that_are_gone_are_not_none(tmp_path: Path) -> None:
+    from components.data_gate.component import _describe_anomalies
+
+    with pytest.raises(MiranteError, match="expected a folder for each split that was validated, got none"):
+        _describe_anomalies(str(tmp_path / "anomalies"))
+    (tmp_path / "anomalies/Split-train").mkdir(parents=True)
+    (tmp_path / "anomalies/Split-train/SchemaDiff.pb").touch()
+    assert _describe_anomalies(str(tmp_path / "anomalies")) == []
+
+
 @pytest.mark.both_stacks
 @pytest.mark.slow
 def test_every_kind_of_anomaly_is_named_with_feature_and_split(tmp_path: Path) -> None:
