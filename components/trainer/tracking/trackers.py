@@ -16,8 +16,7 @@ from components.base.arrays import Array
 from components.base.errors import UsageError
 from components.base.paths import is_remote
 from components.base.redact import redact
-from components.pictures.grid import draw_grid
-from components.trainer.input.examples import Examples
+from components.pictures.grid import Mark, draw_grid
 from components.trainer.tracking import About, Tracker
 from components.trainer.tracking.background import Background
 from components.trainer.tracking.config import MlflowConfig, TrackingConfig, WandbConfig
@@ -29,11 +28,9 @@ from components.transform.config import TransformConfig
 from components.transform.levels import known_levels, to_bytes
 
 if TYPE_CHECKING:
-    from components.pictures.grid import Mark
     from components.trainer.input.examples import Examples
     from components.trainer.result import StageResult
     from components.trainer.trainee import Trainee
-
 
 logger = logging.getLogger("mirante.trainer")
 
