@@ -101,6 +101,7 @@ def test_a_new_pod_counts_the_attempts_of_a_lost_one(tmp_path: Path) -> None:
     assert attempts().wait_after(MiranteError("the server does not answer")) == 0.0
     assert attempts().wait_after(NotBlessedError("nothing was pushed")) is None
     assert attempts().wait_after(UsageError("data.path: no such folder")) is None
+    assert attempts().wait_after(SystemExit(1)) is None
     (file,) = (tmp_path / "runs" / "run-1").iterdir()
     file.write_text("{")
     assert attempts().describe() == "attempt 1 of 3"

@@ -25,7 +25,7 @@ from pipeline.targets.kubeflow.plan import run_folder
 RETRIES = "MIRANTE_RETRIES"
 _FAILED = "MIRANTE_FAILED_ATTEMPTS"
 # Another attempt gets the same answer.
-_FINAL = (UsageError, DataRefusedError, NotBlessedError, KeyboardInterrupt)
+_FINAL = (UsageError, DataRefusedError, NotBlessedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,9 @@ class Attempts:
 
     def wait_after(self, error: BaseException) -> float | None:
         """Return the seconds until the task is tried again after this error; None if it is not."""
-        if isinstance(error, _FINAL) or self.failed >= self._retries.retries:
+        # `log_task` leaves an interrupt, or an exit of the process, as it is.
+        is_final = isinstance(error, _FINAL) or not isinstance(error, Exception)
+        if is_final or self.failed >= self._retries.retries:
             return None
         return self._retries.wait_secs(self.failed + 1)
 
