@@ -40,12 +40,14 @@ class Health:
         shelf: The models.
     """
 
+    PATHS = ("/healthz", "/readyz")
+
     def __init__(self, shelf: Shelf):
         self._shelf = shelf
 
     async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """Answer a call; None for another path."""
-        if method not in ("GET", "HEAD") or path not in ("/healthz", "/readyz"):
+        if method not in ("GET", "HEAD") or path not in self.PATHS:
             return None
         if path == "/healthz":
             return to_answer({"status": "alive"})

@@ -10,7 +10,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from aiohttp import ClientConnectionError, web
@@ -44,6 +44,7 @@ class HttpServer:
         max_calls: More calls at a time are refused.
         client_timeout_secs: Clients that send or take nothing for this long are disconnected.
         cors: Add the headers that let web pages of other hosts call.
+        uncounted: Paths that are answered however many calls there are, without their bodies: health, metrics.
     """
 
     def __init__(
@@ -54,13 +55,16 @@ class HttpServer:
         max_calls: int,
         client_timeout_secs: float,
         cors: bool,
+        uncounted: Collection[str] = (),
     ):
         self._handlers = handlers
+        self._uncounted = frozenset(uncounted)
         self._max_body_bytes = max_body_bytes
         self._max_calls = max_calls
         self._timeout_secs = client_timeout_secs
         self._headers = _CORS if cors else {}
         self._calls = 0
+        self._is_stopping = False
         self._server: _Server | None = None
         self._runner: web.ServerRunner | None = None
 
@@ -87,6 +91,7 @@ class HttpServer:
         """Take no more connections, wait for the calls under way, and end."""
         if self._runner is None:
             return
+        self._is_stopping = True
         for site in list(self._runner.sites):
             await site.stop()
         with contextlib.suppress(asyncio.TimeoutError):
@@ -100,6 +105,8 @@ class HttpServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._server is not None:
             self._server.begin(request.protocol)
+        if request.raw_path in self._uncounted:
+            return self._respond(await self._handle(request.method, request.raw_path, {}, b""))
         if self._calls >= self._max_calls:
             return self._respond(Answer(503, write_error("too many calls at a time; try again later")))
         self._calls += 1
@@ -148,15 +155,19 @@ class HttpServer:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         content = request.content
-        if content.is_eof():
-            return content.read_nowait()
         parts: list[bytes] = []
         size, begin = 0, time.monotonic()
         while True:
+            part: bytes | None
             try:
-                part = await asyncio.wait_for(content.readany(), self._timeout_secs)
+                if content.is_eof():
+                    part = content.read_nowait()
+                else:
+                    part = await asyncio.wait_for(content.readany(), self._timeout_secs)
             except asyncio.TimeoutError:
                 part = None
+            except (ConnectionError, ClientConnectionError):
+                return Answer(400, write_error("body: the client has gone"))
             waited = time.monotonic() - begin
             if part is None or (waited > self._timeout_secs and size < waited * _LEAST_BYTES_PER_SEC):
                 return Answer(408, write_error("body: the client sends too slowly"))
@@ -173,6 +184,9 @@ class HttpServer:
             response.headers.pop("Content-Type", None)
         else:
             response.headers["Content-Type"] = answer.content_type
+        if self._is_stopping:
+            # A client that keeps its connection would be cut off in one of its next calls.
+            response.force_close()
         return response
 
 

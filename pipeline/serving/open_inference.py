@@ -48,6 +48,8 @@ class OpenInference:
         timeout_ms: Longest time of a model for a call; 0 for no limit.
     """
 
+    HEALTH_PATHS = ("/v2/health/live", "/v2/health/ready")
+
     def __init__(self, shelf: Shelf, timeout_ms: int):
         self._shelf = shelf
         self._timeout_ms = timeout_ms

@@ -144,6 +144,7 @@ class Server:
                 max_calls=settings.max_concurrent_requests,
                 client_timeout_secs=settings.client_timeout_secs,
                 cors=settings.rest_api_enable_cors_support,
+                uncounted=self._list_uncounted(),
             )
             tls = make_tls_context(self._rest_tls) if self._rest_tls else None
             try:
@@ -170,6 +171,14 @@ class Server:
         if settings.ui:
             handlers.append(Page(self._shelf).answer)
         return handlers
+
+    def _list_uncounted(self) -> list[str]:
+        settings = self._settings
+        return [
+            *([self._metrics_path] if self._metrics_path is not None else []),
+            *(Health.PATHS if settings.health_urls else ()),
+            *(OpenInference.HEALTH_PATHS if settings.open_inference else ()),
+        ]
 
     async def _answer_metrics(self, method: str, path: str, headers: Any, body: bytes) -> Answer | None:
         if path.partition("?")[0] != self._metrics_path:

@@ -81,7 +81,14 @@ def port() -> Iterator[int]:
 
     async def start() -> int:
         nonlocal server
-        server = HttpServer(handlers, max_body_bytes=10_000, max_calls=4, client_timeout_secs=0.5, cors=True)
+        server = HttpServer(
+            handlers,
+            max_body_bytes=10_000,
+            max_calls=4,
+            client_timeout_secs=0.5,
+            cors=True,
+            uncounted=[*Health.PATHS, *OpenInference.HEALTH_PATHS],
+        )
         return await server.start("127.0.0.1", 0, None)
 
     yield asyncio.run_coroutine_threadsafe(start(), loop).result(10)
@@ -142,6 +149,44 @@ def test_a_long_body_is_refused_before_it_is_read(port: int) -> None:
         )
         client.sendall(b"1000\r\n" + bytes(4096) + b"\r\n" + b"2000\r\n" + bytes(8192) + b"\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        head = b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head + b"2711\r\n" + b" " * 10_001 + b"\r\n0\r\n\r\n")  # whole with its header
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_goes_before_its_body_is_whole_is_no_error(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        time.sleep(0.1)
+    time.sleep(0.1)
+    assert ask(port, "GET", "/v1/models/echo")[0] == 200
+    assert "Error handling request" not in caplog.text
+
+
+def test_clients_that_keep_their_connection_are_told_to_close_it_when_the_server_stops() -> None:
+    async def run() -> tuple[int, str | None]:
+        entered, go = asyncio.Event(), asyncio.Event()
+
+        async def answer(*_: Any) -> Answer:
+            entered.set()
+            await go.wait()
+            return Answer(200, b"{}")
+
+        server = HttpServer([answer], max_body_bytes=9, max_calls=9, client_timeout_secs=9, cors=False)
+        port = await server.start("127.0.0.1", 0, None)
+        asked = asyncio.ensure_future(asyncio.to_thread(ask, port, "GET", "/"))
+        await entered.wait()
+        stopping = asyncio.ensure_future(server.stop(9))
+        await asyncio.sleep(0)
+        go.set()
+        status, headers, _ = await asked
+        await stopping
+        return status, headers["Connection"]
+
+    assert asyncio.run(run()) == (200, "close")
 
 
 def test_slow_clients_are_disconnected(port: int) -> None:
@@ -161,10 +206,12 @@ def test_clients_that_do_not_read_count_until_they_are_disconnected(port: int) -
             client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.2)
-        assert ask(port, "GET", "/healthz")[0] == 503
+        assert ask(port, "GET", "/v1/models/echo")[0] == 503
+        # Who asks whether the server lives has to hear so under load too.
+        assert ask(port, "GET", "/healthz")[0] == ask(port, "GET", "/v2/health/ready")[0] == 200
         # The first look is after half a second, and the second sees that nothing was taken.
         deadline = time.monotonic() + 10
-        while ask(port, "GET", "/healthz")[0] != 200:
+        while ask(port, "GET", "/v1/models/echo")[0] != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert len(ask(port, "GET", "/large")[2]) == 32 * 2**20
