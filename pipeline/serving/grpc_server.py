@@ -23,7 +23,7 @@ _SERVICES = {
 }
 
 
-def make_server(
+async def make_server(
     prediction_service: Any,
     model_service: Any,
     *,
@@ -48,9 +48,10 @@ def make_server(
     _register_services()
     names = [*_SERVICES.values(), reflection.SERVICE_NAME]
     if with_health:
-        servicer = health.HealthServicer()
+        # The other servicer would hold a thread for each client that watches.
+        servicer = health.aio.HealthServicer()
         for name in ("", "ModelService", "PredictionService"):
-            servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         names.append(health.SERVICE_NAME)
     reflection.enable_server_reflection(names, server, pool=_Symbols())

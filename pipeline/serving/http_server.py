@@ -44,7 +44,7 @@ class HttpServer:
         max_calls: More calls at a time are refused.
         client_timeout_secs: Clients that send or take nothing for this long are disconnected.
         cors: Add the headers that let web pages of other hosts call.
-        uncounted: Paths that are answered however many calls there are, without their bodies: health, metrics.
+        uncounted: Paths of health and metrics: answered however many calls there are, whatever their bodies.
     """
 
     def __init__(
@@ -106,7 +106,9 @@ class HttpServer:
         if self._server is not None:
             self._server.begin(request.protocol)
         if request.raw_path in self._uncounted:
-            return self._respond(await self._handle(request.method, request.raw_path, {}, b""))
+            response = self._respond(await self._handle(request.method, request.raw_path, {}, b""))
+            await self._send(response, request)
+            return response
         if self._calls >= self._max_calls:
             return self._respond(Answer(503, write_error("too many calls at a time; try again later")))
         self._calls += 1

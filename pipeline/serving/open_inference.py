@@ -17,7 +17,7 @@ from pipeline.serving.arrays import Array
 from pipeline.serving.bodies.fill import decode_base64
 from pipeline.serving.errors import ServingError, invalid, to_error
 from pipeline.serving.extensions import list_unready, to_answer
-from pipeline.serving.models.running import compute
+from pipeline.serving.models.running import compute, size_as_json
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.rest import Answer
 from pipeline.serving.versions.shelf import Shelf
@@ -101,7 +101,7 @@ class OpenInference:
         answer = {"model_name": name, "model_version": str(servable.version)}
         if isinstance(request.get("id"), str):
             answer["id"] = request["id"]
-        return await compute(sum(array.nbytes for array in outputs.values()), _write_answer, answer, outputs)
+        return await compute(size_as_json(outputs), _write_answer, answer, outputs)
 
 
 def _describe(infos: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from pipeline.serving.bodies.fill import Kind
 from pipeline.serving.bodies.predict_request import read_predict_request
 from pipeline.serving.errors import ServingError, invalid, to_error
 from pipeline.serving.metrics import Metrics
-from pipeline.serving.models.running import compute
+from pipeline.serving.models.running import compute, size_as_json
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.models.servable import Servable
 from pipeline.serving.versions.shelf import Handle, Shelf
@@ -148,7 +148,7 @@ class RestApi:
             signature_name, is_rows, inputs = await compute(len(body), read_predict_request, body, inputs_of)
             outputs = await held[0].predict(signature_name, inputs, (), self._timeout_ms)
         write = answers.write_rows if is_rows else answers.write_columns
-        return await compute(sum(array.nbytes for array in outputs.values()), write, outputs)
+        return await compute(size_as_json(outputs), write, outputs)
 
     async def _classify(self, target: _Target, body: bytes) -> bytes:
         signature_name, given = await compute(len(body), read_examples, body)

@@ -120,7 +120,7 @@ class Server:
         service = PredictionService(
             self._shelf, self._metrics, _MOST_TENSOR_BYTES, settings.enable_serialization_as_tensor_content
         )
-        self._grpc = grpc_server.make_server(
+        self._grpc = await grpc_server.make_server(
             service,
             ModelService(self._shelf, self.reload),
             channel_arguments=settings.grpc_channel_arguments,

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceServicer
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceServicer
@@ -46,7 +47,9 @@ def test_channel_arguments_are_numbers_or_texts() -> None:
 
 def test_what_is_no_message_is_an_internal_error() -> None:
     async def run() -> tuple[grpc.StatusCode, str | None]:
-        server = make_server(PredictionServiceServicer(), _Models(), channel_arguments="", with_health=False)
+        server = await make_server(
+            PredictionServiceServicer(), _Models(), channel_arguments="", with_health=False
+        )
         port = listen(server, "127.0.0.1:0", None)
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -58,3 +61,25 @@ def test_what_is_no_message_is_an_internal_error() -> None:
         return raised.value.code(), raised.value.details()
 
     assert asyncio.run(run()) == (grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+
+
+def test_clients_that_watch_the_health_hold_no_threads() -> None:
+    async def run() -> list[int]:
+        server = await make_server(
+            PredictionServiceServicer(), _Models(), channel_arguments="", with_health=True
+        )
+        port = listen(server, "127.0.0.1:0", None)
+        await server.start()
+        request = health_pb2.HealthCheckRequest(service="PredictionService")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            # More than asyncio has threads.
+            watching = [stub.Watch(request, timeout=20) for _ in range(40)]
+            told = [(await each.read()).status for each in watching]
+            told.append((await stub.Check(request, timeout=5)).status)
+            for each in watching:
+                each.cancel()
+        await server.stop(None)
+        return told
+
+    assert asyncio.run(run()) == [health_pb2.HealthCheckResponse.SERVING] * 41

@@ -61,7 +61,7 @@ def serve_rest(config: Path, ask: Ask) -> Any:
 
 def serve_grpc(address: str, config: Path | None, ask: Ask) -> Any:
     async def run() -> Any:
-        server = grpc_server.make_server(
+        server = await grpc_server.make_server(
             PredictionServiceServicer(), ModelServiceServicer(), channel_arguments="", with_health=True
         )
         port = grpc_server.listen(server, address, read_tls(str(config)) if config else None)

@@ -11,6 +11,7 @@ from pipeline.serving.arrays import Array
 from pipeline.serving.errors import ServingError, invalid
 from pipeline.serving.models import signatures
 from pipeline.serving.models.images import check_images
+from pipeline.serving.models.running import compute
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.models.tensors import read_tensor
 
@@ -188,7 +189,7 @@ class Servable:
     async def _run_examples(
         self, api: str, given: Any, feed: str, fetches: list[str], timeout_ms: int
     ) -> tuple[int, dict[str, Array]]:
-        examples = _serialize(given)
+        examples = await compute(given.ByteSize(), _serialize, given)
         outputs = await self._run(api, {feed: examples}, fetches, timeout_ms)
         return len(examples), dict(zip(fetches, outputs, strict=True))
 
