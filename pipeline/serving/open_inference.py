@@ -37,7 +37,7 @@ _TYPES = {
     "FP64": np.float64,
 }
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
-_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]+))?(?:/(ready|infer))?")
+_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,19}))?(?:/(ready|infer))?")
 
 
 class OpenInference:
@@ -181,7 +181,7 @@ def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
         array = np.empty(len(strings), dtype=object)
         array[:] = strings
         return array.reshape(shape)
-    except (ValueError, TypeError, OverflowError, struct.error) as e:
+    except (ValueError, TypeError, OverflowError, RecursionError, struct.error) as e:
         raise invalid(f"input {name}: expected {kind} of shape {shape}: {e}") from e
 
 

@@ -35,7 +35,7 @@ class Settings:
     grpc_socket_path: str = _flag("", "UNIX socket of gRPC, in addition to the port.")
     rest_api_port: int = _flag(0, "Port of REST; 0 for none.", 0, _LAST_PORT)
     rest_api_num_threads: int = _flag(
-        0, "Threads that run models for REST; 0 for four per core, at least 32.", 0
+        0, "Threads that run models, besides --grpc_max_threads; 0 for four per core, at least 32.", 0
     )
     rest_api_timeout_in_ms: int = _flag(30_000, "Longest time of a model for a REST call.")
     rest_api_enable_cors_support: bool = _flag(False, "Let web pages of other hosts call REST.")
@@ -54,7 +54,9 @@ class Settings:
     monitoring_config_file: str = _flag("", "MonitoringConfig in text format: turns on Prometheus metrics.")
     ssl_config_file: str = _flag("", "SSLConfig in text format: TLS for gRPC.")
     grpc_channel_arguments: str = _flag("", "Arguments of gRPC's server: name=value,name=value.")
-    grpc_max_threads: int = _flag(0, "Threads that run models for gRPC; 0 for four per core, at least 32.", 0)
+    grpc_max_threads: int = _flag(
+        0, "Threads that run models, besides --rest_api_num_threads; 0 for four per core, at least 32.", 0
+    )
     enable_grpc_healthcheck_service: bool = _flag(False, "Serve gRPC's standard health service.")
     enable_model_warmup: bool = _flag(True, "Send a model its own warm-up requests before clients' ones.")
     num_request_iterations_for_warmup: int = _flag(1, "How often each warm-up request is sent.", 0)

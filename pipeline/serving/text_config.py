@@ -136,8 +136,13 @@ def _check_batching(parameters: BatchingParameters, path: str) -> None:
             f"{path}: allowed_batch_sizes: expected {longest}, the largest batch, as the last one, got "
             f"{sizes[-1]}"
         )
-    if parameters.max_batch_size < 1 or parameters.max_enqueued_batches < 1:
+    if min(parameters.max_batch_size, parameters.max_enqueued_batches) < 1:
         raise UsageError(f"{path}: expected max_batch_size and max_enqueued_batches of at least 1")
+    if parameters.max_execution_batch_size < 0:
+        raise UsageError(
+            f"{path}: max_execution_batch_size: expected at least 0, got "
+            f"{parameters.max_execution_batch_size}"
+        )
     if parameters.batch_timeout_micros < 0 or parameters.num_batch_threads < 0:
         raise UsageError(f"{path}: expected batch_timeout_micros and num_batch_threads of at least 0")
 

@@ -192,6 +192,10 @@ def test_a_request_that_finds_no_thread_in_time_is_not_run() -> None:
         ("max_batch_size { value: 4 } allowed_batch_sizes: 2", "expected 4, the largest batch, .* got 2"),
         ("max_batch_size { value: 4 } allowed_batch_sizes: [4, 2]", "expected rising numbers"),
         ("max_batch_size { value: 0 }", "of at least 1"),
+        (
+            "max_execution_batch_size { value: -5 } enable_large_batch_splitting { value: true }",
+            "expected at least 0, got -5",
+        ),
         ("max_batch_size: 4", "expected a BatchingParameters in text format"),
     ],
 )  # fmt: skip
