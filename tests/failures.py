@@ -550,6 +550,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "serve: no model is named": None,
     "serve: a model is named twice": None,
     "serve: nothing to listen on": damaged_model,
+    "serve: no such file": None,
     "clean: not a root": damaged_model,
     "rollback: nothing older": damaged_model,
     "rollback: no such version": damaged_model,

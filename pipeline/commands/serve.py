@@ -70,6 +70,10 @@ def serve(model_dir: str | None, **flags: Any) -> int:
         raise UsageError("--use_alts_credentials: expected false, since ALTS works in Google's cloud only")
     settings = Settings(**{name: value for name, value in given.items() if name not in IGNORED_FLAGS})
     settings = _with_model(settings, model_dir, has_rest_port="rest_api_port" in given)
+    from pipeline.serving.configuration import read_configuration
+
+    # Before TensorFlow is imported, which takes seconds.
+    configuration = read_configuration(settings)
 
     import logging
 
@@ -84,7 +88,7 @@ def serve(model_dir: str | None, **flags: Any) -> int:
         logging.warning("--%s: means nothing here, ignored", name)
     from pipeline.serving.server import Server
 
-    Server(settings).run()
+    Server(settings, configuration).run()
     return 0
 
 

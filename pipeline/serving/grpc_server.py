@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -27,20 +28,16 @@ async def make_server(
     prediction_service: Any,
     model_service: Any,
     *,
-    channel_arguments: str,
+    channel_arguments: Sequence[tuple[str, Any]] = (),
     with_health: bool,
 ) -> grpc.aio.Server:
-    """Return a server for the running event loop, which does not listen yet.
-
-    Raises:
-        UsageError: `channel_arguments` are malformed.
-    """
+    """Return a server for the running event loop, which does not listen yet."""
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", _MOST_BYTES),
         ("grpc.max_send_message_length", _MOST_BYTES),
         # A port that another process has taken is an error.
         ("grpc.so_reuseport", 0),
-        *_read_arguments(channel_arguments),
+        *channel_arguments,
     ]
     server = grpc.aio.server(interceptors=[_Reading()], options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction_service, server)
@@ -141,13 +138,3 @@ def _register_services() -> None:
     for name in _SERVICES:
         with contextlib.suppress(AttributeError):
             importlib.import_module(f"tensorflow_serving.apis.{name}")
-
-
-def _read_arguments(text: str) -> list[tuple[str, Any]]:
-    read: list[tuple[str, Any]] = []
-    for argument in filter(None, text.split(",")):
-        key, separator, value = argument.partition("=")
-        if not separator:
-            raise UsageError(f"--grpc_channel_arguments: expected name=value, got {argument}")
-        read.append((key, int(value) if value.lstrip("-").isdigit() else value))
-    return read

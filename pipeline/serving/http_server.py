@@ -6,9 +6,7 @@ All calls are answered in the event loop; what takes long goes to threads from t
 import asyncio
 import contextlib
 import math
-import os
 import ssl
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
@@ -16,10 +14,8 @@ from typing import Any
 from aiohttp import ClientConnectionError, web
 from aiohttp.web_protocol import RequestHandler
 
-from components.base.errors import UsageError
 from pipeline.serving.bodies.answers import write_error
 from pipeline.serving.rest import Answer
-from pipeline.serving.text_config import TlsConfig
 
 # What a path outside /v1/ is answered with, by the HTTP library of TensorFlow Serving.
 _NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
@@ -190,33 +186,6 @@ class HttpServer:
             # A client that keeps its connection would be cut off in one of its next calls.
             response.force_close()
         return response
-
-
-def make_tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    """Return the context of a server.
-
-    Raises:
-        UsageError: The key does not fit the certificate, or `custom_ca` has no certificates.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {}
-        for name, content in (("key", tls.server_key), ("cert", tls.server_cert)):
-            paths[name] = os.path.join(folder, name)
-            with open(os.open(paths[name], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(content)
-        try:
-            context.load_cert_chain(paths["cert"], paths["key"])
-        except (ssl.SSLError, OSError) as e:
-            raise UsageError(f"--rest_ssl_config_file: the key does not fit the certificate: {e}") from e
-    if tls.custom_ca:
-        try:
-            context.load_verify_locations(cadata=tls.custom_ca.decode())
-        except (ssl.SSLError, ValueError) as e:
-            raise UsageError(f"--rest_ssl_config_file: custom_ca: expected certificates in PEM: {e}") from e
-    if tls.client_verify:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 class _Watch:

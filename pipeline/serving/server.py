@@ -10,10 +10,11 @@ from typing import Any
 
 from components.base.errors import MiranteError, UsageError
 from pipeline.serving import grpc_server
+from pipeline.serving.configuration import Configuration
 from pipeline.serving.errors import ServingError
 from pipeline.serving.extensions import Health, ModelList
 from pipeline.serving.grpc_services import ModelService, PredictionService
-from pipeline.serving.http_server import Handler, HttpServer, make_tls_context
+from pipeline.serving.http_server import Handler, HttpServer
 from pipeline.serving.loading import Loader, start_batch_threads
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.saved_model import SessionOptions
@@ -21,13 +22,7 @@ from pipeline.serving.open_inference import OpenInference
 from pipeline.serving.page import Page
 from pipeline.serving.rest import Answer, RestApi
 from pipeline.serving.settings import Settings
-from pipeline.serving.text_config import (
-    BatchingParameters,
-    read_batching,
-    read_metrics_path,
-    read_models,
-    read_tls,
-)
+from pipeline.serving.text_config import BatchingParameters, read_models
 from pipeline.serving.versions.config import ModelConfig, read_config
 from pipeline.serving.versions.manager import Manager, ManagerOptions
 from pipeline.serving.versions.shelf import Shelf
@@ -41,26 +36,20 @@ class Server:
 
     Args:
         settings: The flags.
-
-    Raises:
-        UsageError: A setting or a configuration file is wrong.
+        configuration: What the files say that they name.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, configuration: Configuration):
         self._settings = settings
+        self._configuration = configuration
         self._metrics = Metrics()
         self._shelf = Shelf()
-        self._loader = _make_loader(settings, self._metrics)
+        self._loader = _make_loader(settings, configuration.batching, self._metrics)
         self._manager = Manager(
             self._shelf, _manager_options(settings), self._loader.load, self._loader.unload
         )
         self._reloading = threading.Lock()
-        self._metrics_path = (
-            read_metrics_path(settings.monitoring_config_file) if settings.monitoring_config_file else None
-        )
-        self._rest_tls = read_tls(settings.rest_ssl_config_file) if settings.rest_ssl_config_file else None
-        self._grpc_tls = read_tls(settings.ssl_config_file) if settings.ssl_config_file else None
-        self._first_config = read_models(settings.model_config_file) if settings.model_config_file else None
+        self._metrics_path = configuration.metrics_path
         self._grpc: Any = None
 
     def run(self) -> None:
@@ -108,8 +97,8 @@ class Server:
     def _load_first(self) -> None:
         settings = self._settings
         try:
-            if self._first_config is not None:
-                self.reload(self._first_config)
+            if self._configuration.models is not None:
+                self.reload(self._configuration.models)
             else:
                 self._manager.set_models([ModelConfig(settings.model_name, settings.model_base_path)])
         except ServingError as e:
@@ -123,14 +112,14 @@ class Server:
         self._grpc = await grpc_server.make_server(
             service,
             ModelService(self._shelf, self.reload),
-            channel_arguments=settings.grpc_channel_arguments,
+            channel_arguments=self._configuration.channel_arguments,
             with_health=settings.enable_grpc_healthcheck_service,
         )
         if settings.port:
             host = settings.bind_address
             # An address of IPv6 needs brackets before a port.
             address = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
-            grpc_server.listen(self._grpc, address, self._grpc_tls)
+            grpc_server.listen(self._grpc, address, self._configuration.grpc_tls)
             _log.info("gRPC on %s", address)
         if settings.grpc_socket_path:
             grpc_server.listen(self._grpc, f"unix:{settings.grpc_socket_path}", None)
@@ -146,9 +135,8 @@ class Server:
                 cors=settings.rest_api_enable_cors_support,
                 uncounted=self._list_uncounted(),
             )
-            tls = make_tls_context(self._rest_tls) if self._rest_tls else None
             try:
-                await http.start(settings.bind_address, settings.rest_api_port, tls)
+                await http.start(settings.bind_address, settings.rest_api_port, self._configuration.rest_tls)
             except OSError as e:
                 raise UsageError(f"REST cannot listen on {address}: {e.strerror or e}") from e
             _log.info("REST on %s", address)
@@ -203,7 +191,7 @@ class Server:
         await asyncio.to_thread(self._manager.stop)
 
 
-def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
+def _make_loader(settings: Settings, batching: BatchingParameters | None, metrics: Metrics) -> Loader:
     parallelism = settings.tensorflow_session_parallelism
     session = SessionOptions(
         tags=tuple(settings.saved_model_tags.split(",")),
@@ -211,13 +199,6 @@ def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
         inter_op_threads=settings.tensorflow_inter_op_parallelism or parallelism,
         gpu_memory_fraction=settings.per_process_gpu_memory_fraction,
     )
-    batch_threads = None
-    if settings.enable_batching and not settings.enable_per_model_batching_parameters:
-        file = settings.batching_parameters_file
-        parameters = read_batching(file) if file else BatchingParameters()
-        batch_threads = start_batch_threads(parameters, metrics)
-    elif settings.batching_parameters_file and not settings.enable_batching:
-        raise UsageError("--batching_parameters_file: expected --enable_batching with it")
     return Loader(
         session=session,
         metrics=metrics,
@@ -226,7 +207,7 @@ def _make_loader(settings: Settings, metrics: Metrics) -> Loader:
         max_pixels=settings.max_pixels,
         warm_up_times=settings.num_request_iterations_for_warmup if settings.enable_model_warmup else 0,
         threads=ThreadPoolExecutor(_count_threads(settings), thread_name_prefix="run"),
-        batch_threads=batch_threads,
+        batch_threads=start_batch_threads(batching, metrics) if batching is not None else None,
         per_model_batching=settings.enable_batching and settings.enable_per_model_batching_parameters,
     )
 

@@ -92,7 +92,9 @@ class Settings:
         0,
         PILLOW_MAX_PIXELS,
     )
-    client_timeout_secs: int = _extension(30, "Disconnect clients that send nothing for this long.", 1)
+    client_timeout_secs: int = _extension(
+        30, "Disconnect clients that neither send nor take anything for this long.", 1
+    )
     drain_secs: int = _extension(10, "Longest wait for calls under way when the server stops.", 0)
     list_models: bool = _extension(
         False, "Answer GET /v1/models with a list, which TensorFlow Serving refuses."

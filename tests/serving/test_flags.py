@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -57,6 +59,29 @@ def test_what_is_served_has_to_be_named_once() -> None:
         _with_model(Settings(model_base_path="/m"), "/m", has_rest_port=False)
     with pytest.raises(UsageError, match="/nowhere: no versions there"):
         _with_model(Settings(), "/nowhere", has_rest_port=False)
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        ("--model_config_file", "nowhere: cannot be read: No such file or directory"),
+        ("--monitoring_config_file", "nowhere: cannot be read: No such file or directory"),
+        ("--ssl_config_file", "nowhere: cannot be read: No such file or directory"),
+        ("--rest_ssl_config_file", "nowhere: cannot be read: No such file or directory"),
+        ("--batching_parameters_file", "--batching_parameters_file: expected --enable_batching with it"),
+        ("--grpc_channel_arguments", "--grpc_channel_arguments: expected name=value, got nowhere"),
+    ],
+)
+def test_wrong_files_are_refused_before_tensorflow_is_imported(flag: str, problem: str) -> None:
+    model = [] if flag == "--model_config_file" else ["--model_base_path=/m"]
+    code = (
+        "import sys\n"
+        "from pipeline.commands.main import main\n"
+        f"try: main({['serve', *model, '--rest_api_port=1', f'{flag}=nowhere']!r})\n"
+        "finally: print([name for name in ('tensorflow', 'grpc', 'aiohttp') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (2, "[]", f"mirante: {problem}")
 
 
 def test_rest_is_off_unless_a_folder_is_given(tmp_path: Path) -> None:

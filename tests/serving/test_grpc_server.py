@@ -13,7 +13,8 @@ from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceServicer
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceServicer
 
 from components.base.errors import UsageError
-from pipeline.serving.grpc_server import _read_arguments, _register_services, _Symbols, listen, make_server
+from pipeline.serving.configuration import read_channel_arguments
+from pipeline.serving.grpc_server import _register_services, _Symbols, listen, make_server
 
 
 class _Models(ModelServiceServicer):
@@ -37,19 +38,17 @@ def test_reflection_knows_services_and_their_methods() -> None:
 
 
 def test_channel_arguments_are_numbers_or_texts() -> None:
-    assert _read_arguments("grpc.max_concurrent_streams=8,grpc.x=y") == [
+    assert read_channel_arguments("grpc.max_concurrent_streams=8,grpc.x=y") == [
         ("grpc.max_concurrent_streams", 8),
         ("grpc.x", "y"),
     ]
     with pytest.raises(UsageError, match="expected name=value, got x"):
-        _read_arguments("x")
+        read_channel_arguments("x")
 
 
 def test_what_is_no_message_is_an_internal_error() -> None:
     async def run() -> tuple[grpc.StatusCode, str | None]:
-        server = await make_server(
-            PredictionServiceServicer(), _Models(), channel_arguments="", with_health=False
-        )
+        server = await make_server(PredictionServiceServicer(), _Models(), with_health=False)
         port = listen(server, "127.0.0.1:0", None)
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -65,9 +64,7 @@ def test_what_is_no_message_is_an_internal_error() -> None:
 
 def test_clients_that_watch_the_health_hold_no_threads() -> None:
     async def run() -> list[int]:
-        server = await make_server(
-            PredictionServiceServicer(), _Models(), channel_arguments="", with_health=True
-        )
+        server = await make_server(PredictionServiceServicer(), _Models(), with_health=True)
         port = listen(server, "127.0.0.1:0", None)
         await server.start()
         request = health_pb2.HealthCheckRequest(service="PredictionService")

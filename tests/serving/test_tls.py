@@ -16,7 +16,8 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 
 from components.base.errors import UsageError
 from pipeline.serving import grpc_server
-from pipeline.serving.http_server import HttpServer, make_tls_context
+from pipeline.serving.configuration import make_tls_context
+from pipeline.serving.http_server import HttpServer
 from pipeline.serving.rest import Answer
 from pipeline.serving.text_config import read_tls
 
@@ -62,7 +63,7 @@ def serve_rest(config: Path, ask: Ask) -> Any:
 def serve_grpc(address: str, config: Path | None, ask: Ask) -> Any:
     async def run() -> Any:
         server = await grpc_server.make_server(
-            PredictionServiceServicer(), ModelServiceServicer(), channel_arguments="", with_health=True
+            PredictionServiceServicer(), ModelServiceServicer(), with_health=True
         )
         port = grpc_server.listen(server, address, read_tls(str(config)) if config else None)
         await server.start()
