@@ -51,7 +51,7 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
 
     Raises:
         UsageError: There is no such version, or none to go back to.
-        MiranteError: The version is damaged.
+        MiranteError: The version is damaged, or another one was pushed into a bucket meanwhile.
     """
     with serving_folder.hold_lock(folder):
         there = serving_folder.list_versions(folder)
@@ -75,6 +75,13 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
         taken_back = {
             number: _move_aside(folder, number, there[number]) for number in sorted(there) if number > version
         }
+        # The lock of a bucket locks nothing, neither for a push nor here.
+        highest = serving_folder.highest_version(folder)
+        if highest is not None and highest > version:
+            raise MiranteError(
+                f"{folder}: version {highest} was pushed meanwhile, so that {version} is not served; wait "
+                "until no run pushes there, and give the same command again"
+            )
     return RolledBack(version, path, taken_back, is_restored)
 
 

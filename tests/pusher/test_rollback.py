@@ -180,6 +180,27 @@ def test_a_bucket_goes_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.
     assert layout(bucket) == {"3": "model 3", "5": "model 5", "8": "model 8"}
 
 
+def test_a_push_into_a_bucket_meanwhile_is_noticed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRANTE_BUCKETS", str(tmp_path))
+    bucket = tmp_path / "gcs" / "my-bucket"
+    shutil.copytree(root / "serving", bucket / "serving")
+    serving = str(bucket / "serving")
+    measure = serving_folder.measure_files
+
+    def push_and_measure(path: str) -> dict[str, serving_folder.FileSum]:
+        (bucket / "serving" / "9").mkdir(exist_ok=True)
+        (bucket / "serving" / "9" / "saved_model.pb").write_text("model 9")
+        return measure(path)
+
+    monkeypatch.setattr(serving_folder, "measure_files", push_and_measure)
+    with pytest.raises(MiranteError, match=r"version 9 was pushed meanwhile, so that 5 is not served"):
+        roll_back(serving, 5)
+    assert set(layout(bucket)) == {"3", "5", "9", "pushes/taken-back/8"}
+    assert list(roll_back(serving, 5).taken_back) == [9]
+
+
 @pytest.mark.slow
 def test_model_stores_go_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
