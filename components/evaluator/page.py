@@ -55,12 +55,16 @@ def show_test(page: Page, folder: str) -> None:
 def _show_slices(page: Page, found: Evaluation) -> None:
     names = list(dict.fromkeys(name for values in found.slices.values() for name in values))
     rows: list[list[Cell]] = [
-        [slice_name, *(None if name not in values else Measure(values[name]) for name in names)]
-        for slice_name, values in list(found.slices.items())
+        [slice_name, *(_measure(values, name) for name in names)]
+        for slice_name, values in found.slices.items()
     ]
-    whole: list[Cell] = ["all images", *(Measure(found.metrics[name]) for name in names)]
+    whole: list[Cell] = ["all images", *(_measure(found.metrics, name) for name in names)]
     page.add(make_table(["slice", *names], [*rows, whole], best=len(rows), sortable=True))
     page.add_note("The overall metrics on the images of each slice; a dash: nothing to measure.")
+
+
+def _measure(values: Mapping[str, float], name: str) -> Measure | None:
+    return Measure(values[name]) if name in values else None
 
 
 def show_metrics(page: Page, folder: str) -> None:

@@ -105,7 +105,10 @@ class AtomicPushExecutor(executor.Executor):
                 evaluation=evaluation.uri,
                 baseline=_name_baseline(path, blessing.get_string_custom_property(_BASELINE)),
             )
-            write_card(path, facts)
+            # A version that was taken back meanwhile would come back as a folder with nothing but its card.
+            with serving_folder.hold_lock(os.path.dirname(path)):
+                if is_saved_model(path):
+                    write_card(path, facts)
         except Exception as e:  # noqa: BLE001 - a card is no reason to fail a push
             _logger.warning("no model card: %s: %s", type(e).__name__, e)
 

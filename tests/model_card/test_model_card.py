@@ -176,6 +176,13 @@ def test_limits_are_stated(changes: dict[str, Any], said: str) -> None:
     assert said in limits(**changes)
 
 
+def test_each_metric_of_a_slice_has_a_column() -> None:
+    card = make_card(change(slices={"cat": {"accuracy": 0.5}, "dog": {"accuracy": 1.0, "auc": 0.75}}))
+    assert "| slice | accuracy | auc |" in format_card(card)
+    assert "| cat | 0.5000 | - |" in format_card(card)
+    assert "| dog | 1.0000 | 0.7500 |" in format_card(card)
+
+
 def test_a_model_of_which_little_is_known_has_a_card() -> None:
     empty: dict[str, Any] = {"class_names": [], "metrics": {}, "intervals": {}, "bounds": {}, "per_class": {}}
     empty |= {

@@ -24,6 +24,7 @@ from tfx.utils import io_utils, proto_utils
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.evaluator.evaluation import Evaluation, write_evaluation
+from components.model_card.files import read_facts
 from components.model_stores.store import fetch_served, open_store
 from components.pusher.executor import AtomicPushExecutor, TakenBackError, push
 from tests.make.graphs import Exported
@@ -438,6 +439,19 @@ def test_without_a_model_card_the_model_is_pushed(
     )
     assert pushed.get_int_custom_property("pushed") == 1
     assert "no model card: ValueError" in caplog.text
+
+
+def test_a_version_that_is_taken_back_at_once_gets_no_card(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_back_and_read(*args: Any, **given: Any) -> Any:
+        (tmp_path / "serving" / given["version"]).rename(tmp_path / "aside")
+        return read_facts(*args, **given)
+
+    monkeypatch.setattr("components.pusher.executor.read_facts", take_back_and_read)
+    write_evaluation(str(tmp_path / "evaluation"), Evaluation({"accuracy": 0.75}, {}, True, []))
+    run_executor(tmp_path, model, custom={"card": CARD}, evaluation=tmp_path / "evaluation")
+    assert serving_folder.list_versions(str(tmp_path / "serving")) == {}
 
 
 def test_the_executor_pushes_what_is_blessed(tmp_path: Path, model: Path) -> None:

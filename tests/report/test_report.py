@@ -257,9 +257,11 @@ def test_settings_are_compared_with_the_built_in_recipe_of_the_run(tmp_path: Pat
 
 def test_slices_are_shown_next_to_the_whole(tmp_path: Path) -> None:
     labels = [0, 1, 2] * 4
-    slices = {EVIL: {"accuracy": 0.25, "loss": 0.5}, "dog": {"accuracy": 1.0}}
+    # Of all images together the last metric has no number.
+    slices = {EVIL: {"accuracy": 0.25, "loss": 0.5}, "dog": {"accuracy": 1.0, "other": 0.75}}
     page = report_of(tmp_path, NAMES, labels, answers(labels, 3), slices=slices)
-    assert f"Slices slice accuracy loss {EVIL} 0.2500 0.5000 dog 1.0000 – all images " in text_of(page)
+    words = text_of(page)
+    assert f"Slices slice accuracy loss other {EVIL} 0.2500 0.5000 – dog 1.0000 – 0.7500 all images " in words
     assert EVIL not in page
     assert "Slices</h3>" not in report_of(tmp_path / "without", NAMES, labels, answers(labels, 3))
 
