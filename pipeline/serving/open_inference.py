@@ -22,6 +22,8 @@ from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.rest import Answer
 from pipeline.serving.versions.shelf import Shelf
 
+# NumPy 1 has arrays of no more; how deep Python may recurse is different in each version.
+_MOST_DIMENSIONS = 32
 _TYPES = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
@@ -181,7 +183,7 @@ def _read(tensor: dict[str, Any], content: bytes | None) -> Array:
         array = np.empty(len(strings), dtype=object)
         array[:] = strings
         return array.reshape(shape)
-    except (ValueError, TypeError, OverflowError, RecursionError, struct.error) as e:
+    except (ValueError, TypeError, OverflowError, struct.error) as e:
         raise invalid(f"input {name}: expected {kind} of shape {shape}: {e}") from e
 
 
@@ -217,10 +219,12 @@ def _read_binary(content: bytes, kind: str, shape: list[int]) -> Array:
     return array.reshape(shape)
 
 
-def _flatten(value: Any) -> list[Any]:
+def _flatten(value: Any, depth: int = 0) -> list[Any]:
     if not isinstance(value, list):
         return [value]
-    return [inner for each in value for inner in _flatten(each)]
+    if depth == _MOST_DIMENSIONS:
+        raise ValueError(f"got lists nested more than {depth} deep")
+    return [inner for each in value for inner in _flatten(each, depth + 1)]
 
 
 def _to_bytes(value: Any) -> bytes:

@@ -253,6 +253,7 @@ def test_the_v2_protocol(port: int) -> None:
     [
         ("INT64", "[9223372036854775807]", 2**63 - 1),
         ("UINT8", "[[255]]", 255),
+        ("UINT8", "[" * 32 + "255" + "]" * 32, 255),
         ("BOOL", "[true]", True),
         ("FP64", "[3]", 3.0),
         ("BYTES", '["é"]', "é"),
@@ -274,6 +275,7 @@ def test_the_v2_protocol_keeps_values(port: int, kind: str, data: str, expected:
         ("/v2/nothing", b"", 404),
         ("/v2/models/echo/versions/" + "9" * 5000 + "/infer", b"{}", 404),
         (_INFER, tensor("INT32", "[1.5]"), 400),
+        (_INFER, tensor("FP32", "[" * 33 + "1" + "]" * 33), 400),
         (_INFER, tensor("FP32", "[" * 700 + "1" + "]" * 700), 400),
         (_INFER, tensor("INT32", '["1"]'), 400),
         (_INFER, tensor("INT32", "[true]"), 400),
