@@ -1,7 +1,10 @@
 """Reads and writes files on a disk or in a bucket. Imports TensorFlow only for a bucket."""
 
+import contextlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -78,6 +81,21 @@ def put(source: str, path: str) -> None:
         return
     with open(source, "rb") as read, _open(path, "wb") as written:
         shutil.copyfileobj(read, written)
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Yield a path on this disk; what is written there is at `path` afterwards, all of it or nothing."""
+    if not is_remote(path):
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(target) as temporary:
+            yield str(temporary)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        here = os.path.join(folder, os.path.basename(path))
+        yield here
+        put(here, path)
 
 
 def remove(path: str) -> None:

@@ -1,4 +1,4 @@
-"""ImportExampleGen: TFX's, for files whose span and content are known before it runs."""
+"""ImportExampleGen: TFX's, for shards whose span and content are known before it runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from tfx.components.example_gen import driver, utils
 from tfx.components.example_gen.import_example_gen import component
+from tfx.dsl.components.base import executor_spec
 from tfx.orchestration import data_types
 from tfx.proto import example_gen_pb2
 
+from components.example_gen.executor import ShardExecutor
 from schemas import features
 
 CONTENT = "content_sha256"
@@ -48,6 +50,7 @@ class KnownContentDriver(driver.FileBasedDriver):
 class ImportExampleGen(component.ImportExampleGen):
     """TFX's component. Its patterns have no placeholders; the span is one of its execution properties."""
 
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(ShardExecutor)
     DRIVER_CLASS = KnownContentDriver
 
     def __init__(

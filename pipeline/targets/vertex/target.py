@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfx.components.example_gen.import_example_gen.component import ImportExampleGen
+from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
@@ -18,6 +19,7 @@ from tfx.types import Channel, standard_artifacts
 
 from components.base.errors import UsageError
 from components.example_gen.component import CONTENT, input_config
+from components.example_gen.executor import ShardExecutor
 from components.schema_gen.component import CuratedSchema
 from pipeline.data.examples import Examples
 from pipeline.recipe.recipe import Recipe
@@ -47,11 +49,12 @@ class Vertex(Target):
         return recipe.name.replace("_", "-")
 
     def example_gen(self, examples: Examples) -> BaseNode:
-        """Build TFX's node, whose driver has a container of its own there."""
+        """Build TFX's node with our executor; its driver has a container of its own there."""
         example_gen = ImportExampleGen(
             input_base=self.config.data_root, input_config=input_config(examples.patterns)
         )
         example_gen.exec_properties[CONTENT] = examples.content
+        example_gen.executor_spec = executor_spec.BeamExecutorSpec(ShardExecutor)
         return example_gen
 
     def schema_gen(self, schema_file: str) -> BaseNode:
