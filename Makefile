@@ -24,12 +24,13 @@ VARIANT ?= cpu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= mirante:$(VERSION)$(if $(filter gpu,$(VARIANT)),-gpu)
 DOCKER ?= docker
+PRISM ?= $(BIN)/prism
 # The venv's own first: it starts quicker than a pyenv shim.
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults bench bench-training bench-detector \
+	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults engines bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven bench-copies clean
 
 help: ## List the targets
@@ -141,6 +142,12 @@ accept-kubeflow-faults: setup  # the same; FAULTS="delete-pods full-claim" for s
 
 accept-kill-training: setup
 	$(BIN)/python benchmarks/kill_training.py
+
+# Needs Go, to build Prism.
+engines: setup ## The digits recipe on Beam's engines: results equal to those in memory
+	test -x $(PRISM) || GOBIN=$(abspath $(dir $(PRISM))) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.73.0
+	$(BIN)/python -m benchmarks.engines --prism $(PRISM) $(or $(ENGINES),--set training.epochs=3 \
+		--set 'evaluation.thresholds={accuracy: 0.5}')
 
 bench: setup ## Measure throughput
 	$(BIN)/python benchmarks/bench.py

@@ -53,7 +53,7 @@ def evaluate(root: Path, folder: Path, config: Any, module_path: str | None) -> 
     from tfx.types import standard_artifacts
     from tfx.utils import json_utils, proto_utils
 
-    from pipeline.target import BEAM_PIPELINE_ARGS
+    from pipeline.engines.arguments import IN_MEMORY
 
     examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
     (examples.uri,) = map(str, (root / "ImportExampleGen" / "examples").iterdir())
@@ -62,7 +62,7 @@ def evaluate(root: Path, folder: Path, config: Any, module_path: str | None) -> 
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
     context = Executor.Context(
-        make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(list(BEAM_PIPELINE_ARGS)))
+        make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(list(IN_MEMORY)))
     )
     began = time.monotonic()
     Executor(context).Do(

@@ -19,6 +19,7 @@ from kubeflow.components import build_component
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
 from kubeflow.tasks import Task, plan_tasks
+from pipeline.engines import places
 from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, producer_of
@@ -52,6 +53,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     root = pipeline_root(recipe)
     _check_paths(recipe)
+    places.check_tasks(recipe.beam, root)
     define = _build_pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler

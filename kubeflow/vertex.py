@@ -18,6 +18,7 @@ from components.ingest import is_manifest
 from components.schema_gen.schema_file import write_schema
 from kubeflow.compile import check_image
 from pipeline.data.examples import Examples, describe
+from pipeline.engines import places
 from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import make_console, quiet_libraries
@@ -76,9 +77,11 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
             "push.destination: with vertex.deployment models go to an endpoint and nowhere else: leave one "
             "out"
         )
+    places.check_vertex(recipe.beam)
     for key, path in list_files(recipe).items():
-        # The data are ingested already.
-        if key not in ("data.path", "data.label_map", "data.images") and not path.startswith(GCS):
+        # The data are ingested already; Beam's files are in the image.
+        is_elsewhere = key in ("data.path", "data.label_map", "data.images") or key.startswith("beam.")
+        if not is_elsewhere and not path.startswith(GCS):
             raise UsageError(
                 f"{key}: expected gs://..., which all containers see, got {path}: copy it to a bucket "
                 "(gcloud storage cp) and give that address"

@@ -30,10 +30,11 @@ from components.tuner import tuner_fn
 from components.tuner.component import Tuner
 from pipeline.data.examples import Examples
 from pipeline.digests import add_code_digests
+from pipeline.engines.arguments import make_arguments
 from pipeline.model_card import describe_for_card
 from pipeline.recipe.recipe import Recipe
-from pipeline.steps import imports_folder
-from pipeline.target import BEAM_PIPELINE_ARGS, Target
+from pipeline.steps import imports_folder, step_named
+from pipeline.target import Target
 from pipeline.training import training_config, work_of
 from schemas import features
 
@@ -188,12 +189,15 @@ def create_pipeline(
     nodes += [node for node in (transform, base_model, tuner, trainer) if node is not None]
     nodes += [resolver, evaluator, infra_validator, pusher]
     add_code_digests(nodes, recipe.task)
+    # No part of TFX's cache key: results are equal on every engine (docs/decisions/013).
+    for node in nodes:
+        if step_named(node.id).engine_group:
+            node.with_beam_pipeline_args(make_arguments(recipe.beam, node.id, root))
     return pipeline.Pipeline(
         pipeline_name=target.pipeline_name(recipe),
         pipeline_root=root,
         components=nodes,
         enable_cache=recipe.use_cache,
-        beam_pipeline_args=list(BEAM_PIPELINE_ARGS),
     )
 
 

@@ -47,6 +47,8 @@ class Step:
         code: The modules whose code decides its result, together with all that they import.
         libraries: The libraries that decide its result, besides TFX, TensorFlow and those that `code`
             imports.
+        engine_group: The group of nodes that Beam runs, for which a recipe may name an engine; empty if the
+            node does not use Beam.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Step:
     looks_at: Literal["", "shards", "models", "versions"] = ""
     code: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    engine_group: str = ""
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ STEPS = (
         looks_at="shards",
         code=("components.example_gen.component",),
         libraries=("apache_beam",),
+        engine_group="examples",
     ),
     Step(
         "ImportSchemaGen",
@@ -113,6 +117,7 @@ STEPS = (
         takes=("examples", "schema"),
         gives=(Artifact("statistics", "statistics"),),
         libraries=("apache_beam", "tensorflow_data_validation", "tfx_bsl"),
+        engine_group="statistics",
     ),
     Step(
         "DistributionValidator",
@@ -136,6 +141,7 @@ STEPS = (
         gives=(Artifact("data_blessing", "blessing"),),
         is_gate=True,
         code=("components.data_gate.component",),
+        engine_group="statistics",
     ),
     Step(
         "Transform",
@@ -145,6 +151,7 @@ STEPS = (
         gives=(Artifact("transform_graph", "transform_graph"),),
         code=("components.transform",),
         libraries=("apache_beam", "tensorflow_transform", "tfx_bsl"),
+        engine_group="transform",
     ),
     Step(
         "BaseModelResolver",
@@ -203,6 +210,7 @@ STEPS = (
         shows=("metrics", "classification"),
         code=("components.evaluator.component",),
         libraries=("tensorflow_model_analysis", "tfx_bsl"),
+        engine_group="evaluation",
     ),
     Step(
         "Pusher",
@@ -215,6 +223,8 @@ STEPS = (
         code=("components.pusher.executor",),
     ),
 )
+# The groups of nodes that Beam runs, in the order of the nodes.
+ENGINE_GROUPS = tuple(dict.fromkeys(step.engine_group for step in STEPS if step.engine_group))
 _BY_ID = {step.id: step for step in STEPS}
 _PRODUCERS = {artifact.name: step.id for step in (INGEST, *STEPS) for artifact in step.gives}
 # The artifacts of trained models are below `<root>/<TRAINER>/model`.

@@ -20,15 +20,6 @@ from pipeline.data.examples import Examples
 from pipeline.digests import warm_start_digest
 from pipeline.recipe.recipe import Recipe
 
-# Beam's in-process runner, asked for by name: since 2.68 the DirectRunner tries to download another one.
-BEAM_PIPELINE_ARGS = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
-    "--direct_running_mode=in_memory",
-    # There is no image and none is needed. Without this TFX packs itself up for remote workers at each node
-    # that uses Beam: 2.4 s of CPU and 53 MB of temporary files, for nothing.
-    "--sdk_container_image=none",
-)
-
 
 class Target:
     """This machine: its files, and one ML Metadata store for all nodes."""

@@ -134,7 +134,7 @@ def run_batch(batch: Batch) -> BatchResult:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from pipeline.target import BEAM_PIPELINE_ARGS
+    from pipeline.engines.arguments import IN_MEMORY
 
     _check_manifest(batch)
     todo = [number for number in range(len(batch.shards)) if not files.exists(batch.output(number))]
@@ -142,7 +142,7 @@ def run_batch(batch: Batch) -> BatchResult:
         return BatchResult(len(batch.shards), len(batch.shards), 0, 0)
     with tempfile.TemporaryDirectory() as folder:
         counts = os.path.join(folder, "counts")
-        with beam.Pipeline(options=PipelineOptions(list(BEAM_PIPELINE_ARGS))) as pipeline:
+        with beam.Pipeline(options=PipelineOptions(list(IN_MEMORY))) as pipeline:
             _ = (
                 pipeline
                 | beam.Create(todo)

@@ -18,6 +18,7 @@ from components.models.user_code import check_builder
 from components.models.weights_file import check_weights
 from components.trainer.tracking.installed import check_installed
 from components.trainer.warm_start.config import LATEST_BLESSED, WarmStartConfig
+from pipeline.engines import places
 from pipeline.recipe.best import take_best
 from pipeline.recipe.paths import check_paths_elsewhere, make_paths_absolute
 from pipeline.recipe.recipe import Recipe
@@ -219,6 +220,7 @@ def check_this_machine(recipe: Recipe) -> None:
     check_installed(recipe.training.tracking)
     _check_warm_start(recipe.training.warm_start)
     check_builder(recipe.model)
+    places.check_this_machine(recipe.beam)
     for key, searched in make_searched_recipes(recipe):
         try:
             check_weights(searched.model)

@@ -17,6 +17,7 @@ from components.pusher.config import PushConfig
 from components.trainer.config import TrainingConfig
 from components.transform.config import TransformConfig
 from components.tuner.config import TunerConfig
+from pipeline.engines.config import BeamConfig
 from pipeline.targets.kubeflow.config import KubeflowConfig
 from pipeline.targets.vertex.config import VertexConfig
 
@@ -57,6 +58,7 @@ class Recipe(Settings):
     )
     push: PushConfig = PushConfig()
     about: AboutConfig = AboutConfig()
+    beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     vertex: VertexConfig | None = Field(
         None, description="settings for `mirante compile --target vertex`; null for none"

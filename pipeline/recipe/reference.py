@@ -18,7 +18,7 @@ from pipeline.recipe.recipe import Recipe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipe.md"
 # What a key of a mapping with settings is called in the page.
-_MAPPINGS = {"kubeflow.tasks": "NODE", "vertex.tasks": "NODE", "tuner.fields": "FIELD"}
+_MAPPINGS = {"beam.nodes": "GROUP", "kubeflow.tasks": "NODE", "vertex.tasks": "NODE", "tuner.fields": "FIELD"}
 _INTRODUCTION = """# Recipe
 
 All keys of a recipe, in the order of the data. This page is written from the code: `make docs`.

@@ -24,6 +24,7 @@ from pipeline.data import prepare
 from pipeline.data.examples import Examples, describe
 from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
+from pipeline.engines.failures import find_worker_error
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import print_note, print_row, progress_bar, show_working
@@ -203,6 +204,8 @@ def _raise_for(node_id: str, error: BaseException, result: RunResult) -> None:
     for cause in walk_causes(error):
         if isinstance(cause, MiranteError):
             raise type(cause)(f"{node_id}: {cause}") from error
+    if (reported := find_worker_error(error)) is not None:
+        raise type(reported)(f"{node_id}: {reported}") from error
     more = f"\nThe whole story is in {result.log}" if result.log else " (the whole story is above)"
     if explained := explain_os_error(error, [Path(result.root)]):
         raise MiranteError(f"{node_id}: {explained}{more}") from error

@@ -28,8 +28,8 @@ from components.tasks.classification import TASK
 from components.tasks.classification.evaluator import EXTRACTORS, make_eval_config
 from components.tasks.classification.metrics import Tally, measure
 from components.tasks.classification.plots import read_plots
+from pipeline.engines.arguments import IN_MEMORY
 from pipeline.pages import make_page
-from pipeline.target import BEAM_PIPELINE_ARGS
 from tests.make.records import write_split
 from tests.tasks import test_common_classes as other_classes
 
@@ -105,7 +105,7 @@ def evaluate(
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
     context = ReportingExecutor.Context(
-        make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(list(BEAM_PIPELINE_ARGS)))
+        make_beam_pipeline_fn=lambda: beam.Pipeline(options=PipelineOptions(list(IN_MEMORY)))
     )
     ReportingExecutor(context).Do(
         inputs,

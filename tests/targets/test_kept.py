@@ -170,6 +170,7 @@ def test_the_fingerprint_is_of_all_that_decides_the_results(tmp_path: Path) -> N
     assert first is not None
     assert fingerprint() == first
     assert fingerprint("kubeflow.defaults={cpu: 2}", "kubeflow.together=[]") == first
+    assert fingerprint("beam={engine: spark, endpoint: 'localhost:8099'}") == first
     others = [
         fingerprint("training.epochs=2"),
         fingerprint("kubeflow.metadata={type: mysql, host: db}"),

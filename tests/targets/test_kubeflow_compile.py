@@ -494,6 +494,10 @@ def test_a_path_with_placeholders_goes_as_it_is_typed(tmp_path: Path) -> None:
             ],
             "StatisticsGen and DistributionValidator share a task",
         ),
+        (
+            ["beam={engine: spark, endpoint: 'spark:8099'}"],
+            "beam.environment: expected docker, process or external in a task of Kubeflow",
+        ),
     ],
 )
 def test_what_no_cluster_could_run_is_refused_by_the_fields_name(

@@ -234,6 +234,7 @@ def test_training_and_deployment_are_vertex_own(data: Path, tmp_path: Path) -> N
         (["push.destination=/models"], "push.destination: expected gs://..., which all containers see"),
         (["vertex.data_root=gs://example-data/{SPAN}"], "vertex.data_root: expected a text that"),
         (["training.strategy=multi_worker"], "training.strategy: multi_worker needs other machines"),
+        (["beam={engine: spark, endpoint: 'h:1'}"], "beam.engine: expected in_memory, a prism without"),
     ],
 )
 def test_what_vertex_could_not_run_is_refused_by_the_fields_name(
@@ -261,11 +262,35 @@ def test_a_baseline_that_is_asked_something_else_is_none(
         key: {"artifacts": [{"uri": str(tmp_path / name)}]}
         for key, name in (("model", "mine"), ("baseline_model", "theirs"))
     }
-    vertex_task._drop_other_baseline(artifacts)
-    assert ("baseline_model" in artifacts) == is_kept
-    first = {"model": artifacts["model"], "baseline_model": {"artifacts": []}}
-    vertex_task._drop_other_baseline(first)
-    assert set(first) == {"model", "baseline_model"}
+    assert vertex_task._is_other_baseline(artifacts) is not is_kept
+    assert not vertex_task._is_other_baseline({**artifacts, "baseline_model": {"artifacts": []}})
+
+
+def test_nodes_on_dataflow_have_addresses_in_buckets(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataflow = "{engine: dataflow, project: p, region: r, temp_location: 'gs://b/t', container_image: i}"
+    text = compiled("digits", data, tmp_path / "job.json", *WHERE, f"beam.nodes={{statistics: {dataflow}}}")
+    job = json.loads(text)
+    runners = {
+        name: [argument for argument in container(job, name)["args"] if argument.startswith("--runner=")]
+        for name in node_ids()
+        if name != "Resolver"
+    }
+    on_dataflow = {name for name, found in runners.items() if found == ["--runner=DataflowRunner"]}
+    assert on_dataflow == {"StatisticsGen", "DataGate"}
+    assert {name for name, found in runners.items() if not found} == set(node_ids()) - {
+        "ImportExampleGen", "StatisticsGen", "DataGate", "Transform", "Evaluator", "Resolver",
+    }  # fmt: skip
+    invocation = {
+        "inputs": {"artifacts": {"examples": {"artifacts": [{"uri": "gs://b/examples"}]}}},
+        "outputs": {"outputFile": "gs://b/out.json", "artifacts": {}},
+    }
+    argv = ["--executor_class_path", "E", "--json_serialized_invocation_args", json.dumps(invocation)]
+    ran: list[Any] = []
+    monkeypatch.setattr(vertex_task, "_run", lambda module, argv: ran.append(argv) or 0)
+    assert vertex_task.main([*argv, *runners["StatisticsGen"]]) == 0
+    assert json.loads(ran[0][3]) == invocation
 
 
 @pytest.mark.parametrize("image", [None, "two words"])

@@ -126,8 +126,8 @@ def fingerprint_run(
     """
     if not recipe.use_cache or recipe.training.warm_start is not None:
         return None
-    values = recipe.model_dump(mode="json", exclude={"kubeflow": True, "vertex": True})
-    files = {key: path for key, path in list_files(recipe).items() if not key.startswith("data.")}
+    values = recipe.model_dump(mode="json", exclude={"beam": True, "kubeflow": True, "vertex": True})
+    files = {key: path for key, path in list_files(recipe).items() if not key.startswith(("beam.", "data."))}
     facts = [
         values,
         recipe.kubeflow.metadata.model_dump(mode="json"),

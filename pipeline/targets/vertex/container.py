@@ -4,7 +4,8 @@
 
 Nodes read from where Cloud Storage FUSE mounts the buckets. What they write goes to a folder of the container
 first and is copied when they are done: TensorFlow Transform renames folders, which a mounted bucket refuses.
-Vertex gets addresses in buckets, as it gave them.
+Vertex gets addresses in buckets, as it gave them. Nodes on Dataflow have addresses throughout, because its
+workers see no mount and no folder of the container.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from components.base.common_classes import find_common
 from components.base.paths import GCS, gcs_mount
 from components.base.saved_model import class_names_of, model_folder, task_of
+from pipeline.engines.arguments import DATAFLOW_RUNNER
 
 _EXECUTOR = "--executor_class_path"
 _INVOCATION = "--json_serialized_invocation_args"
@@ -48,12 +50,17 @@ def main(argv: Sequence[str]) -> int:
         print(f"mirante: expected {_INVOCATION}, got {list(argv)}", file=sys.stderr)
         return 2
     invocation = json.loads(given)
+    mounted = _replace_in(invocation.get("inputs", {}), GCS, gcs_mount())
+    if _is_other_baseline(mounted.get("artifacts", {})):
+        for inputs in (mounted, invocation["inputs"]):
+            del inputs["artifacts"]["baseline_model"]
+    if DATAFLOW_RUNNER in argv:
+        return _run(module, [json.dumps(invocation) if argument == given else argument for argument in argv])
     output_file = str(invocation["outputs"]["outputFile"])
     with tempfile.TemporaryDirectory(prefix="mirante-") as temporary:
         written_to = gcs_mount() if executor == _TRAINING_JOB else f"{temporary}/"
-        invocation["inputs"] = _replace_in(invocation.get("inputs", {}), GCS, gcs_mount())
+        invocation["inputs"] = mounted
         invocation["outputs"] = _replace_in(invocation["outputs"], GCS, written_to)
-        _drop_other_baseline(invocation["inputs"].get("artifacts", {}))
         for artifacts in invocation["outputs"].get("artifacts", {}).values():
             for artifact in artifacts["artifacts"]:
                 os.makedirs(artifact["uri"], exist_ok=True)
@@ -74,14 +81,14 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
-def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
-    """Take out a baseline for another task than the candidate's, or with too few classes in common.
+def _is_other_baseline(artifacts: dict[str, Any]) -> bool:
+    """Return whether the baseline is for another task than the candidate, or has too few classes in common.
 
     Vertex finds the model of its project that was blessed last, whatever pipeline made it.
     """
     models = [artifacts[name]["artifacts"] for name in ("model", "baseline_model") if name in artifacts]
     if len(models) < 2 or not all(models):
-        return
+        return False
     candidate, baseline = (model_folder(found[0]["uri"]) for found in models)
     task, other_task = (task_of(model) for model in (candidate, baseline))
     names, other_names = (class_names_of(model) or () for model in (candidate, baseline))
@@ -90,9 +97,9 @@ def _drop_other_baseline(artifacts: dict[str, Any]) -> None:
     elif not find_common(task, names, other_names):
         why = "it knows too few of the model's classes"
     else:
-        return
+        return False
     print(f"mirante: {os.path.dirname(baseline)} is no baseline: {why}", flush=True)
-    del artifacts["baseline_model"]
+    return True
 
 
 def _find_option(argv: Sequence[str], option: str) -> str | None:

@@ -1,0 +1,148 @@
+"""One recipe on several of Beam's engines: is what every node leaves equal to the run in memory?
+
+    python -m benchmarks.engines --prism ~/bin/prism [RECIPE] [--data DIR] [--set KEY=VALUE]...
+
+Runs the recipe in memory and on each engine, each in a root of its own, and compares records, statistics,
+anomalies, facts of the data, the Transform graph and all metrics. Prints a row for each engine and exits with
+1 if something differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
+from tensorflow_transform import TFTransformOutput
+
+from components.base.tfrecord import read_records
+from components.transform.levels import measured_levels
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.recipe import Recipe
+
+MIRANTE = Path(sys.executable).with_name("mirante")
+
+
+def find_output(root: Path, node: str, channel: str) -> Path:
+    """Return the folder of a node's newest output."""
+    return max((root / node / channel).iterdir(), key=lambda path: int(path.name))
+
+
+def read_files(folder: Path, pattern: str) -> dict[str, bytes]:
+    """Return the contents of files by their paths in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob(pattern))}
+
+
+def sort_features(message: Any) -> Any:
+    """Sort the features of statistics or of a schema by name: TFDV has them in the order of merging."""
+    if isinstance(message, Anomalies):
+        message.baseline.feature.sort(key=str)
+    else:
+        for part in message.datasets:
+            part.features.sort(key=str)
+    return message
+
+
+def read_facts(root: Path, recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield what a run left, by name; what is equal in two runs is equal here.
+
+    The Transform graph counts by what it does to black and white: its mean and its variance are sums of
+    float64, whose last digits depend on the order.
+    """
+    examples = find_output(root, "ImportExampleGen", "examples")
+    yield (
+        "records",
+        {
+            str(path.relative_to(examples)): list(read_records(path))
+            for path in sorted(examples.rglob("*.gz"))
+        },
+    )
+    statistics = find_output(root, "StatisticsGen", "statistics")
+    yield (
+        "statistics",
+        {
+            name: sort_features(DatasetFeatureStatisticsList.FromString(data))
+            for name, data in read_files(statistics, "FeatureStats.pb").items()
+        },
+    )
+    for name, node in (("anomalies", "ExampleValidator"), ("drift", "DistributionValidator")):
+        found = read_files(find_output(root, node, "anomalies"), "*.pb")
+        yield name, {split: sort_features(Anomalies.FromString(data)) for split, data in found.items()}
+    yield "data", read_files(find_output(root, "DataGate", "blessing"), "report.json")
+    graph = str(find_output(root, "Transform", "transform_graph"))
+    yield "graph", measured_levels(TFTransformOutput(graph), recipe.transform)
+    yield "model", read_files(find_output(root, "Trainer", "model"), "variables.data*")
+    evaluation = find_output(root, "Evaluator", "evaluation")
+    yield "metrics", json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    yield "answers", read_files(evaluation, "mistakes.csv")
+
+
+def is_equal(found: Any, expected: Any) -> bool:
+    """Compare two facts, and numbers to one part in a million.
+
+    The Evaluator asks the model about batches whose size follows from the time that they take, in memory too,
+    and the last digits of float32 follow from the size.
+    """
+    if isinstance(found, dict) and isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(is_equal(found[key], expected[key]) for key in found)
+    if isinstance(found, list) and isinstance(expected, list):
+        return len(found) == len(expected) and all(map(is_equal, found, expected))
+    if isinstance(found, float) and isinstance(expected, float):
+        return math.isclose(found, expected, rel_tol=1e-6)
+    return bool(found == expected)
+
+
+def run(arguments: Sequence[str], root: Path) -> tuple[float, float, dict[str, Any]]:
+    """Run a recipe; returns seconds, seconds of CPU with those of children, and the result."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [str(MIRANTE), "run", *arguments, "--root", str(root), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    secs, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+    if done.returncode not in (0, 4):
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}: {result.get('error')}")
+    return secs, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe", nargs="?", default="digits")
+    parser.add_argument("--data")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--prism", help="Prism's binary")
+    parser.add_argument("--keep", type=Path, help="a folder for the roots, which then stay")
+    given = parser.parse_args(argv)
+    engines: dict[str, list[str]] = {"in_memory": []}
+    if given.prism:
+        engines["prism"] = ["beam.engine=prism", f"beam.prism_location={given.prism}"]
+    recipe = load_recipe(given.recipe, given.overrides, given.data)
+    differs = False
+    with tempfile.TemporaryDirectory(prefix="mirante-engines-") as temporary:
+        folder = given.keep or Path(temporary)
+        expected: dict[str, Any] = {}
+        print(f"{'engine':10} {'wall s':>7} {'CPU s':>7}  differs from in_memory")
+        for engine, options in engines.items():
+            overrides = [word for one in (*given.overrides, *options) for word in ("--set", one)]
+            data = ["--data", given.data] if given.data else []
+            secs, cpu_secs, _ = run([given.recipe, *data, *overrides], folder / engine)
+            found = dict(read_facts(folder / engine, recipe))
+            expected = expected or found
+            other = [name for name in found if not is_equal(found[name], expected[name])]
+            differs |= bool(other)
+            print(f"{engine:10} {secs:7.1f} {cpu_secs:7.1f}  {', '.join(other) or 'in nothing'}", flush=True)
+    return int(differs)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Refuses engines that would not see the files of the nodes, or that the nodes would not find. No Beam."""
+
+import os
+from collections.abc import Iterator
+
+from components.base.errors import UsageError
+from components.base.paths import is_remote
+from pipeline.engines.config import DATAFLOW, SERVED, BeamConfig, EngineConfig
+from pipeline.steps import ENGINE_GROUPS
+
+
+def check_this_machine(config: BeamConfig) -> None:
+    """Refuse what nodes with files on a disk cannot do.
+
+    Raises:
+        UsageError: Names the key.
+    """
+    for key, engine in _list(config):
+        if engine.engine == DATAFLOW:
+            raise UsageError(
+                f"{key}engine: dataflow reads buckets, and the nodes' files are on a disk; compile with "
+                "--target vertex, or take another engine"
+            )
+    prism = config.prism_location
+    if prism is not None and not os.access(prism, os.X_OK):
+        raise UsageError(
+            f"beam.prism_location: expected Prism's binary, got {prism}, which cannot be executed; build it "
+            "(docs/engines.md)"
+        )
+
+
+def check_tasks(config: BeamConfig, root: str) -> None:
+    """Refuse what tasks of Kubeflow cannot do, each of which is a pod of its own.
+
+    Args:
+        config: The recipe's.
+        root: The pipeline root.
+
+    Raises:
+        UsageError: Names the key.
+    """
+    for key, engine in _list(config):
+        if engine.engine == DATAFLOW:
+            raise UsageError(
+                f"{key}engine: dataflow reads buckets, and a task has its files on a disk; compile with "
+                "--target vertex, or take another engine"
+            )
+        if engine.endpoint is not None and engine.has_near_workers:
+            raise UsageError(
+                f"{key}environment: expected docker, process or external in a task of Kubeflow, got "
+                "loopback, whose workers the job server looks for on its own machine"
+            )
+        if not engine.has_near_workers and is_remote(root):
+            raise UsageError(
+                f"{key}engine: {engine.engine} has workers that do not see a task's copies of {root}; give "
+                "kubeflow.pipeline_root on a volume that they mount too, or take prism or in_memory"
+            )
+
+
+def check_vertex(config: BeamConfig) -> None:
+    """Refuse engines whose workers see neither the mounts nor the folders of Vertex AI's containers.
+
+    Raises:
+        UsageError: Names the key.
+    """
+    for key, engine in _list(config):
+        if engine.engine in SERVED or engine.endpoint is not None:
+            raise UsageError(
+                f"{key}engine: expected in_memory, a prism without an endpoint, or dataflow on Vertex AI, "
+                f"got {engine.engine}{' with an endpoint' if engine.engine == 'prism' else ''}"
+            )
+
+
+def _list(config: BeamConfig) -> Iterator[tuple[str, EngineConfig]]:
+    """Yield the engine of each group of nodes, after the beginning of its keys."""
+    for group in ENGINE_GROUPS:
+        yield f"beam.nodes.{group}." if group in config.nodes else "beam.", config.of(group)
