@@ -3,18 +3,21 @@
 about.json          the recipe's task, and the number of images with mistakes
 evaluation.json     the results, so that pages and cards need not read TFMA's files
 mistakes.csv        the list of mistakes
+draws.json          metrics on the splits that the bootstrap draws
 """
 
 import dataclasses
 import json
+import math
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
 from components.base.intervals import Interval, from_json
 from components.base.words import format_count, format_some
 
-_ABOUT, _RESULTS = "about.json", "evaluation.json"
+_ABOUT, _RESULTS, _DRAWS = "about.json", "evaluation.json", "draws.json"
 # Class names that a sentence lists.
 _FEW = 5
 
@@ -117,6 +120,28 @@ def read_mistakes(folder: str) -> int | None:
 def mistakes_path(folder: str) -> str:
     """Return the path of the list of an evaluation's mistakes, a CSV."""
     return os.path.join(folder, "mistakes.csv")
+
+
+def write_draws(folder: str, draws: Mapping[str, Sequence[float]]) -> None:
+    """Write the values of metrics on drawn splits into an evaluation's folder.
+
+    Every evaluation of the same test split draws the same images. So the differences between the values of
+    two models, one by one, are those of a paired bootstrap.
+    """
+    rounded = {
+        name: [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
+        for name, values in draws.items()
+    }
+    files.write_text(os.path.join(folder, _DRAWS), json.dumps(rounded))
+
+
+def read_draws(folder: str) -> dict[str, list[float]]:
+    """Return what `write_draws` wrote; empty for an evaluation without it."""
+    path = os.path.join(folder, _DRAWS)
+    stored = json.loads(files.read_text(path)) if files.exists(path) else {}
+    return {
+        name: [math.nan if value is None else value for value in values] for name, values in stored.items()
+    }
 
 
 def _read_about(folder: str) -> dict[str, Any]:

@@ -1,11 +1,16 @@
 """Runs side by side: metrics, settings, and the test images that one model gets right and the other wrong.
 
-Whether two models differ in accuracy by more than chance is asked with McNemar's exact test on the same test
-images [1]: of the images that one model alone gets right, each is as likely to be the first model's as the
-second's, if the models are equally good.
+Whether two models differ by more than chance is asked on the same test images, in two ways:
+
+- McNemar's exact test [1] for the share of images that a model gets right, which of a classifier is the
+  accuracy, and of a detector the share of images without an error: of the images that one model alone gets
+  right, each is as likely to be the first model's as the second's, if the models are equally good.
+- The paired bootstrap [2] for metrics that an evaluation kept on drawn splits: both models were measured on
+  the same ones, so that the differences have a 95 % interval. One without 0 in it is more than chance.
 
 [1] Q. McNemar: Note on the sampling error of the difference between correlated proportions or percentages.
     Psychometrika 12, 1947.
+[2] B. Efron, R. J. Tibshirani: An Introduction to the Bootstrap. Chapman & Hall, 1993.
 """
 
 import dataclasses
@@ -13,7 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from components.base.intervals import Interval, bootstrap_interval
 from components.base.table import read_table
+from components.evaluator.evaluation import read_draws
 from pipeline.history.runs import PastRun
 
 # A difference this unlikely among equally good models is not put down to chance.
@@ -33,6 +42,8 @@ class Pair:
         p_value: Probability of such a difference, or a larger one, if the models are equally good; None if
             the images cannot be compared.
         why_not: Why they cannot; empty if they can.
+        share: What the p-value is about, in words.
+        differences: 95 % intervals of the differences of metrics, the other model's less the first one's.
     """
 
     run_id: str
@@ -41,6 +52,8 @@ class Pair:
     both_wrong: int = 0
     p_value: float | None = None
     why_not: str = ""
+    share: str = "accuracy"
+    differences: dict[str, Interval] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +114,8 @@ def _compare(first: PastRun, other: PastRun) -> Pair:
         only_other_right,
         (of_first & of_other).total(),
         _test_mcnemar(len(only_first_right), len(only_other_right)),
+        share="accuracy" if "accuracy" in first.metrics else "the share of images without an error",
+        differences=_find_differences(first, other),
     )
 
 
@@ -114,13 +129,30 @@ def _why_not_compared(first: PastRun, other: PastRun) -> str:
         return "one of them does not say what its test images are"
     if content[0] != content[1]:
         return "they were tested on different images"
-    if "accuracy" not in first.metrics or "accuracy" not in other.metrics:
-        return "only the accuracy of classes is tested"
+    if first.main_metric.keys() != other.main_metric.keys():
+        return "they are of different tasks"
     return ""
 
 
+def _find_differences(first: PastRun, other: PastRun) -> dict[str, Interval]:
+    """Return the 95 % intervals of the differences of metrics that both evaluations have on drawn splits."""
+    of_first, of_other = (_read_draws(run) for run in (first, other))
+    found = {}
+    for name in of_first:
+        # Where one was drawn more often, its first draws are the other one's.
+        pairs = zip(of_first[name], of_other.get(name, []), strict=False)
+        if name in first.metrics and name in other.metrics:
+            found[name] = bootstrap_interval(np.array([after - before for before, after in pairs]))
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _read_draws(run: PastRun) -> dict[str, list[float]]:
+    evaluation = run.outputs.get("Evaluator", {}).get("evaluation")
+    return read_draws(evaluation.uri) if evaluation else {}
+
+
 def _read_mistakes(run: PastRun) -> list[str] | None:
-    """Return the test images that a classifier gets wrong; None if they are not all known."""
+    """Return the test images that a model gets wrong; None if they are not all known."""
     told = run.result.get("mistakes") or {}
     try:
         text = run.find(str(told.get("file"))).read_text(encoding="utf-8")

@@ -80,13 +80,18 @@ def _format_pair(first: str, pair: Pair) -> Iterator[str]:
         return
     is_beyond = pair.p_value < SIGNIFICANCE
     yield from _wrap(
-        f"accuracy differs {'by more than chance' if is_beyond else 'by no more than chance'} "
+        f"{pair.share} differs {'by more than chance' if is_beyond else 'by no more than chance'} "
         f"(McNemar's exact test, p = {pair.p_value:.2g})"
     )
     for run_id, names in ((first, pair.only_first_right), (pair.run_id, pair.only_other_right)):
         shown = f": {printable(format_some(names, _NAMES_SHOWN))}" if names else ""
         yield from _wrap(f"only {run_id} gets {format_count(len(names), 'image')} right{shown}")
     yield from _wrap(f"both get {format_count(pair.both_wrong, 'image')} wrong")
+    for name, interval in pair.differences.items():
+        yield from _wrap(
+            f"{name} differs by {'no more' if interval.low <= 0 <= interval.high else 'more'} than chance "
+            f"(paired bootstrap, 95 %: {interval.low:+.4f} to {interval.high:+.4f})"
+        )
 
 
 def _wrap(text: str) -> list[str]:

@@ -1,15 +1,15 @@
 """Makes the page of runs side by side."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.base.intervals import Interval
 from components.base.paths import write_atomically
 from components.base.redact import redact
 from components.base.words import format_count
 from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
 from components.pages.events import Stage, read_stages
-from components.pages.markup import Cell, Measure, format_path, make_table
+from components.pages.markup import Cell, Html, Measure, format_path, keep_on_line, make_table
 from components.pages.page import Page
 from components.pages.protocol import task_page
 from pipeline.history.compare import SIGNIFICANCE, Comparison, Pair
@@ -69,7 +69,7 @@ def _describe_pair(name: str, pair: Pair) -> str:
         format_count(len(images), "image") for images in (pair.only_first_right, pair.only_other_right)
     )
     return (
-        f"A and {name} differ in accuracy by {more} than chance (McNemar's exact test, "
+        f"A and {name} differ in {pair.share} by {more} than chance (McNemar's exact test, "
         f"p = {pair.p_value:.2g}): only A gets {of_first} right, only {name} {of_other}, and both get "
         f"{format_count(pair.both_wrong, 'image')} wrong."
     )
@@ -77,15 +77,28 @@ def _describe_pair(name: str, pair: Pair) -> str:
 
 def _show_metrics(page: Page, comparison: Comparison) -> None:
     first, *others = _name_runs(comparison.runs)
-    header = ["metric", first, *itertools.chain(*((name, f"{name} - {first}") for name in others))]
+    header = ["metric", first]
+    for name, pair in zip(others, comparison.pairs, strict=True):
+        header += [name, f"{name} - {first}", *(["95 %"] if pair.differences else [])]
     rows: list[list[Cell]] = []
-    for name, values in comparison.metrics.items():
-        row: list[Cell] = [name, None if values[0] is None else Measure(values[0])]
-        for value in values[1:]:
+    for metric, values in comparison.metrics.items():
+        row: list[Cell] = [metric, None if values[0] is None else Measure(values[0])]
+        for value, pair in zip(values[1:], comparison.pairs, strict=True):
             row.append(None if value is None else Measure(value))
             row.append(None if value is None or values[0] is None else f"{value - values[0]:+.4f}")
+            if pair.differences:
+                row.append(_format_difference(pair.differences.get(metric)))
         rows.append(row)
     page.add(make_table(header, rows))
+    if any(pair.differences for pair in comparison.pairs):
+        page.add_note(
+            "95 %: the interval of the difference, by the paired bootstrap over the test images. With 0 in "
+            "it the difference may be chance."
+        )
+
+
+def _format_difference(interval: Interval | None) -> Html | None:
+    return None if interval is None else keep_on_line(f"{interval.low:+.4f} to {interval.high:+.4f}")
 
 
 def _show_pairs(page: Page, comparison: Comparison) -> None:

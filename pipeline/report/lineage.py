@@ -30,6 +30,10 @@ from pipeline.recipe.recipe import Recipe
 _MIB = 1 << 20
 # What every recipe has, and of which no default tells anything.
 _ALWAYS = ("name",)
+# The status of a node that did something.
+_RAN = ("completed", "failed")
+# What a run has done is written down at its end.
+NOT_RECORDED = "That is written down at the end of a run."
 
 
 def show_model(page: Page, run: PastRun) -> None:
@@ -53,12 +57,12 @@ def show_nodes(page: Page, run: PastRun) -> None:
     """Add the time and the peak memory of every node."""
     nodes: dict[str, dict[str, Any]] = run.result.get("components") or {}
     if not nodes:
-        page.add_note("No node ran.")
+        page.add_note("No node ran." if run.result else NOT_RECORDED)
         return
     longest = max((node["seconds"] for node in nodes.values()), default=0.0) or 1.0
     rows: list[list[Cell]] = []
     for name, node in nodes.items():
-        peak = node.get("peak_memory_bytes")
+        peak = node.get("peak_memory_bytes") if node["status"] in _RAN else None
         rows.append(
             [
                 name,
@@ -71,7 +75,8 @@ def show_nodes(page: Page, run: PastRun) -> None:
     page.add(make_table(["node", "status", "seconds", "", "peak memory, MiB"], rows))
     page.add_note(
         "The peak is that of the run's own process while the node ran; other processes that a node "
-        "starts, such as InfraValidator's, are not in it."
+        "starts, such as InfraValidator's, are not in it. A dash: the node did not run; a cached one kept "
+        "the result of an earlier run."
     )
 
 

@@ -16,6 +16,7 @@ from components.trainer import page as trainer
 from components.transform import page as transform
 from components.tuner import page as tuner
 from pipeline.history.runs import PastRun
+from pipeline.report.lineage import NOT_RECORDED
 from pipeline.steps import INGEST
 from schemas import features
 
@@ -29,15 +30,21 @@ def show_data(page: Page, run: PastRun) -> None:
     """Add images of each class, counts by split, sizes, rejects, anomalies and drift."""
     data = find_output(run, INGEST.id, "data")
     if data is None:
-        page.add_note("No data were read.")
+        page.add_note("No data were read." if run.result else NOT_RECORDED)
         refused = run.root / "data"
         if (refused / REJECTS).is_file():
             with page.part("Rejected"):
                 ingest.show_rejects(page, str(refused), str(run.settings.get("data.path") or ""))
         return
-    show_data_folder(page, data)
+    show_images(page, data)
+    with page.part("Sizes of the images"):
+        if statistics := run.outputs.get("StatisticsGen"):
+            statistics_gen.show_sizes(page, statistics)
+        else:
+            page.add_note("They were not measured.")
+    with page.part("Rejected"):
+        ingest.show_rejects(page, data.uri)
     parts: tuple[tuple[str, str, Callable[[Page, Mapping[str, Output]], None]], ...] = (
-        ("StatisticsGen", "Sizes of the images", statistics_gen.show_sizes),
         ("ExampleValidator", "Anomalies", example_validator.fill_page),
         ("DistributionValidator", "Drift between train and eval", distribution_validator.fill_page),
         ("DataGate", "Gate", data_gate.fill_page),
@@ -50,14 +57,19 @@ def show_data(page: Page, run: PastRun) -> None:
 
 def show_data_folder(page: Page, data: Output) -> None:
     """Add what a data folder says by itself: source, images of each class, counts by split, rejects."""
+    show_images(page, data)
+    with page.part("Rejected"):
+        ingest.show_rejects(page, data.uri)
+
+
+def show_images(page: Page, data: Output) -> None:
+    """Add the source of a data folder, images of each class, and counts by split."""
     with page.part():
         ingest.show_source(page, data)
     with page.part(f"Images of {features.TRAIN}"):
         ingest.show_samples(page, data.uri)
     with page.part("Classes by split"):
         ingest.show_counts(page, data.uri)
-    with page.part("Rejected"):
-        ingest.show_rejects(page, data.uri)
 
 
 def show_inputs(page: Page, run: PastRun) -> None:

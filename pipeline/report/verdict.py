@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.base.intervals import Interval
+from components.base.words import format_count
 from components.evaluator.stored import load_evaluation
 from components.pages.markup import Cell, Html, Measure, Seconds, escape, render_part
 from components.pages.page import Page
@@ -12,6 +13,8 @@ from pipeline.history.runs import PastRun
 
 # The metrics of a task in large print.
 _MOST_CARDS = 3
+# Reasons in the sentence; all are listed below it if there are more.
+_MOST_REASONS = 2
 _GOOD, _BAD, _UNKNOWN = "good", "bad", "unknown"
 
 
@@ -20,7 +23,7 @@ def show_verdict(page: Page, run: PastRun) -> None:
     kind, words = _choose_badge(run)
     page.add(render_part("badge", kind, words))
     page.add(Html('<p class="lead">{}</p>').format(escape(describe_verdict(run))))
-    if error := run.result.get("error"):
+    if (error := run.result.get("error")) and not _says_all(run):
         page.add_list(str(error).splitlines())
     for warning in run.result.get("warnings") or []:
         page.add_text(f"Warning: {warning}")
@@ -38,11 +41,10 @@ def describe_verdict(run: PastRun) -> str:
     if not result:
         return "The run is under way, or was killed."
     if result.get("blessed") is None:
-        how = "was interrupted" if run.status == "interrupted" else "ended"
-        return f"The run {how} before a model was judged."
+        return _describe_early_end(run)
     baseline = _describe_baseline(result.get("baseline"))
     if result["blessed"] is False:
-        return f"The model was not blessed, so it was not pushed: it missed a bound. {baseline}"
+        return f"The model was not blessed, so it was not pushed: {_describe_failures(run)}. {baseline}"
     if result.get("infra_blessed") is False:
         return f"The model met every bound, but did not answer as a server asks. {baseline}"
     if run.status == "pushed":
@@ -53,6 +55,33 @@ def describe_verdict(run: PastRun) -> str:
     if run.status == "taken back":
         return f"The model met every bound, but was taken back before, so it was not pushed again. {baseline}"
     return f"The model met every bound, but was not pushed. {baseline}"
+
+
+def _describe_early_end(run: PastRun) -> str:
+    how = "was interrupted" if run.status == "interrupted" else "ended"
+    nodes = run.result.get("components") or {}
+    failed = next((f" at {name}," for name, node in nodes.items() if node["status"] == "failed"), "")
+    return f"The run {how}{failed} before a model was judged."
+
+
+def _describe_failures(run: PastRun) -> str:
+    failures = _find_failures(run)
+    shown = failures[:_MOST_REASONS] or ["it missed a bound"]
+    if len(failures) > _MOST_REASONS:
+        shown.append(f"and {format_count(len(failures) - _MOST_REASONS, 'more reason')}")
+    return "; ".join(shown)
+
+
+def _find_failures(run: PastRun) -> list[str]:
+    evaluation = run.outputs.get("Evaluator", {}).get("evaluation")
+    return load_evaluation(evaluation.uri).failures if evaluation else []
+
+
+def _says_all(run: PastRun) -> bool:
+    """Return whether the sentence has all that the run's error says."""
+    result = run.result
+    refused = result.get("blessed") is False and result.get("infra_blessed") is not False
+    return refused and 0 < len(_find_failures(run)) <= _MOST_REASONS
 
 
 def find_intervals(run: PastRun) -> Mapping[str, Interval]:

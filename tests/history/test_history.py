@@ -168,7 +168,7 @@ def test_one_that_is_better_on_six_images_and_worse_on_none(tmp_path: Path) -> N
         ({"test": "another split"}, "tested on different images"),
         ({"test": None}, "does not say what its test images are"),
         ({"wrong": None}, "2 has no metrics"),
-        ({"metrics": {"map": 0.5}}, "only the accuracy of classes is tested"),
+        ({"metrics": {"map": 0.5}}, "they are of different tasks"),
         ({"wrong": ["a"], "listed": 2}, "is gone, or not complete"),
         ({"mistakes": None}, "is gone, or not complete"),
     ],

@@ -15,12 +15,17 @@ from components.base import files
 from components.base.example import serialize_example
 from components.base.outcome import Output
 from components.base.tfrecord import frame_record
-from components.evaluator.evaluation import Evaluation, write_about, write_evaluation
+from components.evaluator.evaluation import Evaluation, write_about, write_draws, write_evaluation
+from components.tasks.classification.confidence import find_confidence
 from components.tasks.classification.figures import FILE as FIGURES
 from components.tasks.classification.figures import Figures, make_figures
 from components.tasks.classification.metrics import Tally, list_metric_names, measure
 from components.tasks.classification.mistakes import FOLDER, Mistakes
-from components.tasks.classification.predictions import predict
+from components.tasks.classification.predictions import Predictions, predict
+from components.tasks.detection import coco_eval, report
+from components.tasks.detection.coco_eval import Detections
+from components.tasks.detection.confidence import draw_metrics, find_intervals
+from components.tasks.detection.stored import Judged
 from pipeline.history.runs import PastRun, choose_run
 from pipeline.run.record import RunRecord, write_record
 from schemas import features
@@ -66,10 +71,15 @@ def evaluate(
         for name in list_metric_names(len(names))
         if not np.isnan(overall.get(name, np.nan))
     }
-    figures = make_figures(predict(tuple(names), images, labels, probabilities), metrics, Plots(tally))  # type: ignore[arg-type]
-    found = Evaluation(metrics, dict(enumerate(per_class)), True, [], example_count=len(labels))
+    # In the order of their names, as the Evaluator keeps them.
+    found = predict(tuple(names), images, labels, probabilities)
+    predictions = Predictions.from_bytes(found.to_bytes())
+    confidence = find_confidence(predictions, metrics)
+    figures = make_figures(predictions, confidence, Plots(tally))  # type: ignore[arg-type]
+    write_draws(str(folder), confidence.draws)
+    evaluation = Evaluation(metrics, dict(enumerate(per_class)), True, [], example_count=len(labels))
     write_evaluation(
-        str(folder), dataclasses.replace(found, intervals=figures.intervals, slices=dict(slices or {}))
+        str(folder), dataclasses.replace(evaluation, intervals=figures.intervals, slices=dict(slices or {}))
     )
     files.write_text(str(folder / FIGURES), figures.to_json())
     files.write_text(str(folder / "mistakes.csv"), mistakes.format())
@@ -106,6 +116,28 @@ def write_data(folder: Path, names: Sequence[str], rejects: str = "") -> None:
     (folder / "rejects.csv").write_text(f"path,reason\n{rejects}")
 
 
+def evaluate_detections(folder: Path, names: Sequence[str], images: Sequence[Detections]) -> dict[str, float]:
+    """Writes the folder of a detector's evaluation; returns the metrics."""
+    result = coco_eval.evaluate(images, len(names))
+    metrics = {name: value for name, value in result.metrics.items() if not np.isnan(value)}
+    draws = draw_metrics(images, len(names))
+    (folder / "detection").mkdir(parents=True)
+    png = make_coloured_png(0, 0)
+    wrong = report.write_report(
+        folder / "detection",
+        Judged(list(images), list(names), result),
+        draws,
+        lambda wanted: dict.fromkeys(wanted, png),
+    )
+    write_about(str(folder), features.DETECTION, len(wrong))
+    write_draws(str(folder), draws)
+    files.write_text(str(folder / "mistakes.csv"), report.format_mistakes(images, wrong))
+    per_class = {place: {"map": of_class["map"]} for place, of_class in enumerate(result.per_class)}
+    found = Evaluation(metrics, per_class, True, [], example_count=len(images))  # type: ignore[arg-type]
+    write_evaluation(str(folder), dataclasses.replace(found, intervals=find_intervals(draws)))
+    return metrics
+
+
 def make_run(
     root: Path,
     names: Sequence[str],
@@ -115,9 +147,10 @@ def make_run(
     rejects: str = "",
     prefix: str = "image",
     slices: Mapping[str, dict[str, float]] | None = None,
+    detections: Sequence[Detections] | None = None,
     **result: Any,
 ) -> PastRun:
-    """Returns a run with a classifier's evaluation; without labels it failed before the Evaluator."""
+    """Returns a run with an evaluation of a classifier or a detector; without one it failed before."""
     folder = root / "runs" / RUN_ID
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(
@@ -128,14 +161,18 @@ def make_run(
     metrics: dict[str, float] = {}
     if labels is not None:
         metrics = evaluate(root / "evaluation", names, labels, probabilities, prefix, slices)
+    if detections is not None:
+        metrics = evaluate_detections(root / "evaluation", names, detections)
+    if metrics or labels is not None:
         outputs["Evaluator"] = {"evaluation": Output(str(root / "evaluation"), {})}
     nodes = {"Trainer": {"status": "completed", "seconds": 1.5, "peak_memory_bytes": 1 << 30}}
     found = {
         "root": str(root),
         "components": nodes,
         "metrics": metrics,
-        "blessed": None if labels is None else True,
+        "blessed": True if "Evaluator" in outputs else None,
     }
     (folder / "result.json").write_text(json.dumps(found | result))
-    write_record(folder, RunRecord(features.CLASSIFICATION, list(names), outputs, {"tfx": "1"}, "abc"))
+    task = features.CLASSIFICATION if detections is None else features.DETECTION
+    write_record(folder, RunRecord(task, list(names), outputs, {"tfx": "1"}, "abc"))
     return choose_run(str(folder), [])

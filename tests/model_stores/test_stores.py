@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import MiranteError, UsageError
+from components.base.saved_model import CARD_FILES
 from components.base.serving_folder import list_versions, measure_files, model_digest
 from components.model_stores.address import Address, is_store, parse_address
 from components.model_stores.protocol import StoredVersion, read_credential
@@ -71,6 +72,8 @@ def make_model(folder: Path, content: str) -> str:
     (folder / "variables" / "variables.index").write_bytes(b"\0\xff" * 1000)
     (folder / "assets.extra").mkdir()
     (folder / "assets.extra" / "labels.txt").write_text("Katze\nH\u00fchnchen\n", encoding="utf-8")
+    for name in CARD_FILES:
+        (folder / name).write_text(f"card of {content}")
     return str(folder)
 
 
@@ -98,6 +101,7 @@ def check_store(address: str, folder: Path) -> None:
     path = fetch_served(address, str(folder / "fetched"))
     assert path == str(folder / "fetched" / "1795361144")
     assert measure_files(path) == files[1795361144]
+    assert {Path(path, name).read_text() for name in CARD_FILES} == {"card of model 1795361144"}
 
     assert roll_back(address) == (5, [1795361144])
     assert store.find_served() == 5

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.history.compare import compare_runs
-from pipeline.history.runs import PastRun
+from pipeline.history.runs import PastRun, choose_run
+from pipeline.history.text import format_comparison
 from pipeline.report.comparison import make_comparison
+from tests.make.detections import make_detections
 from tests.make.runs import make_run
 from tests.pages.test_views import text_of
 
@@ -50,6 +52,42 @@ def test_runs_are_side_by_side_with_the_images_that_one_gets_right(tmp_path: Pat
     assert NAMES[1] not in page
     assert "The runs have the same settings." in words
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", page)
+
+
+def test_a_metric_on_the_same_drawn_splits_has_an_interval_of_its_difference(tmp_path: Path) -> None:
+    first = made(tmp_path / "a", 2)
+    (much,) = compare_runs([first, made(tmp_path / "b", 12)]).pairs
+    interval = much.differences["loss"]
+    # Ten images more of 40 have a loss of log 0.9 - log 0.1 more; drawn are mostly 5 to 15 of them.
+    each = np.log(9) / 40
+    assert 4 * each < interval.low < 7 * each
+    assert 13 * each < interval.high < 17 * each
+    # One image more is wrong: of many draws none has it, so it may be chance.
+    (little,) = compare_runs([first, made(tmp_path / "c", 3)]).pairs
+    assert little.differences["loss"].low == pytest.approx(0, abs=1e-6)
+    assert compare_runs([first, made(tmp_path / "d", 2)]).pairs[0].differences == {}
+    words = text_of(page_of(first, *(choose_run(str(tmp_path / name), []) for name in "bc")))
+    assert f"{interval.low:+.4f} to {interval.high:+.4f}" in words
+    assert "With 0 in it the difference may be chance." in words
+    said = format_comparison(compare_runs([first, choose_run(str(tmp_path / "b"), [])]))
+    assert "  loss differs by more than chance (paired bootstrap, 95 %: +0." in said
+
+
+def test_detectors_are_compared_by_images_without_an_error_and_by_their_map(tmp_path: Path) -> None:
+    box = (10.0, 10.0, 110.0, 110.0)
+    found = [make_detections([(box, 1)], [(box, 1, 0.9)], name=f"{place:02}.jpg") for place in range(20)]
+    missed = [make_detections([(box, 1)], name=f"{place:02}.jpg") for place in range(20)]
+    runs = []
+    for name, images in (("a", found), ("b", [*missed[:10], *found[10:]])):
+        told = {"images": 10 if name == "b" else 0, "file": str(tmp_path / name / "evaluation/mistakes.csv")}
+        runs.append(make_run(tmp_path / name, NAMES, detections=images, data=DATA, mistakes=told))
+    page = page_of(*runs)
+    words = text_of(page)
+    assert "A and B differ in the share of images without an error by more than chance" in words
+    assert "only A gets 10 images right, only B 0 images, and both get 0 images wrong." in words
+    assert re.search(r" map 1\.0000 0\.\d{4} -0\.\d{4} -0\.\d{4} to -0\.\d{4} ", words)
+    assert 'alt="00.jpg: labels and detections"' in page
+    assert "Also 06.jpg, 07.jpg, 08.jpg, 09.jpg." in words
 
 
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import io
 import itertools
@@ -16,14 +17,17 @@ import pytest
 from PIL import Image
 
 from components.base.intervals import wilson_interval
+from components.evaluator.evaluation import read_stored, write_evaluation
 from components.pictures.thumbnails import to_jpeg
 from components.tasks.classification.figures import calibrate
 from components.tasks.classification.predictions import Predictions, predict
-from pipeline.history.runs import choose_run
+from pipeline.history.runs import PastRun, choose_run
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.yaml_text import write_yaml
 from pipeline.report.make import make_report
+from pipeline.report.verdict import describe_verdict, find_intervals
 from tests.make.commands import mirante
+from tests.make.detections import make_random_detections
 from tests.make.images import make_coloured_png
 from tests.make.runs import RUN_ID, make_run
 from tests.pages.test_views import text_of
@@ -52,7 +56,8 @@ def test_a_report_has_its_sections_in_order_and_the_numbers_of_the_result(tmp_pa
     run = make_run(tmp_path, NAMES, labels, answers(labels, 3), pushed_model="/serving/1", infra_blessed=True)
     page = make_report(run)
     words = text_of(page)
-    order = ["pushed", "Metrics on the test split", "Images of train", "Classes by split", "Rejected"]
+    order = ["pushed", "Metrics on the test split", "Images of train", "Classes by split"]
+    order += ["Sizes of the images", "Rejected"]
     order += ["Confusion matrix", "Classes", "ROC curve, and precision by recall", "Calibration"]
     order += ["The worst mistakes", "Nodes", "Lineage"]
     headings = re.findall(r"<h[23]>([^<]*)</h[23]>|class=\"badge[^>]*>([^<]*)", page)
@@ -69,6 +74,25 @@ def test_a_report_has_its_sections_in_order_and_the_numbers_of_the_result(tmp_pa
     assert "It was" not in words
     assert "There was no baseline to compare with." in words
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", page)
+
+
+def test_the_report_of_a_detector_has_the_numbers_of_the_result(tmp_path: Path) -> None:
+    images = make_random_detections(3, 12, 2, boxes=6)
+    run = make_run(tmp_path, NAMES[:2], detections=images, data={"sha256": "d1"})
+    page = make_report(run)
+    assert "could not be made" not in page
+    words = text_of(page)
+    assert all(f" {name} {value:.4f} " in words for name, value in run.metrics.items())
+    for name in ("map", "map_50", "map_75"):
+        interval = find_intervals(run)[name]
+        assert f"{run.metrics[name]:.4f} {interval.low:.4f} to {interval.high:.4f}" in words
+    errors = json.loads((tmp_path / "evaluation/detection/errors.json").read_text())
+    for kind, count in errors["counts"].items():
+        assert f" {kind.replace('_', ' ')} {count} " in words
+    order = ["Test", "Classes", "Precision by recall", "Errors", "The worst images", "Images chosen by name"]
+    headings = re.findall(r"<h[23]>([^<]*)</h[23]>", page)
+    places = [headings.index(name) for name in order]
+    assert places == sorted(places)
 
 
 class Outline(HTMLParser):
@@ -182,7 +206,43 @@ def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
     (run.folder / "record.json").unlink()
     words = text_of(make_report(choose_run(str(run.folder), [])))
     assert "unfinished The run is under way, or was killed." in words
+    assert words.count("That is written down at the end of a run.") == 2  # data and nodes
+    assert "No node ran." not in words
     assert "could not be made" not in words
+
+
+def test_a_run_says_at_which_node_it_ended(tmp_path: Path) -> None:
+    nodes = {
+        "StatisticsGen": {"status": "cached", "seconds": 0.0, "peak_memory_bytes": 7 << 20},
+        "DataGate": {"status": "failed", "seconds": 1.5, "peak_memory_bytes": 9 << 20},
+        "Trainer": {"status": "skipped", "seconds": 0.0, "peak_memory_bytes": None},
+    }
+    words = text_of(report_of(tmp_path, NAMES, error="DataGate: refused", components=nodes))
+    assert "The run ended at DataGate, before a model was judged. DataGate: refused" in words
+    # A cached node used no memory of this run's.
+    assert "StatisticsGen cached 0.0 – DataGate failed 1.5 9 Trainer skipped 0.0 – " in words
+
+
+def test_a_model_that_is_not_blessed_is_told_why_in_a_sentence(tmp_path: Path) -> None:
+    labels = [0, 1, 2] * 4
+    error = "the model is not blessed: a; b; c; d"
+    made = make_run(tmp_path, NAMES, labels, answers(labels, 3), blessed=False, error=error)
+    found = read_stored(str(tmp_path / "evaluation"))
+    assert found is not None
+
+    def refused_for(*failures: str, **result: Any) -> PastRun:
+        refused = dataclasses.replace(found, blessed=False, failures=list(failures))
+        write_evaluation(str(tmp_path / "evaluation"), refused)
+        return dataclasses.replace(made, result=made.result | result)
+
+    baseline = {"model": "/serving/7", "version": 7}
+    assert describe_verdict(refused_for("accuracy is low", "no", baseline=baseline)) == (
+        "The model was not blessed, so it was not pushed: accuracy is low; no. The baseline was version 7."
+    )
+    page = text_of(make_report(refused_for("accuracy is low")))
+    assert "pushed: accuracy is low. There was no baseline to compare with. 0." in page  # and nothing twice
+    page = text_of(make_report(refused_for("a", "b", "c", "d")))
+    assert f"pushed: a; b; and 2 more reasons. There was no baseline to compare with. {error} 0." in page
 
 
 def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:

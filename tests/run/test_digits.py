@@ -92,7 +92,15 @@ def test_the_run_writes_its_report(first: tuple[int, Any, str], root: Path) -> N
     assert len(page) < 1_000_000
     words = " ".join(re.sub(r"<[^>]*>", " ", page).split())
     assert all(f"{name} {value:.4f}" in words for name, value in result["metrics"].items())
-    assert all(node["peak_memory_bytes"] > 100_000_000 for node in result["components"].values())
+    assert f"{result['test_images']} test images" in words
+    for name, of_class in result["per_class"].items():
+        precision, recall, f1, auc = (f"{of_class[key]:.4f}" for key in ("precision", "recall", "f1", "auc"))
+        assert re.search(rf" {name} \d+ {precision} {recall} [\d.]+ to [\d.]+ {f1} {auc} ", words)
+    for name, node in result["components"].items():
+        assert node["peak_memory_bytes"] > 100_000_000
+        peak = round(node["peak_memory_bytes"] / 2**20)
+        assert f" {name} completed {node['seconds']:.1f} {peak:,} " in words
+    assert {str(result["data"][key]) for key in ("sha256", "test_sha256")} <= set(words.split())
 
 
 def test_the_model_card_is_next_to_the_model_with_the_numbers_of_the_result(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.tasks.detection.coco_eval import Detections, evaluate
-from components.tasks.detection.confidence import find_intervals, match, measure
+from components.tasks.detection.confidence import draw_metrics, find_intervals, match, measure
 
 pytestmark = pytest.mark.stack_free
 
@@ -59,10 +59,12 @@ def test_an_image_drawn_twice_counts_as_two() -> None:
 def test_an_interval_holds_the_metric() -> None:
     images = make_images(40)
     metrics = evaluate(images, 2).metrics
-    for name, interval in find_intervals(images, 2).items():
+    intervals = find_intervals(draw_metrics(images, 2))
+    assert list(intervals) == ["map", "map_50", "map_75"]
+    for name, interval in intervals.items():
         assert interval.low < metrics[name] < interval.high
 
 
 def test_there_is_no_interval_without_objects_or_images() -> None:
-    assert find_intervals([], 2) == {}
-    assert find_intervals(make_images(3, difficult=1.0), 2) == {}
+    assert draw_metrics([], 2) == {}
+    assert draw_metrics(make_images(3, difficult=1.0), 2) == {}

@@ -10,6 +10,7 @@ import pytest
 
 from components.pictures.boxes import colour_of
 from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.confidence import draw_metrics
 from components.tasks.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
 from components.tasks.detection.report import (
     draw_side_by_side,
@@ -64,7 +65,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         asked.extend(wanted)  # type: ignore[call-overload]
         return {i: encode_image(np.zeros((200, 400, 3), np.uint8)) for i in range(3)}
 
-    write_report(tmp_path, Judged(images, NAMES, evaluate(images, 2)), pictures)
+    write_report(tmp_path, Judged(images, NAMES, evaluate(images, 2)), draw_metrics(images, 2), pictures)
     assert asked == [0, 1, 2]  # each once
     assert sorted(path.name for path in (tmp_path / "pictures/").iterdir()) == [
         *("chosen-01.png", "chosen-02.png", "chosen-03.png"),

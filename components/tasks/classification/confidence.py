@@ -5,6 +5,7 @@ on counts by class, such as `macro_f1`, is measured on confusion matrices that a
 which is the same as to draw images. `loss` and `auc` need the answers themselves. Imports no TensorFlow.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -22,28 +23,43 @@ _MOST_DRAWN = 50_000_000
 _LEAST_RESAMPLES = 100
 
 
-def find_intervals(
-    found: Predictions, metrics: Mapping[str, float]
-) -> tuple[dict[str, Interval], dict[int, Interval]]:
-    """Return the intervals of overall metrics by name, and of the recall of each class by its index.
+@dataclasses.dataclass(frozen=True)
+class Confidence:
+    """What a test split says about the metrics of all such images.
+
+    Attributes:
+        intervals: 95 % confidence intervals of overall metrics by name.
+        recall_intervals: Those of the recall of each class by its index.
+        draws: Values of metrics on drawn splits by name, the same splits for every model.
+    """
+
+    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    recall_intervals: dict[int, Interval] = dataclasses.field(default_factory=dict)
+    draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+
+def find_confidence(found: Predictions, metrics: Mapping[str, float]) -> Confidence:
+    """Return the intervals of a model's metrics.
 
     Args:
-        found: Predictions for the whole split.
+        found: Predictions for the whole split, in the order of the images' names.
         metrics: The overall metrics; others get no interval.
     """
     images = len(found.images)
     if not images:
-        return {}, {}
+        return Confidence()
     intervals = {name: wilson_interval(metrics[name] * images, images) for name in _SHARES if name in metrics}
     by_class = _count(found)
     drawn = _measure_drawn(*by_class)
     for name in metrics:
         if name in drawn:
             intervals[name] = bootstrap_interval(drawn[name])
-    if "loss" in metrics:
-        intervals["loss"] = _bootstrap_mean(found.losses.astype(np.float64))
-    if "auc" in metrics:
-        intervals["auc"] = _bootstrap_auc(found)
+    draws = {
+        name: values
+        for name, draw in (("loss", _draw_loss), ("auc", _draw_auc))
+        if name in metrics and (values := draw(found)) is not None
+    }
+    intervals |= {name: bootstrap_interval(values) for name, values in draws.items()}
     true = np.bincount(found.labels, minlength=len(found.class_names))
     right = np.bincount(found.labels[found.labels == found.predicted], minlength=len(found.class_names))
     recalls = {
@@ -51,7 +67,11 @@ def find_intervals(
         for label, (count, total) in enumerate(zip(right.tolist(), true.tolist(), strict=True))
         if (interval := wilson_interval(count, total)) is not None
     }
-    return {name: each for name, each in intervals.items() if each is not None}, recalls
+    return Confidence(
+        {name: each for name, each in intervals.items() if each is not None},
+        recalls,
+        {name: values.tolist() for name, values in draws.items()},
+    )
 
 
 def _count(found: Predictions) -> tuple[Array, Array, Array, int]:
@@ -101,22 +121,23 @@ def _choose_resamples(work: int) -> int:
     return most if most >= _LEAST_RESAMPLES else 0
 
 
-def _bootstrap(images: int, work: int, measure: Callable[[Array], float]) -> Interval | None:
-    """Return the interval of a metric of images with weights: how often each was drawn."""
+def _draw(images: int, work: int, measure: Callable[[Array], float]) -> Array | None:
+    """Return a metric of images with weights, how often each was drawn; None if that is too much work."""
     generator = np.random.default_rng(SEED)
     chance = np.full(images, 1.0 / images)
     values = [measure(generator.multinomial(images, chance)) for _ in range(_choose_resamples(work))]
-    return bootstrap_interval(np.array(values)) if values else None
+    return np.array(values) if values else None
 
 
-def _bootstrap_mean(values: Array) -> Interval | None:
+def _draw_loss(found: Predictions) -> Array | None:
+    values = found.losses.astype(np.float64)
     if not np.isfinite(values).all():
         return None
-    return _bootstrap(len(values), len(values), lambda weights: float(weights @ values) / len(values))
+    return _draw(len(values), len(values), lambda weights: float(weights @ values) / len(values))
 
 
-def _bootstrap_auc(found: Predictions) -> Interval | None:
-    """Return the interval of the mean area under the ROC curves of the classes."""
+def _draw_auc(found: Predictions) -> Array | None:
+    """Return the mean area under the ROC curves of the classes on drawn splits."""
     if found.probabilities is None or (found.predicted < 0).any():
         return None
     classes = [
@@ -127,7 +148,7 @@ def _bootstrap_auc(found: Predictions) -> Interval | None:
         areas = [area for ranked in classes if (area := _area(weights, *ranked)) is not None]
         return float(np.mean(areas)) if areas else np.nan
 
-    return _bootstrap(len(found.images), found.probabilities.size, measure)
+    return _draw(len(found.images), found.probabilities.size, measure)
 
 
 def _rank(is_own: Array, scores: Array) -> tuple[Array, Array, Array]:

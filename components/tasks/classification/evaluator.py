@@ -17,9 +17,10 @@ from components.base.files import write_bytes, write_text
 from components.base.intervals import Interval
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import BASELINE, build_eval_config
-from components.evaluator.evaluation import mistakes_path
+from components.evaluator.evaluation import mistakes_path, write_draws
 from components.evaluator.metric import IMAGES
 from components.tasks.classification import batches, figures, mistake_images
+from components.tasks.classification.confidence import find_confidence
 from components.tasks.classification.metrics import list_metric_names
 from components.tasks.classification.mistakes import MISTAKES, Mistakes
 from components.tasks.classification.plots import read_plots
@@ -98,8 +99,10 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
     mistakes = Mistakes.from_bytes(stored[MISTAKES])
     predictions = Predictions.from_bytes(stored[PREDICTIONS])
     write_text(mistakes_path(evaluation), mistakes.format())
-    drawn = figures.make_figures(predictions, metrics, read_plots(evaluation))
+    confidence = find_confidence(predictions, metrics)
+    drawn = figures.make_figures(predictions, confidence, read_plots(evaluation))
     write_text(figures_path, drawn.to_json())
+    write_draws(evaluation, confidence.draws)
     write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
     encoded = mistake_images.write_images(evaluation, mistakes, files, mistake_images.MOST_HEAT)
     mistake_images.write_heat(evaluation, mistakes, encoded, model)

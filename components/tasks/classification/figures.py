@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from components.base import files
 from components.base.arrays import Array
 from components.base.intervals import Interval
-from components.tasks.classification.confidence import find_intervals
+from components.tasks.classification.confidence import Confidence
 from components.tasks.classification.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -124,18 +124,23 @@ def list_confusion(confusion: Mapping[tuple[int, int], int]) -> list[tuple[int, 
     return [(true, predicted, count) for (true, predicted), count in confusion.items()]
 
 
-def make_figures(found: Predictions, metrics: Mapping[str, float], plots: Plots) -> Figures:
+def make_figures(found: Predictions, confidence: Confidence, plots: Plots) -> Figures:
     """Return the figures of a model's predictions.
 
     Args:
         found: Predictions for the whole split.
-        metrics: The overall metrics, which the intervals are for.
+        confidence: The intervals of the metrics.
         plots: The confusion matrix and the ROC curve.
     """
-    intervals, recalls = find_intervals(found, metrics)
     bins, ece = calibrate(found.scores, found.labels == found.predicted)
     return Figures(
-        list_confusion(plots.confusion), plots.roc, intervals, recalls, ece, bins, draw_curves(found)
+        list_confusion(plots.confusion),
+        plots.roc,
+        confidence.intervals,
+        confidence.recall_intervals,
+        ece,
+        bins,
+        draw_curves(found),
     )
 
 

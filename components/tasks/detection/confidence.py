@@ -7,7 +7,7 @@ weighs the matches of an image by how often the image was drawn. Imports no Tens
 import contextlib
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,19 @@ class ClassMatches:
     objects: Array
 
 
-def find_intervals(images: Sequence[Detections], num_classes: int) -> dict[str, Interval]:
-    """Return the intervals by metric; empty without images, or if there are too many boxes."""
+def find_intervals(draws: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+    """Return the intervals by metric from what `draw_metrics` returns."""
+    found = {name: bootstrap_interval(np.array(values)) for name, values in draws.items()}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def draw_metrics(images: Sequence[Detections], num_classes: int) -> dict[str, list[float]]:
+    """Return metrics on drawn splits by name; empty without images, or if there are too many boxes.
+
+    Args:
+        images: All images of the split, in the order of their names.
+        num_classes: The number of classes.
+    """
     matches = [each for each in match(images, num_classes) if each.objects.any()]
     boxes = sum(len(each.images) for each in matches)
     resamples = min(RESAMPLES, _MOST_WORK // max(1, len(IOUS) * boxes))
@@ -50,8 +61,7 @@ def find_intervals(images: Sequence[Detections], num_classes: int) -> dict[str, 
     generator = np.random.default_rng(SEED)
     chance = np.full(len(images), 1.0 / len(images))
     drawn = np.array([measure(matches, generator.multinomial(len(images), chance)) for _ in range(resamples)])
-    found = {name: bootstrap_interval(drawn[:, place].mean(axis=1)) for name, place in _PLACES.items()}
-    return {name: interval for name, interval in found.items() if interval is not None}
+    return {name: drawn[:, place].mean(axis=1).tolist() for name, place in _PLACES.items()}
 
 
 def measure(matches: Sequence[ClassMatches], weights: Array) -> Array:

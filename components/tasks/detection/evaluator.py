@@ -22,13 +22,12 @@ from tfx.utils import io_utils
 from components.base.files import exists, read_text, write_text
 from components.base.intervals import Interval, from_json
 from components.base.records import record_dataset
-from components.base.table import format_table
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import build_eval_config
-from components.evaluator.evaluation import mistakes_path
+from components.evaluator.evaluation import mistakes_path, write_draws
 from components.tasks.detection import TASK, report, stored
 from components.tasks.detection.coco_eval import Detections
-from components.tasks.detection.error_kinds import KINDS, RIGHT
+from components.tasks.detection.confidence import draw_metrics
 from components.tasks.detection.tfma_metric import DETECTIONS, CocoMetrics, add_baseline_classes, read_truth
 from components.tasks.detection.trivial import TRIVIAL, describe_evidence
 from schemas import features
@@ -87,32 +86,18 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
     found = read_judged(evaluation)
     if found is None:
         return None
+    draws = draw_metrics(found.images, len(found.class_names))
     with tempfile.TemporaryDirectory() as temporary:
         wrong = report.write_report(
-            Path(temporary), found, lambda wanted: find_images(files, found.images, wanted)
+            Path(temporary), found, draws, lambda wanted: find_images(files, found.images, wanted)
         )
         target = os.path.join(evaluation, REPORT_FOLDER)
         incomplete = os.path.join(evaluation, f".{REPORT_FOLDER}.incomplete")
         io_utils.copy_dir(temporary, incomplete)
         fileio.rename(incomplete, target)
-    write_text(mistakes_path(evaluation), _format_mistakes(found.images, wrong))
+    write_text(mistakes_path(evaluation), report.format_mistakes(found.images, wrong))
+    write_draws(evaluation, draws)
     return len(wrong)
-
-
-def _format_mistakes(images: Sequence[Detections], errors: Sequence[report.ImageErrors]) -> str:
-    """Return images with their numbers of errors by kind as a CSV table."""
-    return format_table(
-        ("image", "errors", *KINDS, RIGHT, "f1"),
-        [
-            (
-                images[each.index].name,
-                each.errors,
-                *(each.counts[kind] for kind in (*KINDS, RIGHT)),
-                round(each.f1, 6),
-            )
-            for each in errors
-        ],
-    )
 
 
 def read_judged(evaluation: str) -> stored.Judged | None:

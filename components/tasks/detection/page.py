@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
+from components.base.words import format_some
 from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
 from components.pages.markup import Cell, Html, Measure, make_bar, make_table
 from components.pages.page import Page
@@ -32,6 +33,8 @@ _MOST_CURVES = 12
 _IOUS = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "0.50:0.95": "mean of 0.50 to 0.95"}
 # The images of the worst examples, and of the chosen ones.
 _MOST_IMAGES, _IMAGE_PX = 6, 760
+# Images that are only named.
+_MOST_NAMES = 12
 # Twice the size at which they are shown, for high-resolution screens.
 _THUMBNAIL_PX = 192
 
@@ -115,7 +118,17 @@ def _sort_names(counted: Sequence[Mapping[str, int]]) -> list[str]:
 
 
 def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
-    """Add nothing: detectors are not compared image by image."""
+    """Add images with errors: labels next to what was found for the worst, and the names of others."""
+    listed = json.loads(files.read_text(os.path.join(folder, _FOLDER, "errors.json")))["images"]
+    wanted = set(images)
+    shown = set()
+    for path, each in zip(_list_drawn(folder, "worst"), listed, strict=False):
+        if each["image"] in wanted:
+            shown.add(each["image"])
+            page.add_image(files.read_bytes(path), f"{each['image']}: labels and detections", _IMAGE_PX)
+    named = [name for name in images if name not in shown]
+    if named:
+        page.add_note(f"{'Also ' if shown else ''}{format_some(named, _MOST_NAMES)}.")
 
 
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
@@ -137,11 +150,16 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
         _show_errors(page, os.path.join(report, "errors.json"))
     for kind, heading in (("worst", "The worst images"), ("chosen", "Images chosen by name")):
         with page.part(heading):
-            paths = files.list_below(os.path.join(report, "pictures/"))
-            shown = [path for path in paths if os.path.basename(path).startswith(f"{kind}-")][:_MOST_IMAGES]
+            shown = _list_drawn(folder, kind)
             page.add_note("Labels on the left, detections on the right." if shown else "There are none.")
             for place, path in enumerate(shown, start=1):
                 page.add_image(files.read_bytes(path), f"{heading}, {place} of {len(shown)}", _IMAGE_PX)
+
+
+def _list_drawn(folder: str, kind: str) -> list[str]:
+    """Return the drawings of the worst images, the worst first, or of the chosen ones."""
+    paths = files.list_below(os.path.join(folder, _FOLDER, "pictures/"))
+    return [path for path in paths if os.path.basename(path).startswith(f"{kind}-")][:_MOST_IMAGES]
 
 
 def _show_curves(page: Page, stored: Mapping[str, Any]) -> None:

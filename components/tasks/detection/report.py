@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from components.base.intervals import to_json
+from components.base.table import format_table
 from components.pictures.boxes import Box, colour_of, draw_boxes, font
 from components.tasks.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections
 from components.tasks.detection.confidence import find_intervals
@@ -100,12 +101,15 @@ def shuffle_by_name(images: Sequence[Detections]) -> list[int]:
     return sorted(range(len(images)), key=lambda i: hashlib.sha256(images[i].name.encode()).digest())
 
 
-def write_report(folder: Path, judged: Judged, find_images: FindImages) -> list[ImageErrors]:
+def write_report(
+    folder: Path, judged: Judged, draws: Mapping[str, Sequence[float]], find_images: FindImages
+) -> list[ImageErrors]:
     """Write all files into `folder`, which must exist.
 
     Args:
         folder: The folder.
         judged: All images of the split.
+        draws: Metrics on drawn splits.
         find_images: Returns the encoded images to draw.
 
     Returns:
@@ -117,7 +121,7 @@ def write_report(folder: Path, judged: Judged, find_images: FindImages) -> list[
     bad, some = rank_worst(images, errors), shuffle_by_name(images)[:MAX_DRAWN]
     _write_json(folder / "metrics.json", _metrics(images, class_names, result))
     _write_json(folder / "precision_recall.json", _curves(class_names, result))
-    _write_json(folder / "intervals.json", to_json(find_intervals(images, len(class_names))))
+    _write_json(folder / "intervals.json", to_json(find_intervals(draws)))
     _write_json(folder / "errors.json", _errors(images, class_names, analysis, [errors[i] for i in bad]))
     drawn = {f"worst-{n:02}": i for n, i in enumerate(bad[:MAX_DRAWN], start=1)}
     drawn |= {f"chosen-{n:02}": i for n, i in enumerate(some, start=1)}
@@ -127,6 +131,22 @@ def write_report(folder: Path, judged: Judged, find_images: FindImages) -> list[
         drawing = draw_side_by_side(images[index], encoded[index], errors[index], class_names)
         drawing.save(folder / "pictures/" / f"{name}.png")
     return [errors[i] for i in bad]
+
+
+def format_mistakes(images: Sequence[Detections], errors: Sequence[ImageErrors]) -> str:
+    """Return images with their numbers of errors by kind as a CSV table."""
+    return format_table(
+        ("image", "errors", *KINDS, RIGHT, "f1"),
+        [
+            (
+                images[each.index].name,
+                each.errors,
+                *(each.counts[kind] for kind in (*KINDS, RIGHT)),
+                round(each.f1, 6),
+            )
+            for each in errors
+        ],
+    )
 
 
 def _write_json(path: Path, value: Any) -> None:
