@@ -41,7 +41,7 @@ class CommonClasses:
     def __str__(self) -> str:
         classes = format_count(self.class_names, "common class", "common classes")
         some = format_some(self.class_names, _FEW)
-        return f"the {classes} ({some}; {self.test_images:,} test images)"
+        return f"the {classes} ({some}; {format_count(self.test_images, 'test image')})"
 
 
 @dataclasses.dataclass(frozen=True)

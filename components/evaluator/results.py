@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from components.base.task import part, task_named
+from components.base.words import format_count
 from components.evaluator import bounds
 from components.evaluator.eval_config import BASELINE, read_eval_config
 from components.evaluator.evaluation import CommonClasses, Evaluation, read_task
@@ -129,7 +130,7 @@ def _warn_about_common(folder: str, common: CommonClasses | None, asked: TaskEva
     bound = {name for specs in read_eval_config(folder).metrics_specs for name in specs.per_slice_thresholds}
     return [
         f"evaluation.max_regression.{name.removeprefix(bounds.COMMON)} compares nothing: it says nothing "
-        f"about {len(common.class_names)} common classes"
+        f"about {format_count(common.class_names, 'common class', 'common classes')}"
         for name in sorted(bound - telling)
         if name.startswith(bounds.COMMON)
     ]
@@ -140,9 +141,10 @@ def find_warnings(metrics: dict[str, float], asked: TaskEvaluator) -> list[str]:
     found = asked.find_warnings(metrics)
     if metrics.get(bounds.BEATS_TRIVIAL) != bounds.UNKNOWN:
         return found
+    images = format_count(int(metrics.get(IMAGES, 0)), "image")
     return [
-        f"the test split ({metrics.get(IMAGES, 0.0):,.0f} images) is too small to tell whether the model is "
-        f"better than {describe_trivial(metrics, asked)}",
+        f"the test split ({images}) is too small to tell whether the model is better than "
+        f"{describe_trivial(metrics, asked)}",
         *found,
     ]
 

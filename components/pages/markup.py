@@ -149,7 +149,7 @@ def make_table(
     return render_part("table", header, rows, right, best, classes)
 
 
-def make_bar(share: float, colour: str, width_px: int = 90) -> Html:
+def make_bar(share: float, colour: str) -> Html:
     """Return a bar, of which `share`, 0 to 1, is drawn."""
-    width = max(0.0, min(1.0, share)) * width_px
-    return Html('<div class="bar" style="width:{:.1f}px;background:var(--{})"></div>').format(width, colour)
+    shown = max(0.0, min(1.0, share))
+    return Html('<div class="bar" style="--w:{:.3f};background:var(--{})"></div>').format(shown, colour)

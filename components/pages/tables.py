@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from components.base.words import format_some
 from components.pages.charts import COLOURS, OTHER
 from components.pages.markup import Cell, Html, format_path, keep_on_line, make_bar, make_table
 from components.pages.page import Page
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Most classes in a table for people.
 MOST_CLASSES = 60
+# Most names of classes in a sentence.
+_MOST_NAMES = 20
 
 
 def find_output(outputs: Mapping[str, Output], key: str) -> Output:
@@ -120,6 +123,8 @@ def show_classes(
     for name in measures:
         header += [name, "95 %"] if by_index and name == interval_of else [name]
     page.add(make_table(header, rows, sortable=True))
+    if empty := [page.class_name(index) for index in indices if counts.get(index) == 0]:
+        page.add_text(f"Not judged, without {counted}: {format_some(empty, _MOST_NAMES)}.")
 
 
 def format_interval(interval: Interval | None) -> Html | None:

@@ -15,6 +15,7 @@ def shrink(encoded: bytes, most_px: int) -> tuple[bytes, str, bool]:
     with Image.open(io.BytesIO(encoded)) as image:
         is_small = max(image.size) <= most_px
         if is_small and image.format == "PNG":
+            image.load()  # a damaged one is refused here, and not by the reader's browser
             return encoded, "png", True
         image.draft("RGB", (most_px, most_px))
         reduced = image.convert("RGB")

@@ -50,7 +50,8 @@ def make_data_page(facts: Facts, drawn: Sequence[str] = ()) -> str:
             with page.section(heading):
                 _show_groups(page, groups)
     with page.section("In words"):
-        page.add(Html('<div class="wide"><pre>{}</pre></div>').format(escape(format_facts(facts))))
+        words = '<div class="wide" tabindex="0" role="group" aria-label="In words"><pre>{}</pre></div>'
+        page.add(Html(words).format(escape(format_facts(facts))))
     return redact(page.render().html)
 
 

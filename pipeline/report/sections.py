@@ -1,6 +1,7 @@
 """The sections of a report on metrics, data, training and test: parts of the nodes' pages, as they are."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from components.base.outcome import Output
 from components.data_gate import page as data_gate
@@ -30,9 +31,13 @@ def show_data(page: Page, run: PastRun) -> None:
     """Add images of each class, counts by split, sizes, rejects, anomalies and drift."""
     data = find_output(run, INGEST.id, "data")
     if data is None:
-        page.add_note("No data were read." if run.result else NOT_RECORDED)
         refused = run.root / "data"
-        if (refused / REJECTS).is_file():
+        if not run.result:
+            page.add_note(NOT_RECORDED)
+        elif not _is_from(run, refused / REJECTS):
+            page.add_note("No data were read.")
+        else:
+            page.add_note("The data were refused.")
             with page.part("Rejected"):
                 ingest.show_rejects(page, str(refused), str(run.settings.get("data.path") or ""))
         return
@@ -53,6 +58,12 @@ def show_data(page: Page, run: PastRun) -> None:
         if outputs := run.outputs.get(node):
             with page.part(heading):
                 show(page, outputs)
+
+
+def _is_from(run: PastRun, path: Path) -> bool:
+    """Return whether a file was written since the run began, and not by an earlier one."""
+    began = run.began
+    return path.is_file() and (began is None or path.stat().st_mtime >= began.timestamp())
 
 
 def show_data_folder(page: Page, data: Output) -> None:

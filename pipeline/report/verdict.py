@@ -24,7 +24,7 @@ def show_verdict(page: Page, run: PastRun) -> None:
     page.add(render_part("badge", kind, words))
     page.add(Html('<p class="lead">{}</p>').format(escape(describe_verdict(run))))
     if (error := run.result.get("error")) and not _says_all(run):
-        page.add_list(str(error).splitlines())
+        page.add_list([line.strip().removeprefix("- ") for line in str(error).splitlines()])
     for warning in run.result.get("warnings") or []:
         page.add_text(f"Warning: {warning}")
     intervals = find_intervals(run)

@@ -126,7 +126,7 @@ def run_nodes(
     Raises:
         MiranteError: A node failed; the others were skipped. The message names the node, and `result.log`.
     """
-    from pipeline.run.node import CACHED, FAILED, SKIPPED
+    from pipeline.run.node import FAILED, SKIPPED
 
     refusals: list[str] = []
     usual = read_usual_secs(Path(result.root)) if console.is_terminal else {}
@@ -141,21 +141,14 @@ def run_nodes(
         if announce:
             console.print(f"{label} running", markup=False)
         with show_working(console, f"{escape(label.strip())} running", usual.get(node_id)):
+            began = time.monotonic()
             reset_peak()
-            outcome = nodes.run(node_id)
-            reason = None
-            if outcome.damage is not None:
-                reason = f"{outcome.damage}; it runs again"
-            elif outcome.status == CACHED:
-                reason = _explain_outdated(node_id, outcome.outputs)
-            if reason is not None:
-                print_row(console, f"{node_id}:", reason)
-                outcome = nodes.run(node_id, use_cache=False)
-        result.components[node_id] = {
-            "status": outcome.status,
-            "seconds": round(outcome.seconds, 3),
-            "peak_memory_bytes": read_peak_bytes(),
-        }
+            try:
+                outcome = _run_node(nodes, node_id, console)
+            except KeyboardInterrupt:
+                result.components[node_id] = _describe_end(FAILED, time.monotonic() - began)
+                raise
+        result.components[node_id] = _describe_end(outcome.status, outcome.seconds)
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
         if outcome.status == FAILED:
             failed = node_id, outcome.error
@@ -164,6 +157,26 @@ def run_nodes(
     if failed:
         _raise_for(*failed, result)
     return refusals
+
+
+def _run_node(nodes: Any, node_id: str, console: Console) -> Any:
+    """Run a node, and once more without the cache where what it kept does not hold any more."""
+    from pipeline.run.node import CACHED
+
+    outcome = nodes.run(node_id)
+    reason = None
+    if outcome.damage is not None:
+        reason = f"{outcome.damage}; it runs again"
+    elif outcome.status == CACHED:
+        reason = _explain_outdated(node_id, outcome.outputs)
+    if reason is None:
+        return outcome
+    print_row(console, f"{node_id}:", reason)
+    return nodes.run(node_id, use_cache=False)
+
+
+def _describe_end(status: str, seconds: float) -> dict[str, Any]:
+    return {"status": status, "seconds": round(seconds, 3), "peak_memory_bytes": read_peak_bytes()}
 
 
 def _find_outcome(node_id: str) -> OutcomeModule | None:

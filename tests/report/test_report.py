@@ -171,6 +171,8 @@ def test_a_report_takes_whatever_was_measured(tmp_path: Path, labels: list[int],
     assert ("Every image was classified correctly." in words) == are_right
     assert ("left out and count as wrong" in words) != are_numbers
     assert words.count("Nothing was measured.") == (0 if len(labels) else 2)
+    empty = [name for place, name in enumerate(NAMES) if place not in labels]
+    assert (f"Not judged, without test images: {', '.join(empty)}." in words) == (0 < len(empty) < 3)
     assert ("No image has probabilities that are numbers." in words) == (
         not len(labels) or not np.isfinite(probabilities).any()
     )

@@ -195,7 +195,7 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
     read = read_evaluation(str(folder))
     assert read.failures == (
         [
-            "map on the 2 common classes (cat, dog; 1 test images) changed by -0.5000 against the baseline, "
+            "map on the 2 common classes (cat, dog; 1 test image) changed by -0.5000 against the baseline, "
             "allowed is -0.4"
         ]
         if is_refused
