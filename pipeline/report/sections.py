@@ -31,15 +31,7 @@ def show_data(page: Page, run: PastRun) -> None:
     """Add images of each class, counts by split, sizes, rejects, anomalies and drift."""
     data = find_output(run, INGEST.id, "data")
     if data is None:
-        refused = run.root / "data"
-        if not run.result:
-            page.add_note(NOT_RECORDED)
-        elif not _is_from(run, refused / REJECTS):
-            page.add_note("No data were read.")
-        else:
-            page.add_note("The data were refused.")
-            with page.part("Rejected"):
-                ingest.show_rejects(page, str(refused), str(run.settings.get("data.path") or ""))
+        _show_refused(page, run)
         return
     show_images(page, data)
     with page.part("Sizes of the images"):
@@ -58,6 +50,23 @@ def show_data(page: Page, run: PastRun) -> None:
         if outputs := run.outputs.get(node):
             with page.part(heading):
                 show(page, outputs)
+
+
+def _show_refused(page: Page, run: PastRun) -> None:
+    """Add what the run left of data that it refused, at ingest or when it looked at what was ingested."""
+    folder = run.root / "data"
+    if not run.result:
+        page.add_note(NOT_RECORDED)
+    elif _is_from(run, folder / features.MANIFEST):
+        page.add_note("The data were refused.")
+        page.class_names = page.class_names or (ingest.read_manifest(str(folder)) or {})["class_names"]
+        show_data_folder(page, Output(str(folder), {}))
+    elif _is_from(run, folder / REJECTS):
+        page.add_note("The data were refused.")
+        with page.part("Rejected"):
+            ingest.show_rejects(page, str(folder), str(run.settings.get("data.path") or ""))
+    else:
+        page.add_note("The run used no data.")
 
 
 def _is_from(run: PastRun, path: Path) -> bool:

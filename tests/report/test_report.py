@@ -7,6 +7,7 @@ import html
 import io
 import itertools
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -192,6 +193,7 @@ def test_a_report_of_a_run_that_failed_says_why(tmp_path: Path) -> None:
 def test_refused_data_are_shown_with_their_rejects(tmp_path: Path) -> None:
     run = make_run(tmp_path, NAMES, rejects="cat/a.png,too small\ncat/gone.png,too small\n")
     (run.folder / "record.json").unlink()
+    manifest = (tmp_path / "data" / "manifest.json").read_text()
     (tmp_path / "data" / "manifest.json").unlink()
     (tmp_path / "raw" / "cat").mkdir(parents=True)
     (tmp_path / "raw" / "cat" / "a.png").write_bytes(make_coloured_png(0, 0))
@@ -200,6 +202,16 @@ def test_refused_data_are_shown_with_their_rejects(tmp_path: Path) -> None:
     assert "too small 2 cat/a.png cat/gone.png" in text_of(page)
     assert 'alt="cat/a.png"' in page
     assert "could not be made" not in page
+    # Data that were ingested, and refused when the run looked at them.
+    (tmp_path / "data" / "manifest.json").write_text(manifest)
+    words = text_of(make_report(choose_run(str(run.folder), [])))
+    assert "The data were refused. 3 train images 3 classes 2 rejected" in words
+    assert "class train cat 1 dog 1 owl 1 " in words
+    # Those of an earlier run are not this one's.
+    for name in ("manifest.json", "rejects.csv"):
+        os.utime(tmp_path / "data" / name, (0, 0))
+    words = text_of(make_report(choose_run(str(run.folder), [])))
+    assert "Data The run used no data. Nodes" in words
 
 
 def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
