@@ -25,7 +25,7 @@ _LEAST_RESAMPLES = 100
 
 @dataclasses.dataclass(frozen=True)
 class Confidence:
-    """What a test split says about the metrics of all such images.
+    """The statements of a test split about the metrics of all such images.
 
     Attributes:
         intervals: 95 % confidence intervals of overall metrics by name.
