@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.tasks.detection.coco_eval import IOUS, CocoResult, evaluate, in_pixels, iou
+from components.tasks.detection.coco_eval import IOUS, CocoEvaluation, CocoResult, evaluate, in_pixels, iou
 from tests.make.detections import make_detections, make_random_detections
 
 CAT, DOG = 1, 2
@@ -316,3 +316,19 @@ def test_32_by_32_px_are_small_and_medium_and_96_by_96_px_medium_and_large() -> 
         metrics = judge(image, classes=1).metrics
         assert [metrics[name] for name in names] == [1.0, 1.0]
         assert sum(not math.isnan(metrics[f"map_{area}"]) for area in ("small", "medium", "large")) == 2
+
+
+def test_classes_are_judged_one_by_one_as_pycocotools_judges_all_at_once() -> None:
+    # The last class has neither objects nor boxes.
+    images = make_random_detections(5, 40, 3)
+    result = evaluate(images, 4)
+    evaluation = CocoEvaluation(images, 4)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    expected = evaluation.eval["precision"][..., 0, -1]
+    assert np.array_equal(result.precision, np.where(expected < 0, np.nan, expected), equal_nan=True)
+    assert np.isnan(result.precision[..., 3]).all()
+    small = evaluation.eval["precision"][..., 1, -1]
+    assert result.metrics["map_small"] == pytest.approx(small[small >= 0].mean(), nan_ok=True)
+    assert result.metrics["ar_10"] == pytest.approx(evaluation.eval["recall"][:, :3, 0, 1].mean())

@@ -180,6 +180,35 @@ def _check(images: Sequence[Detections], num_classes: int) -> None:
             )
 
 
+def _choose(images: Sequence[Detections], label: int) -> list[Detections]:
+    """Return the images with an object or a found box of a class, with these alone, as if label 1."""
+    chosen = []
+    for image in images:
+        true, found = image.labels == label, image.found_labels == label
+        if true.any() or found.any():
+            chosen.append(
+                dataclasses.replace(
+                    image,
+                    boxes=image.boxes[true],
+                    labels=np.ones(int(true.sum()), np.int64),
+                    difficult=image.difficult[true],
+                    found_boxes=image.found_boxes[found],
+                    found_labels=np.ones(int(found.sum()), np.int64),
+                    scores=image.scores[found],
+                )
+            )
+    return chosen
+
+
+def _judge(images: Sequence[Detections]) -> dict[str, Any]:
+    """Return pycocotools' `precision`, `recall` and `scores` of one class."""
+    evaluation = CocoEvaluation(images, 1)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it takes
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval
+
+
 def _mean(values: Array) -> float:
     """Return the mean of the values that are not nan; nan if there are none."""
     there = values[~np.isnan(values)]
@@ -228,14 +257,15 @@ def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
         MiranteError: A box or score that was found is not a finite number.
     """
     _check(images, num_classes)
-    evaluation = CocoEvaluation(images, num_classes)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it takes
-        evaluation.evaluate()
-        evaluation.accumulate()
+    # A class at a time: pycocotools takes some 50 kB for an image with 100 boxes.
+    judged = [_judge(_choose(images, label)) for label in range(1, num_classes + 1)]
     # -1 means nothing to judge by. [IoU, recall, class, area, number of boxes]; recall lacks the recalls.
     precision, recall, scores = (
         np.where(values < 0, np.nan, values)
-        for values in (evaluation.eval[name] for name in ("precision", "recall", "scores"))
+        for values in (
+            np.concatenate([of_class[name] for of_class in judged], axis)
+            for name, axis in (("precision", 2), ("recall", 1), ("scores", 2))
+        )
     )
     whole = precision[..., 0, -1]
     metrics = _precisions(whole)
