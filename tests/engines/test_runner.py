@@ -1,0 +1,58 @@
+"""Beam's runner for job servers: it cancels what is left there, and refuses a server that is not there."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2 as api
+from google.protobuf.struct_pb2 import Struct
+
+from components.base.errors import MiranteError
+from pipeline.engines.runner import cancel_left, check_endpoint
+
+RUNNING, DONE, CANCELLED = api.JobState.RUNNING, api.JobState.DONE, api.JobState.CANCELLED
+
+
+class JobService:
+    """A job server's stub with some jobs."""
+
+    def __init__(self, *jobs: tuple[str, int]):
+        self.jobs = [list(job) for job in jobs]
+
+    def GetJobs(self, request: Any) -> Any:  # noqa: N802 - Beam's name
+        info = []
+        for number, (name, state) in enumerate(self.jobs):
+            options = Struct()
+            options["beam:option:job_name:v1"] = name
+            info.append(api.JobInfo(job_id=f"job-{number}", state=state, pipeline_options=options))
+        return api.GetJobsResponse(job_info=info)
+
+    def Cancel(self, request: Any) -> Any:  # noqa: N802 - Beam's name
+        self.jobs[int(request.job_id[4:])][1] = CANCELLED
+        return api.CancelJobResponse()
+
+    def GetState(self, request: Any) -> Any:  # noqa: N802 - Beam's name
+        return api.JobStateEvent(state=self.jobs[int(request.job_id[4:])][1])
+
+
+def test_jobs_of_the_name_that_still_run_are_cancelled() -> None:
+    service = JobService(("mine", DONE), ("mine", RUNNING), ("another", RUNNING), ("", RUNNING))
+    cancel_left(service, None)
+    cancel_left(service, "")
+    assert [state for _, state in service.jobs] == [DONE, RUNNING, RUNNING, RUNNING]
+    cancel_left(service, "mine")
+    assert [state for _, state in service.jobs] == [DONE, CANCELLED, RUNNING, RUNNING]
+
+
+def test_a_job_server_that_is_not_there_is_named() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(
+            MiranteError, match=rf"beam\.endpoint: expected Beam's job server at {address}, got"
+        ):
+            check_endpoint(address, limit_secs=0.1)
+        server.listen()
+        check_endpoint(address, limit_secs=5)
