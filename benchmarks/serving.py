@@ -2,8 +2,9 @@
 
     make bench-serving MODEL=runs/digits/serving IMAGE=runs/digits/sample.png [BENCH="load --requests 2000"]
 
-`wrk` asks REST (Debian: apt-get install wrk), `ghz` gRPC (go install github.com/bojand/ghz/cmd/ghz@latest). A
-part whose program is missing says so. The model is one of Mirante's.
+`wrk` asks REST, `ghz` gRPC (Debian: apt-get install wrk; go install github.com/bojand/ghz/cmd/ghz@latest).
+For batching `h2load` asks gRPC (Debian: apt-get install nghttp2-client), as ghz takes as much of the processor as
+the server. A part whose program is missing says so. The model is one of Mirante's.
 """
 
 from __future__ import annotations
@@ -80,10 +81,13 @@ def describe(values: list[float]) -> str:
     )
 
 
-def measure_load(model: Path, image: bytes, count: int, *flags: str, what: str = "load") -> dict[str, float]:
+def measure_load(
+    model: Path, image: bytes, count: int, *flags: str, what: str = "load", grpc_client: str = "ghz"
+) -> dict[str, float]:
     """Ask from 32 clients; return calls per second, and CPU milliseconds of the server per call."""
     measured: dict[str, float] = {}
-    asked = {"REST": ("wrk", run_wrk), "gRPC": ("ghz", run_ghz)}
+    grpc_run = {"ghz": run_ghz, "h2load": run_h2load}[grpc_client]
+    asked = {"REST": ("wrk", run_wrk), "gRPC": (grpc_client, grpc_run)}
     with serve(model, *flags) as server:
         for protocol, (program, run) in asked.items():
             if not shutil.which(program):
@@ -112,10 +116,10 @@ def run_wrk(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
             command.append(f"{server.url}:predict")
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-        # wrk counts seconds: a short run says how many make up the number of calls.
+        # wrk counts seconds: a short run says how many make up the number of calls, and some more.
         said = run(1)
-        if count > _answered(said):
-            said = run(math.ceil(count / max(_answered(said), 1)))
+        while count > _answered(said):
+            said = run(math.ceil(1.2 * count * _secs(said) / max(_answered(said), 1)))
     rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
     assert rate is not None
     shown = re.findall(r"p\d+ .* ms|\d+ requests in|Non-2xx.*|Socket errors.*", said)
@@ -125,6 +129,11 @@ def run_wrk(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
 def _answered(said: str) -> int:
     found = re.search(r"(\d+) requests in", said)
     return int(found[1]) if found else 0
+
+
+def _secs(said: str) -> float:
+    found = re.search(r"requests in ([\d.]+)(m?)s", said)
+    return 1.0 if found is None else float(found[1]) * (0.001 if found[2] else 1)
 
 
 def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
@@ -146,14 +155,38 @@ def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
     return float(found["rps"]), int(found["count"]), f"{times}, {found['statusCodeDistribution']}"
 
 
+def run_h2load(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
+    """Ask gRPC; return calls per second, how many were answered, and the times."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "default"
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image], tf.string))
+    message = request.SerializeToString()
+    with tempfile.NamedTemporaryFile() as body:
+        # Not compressed, and its length.
+        body.write(b"\0" + len(message).to_bytes(4, "big") + message)
+        body.flush()
+        command = ["h2load", "-t1", "-c32", "-m1", "-n", str(count), "-d", body.name]
+        command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+        command.append(f"http://127.0.0.1:{server.port}/tensorflow.serving.PredictionService/Predict")
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rate, answered = re.search(r"([\d.]+) req/s", said), re.search(r"(\d+) succeeded", said)
+    assert rate is not None
+    assert answered is not None
+    shown = re.findall(r"requests: .*|time for request: .*", said)
+    return float(rate[1]), int(answered[1]), ", ".join(re.sub(r" +", " ", each) for each in shown)
+
+
 def measure_batching(model: Path, image: bytes, count: int) -> None:
     """The same load with batching and without."""
     with tempfile.TemporaryDirectory() as folder:
         parameters = Path(folder) / "batching.config"
         parameters.write_text(_BATCHING)
-        plain = measure_load(model, image, count, what="without batching")
+        plain = measure_load(model, image, count, what="without batching", grpc_client="h2load")
         flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
-        batched = measure_load(model, image, count, *flags, what="with batching")
+        batched = measure_load(model, image, count, *flags, what="with batching", grpc_client="h2load")
     for name, value in plain.items():
         print(f"batching: {batched[name] / max(value, 1e-9):.2f} times as many {name}")
 

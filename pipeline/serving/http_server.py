@@ -26,6 +26,8 @@ _CORS = {
 }
 _IDLE_SECS = 75
 _LEAST_BYTES_PER_SEC = 1000
+# An answer that the system's buffers take, so that nobody waits for it.
+_AT_ONCE_BYTES = 16 * 1024
 
 # Answers a call, or None if the handler does not know its path.
 Handler = Callable[[str, str, Mapping[str, str], bytes], Awaitable["Answer | None"]]
@@ -135,7 +137,8 @@ class HttpServer:
         watch = _Watch(request.transport, self._timeout_secs)
         try:
             await response.prepare(request)
-            watch.begin()
+            if request.transport.get_write_buffer_size() + (response.content_length or 0) > _AT_ONCE_BYTES:
+                watch.begin()
             await response.write_eof()
         except (ConnectionError, ClientConnectionError):
             # aiohttp sends it once more, and meets the same.

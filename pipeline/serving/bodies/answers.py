@@ -1,6 +1,7 @@
 """Answers of the REST API as JSON: tensors as rows or columns, classes, values, and errors."""
 
 import base64
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -133,7 +134,7 @@ class _Column:
         self._write(writer, 0, 0)
 
     def write_row(self, writer: Writer, row: int) -> None:
-        self._write(writer, 1, row * int(np.prod(self._shape[1:], dtype=np.int64)))
+        self._write(writer, 1, row * math.prod(self._shape[1:]))
 
     def _write(self, writer: Writer, level: int, start: int) -> None:
         if level == len(self._shape):
@@ -143,7 +144,7 @@ class _Column:
         if level == len(self._shape) - 1 and not self._is_base64:
             writer.array(self._tokens[start : start + length])
             return
-        step = int(np.prod(self._shape[level + 1 :], dtype=np.int64))
+        step = math.prod(self._shape[level + 1 :])
         writer.start_array()
         for number in range(length):
             self._write(writer, level + 1, start + number * step)

@@ -14,19 +14,18 @@ def format_decimal(value: Any) -> str:
 
 def format_decimals(values: Array) -> list[str]:
     """Return the texts of float32 or float64 values [N]: `0.5`, `2.0`, `9e+06`, `NaN`, `-Infinity`."""
-    digits = 9 if values.dtype == np.float32 else 17
     exact = values.tolist()
-    short = [f"{value:.6g}" for value in exact]
+    texts = [f"{value:.6g}" for value in exact]
     with np.errstate(over="ignore"):
-        back = np.array(short, dtype=np.float64).astype(values.dtype)
-    if not np.isfinite(values).all() or not (back == values).all():
-        same = (back == values).tolist()
-        short = [
-            text if is_same else _SPECIAL.get(text) or f"{value:.{digits}g}"
-            for text, value, is_same in zip(short, exact, same, strict=True)
+        same = (np.array(texts, dtype=np.float64).astype(values.dtype) == values).tolist()
+    if not all(same):
+        # NaN is among these: it is never the same.
+        digits = 9 if values.dtype == np.float32 else 17
+        texts = [
+            text if is_same else f"{value:.{digits}g}"
+            for text, value, is_same in zip(texts, exact, same, strict=True)
         ]
-        short = [_SPECIAL.get(text, text) for text in short]
-    return [text if "." in text or "e" in text or text[-1] in "yN" else text + ".0" for text in short]
+    return [text if "." in text or "e" in text else _SPECIAL.get(text) or text + ".0" for text in texts]
 
 
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -11,7 +11,10 @@ from pipeline.serving.errors import invalid
 
 # What Python's decoder takes and RapidJSON does not, or as another number: large exponents, integers with as
 # many digits as an int64, escaped surrogates, and the character that ends RapidJSON's text.
-_READ_OTHERWISE = re.compile(rb"[eE][+]?\d{3}|(?<![\d.])\d{19}|\\u[dD][89a-fA-F]|\x00")
+# One by one, which takes a third of the time of one pattern.
+_READ_OTHERWISE = tuple(
+    re.compile(each) for each in (rb"[eE][+]?\d{3}", rb"(?<![\d.])\d{19}", rb"\\u[dD][89a-fA-F]", rb"\x00")
+)
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _decoder = json.JSONDecoder(object_pairs_hook=Members)
 
@@ -31,7 +34,7 @@ def read_object(body: bytes) -> Members:
 
 
 def _read(body: bytes) -> Any:
-    if not _READ_OTHERWISE.search(body):
+    if not any(pattern.search(body) for pattern in _READ_OTHERWISE):
         text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
         blanks = _BLANKS.match(text)
         try:

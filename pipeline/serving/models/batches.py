@@ -111,8 +111,11 @@ class Queue:
         """Return whether nothing waits."""
         return not self._batches
 
-    def add(self, tasks: Sequence[Task], now: float) -> None:
+    def add(self, tasks: Sequence[Task], now: float) -> bool:
         """Put tasks into the last batch, or into new ones; all or none.
+
+        Returns:
+            Whether a batch was begun or filled. Who waits for the batches has to look at them only then.
 
         Raises:
             ServingError: There are too many batches.
@@ -123,12 +126,14 @@ class Queue:
             raise ServingError(
                 "UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full"
             )
+        count = len(self._batches)
         for task in tasks:
             if not self._batches or self._batches[-1].size + task.size > self._longest:
                 self._batches.append(Batch(self._model, self._fetches))
             task.since = now
             self._batches[-1].tasks.append(task)
             self._batches[-1].size += task.size
+        return len(self._batches) > count or self._batches[-1].size >= self._longest
 
     def due(self) -> float:
         """Return when the first batch is to be run, on the monotonic clock."""

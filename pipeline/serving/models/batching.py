@@ -46,10 +46,11 @@ class BatchThreads:
         """
         with self._changed:
             # First, since it may refuse them: a queue in the list is never empty.
-            queue.add(tasks, time.monotonic())
+            is_news = queue.add(tasks, time.monotonic())
             if queue not in self._queues:
                 self._queues.append(queue)
-            self._changed.notify(len(tasks))
+            if is_news:
+                self._changed.notify()
 
     def stop(self) -> None:
         """End the threads; what is queued runs before."""
@@ -66,6 +67,9 @@ class BatchThreads:
                         return
                     self._changed.wait(self._wait_secs())
                     batch = self._next_batch()
+                if self._queues:
+                    # While this thread runs its batch, another one waits for the next.
+                    self._changed.notify()
             queued = [time.monotonic() - task.since for task in batch.tasks]
             self._recorder.record_batch(self.parameters.thread_pool_name, queued)
             run_batch(batch, self.parameters)
