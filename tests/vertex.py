@@ -1,7 +1,8 @@
 """Vertex AI Pipelines, as far as containers see it: runs the tasks of a compiled job, one process each.
 
 It resolves what a task is given to the JSON of ExecutorInput, starts the container's own command and
-arguments, and takes what the task wrote to its output file. A folder stands for Cloud Storage FUSE's mount.
+arguments with a Python that has TFX loaded, and takes what the task wrote to its output file. A folder stands
+for Cloud Storage FUSE's mount.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.make.quick import quick_environment, quick_python
 
 ROOT = Path(__file__).resolve().parents[1]
 _PROJECT_NUMBER = "123456789"
@@ -33,9 +35,10 @@ class Vertex:
         self.artifacts: list[dict[str, Any]] = []
         self._environment = {
             **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(quick_python().parent), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
             "MIRANTE_BUCKETS": str(mount.parent),
+            **quick_environment(),
             **environment,
         }
 

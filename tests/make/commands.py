@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.base.imports import without_collector
+from tests.make.quick import REPOSITORY, quick_python
 
 # What `mirante run` and `mirante ingest` load before they know that all is well.
 IMPORTED = (
@@ -34,18 +35,19 @@ IMPORTED = (
 )
 
 
-# What the nodes of a run load besides, 5 s of CPU.
-IMPORTED_BY_NODES = (
-    "components.trainer.train",
-    "pipeline.definition",
-    "pipeline.run.node",
-    "pipeline.targets.local",
-    "tfx.components.evaluator.executor",
-    "tfx.components.example_validator.executor",
-    "tfx.components.statistics_gen.executor",
-    "tfx.components.trainer.executor",
-    "tfx.components.transform.executor",
-)
+# Programs for `quick_python`: what has an ingest start no worker processes, and `mirante` with it.
+INLINE_INGEST = """
+from components.ingest import run
+from tests.make.workers import InlinePool
+run.WorkerPool = InlinePool
+"""
+INLINE_MIRANTE = f"""
+{INLINE_INGEST}
+import sys
+sys.argv[0] = "mirante"
+from mirante_command import main
+main()
+"""
 
 
 def unwrap(text: str) -> str:
@@ -74,9 +76,20 @@ def mirante(
         env: Its environment.
         runs_nodes: Whether nodes of a pipeline will run, so that TFX is best loaded once for all calls.
     """
+    if runs_nodes:
+        command = [str(quick_python()), "-c", INLINE_MIRANTE, *arguments]
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (stdout, stderr)]
-        server = _server(runs_nodes)
+        server = _server()
         server.send((arguments, str(cwd or Path.cwd()), dict(env or os.environ), streams))
         code: int = server.recv()
         stdout.seek(0)
@@ -87,12 +100,12 @@ def mirante(
 
 
 @functools.cache
-def _server(runs_nodes: bool) -> multiprocessing.connection.Connection[object, int]:
+def _server() -> multiprocessing.connection.Connection[object, int]:
     ours, theirs = multiprocessing.Pipe()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()}, {runs_nodes})"],
-            cwd=Path(__file__).resolve().parents[2],
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            cwd=REPOSITORY,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
         )
@@ -105,20 +118,10 @@ def _server(runs_nodes: bool) -> multiprocessing.connection.Connection[object, i
     return ours
 
 
-def digest_nodes() -> None:
-    """Read the code of all nodes, which is kept."""
-    from pipeline.digests import node_code_digest
-    from pipeline.steps import STEPS
-
-    for step in STEPS:
-        if not step.is_resolver:
-            node_code_digest(step.id, "classification")
-
-
-def serve(descriptor: int, runs_nodes: bool) -> None:
+def serve(descriptor: int) -> None:
     """Import the command, and fork for each request until the other end is closed."""
     with without_collector():
-        for name in (*IMPORTED, *(IMPORTED_BY_NODES if runs_nodes else ())):
+        for name in IMPORTED:
             importlib.import_module(name)
     from components.ingest import run
     from components.ingest.plan import reader_code
@@ -128,8 +131,6 @@ def serve(descriptor: int, runs_nodes: bool) -> None:
     run.WorkerPool = InlinePool
     # The code that a result depends on is parsed once, instead of by each call: half a second of an ingest.
     reader_code()
-    if runs_nodes:
-        digest_nodes()
 
     connection: multiprocessing.connection.Connection[
         int, tuple[Sequence[str], str, dict[str, str], list[str]]

@@ -209,7 +209,7 @@ def test_cifar_resnet_has_0_31_million_parameters() -> None:
         ("mobilenet_v2", {"alpha": 0.35}, 1280, 1_691_208 - 1_281_000),
         pytest.param("mobilenet_v2", {"alpha": 1.4}, 1792, 6_156_712 - 1_793_000, marks=pytest.mark.slow),
         ("vgg16", {}, 512, 14_714_688),
-        ("efficientnet_b0", {}, 1280, 5_330_571 - 1_281_000),
+        pytest.param("efficientnet_b0", {}, 1280, 5_330_571 - 1_281_000, marks=pytest.mark.slow),
         pytest.param("efficientnet_b1", {}, 1280, 7_856_239 - 1_281_000, marks=pytest.mark.slow),
         pytest.param("efficientnet_b7", {}, 2560, 66_658_687 - 2_561_000, marks=pytest.mark.slow),
     ],
@@ -320,6 +320,7 @@ def test_mobilenet_reads_its_width_from_the_weights_file(weights: Weights, alpha
     assert all(np.array_equal(a, b) for a, b in zip(found, values, strict=True))
 
 
+@pytest.mark.slow
 def test_the_width_is_read_from_a_whole_model_too(weights: Weights) -> None:
     file, _ = weights(0.35)
     assert alpha_of(str(Path(file).with_suffix(".whole.h5"))) == 0.35

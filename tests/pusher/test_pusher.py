@@ -23,6 +23,7 @@ from tfx.utils import io_utils, proto_utils
 
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
+from components.base.saved_model import FINGERPRINT_FILE
 from components.evaluator.evaluation import Evaluation, write_evaluation
 from components.model_card.files import read_facts
 from components.model_stores.store import fetch_served, open_store
@@ -43,9 +44,13 @@ def model(export: Callable[[int], Exported]) -> Path:
     return export(3).folder
 
 
-@pytest.fixture
-def other(export: Callable[[int], Exported]) -> Path:
-    return export(1).folder
+@pytest.fixture(scope="module")
+def other(export: Callable[[int], Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with another fingerprint, by which models are told apart."""
+    folder = tmp_path_factory.mktemp("other") / "model"
+    shutil.copytree(export(3).folder, folder)
+    (folder / FINGERPRINT_FILE).write_bytes(b"another")
+    return folder
 
 
 def files(folder: Path) -> list[str]:
@@ -395,8 +400,9 @@ CARD = {
 }
 
 
+@pytest.mark.parametrize("also", [[], pytest.param(["models:/belt"], marks=pytest.mark.slow)])
 def test_the_model_card_is_next_to_the_model_wherever_it_is_pushed(
-    tmp_path: Path, model: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: Path, other: Path, monkeypatch: pytest.MonkeyPatch, also: list[str]
 ) -> None:
     evaluation = tmp_path / "evaluation"
     found = Evaluation(
@@ -407,13 +413,12 @@ def test_the_model_card_is_next_to_the_model_wherever_it_is_pushed(
     push(str(other), str(tmp_path / "serving"), 7)
     (tmp_path / "baseline").mkdir()
     (tmp_path / "baseline" / "Format-Serving").symlink_to(other)
-    custom = {"also": ["models:/belt"], "card": CARD}
+    custom = {"also": also, "card": CARD}
     pushed = run_executor(
         tmp_path, model, 1, 1, custom=custom, evaluation=evaluation, baseline=tmp_path / "baseline"
     )
     here = Path(pushed.get_string_custom_property("pushed_destination"))
-    fetched = Path(fetch_served("models:/belt", str(tmp_path / "fetched")))
-    for folder in (here, fetched):
+    for folder in (here, *(Path(fetch_served(name, str(tmp_path / "fetched"))) for name in also)):
         assert "Tells pets apart." in (folder / "assets.extra/model_card.md").read_text()
         card = json.loads((folder / "assets.extra/model_card.json").read_text())
         assert card["model_details"]["version"] == here.name == "1700000000"

@@ -153,11 +153,13 @@ def test_the_worst_mistakes_are_shown_with_their_heat_maps(tmp_path: Path) -> No
     ("labels", "probabilities"),
     [
         ([0, 1, 0, 1], answers([0, 1, 0, 1], 3)),  # no image of the third class
-        ([0, 1, 2, 2], np.tile([0.2, 0.3, 0.5], (4, 1))),  # always the same
+        pytest.param(
+            [0, 1, 2, 2], np.tile([0.2, 0.3, 0.5], (4, 1)), marks=pytest.mark.slow
+        ),  # always the same
         ([1], [[0.1, 0.8, 0.1]]),  # one image
-        ([1, 1], [[0.1, 0.8, 0.1], [0.5, 0.3, 0.2]]),  # one class
+        pytest.param([1, 1], [[0.1, 0.8, 0.1], [0.5, 0.3, 0.2]], marks=pytest.mark.slow),  # one class
         ([0, 1, 2], np.eye(3)),  # all are right
-        ([0, 1, 2], np.eye(3)[[1, 2, 0]]),  # all are wrong
+        pytest.param([0, 1, 2], np.eye(3)[[1, 2, 0]], marks=pytest.mark.slow),  # all are wrong
         ([0, 1], [[np.nan, 0.1, 0.2], [0.1, 0.8, 0.1]]),  # not a number
         ([0, 1], np.full([2, 3], np.nan)),  # none is a number
         ([], np.zeros([0, 3])),  # an empty split

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import resume
+from benchmarks import disturbed, resume
+from tests.make.quick import quick_mirante
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
-def test_a_run_killed_twice_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_killed_twice_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disturbed, "MIRANTE", quick_mirante())
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     undisturbed, usual = resume.undisturbed_run(tmp_path / "undisturbed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import pytest
 
 from components.base.serving_folder import list_versions
+from tests.make.quick import quick_python
 
 pytestmark = pytest.mark.slow
 
-# All runs in one process, which imports TFX once.
+# All runs in one process.
 RUNS = """
 import dataclasses, io, json, shutil, sys
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_a_recurring_run_trains_on_what_is_new_alone(tmp_path: Path) -> None:
     # Then there is a class that the served model does not know.
     write_digits(tmp_path / "incoming-3", 60, (0, 1, 2))
     done = subprocess.run(
-        [sys.executable, "-c", RUNS, str(tmp_path), *OVERRIDES], capture_output=True, text=True, check=False
+        [quick_python(), "-c", RUNS, str(tmp_path), *OVERRIDES], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second, third, untrained, fifth = map(json.loads, done.stdout.splitlines())

@@ -19,6 +19,7 @@ from pipeline.recipe.load import load_recipe
 from pipeline.steps import INGEST, node_ids, step_named
 from tests.make.commands import mirante
 from tests.make.packages import compile_package
+from tests.make.quick import quick_python
 from tests.pages.test_views import text_of
 from tests.targets.test_task import OUTCOMES
 
@@ -34,12 +35,18 @@ def compiled(path: Path, *overrides: str) -> Path:
 
 
 def run(
-    package: Path, folder: Path, outputs: str, first_on_path: Path | str = "", **parameters: object
+    package: Path,
+    folder: Path,
+    outputs: str,
+    first_on_path: Path | str = "",
+    python: Path | str | None = None,
+    **parameters: object,
 ) -> tuple[int, str]:
-    """Exit code and log of the package under kfp's SubprocessRunner."""
+    """Exit code and log of the package under kfp's SubprocessRunner, each task a process of this Python."""
+    python = str(python or quick_python())
     given = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kfp_local", str(package), str(folder / outputs), *given],
+        [python, "-m", "tests.kfp_local", python, str(package), str(folder / outputs), *given],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": f"{first_on_path}{os.pathsep}{REPOSITORY}"},
         stdout=subprocess.PIPE,
@@ -69,9 +76,13 @@ def read_pages(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kubeflow") / "root"
+
+
+def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_path: Path) -> None:
     package = compiled(tmp_path / "digits.yaml", "kubeflow.together=null")
-    root = tmp_path / "root"
     settings: dict[str, Any] = {
         "pipeline_root": str(root),
         "threshold_accuracy": 0.5,
@@ -123,7 +134,14 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     (tmp_path / "forbidden").mkdir()
     (tmp_path / "forbidden" / "tensorflow.py").write_text("raise ImportError('not in an unchanged run')")
     together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[Ingest, {', '.join(node_ids())}]]")
-    code, log = run(together, tmp_path, "second", first_on_path=tmp_path / "forbidden", **settings)
+    code, log = run(
+        together,
+        tmp_path,
+        "second",
+        first_on_path=tmp_path / "forbidden",
+        python=sys.executable,
+        **settings,
+    )
     assert code == 0, log[-5000:]
     assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "cached")
     assert metrics(tmp_path / "second") == found
@@ -163,11 +181,12 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(tmp_path: Path) ->
     assert {path.stem for path in Path(kept).glob("*.html")} == set(node_ids())
 
 
-def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(tmp_path: Path) -> None:
-    code, log = up_to_trainer(tmp_path / "root", "plan", end_at="training epoch 3/12")
+def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(root: Path) -> None:
+    # The nodes before are those of the test above.
+    code, log = up_to_trainer(root, "plan", end_at="training epoch 3/12")
     assert code == 130
     assert log.splitlines()[-1] == "mirante: interrupted; the task continues from here when it is tried again"
-    code, log = up_to_trainer(tmp_path / "root", "retry")
+    code, log = up_to_trainer(root, "retry")
     assert code == 0, log[-5000:]
     gone_on = re.search(r"training resumes at step (\d+), in epoch (\d+), from a checkpoint", log)
     assert gone_on, log[-5000:]
@@ -192,7 +211,7 @@ run(Path(sys.argv[1]), "Trainer", run_id="again")
 def up_to_trainer(root: Path, what: str, end_at: str | None = None) -> tuple[int, str]:
     """Runs the nodes up to the Trainer in a task's process; SIGTERM when the log has `end_at`."""
     process = subprocess.Popen(
-        [sys.executable, "-c", UP_TO_TRAINER, str(root), what],
+        [quick_python(), "-c", UP_TO_TRAINER, str(root), what],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

@@ -193,6 +193,7 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
 
 
+@pytest.mark.slow
 def test_a_classifier_is_refused_for_boxes(job: Job) -> None:
     model = ModelConfig(name="mobilenet_v2").model_dump()
     config = {**job.custom_config, "task": "classification", "model": model}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import subprocess
@@ -47,9 +48,14 @@ print(json.dumps({"answers": answers, "foreign": [name for name in foreign if na
 """
 
 
+# The fast tests make one model.
+CHANNELS = [3, pytest.param(1, marks=pytest.mark.slow)]
+
+
 @pytest.fixture(scope="module")
-def loaded(export: Callable[[int], Exported]) -> dict[int, tf.Module]:
-    return {channels: tf.saved_model.load(str(export(channels).folder)) for channels in (1, 3)}
+def loaded(export: Callable[[int], Exported]) -> Callable[[int], tf.Module]:
+    """Gives the exported model by the number of channels."""
+    return functools.cache(lambda channels: tf.saved_model.load(str(export(channels).folder)))
 
 
 def probabilities(outputs: dict[str, tf.Tensor]) -> np.ndarray:
@@ -57,9 +63,9 @@ def probabilities(outputs: dict[str, tf.Tensor]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
-@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("channels", CHANNELS)
 def test_training_and_serving_see_the_same_pixels_bit_for_bit(
-    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int, cache: str
+    make_tiny: Callable[[int], Tiny], loaded: Callable[[int], tf.Module], channels: int, cache: str
 ) -> None:
     split = make_tiny(channels)
     images, labels = SplitInput(
@@ -67,7 +73,7 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     ).load(tf.range(12))
     # Two shards are read in turn, which is the order of the records.
     assert labels.numpy().tolist() == [index % 3 for index in range(12)]
-    served = loaded[channels].transform(tf.constant(split.encoded))
+    served = loaded(channels).transform(tf.constant(split.encoded))
     assert served.shape == (12, 16, 16, channels)
     assert served.numpy().tobytes() == images.numpy().tobytes()
     # All of them are images, each another.
@@ -75,15 +81,15 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     assert served.numpy().std(axis=(1, 2)).min() > 0.1
 
 
-@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("channels", CHANNELS)
 def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit(
     make_tiny: Callable[[int], Tiny],
     export: Callable[[int], Exported],
-    loaded: dict[int, tf.Module],
+    loaded: Callable[[int], tf.Module],
     channels: int,
 ) -> None:
     split, model = make_tiny(channels), export(channels).model
-    signatures = loaded[channels].signatures
+    signatures = loaded(channels).signatures
     images, _ = SplitInput("train", [split.pattern], split.tft_output, Classification(())).load(
         tf.range(BATCH)
     )
@@ -104,7 +110,7 @@ def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit
 
 @pytest.mark.slow
 def test_a_server_that_restores_by_the_graph_gives_the_same_answers(
-    make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported], loaded: dict[int, tf.Module]
+    make_tiny: Callable[[int], Tiny], export: Callable[[int], Exported], loaded: Callable[[int], tf.Module]
 ) -> None:
     images = make_tiny(1).encoded[:BATCH]
     served = SavedModel(str(export(1).folder), SessionOptions())
@@ -114,14 +120,14 @@ def test_a_server_that_restores_by_the_graph_gives_the_same_answers(
         {signature.inputs["image_bytes"].name: np.array(images, dtype=object)},
         [outputs["probabilities"].name],
     )
-    by_object = probabilities(loaded[1].signatures["serving_default"](image_bytes=tf.constant(images)))
+    by_object = probabilities(loaded(1).signatures["serving_default"](image_bytes=tf.constant(images)))
     np.testing.assert_allclose(by_graph, by_object, rtol=1e-5)
     served.close()
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_signatures_are_those_that_are_promised(loaded: dict[int, tf.Module], channels: int) -> None:
-    signatures = loaded[channels].signatures
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_signatures_are_those_that_are_promised(loaded: Callable[[int], tf.Module], channels: int) -> None:
+    signatures = loaded(channels).signatures
     assert set(signatures) == {"serving_default", "serving_tf_examples", "classify"}
     assert list(signatures["classify"].structured_input_signature[1]) == ["inputs"]
     assert set(signatures["classify"].structured_outputs) == {"classes", "scores"}
@@ -140,27 +146,27 @@ def test_signatures_are_those_that_are_promised(loaded: dict[int, tf.Module], ch
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_every_answer_names_the_classes_in_their_order(
-    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], count: int
+    make_tiny: Callable[[int], Tiny], loaded: Callable[[int], tf.Module], count: int
 ) -> None:
-    outputs = loaded[3].signatures["serving_default"](image_bytes=tf.constant(make_tiny(3).encoded[:count]))
+    outputs = loaded(3).signatures["serving_default"](image_bytes=tf.constant(make_tiny(3).encoded[:count]))
     assert outputs["labels"].shape == (count, 3)
     assert outputs["labels"].numpy().tolist() == [[b"bird", b"cat", b"dog"]] * count
 
 
 def test_examples_need_nothing_but_the_image(
-    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module]
+    make_tiny: Callable[[int], Tiny], loaded: Callable[[int], tf.Module]
 ) -> None:
     example = tf.train.Example()
     example.features.feature["image/encoded"].bytes_list.value.append(make_tiny(3).encoded[0])
-    signature = loaded[3].signatures["serving_tf_examples"]
+    signature = loaded(3).signatures["serving_tf_examples"]
     bare = signature(examples=tf.constant([example.SerializeToString()]))
     whole = signature(examples=tf.constant(make_tiny(3).records[:1]))
     np.testing.assert_array_equal(bare["probabilities"], whole["probabilities"])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", CHANNELS)
 def test_files_as_they_are_give_the_pixels_and_answers_of_their_stored_form(
-    make_tiny: Callable[[int], Tiny], loaded: dict[int, tf.Module], channels: int
+    make_tiny: Callable[[int], Tiny], loaded: Callable[[int], tf.Module], channels: int
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
@@ -173,19 +179,19 @@ def test_files_as_they_are_give_the_pixels_and_answers_of_their_stored_form(
     ]
     stored = [canonical_bytes(file).encoded for file in files]
     assert [before == after for before, after in zip(files, stored, strict=True)] == [False] * 4 + [True]
-    served = loaded[channels].transform(tf.constant(files)).numpy()
+    served = loaded(channels).transform(tf.constant(files)).numpy()
     # What Transform makes of what ingest stored, which is what training sees.
     layer = make_tiny(channels).tft_output.transform_features_layer()
     trained = layer({features.ENCODED: tf.constant([[image] for image in stored])})[IMAGE].numpy()
     assert served.tobytes() == trained.tobytes()
-    signature = loaded[channels].signatures["serving_default"]
+    signature = loaded(channels).signatures["serving_default"]
     as_they_are, as_stored = (signature(image_bytes=tf.constant(images)) for images in (files, stored))
     assert probabilities(as_they_are).tobytes() == probabilities(as_stored).tobytes()
 
 
 @pytest.mark.slow
 def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
-    export: Callable[[int], Exported], loaded: dict[int, tf.Module], tmp_path: Path
+    export: Callable[[int], Exported], loaded: Callable[[int], tf.Module], tmp_path: Path
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -203,7 +209,7 @@ def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
     assert "converted" not in turned
     assert again == gif
     assert half["error"].startswith("truncated or damaged JPEG: Corrupt JPEG data")
-    signature = loaded[3].signatures["serving_default"]
+    signature = loaded(3).signatures["serving_default"]
     stored = canonical_bytes(files["a.gif"]).encoded
     for answer, sent in ((turned, files["turned.jpg"]), (alpha, files["alpha.png"]), (gif, stored)):
         asked = probabilities(signature(image_bytes=tf.constant([sent])))[0]
@@ -211,7 +217,7 @@ def test_predict_asks_with_the_files_themselves_and_says_where_it_cannot(
         np.testing.assert_allclose([found[name] for name in CLASS_NAMES], asked, rtol=1e-5)
 
 
-def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: dict[int, tf.Module]) -> None:
+def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: Callable[[int], tf.Module]) -> None:
     buffer = io.BytesIO()
     Image.new("CMYK", (8, 8)).save(buffer, "JPEG")
     for file, got in (
@@ -219,12 +225,12 @@ def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: dict[int,
         (buffer.getvalue(), "CMYK"),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"got {got}; convert it to an RGB JPEG or"):
-            loaded[1].signatures["serving_default"](image_bytes=tf.constant([file]))
+            loaded(3).signatures["serving_default"](image_bytes=tf.constant([file]))
 
 
-def test_an_image_that_is_none_is_an_error(loaded: dict[int, tf.Module]) -> None:
+def test_an_image_that_is_none_is_an_error(loaded: Callable[[int], tf.Module]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
-        loaded[3].signatures["serving_default"](image_bytes=tf.constant([b"no image"]))
+        loaded(3).signatures["serving_default"](image_bytes=tf.constant([b"no image"]))
 
 
 def test_the_class_list_lies_beside_the_model(export: Callable[[int], Exported]) -> None:
@@ -240,7 +246,7 @@ def test_a_fresh_process_needs_tensorflow_alone(
     tmp_path: pytest.TempPathFactory,
     make_tiny: Callable[[int], Tiny],
     export: Callable[[int], Exported],
-    loaded: dict[int, tf.Module],
+    loaded: Callable[[int], tf.Module],
 ) -> None:
     encoded = make_tiny(3).encoded[:BATCH]
     images = tmp_path / "images.txt"
@@ -257,7 +263,7 @@ def test_a_fresh_process_needs_tensorflow_alone(
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["foreign"] == []
     for channels, answer in zip((1, 3), said["answers"], strict=True):
-        module = loaded[channels]
+        module = loaded(channels)
         here = module.signatures["serving_default"](image_bytes=tf.constant(encoded))["probabilities"]
         assert bytes.fromhex(answer["probabilities"]) == here.numpy().tobytes()
         assert bytes.fromhex(answer["pixels"]) == module.transform(tf.constant(encoded)).numpy().tobytes()

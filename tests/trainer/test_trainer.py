@@ -61,7 +61,7 @@ def train(
                 "transform": split.config.model_dump(),
                 "model": ModelConfig(name="lenet", dropout=0.3).model_dump(),
                 "training": TrainingConfig(
-                    epochs=2, global_batch_size=5, seed=seed, precision=precision
+                    epochs=1, global_batch_size=5, seed=seed, precision=precision
                 ).model_dump(),
                 "checkpoints": str(folder / "checkpoints"),
                 **more,

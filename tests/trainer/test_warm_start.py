@@ -8,7 +8,6 @@ import logging
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +38,7 @@ from pipeline.recipe.load import load_recipe
 from tests.make import commands
 from tests.make.graphs import Exported, Tiny
 from tests.make.pipelines import make_node_runner
+from tests.make.quick import quick_python
 from tests.make.records import CLASS_NAMES
 from tests.make.trainings import make_striped
 
@@ -370,9 +370,13 @@ def test_a_cut_file_is_refused(tmp_path: Path, write: Writer) -> None:
 
 
 def started(
-    folder: Path, source: Path | None, kind: str = "full", base_model: str | None = None
+    folder: Path,
+    source: Path | None,
+    kind: str = "full",
+    base_model: str | None = None,
+    channels: int = 1,
 ) -> tuple[keras.Model, bool]:
-    model = network(seed=9)
+    model = network(seed=9, shape=(16, 16, channels))
     training = TrainingConfig(warm_start=config(kind, str(source or "latest_blessed")))
     run = Run(
         Classification(("bird", "cat", "fish")),
@@ -440,8 +444,9 @@ def test_without_a_blessed_model_the_training_starts_as_it_would(
 def test_a_head_of_other_classes_is_told(
     tmp_path: Path, export: Callable[[int], Exported], caplog: pytest.LogCaptureFixture
 ) -> None:
-    model, _ = started(tmp_path, None, base_model=str(export(1).folder))
-    assert values(model) == values(export(1).model)
+    exported = export(3)
+    model, _ = started(tmp_path, None, base_model=str(exported.folder), channels=3)
+    assert values(model) == values(exported.model)
     assert "trained for other classes, or in another order: bird, cat, dog" in caplog.text
 
 
@@ -450,7 +455,7 @@ def job(
     tmp_path_factory: pytest.TempPathFactory, make_tiny: Callable[[int], Tiny]
 ) -> Callable[..., SimpleNamespace]:
     """TFX's arguments for a training of one slow epoch."""
-    split = make_tiny(1)
+    split = make_tiny(3)
     common = tmp_path_factory.mktemp("trained")
 
     def arguments(name: str, base_model: str | None = None, **training: Any) -> SimpleNamespace:
@@ -480,7 +485,7 @@ def job(
 def test_a_training_starts_from_what_the_pipeline_gives_it(
     job: Callable[..., SimpleNamespace], export: Callable[[int], Exported]
 ) -> None:
-    exported = export(1)
+    exported = export(3)
     keras.layers.Conv2D(3, 3)  # names must not depend on what was made before
     given = job("full", str(exported.folder), warm_start=config(source="latest_blessed"))
     run_fn(given)
@@ -494,7 +499,7 @@ def test_a_training_starts_from_what_the_pipeline_gives_it(
 def test_a_head_is_trained_on_a_backbone_that_stays(
     job: Callable[..., SimpleNamespace], export: Callable[[int], Exported]
 ) -> None:
-    exported = export(1)
+    exported = export(3)
     given = job("head", warm_start=config("classification", str(exported.folder)))
     run_fn(given)
     served = tf.saved_model.load(given.serving_model_dir).weights
@@ -509,7 +514,7 @@ def test_a_trainings_name_knows_what_it_started_from(
     path = weights_file(network(seed=1), tmp_path / "there")
     cold = Job.of(job("a"))
     warm = Job.of(job("a", warm_start=config(source=str(path))))
-    blessed = Job.of(job("a", str(export(1).folder), warm_start=config(source="latest_blessed")))
+    blessed = Job.of(job("a", str(export(3).folder), warm_start=config(source="latest_blessed")))
     first = Job.of(job("a", warm_start=config(source="latest_blessed")))
     names = [one.name for one in (cold, warm, blessed, first)]
     assert len(set(names)) == 4
@@ -681,12 +686,12 @@ run_fn(SimpleNamespace(**json.loads(sys.argv[1])))
 def test_every_replica_starts_from_the_weights(
     job: Callable[..., SimpleNamespace], export: Callable[[int], Exported]
 ) -> None:
-    exported = export(1)
+    exported = export(3)
     given = job(
         "mirrored", str(exported.folder), strategy="mirrored", warm_start=config(source="latest_blessed")
     )
     done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, json.dumps(vars(given))], capture_output=True, text=True, check=False
+        [quick_python(), "-c", MIRRORED, json.dumps(vars(given))], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "strategy: mirrored, 2 CPUs" in done.stderr

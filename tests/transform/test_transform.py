@@ -349,6 +349,7 @@ def test_preprocessing_fn_takes_images_of_any_size_in_one_batch() -> None:
 # --- standardize, which needs a pass of the analyzers
 
 
+@pytest.mark.slow
 def test_standardize_by_hand(tmp_path: Path) -> None:
     # Red 0 and 200: mean 100, deviation 100. Green 10 and 50: 30 and 20. Blue always 7: nothing to divide by.
     images = [encode_image(np.full((2, 3, 3), colour, np.uint8)) for colour in ((0, 10, 7), (200, 50, 7))]
@@ -362,7 +363,7 @@ def test_standardize_by_hand(tmp_path: Path) -> None:
         np.testing.assert_allclose(image, np.broadcast_to(expected, (4, 4, 3)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_standardize_over_a_split(make_tiny: Callable[[int], Tiny], channels: int) -> None:
     split = make_tiny(channels)
     plain = [resize(decode(tf.constant(image), channels), split.config).numpy() for image in split.encoded]

@@ -254,7 +254,7 @@ class Data:
 
 @pytest.fixture(scope="module")
 def data(make_tiny: Callable[[int], Tiny], tmp_path_factory: pytest.TempPathFactory) -> Data:
-    return Data(make_tiny(1), tmp_path_factory.mktemp("searched"))
+    return Data(make_tiny(3), tmp_path_factory.mktemp("searched"))
 
 
 def rate(*values: float) -> dict[str, Any]:
