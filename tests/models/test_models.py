@@ -320,7 +320,6 @@ def test_mobilenet_reads_its_width_from_the_weights_file(weights: Weights, alpha
     assert all(np.array_equal(a, b) for a, b in zip(found, values, strict=True))
 
 
-@pytest.mark.slow
 def test_the_width_is_read_from_a_whole_model_too(weights: Weights) -> None:
     file, _ = weights(0.35)
     assert alpha_of(str(Path(file).with_suffix(".whole.h5"))) == 0.35
