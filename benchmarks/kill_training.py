@@ -30,6 +30,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 EPOCHS = 12
 NAMES = tuple("0123456789")
+# What each training is started with.
+PYTHON = Path(sys.executable)
 
 
 def prepare(folder: Path) -> None:
@@ -107,7 +109,7 @@ class Trial:
         self.log = folder / "log.txt"
         self._file = open(self.log, "ab")  # noqa: SIM115 - closed in `end`
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--train", str(data), str(folder)],
+            [str(PYTHON), __file__, "--train", str(data), str(folder)],
             stdout=self._file,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},

@@ -53,6 +53,7 @@ def _look_at_batch() -> Callable[[tf.Tensor], tf.Tensor]:
             return tf.identity(encoded)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.autograph.experimental.do_not_convert
     def are_canonical(records: tf.Tensor) -> tf.Tensor:
         parsed = tf.io.parse_example(records, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
         encoded = tf.map_fn(look, parsed[features.ENCODED])

@@ -8,6 +8,9 @@ brings images into canonical form (components/transform/canonical_graph.py); tho
 functions `canonical` (image_bytes to the input of the Transform graph) and `transform` (to pixels) are saved
 too: they show what the network sees. So is `explain`, where the task and the network have it: it shows where
 the network looks. Servers serve signatures alone, so that functions cost them nothing.
+
+Python alone decides what the graphs hold, as in Keras: AutoGraph would first rewrite the code of Keras and of
+TensorFlow Transform, which takes four times as long as the rest of an export.
 """
 
 from __future__ import annotations
@@ -54,16 +57,16 @@ class ServingModule(tf.Module):
         # TensorFlow below them would count as others, and be written again.
         self.weights = unique_paths(model.variables)
         # A Keras 2 layer: as an attribute its variables and assets are saved, and it is called in a graph.
-        self.transform_layer = tft_output.transform_features_layer()
+        self.transform_layer = _without_functions(tft_output.transform_features_layer())
         self.class_names = tf.constant(class_names)
         self.names = tuple(class_names)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
     def transform(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Turn images, string [N], into float32 [N, H, W, C]: exactly the pixels that training saw."""
         return self.apply_transform(self.canonical(image_bytes))[IMAGE]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
     def canonical(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Turn encoded images, string [N], into the form in which ingest stores them, pixel by pixel."""
         return canonical(image_bytes, self.bit_depth)
@@ -80,12 +83,12 @@ class ServingModule(tf.Module):
         """Return the function `explain` to save; None where the task or the network has none."""
         return None
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer for encoded images, string [N]."""
         return self.predict(self.canonical(image_bytes))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def serving_tf_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer for serialized examples, string [N]; only `image/encoded` is read."""
         parsed = tf.io.parse_example(examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
@@ -94,6 +97,13 @@ class ServingModule(tf.Module):
     def list_signatures(self) -> dict[str, Any]:
         """Return the functions to serve by their names."""
         return {"serving_default": self.serving_default, "serving_tf_examples": self.serving_tf_examples}
+
+
+def _without_functions(layer: Any) -> Any:
+    """Have a Keras 2 layer be saved with what it tracks, without its own functions: nothing calls them."""
+    children = layer._trackable_children
+    layer._trackable_children = lambda save_type="checkpoint", **_: children("checkpoint")
+    return layer
 
 
 def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = ()) -> None:

@@ -109,7 +109,7 @@ def _features_bytes(backbone: keras.Model, *splits: Examples) -> int:
 def _features(backbone: keras.Model, split: Examples, batch_size: int) -> Examples:
     """Compute a split's features by the backbone, once, and hold them in memory."""
     began = time.monotonic()
-    forward = tf.function(lambda images: backbone(images, training=False))
+    forward = tf.function(lambda images: backbone(images, training=False), autograph=False)
     parts = [forward(images).numpy() for images, _, _ in evaluation_batches(split, batch_size)]
     secs = time.monotonic() - began
     logger.info(

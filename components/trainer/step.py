@@ -77,7 +77,7 @@ def build_step(
         return tf.linalg.global_norm(known)
 
     if compiles_with_xla(config) and place.num_replicas == 1:
-        replica_step = tf.function(replica_step, jit_compile=True)
+        replica_step = tf.function(replica_step, jit_compile=True, autograph=False)
 
     def step(batch: Any) -> dict[str, tf.Tensor]:
         results = strategy.run(replica_step, args=batch)
@@ -87,7 +87,8 @@ def build_step(
             for name, value in results.items()
         }
 
-    return step if config.debug == "eager" else tf.function(step)
+    # As Keras does: AutoGraph would rewrite the code of Keras first, and take seconds.
+    return step if config.debug == "eager" else tf.function(step, autograph=False)
 
 
 def build_average(model: keras.Model, place: Place) -> Callable[[], None]:
@@ -105,7 +106,7 @@ def build_average(model: keras.Model, place: Place) -> Callable[[], None]:
         for variable, mean in zip(statistics, means, strict=True):
             variable.assign(mean)
 
-    return tf.function(lambda: place.strategy.run(replica_average))
+    return tf.function(lambda: place.strategy.run(replica_average), autograph=False)
 
 
 def count_settle_steps(model: keras.Model) -> int:
@@ -185,7 +186,7 @@ def build_evaluate(
         }
         return reduced, predictions
 
-    run = step if config.debug == "eager" else tf.function(step)
+    run = step if config.debug == "eager" else tf.function(step, autograph=False)
 
     def evaluate() -> StageResult:
         totals: dict[str, Any] = {}

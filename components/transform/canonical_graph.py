@@ -31,6 +31,8 @@ _SEGMENTS = (*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDD, *range(0xE0, 0x
 _GREY, _PALETTE, _GREY_ALPHA = 0, 3, 4
 
 
+# Nothing for AutoGraph to rewrite, which it would do with every function below, for seconds.
+@tf.autograph.experimental.do_not_convert
 def canonical(images: tf.Tensor, bit_depth: str | None = None) -> tf.Tensor:
     """Turn encoded images, string [N], into their canonical form, string [N].
 

@@ -87,6 +87,7 @@ def resize(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:
     return tf.ensure_shape(resized, (*target, config.channels))
 
 
+@tf.autograph.experimental.do_not_convert
 def find_frames(encoded: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
     """Return where padded images, string [N], are: boxes float32 [N, 4] in shares of the target."""
 

@@ -27,6 +27,7 @@ class TaskTransform(Protocol):
         ...
 
 
+@tf.autograph.experimental.do_not_convert
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
     """Turn records into pixels and what the task wants with them: TFT's preprocessing function.
 

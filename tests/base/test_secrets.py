@@ -75,7 +75,7 @@ def test_no_secret_is_written_anywhere_and_a_damaged_store_is_taken_back(tmp_pat
                 listed.update(each.cmdline())
             except psutil.Error:
                 continue
-        time.sleep(0.2)
+        time.sleep(1)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     assert "Weights & Biases fails, the training continues" in unwrap(stderr)

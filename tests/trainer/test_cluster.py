@@ -5,26 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.kfp_api import Request, serving
 from tests.kubernetes_api import FAILED, RUNNING, KubernetesApi
-from tests.make.commands import unwrap
+from tests.make.commands import INLINE_INGEST, INLINE_MIRANTE, unwrap
+from tests.make.quick import quick_environment, quick_python
 from tests.trainer.test_strategy import REPOSITORY, cluster, free_ports
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 MIRANTE = str(Path(sys.executable).with_name("mirante"))
 # Long enough to be killed in the middle of it.
 SETTINGS = (
-    "training.epochs=8",
+    "training.epochs=6",
     "training.patience_epochs=null",
     "training.checkpoints={steps: 20, min_secs: 0}",
 )
@@ -37,8 +36,8 @@ class Command:
         self.log = folder / f"{name}.log"
         self._file = open(self.log, "w", encoding="utf-8")  # noqa: SIM115 - goes with the test
         self.process = subprocess.Popen(
-            [MIRANTE, *arguments],
-            env={**os.environ, "TF_CONFIG": tf_config},
+            [str(quick_python()), "-c", INLINE_MIRANTE, *arguments],
+            env={**os.environ, **quick_environment(), "TF_CONFIG": tf_config},
             cwd=folder,
             stdout=self._file,
             stderr=subprocess.STDOUT,
@@ -65,20 +64,25 @@ def start(folder: Path) -> tuple[Command, Command]:
     )
 
 
-def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -> None:
-    chief, worker = start(tmp_path)
-    chief.wait_for("training epoch 2/8", secs=240)
-    # The command, and the process that trains.
-    for process in [*psutil.Process(worker.process.pid).children(recursive=True), worker.process]:
-        process.send_signal(signal.SIGKILL)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the root of all trainings, in which the nodes before the Trainer are done once."""
+    return tmp_path_factory.mktemp("cluster")
+
+
+def test_a_worker_is_lost_and_training_goes_on_after_a_restart(folder: Path) -> None:
+    chief, worker = start(folder)
+    chief.wait_for("training epoch 2/6", secs=240)
+    # And with it the process that trains.
+    worker.process.kill()
     lost = time.monotonic()
     assert chief.process.wait(timeout=120) == 1
     assert time.monotonic() - lost < 60
     assert "was lost" in chief.text
     assert "training resumes from its last checkpoint" in chief.text
-    assert not list((tmp_path / "root").glob("serving/[0-9]*"))
+    assert not list((folder / "root").glob("serving/[0-9]*"))
 
-    chief, worker = start(tmp_path)
+    chief, worker = start(folder)
     assert chief.process.wait(timeout=300) == 0, chief.text[-3000:]
     assert worker.process.wait(timeout=60) == 0, worker.text[-3000:]
     assert "training resumes at step" in chief.text
@@ -86,8 +90,8 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(tmp_path: Path) -
     assert result["metrics"]["accuracy"] > 0.9
     assert "multi_worker (chosen by auto), 2 CPUs on 2 machines" in chief.text
     # The chief alone writes.
-    assert len(list((tmp_path / "root" / "serving").glob("[0-9]*"))) == 1
-    assert not (tmp_path / "root" / "cluster.json").exists()
+    assert len(list((folder / "root" / "serving").glob("[0-9]*"))) == 1
+    assert not (folder / "root" / "cluster.json").exists()
 
 
 def test_a_worker_needs_a_cluster(tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ class Kubelet(KubernetesApi):
             with open(self.folder / "worker.log", "wb") as log:
                 self.process = subprocess.Popen(
                     container["command"],
-                    env={**os.environ, **given, "JOB_COMPLETION_INDEX": "0"},
+                    env={**os.environ, **quick_environment(), **given, "JOB_COMPLETION_INDEX": "0"},
                     cwd=REPOSITORY,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -147,7 +151,8 @@ class Kubelet(KubernetesApi):
 
 
 # A Trainer in a pod: what Kubernetes puts into it, and its cluster's names as this machine knows them.
-IN_A_POD = """
+IN_A_POD = f"""
+{INLINE_INGEST}
 import sys
 from pathlib import Path
 import kubernetes.config
@@ -167,11 +172,12 @@ main()
 """
 
 
-def test_a_trainer_starts_its_worker_pod_and_trains_with_it(tmp_path: Path) -> None:
+def test_a_trainer_starts_its_worker_pod_and_trains_with_it(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "namespace").write_text("kubeflow")
+    root = folder / "root"
     # What a chief that was killed has left.
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "cluster.json").write_text('{"id": "1", "job": {}}', encoding="utf-8")
+    root.mkdir(exist_ok=True)
+    (root / "cluster.json").write_text('{"id": "1", "job": {}}', encoding="utf-8")
     kubelet = Kubelet(folder=tmp_path)
     addresses = [f"localhost:{port}" for port in free_ports(2)]
     with serving(kubelet) as host:
@@ -179,23 +185,14 @@ def test_a_trainer_starts_its_worker_pod_and_trains_with_it(tmp_path: Path) -> N
         settings = [
             "training.strategy=multi_worker",
             "training.epochs=3",
-            "evaluation.thresholds={accuracy: 0.5}",
+            "evaluation={thresholds: {accuracy: 0.5}, max_regression: {}}",
         ]
         chief = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                IN_A_POD,
-                place,
-                "run",
-                "digits",
-                "--root",
-                str(tmp_path / "root"),
-                "--json",
-            ]
+            [quick_python(), "-c", IN_A_POD, place, "run", "digits", "--root", root, "--json"]
             + [argument for setting in settings for argument in ("--set", setting)],
             env={
                 **{name: value for name, value in os.environ.items() if name != "TF_CONFIG"},
+                **quick_environment(),
                 "KFP_POD_NAME": kubelet.pod["metadata"]["name"],
                 "PYTHONPATH": str(REPOSITORY),
             },

@@ -33,7 +33,7 @@ class ClassificationModule(ServingModule):
         labels = tf.repeat(self.class_names[tf.newaxis, :], tf.shape(encoded)[0], axis=0)
         return {"probabilities": probabilities, "labels": labels}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer for serialized examples, string [N], whose images are as clients have them."""
         parsed = tf.io.parse_example(inputs, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
@@ -60,7 +60,8 @@ class ClassificationModule(ServingModule):
             input_signature=[
                 tf.TensorSpec([None], tf.string, name="image_bytes"),
                 tf.TensorSpec([None], tf.int64, name="labels"),
-            ]
+            ],
+            autograph=False,
         )
         def explain(image_bytes: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
             encoded = self.canonical(image_bytes)

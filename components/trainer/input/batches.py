@@ -78,6 +78,7 @@ def training_batches(
         dealt, output_signature=(tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, size], tf.int64))
     ).unbatch()
 
+    @tf.autograph.experimental.do_not_convert
     def load(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return number, *examples.load(rows)
 
@@ -86,8 +87,13 @@ def training_batches(
         # It keeps no state, and the order is kept: side by side, too.
         varied = loaded.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
     else:
-        varied = loaded.map(lambda _, image, label: (image, label))
+        varied = loaded.map(_drop_number)
     return varied.prefetch(tf.data.AUTOTUNE)
+
+
+@tf.autograph.experimental.do_not_convert
+def _drop_number(_: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return image, label
 
 
 def evaluation_rows(num_examples: int, batch_size: int, place: Place) -> tuple[Array, Array]:
@@ -113,6 +119,7 @@ def evaluation_batches(examples: Examples, batch_size: int, place: Place | None 
     place = place or Place(tf.distribute.get_strategy())
     rows, weights = evaluation_rows(examples.num_examples, batch_size, place)
 
+    @tf.autograph.experimental.do_not_convert
     def load(rows: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return *examples.load(rows), weights
 

@@ -122,6 +122,8 @@ class SplitInput:
         )
         return chosen
 
+    # AutoGraph would rewrite the code of TensorFlow Transform first, for seconds.
+    @tf.autograph.experimental.do_not_convert
     def _transformed(self, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         outputs = self._layer(tf.io.parse_example(serialized, self._trainee.record_spec))
         return outputs[IMAGE], self._trainee.labels(outputs)
@@ -194,6 +196,7 @@ class _EncodedRecords:
         outputs = split._tft_output.transformed_feature_spec()
         shapes = {name: tf.TensorShape(kind.shape) for name, kind in outputs.items()}
 
+        @tf.autograph.experimental.do_not_convert
         def labelled(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             parsed = tf.io.parse_example(records, split._trainee.record_spec)
             return records, split._trainee.labels_of_records(parsed, shapes)

@@ -222,7 +222,7 @@ def mistakes(
         return np.empty((0, 1, 1, 1), np.float32), [], []
     places, captions, marks = zip(*worst, strict=True)
     rows = tf.data.Dataset.from_tensors(result.rows[list(places)])
-    images, _ = next(iter(rows.map(examples.load)))
+    images, _ = next(iter(rows.map(tf.autograph.experimental.do_not_convert(examples.load))))
     return images.numpy(), list(captions), list(marks)
 
 
