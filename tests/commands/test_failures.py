@@ -19,6 +19,7 @@ import pytest
 from tests import failures
 from tests.failures import Ended, arguments, check, rows, run, said
 from tests.make.folders import write_photos
+from tests.make.quick import quick_mirante
 from tests.small_disk import SmallDisk
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.long]
@@ -171,9 +172,11 @@ def test_a_killed_worker(here: Path) -> None:
     assert_goes_on(INGEST_DIGITS, here / "data", here)
 
 
-def on(disk: SmallDisk, command: str, here: Path) -> Ended:
-    """Runs a command that sees the small file system."""
-    done = subprocess.run(disk.command(arguments(command), here), capture_output=True, text=True, check=False)
+def on(disk: SmallDisk, command: str, here: Path, *, quick: bool = False) -> Ended:
+    """Runs a command that sees the small file system; a quick one starts with TFX loaded."""
+    program, *rest = arguments(command)
+    whole = disk.command([str(quick_mirante()) if quick else program, *rest], here)
+    done = subprocess.run(whole, capture_output=True, text=True, check=False)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -212,8 +215,9 @@ def test_records_without_a_label_or_an_image(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trainings_that_fail(here: Path) -> None:
+def test_trainings_that_fail(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after another under one root: what is before the Trainer is done once."""
+    monkeypatch.setenv("PYTHONPATH", str(here))  # of the networks
     for what in (
         "more GPUs than the machine has",
         "several machines without a cluster",
@@ -233,15 +237,8 @@ def test_trainings_that_fail(here: Path) -> None:
         "    except KeyboardInterrupt:\n"
         "        raise RuntimeError('MISMATCH of active exception types') from None\n"
     )
-    done = subprocess.run(
-        arguments("mirante run digits --root root --set model.name=eats:build"),
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": str(here)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, said(Ended(done.returncode, "", done.stderr), here)) == (
+    done = run("mirante run digits --root root --set model.name=eats:build", here, runs_nodes=True)
+    assert (done.code, said(done, here)) == (
         130,
         "mirante: interrupted; the same command continues from here",
     )
@@ -255,15 +252,7 @@ def test_trainings_that_fail(here: Path) -> None:
         "    return keras.Sequential([keras.Input(shape), *hidden])\n"
     )
     what = "a model that predicts one class for every image"
-    done = subprocess.run(
-        arguments(rows()[what].command),
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": str(here)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    check(what, Ended(done.returncode, done.stdout, done.stderr), here)
+    check(what, run(rows()[what].command, here, runs_nodes=True), here)
 
 
 @pytest.mark.slow
@@ -292,13 +281,14 @@ def test_one_run_after_another_that_fails_goes_on(here: Path) -> None:
     command = rows()["disk full at a node"].command
     with SmallDisk(here / "disk", size_mib=200) as disk:
         disk.fill(LEFT_FOR_NODES_KIB)
-        full = on(disk, command, here)
+        full = on(disk, command, here, quick=True)
         check("disk full at a node", full, here)
         done = {node for node, outcome in full.json["components"].items() if outcome["status"] == "completed"}
         assert done
         disk.make_room()
 
-        interrupted = disturbed(disk.command(arguments(command), here), here, interrupt_after("Transform"))
+        quick = disk.command([str(quick_mirante()), *arguments(command)[1:]], here)
+        interrupted = disturbed(quick, here, interrupt_after("Transform"))
         check("interrupted (Ctrl-C) at a node", interrupted, here)
         assert {interrupted.json["components"][node]["status"] for node in done} == {"cached"}
         ends = {node: outcome["status"] for node, outcome in interrupted.json["components"].items()}
@@ -306,12 +296,12 @@ def test_one_run_after_another_that_fails_goes_on(here: Path) -> None:
         assert set(ends.values()) - {"completed", "cached", "skipped"} == {"failed"}  # the interrupted one
         assert "Transform" in done
 
-        missed = on(disk, command, here)
+        missed = on(disk, command, here, quick=True)
         check("threshold not met", missed, here)
         assert {missed.json["components"][node]["status"] for node in done} == {"cached"}
         assert missed.json["pushed_model"] is None
 
         what = "the model does not load in time"
-        slow = on(disk, rows()[what].command, here)
+        slow = on(disk, rows()[what].command, here, quick=True)
         check(what, slow, here)
         assert not (disk.inside / "root" / "serving").exists()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import concurrent.futures
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from components.ingest import source_names
 from tests.fuzz.mutate import change
 from tests.fuzz.seeds import TARGETS, recipe_target
-from tests.fuzz.try_inputs import Tried, write_files
+from tests.fuzz.try_inputs import try_inputs, write_files
 
 pytestmark = pytest.mark.stack_free
 
@@ -44,9 +43,10 @@ def test_the_same_number_gives_the_same_input() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_readers_take_or_refuse_whatever_they_are_given(reader: str) -> None:
-    command = [sys.executable, "-m", "tests.fuzz", reader, "--inputs", str(INPUTS), "--seed", "7", "--child"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    tried = Tried.from_json(json.loads(done.stdout.splitlines()[-1]))
+    # A process of its own for each, forked from one that has the imports.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.fuzz.try_inputs"])
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        tried = pool.submit(try_inputs, reader, INPUTS, 7).result()
     assert tried.inputs == INPUTS
     assert not tried.findings, str(tried)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.tasks import classification
+from tests.make.quick import quick_python
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
@@ -102,7 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mirante(folder: Path, *arguments: str) -> tuple[int, Any, str]:
     """Exit code, the JSON of the last line (None without one) and what went to standard error."""
-    command = [sys.executable, str(folder / "toy_command.py"), *arguments]
+    command = [quick_python(), folder / "toy_command.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.splitlines()[-1] if done.stdout.strip() else ""
     return done.returncode, json.loads(last) if last[:1] in ("{", "[") else None, done.stderr

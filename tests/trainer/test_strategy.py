@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import tensorflow as tf
 from components.base.errors import MiranteError
 from components.trainer.config import TrainingConfig
 from components.trainer.strategy import is_cluster, make_place, read_cluster
+from tests.make.quick import quick_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -46,7 +46,7 @@ def start(kind: str, folder: Path, tf_config: str | None = None) -> subprocess.P
     if tf_config:
         environment["TF_CONFIG"] = tf_config
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.replicas", kind, str(folder)],
+        [quick_python(), "-m", "tests.replicas", kind, str(folder)],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,

@@ -676,7 +676,7 @@ from types import SimpleNamespace
 import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-logging.basicConfig(level=logging.INFO)
+logging.basicConfig(level=logging.INFO, force=True)
 from components.trainer import run_fn
 run_fn(SimpleNamespace(**json.loads(sys.argv[1])))
 """
