@@ -166,4 +166,6 @@ def _flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _format_setting(value: Any) -> Html:
+    if isinstance(value, str) and os.sep in value:
+        return format_path(value)
     return escape(value if isinstance(value, str) else json.dumps(value))

@@ -44,7 +44,7 @@ def make_report(run: PastRun) -> str:
             missing.append(heading)
     if missing and run.record is None and run.result.get("components"):
         page.add_note("The run is of an earlier version, which kept no list of its artifacts.")
-    elif missing:
+    elif missing and run.result:
         page.add_note(f"The run did not get to: {', '.join(missing)}.")
     return redact(page.render().html)
 

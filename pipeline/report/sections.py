@@ -21,6 +21,9 @@ from pipeline.report.lineage import NOT_RECORDED
 from pipeline.steps import INGEST
 from schemas import features
 
+# The name of a run is cut to milliseconds, and the times of files may be coarse.
+_SLACK_SECS = 1
+
 
 def show_metrics(page: Page, run: PastRun) -> None:
     """Add the overall metrics with intervals and bounds, next to those of the baseline."""
@@ -70,9 +73,11 @@ def _show_refused(page: Page, run: PastRun) -> None:
 
 
 def _is_from(run: PastRun, path: Path) -> bool:
-    """Return whether a file was written since the run began, and not by an earlier one."""
-    began = run.began
-    return path.is_file() and (began is None or path.stat().st_mtime >= began.timestamp())
+    """Return whether a file was written during the run, and not by an earlier or later one."""
+    if not path.is_file() or run.began is None:
+        return False
+    since_began = path.stat().st_mtime - run.began.timestamp()
+    return -_SLACK_SECS <= since_began <= (run.result.get("wall_seconds") or 0) + _SLACK_SECS
 
 
 def show_data_folder(page: Page, data: Output) -> None:

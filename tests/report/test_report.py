@@ -193,27 +193,33 @@ def test_a_report_of_a_run_that_failed_says_why(tmp_path: Path) -> None:
 
 
 def test_refused_data_are_shown_with_their_rejects(tmp_path: Path) -> None:
-    run = make_run(tmp_path, NAMES, rejects="cat/a.png,too small\ncat/gone.png,too small\n")
+    rejects = "cat/a.png,too small\ncat/gone.png,too small\n"
+    run = make_run(tmp_path, NAMES, rejects=rejects, wall_seconds=10)
     (run.folder / "record.json").unlink()
     manifest = (tmp_path / "data" / "manifest.json").read_text()
     (tmp_path / "data" / "manifest.json").unlink()
     (tmp_path / "raw" / "cat").mkdir(parents=True)
     (tmp_path / "raw" / "cat" / "a.png").write_bytes(make_coloured_png(0, 0))
     (run.folder / "recipe.yaml").write_text(f"name: made\ndata:\n  path: {tmp_path}/raw\n")
-    page = make_report(choose_run(str(run.folder), []))
+
+    def make_page(written_after_secs: float) -> str:
+        for path in (tmp_path / "data").iterdir():
+            assert run.began is not None
+            os.utime(path, times=(run.began.timestamp() + written_after_secs,) * 2)
+        return make_report(choose_run(str(run.folder), []))
+
+    page = make_page(written_after_secs=5)
     assert "too small 2 cat/a.png cat/gone.png" in text_of(page)
     assert 'alt="cat/a.png"' in page
     assert "could not be made" not in page
     # Data that were ingested, and refused when the run looked at them.
     (tmp_path / "data" / "manifest.json").write_text(manifest)
-    words = text_of(make_report(choose_run(str(run.folder), [])))
+    words = text_of(make_page(written_after_secs=5))
     assert "The data were refused. 3 train images 3 classes 2 rejected" in words
     assert "class train cat 1 dog 1 owl 1 " in words
-    # Those of an earlier run are not this one's.
-    for name in ("manifest.json", "rejects.csv"):
-        os.utime(tmp_path / "data" / name, (0, 0))
-    words = text_of(make_report(choose_run(str(run.folder), [])))
-    assert "Data The run used no data. Nodes" in words
+    # Those of an earlier or later run are not this one's.
+    for secs in (-60, 60):
+        assert "Data The run used no data. Nodes" in text_of(make_page(written_after_secs=secs))
 
 
 def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
@@ -224,6 +230,7 @@ def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
     assert "unfinished The run is under way, or was killed." in words
     assert words.count("That is written down at the end of a run.") == 2  # data and nodes
     assert "No node ran." not in words
+    assert "did not get to" not in words  # that is not known
     assert "could not be made" not in words
 
 
