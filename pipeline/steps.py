@@ -89,6 +89,7 @@ INGEST = Step(
     "Ingest",
     "components.ingest",
     gives=(Artifact("data", "data", "Dataset"), Artifact("curated_schema", "schema")),
+    engine_group="ingest",
 )
 # In the order in which they run.
 STEPS = (
@@ -224,7 +225,7 @@ STEPS = (
     ),
 )
 # The groups of nodes that Beam runs, in the order of the nodes.
-ENGINE_GROUPS = tuple(dict.fromkeys(step.engine_group for step in STEPS if step.engine_group))
+ENGINE_GROUPS = tuple(dict.fromkeys(step.engine_group for step in (INGEST, *STEPS) if step.engine_group))
 _BY_ID = {step.id: step for step in STEPS}
 _PRODUCERS = {artifact.name: step.id for step in (INGEST, *STEPS) for artifact in step.gives}
 # The artifacts of trained models are below `<root>/<TRAINER>/model`.

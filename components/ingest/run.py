@@ -49,6 +49,7 @@ def ingest(
     exclude: Sequence[Path] = (),
     force: bool = False,
     trust_times: bool = False,
+    pool: WorkerPool | None = None,
 ) -> IngestResult:
     """Turn raw data into TFRecord shards, `<split>-00000-of-000NN`, with a manifest.
 
@@ -68,6 +69,7 @@ def ingest(
             other files.
         trust_times: Whether a file is the same when its size and time are, as with copies that keep the
             times of objects in a bucket; else inode and time of the entry must be the same, too.
+        pool: The workers; processes of this machine when not given.
 
     Returns:
         What was published.
@@ -88,6 +90,7 @@ def ingest(
         exclude,
         force=force,
         trust_times=trust_times,
+        pool=pool,
     )
     try:
         return run.result()
@@ -130,6 +133,7 @@ class Run:
         force: bool = False,
         trust_times: bool = False,
         refused: list[MiranteError] | None = None,
+        pool: WorkerPool | None = None,
     ) -> None:
         self.source = source
         reader = source_named(source)
@@ -150,6 +154,7 @@ class Run:
         self.config, self.force = config, force
         self.progress = progress
         self.workers = config.workers or usable_cores()
+        self._pool = pool
         self._refusals = Refusals(source, self.input.path, output, config, refused)
         self._refusals.options_of_other_sources()
         # How many images the input lists, known when they have been found.
@@ -210,8 +215,8 @@ class Run:
             index.close()
 
     def open_pool(self) -> WorkerPool:
-        """Return the worker processes, to be entered."""
-        return WorkerPool(self.workers)
+        """Return the workers, to be entered."""
+        return self._pool or WorkerPool(self.workers)
 
     def plan(self, index: Index, pool: WorkerPool, former: Manifest | None, *, was_killed: bool) -> Plan:
         """Fill the index with the inputs, and plan their shards."""

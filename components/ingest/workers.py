@@ -160,6 +160,30 @@ def _died(process: subprocess.Popen[bytes], key: Any) -> MiranteError:
     )
 
 
+def answer_task(function: str, arguments: tuple[Any, ...], report: Callable[[int], None]) -> tuple[str, Any]:
+    """Do a task in this process.
+
+    Args:
+        function: "module:name".
+        arguments: All arguments but the last, which is `report`.
+        report: Called with the numbers that the function reports.
+
+    Returns:
+        `done` and what the function returned, or `error` and a MiranteError.
+    """
+    module, _, name = function.partition(":")
+    try:
+        return "done", getattr(importlib.import_module(module), name)(*arguments, report)
+    except MiranteError as error:
+        return "error", error
+    except (OSError, MemoryError) as error:
+        explained = explain_os_error(error, [])
+        return "error", explained or MiranteError(f"A worker process failed: {error}")
+    except Exception as error:  # noqa: BLE001 - told to the parent, which ends with it
+        what = f"{type(error).__name__}: {error}"
+        return "error", MiranteError(f"A worker process failed: {what}\n{traceback.format_exc()}")
+
+
 def serve(descriptor: int, parent_pid: int) -> None:
     """Return the worker's main loop, until the parent closes its end."""
     connection: multiprocessing.connection.Connection = multiprocessing.connection.Connection(descriptor)
@@ -176,16 +200,5 @@ def serve(descriptor: int, parent_pid: int) -> None:
             function, arguments = connection.recv()
         except (EOFError, ConnectionResetError):
             return
-        module, _, name = function.partition(":")
-        answer: tuple[str, Any]
-        try:
-            answer = "done", getattr(importlib.import_module(module), name)(*arguments, report)
-        except MiranteError as error:
-            answer = "error", error
-        except (OSError, MemoryError) as error:
-            explained = explain_os_error(error, [])
-            answer = "error", explained or MiranteError(f"A worker process failed: {error}")
-        except Exception as error:  # noqa: BLE001 - told to the parent, which ends with it
-            what = f"{type(error).__name__}: {error}"
-            answer = "error", MiranteError(f"A worker process failed: {what}\n{traceback.format_exc()}")
+        answer = answer_task(function, arguments, report)
         connection.send(answer)

@@ -14,6 +14,7 @@ from components.ingest.files import decode_name
 from components.ingest.sources import source_named, sources_for, tfds
 from components.ingest.spans import Span, find_span, is_pattern
 from components.ingest.staging import STAGING
+from components.ingest.workers import WorkerPool
 from pipeline.data.shards import remove_shards_of_no_manifest
 from pipeline.data.spans import ingested_as, remove_others
 from schemas import features
@@ -151,11 +152,12 @@ def prepare(
     progress: Callable[[str, int, int], None] | None = None,
     *,
     trust_times: bool = False,
+    pool: WorkerPool | None = None,
 ) -> Prepared:
     """Return the folder of contract data, ingested to `root/data` first where `config.path` is raw.
 
     Where that has placeholders, the newest span is taken, or the one that `config.span` asks for; it is
-    ingested to a folder of its own below `root/data`.
+    ingested to a folder of its own below `root/data`. `pool` is that of `components.ingest.ingest`.
 
     Raises:
         UsageError, DataRefusedError: From ingest; or there is no such span.
@@ -172,7 +174,9 @@ def prepare(
         span = ingested_as(span, root / "data")
     _take_over(folder, config.source, path, owner)
     remove_shards_of_no_manifest(folder)
-    done = ingest(config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times)
+    done = ingest(
+        config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times, pool=pool
+    )
     return Prepared(folder, done, span)
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 from pipeline.engines.config import DATAFLOW, BeamConfig, EngineConfig
-from pipeline.steps import step_named
+from pipeline.steps import INGEST, step_named
 
 # There is no image and none is needed. Without this TFX packs itself up for remote workers at each node that
 # uses Beam: 2.4 s of CPU and 53 MB of temporary files, for nothing.
@@ -27,10 +27,11 @@ def make_arguments(config: BeamConfig, node_id: str, root: str) -> list[str]:
 
     Args:
         config: The recipe's part `beam`.
-        node_id: A node with an engine group.
+        node_id: A node with an engine group, or the ingest.
         root: The pipeline root, which the job's name on a job server tells apart from others.
     """
-    engine = config.of(step_named(node_id).engine_group)
+    step = INGEST if node_id == INGEST.id else step_named(node_id)
+    engine = config.of(step.engine_group)
     if engine.engine == "in_memory":
         return list(IN_MEMORY)
     if engine.engine == DATAFLOW:

@@ -148,7 +148,8 @@ class BeamConfig(EngineConfig):
     nodes: dict[str, EngineConfig] = Field(
         {},
         description=f"engine of a group of nodes ({', '.join(ENGINE_GROUPS)}); its keys replace those of "
-        "beam, and with another engine only its own count",
+        "beam, and with another engine only its own count; an ingest that is not named here uses processes "
+        "of its machine",
     )
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from pipeline.data.examples import Examples, describe
 from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.engines.failures import find_worker_error
+from pipeline.engines.ingest_pool import make_ingest_pool
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import print_note, print_row, progress_bar, show_working
@@ -46,12 +47,13 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     """
     began = time.monotonic()
     digests = FileDigests(root / DIGESTS_FILE)
+    pool = make_ingest_pool(recipe.beam, root)
     with progress_bar(console) as progress:
-        prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
+        prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times, pool=pool)
         if prepared.ingested is not None and (damaged := remove_damaged_shards(prepared.folder, digests)):
             made_anew = f"damaged since they were written, and made anew: {', '.join(damaged)}"
             print_row(console, "warning", f"{prepared.folder}: {made_anew}")
-            prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times)
+            prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times, pool=pool)
     if prepared.span is not None:
         print_row(console, "data", f"{prepared.span} of {recipe.data.path}")
     _report_data(prepared, console, time.monotonic() - began)

@@ -145,6 +145,7 @@ def test_keys_of_a_group_replace_those_of_beam_unless_its_engine_is_another() ->
     ).beam
     assert [(one.engine, one.endpoint, one.parallelism) for one in beam.engines] == [
         ("spark", "h:1", 2),
+        ("spark", "h:1", 2),
         ("spark", "h:1", 8),
         ("in_memory", None, None),
         ("flink", "f:2", None),

@@ -1,0 +1,69 @@
+"""An ingest whose work Beam's workers do: the same shards, and errors as with processes of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.base.errors import MiranteError
+from components.ingest import ingest
+from components.ingest.config import IngestConfig
+from components.ingest.work import SourceChangedError
+from pipeline.engines.arguments import IN_MEMORY
+from pipeline.engines.config import BeamConfig
+from pipeline.engines.ingest_pool import BeamPool, make_ingest_pool
+from tests.make.folders import write_photos
+
+HERE = "tests.engines.test_ingest_pool"
+
+
+def square(number: int, report: Any) -> int:
+    report(number)
+    return number * number
+
+
+def refuse(why: str, report: Any) -> None:
+    raise SourceChangedError(why)
+
+
+def read_shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*-of-*")}
+
+
+@pytest.mark.usefixtures("inline_workers")
+def test_beams_workers_write_the_same_shards(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path, images=12)
+    (photos / "cats" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    config = IngestConfig(shards=2, max_reject_share=0.5)
+    plain = ingest("folder", photos, tmp_path / "plain", config)
+    pool = BeamPool(IN_MEMORY, tmp_path / "answers")
+    done = ingest("folder", photos, tmp_path / "beam", config, pool=pool)
+    assert read_shards(tmp_path / "beam") == read_shards(tmp_path / "plain")
+    assert (done.splits, done.rejected) == (plain.splits, plain.rejected)
+    assert done.rejected == 1
+    assert not (tmp_path / "answers").exists()
+
+
+def test_answers_errors_and_lost_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = BeamPool(IN_MEMORY, tmp_path / "answers")
+    assert list(pool.map(f"{HERE}:square", [])) == []
+    # In several pipelines.
+    monkeypatch.setattr("pipeline.engines.ingest_pool._TASKS_AT_ONCE", 2)
+    tasks = [(f"task {n}", (n,)) for n in range(3)]
+    assert list(pool.map(f"{HERE}:square", tasks)) == [("task 0", 0), ("task 1", 1), ("task 2", 4)]
+    with pytest.raises(SourceChangedError, match=r"^Größe$"):
+        list(pool.map(f"{HERE}:refuse", [("a", ("Größe",))]))
+    monkeypatch.setattr(BeamPool, "_run", lambda self, tasks: None)
+    with pytest.raises(
+        MiranteError, match=r"^task 0: the engine has ended without an answer to this task; do"
+    ):
+        list(pool.map(f"{HERE}:square", tasks))
+    assert not (tmp_path / "answers").exists()
+
+
+def test_only_an_ingest_that_is_named_has_an_engine(tmp_path: Path) -> None:
+    assert make_ingest_pool(BeamConfig(engine="prism"), tmp_path) is None
+    prism = BeamConfig.model_validate({"nodes": {"ingest": {"engine": "prism"}}})
+    assert isinstance(make_ingest_pool(prism, tmp_path), BeamPool)
