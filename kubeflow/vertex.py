@@ -72,6 +72,11 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
             "training.strategy: multi_worker needs other machines, and the Trainer has one on Vertex AI: "
             "take one with several accelerators (vertex.training.accelerator.count) and leave it at auto"
         )
+    if recipe.bulk_inference is not None:
+        raise UsageError(
+            "bulk_inference: expected none with --target vertex, whose cache does not see changed images; "
+            "leave it out, and ask the pushed model: mirante predict MODEL --batch INPUT -o OUT"
+        )
     if config.deployment and recipe.push.destination:
         raise UsageError(
             "push.destination: with vertex.deployment models go to an endpoint and nowhere else: leave one "

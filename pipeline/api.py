@@ -180,7 +180,7 @@ def predict(
         UsageError: There is no model.
     """
     _silence_tensorflow()
-    from pipeline.prediction import predict as asking
+    from components.prediction import predict as asking
 
     given = [os.path.expanduser(os.fspath(image)) for image in images]
     return asking.predict(_expand("model", model), given, min_score, top=top, max_pixels=max_pixels)

@@ -6,6 +6,7 @@ A `Target` says what differs where the nodes run, and the task's room what diffe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from tfx.proto import trainer_pb2, transform_pb2
 from tfx.utils import json_utils
 
 from components.base.task import part, task_named
+from components.bulk_inference.component import BulkInference
+from components.bulk_inference.content import digest_images
 from components.data_gate.component import DataGate
 from components.distribution_validator.component import DistributionValidator, drift_config
 from components.evaluator.component import Evaluator
@@ -185,9 +188,23 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],
     )
+    # Where the recipe asks for it, have the blessed model answer images.
+    bulk_inference = None
+    if recipe.bulk_inference is not None:
+        work = os.path.join(root, step_named("BulkInference").keeps)
+        bulk_inference = BulkInference(
+            recipe.bulk_inference,
+            input_sha256=digest_images(recipe.bulk_inference, work),
+            work=work,
+            examples=example_gen.outputs["examples"],
+            model=trainer.outputs["model"],
+            model_blessing=evaluator.outputs["blessing"],
+            infra_blessing=infra_validator.outputs["blessing"],
+        )
+        bulk_inference.add_upstream_node(pusher)
     nodes = [example_gen, schema_gen, statistics_gen, example_validator, distribution_validator, data_gate]
-    nodes += [node for node in (transform, base_model, tuner, trainer) if node is not None]
-    nodes += [resolver, evaluator, infra_validator, pusher]
+    nodes += [transform, base_model, tuner, trainer, resolver, evaluator, infra_validator, pusher]
+    nodes = [node for node in (*nodes, bulk_inference) if node is not None]
     add_code_digests(nodes, recipe.task)
     # No part of TFX's cache key: results are equal on every engine (docs/decisions/013).
     for node in nodes:

@@ -41,7 +41,8 @@ class Step:
         has_outcome: Whether the room's module `outcome` reads what the node found out about the model.
         shows: What the node shows in Kubeflow's UI besides its page: `metrics`, `classification`.
         keeps: The folder below the pipeline root with its work so far, which outlives a killed process.
-        reads: The files besides artifacts that it reads: the `shards`, the `schema`, pretrained `weights`.
+        reads: The files besides artifacts that it reads: the `shards`, the `schema`, pretrained `weights`, or
+            `images` to ask about.
         looks_at: The files that decide whether it has to run, besides its inputs: the sizes and times of the
             `shards`, which `models` were trained and are served, the served `versions`.
         code: The modules whose code decides its result, together with all that they import.
@@ -61,7 +62,7 @@ class Step:
     has_outcome: bool = False
     shows: tuple[Literal["metrics", "classification"], ...] = ()
     keeps: str = ""
-    reads: Literal["", "shards", "schema", "weights"] = ""
+    reads: Literal["", "shards", "schema", "weights", "images"] = ""
     looks_at: Literal["", "shards", "models", "versions"] = ""
     code: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
@@ -222,6 +223,20 @@ STEPS = (
         has_outcome=True,
         looks_at="versions",
         code=("components.pusher.executor",),
+    ),
+    Step(
+        "BulkInference",
+        "components.bulk_inference",
+        takes=("examples", "model", "infra_blessing", "blessing"),
+        waits_for=("Pusher",),
+        gives=(Artifact("answers", "inference_result", "Dataset"),),
+        optional="bulk_inference",
+        has_outcome=True,
+        keeps="inferences",
+        reads="images",
+        code=("components.bulk_inference.component",),
+        libraries=("apache_beam",),
+        engine_group="inference",
     ),
 )
 # The groups of nodes that Beam runs, in the order of the nodes.

@@ -58,6 +58,15 @@ def exists(path: str) -> bool:
     return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
 
 
+def stamp(path: str) -> tuple[int, int]:
+    """Return the bytes and the time of change (ns) of a file."""
+    if is_remote(path):
+        status = _gfile().stat(path)
+        return int(status.length), int(status.mtime_nsec)
+    local = os.stat(path)
+    return local.st_size, local.st_mtime_ns
+
+
 def copy_tree(source: str, target: str, last: str) -> None:
     """Copy the files below a folder, `last` of them after all others."""
     names = sorted(

@@ -62,6 +62,12 @@ _BY_WORDS = {
 LEAST_ADDRESS_SPACE_BYTES = 4 * 2**30
 
 
+def describe_os_error(error: OSError) -> str:
+    """Return an error of the operating system as what, where, and what to do."""
+    explained = explain_os_error(error, [])
+    return str(explained) if explained is not None else str(error)
+
+
 def explain_os_error(error: BaseException, folders: Iterable[Path]) -> MiranteError | None:
     """Return an error that says what the system refused, where, and what to do; None for other errors.
 

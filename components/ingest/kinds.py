@@ -228,9 +228,9 @@ def _has_opener(kind: str) -> bool:
                 thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
             )
         else:
-            from components.ingest import dicom
+            from components.ingest.dicom import register
 
-            dicom.register()
+            register()
     except ImportError:
         return False
     return True

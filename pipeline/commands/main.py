@@ -13,7 +13,6 @@ from components.base.interrupts import interruptible
 from components.base.redact import redact
 from pipeline.commands.shared import INTERRUPTED, INTERRUPTED_SAID
 from pipeline.run.output import (
-    describe_os_error,
     end_output,
     hold_standard_streams,
     is_of_output,
@@ -62,6 +61,8 @@ class _Commands(click.Group):
         except OSError as e:
             code = 1
             if not is_of_output(e):
+                from components.base.os_errors import describe_os_error
+
                 say_error(describe_os_error(e))
         sys.exit(end_output(code if isinstance(code, int) else 0))
 

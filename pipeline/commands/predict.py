@@ -118,8 +118,8 @@ def predict(
     if not images:
         raise UsageError("IMAGE: expected an image or a folder of images, got none; or give --batch")
     from components.base.printable import printable
-    from pipeline.prediction.answers import AnswerTable, as_lines
-    from pipeline.prediction.predict import answer_images
+    from components.prediction.answers import AnswerTable, as_lines
+    from components.prediction.predict import answer_images
     from pipeline.run.console import make_console, progress_bar
 
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
@@ -151,15 +151,18 @@ def predict(
 
 
 def _predict_batch(model: str, source: str, out: str, as_json: bool, **settings: Any) -> int:
-    from pipeline.prediction.batch import make_batch, run_batch
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-    done = run_batch(make_batch(model, source, out, **settings))
+    from components.prediction.batch import make_batch, run_batch
+    from pipeline.engines.arguments import IN_MEMORY
+
+    options = PipelineOptions(list(IN_MEMORY))
+    done = run_batch(make_batch(model, source, out, **settings), lambda: beam.Pipeline(options=options))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(done)))
     else:
         before = f", {done.found} of them from before" if done.found else ""
         click.echo(redact(f"{out}: {format_count(done.shards, 'file')} of answers{before}"))
-        click.echo(
-            f"  {format_count(done.images, 'image')} answered now, {done.errors:,} of them with an error"
-        )
+        click.echo(f"  {format_count(done.images, 'image')}, {done.errors:,} of them with an error")
     return 1 if done.errors else 0

@@ -33,8 +33,8 @@ def rollback(root: str, version: int | None, as_json: bool) -> int:
 
     if is_store(root):
         return _roll_back_store(root, version, as_json)
+    from components.prediction.asked import find_push_destination
     from components.pusher.rollback import roll_back, roll_back_stores
-    from pipeline.prediction.asked import find_push_destination
     from pipeline.storage.pushes import note_pushes
 
     folder = find_push_destination(root)

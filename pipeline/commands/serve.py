@@ -99,7 +99,7 @@ def _with_model(settings: Settings, model_dir: str | None, has_rest_port: bool) 
             raise UsageError("MODEL_DIR: expected it without --model_base_path and --model_config_file")
         from components.base.saved_model import is_saved_model
         from components.model_stores.address import is_store
-        from pipeline.prediction.asked import find_push_destination
+        from components.prediction.asked import find_push_destination
 
         if is_store(model_dir):
             folder = _follow_store(model_dir)

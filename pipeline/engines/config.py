@@ -131,7 +131,7 @@ class EngineConfig(Settings):
 
 
 class BeamConfig(EngineConfig):
-    """The engine that runs the Beam code of nodes: ingested records, statistics, transform, metrics.
+    """The engine that runs the Beam code of nodes: ingested records, statistics, transform, metrics, answers.
 
     See docs/engines.md.
     """

@@ -29,7 +29,7 @@ def find_doubts(model: str, seen: Seen, *, all_images: bool) -> Doubts:
     Raises:
         UsageError: It is no model, or one that gives no class per image.
     """
-    from pipeline.prediction.predict import answer_images
+    from components.prediction.predict import answer_images
 
     index = seen.rehearsal.index
     rows = index.db.execute(

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from components.base.settings import IsPath, Settings
 from components.base.task import TASKS, task_named
 from components.base.words import suggest
+from components.bulk_inference.config import BulkInferenceConfig
 from components.evaluator.config import EvaluationConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import IngestConfig
@@ -57,6 +58,9 @@ class Recipe(Settings):
         True, description="whether nodes whose inputs and options are equal keep their results"
     )
     push: PushConfig = PushConfig()
+    bulk_inference: BulkInferenceConfig | None = Field(
+        None, description="images that each new, blessed model is asked about; null for none"
+    )
     about: AboutConfig = AboutConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
@@ -71,6 +75,7 @@ class Recipe(Settings):
         asked = {
             "base_model": warm_start is not None and warm_start.is_latest_blessed,
             "tuner": self.tuner is not None,
+            "bulk_inference": self.bulk_inference is not None,
         }
         return frozenset(name for name, is_asked in asked.items() if is_asked)
 

@@ -47,6 +47,8 @@ def show_model(page: Page, run: PastRun) -> None:
         rows.append(["pushed", format_path(run.pushed_model)])
     if run.result.get("model_card"):
         rows.append(["model card", format_path(str(run.find(run.result["model_card"])))])
+    if answers := run.result.get("answers"):
+        rows.append([f"answers ({answers['images']:,})", format_path(str(run.find(answers["folder"])))])
     page.add(make_table(["", "where"], rows))
     if outputs := run.outputs.get("InfraValidator"):
         with page.part("Does it answer, and how fast"):

@@ -91,14 +91,6 @@ def is_of_output(error: OSError) -> bool:
     return True
 
 
-def describe_os_error(error: OSError) -> str:
-    """Return an error of the operating system as what, where, and what to do."""
-    from components.base.os_errors import explain_os_error
-
-    explained = explain_os_error(error, [])
-    return str(explained) if explained is not None else str(error)
-
-
 def end_output(code: int) -> int:
     """Write what standard output and error still hold; return the exit code, 1 where something was lost."""
     lost = None

@@ -26,7 +26,7 @@ from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact_values
 from components.base.saved_model import CARD_FILES
 from components.base.serving_folder import check_can_push
-from components.base.words import format_row
+from components.base.words import format_count, format_row
 from components.model_stores.store import check_can_publish
 from components.resolver.outcome import format_baseline
 from components.schema_gen.schema_file import write_schema
@@ -214,6 +214,11 @@ def _summarize(result: RunResult, console: Console) -> None:
     rows["blessed"] = _BLESSINGS[result.blessed]
     rows["infra blessed"] = _BLESSINGS[result.infra_blessed]
     rows["pushed model"] = result.pushed_model or "none"
+    if result.answers is not None:
+        rows["answers"] = (
+            f"{format_count(result.answers['images'], 'image')}, {result.answers['errors']:,} with an error, "
+            f"in {result.answers['folder']}"
+        )
     width = max(map(len, rows)) + 4
     for title, text in rows.items():
         shown = Text(format_row(title, text, width))

@@ -153,7 +153,7 @@ def test_a_library_counts_where_it_is_imported(tmp_path: Path, monkeypatch: pyte
 
 ALL = {
     "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DistributionValidator",
-    "DataGate", "Transform", "Tuner", "Trainer", "Evaluator", "InfraValidator", "Pusher",
+    "DataGate", "Transform", "Tuner", "Trainer", "Evaluator", "InfraValidator", "Pusher", "BulkInference",
 }  # fmt: skip
 
 
@@ -163,7 +163,7 @@ ALL = {
         ("components/tasks/classification/metrics.py", {"Evaluator"}),
         ("components/data_gate/component.py", {"DataGate"}),
         ("components/infra_validator/probe.py", {"InfraValidator"}),
-        ("components/tasks/classification/answers.py", {"InfraValidator"}),
+        ("components/tasks/classification/answers.py", {"InfraValidator", "BulkInference"}),
         ("components/pusher/executor.py", {"Pusher"}),
         ("components/models/lenet.py", {"Trainer", "Tuner"}),
         ("components/trainer/loop.py", {"Trainer", "Tuner"}),
@@ -177,7 +177,7 @@ ALL = {
         ("components/schema_gen/component.py", {"ImportSchemaGen"}),
         # A node of the pipeline sees what was ingested, not the reader.
         ("components/ingest/sources/folder.py", set()),
-        ("components/ingest/canonical.py", set()),
+        ("components/ingest/canonical.py", {"BulkInference"}),
         ("pipeline/definition.py", set()),
         ("components/pages/page.py", set()),
     ],
@@ -191,7 +191,7 @@ def test_the_nodes_that_a_module_can_change(name: str, nodes: set[str]) -> None:
     [
         ("components/tasks/detection/data_gate.py", {"DataGate"}),
         ("components/tasks/detection/error_kinds.py", {"Evaluator"}),
-        ("components/tasks/detection/answers.py", {"InfraValidator"}),
+        ("components/tasks/detection/answers.py", {"InfraValidator", "BulkInference"}),
         ("components/tasks/classification/answers.py", set()),
         ("components/tasks/classification/data_gate.py", set()),
     ],
@@ -213,7 +213,7 @@ def nodes_with(name: str, task: str) -> set[str]:
 
 
 def test_code_added_to_a_module_changes_these_digests_and_a_remark_none(tmp_path: Path) -> None:
-    name, nodes = "components/tasks/classification/answers.py", {"InfraValidator"}
+    name, nodes = "components/tasks/classification/answers.py", {"InfraValidator", "BulkInference"}
     for package in code.PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
 

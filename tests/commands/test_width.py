@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from components.infra_validator.protocol import TaskAnswers
+from components.prediction.answers import as_lines
 from pipeline.commands.main import COMMANDS, main
-from pipeline.prediction.answers import as_lines
 from pipeline.recipe.load import load_recipe
 from pipeline.run.console import ConsoleHandler, make_console, print_row
 from pipeline.run.nodes import prepare_data

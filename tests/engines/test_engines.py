@@ -85,7 +85,7 @@ def arguments(text: str, node_id: str = "StatisticsGen") -> list[str]:
 
 def test_in_memory_is_the_default_for_all_groups() -> None:
     nodes = [step.id for step in STEPS if step.engine_group]
-    assert len(nodes) == 5
+    assert len(nodes) == 6
     assert all(make_arguments(BeamConfig(), node_id, "/runs") == list(IN_MEMORY) for node_id in nodes)
 
 
@@ -149,6 +149,7 @@ def test_keys_of_a_group_replace_those_of_beam_unless_its_engine_is_another() ->
         ("spark", "h:1", 8),
         ("in_memory", None, None),
         ("flink", "f:2", None),
+        ("spark", "h:1", 2),
     ]
     assert make_arguments(beam, "Transform", "/runs") == list(IN_MEMORY)
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 from pyarrow import parquet
 
 from components.base.errors import UsageError
+from components.prediction import batch as batches
+from components.prediction.batch import Batch, BatchResult, make_batch
+from components.prediction.batch_files import FileFormat, count_answers, read_answers, write_answers
+from components.prediction.predict import predict
 from pipeline.commands.main import main
-from pipeline.prediction import batch as batches
-from pipeline.prediction.batch import BatchResult, make_batch, run_batch
-from pipeline.prediction.predict import predict
+from pipeline.engines.arguments import IN_MEMORY
 from tests.make.graphs import Exported, Tiny
 
 pytest_plugins = ["tests.fixtures"]
@@ -37,6 +42,12 @@ def images(tmp_path: Path, make_tiny: Callable[[int], Tiny]) -> Path:
         path.write_bytes(data[:20] if index == 3 else data)
     (folder / "notes.txt").write_text("no image")
     return folder
+
+
+def run_batch(batch: Batch) -> BatchResult:
+    """Run a batch in this process."""
+    options = PipelineOptions(list(IN_MEMORY))
+    return batches.run_batch(batch, lambda: beam.Pipeline(options=options))
 
 
 def read_rows(out: Path) -> list[dict[str, object]]:
@@ -64,10 +75,16 @@ def test_answers_are_those_of_predict(model: str, images: Path, tmp_path: Path) 
     # After an interruption: what is there stays, what is missing comes again.
     kept = (out / "part-00000-of-00003.parquet").stat().st_mtime_ns
     (out / "part-00001-of-00003.parquet").unlink()
-    assert run_batch(batch) == BatchResult(shards=3, found=2, images=3, errors=1)
+    assert run_batch(batch) == BatchResult(shards=3, found=2, images=7, errors=1)
     assert (out / "part-00000-of-00003.parquet").stat().st_mtime_ns == kept
     assert read_rows(out) == rows
-    assert run_batch(batch) == BatchResult(shards=3, found=3, images=0, errors=0)
+    assert run_batch(batch) == BatchResult(shards=3, found=3, images=7, errors=1)
+    changed = images / "0" / "H\u00fchnchen 0.png"
+    former = changed.stat()
+    os.utime(changed, ns=(former.st_atime_ns, former.st_mtime_ns + 1))
+    with pytest.raises(UsageError, match="got answers with another input; give another folder"):
+        run_batch(batch)
+    os.utime(changed, ns=(former.st_atime_ns, former.st_mtime_ns))
     with pytest.raises(UsageError, match="got answers with another top; give another folder"):
         run_batch(make_batch(model, str(images), str(out), shard_images=3, top=1))
     with pytest.raises(UsageError, match="got answers with another shards, input; give another folder"):
@@ -99,9 +116,30 @@ def test_records_in_and_out(
     assert sorted(scores) == pytest.approx(sorted(each["score"] for each in best), rel=1e-4)
 
 
+@pytest.mark.parametrize("file_format", ["parquet", "tfrecord"])
+def test_files_hold_what_was_answered(file_format: FileFormat, tmp_path: Path) -> None:
+    answers = [
+        {
+            "image": "H\u00fchnchen.png",
+            "predictions": [{"label": "cat", "score": 0.75, "box": [1.0, 2.0, 3.0, 4.0]}],
+        },
+        {"image": "b.png", "predictions": [], "warning": "dark"},
+        {"image": "c.png", "predictions": [], "error": "cut off"},
+    ]
+    path = str(tmp_path / "answers")
+    write_answers(path, answers, file_format)
+    assert list(read_answers(path, file_format)) == answers
+    assert count_answers(path, file_format) == (3, 1)
+    write_answers(path, [], file_format)
+    assert (list(read_answers(path, file_format)), count_answers(path, file_format)) == ([], (0, 0))
+
+
 def test_there_must_be_images(model: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected images or TFRecord files, got none"):
         make_batch(model, str(tmp_path / "none"), str(tmp_path / "out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="expected images or TFRecord files, got none"):
+        make_batch(model, str(tmp_path / "empty"), str(tmp_path / "out"))
     for arguments in (["photo.jpg", "--batch", "photos", "-o", "out"], ["--batch", "photos"], ["-o", "out"]):
         told = CliRunner().invoke(main, ["predict", model, *arguments])
         assert told.exit_code == 2

@@ -22,10 +22,10 @@ from PIL import Image
 
 from components.base.errors import UsageError
 from components.pictures.boxes import colour_of
+from components.prediction import predict as asking
+from components.prediction.asked import saved_model_folder
+from components.prediction.predict import predict
 from pipeline.commands.main import main
-from pipeline.prediction import predict as asking
-from pipeline.prediction.asked import saved_model_folder
-from pipeline.prediction.predict import predict
 from tests.ingest.test_hostile_inputs import bomb
 from tests.make.detections import make_detections, save_detector
 from tests.make.dicom import make_dicom

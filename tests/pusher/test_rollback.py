@@ -16,11 +16,11 @@ from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output, RunResult, Serving
 from components.model_stores.store import open_store
+from components.prediction.asked import find_push_destination, saved_model_folder
 from components.pusher.executor import publish_everywhere
 from components.pusher.outcome import read_outcome
 from components.pusher.rollback import roll_back
 from pipeline.commands.main import main
-from pipeline.prediction.asked import find_push_destination, saved_model_folder
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.pushes import TAKEN_BACK_AT
 

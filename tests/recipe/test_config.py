@@ -151,7 +151,10 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
 
 def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
     said = refusal(write_recipe(tmp_path, trainig={"epochs": 3}))
-    assert "unknown key 'trainig': did you mean 'training'? Known here: about, beam, data, evaluation" in said
+    assert (
+        "unknown key 'trainig': did you mean 'training'? Known here: about, beam, bulk_inference, data, "
+        in said
+    )
 
 
 def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> None:

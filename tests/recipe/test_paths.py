@@ -34,6 +34,7 @@ EVERY_PATH: dict[str, Any] = {
     },
     "hyperparameters": "best.yaml",
     "push": {"destination": "models"},
+    "bulk_inference": {"input": "photos"},
     "beam": {"prism_location": "prism", "setup_file": "worker.py", "extra_package": "mirante.whl"},
 }
 
@@ -48,6 +49,7 @@ def test_every_key_of_a_path_is_found() -> None:
         "training.tracking.mlflow.tracking_uri",
         "hyperparameters",
         "push.destination",
+        "bulk_inference.input",
         "beam.prism_location",
         "beam.setup_file",
         "beam.extra_package",
@@ -73,6 +75,7 @@ def test_files_are_all_but_databases_and_what_is_read_at_once() -> None:
         ("model.weights", True),
         ("training.warm_start.from", True),
         ("push.destination", False),
+        ("bulk_inference.input", False),
         ("beam.prism_location", False),
         ("beam.setup_file", False),
         ("beam.extra_package", False),

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ml_metadata.metadata_store import MetadataStore
 
+from components.prediction.batch_files import read_answers
 from components.tasks.classification import TASK
 from pipeline.steps import node_ids
 from pipeline.storage.metadata_store import sqlite_store
@@ -163,10 +164,18 @@ def test_another_text_of_the_model_card_trains_and_pushes_nothing(
 ) -> None:
     # Another text of the model card is another card, and no other model.
     about = "about.intended_use=Digits of *forms*."
-    code, result, said = mirante("run", "digits", "--root", str(root), "--json", "--set", about)
+    bulk = "bulk_inference={input: test, top: 1}"
+    code, result, said = mirante(
+        "run", "digits", "--root", str(root), "--json", "--set", about, "--set", bulk
+    )
     assert code == 0, said
     executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
-    assert executed == ["Pusher"]
+    assert executed == ["Pusher", "BulkInference"]
+    (file,) = Path(result["answers"]["folder"]).glob("part-*.parquet")
+    assert result["answers"]["images"] == len(list(read_answers(str(file), "parquet"))) == 354
+    assert "354 images, 0 with an error, in" in said
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert "answers (354)" in report
     card = json.loads(Path(result["model_card"]).with_suffix(".json").read_text())
     assert card["intended_use"]["primary_uses"] == "Digits of *forms*."
     assert result["metrics"] == first[1]["metrics"]
@@ -253,12 +262,12 @@ def test_what_was_refused_or_is_damaged_is_tried_again(first: tuple[int, Any, st
 def test_a_missed_threshold_reruns_the_evaluator_alone_and_exits_4(
     first: tuple[int, Any, str], root: Path
 ) -> None:
-    code, result, said = mirante(
-        "run", "digits", "--root", str(root), "--set", "evaluation.thresholds.accuracy=0.9999", "--json"
-    )
+    settings = ("--set", "evaluation.thresholds.accuracy=0.9999", "--set", "bulk_inference.input=test")
+    code, result, said = mirante("run", "digits", "--root", str(root), *settings, "--json")
     assert code == 4, said
+    assert result["answers"] is None
     executed = {name for name, outcome in result["components"].items() if outcome["status"] == "completed"}
-    assert executed == {"Evaluator", "Pusher"}
+    assert executed == {"Evaluator", "Pusher", "BulkInference"}
     assert result["blessed"] is False
     assert result["pushed_model"] is None
     assert f"accuracy is {result['metrics']['accuracy']:.4f}, must be at least 0.9999" in said
@@ -326,7 +335,7 @@ def test_predict_imports_no_tfx(first: tuple[int, Any, str], root: Path, tmp_pat
     image = tmp_path / "image.png"
     Image.new("L", (8, 8), 128).save(image)
     script = (
-        "import sys; from pipeline.prediction.predict import predict; "
+        "import sys; from components.prediction.predict import predict; "
         f"predict({str(root / 'serving')!r}, [{str(image)!r}]); "
         "print([name for name in sys.modules if name.split('.')[0] in "
         "('tfx', 'apache_beam', 'tensorflow_transform', 'tensorflow_model_analysis')])"

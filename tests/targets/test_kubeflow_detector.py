@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 
-from pipeline.prediction.predict import predict
+from components.prediction.predict import predict
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import node_ids
 from tests.make import shapes

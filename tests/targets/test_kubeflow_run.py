@@ -82,7 +82,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_path: Path) -> None:
-    package = compiled(tmp_path / "digits.yaml", "kubeflow.together=null")
+    asked = "bulk_inference.input=test"
+    nodes = node_ids({"bulk_inference"})
+    package = compiled(tmp_path / "digits.yaml", "kubeflow.together=null", asked)
     settings: dict[str, Any] = {
         "pipeline_root": str(root),
         "threshold_accuracy": 0.5,
@@ -91,7 +93,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     }
     code, log = run(package, tmp_path, "first", **settings)
     assert code == 0, log[-5000:]
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "completed")
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(nodes, "completed")
     (pushed,) = (root / "serving").glob("[0-9]*")
     assert (pushed / "saved_model.pb").is_file()
     found = metrics(tmp_path / "first")
@@ -112,13 +114,13 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     ]
     assert curve == sorted(curve, key=lambda point: point[:2])
     assert (curve[0][0], curve[-1][:2]) == (0.0, (1.0, 1.0))
-    (pushed_view,) = (tmp_path / "first").glob("*/pusher/view")
+    (pushed_view,) = (tmp_path / "first").glob("*/pusher*/view_Pusher")
     assert str(pushed) in pushed_view.read_text(encoding="utf-8")
     pages = read_pages(tmp_path / "first")
-    assert {name.lower() for name in pages} == {"ingest", *(node.lower() for node in node_ids())}
+    assert {name.lower() for name in pages} == {"ingest", *(node.lower() for node in nodes)}
     assert all("<html" in page for page in pages.values())
     # Of each artifact KFP has where it is.
-    for step in (INGEST, *map(step_named, node_ids())):
+    for step in (INGEST, *map(step_named, nodes)):
         for artifact in step.gives:
             (text,) = (tmp_path / "first").glob(f"*/*/{artifact.name}")
             place, node, *_ = text.read_text(encoding="utf-8").splitlines()
@@ -126,14 +128,15 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
             assert (place == "none") == (artifact.name == "baseline")
             assert place == "none" or Path(place).is_relative_to(root)
             assert place == "none" or Path(place).exists()
-    (outputs,) = (tmp_path / "first").glob("*/pusher/executor_output.json")
+    (outputs,) = (tmp_path / "first").glob("*/pusher*/executor_output.json")
     model = json.loads(outputs.read_text())["artifacts"]["pushed_model"]["artifacts"][0]["metadata"]
     assert (model["state"], model["pushed_version"]) == ("completed", pushed.name)
 
     # All nodes in one task, which starts once, and takes all results from the first run without TensorFlow.
     (tmp_path / "forbidden").mkdir()
     (tmp_path / "forbidden" / "tensorflow.py").write_text("raise ImportError('not in an unchanged run')")
-    together = compiled(tmp_path / "together.yaml", f"kubeflow.together=[[Ingest, {', '.join(node_ids())}]]")
+    in_one = f"kubeflow.together=[[Ingest, {', '.join(nodes)}]]"
+    together = compiled(tmp_path / "together.yaml", asked, in_one)
     code, log = run(
         together,
         tmp_path,
@@ -143,7 +146,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
         **settings,
     )
     assert code == 0, log[-5000:]
-    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(node_ids(), "cached")
+    assert dict(OUTCOMES.findall(log)) == dict.fromkeys(nodes, "cached")
     assert metrics(tmp_path / "second") == found
     assert metrics(tmp_path / "second", "classification") == drawn
     again_pages = {name.lower(): page for name, page in read_pages(tmp_path / "second").items()}
@@ -153,7 +156,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     # `mirante run` with the same seed in the same root finds all done: one cache, one lineage.
     again = mirante(
         *("run", "digits", "--json", "--root", str(root)),
-        *("--set", "training.epochs=4", "--set", "training.seed=3"),
+        *("--set", "training.epochs=4", "--set", "training.seed=3", "--set", asked),
         *("--set", "evaluation.thresholds={accuracy: 0.5, loss: 2.0}"),
         runs_nodes=True,
     )
@@ -162,12 +165,15 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     assert {outcome["status"] for outcome in result["components"].values()} == {"cached"}
     assert result["metrics"] == pytest.approx({name: found[name] for name in result["metrics"]})
     assert result["pushed_model"] == str(pushed)
+    answers = Path(result["answers"].pop("folder"))
+    assert result["answers"] == {"files": 1, "images": 354, "errors": 0, "format": "parquet"}
+    assert {path.name for path in answers.iterdir()} == {"batch.json", "part-00000-of-00001.parquet"}
 
     # Another model is compared with that one; it is not good enough, which ends the run with its reason.
     code, log = run(together, tmp_path, "third", **{**settings, "epochs": 1, "threshold_accuracy": 0.9999})
     assert code == 1
     executed = {node for node, outcome in OUTCOMES.findall(log) if outcome == "completed"}
-    assert executed == {"Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher"}
+    assert executed == {"Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher", "BulkInference"}
     (page,) = (tmp_path / "third").glob("*/*/view_Evaluator")
     said = text_of(page.read_text(encoding="utf-8"))
     row = rf"accuracy 0\.\d+ 0\.\d+ to 0\.\d+ at least 0.9999, change .* {found['accuracy']:.4f} -0\.\d+ "
@@ -178,7 +184,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     assert [path.name for path in (root / "serving").glob("[0-9]*")] == [pushed.name]
     assert "mirante: nothing was pushed" in log.split("pages       ")[1]
     (kept,) = re.findall(r"pages       (\S+)$", log, re.MULTILINE)
-    assert {path.stem for path in Path(kept).glob("*.html")} == set(node_ids())
+    assert {path.stem for path in Path(kept).glob("*.html")} == set(nodes)
 
 
 def test_a_trainer_that_is_ended_goes_on_when_it_is_tried_again(root: Path) -> None:

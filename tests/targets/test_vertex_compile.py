@@ -235,6 +235,7 @@ def test_training_and_deployment_are_vertex_own(data: Path, tmp_path: Path) -> N
         (["vertex.data_root=gs://example-data/{SPAN}"], "vertex.data_root: expected a text that"),
         (["training.strategy=multi_worker"], "training.strategy: multi_worker needs other machines"),
         (["beam={engine: spark, endpoint: 'h:1'}"], "beam.engine: expected in_memory, a prism without"),
+        (["bulk_inference.input=test"], "bulk_inference: expected none with --target vertex"),
     ],
 )
 def test_what_vertex_could_not_run_is_refused_by_the_fields_name(

@@ -19,6 +19,7 @@ from components.base.saved_model import LABELS_FILE, WARM_UP_FILE
 from components.infra_validator.probe import probe
 from components.models import build_model
 from components.models.config import ModelConfig
+from components.prediction.predict import predict
 from components.tasks.detection import answers
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.geometry import encode
@@ -31,7 +32,6 @@ from components.trainer.input.split import SplitInput
 from components.trainer.job import Job
 from components.trainer.train import run_job
 from components.transform.config import TransformConfig
-from pipeline.prediction.predict import predict
 from tests.make import shapes
 from tests.make.records import write_split
 

@@ -21,14 +21,14 @@ from components.ingest.canonical import canonical_bytes
 from components.models import BACKBONE, HEAD, build_model
 from components.models.config import ModelConfig
 from components.pictures.heat import HeatMap, blend_heat, draw_heat
+from components.prediction.loaded import LoadedModel
+from components.prediction.predict import predict
 from components.tasks.classification.heat import NoFeaturesError, make_heat_maps
 from components.tasks.classification.mistake_images import write_heat
 from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.serving import ClassificationModule
 from components.transform.pixels import find_frames
 from pipeline.commands.main import main
-from pipeline.prediction.loaded import LoadedModel
-from pipeline.prediction.predict import predict
 from tests.make.detections import make_detections, save_detector
 from tests.make.graphs import Exported, Tiny
 from tests.make.images import encode_image, make_noise

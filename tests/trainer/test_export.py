@@ -16,11 +16,11 @@ import tensorflow as tf
 from PIL import Image
 
 from components.ingest.canonical import canonical_bytes
+from components.prediction.predict import predict
 from components.tasks.classification.trainer import Classification
 from components.trainer.config import TrainingConfig
 from components.trainer.input.split import SplitInput
 from components.transform.pixels import IMAGE
-from pipeline.prediction.predict import predict
 from pipeline.serving.models.saved_model import SavedModel, SessionOptions
 from schemas import features
 from tests.make.graphs import Exported, Tiny

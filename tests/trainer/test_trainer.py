@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from components.models.config import ModelConfig
+from components.prediction.predict import predict
 from components.schema_gen.schema_file import write_schema
 from components.trainer import run_fn
 from components.trainer.config import TrainingConfig
 from pipeline.data.examples import Examples
-from pipeline.prediction.predict import predict
 from pipeline.recipe.load import load_recipe
 from pipeline.target import Target
 from pipeline.training import training_config

@@ -117,6 +117,10 @@ def ingest(
         weights = take_weights(values, mirror)
         resolved = resolve(values, "the run's parameters")
         fetch_raw(mirror, resolved.data)
+        bulk = resolved.bulk_inference
+        images = [bulk.path] if bulk is not None and bulk.path is not None else []
+        for path in images:
+            mirror.fetch(path)
         # Another span may arrive any time: from here on it is this one.
         resolved = resolved.model_copy(update={"data": prepare.choose_newest_span(resolved.data)})
         prepare.check_config(resolved.data, resolved.task)
@@ -158,6 +162,7 @@ def ingest(
         else:
             compiled = _compile(resolved, examples, str(schema_file), root)
         files = {"shards": [str(examples.folder)], "schema": [str(schema_file)], "weights": weights}
+        files["images"] = images
         reads = {step.id: files[step.reads] for step in STEPS if step.reads}
         plan = Plan(
             resolved.name,
@@ -167,6 +172,7 @@ def ingest(
             kubeflow.workers.model_dump() if kubeflow.workers else None,
             {node: [mirror.shown(path) for path in paths] for node, paths in reads.items()},
             mirror.shown(pushed_to),
+            node_ids(resolved.optional_steps)[-1],
             fingerprint,
             same_as,
         )

@@ -19,6 +19,7 @@ from components.base.code import LIBRARIES, PACKAGES, version_of
 from components.base.content import file_sha256, weights_sha256
 from components.base.outcome import Output
 from components.base.paths import write_atomically
+from components.bulk_inference.content import digest_images
 from components.models.user_code import builder_digest
 from components.pages.rendered import ConfusionMatrix, RenderedPage, Roc
 from pipeline.data.examples import Examples
@@ -136,6 +137,7 @@ def fingerprint_run(
         {key: file_sha256(Path(path)) for key, path in files.items() if os.path.isfile(path)},
         weights_sha256(recipe.model.weights),
         builder_digest(recipe.model),
+        digest_images(recipe.bulk_inference, os.path.join(root, step_named("BulkInference").keeps)),
         [root, push_destination],
         _digest_code(),
         {library: version_of(library) for library in LIBRARIES},

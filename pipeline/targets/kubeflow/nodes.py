@@ -13,6 +13,7 @@ from components.base.errors import MiranteError, NotBlessedError
 from components.base.imports import without_collector
 from components.base.outcome import RunResult
 from components.base.redact import redact
+from components.base.words import format_count
 from components.pages.rendered import RenderedPage
 from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers
 from pipeline.pages import make_page
@@ -66,8 +67,9 @@ def run_nodes(
         config = MetadataConfig.model_validate(plan.metadata)
         store = metadata_store.require_store(config, root, os.environ)
         lease = RootLease(store, pipeline_root, run_id, what)
-        ends_run = any(step_named(name).is_pusher for name in names)
-        held.enter_context(lease.held(ends_run=ends_run, tried_again_after=attempts.wait_after))
+        held.enter_context(
+            lease.held(ends_run=plan.last_node in names, tried_again_after=attempts.wait_after)
+        )
         if plan.same_as is not None:
             _repeat(names, run_folder(root, plan.same_as), shown, console)
             return
@@ -100,6 +102,10 @@ def run_nodes(
             console.print(f"  {refusal}", markup=False, soft_wrap=True)
         for name, value in result.metrics.items():
             console.print(f"  test {name:18} {value:.4f}", markup=False)
+        if result.answers is not None:
+            answered = format_count(result.answers["images"], "image")
+            told = f"  answers     {answered} in {mirror.shown(result.answers['folder'])}"
+            console.print(told, markup=False, soft_wrap=True)
         for pusher in (step for name in names if (step := step_named(name)).is_pusher):
             if not result.pushed_model:
                 console.print(kept_in, markup=False, soft_wrap=True)

@@ -27,6 +27,7 @@ class Plan:
         reads: The files besides artifacts that each node reads: paths, or addresses in buckets.
         push_destination: The folder that versions are pushed to, likewise.
         fingerprint: Decides the run's results (`kept.fingerprint_run`); None if it always looks for itself.
+        last_node: The last node of the pipeline.
         same_as: The earlier run whose results this one has too; None if the nodes have to run.
     """
 
@@ -37,6 +38,7 @@ class Plan:
     workers: dict[str, Any] | None
     reads: dict[str, list[str]]
     push_destination: str
+    last_node: str
     fingerprint: str | None = None
     same_as: str | None = None
 

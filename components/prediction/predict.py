@@ -5,16 +5,16 @@ from pathlib import Path
 
 from components.base.errors import UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
+from components.base.os_errors import describe_os_error
 from components.base.saved_model import bit_depth_of
 from components.infra_validator.protocol import TaskAnswers
 from components.ingest.bit_depth import LOW_RANGE, UPPER, is_dark
 from components.ingest.canonical import CanonicalImage, canonical_bytes
 from components.ingest.image_file import read_image_file
 from components.ingest.whole import RejectedImage
-from pipeline.prediction.asked import AskedImage, asked_images, saved_model_folder
-from pipeline.prediction.drawings import Answer, Answered, Drawings
-from pipeline.prediction.loaded import LoadedModel
-from pipeline.run.output import describe_os_error
+from components.prediction.asked import AskedImage, asked_images, saved_model_folder
+from components.prediction.drawings import Answer, Answered, Drawings
+from components.prediction.loaded import LoadedModel
 
 # Images per request: enough to fill a CPU, few enough to keep the decoded pixels small.
 BATCH_IMAGES = 32

@@ -6,18 +6,23 @@ The examples have the features `image`, `error`, `converted`, `warning`, `label`
 (numbers).
 """
 
+import gzip
+import io
 import os
 import tempfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Literal, cast
 
 from components.base import files
-from pipeline.prediction.drawings import Answer
+from components.base.example import parse_example
+from components.base.tfrecord import iterate_records
+from components.prediction.drawings import Answer
 
+FileFormat = Literal["parquet", "tfrecord"]
 _TEXTS = ("error", "converted", "warning")
 
 
-def write_answers(path: str, answers: Sequence[Answer], file_format: str) -> None:
+def write_answers(path: str, answers: Sequence[Answer], file_format: FileFormat) -> None:
     """Write the answers of a shard; the file appears whole, on a disk or in a bucket."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = os.path.join(folder, "answers")
@@ -26,6 +31,46 @@ def write_answers(path: str, answers: Sequence[Answer], file_format: str) -> Non
         else:
             _write_examples(temporary, answers)
         files.put(temporary, path)
+
+
+def read_answers(path: str, file_format: FileFormat) -> Iterator[Answer]:
+    """Yield the answers of a shard, as `write_answers` got them."""
+    if file_format == "parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        for row in parquet.read_table(pa.BufferReader(files.read_bytes(path))).to_pylist():
+            yield {name: value for name, value in row.items() if value is not None}
+        return
+    with gzip.open(io.BytesIO(files.read_bytes(path))) as file:
+        for record in iterate_records(cast(BinaryIO, file), path):
+            yield _read_example(parse_example(record))
+
+
+def count_answers(path: str, file_format: FileFormat) -> tuple[int, int]:
+    """Return the number of images of a shard, and of those whose answer is an error."""
+    if file_format == "parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        errors = parquet.read_table(pa.BufferReader(files.read_bytes(path)), columns=["error"])["error"]
+        return len(errors), len(errors) - errors.null_count
+    are_errors = ["error" in answer for answer in read_answers(path, file_format)]
+    return len(are_errors), sum(are_errors)
+
+
+def _read_example(found: Mapping[str, Sequence[Any]]) -> Answer:
+    answer: Answer = {name: found[name][0].decode() for name in ("image", *_TEXTS) if found.get(name)}
+    boxes = found.get("box", ())
+    answer["predictions"] = [
+        {
+            "label": label.decode(),
+            "score": score,
+            **({"box": list(boxes[4 * place : 4 * place + 4])} if boxes else {}),
+        }
+        for place, (label, score) in enumerate(zip(found["label"], found["score"], strict=True))
+    ]
+    return answer
 
 
 def _write_parquet(path: str, answers: Sequence[Answer]) -> None:

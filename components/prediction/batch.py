@@ -1,4 +1,4 @@
-"""Ask a pushed model about any number of images, with Beam: `mirante predict --batch`.
+"""Ask a pushed model about any number of images, with Beam: `mirante predict --batch`, and a recipe's node.
 
 The images are divided into shards in the order of their names, or a TFRecord file is a shard. Each shard
 gives one file of answers, which appears whole:
@@ -18,9 +18,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from components.base import files
 from components.base.errors import UsageError
@@ -29,14 +29,16 @@ from components.base.paths import is_remote
 from components.base.saved_model import bit_depth_of
 from components.base.serving_folder import measure_files, model_digest
 from components.ingest.bit_depth import UPPER
-from components.ingest.left_out import no_image_reason
-from pipeline.prediction.asked import asked_images, saved_model_folder
-from pipeline.prediction.batch_files import write_answers
-from pipeline.prediction.drawings import Answer
+from components.prediction.asked import saved_model_folder
+from components.prediction.batch_files import FileFormat, count_answers, write_answers
+from components.prediction.drawings import Answer
+from components.prediction.inputs import is_records, list_inputs, stamp_files
+
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 SHARD_IMAGES = 1000
 MANIFEST = "batch.json"
-Format = Literal["parquet", "tfrecord"]
 _SUFFIXES = {"parquet": ".parquet", "tfrecord": ".tfrecord.gz"}
 # Images that are on this disk at the same time, where the model gets copies of them.
 _STAGED_IMAGES = 256
@@ -51,7 +53,7 @@ class Batch:
         shards: The paths of images of each shard, or one TFRecord file.
         out: The folder of the answers.
         format: Of the files of answers.
-        min_score: As for `pipeline.prediction.predict.predict`.
+        min_score: As for `components.prediction.predict.predict`.
         top: Likewise.
         max_pixels: Likewise.
     """
@@ -59,7 +61,7 @@ class Batch:
     model: str
     shards: tuple[tuple[str, ...], ...]
     out: str
-    format: Format = "parquet"
+    format: FileFormat = "parquet"
     min_score: float | None = None
     top: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
@@ -70,8 +72,10 @@ class Batch:
         return os.path.join(self.out, name)
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the answers, as JSON."""
-        names = hashlib.sha256(json.dumps(self.shards).encode()).hexdigest()
+        """Return what decides the answers, as JSON; of files in a bucket only their names count."""
+        paths = [path for shard in self.shards for path in shard]
+        stamps = None if is_remote(paths[0]) else stamp_files(paths)
+        names = hashlib.sha256(json.dumps([self.shards, stamps]).encode()).hexdigest()
         settings = {name: getattr(self, name) for name in ("format", "min_score", "top", "max_pixels")}
         model = model_digest(measure_files(self.model))
         return {"model": model, "shards": len(self.shards), "input": names, **settings}
@@ -79,7 +83,7 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class BatchResult:
-    """Numbers of shards, of those that were there before, and of images and errors of the others."""
+    """Numbers of shards, of those that were answered before, and of all images and errors in the answers."""
 
     shards: int
     found: int
@@ -92,7 +96,7 @@ def make_batch(
     source: str,
     out: str,
     *,
-    format: Format = "parquet",  # noqa: A002 - as the option is called
+    format: FileFormat = "parquet",  # noqa: A002 - as the option is called
     min_score: float | None = None,
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -101,7 +105,7 @@ def make_batch(
     """Look for the model and the images.
 
     Args:
-        model: As for `pipeline.prediction.predict.predict`.
+        model: As for `components.prediction.predict.predict`.
         source: A folder or bucket of images, a folder or bucket of TFRecord files, or one such file.
         out: The folder or bucket of the answers.
         format: Of the files of answers.
@@ -113,8 +117,8 @@ def make_batch(
     Raises:
         UsageError: There is no model, or there are no images.
     """
-    paths = list(_list_inputs(source))
-    records = [path for path in paths if _is_records(path)]
+    paths = list_inputs(source)
+    records = [path for path in paths if is_records(path)]
     if records:
         shards: list[tuple[str, ...]] = [(path,) for path in records]
     else:
@@ -125,51 +129,37 @@ def make_batch(
     return Batch(folder, tuple(shards), out, format, min_score, top, max_pixels)
 
 
-def run_batch(batch: Batch) -> BatchResult:
+def run_batch(batch: Batch, make_pipeline: Callable[[], beam.Pipeline]) -> BatchResult:
     """Answer all shards whose answers are not there yet, with Beam.
+
+    Args:
+        batch: What to ask.
+        make_pipeline: Makes Beam's pipeline; called if there is something to answer.
 
     Raises:
         UsageError: The folder has answers of another model, other images or other settings.
     """
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    from pipeline.engines.arguments import IN_MEMORY
 
     _check_manifest(batch)
-    todo = [number for number in range(len(batch.shards)) if not files.exists(batch.output(number))]
-    if not todo:
-        return BatchResult(len(batch.shards), len(batch.shards), 0, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        counts = os.path.join(folder, "counts")
-        with beam.Pipeline(options=PipelineOptions(list(IN_MEMORY))) as pipeline:
-            _ = (
-                pipeline
-                | beam.Create(todo)
-                | beam.Reshuffle()
-                | beam.Map(_answer_shard, batch)
-                | beam.CombineGlobally(_add)
-                | beam.Map(json.dumps)
-                | beam.io.WriteToText(counts, shard_name_template="")
-            )
-        images, errors = json.loads(Path(counts).read_text(encoding="utf-8"))
-    return BatchResult(len(batch.shards), len(batch.shards) - len(todo), images, errors)
+    numbers = range(len(batch.shards))
+    todo = [number for number in numbers if not files.exists(batch.output(number))]
+    if todo:
+        with make_pipeline() as pipeline:
+            _ = pipeline | beam.Create(todo) | beam.Reshuffle() | beam.Map(_answer_shard, batch)
+    counts = [count_answers(batch.output(number), batch.format) for number in numbers]
+    images, errors = (sum(each) for each in zip(*counts, strict=True))
+    return BatchResult(len(numbers), len(numbers) - len(todo), images, errors)
 
 
-def _add(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    given = list(counts)
-    return sum(images for images, _ in given), sum(errors for _, errors in given)
-
-
-def _answer_shard(number: int, batch: Batch) -> tuple[int, int]:
-    """Write the answers of a shard; return the number of images, and of errors among them."""
+def _answer_shard(number: int, batch: Batch) -> None:
+    """Write the answers of a shard."""
     answers = [_tidy(answer) for answer in _answer_items(batch.shards[number], batch)]
     write_answers(batch.output(number), answers, batch.format)
-    return len(answers), sum("error" in answer for answer in answers)
 
 
 def _answer_items(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
-    if _is_records(paths[0]):
+    if is_records(paths[0]):
         yield from _answer_copies(_read_records(paths[0]), batch)
     elif is_remote(paths[0]):
         yield from _answer_copies(((path, files.read_bytes(path)) for path in paths), batch)
@@ -214,8 +204,8 @@ _loaded: dict[str, Any] = {}
 
 
 def _ask(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
-    from pipeline.prediction.loaded import LoadedModel
-    from pipeline.prediction.predict import answer_images
+    from components.prediction.loaded import LoadedModel
+    from components.prediction.predict import answer_images
 
     if batch.model not in _loaded:
         _loaded.clear()
@@ -251,25 +241,3 @@ def _check_manifest(batch: Batch) -> None:
             f"-o {batch.out}: expected a new folder or answers of the same call, got answers with another "
             f"{other}; give another folder"
         )
-
-
-def _list_inputs(source: str) -> Iterator[str]:
-    """Yield the paths of TFRecord files if there are any, else those of images, by their names."""
-    if is_remote(source):
-        found = files.list_below(source) or ([source] if files.exists(source) else [])
-    elif os.path.isdir(source):
-        found = files.list_below(source)
-    else:
-        found = [source] if os.path.exists(source) else []
-    records = [path for path in found if _is_records(path)]
-    if records:
-        yield from records
-    elif is_remote(source):
-        yield from (path for path in found if not no_image_reason(path.rpartition("/")[2]))
-    elif found:
-        yield from (os.fsdecode(image.path) for image in asked_images([source]))
-
-
-def _is_records(path: str) -> bool:
-    name = os.path.basename(path)
-    return "tfrecord" in name and bool(no_image_reason(name))

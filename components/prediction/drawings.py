@@ -14,10 +14,10 @@ from components.infra_validator.protocol import Drawn
 from components.ingest.canonical import CanonicalImage
 from components.pictures.boxes import Box, colour_of, draw_boxes, file_names, save
 from components.pictures.heat import draw_heat
-from pipeline.prediction.asked import AskedImage
-from pipeline.prediction.loaded import LoadedModel
+from components.prediction.asked import AskedImage
+from components.prediction.loaded import LoadedModel
 
-# See `pipeline.prediction.predict.predict`.
+# See `components.prediction.predict.predict`.
 Answer = dict[str, Any]
 
 

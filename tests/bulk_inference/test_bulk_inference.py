@@ -1,0 +1,173 @@
+"""BulkInference: the answers of a blessed model, of a split and of a folder, also after an interruption."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.base.errors import UsageError
+from components.base.outcome import Output, RunResult, Serving
+from components.bulk_inference import component, outcome
+from components.bulk_inference.config import BulkInferenceConfig
+from components.bulk_inference.content import digest_images
+from components.bulk_inference.facts import AnswerFacts, read_facts
+from components.prediction import batch as batches
+from components.prediction.batch_files import read_answers
+from components.prediction.drawings import Answer
+from components.prediction.predict import predict
+from pipeline.engines.arguments import IN_MEMORY
+from pipeline.pages import make_page
+from tests.make.graphs import Exported, Tiny
+
+pytest_plugins = ["tests.fixtures"]
+
+
+@pytest.fixture
+def inputs(export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path) -> Any:
+    """The artifacts that the node reads, both blessings given."""
+    examples = standard_artifacts.Examples()
+    examples.uri, examples.split_names = str(tmp_path / "examples"), '["test"]'
+    split = tmp_path / "examples" / "Split-test"
+    shutil.copytree(Path(make_tiny(3).pattern).parent, split)
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path / "model")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "Format-Serving").symlink_to(export(3).folder)
+    blessing, infra_blessing = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+    for each in (blessing, infra_blessing):
+        each.set_int_custom_property("blessed", 1)
+    return {
+        "examples": [examples],
+        "model": [model],
+        "model_blessing": [blessing],
+        "infra_blessing": [infra_blessing],
+    }
+
+
+def run(inputs: Any, root: Path, name: str, digest: str = "", **settings: Any) -> Output:
+    """Execute the node; return its artifact, in the folder `name`."""
+    result = standard_artifacts.InferenceResult()
+    result.uri = str(root / "answers" / name)
+    os.makedirs(result.uri)
+    properties = {
+        "settings": BulkInferenceConfig(**settings).model_dump_json(),
+        "input_sha256": digest,
+        "work": str(root / "inferences"),
+        "code_sha256": "0",
+    }
+    executor = component.BulkInferenceExecutor(
+        component.BulkInferenceExecutor.Context(beam_pipeline_args=list(IN_MEMORY), tmp_dir=str(root))
+    )
+    executor.Do(inputs, {"inference_result": [result]}, properties)
+    custom = {
+        key: value.string_value or value.int_value
+        for key, value in result.mlmd_artifact.custom_properties.items()
+    }
+    return Output(result.uri, custom)
+
+
+def read_all(done: Output) -> list[Answer]:
+    """Return the answers in all files."""
+    facts = read_facts(done.properties)
+    assert facts is not None
+    paths = sorted(map(str, Path(done.uri).glob("part-*")))
+    return [answer for path in paths for answer in read_answers(path, facts.format)]
+
+
+def test_a_blessed_model_is_asked_and_another_is_not(inputs: Any, tmp_path: Path) -> None:
+    done = run(inputs, tmp_path, "1", input="test", top=1)
+    facts = read_facts(done.properties)
+    assert facts == AnswerFacts(files=2, images=12, errors=0, format="parquet")
+    parts = sorted(Path(done.uri).glob("part-*"))
+    assert [path.name for path in parts] == [f"part-0000{n}-of-00002.parquet" for n in range(2)]
+    assert {
+        len(answer["predictions"]) for path in parts for answer in read_answers(str(path), "parquet")
+    } == {1}
+    assert list((tmp_path / "inferences").iterdir()) == []
+    result = RunResult("digits", "1", str(tmp_path))
+    outcome.read_outcome({"inference_result": done}, result, Serving("", ()))
+    assert result.answers == {"folder": done.uri, "files": 2, "images": 12, "errors": 0, "format": "parquet"}
+    page = make_page("BulkInference", {"inference_result": done}, "classification", ("a", "b", "c"))
+    assert "could not be made" not in page.html
+    assert page.metrics == {"images": 12, "errors": 0}
+    for judge in ("model_blessing", "infra_blessing"):
+        inputs[judge][0].set_int_custom_property("blessed", 0)
+        refused = run(inputs, tmp_path, judge, input="test")
+        assert (read_facts(refused.properties), list(Path(refused.uri).iterdir())) == (None, [])
+        outcome.read_outcome({"inference_result": refused}, result := RunResult("", "", ""), Serving("", ()))
+        assert result.answers is None
+        said = make_page("BulkInference", {"inference_result": refused}, "classification", ("a", "b", "c"))
+        assert "not asked" in said.html
+        inputs[judge][0].set_int_custom_property("blessed", 1)
+
+
+def test_a_killed_node_continues(
+    inputs: Any, make_tiny: Callable[[int], Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "H\u00fchner"
+    folder.mkdir()
+    for number, data in enumerate(make_tiny(3).encoded[:4]):
+        (folder / f"{number}.png").write_bytes(b"" if number == 2 else data)
+    settings = {"input": str(folder), "format": "tfrecord", "shard_images": 1}
+    asked: list[str] = []
+    write = batches.write_answers
+
+    def write_two(path: str, *given: Any) -> None:
+        asked.append(path)
+        if len(asked) == 3:
+            raise RuntimeError("killed")
+        write(path, *given)
+
+    monkeypatch.setattr(batches, "write_answers", write_two)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(inputs, tmp_path, "1", "a", **settings)
+    done = run(inputs, tmp_path, "2", "a", **settings)
+    assert len(asked) == 5  # two that were kept, one that was lost, two that were left
+    assert read_facts(done.properties) == AnswerFacts(files=4, images=4, errors=1, format="tfrecord")
+    found = [
+        answer
+        for path in sorted(Path(done.uri).glob("part-*"))
+        for answer in read_answers(str(path), "tfrecord")
+    ]
+    wanted = predict(inputs["model"][0].uri + "/Format-Serving", [str(folder)])
+    assert [answer["image"] for answer in found] == [answer["image"] for answer in wanted]
+    assert [answer.get("error") for answer in found] == [answer.get("error") for answer in wanted]
+    for answer, expected in zip(found, wanted, strict=True):
+        scores = {each["label"]: each["score"] for each in expected.get("predictions", [])}
+        assert {each["label"]: each["score"] for each in answer["predictions"]} == pytest.approx(
+            scores, rel=1e-4
+        )
+    # Other images of the same names, sizes and times: nothing of them is taken over.
+    run(inputs, tmp_path, "3", "b", **settings)
+    assert len(asked) == 9
+
+
+def test_equal_names_sizes_and_times_are_no_equal_input(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    config = BulkInferenceConfig(input=str(folder))
+    with pytest.raises(
+        UsageError, match=r"bulk_inference\.input: expected images or TFRecord files, got none"
+    ):
+        digest_images(config, str(tmp_path))
+    image = folder / "a.png"
+    image.write_bytes(b"one")
+    former = image.stat()
+    first = digest_images(config, str(tmp_path))
+    assert digest_images(config, str(tmp_path)) == first
+    image.write_bytes(b"two")
+    os.utime(image, ns=(former.st_atime_ns, former.st_mtime_ns))
+    second = digest_images(config, str(tmp_path))
+    assert second != first
+    (folder / "notes.txt").write_text("no image")
+    assert digest_images(config, str(tmp_path)) == second
+    (folder / "gone.png").symlink_to("nowhere")
+    assert digest_images(config, str(tmp_path)) not in (first, second)
+    for nothing in (None, BulkInferenceConfig(input="test")):
+        assert digest_images(nothing, str(tmp_path)) == ""
