@@ -130,17 +130,23 @@ def _name_baseline(path: str, baseline: str) -> str | None:
 def publish_everywhere(addresses: Sequence[str], path: str) -> None:
     """Have model stores serve a version of the push destination, and note them there for a rollback.
 
+    A version that was taken back meanwhile, or followed by another one, is left out.
+
     Raises:
         MiranteError: A store cannot be asked. The next run of the node continues there.
     """
     if not addresses:
         return
     folder, version = os.path.split(path)
-    serving_folder.note_stores(folder, addresses)
-    measured = serving_folder.measure_files(path)
-    for address in addresses:
-        if publish(address, path, int(version), measured):
-            _logger.info("version %s is served by %s too", version, redact(address))
+    with serving_folder.hold_lock(folder):
+        serving_folder.note_stores(folder, addresses)
+        if serving_folder.highest_version(folder) != int(version):
+            _logger.warning("version %s is not served any more, so model stores do not get it", version)
+            return
+        measured = serving_folder.measure_files(path)
+        for address in addresses:
+            if publish(address, path, int(version), measured):
+                _logger.info("version %s is served by %s too", version, redact(address))
 
 
 def push(model_path: str, base_directory: str, version: int) -> str:

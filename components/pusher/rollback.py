@@ -96,13 +96,21 @@ def roll_back_stores(folder: str, done: RolledBack, command: Sequence[str]) -> l
     Raises:
         MiranteError: A store cannot be asked.
     """
-    addresses = serving_folder.read_stores(folder)
-    for address in addresses:
-        try:
-            follow(address, done.path, done.version)
-        except MiranteError as e:
-            again = quote(*command, "--to", str(done.version))
-            raise MiranteError(f"{folder} serves version {done.version}, but {e}; then run {again}") from e
+    with serving_folder.hold_lock(folder):
+        addresses = serving_folder.read_stores(folder)
+        highest = serving_folder.highest_version(folder)
+        if addresses and highest is not None and highest > done.version:
+            raise MiranteError(
+                f"{folder}: version {highest} was pushed meanwhile, and model stores serve it too; give the "
+                "same command again"
+            )
+        for address in addresses:
+            try:
+                follow(address, done.path, done.version)
+            except MiranteError as e:
+                again = quote(*command, "--to", str(done.version))
+                said = f"{folder} serves version {done.version}, but {e}; then run {again}"
+                raise MiranteError(said) from e
     return addresses
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import ssl
 import tempfile
 from typing import Any
@@ -16,6 +17,8 @@ from pipeline.serving.text_config import (
     read_models,
     read_tls,
 )
+
+_WHOLE = re.compile("[+-]?[0-9]{1,10}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ def make_tls_context(tls: TlsConfig) -> ssl.SSLContext:
 
 
 def read_channel_arguments(text: str) -> list[tuple[str, Any]]:
-    """Return the names and values in `name=value,name=value`; whole numbers are numbers.
+    """Return the names and values in `name=value,name=value`; whole numbers of 32 bits are numbers.
 
     Raises:
         UsageError: An argument has no value.
@@ -101,5 +104,6 @@ def read_channel_arguments(text: str) -> list[tuple[str, Any]]:
         key, separator, value = argument.partition("=")
         if not separator:
             raise UsageError(f"--grpc_channel_arguments: expected name=value, got {argument}")
-        read.append((key, int(value) if value.lstrip("-").isdigit() else value))
+        is_number = _WHOLE.fullmatch(value) and -(2**31) <= int(value) < 2**31
+        read.append((key, int(value) if is_number else value))
     return read

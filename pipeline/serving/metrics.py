@@ -8,6 +8,10 @@ from collections.abc import Sequence
 # In microseconds; the last bucket has no limit.
 _LATENCIES = tuple(10 * 1.8**power for power in range(33))
 _COUNTS = tuple(float(2**power) for power in range(15))
+# Clients send names of models that are not there: this many, of this length, are counted by themselves.
+_MOST_NAMES = 1000
+_MOST_LETTERS = 256
+OTHER_NAMES = "(other)"
 
 
 class _Counter:
@@ -65,6 +69,7 @@ class Metrics:
         self._example_total = _Counter(("model",))
         self._queuing = _Histogram(("thread_pool_name",), _LATENCIES)
         self._wrapped_runs = _Counter(())
+        self._names: set[str] = set()
         self._by_name: dict[str, _Counter | _Histogram] = {
             "/tensorflow/serving/batching_session/queuing_latency": self._queuing,
             "/tensorflow/serving/batching_session/wrapped_run_count": self._wrapped_runs,
@@ -76,8 +81,14 @@ class Metrics:
         }
 
     def record_request(self, model: str, status: str) -> None:
-        """Count a call with the name of its code."""
+        """Count a call with the name of its code; names that were never answered are limited in number."""
         with self._lock:
+            if model not in self._names:
+                is_one_more = len(self._names) < _MOST_NAMES and len(model) <= _MOST_LETTERS
+                if status == "OK" or is_one_more:
+                    self._names.add(model)
+                else:
+                    model = OTHER_NAMES
             self._requests.add((model, status))
 
     def record_latency(self, model: str, api: str, entrypoint: str, seconds: float) -> None:

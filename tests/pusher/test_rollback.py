@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shlex
 import shutil
@@ -17,9 +18,10 @@ from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output, RunResult, Serving
 from components.model_stores.store import open_store
 from components.prediction.asked import find_push_destination, saved_model_folder
+from components.pusher import executor, rollback
 from components.pusher.executor import publish_everywhere
 from components.pusher.outcome import read_outcome
-from components.pusher.rollback import roll_back
+from components.pusher.rollback import roll_back, roll_back_stores
 from pipeline.commands.main import main
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.pushes import TAKEN_BACK_AT
@@ -201,13 +203,43 @@ def test_a_push_into_a_bucket_meanwhile_is_noticed(
     assert list(roll_back(serving, 5).taken_back) == [9]
 
 
+def test_model_stores_follow_the_folder_whatever_runs_at_the_same_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = root / "serving"
+    published: list[int] = []
+
+    def publish(address: str, path: str, version: int, measured: object) -> bool:
+        with (serving / "pushes" / ".lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        published.append(version)
+        return True
+
+    monkeypatch.setattr(executor, "publish", publish)
+    monkeypatch.setattr(rollback, "follow", lambda address, path, version: published.append(version))
+    publish_everywhere(["models:/belt"], f"{serving}/8")
+    done = roll_back(str(serving), 5)
+    # The run that pushed 8 comes to it late, and so does one that pushed 3.
+    for version in (8, 3):
+        publish_everywhere(["models:/belt"], f"{serving}/{version}")
+    assert published == [8]
+    assert roll_back_stores(str(serving), done, []) == ["models:/belt"]
+    assert published == [8, 5]
+    shutil.copytree(serving / "5", serving / "9")
+    with pytest.raises(MiranteError, match="version 9 was pushed meanwhile, and model stores serve it too"):
+        roll_back_stores(str(serving), done, [])
+    assert published == [8, 5]
+
+
 @pytest.mark.slow
 def test_model_stores_go_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     serving = str(root / "serving")
     # Version 3 was pushed before the store was in the recipe.
-    for version in (5, 8):
-        publish_everywhere(["models:/belt"], f"{serving}/{version}")
+    (root / "serving" / "8").rename(root / "later")
+    publish_everywhere(["models:/belt"], f"{serving}/5")
+    (root / "later").rename(root / "serving" / "8")
+    publish_everywhere(["models:/belt"], f"{serving}/8")
     store = open_store("models:/belt")
     assert store.find_served() == 8
     told = CliRunner().invoke(main, ["rollback", str(root)])

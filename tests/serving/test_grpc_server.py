@@ -42,6 +42,9 @@ def test_channel_arguments_are_numbers_or_texts() -> None:
         ("grpc.max_concurrent_streams", 8),
         ("grpc.x", "y"),
     ]
+    # As TensorFlow Serving reads them: what is no whole number of 32 bits is a text.
+    for text in ("--5", "\u00b2", "2147483648"):
+        assert read_channel_arguments(f"x={text},y=-5,z=+5") == [("x", text), ("y", -5), ("z", 5)]
     with pytest.raises(UsageError, match="expected name=value, got x"):
         read_channel_arguments("x")
 

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import gzip
 import http.client
+import io
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +25,9 @@ from pipeline.serving.errors import ServingError
 from pipeline.serving.extensions import Health, ModelList
 from pipeline.serving.http_server import HttpServer
 from pipeline.serving.metrics import Metrics
-from pipeline.serving.models.images import check_images
+from pipeline.serving.models import servable
+from pipeline.serving.models.images import are_png, check_images
+from pipeline.serving.models.running import ThreadRunner
 from pipeline.serving.open_inference import OpenInference
 from pipeline.serving.page import Page
 from pipeline.serving.rest import Answer, RestApi, unpack
@@ -300,6 +304,48 @@ def test_the_page(port: int) -> None:
     assert b"<title>Try the model</title>" in said
     assert json.loads(ask(port, "GET", "/ui/models")[2]) == {"models": ["echo"]}
     assert json.loads(ask(port, "GET", "/ui/samples/other")[2]) == {"samples": []}
+
+
+def test_images_that_pillow_reads_do_not_hold_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = io.BytesIO()
+    Image.new("L", (8, 8)).save(image, "png")
+    inputs = {"image_bytes": np.array([image.getvalue()], dtype=object), "x": np.zeros(2)}
+    assert are_png(inputs)
+    inputs["other_bytes"] = np.array([image.getvalue(), b"GIF89a"], dtype=object)
+    assert not are_png(inputs)
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(servable, "check_images", lambda *_: threads.append(threading.current_thread()))
+    info = SimpleNamespace(name="x:0")
+    signature = SimpleNamespace(inputs=dict.fromkeys(inputs, info), outputs={}, defaults={}, method_name="")
+    served = servable.Servable("m", 1, "/m", {"serving_default": signature}, None, None, max_pixels=1)  # type: ignore[arg-type]
+    for names in (["image_bytes", "x", "other_bytes"], ["image_bytes", "x"]):
+        given = {name: inputs[name] for name in names}
+        signature.inputs = dict.fromkeys(names, info)
+        with pytest.raises(AttributeError):  # there is no session
+            asyncio.run(served.predict("", given, (), 0))
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+def test_a_model_that_takes_too_long_is_a_504() -> None:
+    info = SimpleNamespace(name="x:0", dtype=1, tensor_shape=SimpleNamespace(dim=[]))
+    signature = SimpleNamespace(inputs={"x": info}, outputs={"y": info}, defaults={}, method_name="")
+    ends = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(ends.wait)  # another call has the only thread
+        runner: Any = ThreadRunner(SimpleNamespace(), threads)  # type: ignore[arg-type]
+        served = servable.Servable("m", 1, "/m", {"serving_default": signature}, runner, Metrics())
+        shelf = Shelf()
+        records = ModelRecords(ModelConfig("m", "/m"))
+        records.versions[1] = Record(1, "/m/1", State.AVAILABLE, servable=served)
+        shelf.models["m"] = records
+        call = RestApi(shelf, Metrics(), 20).answer(
+            "POST", "/v1/models/m:predict", {}, b'{"instances": [1.0]}'
+        )
+        answer = asyncio.run(call)
+        ends.set()
+    assert answer is not None
+    assert answer.status == 504
+    assert json.loads(answer.body) == {"error": "Timed out waiting for notification"}
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Any) -> None:

@@ -160,6 +160,32 @@ def test_a_version_that_comes_back_while_it_is_unloaded_is_loaded_again(
     wait_until(lambda: served.states() == {2: "AVAILABLE", 1: "END"})
 
 
+@pytest.mark.parametrize("threads", [0, 2])
+def test_versions_that_are_loaded_at_the_same_time(
+    threads: int, tmp_path: Path, make_served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = threading.Barrier(2)
+
+    def load(name: str, version: int, path: str) -> Any:
+        try:
+            meeting.wait(5 if threads else 0.1)
+        except threading.BrokenBarrierError:
+            meeting.reset()
+            raise invalid("loaded alone") from None
+        return SimpleNamespace(name=name, version=version)
+
+    monkeypatch.setattr(Served, "load", lambda self, *given: load(*given))
+    served = make_served(load_threads=threads)
+    for version in "12":
+        (tmp_path / version).mkdir()
+    if threads:
+        served.manager.set_models([ModelConfig("m", str(tmp_path), latest=2)])
+        assert served.states() == {2: "AVAILABLE", 1: "AVAILABLE"}
+    else:
+        with pytest.raises(ServingError, match=r"version: 2} due to error: INVALID_ARGUMENT: loaded alone"):
+            served.manager.set_models([ModelConfig("m", str(tmp_path), latest=2)])
+
+
 def test_an_error_of_any_kind_ends_no_loader(tmp_path: Path, make_served: Callable[..., Served]) -> None:
     (tmp_path / "1").mkdir()
     served = make_served()

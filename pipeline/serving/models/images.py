@@ -33,6 +33,16 @@ def check_images(inputs: Mapping[str, Array], max_pixels: int) -> None:
                 )
 
 
+def are_png(inputs: Mapping[str, Array]) -> bool:
+    """Return whether `check_images` takes no time: it reads the size of a PNG from its first bytes."""
+    return all(
+        content.startswith(_PNG)
+        for alias, array in inputs.items()
+        if alias.endswith("_bytes") and array.dtype == object
+        for content in array.ravel().tolist()
+    )
+
+
 def _count_pixels(content: bytes) -> int:
     # Most images are PNG; Pillow would take a tenth of a small model's time.
     if content.startswith(_PNG) and len(content) >= _PNG_SIZE_END:

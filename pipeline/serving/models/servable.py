@@ -1,5 +1,6 @@
 """A version of a model that answers requests: Predict, Classify, Regress, MultiInference and its metadata."""
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from pipeline.serving.arrays import Array
 from pipeline.serving.errors import ServingError, invalid
 from pipeline.serving.models import signatures
-from pipeline.serving.models.images import check_images
+from pipeline.serving.models.images import are_png, check_images
 from pipeline.serving.models.running import compute
 from pipeline.serving.models.saved_model import DEFAULT_SIGNATURE
 from pipeline.serving.models.tensors import read_tensor
@@ -84,7 +85,11 @@ class Servable:
         signature = self._predict_signature(signature_name)
         signatures.match_inputs(signature, given)
         if self.max_pixels:
-            check_images(given, self.max_pixels)
+            # Pillow may read all of a file for its size.
+            if are_png(given):
+                check_images(given, self.max_pixels)
+            else:
+                await asyncio.to_thread(check_images, given, self.max_pixels)
         feeds = {}
         for alias, info in signature.inputs.items():
             if alias in given:
