@@ -1,34 +1,32 @@
-"""Manifests in deploy/: Kubernetes knows every field, equal settings are equal, and nothing runs as root."""
+"""Manifests in deploy/: published schemas take them, equal settings are equal, and nothing runs as root."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kubernetes.client
+import kubernetes_validate
 import pytest
 import yaml
 
+from tests.deploy.kserve_fields import FILE
 from tests.house.test_layout import LOCKS, locked_versions
 
 pytestmark = pytest.mark.stack_free
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-# Kubernetes' own kinds, and the client's classes for them.
-KINDS = {
-    "Namespace": "V1Namespace",
-    "ServiceAccount": "V1ServiceAccount",
-    "ConfigMap": "V1ConfigMap",
-    "PersistentVolumeClaim": "V1PersistentVolumeClaim",
-    "Deployment": "V1Deployment",
-    "Service": "V1Service",
-    "HorizontalPodAutoscaler": "V2HorizontalPodAutoscaler",
-    "PodDisruptionBudget": "V1PodDisruptionBudget",
-}
+# By KServe's own package (`tests.deploy.kserve_fields`); its other types are Kubernetes' own.
+KSERVE: dict[str, dict[str, str]] = json.loads(FILE.read_text(encoding="utf-8"))["classes"]
+SCALARS: dict[str, type] = {"str": str, "int": int, "bool": bool}
+# What Kubernetes the manifests are for at least: the oldest that gets patches.
+KUBERNETES = "1.34"
 
 
 def read_objects() -> list[dict[str, Any]]:
@@ -41,32 +39,59 @@ def read_objects() -> list[dict[str, Any]]:
     return [each for name in resources for each in yaml.safe_load_all((folder / name).read_text())]
 
 
-def find_unknown(value: Any, kind: str, at: str) -> Iterator[str]:
-    """Yield the fields that the published API does not have."""
+def find_problems(value: Any, kind: str, at: str) -> Iterator[str]:
+    """Yield the fields that an object of KServe does not have, and values of another type."""
     if match := re.fullmatch(r"(list\[|dict\(str, )(.*)[\])]", kind):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from find_unknown(item, match[2], f"{at}.{key}")
+        if not isinstance(value, list if match[1] == "list[" else dict):
+            yield f"{at}: expected {kind}"
+            return
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from find_problems(item, match[2], f"{at}.{key}")
         return
-    model = getattr(kubernetes.client, kind, None)
-    if model is None:
+    types = KSERVE.get(kind)
+    if types is None and (model := getattr(kubernetes.client, kind, None)):
+        types = {name: model.openapi_types[field] for field, name in model.attribute_map.items()}
+    if types is None:
+        if (wanted := SCALARS.get(kind)) is not None and type(value) is not wanted:
+            yield f"{at}: expected {kind}"
         return
-    names = {name: field for field, name in model.attribute_map.items()}
     for key, item in value.items():
-        if key not in names:
-            yield f"{at}.{key}"
+        if key in types:
+            yield from find_problems(item, types[key], f"{at}.{key}")
         else:
-            yield from find_unknown(item, model.openapi_types[names[key]], f"{at}.{key}")
+            yield f"{at}.{key}: unknown"
 
 
 def find_one(kind: str) -> dict[str, Any]:
     return next(each for each in read_objects() if each["kind"] == kind)
 
 
-def test_kubernetes_knows_every_field() -> None:
+def test_kubernetes_takes_every_object() -> None:
     for each in read_objects():
-        assert list(find_unknown(each, KINDS[each["kind"]], each["kind"])) == []
-    assert list(find_unknown({"spec": {"replica": 1}}, "V1Deployment", "d")) == ["d.spec.replica"]
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+    for spec in ({"replica": 1}, {"replicas": "two"}):
+        deployment = find_one("Deployment")
+        deployment["spec"] |= spec
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(deployment, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "problem"),
+    [
+        ("", "", ""),
+        ("image:", "imagee:", "'imagee' was unexpected"),
+        ("interval: 10s", "interval: [10]", "[10] is not of type 'string'"),
+    ],
+)
+def test_compose_takes_the_file(written: str, wrong: str, problem: str, tmp_path: Path) -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert written in text
+    (tmp_path / "compose.yaml").write_text(text.replace(written, wrong, 1))
+    command = ["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == (1 if problem else 0), done.stdout
+    assert problem in done.stdout
 
 
 def test_a_replica_runs_without_rights_and_is_not_asked_before_it_is_ready() -> None:
@@ -111,9 +136,16 @@ def test_compose_and_kubernetes_start_the_same_server() -> None:
 
 def test_kserve_gets_a_folder_of_versions() -> None:
     service = yaml.safe_load((DEPLOY / "kserve" / "inferenceservice.yaml").read_text())
+    assert list(find_problems(service, "V1beta1InferenceService", "service")) == []
     predictor = service["spec"]["predictor"]
     assert predictor["model"]["modelFormat"] == {"name": "tensorflow"}
     assert predictor["securityContext"]["runAsNonRoot"] is True
+    predictor |= {"maxReplica": 1, "minReplicas": "1", "tolerations": [{"keys": "x"}]}
+    assert list(find_problems(service, "V1beta1InferenceService", "service")) == [
+        "service.spec.predictor.minReplicas: expected int",
+        "service.spec.predictor.maxReplica: unknown",
+        "service.spec.predictor.tolerations.0.keys: unknown",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
