@@ -3,7 +3,7 @@
     make bench-serving MODEL=runs/digits/serving IMAGE=runs/digits/sample.png [BENCH="load --requests 2000"]
 
 `wrk` asks REST, `ghz` gRPC (Debian: apt-get install wrk; go install github.com/bojand/ghz/cmd/ghz@latest).
-For batching `h2load` asks gRPC (Debian: apt-get install nghttp2-client), as ghz takes as much of the processor as
+For batching `h2load` asks gRPC (Debian: apt-get install nghttp2-client): ghz takes as much processor time as
 the server. A part whose program is missing says so. The model is one of Mirante's.
 """
 
