@@ -20,7 +20,7 @@ from pipeline.engines.arguments import make_arguments
 from pipeline.engines.config import BeamConfig
 from pipeline.steps import INGEST
 
-# Tasks of one Beam pipeline: the memory for them and the time to start a pipeline are small compared with the work.
+# Tasks of one Beam pipeline: few enough for the memory, enough to make its start a small part of the time.
 _TASKS_AT_ONCE = 5000
 
 

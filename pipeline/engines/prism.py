@@ -11,6 +11,8 @@ from typing import Any
 
 from apache_beam.runners.portability import prism_runner
 
+from components.base.errors import MiranteError
+
 _IDLE_LIMIT = "5m"
 
 
@@ -20,6 +22,25 @@ class _Prism(prism_runner.PrismJobServer):
     def prism_arguments(self, job_port: Any) -> list[Any]:
         """Return the arguments of Prism's command."""
         return [*super().prism_arguments(job_port), f"--idle_shutdown_timeout={_IDLE_LIMIT}"]
+
+    def start(self) -> Any:
+        """Find the binary, and start it.
+
+        Raises:
+            MiranteError: There is none, it cannot be downloaded, or it does not start.
+        """
+        try:
+            return super().start()
+        except Exception as e:
+            raise MiranteError(
+                f"beam.prism_location: expected a Prism that starts, got {e}; build it (docs/engines.md) "
+                "and give its path"
+            ) from e
+
+    def stop(self) -> None:
+        """End it, if it was started."""
+        if self._server is not None:
+            super().stop()
 
 
 class PrismRunner(prism_runner.PrismRunner):

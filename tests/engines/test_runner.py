@@ -6,10 +6,12 @@ import socket
 from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2 as api
 from google.protobuf.struct_pb2 import Struct
 
 from components.base.errors import MiranteError
+from pipeline.engines.prism import PrismRunner
 from pipeline.engines.runner import cancel_left, check_endpoint
 
 RUNNING, DONE, CANCELLED = api.JobState.RUNNING, api.JobState.DONE, api.JobState.CANCELLED
@@ -56,3 +58,12 @@ def test_a_job_server_that_is_not_there_is_named() -> None:
             check_endpoint(address, limit_secs=0.1)
         server.listen()
         check_endpoint(address, limit_secs=5)
+
+
+def test_a_prism_that_does_not_start_is_named_and_can_be_stopped() -> None:
+    prism = PrismRunner().default_job_server(PipelineOptions(["--prism_location=/no/such/prism"]))
+    with pytest.raises(
+        MiranteError, match=r"beam\.prism_location: expected a Prism that starts, got .*build"
+    ):
+        prism.start()
+    prism.stop()
