@@ -236,7 +236,7 @@ STEPS = (
         reads="images",
         code=("components.bulk_inference.component",),
         libraries=("apache_beam",),
-        engine_group="inference",
+        engine_group="bulk_inference",
     ),
 )
 # The groups of nodes that Beam runs, in the order of the nodes.
