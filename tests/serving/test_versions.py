@@ -180,7 +180,7 @@ def test_versions_that_are_loaded_at_the_same_time(
         (tmp_path / version).mkdir()
     if threads:
         served.manager.set_models([ModelConfig("m", str(tmp_path), latest=2)])
-        assert served.states() == {2: "AVAILABLE", 1: "AVAILABLE"}
+        wait_until(lambda: served.states() == {2: "AVAILABLE", 1: "AVAILABLE"})
     else:
         with pytest.raises(ServingError, match=r"version: 2} due to error: INVALID_ARGUMENT: loaded alone"):
             served.manager.set_models([ModelConfig("m", str(tmp_path), latest=2)])
