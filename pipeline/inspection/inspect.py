@@ -109,7 +109,8 @@ def _sum_up(
         sizes=sizes,
         copies=find_copies(index, plan),
         rejects=group_by_reason(index.rejects()),
-        left_out=group_by_reason(index.left_out()),
+        # Of ingested data these are the files of the ingest itself.
+        left_out=group_by_reason(() if ingested else index.left_out()),
         suspicious=suspicious,
         looked_at=seen.looked_at,
         boxes=None if inspection.HAS_ONE_CLASS else placed.describe(),

@@ -158,6 +158,7 @@ def test_splits_and_rejects_are_those_of_an_ingest(photos: Path, tmp_path: Path)
     assert sum(group.count for group in facts.rejects) == done.rejected
     again = look(tmp_path / "data")
     assert again.ingested
+    assert again.left_out == []  # the files of the ingest itself
     assert (again.splits, again.images, again.source.source) == (facts.splits, facts.images, "tfrecord")
     assert [(one.name, one.by_split) for one in again.classes] == [
         (one.name, one.by_split) for one in facts.classes
