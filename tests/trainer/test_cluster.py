@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ import pytest
 from tests.kfp_api import Request, serving
 from tests.kubernetes_api import FAILED, RUNNING, KubernetesApi
 from tests.make.commands import INLINE_INGEST, INLINE_MIRANTE, unwrap
-from tests.make.quick import quick_environment, quick_python
+from tests.make.quick import quick_environment, quick_mirante, quick_python
 from tests.trainer.test_strategy import REPOSITORY, cluster, free_ports
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
-MIRANTE = str(Path(sys.executable).with_name("mirante"))
 # Long enough to be killed in the middle of it.
 SETTINGS = (
     "training.epochs=6",
@@ -96,7 +94,7 @@ def test_a_worker_is_lost_and_training_goes_on_after_a_restart(folder: Path) -> 
 
 def test_a_worker_needs_a_cluster(tmp_path: Path) -> None:
     done = subprocess.run(
-        [MIRANTE, "worker", "root"],
+        [quick_mirante(), "worker", "root"],
         env={name: value for name, value in os.environ.items() if name != "TF_CONFIG"},
         cwd=tmp_path,
         capture_output=True,
@@ -111,8 +109,8 @@ def test_what_else_goes_wrong_is_told_as_it_is(tmp_path: Path) -> None:
     # Not a job: no fault of another machine.
     (tmp_path / "cluster.json").write_text('{"id": "1", "job": {}}', encoding="utf-8")
     done = subprocess.run(
-        [MIRANTE, "worker", str(tmp_path)],
-        env={**os.environ, "TF_CONFIG": cluster(2)[1]},
+        [quick_mirante(), "worker", str(tmp_path)],
+        env={**os.environ, **quick_environment(), "TF_CONFIG": cluster(2)[1]},
         capture_output=True,
         text=True,
         check=False,
@@ -215,7 +213,7 @@ def test_a_trainer_starts_its_worker_pod_and_trains_with_it(folder: Path, tmp_pa
 
 def test_a_worker_pod_whose_chief_does_not_come_gives_up(tmp_path: Path) -> None:
     done = subprocess.run(
-        [MIRANTE, "worker", str(tmp_path)],
+        [quick_mirante(), "worker", str(tmp_path)],
         env={
             **os.environ,
             "MIRANTE_CLUSTER": json.dumps(["localhost:1", "localhost:2"]),
