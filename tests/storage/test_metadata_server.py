@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pipeline import task
 from pipeline.recipe.load import load_recipe
 from pipeline.storage.config import MetadataConfig
 from pipeline.storage.metadata_store import require_store
+from tests.make.quick import quick_python
 from tests.servers import LIMITED, SERVERS, free_port
 from tests.targets.test_task import COMPLETE, OUTCOMES, end, html
 
@@ -61,7 +61,7 @@ def at_once(root: Path, run_id: str, *names: str) -> dict[str, str]:
     """Runs each node in a process of its own, all at the same time; what became of each."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(root), run_id, name],
+            [quick_python(), "-c", PROGRAM, str(root), run_id, name],
             cwd=REPOSITORY,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **ENVIRONMENT},
             stdout=subprocess.PIPE,
