@@ -7,7 +7,7 @@ at which they were last heard of. A lease ends when its run does, and when it wa
     a task runs           it is heard of every BEAT_SECS; gone after GONE_SECS
     between two tasks     a pod may wait long for its machine; gone after WAIT_SECS
     a task failed         at once
-    a task waits to be    as between two tasks, counted from when it is tried again
+    a task waits to be    as if it ran, counted from when it is tried again in the same pod
     tried again
     a pod was ended       as if it ran: another pod of the run may take its place, or the run has failed
 
@@ -127,7 +127,7 @@ class RootLease:
             raise
         except BaseException as e:
             again_after = tried_again_after(e)
-            state, wait_secs = (_ENDED, 0.0) if again_after is None else (_WAITING, again_after)
+            state, wait_secs = (_ENDED, 0.0) if again_after is None else (_RUNNING, again_after)
             raise
         finally:
             stop.set()
@@ -199,7 +199,7 @@ class RootLease:
 
     def _explain_refusal(self, holder: _Entry) -> MiranteError:
         ago_secs = time.time() - holder.heard_of
-        is_ahead = holder.state == _WAITING and ago_secs < -0.5
+        is_ahead = ago_secs < -0.5
         seen = (
             f"tried again in {-ago_secs:.0f} s"
             if is_ahead

@@ -83,8 +83,8 @@ def test_a_failed_task_frees_the_root_and_takes_it_again_when_it_is_tried_again(
 def test_a_task_that_waits_to_be_tried_again_keeps_the_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if every wait between tasks were over at once: the task's own wait counts.
-    monkeypatch.setattr(root_lease, "WAIT_SECS", 0.0)
+    # As if a lost pod were gone at once: the wait itself counts.
+    monkeypatch.setattr(root_lease, "GONE_SECS", 0.0)
     with (
         pytest.raises(ValueError, match="broken"),
         lease(tmp_path, "run-1").held(tried_again_after=lambda _: 60.0),
