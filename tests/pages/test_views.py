@@ -166,6 +166,13 @@ def test_a_chart_goes_from_the_lowest_value_to_the_highest() -> None:
     assert 'aria-label="Chart. t: c from 0 to 1"' in chart
 
 
+def test_epochs_are_whole_numbers() -> None:
+    chart = make_line_chart("Loss", [Curve("train", [(1.0, 0.5), (2.0, 0.4)], "train")], "epoch")
+    ticks = re.findall(r"<text[^>]*>([\d.]+)</text>", chart)
+    assert "1" in ticks
+    assert "1.5" not in ticks
+
+
 @pytest.mark.parametrize("points", [[], [(1, float("inf"))], [(3, 0.5)], [(0, 0.0), (0, 0.0)]])
 def test_a_chart_takes_whatever_was_recorded(points: list[tuple[float, float]]) -> None:
     chart = make_line_chart("$t$", [Curve("$x$", points, "train")], "$step$")
