@@ -14,10 +14,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 from pyarrow import parquet
 
+from components.base import files
 from components.base.errors import UsageError
 from components.prediction import batch as batches
 from components.prediction.batch import Batch, BatchResult, make_batch
 from components.prediction.batch_files import FileFormat, count_answers, read_answers, write_answers
+from components.prediction.inputs import digest_input
 from components.prediction.predict import predict
 from pipeline.commands.main import main
 from pipeline.engines.arguments import IN_MEMORY
@@ -132,6 +134,23 @@ def test_files_hold_what_was_answered(file_format: FileFormat, tmp_path: Path) -
     assert count_answers(path, file_format) == (3, 1)
     write_answers(path, [], file_format)
     assert (list(read_answers(path, file_format)), count_answers(path, file_format)) == ([], (0, 0))
+
+
+def test_images_and_answers_in_a_bucket(model: str, make_tiny: Callable[[int], Tiny]) -> None:
+    # TensorFlow's file system in memory stands for a bucket's.
+    for number, data in enumerate(make_tiny(3).encoded[:3]):
+        files.write_bytes(f"ram://bucket/in/{number}.png", data)
+    files.write_text("ram://bucket/in/notes.txt", "no image")
+    batch = make_batch(model, "ram://bucket/in", "ram://bucket/out", shard_images=2)
+    assert run_batch(batch) == BatchResult(shards=2, found=0, images=3, errors=0)
+    answers = [answer for number in (0, 1) for answer in read_answers(batch.output(number), "parquet")]
+    assert [answer["image"] for answer in answers] == [f"ram://bucket/in/{number}.png" for number in range(3)]
+    assert run_batch(batch) == BatchResult(shards=2, found=2, images=3, errors=0)
+    before = digest_input("ram://bucket/in")
+    assert digest_input("ram://bucket/in") == before
+    files.write_bytes("ram://bucket/in/2.png", b"another size")
+    assert digest_input("ram://bucket/in") not in (None, before)
+    assert digest_input("ram://bucket/none") is None
 
 
 def test_there_must_be_images(model: str, tmp_path: Path) -> None:
