@@ -21,7 +21,7 @@ from components.base.errors import MiranteError, UsageError, walk_causes
 from components.base.outcome import Output
 from components.evaluator.component import ReportingExecutor
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.evaluation import read_mistakes
+from components.evaluator.evaluation import read_draws, read_mistakes
 from components.evaluator.results import read_evaluation
 from components.evaluator.stored import load_evaluation
 from components.tasks.classification import TASK
@@ -155,6 +155,10 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert found.slices["class 0"]["macro_recall"] == 0.25
     assert "auc" not in found.slices["class 0"]  # one class alone has none
     assert found.intervals["accuracy"].low < 0.75 < found.intervals["accuracy"].high
+    # Of the same drawn splits as the interval.
+    draws = read_draws(folder)
+    assert list(draws) == ["loss", "auc"]
+    assert np.percentile(draws["loss"], 2.5) == pytest.approx(found.intervals["loss"].low, rel=1e-5)
     assert load_evaluation(folder) == found
     assert "Slices slice accuracy" in page_of(folder, list(recalls))
     # The slices of class 0 and class 5 are below the bound: it holds for the whole split alone.

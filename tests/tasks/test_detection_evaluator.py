@@ -21,7 +21,7 @@ from tfx.utils import json_utils, proto_utils
 from components.base.errors import DataRefusedError, UsageError
 from components.evaluator.component import Evaluator, ReportingExecutor
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.evaluation import read_mistakes
+from components.evaluator.evaluation import read_draws, read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.evaluator import make_eval_config
@@ -145,6 +145,9 @@ def test_the_report_lies_in_the_evaluation(evaluated: tuple[Path, Any]) -> None:
     assert metrics["images"] == 40
     assert metrics["metrics"]["map"] == pytest.approx(read_evaluation(str(folder)).metrics["map"], abs=1e-6)
     assert metrics["per_class"]["owl"]["map"] is None
+    assert {name: len(values) for name, values in read_draws(str(folder)).items()} == {
+        "map": 1000, "map_50": 1000, "map_75": 1000
+    }  # fmt: skip
     for name in pictures:
         with Image.open(folder / name) as picture:
             picture.load()
