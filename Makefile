@@ -143,10 +143,10 @@ accept-kubeflow-faults: setup  # the same; FAULTS="delete-pods full-claim" for s
 accept-kill-training: setup
 	$(BIN)/python benchmarks/kill_training.py
 
-# Needs Go, to build Prism.
-engines: setup ## The digits recipe on Beam's engines: results equal to those in memory
+# Prism needs Go; Spark needs Java and Maven, and is tried where SPARK names a folder for its jars.
+engines: setup ## The digits recipe on Beam's engines: results equal to those in memory; SPARK=folder for Spark too
 	test -x $(PRISM) || GOBIN=$(abspath $(dir $(PRISM))) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.73.0
-	$(BIN)/python -m benchmarks.engines --prism $(PRISM) $(or $(ENGINES),--set training.epochs=3 \
+	$(BIN)/python -m benchmarks.engines --prism $(PRISM) $(if $(SPARK),--spark $(SPARK)) $(or $(ENGINES),--set training.epochs=3 \
 		--set 'evaluation.thresholds={accuracy: 0.5}')
 
 bench: setup ## Measure throughput

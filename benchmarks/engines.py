@@ -4,12 +4,13 @@
 
 Runs the recipe in memory and on each engine, each in a root of its own, and compares records, statistics,
 anomalies, facts of the data, the Transform graph and all metrics. Prints a row for each engine and exits with
-1 if something differs.
+1 if something differs. `--spark FOLDER` adds Spark, on a cluster that is started here (spark_cluster.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import resource
@@ -19,12 +20,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import psutil
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from tensorflow_transform import TFTransformOutput
 
+from benchmarks.spark_cluster import spark_cluster
 from components.base.tfrecord import read_records
 from components.transform.levels import measured_levels
 from pipeline.recipe.load import load_recipe
@@ -47,6 +51,7 @@ def sort_features(message: Any) -> Any:
     """Sort the features of statistics or of a schema by name: TFDV has them in the order of merging."""
     if isinstance(message, Anomalies):
         message.baseline.feature.sort(key=str)
+        message.baseline.string_domain.sort(key=str)
     else:
         for part in message.datasets:
             part.features.sort(key=str)
@@ -114,6 +119,35 @@ def run(arguments: Sequence[str], root: Path) -> tuple[float, float, dict[str, A
     return secs, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result
 
 
+def kill_some(arguments: Sequence[str], root: Path, secs: float, kills: int, seed: int) -> list[str]:
+    """Begin a run again and again, and kill its process, or the Prism that it started, at a random moment.
+
+    Args:
+        arguments: Those of `mirante run`.
+        root: The pipeline root of all of them.
+        secs: How long a run takes.
+        kills: How often.
+        seed: Of the moments.
+
+    Returns:
+        What was killed, and how the run ended, in words.
+    """
+    random, told = Random(seed), []
+    for number in range(kills):
+        command = [str(MIRANTE), "run", *arguments, "--no-cache", "--root", str(root), "--json"]
+        process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        time.sleep(secs * random.uniform(0.15, 0.9))
+        prisms = [child for child in process.children() if "prism" in child.name()]
+        victim = prisms[0] if prisms and number % 2 else process
+        name = "nothing, it had ended" if process.poll() is not None else victim.name()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+        output, _ = process.communicate()
+        error = json.loads(output.splitlines()[-1])["error"] if output else None
+        told.append(f"killed {name}: exit code {process.returncode}{f', {error}' if error else ''}")
+    return told
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -121,21 +155,43 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--data")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--prism", help="Prism's binary")
+    parser.add_argument("--spark", type=Path, help="the folder of a Spark cluster")
+    parser.add_argument("--kills", type=int, default=0, help="kill runs of another root so often first")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the roots, which then stay")
     given = parser.parse_args(argv)
     engines: dict[str, list[str]] = {"in_memory": []}
     if given.prism:
-        engines["prism"] = ["beam.engine=prism", f"beam.prism_location={given.prism}"]
+        engines["prism"] = [
+            "beam.engine=prism",
+            f"beam.prism_location={given.prism}",
+            "beam.nodes={ingest: {}}",
+        ]
     recipe = load_recipe(given.recipe, given.overrides, given.data)
     differs = False
-    with tempfile.TemporaryDirectory(prefix="mirante-engines-") as temporary:
+    with contextlib.ExitStack() as running:
+        temporary = running.enter_context(tempfile.TemporaryDirectory(prefix="mirante-engines-"))
+        if given.spark:
+            cluster = running.enter_context(spark_cluster(given.spark))
+            engines["spark"] = ["beam.engine=spark", f"beam.endpoint={cluster.endpoint}"]
         folder = given.keep or Path(temporary)
         expected: dict[str, Any] = {}
         print(f"{'engine':10} {'wall s':>7} {'CPU s':>7}  differs from in_memory")
         for engine, options in engines.items():
             overrides = [word for one in (*given.overrides, *options) for word in ("--set", one)]
             data = ["--data", given.data] if given.data else []
-            secs, cpu_secs, _ = run([given.recipe, *data, *overrides], folder / engine)
+            arguments = [given.recipe, *data, *overrides]
+            secs, cpu_secs, _ = run(arguments, folder / engine)
+            if given.kills and engine != "in_memory":
+                for line in kill_some(arguments, folder / f"{engine}-killed", secs, given.kills, given.seed):
+                    print(f"  {line}", flush=True)
+                run(arguments, folder / f"{engine}-killed")
+                found = dict(read_facts(folder / f"{engine}-killed", recipe))
+                other = [name for name in found if not is_equal(found[name], expected[name])]
+                differs |= bool(other)
+                print(
+                    f"{engine:10} after {given.kills} kills: {', '.join(other) or 'in nothing'}", flush=True
+                )
             found = dict(read_facts(folder / engine, recipe))
             expected = expected or found
             other = [name for name in found if not is_equal(found[name], expected[name])]

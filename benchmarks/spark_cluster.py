@@ -1,0 +1,146 @@
+"""A standalone Spark cluster on this machine with Beam's job server: a master and two workers, no Docker.
+
+    python -m benchmarks.spark_cluster FOLDER        fetches the jars with Maven, starts all of it, prints the
+                                                     job server's address, and runs until it is interrupted
+
+The folder is Spark's home: every process, executors too, has the jars of `FOLDER/jars`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+POM = Path(__file__).with_name("spark_pom.xml")
+HOST = "127.0.0.1"
+_START_SECS = 60
+# Spark reaches into these packages of Java 17.
+_OPENS = [
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in (
+        *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio"),
+        *("java.util", "java.util.concurrent", "java.util.concurrent.atomic"),
+        *("sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar"),
+    )
+]
+
+
+def fetch_jars(folder: Path) -> Path:
+    """Fetch Spark and Beam's job server with Maven if they are not there; returns their folder."""
+    jars = folder / "jars"
+    done = folder / "fetched"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        options = [f"-DoutputDirectory={jars}", f"-DbuildDirectory={folder}"]
+        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", *options]
+        subprocess.run(command, check=True)
+        done.touch()
+    return jars
+
+
+def pick_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class SparkCluster:
+    """A master, workers and Beam's job server.
+
+    Attributes:
+        endpoint: The job server's address.
+        processes: All processes by name: `master`, `worker-0`, ..., `job-server`.
+
+    Args:
+        folder: Holds the jars, logs and working files.
+        workers: Number of workers, each with one core.
+        memory: Of each worker, as Spark writes it.
+    """
+
+    def __init__(self, folder: Path, workers: int = 2, memory: str = "1g"):
+        self._folder = folder
+        self._jars = fetch_jars(folder)
+        self._memory = memory
+        master, jobs = pick_port(), pick_port()
+        self._master = f"spark://{HOST}:{master}"
+        self.endpoint = f"{HOST}:{jobs}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        everything = f"{self._jars}/*"
+        options = ["--host", HOST, "--port", str(master), "--webui-port", str(pick_port())]
+        self._start("master", everything, "org.apache.spark.deploy.master.Master", options)
+        _wait_for(master)
+        for number in range(workers):
+            self.start_worker(number)
+        options = [f"--spark-master-url={self._master}", f"--job-host={HOST}", f"--job-port={jobs}"]
+        options += ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={folder / 'artifacts'}"]
+        self._start("job-server", everything, "org.apache.beam.runners.spark.SparkJobServerDriver", options)
+        _wait_for(jobs)
+
+    def start_worker(self, number: int) -> None:
+        """Start a worker; one of that number must not run."""
+        options = ["--cores", "1", "--memory", self._memory, "--host", HOST, "--webui-port", str(pick_port())]
+        options += ["--work-dir", str(self._folder / f"work-{number}"), self._master]
+        name = "org.apache.spark.deploy.worker.Worker"
+        self._start(f"worker-{number}", f"{self._jars}/*", name, options)
+
+    def _start(self, name: str, class_path: str, main: str, options: Sequence[str]) -> None:
+        command = ["java", "-Xmx512m", *_OPENS, "-cp", class_path, main, *options]
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(self._folder),
+            "SPARK_SCALA_VERSION": "2.12",
+            "SPARK_LOCAL_IP": HOST,
+        }
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+
+    def stop(self) -> None:
+        """End all processes; executors end with their worker."""
+        for process in reversed(self.processes.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _wait_for(port: int) -> None:
+    ends = time.monotonic() + _START_SECS
+    while True:
+        try:
+            with socket.create_connection((HOST, port), 1):
+                return
+        except OSError as e:
+            if time.monotonic() > ends:
+                raise TimeoutError(f"nothing answers at port {port}; the logs are in the folder") from e
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def spark_cluster(folder: Path) -> Iterator[SparkCluster]:
+    """Yield a running cluster, and stop it."""
+    cluster = SparkCluster(folder.absolute())
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt), spark_cluster(Path(sys.argv[1])) as running:
+        print(running.endpoint, flush=True)
+        signal.pause()
