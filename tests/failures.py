@@ -464,6 +464,8 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "no such recipe": None,
     "a recipe that is not YAML": broken_recipe,
     "unknown key": None,
+    "an engine of Beam without its address": None,
+    "an engine that cannot see the files": None,
     "a value of the wrong kind": None,
     "`--set` without a value": None,
     "unknown metric": None,
