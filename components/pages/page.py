@@ -149,6 +149,14 @@ class Page:
             return
         self.add(render_part("image", uri, words, most_px))
 
+    def add_row(self, images: Sequence[tuple[bytes, str]], words: str) -> None:
+        """Add JPEG files next to each other, each with its own words, below a common caption."""
+        embedded = [(self.embed_image(content, "jpeg"), own) for content, own in images]
+        if any(uri is None for uri, _ in embedded):
+            self.add_note(f"{words}: left out, the page would be too large.")
+            return
+        self.add(render_part("row_of_figures", embedded, words))
+
     def render(self) -> RenderedPage:
         """Return the finished page."""
         page = render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
 
 # The features of a record by name.
 Record = Mapping[str, list[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """A model on the test split.
+
+    Attributes:
+        name: Its name on the page.
+        evaluation: The folder of its evaluation.
+        examples: The TFRecord files of the test split; none if they are gone.
+    """
+
+    name: str
+    evaluation: str
+    examples: list[str]
 
 
 class StepPage(Protocol):
@@ -79,12 +95,13 @@ class TaskPage(Protocol):
             per_class: Metrics by class index, 0 for the first class.
         """
 
-    def show_wrong(self, page: Page, folder: str, images: Sequence[str]) -> None:
-        """Add images that an evaluation counts as wrong.
+    def show_wrong(self, page: Page, wrong: Tested, right: Tested, images: Sequence[str]) -> None:
+        """Add test images that one model gets wrong and another one right.
 
         Args:
             page: The page.
-            folder: The folder of the evaluation.
+            wrong: The model that gets them wrong.
+            right: The other one, tested on the same images.
             images: Their names.
         """
 

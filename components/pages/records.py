@@ -42,7 +42,8 @@ class Seen:
     whole: bool = True
 
 
-def _read_shard(path: str) -> Iterator[bytes]:
+def read_shard(path: str) -> Iterator[bytes]:
+    """Yield the records of a TFRecord file, on a disk or in a bucket, gzipped or not."""
     with files.open_binary(path) as raw:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
         yield from iterate_records(file, path)
@@ -50,7 +51,7 @@ def _read_shard(path: str) -> Iterator[bytes]:
 
 def _read_in_turn(shards: Sequence[str]) -> Iterator[bytes]:
     """Yield records of several shards in turn, so that the first records come from all of them."""
-    readers = [_read_shard(path) for path in shards[:_MOST_SHARDS]]
+    readers = [read_shard(path) for path in shards[:_MOST_SHARDS]]
     while readers:
         for reader in list(readers):
             record = next(reader, None)

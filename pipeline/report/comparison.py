@@ -1,8 +1,10 @@
 """Makes the page of runs side by side."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.base import files
 from components.base.intervals import Interval
 from components.base.paths import write_atomically
 from components.base.redact import redact
@@ -11,12 +13,13 @@ from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_s
 from components.pages.events import Stage, read_stages
 from components.pages.markup import Cell, Html, Measure, format_path, keep_on_line, make_table
 from components.pages.page import Page
-from components.pages.protocol import task_page
+from components.pages.protocol import Tested, task_page
 from pipeline.history.compare import SIGNIFICANCE, Comparison, Pair
 from pipeline.history.runs import PastRun
 from pipeline.report.make import start_page
 from pipeline.report.sections import find_output
 from pipeline.report.verdict import describe_verdict
+from schemas import features
 
 
 def make_comparison(comparison: Comparison) -> str:
@@ -102,21 +105,32 @@ def _format_difference(interval: Interval | None) -> Html | None:
 
 
 def _show_pairs(page: Page, comparison: Comparison) -> None:
-    first, *others = comparison.runs
-    for name, other, pair in zip(_name_runs(comparison.runs)[1:], others, comparison.pairs, strict=True):
+    names = _name_runs(comparison.runs)
+    tested = [_find_tested(name, run) for name, run in zip(names, comparison.runs, strict=True)]
+    for place, pair in enumerate(comparison.pairs, start=1):
         if pair.p_value is None:
-            page.add_note(_describe_pair(name, pair))
+            page.add_note(_describe_pair(names[place], pair))
             continue
-        # An image that one gets right is kept by the evaluation of the other.
-        for right, wrong, names in (
-            ("A", other, pair.only_first_right),
-            (name, first, pair.only_other_right),
-        ):
-            taken = name if right == "A" else "A"
-            with page.part(f"Only {right} is right, {taken} is wrong: {format_count(len(names), 'image')}"):
-                evaluation = find_output(wrong, "Evaluator", "evaluation")
-                if evaluation is not None:
-                    task_page(page).show_wrong(page, evaluation.uri, names)
+        for right, wrong, images in ((0, place, pair.only_first_right), (place, 0, pair.only_other_right)):
+            counted = format_count(len(images), "image")
+            with page.part(f"Only {names[right]} is right, {names[wrong]} is wrong: {counted}"):
+                of_wrong, of_right = tested[wrong], tested[right]
+                if of_wrong is None or of_right is None:
+                    page.add_note("No image is shown: a run of an earlier version kept no list of artifacts.")
+                else:
+                    task_page(page).show_wrong(page, of_wrong, of_right, images)
+
+
+def _find_tested(name: str, run: PastRun) -> Tested | None:
+    """Return where a run keeps its evaluation and test images; None for a run of an earlier version."""
+    evaluation, examples = (
+        find_output(run, *output)
+        for output in (("Evaluator", "evaluation"), ("ImportExampleGen", "examples"))
+    )
+    if evaluation is None:
+        return None
+    shards = files.list_below(os.path.join(examples.uri, f"Split-{features.TEST}")) if examples else []
+    return Tested(name, evaluation.uri, shards)
 
 
 def _show_curves(page: Page, comparison: Comparison) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from components.tasks.detection.stored import Judged
 from pipeline.history.runs import PastRun, choose_run
 from pipeline.run.record import RunRecord, write_record
 from schemas import features
-from tests.make.images import make_coloured_png
+from tests.make.images import encode_image, make_coloured_png
 
 RUN_ID = "20260101T000000.000"
 
@@ -138,6 +139,25 @@ def evaluate_detections(folder: Path, names: Sequence[str], images: Sequence[Det
     return metrics
 
 
+def write_examples(folder: Path, images: Sequence[Detections]) -> None:
+    """Writes the test split of a detector's data, each image of a colour of its own."""
+    records = [
+        {
+            features.ENCODED: encode_image(
+                np.full((image.height, image.width, 3), place * 9, np.uint8), "JPEG"
+            ),
+            features.FILENAME: image.name.encode(),
+            features.HEIGHT: image.height,
+            features.WIDTH: image.width,
+            features.BOX_LABEL: image.labels.tolist(),
+            **dict(zip(features.BOX_SIDES, image.boxes.T.tolist(), strict=True)),
+        }
+        for place, image in enumerate(images)
+    ]
+    content = b"".join(frame_record(serialize_example(values)) for values in records)
+    files.write_bytes(str(folder / "Split-test" / "data_tfrecord-00000-of-00001.gz"), gzip.compress(content))
+
+
 def make_run(
     root: Path,
     names: Sequence[str],
@@ -163,6 +183,8 @@ def make_run(
         metrics = evaluate(root / "evaluation", names, labels, probabilities, prefix, slices)
     if detections is not None:
         metrics = evaluate_detections(root / "evaluation", names, detections)
+        write_examples(root / "examples", detections)
+        outputs["ImportExampleGen"] = {"examples": Output(str(root / "examples"), {})}
     if metrics or labels is not None:
         outputs["Evaluator"] = {"evaluation": Output(str(root / "evaluation"), {})}
     nodes = {"Trainer": {"status": "completed", "seconds": 1.5, "peak_memory_bytes": 1 << 30}}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.history.compare import compare_runs
 from pipeline.history.runs import PastRun, choose_run
@@ -81,13 +86,58 @@ def test_detectors_are_compared_by_images_without_an_error_and_by_their_map(tmp_
     for name, images in (("a", found), ("b", [*missed[:10], *found[10:]])):
         told = {"images": 10 if name == "b" else 0, "file": str(tmp_path / name / "evaluation/mistakes.csv")}
         runs.append(make_run(tmp_path / name, NAMES, detections=images, data=DATA, mistakes=told))
+    shutil.rmtree(tmp_path / "b" / "examples")  # those of the other run will do
     page = page_of(*runs)
     words = text_of(page)
     assert "A and B differ in the share of images without an error by more than chance" in words
     assert "only A gets 10 images right, only B 0 images, and both get 0 images wrong." in words
     assert re.search(r" map 1\.0000 0\.\d{4} -0\.\d{4} -0\.\d{4} to -0\.\d{4} ", words)
-    assert 'alt="00.jpg: labels and detections"' in page
+    # Six are shown: the labels, the boxes of A, and those of B, which found none.
+    for name in (f"{place:02}.jpg" for place in range(6)):
+        assert f"{name} labels A: 1 right B: 1 missed " in words
+        for alt in ("labels", "A: 1 right", "B: 1 missed"):
+            assert f'alt="{name}, {alt}"' in page
+    assert page.count('<figure class="row">') == 6
     assert "Also 06.jpg, 07.jpg, 08.jpg, 09.jpg." in words
+    assert "No image is shown" not in words
+
+    # What the images need may be gone.
+    shutil.rmtree(tmp_path / "a" / "examples")
+    words = text_of(page_of(*runs))
+    assert "No image is shown: the test images are gone. 00.jpg, 01.jpg, 02.jpg" in words
+    (tmp_path / "a" / "evaluation" / "detection" / "counted.npz").unlink()
+    words = text_of(page_of(*runs))
+    assert "No image is shown: an evaluation of an earlier version kept no boxes. 00.jpg, 01.jpg" in words
+
+
+def test_boxes_of_both_detectors_are_on_the_images_that_differ(tmp_path: Path) -> None:
+    """Two images have one name: one model alone gets the first right, and both get the second wrong."""
+    left, right = (10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 300.0, 110.0)
+    hostile = "<script>alert('ä')</script>.jpg"
+    first = make_detections([(left, 1), (right, 2)], [(left, 1, 0.9), (right, 2, 0.8)], name=hostile)
+    second = make_detections([(left, 2)], [(right, 2, 0.7)], name=hostile)
+    half = dataclasses.replace(
+        first, found_boxes=first.found_boxes[:1], found_labels=first.found_labels[:1], scores=first.scores[:1]
+    )
+    runs = []
+    for name, images in (("a", [half, second]), ("b", [first, second])):
+        told = {"images": 3 - len(images[0].scores), "file": str(tmp_path / name / "evaluation/mistakes.csv")}
+        runs.append(make_run(tmp_path / name, NAMES, detections=images, data=DATA, mistakes=told))
+    page = page_of(*runs)
+    assert "<script>alert('" not in page
+    assert "&lt;script&gt;alert(&#39;ä&#39;)&lt;/script&gt;.jpg, labels" in page
+    words = text_of(page)
+    assert "Only B is right, A is wrong: 1 image " in words
+    assert words.count("B: 2 right A: 1 right, 1 missed") == 1
+    assert page.count('<figure class="row">') == 1
+    labels, of_b, of_a = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"), int)
+        for content in re.findall(r'<img class="image" src="data:image/jpeg;base64,([^"]*)"', page)
+    ]
+    assert labels.shape == (240, 480, 3)
+    # The image is black, and its right half has a box of the second class, unless A was to find it.
+    assert [image[:, 240:].max() > 100 for image in (labels, of_b, of_a)] == [True, True, False]
+    assert all(image[:, :240].max() > 100 for image in (labels, of_b, of_a))
 
 
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from components.evaluator.evaluation import read_draws, read_mistakes
 from components.evaluator.results import read_evaluation
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.evaluator import make_eval_config
-from components.tasks.detection.tfma_metric import read_answer, read_truth
+from components.tasks.detection.tfma_metric import read_answer
+from components.tasks.detection.truth import read_truth
 from schemas import features
 from tests.make.detections import make_detections, make_random_detections, make_record, save_detector
 from tests.make.graphs import BEAM_ARGS
@@ -138,6 +139,7 @@ def test_the_report_lies_in_the_evaluation(evaluated: tuple[Path, Any]) -> None:
     assert names == sorted(
         [
             *(f"detection/{name}.json" for name in ("errors", "intervals", "metrics", "precision_recall")),
+            "detection/counted.npz",
             *pictures,
         ]
     )

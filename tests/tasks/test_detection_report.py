@@ -11,10 +11,20 @@ import pytest
 from components.pictures.boxes import colour_of
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.confidence import draw_metrics
-from components.tasks.detection.error_kinds import BACKGROUND, KINDS, MISSED, RIGHT, analyse
+from components.tasks.detection.drawing import draw_side_by_side
+from components.tasks.detection.error_kinds import (
+    BACKGROUND,
+    KINDS,
+    MISSED,
+    RIGHT,
+    analyse,
+    count_errors,
+    judge,
+)
 from components.tasks.detection.report import (
-    draw_side_by_side,
+    COUNTED,
     group_by_image,
+    keep_counted,
     rank_worst,
     shuffle_by_name,
     write_report,
@@ -49,6 +59,20 @@ def test_the_worst_come_first_and_those_without_errors_not_at_all() -> None:
     assert (errors[0].not_found, errors[2].not_found) == ([], [1])
 
 
+def test_the_boxes_that_count_have_the_same_errors_by_themselves() -> None:
+    images = make_random_detections(3, 20, 3)
+    whole = group_by_image(images, analyse(images, 3))
+    assert {kind for each in whole for kind in each.counts} == {*KINDS, RIGHT}
+    kept = [keep_counted(image, errors) for image, errors in zip(images, whole, strict=True)]
+    assert sum(map(len, (image.scores for image in kept))) < sum(len(image.scores) for image in images) / 2
+    for place, (image, errors) in enumerate(zip(kept, whole, strict=True)):
+        again = count_errors(place, image, judge(image, place))
+        assert (again.counts, again.not_found, again.f1) == (errors.counts, errors.not_found, errors.f1)
+        assert [(one.score, one.kind, one.object) for one in again.found] == [
+            (one.score, one.kind, one.object) for one in errors.found
+        ]
+
+
 def test_images_are_chosen_by_name_alone() -> None:
     images = three_images()
     order = [images[i].name for i in shuffle_by_name(images)]
@@ -70,6 +94,10 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "pictures/").iterdir()) == [
         *("chosen-01.png", "chosen-02.png", "chosen-03.png"),
         *("worst-01.png", "worst-02.png"),
+    ]
+    counted = from_bytes((tmp_path / COUNTED).read_bytes())
+    assert [(image.name, image.scores.tolist()) for image in counted.images] == [
+        (image.name, image.scores.tolist()) for image in images
     ]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["images"], metrics["objects"], metrics["difficult_objects"]) == (3, 4, 0)

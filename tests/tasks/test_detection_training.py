@@ -24,8 +24,9 @@ from components.tasks.detection import answers
 from components.tasks.detection.coco_eval import Detections, evaluate
 from components.tasks.detection.geometry import encode
 from components.tasks.detection.matching import match
-from components.tasks.detection.tfma_metric import read_answer, read_truth
+from components.tasks.detection.tfma_metric import read_answer
 from components.tasks.detection.trainer import Detection
+from components.tasks.detection.truth import read_truth
 from components.trainer.config import TrainingConfig
 from components.trainer.export import save_module
 from components.trainer.input.split import SplitInput

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.base.words import format_count
 from components.pages.markup import Html, Share, render, render_part
 from components.pages.page import Page
-from components.pages.protocol import Record
+from components.pages.protocol import Record, Tested
 from components.pages.records import make_thumbnail as make_plain_thumbnail
 from components.pages.rendered import ConfusionMatrix
 from components.pages.tables import show_classes
@@ -48,11 +48,11 @@ def show_gate(page: Page, folder: str, report: Mapping[str, Any]) -> None:
     """Add nothing: DataGate only decodes the images."""
 
 
-def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
+def show_wrong(page: Page, wrong: Tested, right: Tested, images: Sequence[str]) -> None:
     """Add images that were misclassified, with their classes."""
     from components.tasks.classification.page_mistakes import read_mistakes, show_some
 
-    show_some(page, read_mistakes(folder), images)
+    show_some(page, read_mistakes(wrong.evaluation), images)
 
 
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:

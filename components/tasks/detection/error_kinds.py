@@ -23,6 +23,7 @@ box of the class is right. Most boxes of a detector have scores near 0 and would
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,6 +86,38 @@ class Analysis:
     counts: dict[str, int]
     counts_by_class: list[dict[str, int]]
     costs: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageErrors:
+    """Errors on one image, at the best scores of the classes."""
+
+    index: int
+    found: list[Found]
+    counts: Counter[str]
+    not_found: list[int]
+
+    @property
+    def f1(self) -> float:
+        """2 right / (boxes + objects); 1 if there is neither."""
+        right = self.counts[RIGHT]
+        total = len(self.found) + right + len(self.not_found)
+        return 2 * right / total if total else 1.0
+
+    @property
+    def errors(self) -> int:
+        """Number of errors of any kind."""
+        return sum(self.counts[kind] for kind in KINDS)
+
+
+def count_errors(index: int, image: Detections, found: list[Found]) -> ImageErrors:
+    """Return the errors on image `index`, by the boxes on it that count."""
+    there = set(np.flatnonzero(~image.difficult).tolist())
+    not_found = sorted(there - {each.object for each in found if each.kind == RIGHT})
+    counts = Counter(each.kind for each in found)
+    near = {each.object for each in found if each.kind in (WRONG_CLASS, BADLY_PLACED)}
+    counts[MISSED] = len(set(not_found) - near)
+    return ImageErrors(index, found, counts, not_found)
 
 
 def judge(image: Detections, number: int = 0) -> list[Found]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.dsl.io import fileio
@@ -26,11 +24,10 @@ from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import build_eval_config
 from components.evaluator.evaluation import mistakes_path, write_draws
 from components.tasks.detection import TASK, report, stored
-from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.confidence import draw_metrics
-from components.tasks.detection.tfma_metric import DETECTIONS, CocoMetrics, add_baseline_classes, read_truth
+from components.tasks.detection.tfma_metric import DETECTIONS, CocoMetrics, add_baseline_classes
 from components.tasks.detection.trivial import TRIVIAL, describe_evidence
-from schemas import features
+from components.tasks.detection.truth import find_images
 
 __all__ = [
     "EXTRACTORS",
@@ -44,7 +41,6 @@ __all__ = [
     "write_report",
 ]  # fmt: skip
 
-REPORT_FOLDER = "detection"
 # The images of a detector are judged one by one.
 EXTRACTORS = None
 
@@ -77,7 +73,7 @@ def find_warnings(metrics: Mapping[str, float]) -> list[str]:
 
 def read_intervals(evaluation: str) -> dict[str, Interval]:
     """Return the 95 % confidence intervals of overall metrics that `write_report` wrote, by name."""
-    path = os.path.join(evaluation, REPORT_FOLDER, "intervals.json")
+    path = os.path.join(evaluation, report.FOLDER, "intervals.json")
     return from_json(json.loads(read_text(path))) if exists(path) else {}
 
 
@@ -89,10 +85,13 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
     draws = draw_metrics(found.images, len(found.class_names))
     with tempfile.TemporaryDirectory() as temporary:
         wrong = report.write_report(
-            Path(temporary), found, draws, lambda wanted: find_images(files, found.images, wanted)
+            Path(temporary),
+            found,
+            draws,
+            lambda wanted: find_images(record_dataset(files).as_numpy_iterator(), found.images, wanted),
         )
-        target = os.path.join(evaluation, REPORT_FOLDER)
-        incomplete = os.path.join(evaluation, f".{REPORT_FOLDER}.incomplete")
+        target = os.path.join(evaluation, report.FOLDER)
+        incomplete = os.path.join(evaluation, f".{report.FOLDER}.incomplete")
         io_utils.copy_dir(temporary, incomplete)
         fileio.rename(incomplete, target)
     write_text(mistakes_path(evaluation), report.format_mistakes(found.images, wrong))
@@ -107,23 +106,3 @@ def read_judged(evaluation: str) -> stored.Judged | None:
             if item.key.name == DETECTIONS:
                 return stored.from_bytes(item.value.bytes_value)
     return None
-
-
-def find_images(
-    files: Iterable[str], images: Sequence[Detections], wanted: Sequence[int]
-) -> Mapping[int, bytes]:
-    """Return the encoded images of `images[i]` for the wanted i, from the records."""
-
-    def key(name: str, height: int, width: int, boxes: Any) -> tuple[Any, ...]:
-        return name, height, width, boxes.tobytes()  # names need not be unique
-
-    keys = {i: key(images[i].name, images[i].height, images[i].width, images[i].boxes) for i in wanted}
-    encoded = {}
-    sought = set(keys.values())
-    for serialized in record_dataset(files).as_numpy_iterator():
-        truth = read_truth(serialized)
-        found = key(truth["name"], truth["height"], truth["width"], truth["boxes"])
-        if found in sought:
-            feature = tf.train.Example.FromString(serialized).features.feature
-            encoded[found] = feature[features.ENCODED].bytes_list.value[0]
-    return {i: encoded[found] for i, found in keys.items()}

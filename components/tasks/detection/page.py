@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.base import files
-from components.base.words import format_some
 from components.pages.charts import LINES, Curve, make_line_chart, put_side_by_side
 from components.pages.markup import Cell, Html, Measure, make_bar, make_table
 from components.pages.page import Page
-from components.pages.protocol import Record
+from components.pages.protocol import Record, Tested
 from components.pages.records import embed_thumbnail
 from components.pages.tables import show_classes, sort_splits
 from components.pictures.thumbnails import to_jpeg
@@ -25,7 +24,7 @@ MISTAKES = (
     "Detections with a score of at least 0.3; the images with the most mistakes come first.",
 )
 
-# Next to the Evaluator's metrics; components/tasks/detection/evaluator.py writes it.
+# Next to the metrics; components/tasks/detection/report.py, which takes longer to import, names it too.
 _FOLDER = "detection"
 _MEASURES = ("map", "map_50", "map_75", "ar_100")
 # Classes with curves of their own, and what is drawn of each.
@@ -33,8 +32,6 @@ _MOST_CURVES = 12
 _IOUS = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "0.50:0.95": "mean of 0.50 to 0.95"}
 # The images of the worst examples, and of the chosen ones.
 _MOST_IMAGES, _IMAGE_PX = 6, 760
-# Images that are only named.
-_MOST_NAMES = 12
 # Twice the size at which they are shown, for high-resolution screens.
 _THUMBNAIL_PX = 192
 
@@ -117,18 +114,11 @@ def _sort_names(counted: Sequence[Mapping[str, int]]) -> list[str]:
     return sorted({name for of_split in counted for name in of_split}, key=place)
 
 
-def show_wrong(page: Page, folder: str, images: Sequence[str]) -> None:
-    """Add images with errors: labels next to what was found for the worst, and the names of others."""
-    listed = json.loads(files.read_text(os.path.join(folder, _FOLDER, "errors.json")))["images"]
-    wanted = set(images)
-    shown = set()
-    for path, each in zip(_list_drawn(folder, "worst"), listed, strict=False):
-        if each["image"] in wanted:
-            shown.add(each["image"])
-            page.add_image(files.read_bytes(path), f"{each['image']}: labels and detections", _IMAGE_PX)
-    named = [name for name in images if name not in shown]
-    if named:
-        page.add_note(f"{'Also ' if shown else ''}{format_some(named, _MOST_NAMES)}.")
+def show_wrong(page: Page, wrong: Tested, right: Tested, images: Sequence[str]) -> None:
+    """Add images with their labels, and the boxes of both models."""
+    from components.tasks.detection.page_wrong import show_differences
+
+    show_differences(page, wrong, right, images)
 
 
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:

@@ -4,13 +4,13 @@ metrics.json            all metrics, overall and by class; null if there is noth
 intervals.json          95 % confidence intervals (components.tasks.detection.confidence)
 precision_recall.json   the curves by class: precision, and the score that reaches it, at 101 recalls
 errors.json             kinds of errors (components.tasks.detection.error_kinds) and the images with errors
+counted.npz             labels of all images, and the boxes that count (components.tasks.detection.stored)
 pictures/worst-01.png   the worst images: labels on the left, found boxes on the right
 pictures/chosen-01.png  images chosen by their names only, the same in every evaluation
 """
 
 import dataclasses
 import hashlib
-import io
 import json
 import math
 from collections import Counter
@@ -18,58 +18,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw
-
 from components.base.intervals import to_json
 from components.base.table import format_table
-from components.pictures.boxes import Box, colour_of, draw_boxes, font
 from components.tasks.detection.coco_eval import IOUS, RECALLS, CocoResult, Detections
 from components.tasks.detection.confidence import find_intervals
+from components.tasks.detection.drawing import draw_side_by_side
 from components.tasks.detection.error_kinds import (
-    BADLY_PLACED,
     KINDS,
-    MISSED,
     NEAR_IOU,
     RIGHT,
     RIGHT_IOU,
-    WRONG_CLASS,
     Analysis,
     Found,
+    ImageErrors,
     analyse,
+    count_errors,
     is_shown,
 )
-from components.tasks.detection.stored import Judged
+from components.tasks.detection.stored import Judged, to_bytes
 
 MAX_DRAWN = 8
-PANEL_PX = 480
 _LISTED_IMAGES = 1000
-_WHITE, _BLACK, _GREY = (255, 255, 255), (0, 0, 0), (110, 110, 110)
+# Next to the Evaluator's metrics.
+FOLDER, COUNTED = "detection", "counted.npz"
 
 # Returns the encoded images of some indices.
 FindImages = Callable[[Sequence[int]], Mapping[int, bytes]]
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageErrors:
-    """Errors on one image, at the best scores of the classes."""
-
-    index: int
-    found: list[Found]
-    counts: Counter[str]
-    not_found: list[int]
-
-    @property
-    def f1(self) -> float:
-        """2 right / (boxes + objects); 1 if there is neither."""
-        right = self.counts[RIGHT]
-        total = len(self.found) + right + len(self.not_found)
-        return 2 * right / total if total else 1.0
-
-    @property
-    def errors(self) -> int:
-        """Number of errors of any kind."""
-        return sum(self.counts[kind] for kind in KINDS)
 
 
 def group_by_image(images: Sequence[Detections], analysis: Analysis) -> list[ImageErrors]:
@@ -78,15 +52,20 @@ def group_by_image(images: Sequence[Detections], analysis: Analysis) -> list[Ima
     for each in analysis.found:
         if is_shown(each, analysis.best_scores):
             shown[each.image].append(each)
-    result = []
-    for index, (image, found) in enumerate(zip(images, shown, strict=True)):
-        there = set(np.flatnonzero(~image.difficult).tolist())
-        not_found = sorted(there - {each.object for each in found if each.kind == RIGHT})
-        counts = Counter(each.kind for each in found)
-        near = {each.object for each in found if each.kind in (WRONG_CLASS, BADLY_PLACED)}
-        counts[MISSED] = len(set(not_found) - near)
-        result.append(ImageErrors(index, found, counts, not_found))
-    return result
+    return [
+        count_errors(index, image, found)
+        for index, (image, found) in enumerate(zip(images, shown, strict=True))
+    ]
+
+
+def keep_counted(image: Detections, errors: ImageErrors) -> Detections:
+    """Return an image with only the boxes that count.
+
+    Judged again by themselves, they are of the same kinds: no box has a say in the kind of a better one.
+    """
+    kept = sorted(each.index for each in errors.found)
+    found = {name: getattr(image, name)[kept] for name in ("found_boxes", "found_labels", "scores")}
+    return dataclasses.replace(image, **found)
 
 
 def rank_worst(images: Sequence[Detections], errors: Sequence[ImageErrors]) -> list[int]:
@@ -123,6 +102,8 @@ def write_report(
     _write_json(folder / "precision_recall.json", _curves(class_names, result))
     _write_json(folder / "intervals.json", to_json(find_intervals(draws)))
     _write_json(folder / "errors.json", _errors(images, class_names, analysis, [errors[i] for i in bad]))
+    counted = [keep_counted(image, each) for image, each in zip(images, errors, strict=True)]
+    (folder / COUNTED).write_bytes(to_bytes(counted, class_names, result))
     drawn = {f"worst-{n:02}": i for n, i in enumerate(bad[:MAX_DRAWN], start=1)}
     drawn |= {f"chosen-{n:02}": i for n, i in enumerate(some, start=1)}
     (folder / "pictures/").mkdir()
@@ -220,67 +201,3 @@ def _errors(
             for each in bad[:_LISTED_IMAGES]
         ],
     }
-
-
-def _words(kind: str) -> str:
-    return kind.replace("_", " ")
-
-
-def draw_side_by_side(
-    image: Detections, encoded: bytes, errors: ImageErrors, class_names: Sequence[str]
-) -> Image.Image:
-    """Draw labels on the left and found boxes on the right, with the errors next to them and above.
-
-    Args:
-        image: The image's objects and found boxes.
-        encoded: The image file.
-        errors: Its errors.
-        class_names: Names by label - 1.
-    """
-    with Image.open(io.BytesIO(encoded)) as file:
-        pixels = file.convert("RGB")
-    scale = PANEL_PX / max(pixels.size)
-    pixels = pixels.resize((max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale))))
-    size = pixels.width, pixels.height, pixels.width, pixels.height
-
-    def box(corners: Any, label: int, text: str) -> Box:
-        xmin, ymin, xmax, ymax = (float(c) * s for c, s in zip(corners, size, strict=True))
-        name = class_names[label - 1]
-        return Box((xmin, ymin, xmax, ymax), f"{name}{text}", colour_of(label))
-
-    labelled = []
-    for i, (corners, label) in enumerate(zip(image.boxes, image.labels, strict=True)):
-        note = " (difficult)" if image.difficult[i] else " (not found)" if i in errors.not_found else ""
-        labelled.append(box(corners, int(label), note))
-    found = [
-        box(
-            image.found_boxes[each.index],
-            each.label,
-            f" {each.score:.2f}" + ("" if each.kind == RIGHT else f" {_words(each.kind)}"),
-        )
-        for each in errors.found
-    ]
-    panels = [draw_boxes(pixels, labelled), draw_boxes(pixels, found)]
-    said = ", ".join(
-        f"{errors.counts[kind]} {_words(kind)}" for kind in (RIGHT, *KINDS) if errors.counts[kind]
-    )
-    gap, head = 8, 44
-    width = max(sum(panel.width for panel in panels) + 3 * gap, 420)
-    sheet = Image.new("RGB", (width, panels[0].height + head + gap), _WHITE)
-    pen = ImageDraw.Draw(sheet)
-    title = _shorten(pen, f"{image.name}: {said or 'nothing there, nothing found'}", 14, width - 2 * gap)
-    pen.text((gap, 4), title, font=font(14), fill=_BLACK)
-    for i, (panel, what) in enumerate(zip(panels, ("labels", "found"), strict=True)):
-        x = gap + i * (panel.width + gap)
-        pen.text((x, 24), what, font=font(14), fill=_GREY)
-        sheet.paste(panel, (x, head))
-    return sheet
-
-
-def _shorten(pen: ImageDraw.ImageDraw, text: str, size_px: int, width_px: float) -> str:
-    """Return the text, or as much of its beginning as fits."""
-    if pen.textlength(text, font=font(size_px)) <= width_px:
-        return text
-    while text and pen.textlength(f"{text}...", font=font(size_px)) > width_px:
-        text = text[:-1]
-    return f"{text}..."

@@ -12,56 +12,20 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
 from components.base.common_classes import places_of
-from components.base.errors import DataRefusedError, UsageError
+from components.base.errors import UsageError
 from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
 from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
 from components.tasks.detection import stored
 from components.tasks.detection.coco_eval import Detections, evaluate, mean_over
 from components.tasks.detection.trivial import judge_trivial
-from schemas import features
+from components.tasks.detection.truth import read_truth
 
 # The detections that the numbers are computed from, as bytes; only the candidate has them.
 DETECTIONS = "detections"
 _OUTPUTS = ("boxes", "scores", "class_labels", "counts")
-
-
-def read_truth(record: bytes) -> dict[str, Any]:
-    """Return the fields of `Detections` that a record has, and no model finds.
-
-    They are read from the record itself: TFMA gives a feature of variable length in three forms, depending on
-    the rest of the batch, and leaves it out if it is empty in the whole batch.
-
-    Raises:
-        DataRefusedError: The record has no size, or not four corners and a label for every object.
-    """
-    feature = tf.train.Example.FromString(record).features.feature
-    name = b"".join(feature[features.FILENAME].bytes_list.value[:1]).decode("utf-8", "replace")
-    name = name or b"".join(feature[features.SHA256].bytes_list.value[:1]).decode("utf-8", "replace")
-    height, width = (sum(feature[key].int64_list.value[:1]) for key in (features.HEIGHT, features.WIDTH))
-    corners = [np.array(feature[key].float_list.value, np.float32) for key in features.BOX_SIDES]
-    labels = np.array(feature[features.BOX_LABEL].int64_list.value, np.int64)
-    difficult = np.array(feature[features.BOX_DIFFICULT].int64_list.value, np.int64)
-    lengths = [*map(len, corners), len(labels)]
-    if height < 1 or width < 1 or len(set(lengths)) > 1 or len(difficult) not in (0, len(labels)):
-        wanted = ", ".join((*features.BOX_SIDES, features.BOX_LABEL))
-        raise DataRefusedError(
-            f"record of {name or 'an image without a name'}: expected {features.HEIGHT} and {features.WIDTH} "
-            f"above 0, and as many values of each of {wanted} as there are objects "
-            f"({features.BOX_DIFFICULT} may be absent); got {height} and {width}, and "
-            f"{', '.join(map(str, lengths))} values ({len(difficult)}); make the records anew: mirante ingest"
-        )
-    return {
-        "name": name,
-        "height": height,
-        "width": width,
-        "boxes": np.stack(corners, axis=1),
-        "labels": labels,
-        "difficult": difficult.astype(bool) if len(difficult) else np.zeros(len(labels), bool),
-    }
 
 
 def read_answer(outputs: dict[str, Any]) -> dict[str, Any]:
