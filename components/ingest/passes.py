@@ -13,7 +13,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.examine import MIRRORED, CompareTask, ExamineTask, Place, Settings
 from components.ingest.index import Index
 from components.ingest.manifest import Manifest, Shard, read_inputs
-from components.ingest.plan import Plan, PlannedShard, reader_code
+from components.ingest.plan import Plan, PlannedShard
 from components.ingest.staging import shard_written, staged_path
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.work import PartResult, PartTask, write_note
@@ -37,17 +37,17 @@ def settings_of(config: IngestConfig) -> Settings:
 
 
 def take_over(
-    index: Index, shown_input: str, config: IngestConfig, output: Path, former: Manifest | None
+    index: Index, shown_input: str, config: IngestConfig, output: Path, former: Manifest | None, code: str
 ) -> None:
-    """Keep what is remembered of images in the index, and what a former ingest found, if it still holds."""
+    """Keep what is remembered of images in the index, and what a former ingest found by the same code."""
     settings = dataclasses.asdict(settings_of(config))
     # Files are known by their paths below this folder.
     images = config.content_settings().get("images")
-    index.set_origin(json.dumps([shown_input, images, reader_code(), settings]))
+    index.set_origin(json.dumps([shown_input, images, code, settings]))
     if former is not None and (former.input, former.options.get("images"), former.code) == (
         shown_input,
         images,
-        reader_code(),
+        code,
     ):
         # A manifest lacks options that are as usual.
         had = dataclasses.asdict(settings_of(IngestConfig())) | former.options

@@ -75,8 +75,14 @@ def reader_code() -> str:
     return code_digest("components.ingest.run")
 
 
-def make_plan(index: Index, config: IngestConfig) -> Plan:
-    """Write split and shard of every item into the index; every item has its hash, `bit_depth` its number."""
+def make_plan(index: Index, config: IngestConfig, code: str) -> Plan:
+    """Write split and shard of every item into the index; every item has its hash, `bit_depth` its number.
+
+    Args:
+        index: The items.
+        config: The options.
+        code: `reader_code()`, by which a former ingest's shards are known; "" if none is written.
+    """
     db = index.db
     copies, small_classes = assign_splits(index, config.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
@@ -92,7 +98,7 @@ def make_plan(index: Index, config: IngestConfig) -> Plan:
     return Plan(
         index.truth,
         class_names,
-        _plan_shards(index, config, counts, class_names),
+        _plan_shards(index, config, code, counts, class_names),
         _count_hashes_with_several(index, "split"),
         _count_hashes_with_several(index, "truth"),
         copies,
@@ -102,11 +108,11 @@ def make_plan(index: Index, config: IngestConfig) -> Plan:
 
 
 def _plan_shards(
-    index: Index, config: IngestConfig, counts: dict[str, int], class_names: list[str]
+    index: Index, config: IngestConfig, code: str, counts: dict[str, int], class_names: list[str]
 ) -> list[PlannedShard]:
     label_index = {name: number for number, name in enumerate(class_names)}
     settings = json.dumps(
-        [FORMAT_VERSION, reader_code(), config.resize_px, config.max_pixels, config.bit_depth]
+        [FORMAT_VERSION, code, config.resize_px, config.max_pixels, config.bit_depth]
     ).encode()
     found: dict[tuple[str, int], tuple[int, str]] = {}
     rows = index.db.execute(

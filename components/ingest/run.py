@@ -192,7 +192,7 @@ class Run:
         index = Index(self.staging / "index.sqlite")
         try:
             with self.open_pool() as pool:
-                plan = self.plan(index, pool, former, was_killed=was_killed)
+                plan = self.plan(index, pool, reader_code(), former, was_killed=was_killed)
                 published = {shard.name: shard for shard in former.shards()} if former else {}
                 finished = staging_folder.find_finished(
                     self.staging, self.output, plan.shards, published, verify=was_killed
@@ -218,28 +218,30 @@ class Run:
         """Return the workers, to be entered."""
         return self._pool or WorkerPool(self.workers)
 
-    def plan(self, index: Index, pool: WorkerPool, former: Manifest | None, *, was_killed: bool) -> Plan:
-        """Fill the index with the inputs, and plan their shards."""
+    def plan(
+        self, index: Index, pool: WorkerPool, code: str, former: Manifest | None, *, was_killed: bool
+    ) -> Plan:
+        """Fill the index with the inputs, and plan their shards; `code` is that of `make_plan`."""
         # After a kill inputs.csv.gz may be newer than the manifest; what it told is in the index.
-        self._find(index, None if was_killed else former)
+        self._find(index, None if was_killed else former, code)
         self._refusals.too_many(index)
         examine_all(index, pool, self.progress, self.config)
         config = settle_depth(index, pool, self.progress, self.config)
         self._refusals.too_many(index)
         compare_all(index, pool, self.progress, config)
         index.keep_order(former.class_names if former is not None else [])
-        plan = make_plan(index, config)
+        plan = make_plan(index, config, code)
         self._refusals.small_classes(plan)
         self._refusals.nothing_to_learn(index)
         return plan
 
-    def _find(self, index: Index, former: Manifest | None) -> None:
+    def _find(self, index: Index, former: Manifest | None, code: str) -> None:
         """Fill the index with the input images."""
         self.progress("find", 0, 0)
         scratch = self.staging / "scratch"
         scratch.mkdir(exist_ok=True)
         root, repeated = scratch, list[str]()
-        take_over(index, self.input.shown, self.config, self.output, former)
+        take_over(index, self.input.shown, self.config, self.output, former, code)
         if self.input.path is not None:
             if (read := self.input.root) is not None:
                 root = read
