@@ -29,6 +29,8 @@ from pipeline.history.runs import PastRun
 SIGNIFICANCE = 0.05
 # What two runs of one recipe always differ in.
 _NO_SETTINGS = ("name", "root")
+# The value of a setting that the recipe of a run does not have, such as one of a later version.
+ABSENT = "(absent)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Comparison:
     Attributes:
         runs: The runs; the others are compared with the first one.
         metrics: Values by metric, one for each run; None where a run has none.
-        settings: Values by recipe key, one for each run, of keys that differ.
+        settings: Values by recipe key, one for each run, of keys that differ; ABSENT where a run has no such
+            key, which is no difference from null.
         pairs: One for each of the other runs.
     """
 
@@ -90,11 +93,11 @@ def compare_runs(runs: Sequence[PastRun]) -> Comparison:
     first, *others = runs
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     keys = sorted({key for run in runs for key in run.settings} - set(_NO_SETTINGS))
-    settings = {key: [run.settings.get(key) for run in runs] for key in keys}
+    differ = [key for key in keys if any(run.settings.get(key) != first.settings.get(key) for run in others)]
     return Comparison(
         list(runs),
         {name: [run.metrics.get(name) for run in runs] for name in names},
-        {key: values for key, values in settings.items() if any(value != values[0] for value in values)},
+        {key: [run.settings.get(key, ABSENT) for run in runs] for key in differ},
         [_compare(first, other) for other in others],
     )
 

@@ -210,4 +210,15 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = json.loads(CliRunner().invoke(main, ["compare", "pushed", "20261129", "--json"]).stdout)
     assert told["metrics"]["accuracy"] == [0.95, 0.6]
     assert told["settings"] == {"training.epochs": [3, 9]}
+    # A run of an earlier version has fewer settings; null and no setting at all mean the same.
+    recipe = Path("runs/pets/runs/20261129T031151.131/recipe.yaml")
+    recipe.write_text("name: pets\ntraining: {epochs: null, patience: null, new: 5}\n")
+    told = json.loads(CliRunner().invoke(main, ["compare", "pushed", "20261129", "--json"]).stdout)
+    assert told["settings"] == {
+        "training.epochs": [3, None],
+        "training.new": ["(absent)", 5],
+        "training.seed": [1, "(absent)"],
+    }
+    compared = CliRunner().invoke(main, ["compare", "pushed", "20261129"], catch_exceptions=False).stdout
+    assert "  training.epochs  3         null\n  training.new     (absent)  5\n" in compared
     assert told["pairs"][0]["p_value"] == pytest.approx(2 / 128)
