@@ -106,28 +106,31 @@ def show_rejects(page: Page, folder: str, source: str = "") -> None:
         by_reason.setdefault(row["reason"], []).append(row["path"])
     inputs = (read_manifest(folder) or {}).get("input") or source
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:_MOST_REASONS]
-    cells: list[list[Cell]] = [
-        [
-            reason,
-            len(names),
-            Html("").join(_show_input(page, inputs, name) for name in names[:_FEW])
-            + Html(" ").join(format_path(name) for name in names[:_FEW])
-            + (f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""),
-        ]
-        for reason, names in ordered
-    ]
+    cells: list[list[Cell]] = []
+    shown: list[Html] = []
+    for reason, names in ordered:
+        images = [_show_input(page, inputs, name) for name in names[:_FEW]]
+        shown += images
+        which = Html("").join(images) + Html(" ").join(format_path(name) for name in names[:_FEW])
+        more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+        cells.append([reason, len(names), which + more])
     page.add(make_table(["reason", "inputs", "which"], cells, style="thumbs"))
+    if not all(shown):
+        page.add_note(
+            "Inputs without an image here cannot be decoded at all, are above "
+            f"{_MOST_INPUT_BYTES // 1_000_000} MB, or are not in a folder on this machine."
+        )
     page.add_note(f"{len(rows):,} rejected; the full list is {path}")
 
 
 def _show_input(page: Page, folder: str, name: str) -> Html:
-    """Return a small image of an input, or nothing if it is not there or cannot be decoded."""
+    """Return a small image of an input, as far as it can be decoded; nothing if it cannot, or is gone."""
     from PIL import Image
 
     path = os.path.join(folder, name)
     try:
         if is_remote(path) or not os.path.isfile(path) or os.path.getsize(path) > _MOST_INPUT_BYTES:
             return Html("")
-        return make_thumbnail(page, files.read_bytes(path), name)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return make_thumbnail(page, files.read_bytes(path), name, may_be_cut=True)
+    except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Html("")

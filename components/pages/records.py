@@ -84,18 +84,19 @@ def read_split(page: Page, shards: Sequence[str], enough: int | None = None) -> 
     return seen
 
 
-def make_thumbnail(page: Page, encoded: bytes, alt: str = "") -> Html:
+def make_thumbnail(page: Page, encoded: bytes, alt: str = "", *, may_be_cut: bool = False) -> Html:
     """Return a small image, or nothing where the page has no room left.
 
     Args:
         page: The page.
         encoded: The image file.
         alt: What it shows, for readers that cannot see it; empty where the text next to it says so.
+        may_be_cut: Whether to show the part that is there of a file that is cut off.
 
     Raises:
         OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError: It cannot be decoded.
     """
-    content, kind, is_small = shrink(encoded, _THUMBNAIL_PX)
+    content, kind, is_small = shrink(encoded, _THUMBNAIL_PX, may_be_cut=may_be_cut)
     return embed_thumbnail(page, content, kind, "small" if is_small else "", alt)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import html
 import importlib
+import io
 import json
 import re
 import subprocess
@@ -13,7 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image, ImageFile
 
 from components.base.example import serialize_example
 from components.base.outcome import Output
@@ -28,7 +32,7 @@ from components.pages.tables import count_by_class
 from pipeline.pages import make_page
 from pipeline.steps import INGEST, STEPS, Step
 from schemas import features
-from tests.make.images import make_coloured_png
+from tests.make.images import encode_image, make_coloured_png, make_noise
 from tests.make.records import COLOURS
 
 pytestmark = pytest.mark.stack_free
@@ -274,6 +278,34 @@ def test_the_data_folder_is_told_from_its_manifest(tmp_path: Path) -> None:
     assert "Warning: 2 images are in two splits" in words
     assert "cannot be decoded 1 blue/broken.png" in words
     assert page.html.count("<img") == 3
+
+
+def test_what_is_left_of_rejected_images_is_shown(tmp_path: Path) -> None:
+    cut = {
+        "cut.jpg": encode_image(make_noise(0, 90, 120), "JPEG"),
+        "cut.png": encode_image(make_noise(1, 90, 120)),  # small enough for the page as it is
+        "large.png": encode_image(make_noise(2, 300, 200)),
+    }
+    written = {name: content[: len(content) // 2] for name, content in cut.items()}
+    written |= {"head.jpg": cut["cut.jpg"][:20], "text.png": b"<html>", "empty.jpg": b""}
+    (tmp_path / "raw").mkdir()
+    for name, content in written.items():
+        (tmp_path / "raw" / name).write_bytes(content)
+    manifest = {"input": str(tmp_path / "raw"), "source": "folder", "class_names": [], "splits": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"rejected": 6, "warnings": []}))
+    rows = "".join(f"{name},{name} is cut off\r\n" for name in written)
+    (tmp_path / "rejects.csv").write_text(f"path,reason\r\n{rows}")
+    made = page_of("Ingest", data=output(tmp_path))
+    shown = re.findall(r'<img[^>]* src="data:image/(\w+);base64,([^"]*)" alt="([^"]*)"', made.html)
+    assert [(kind, alt) for kind, _, alt in shown] == [("jpeg", name) for name in cut]
+    for _, content, name in shown:
+        with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+            pixels = np.asarray(image.convert("L"), int)
+        # The upper part is noise, and the lower one is not.
+        assert pixels[: len(pixels) // 4].std() > 10, name
+        assert pixels[-len(pixels) // 8 :].std() < 5, name
+    assert "Inputs without an image here cannot be decoded at all, are above 20 MB, or" in text_of(made)
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 def test_contract_data_without_a_manifest_is_shown_too(tmp_path: Path) -> None:
