@@ -208,7 +208,7 @@ def make_line_chart(
         if x_range is not None:
             axes.set_xlim(*_widen(x_range))
         else:  # epochs, steps or pixels
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params("x", integer=True)
         if y_range is not None:
             axes.set_ylim(*_widen(y_range))
         svg = to_svg(figure, describe_curves(title, lines))
