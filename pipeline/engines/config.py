@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_serializer, model_validator
 
 from components.base.paths import GCS
 from components.base.settings import IsPath, Positive, Settings
@@ -183,6 +183,11 @@ class BeamConfig(EngineConfig):
                 "or give Mirante's setup_file, or its wheel as extra_package"
             )
         return self
+
+    @field_serializer("nodes")
+    def _as_given(self, nodes: dict[str, EngineConfig]) -> dict[str, Any]:
+        # With all their keys the groups would take none of beam's when the recipe is read again.
+        return {name: own.model_dump(exclude_unset=True) for name, own in nodes.items()}
 
     @property
     def engines(self) -> tuple[EngineConfig, ...]:

@@ -152,6 +152,11 @@ def test_keys_of_a_group_replace_those_of_beam_unless_its_engine_is_another() ->
         ("spark", "h:1", 2),
     ]
     assert make_arguments(beam, "Transform", "/runs") == list(IN_MEMORY)
+    # A package for Kubeflow, and a run's folder, have the recipe as it is dumped.
+    again = load("beam={engine: spark, endpoint: 'h:1', nodes: {ingest: {}, statistics: {parallelism: 8}}}")
+    assert again.beam.of("ingest").engine == "spark"
+    assert Recipe.model_validate_json(again.model_dump_json()).beam.engines == again.beam.engines
+    assert Recipe.model_validate(again.model_dump()).beam.engines == again.beam.engines
 
 
 def test_a_prism_that_is_not_here_is_refused_before_the_run(tmp_path: Path) -> None:
