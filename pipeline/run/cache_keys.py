@@ -1,7 +1,8 @@
-"""Keys of TFX's cache that do not depend on where the pipeline root is.
+"""Keys of TFX's cache that depend neither on where the pipeline root is nor on Beam's engine.
 
-TFX computes a key from the input artifacts and the execution properties, which have absolute paths. Here
-paths below the root are relative to it, so the results of a root that was moved are found again.
+TFX computes a key from the input artifacts and the execution properties, which have absolute paths, and from
+Beam's arguments. Here paths below the root are relative to it, so the results of a root that was moved are
+found again. Beam's arguments are left out: results are equal on every engine (docs/decisions/013).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfx.orchestration.portable import cache_utils, launcher
+from tfx.proto.orchestration import executable_spec_pb2
 
 from pipeline.storage.moved_root import replace_root
 
@@ -19,7 +21,7 @@ _ROOT = "<pipeline root>"
 
 
 class RelativeKeys:
-    """TFX's module `cache_utils`, with keys for any place of the root.
+    """TFX's module `cache_utils`, with keys for any place of the root and any engine.
 
     Args:
         root: The pipeline root.
@@ -28,7 +30,9 @@ class RelativeKeys:
     def __init__(self, root: str):
         self._root = root
 
-    def get_cache_context(self, *, input_artifacts: Any, parameters: Any, **given: Any) -> Any:
+    def get_cache_context(
+        self, *, input_artifacts: Any, parameters: Any, executor_spec: Any = None, **given: Any
+    ) -> Any:
         """Return the context of a key in ML Metadata, as TFX's function does."""
         artifacts = {
             key: [self._without_root(item) for item in items] for key, items in input_artifacts.items()
@@ -37,7 +41,12 @@ class RelativeKeys:
             key: replace_root(value, self._root, _ROOT) if isinstance(value, str) else value
             for key, value in parameters.items()
         }
-        return cache_utils.get_cache_context(input_artifacts=artifacts, parameters=values, **given)
+        return cache_utils.get_cache_context(
+            input_artifacts=artifacts,
+            parameters=values,
+            executor_spec=_without_engine(executor_spec),
+            **given,
+        )
 
     def _without_root(self, artifact: Any) -> Any:
         changed = copy.deepcopy(artifact)
@@ -49,6 +58,15 @@ class RelativeKeys:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(cache_utils, name)
+
+
+def _without_engine(executor_spec: Any) -> Any:
+    if not isinstance(executor_spec, executable_spec_pb2.BeamExecutableSpec):
+        return executor_spec
+    changed = copy.deepcopy(executor_spec)
+    changed.ClearField("beam_pipeline_args")
+    changed.ClearField("beam_pipeline_args_placeholders")
+    return changed
 
 
 @contextlib.contextmanager

@@ -13,11 +13,14 @@ import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
+from tfx.orchestration.portable import cache_utils
+from tfx.proto.orchestration import executable_spec_pb2
 
 from components.base.outcome import RunResult
 from components.schema_gen.schema_file import write_schema
 from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
+from pipeline.run.cache_keys import RelativeKeys
 from pipeline.run.nodes import run_nodes
 from pipeline.storage.metadata_store import METADATA_FILE
 from pipeline.storage.moved_root import BEFORE_MOVE_FILE, follow_move
@@ -65,6 +68,23 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
     again = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "second")
     assert again.run("ImportSchemaGen").status == "cached"
     assert max(store.get_executions(), key=lambda execution: execution.id).last_known_state == CACHED
+
+
+def test_the_engine_is_no_part_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(cache_utils, "get_cache_context", lambda **given: seen.append(given["executor_spec"]))
+    keys = RelativeKeys("/runs")
+    for argument in ("--runner=a", "--runner=b"):
+        spec = executable_spec_pb2.BeamExecutableSpec(beam_pipeline_args=[argument])
+        spec.beam_pipeline_args_placeholders.add().value.string_value = argument
+        spec.python_executor_spec.class_path = "package.Executor"
+        keys.get_cache_context(input_artifacts={}, parameters={}, executor_spec=spec)
+        assert list(spec.beam_pipeline_args) == [argument]
+    assert seen[0] == seen[1]
+    assert seen[0].python_executor_spec.class_path == "package.Executor"
+    plain = executable_spec_pb2.PythonClassExecutableSpec(class_path="package.Executor")
+    keys.get_cache_context(input_artifacts={}, parameters={}, executor_spec=plain)
+    assert seen[2] == plain
 
 
 def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp_path: Path) -> None:
