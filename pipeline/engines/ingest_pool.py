@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,12 @@ class BeamPool(WorkerPool):
         """
         waiting = iter(tasks)
         while given := list(itertools.islice(waiting, _TASKS_AT_ONCE)):
-            targets = [self._folder / str(number) for number in range(len(given))]
-            # What is there is left of a run that was killed.
+            # What is there is left of a run that was killed. A worker of it, or one that does a task a second
+            # time, may still be at work: it must not find a place for its answer.
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
+            folder = self._folder / uuid.uuid4().hex
+            folder.mkdir(parents=True)
+            targets = [folder / str(number) for number in range(len(given))]
             try:
                 self._run([(function, task[1], str(at)) for task, at in zip(given, targets, strict=True)])
                 for (key, _), target in zip(given, targets, strict=True):

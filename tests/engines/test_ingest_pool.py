@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.work import SourceChangedError
 from pipeline.engines.arguments import IN_MEMORY
 from pipeline.engines.config import BeamConfig
-from pipeline.engines.ingest_pool import BeamPool, make_ingest_pool
+from pipeline.engines.ingest_pool import BeamPool, do_task, make_ingest_pool
 from tests.make.folders import write_photos
 
 HERE = "tests.engines.test_ingest_pool"
@@ -61,6 +62,26 @@ def test_answers_errors_and_lost_tasks(tmp_path: Path, monkeypatch: pytest.Monke
     ):
         list(pool.map(f"{HERE}:square", tasks))
     assert not (tmp_path / "answers").exists()
+
+
+def test_a_late_worker_does_not_answer_a_task_of_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Any] = []
+
+    def run(pool: BeamPool, tasks: list[Any]) -> None:
+        # Those of the pipeline before, once more, after their own.
+        for each in tasks:
+            do_task(*each)
+        for each in late:
+            with contextlib.suppress(FileNotFoundError):
+                do_task(*each)
+        late[:] = tasks
+
+    monkeypatch.setattr(BeamPool, "_run", run)
+    monkeypatch.setattr("pipeline.engines.ingest_pool._TASKS_AT_ONCE", 1)
+    pool = BeamPool(IN_MEMORY, tmp_path / "answers")
+    assert [answer for _, answer in pool.map(f"{HERE}:square", [(n, (n,)) for n in (3, 5)])] == [9, 25]
 
 
 def test_only_an_ingest_that_is_named_has_an_engine(tmp_path: Path) -> None:
