@@ -20,7 +20,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.base.errors import MiranteError
-from components.example_gen.shards import copy_shard
+from components.example_gen.shards import copy_shard, remove_unfinished
 
 
 class ShardExecutor(executor.Executor):
@@ -56,5 +56,6 @@ class ShardExecutor(executor.Executor):
                 | "Share" >> beam.Reshuffle()
                 | "Copy" >> beam.MapTuple(copy_shard)
             )
+        remove_unfinished([target for _, target in copies])
         format_of_payload = exec_properties.get(standard_component_specs.OUTPUT_DATA_FORMAT_KEY)
         examples_utils.set_payload_format(examples, format_of_payload)

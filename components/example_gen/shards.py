@@ -1,6 +1,8 @@
 """Copies of shards, as ImportExampleGen writes them. Imports no TensorFlow for files on a disk."""
 
 import gzip
+import os
+from collections.abc import Collection
 from typing import BinaryIO, cast
 
 from components.base import files
@@ -24,3 +26,15 @@ def copy_shard(source: str, target: str) -> None:
         with gzip.GzipFile("", "wb", _GZIP_LEVEL, written, mtime=0) as packed:
             for record in iterate_records(cast(BinaryIO, read), source):
                 packed.write(frame_record(record))
+
+
+def remove_unfinished(copies: Collection[str]) -> None:
+    """Remove what a killed worker has left next to the copies, because readers take all files of a folder."""
+    names: dict[str, set[str]] = {}
+    for path in copies:
+        folder, name = os.path.split(path)
+        names.setdefault(folder, set()).add(name)
+    for folder, whole in names.items():
+        for path in files.list_below(folder):
+            if os.path.basename(path) not in whole:
+                files.remove(path)

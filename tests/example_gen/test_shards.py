@@ -8,7 +8,7 @@ import pytest
 
 from components.base.errors import DataRefusedError
 from components.base.tfrecord import frame_record, read_records
-from components.example_gen.shards import copy_shard
+from components.example_gen.shards import copy_shard, remove_unfinished
 
 pytestmark = pytest.mark.stack_free
 RECORDS = [b"second", b"", b"first" * 1000, b"first" * 1000]
@@ -39,3 +39,18 @@ def test_a_damaged_shard_is_refused_and_nothing_stays(damage: object, tmp_path: 
     with pytest.raises(DataRefusedError, match=r"train-00000-of-00001, record 3: .*; get the file again"):
         copy_shard(str(source), str(tmp_path / "new" / "a.gz"))
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_what_a_killed_worker_left_goes(tmp_path: Path) -> None:
+    copies = [
+        str(tmp_path / split / f"data-{n}.gz") for split, count in (("a", 2), ("b", 1)) for n in range(count)
+    ]
+    source = write(tmp_path / "train-00000-of-00001", RECORDS)
+    for path in copies:
+        copy_shard(source, path)
+    for left in ("a/.data-0.0123456789ab.tmp.gz", "b/data-1.gz"):
+        (tmp_path / left).write_bytes(b"half")
+    remove_unfinished(copies)
+    there = sorted(str(path) for split in "ab" for path in (tmp_path / split).iterdir())
+    assert there == copies
+    remove_unfinished([])
