@@ -18,9 +18,11 @@ from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.types import Channel, artifact_utils, component_spec, standard_artifacts
 
+from components.base.errors import MiranteError
 from components.base.owned import MARK, mark
 from components.base.saved_model import model_folder
 from components.bulk_inference.config import BulkInferenceConfig
+from components.bulk_inference.content import digest_images
 from components.bulk_inference.facts import AnswerFacts, note_facts
 from components.prediction.batch import Batch, BatchResult, make_batch, run_batch
 
@@ -31,7 +33,11 @@ class BulkInferenceExecutor(base_beam_executor.BaseBeamExecutor):
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
-        """Ask `model`, or mark the result as not asked if it is not blessed."""
+        """Ask `model`, or mark the result as not asked if it is not blessed.
+
+        Raises:
+            MiranteError: The images are not those that the run began with, whose answers would be kept.
+        """
         result = artifact_utils.get_single_instance(output_dict["inference_result"])
         blessing, infra_blessing, model = (
             artifact_utils.get_single_instance(input_dict[name])
@@ -52,8 +58,11 @@ class BulkInferenceExecutor(base_beam_executor.BaseBeamExecutor):
             top=config.top,
             shard_images=config.shard_images,
         )
-        decides = [batch.describe(), exec_properties["input_sha256"], exec_properties.get("code_sha256")]
-        done = self._answer(batch, Path(exec_properties["work"]), decides)
+        work, input_sha256 = exec_properties["work"], exec_properties["input_sha256"]
+        decides = [batch.describe(), input_sha256, exec_properties.get("code_sha256")]
+        _check_unchanged(config, work, input_sha256)
+        done = self._answer(batch, Path(work), decides)
+        _check_unchanged(config, work, input_sha256)
         note_facts(result, AnswerFacts(done.shards, done.images, done.errors, config.format))
 
     def _answer(self, batch: Batch, work: Path, decides: list[Any]) -> BatchResult:
@@ -63,10 +72,18 @@ class BulkInferenceExecutor(base_beam_executor.BaseBeamExecutor):
         mark(folder, key)
         done = run_batch(dataclasses.replace(batch, out=str(folder)), self._make_beam_pipeline)
         for path in sorted(folder.iterdir()):
-            if path.name != MARK:
+            # A killed process leaves hidden files.
+            if path.name != MARK and not path.name.startswith("."):
                 shutil.move(path, os.path.join(batch.out, path.name))
         shutil.rmtree(folder)
         return done
+
+
+def _check_unchanged(config: BulkInferenceConfig, work: str, input_sha256: str) -> None:
+    if digest_images(config, work) != input_sha256:
+        raise MiranteError(
+            f"bulk_inference.input: {config.input} has changed since the run began; run it again"
+        )
 
 
 class BulkInferenceSpec(component_spec.ComponentSpec):

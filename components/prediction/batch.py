@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,24 +200,27 @@ def _read_records(path: str) -> Iterator[tuple[str, bytes]]:
         yield given[0].decode("utf-8", errors="replace"), data[0]
 
 
-# The model of this process, by its folder.
+# The model of this process, by its folder. Several threads may do the work of an engine.
 _loaded: dict[str, Any] = {}
+_loading = threading.Lock()
 
 
 def _ask(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
     from components.prediction.loaded import LoadedModel
     from components.prediction.predict import answer_images
 
-    if batch.model not in _loaded:
-        _loaded.clear()
-        _loaded[batch.model] = LoadedModel(Path(batch.model), bit_depth_of(batch.model) or UPPER)
+    with _loading:
+        if batch.model not in _loaded:
+            _loaded.clear()
+            _loaded[batch.model] = LoadedModel(Path(batch.model), bit_depth_of(batch.model) or UPPER)
+        served = _loaded[batch.model]
     found = answer_images(
         batch.model,
         paths,
         batch.min_score,
         top=batch.top,
         max_pixels=batch.max_pixels,
-        served=_loaded[batch.model],
+        served=served,
     )
     return (answer for answer, _ in found)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tfx.types import standard_artifacts
 
-from components.base.errors import UsageError
+from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output, RunResult, Serving
 from components.bulk_inference import component, outcome
 from components.bulk_inference.config import BulkInferenceConfig
@@ -50,15 +50,16 @@ def inputs(export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], 
     }
 
 
-def run(inputs: Any, root: Path, name: str, digest: str = "", **settings: Any) -> Output:
-    """Execute the node; return its artifact, in the folder `name`."""
+def run(inputs: Any, root: Path, name: str, digest: str | None = None, **settings: Any) -> Output:
+    """Execute the node; return its artifact, in the folder `name`. The digest is that of the images."""
+    config, work = BulkInferenceConfig(**settings), str(root / "inferences")
     result = standard_artifacts.InferenceResult()
     result.uri = str(root / "answers" / name)
     os.makedirs(result.uri)
     properties = {
-        "settings": BulkInferenceConfig(**settings).model_dump_json(),
-        "input_sha256": digest,
-        "work": str(root / "inferences"),
+        "settings": config.model_dump_json(),
+        "input_sha256": digest_images(config, work) if digest is None else digest,
+        "work": work,
         "code_sha256": "0",
     }
     executor = component.BulkInferenceExecutor(
@@ -126,8 +127,11 @@ def test_a_killed_node_continues(
 
     monkeypatch.setattr(batches, "write_answers", write_two)
     with pytest.raises(RuntimeError, match="killed"):
-        run(inputs, tmp_path, "1", "a", **settings)
-    done = run(inputs, tmp_path, "2", "a", **settings)
+        run(inputs, tmp_path, "1", **settings)
+    (work,) = (path for path in (tmp_path / "inferences").iterdir() if path.is_dir())
+    (work / ".part-00002-of-00004.0123456789ab.tmp.gz").write_bytes(b"half")
+    done = run(inputs, tmp_path, "2", **settings)
+    assert not list(Path(done.uri).glob(".*"))
     assert len(asked) == 5  # two that were kept, one that was lost, two that were left
     assert read_facts(done.properties) == AnswerFacts(files=4, images=4, errors=1, format="tfrecord")
     found = [
@@ -143,9 +147,12 @@ def test_a_killed_node_continues(
         assert {each["label"]: each["score"] for each in answer["predictions"]} == pytest.approx(
             scores, rel=1e-4
         )
-    # Other images of the same names, sizes and times: nothing of them is taken over.
-    run(inputs, tmp_path, "3", "b", **settings)
-    assert len(asked) == 9
+    # Answers for other images would be kept as those of the images that the run began with.
+    with pytest.raises(
+        MiranteError, match=r"^bulk_inference\.input: .*H\u00fchner has changed since the run began"
+    ):
+        run(inputs, tmp_path, "3", "0", **settings)
+    assert len(asked) == 5
 
 
 def test_equal_names_sizes_and_times_are_no_equal_input(tmp_path: Path) -> None:
