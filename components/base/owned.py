@@ -40,6 +40,12 @@ def root_id(root: Path) -> str:
     return str(root_facts(root)["id"])
 
 
+def find_root_id(root: Path) -> str | None:
+    """Return the ID of a pipeline root; None if it has none yet."""
+    found = _parsed(_text(root / MARK)).get("id")
+    return found if isinstance(found, str) else None
+
+
 def root_facts(root: Path) -> dict[str, Any]:
     """Return the facts in a root's mark: its `id`, and those that `note` has added."""
     facts = _parsed(_text(root / MARK))

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
+from components.base.owned import find_root_id
 from pipeline.engines.config import DATAFLOW, BeamConfig, EngineConfig
 from pipeline.steps import INGEST, step_named
 
@@ -28,7 +30,8 @@ def make_arguments(config: BeamConfig, node_id: str, root: str) -> list[str]:
     Args:
         config: The recipe's part `beam`.
         node_id: A node with an engine group, or the ingest.
-        root: The pipeline root, which the job's name on a job server tells apart from others.
+        root: The pipeline root, whose ID the job's name has: roots on other machines may have its path, and
+            jobs that are left of a name are cancelled (`pipeline.engines.runner`).
     """
     step = INGEST if node_id == INGEST.id else step_named(node_id)
     engine = config.of(step.engine_group)
@@ -41,7 +44,8 @@ def make_arguments(config: BeamConfig, node_id: str, root: str) -> list[str]:
         if config.prism_location:
             where.append(f"--prism_location={config.prism_location}")
     else:
-        name = f"mirante-{node_id.lower()}-{hashlib.sha256(root.encode()).hexdigest()[:12]}"
+        owner = find_root_id(Path(root)) or root
+        name = f"mirante-{node_id.lower()}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
         where = ["--runner=pipeline.engines.runner.PortableRunner", f"--job_endpoint={engine.endpoint}"]
         where.append(f"--job_name={name}")
     shipped = [] if engine.has_near_workers else _ship_code(config)

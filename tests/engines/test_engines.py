@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import DataRefusedError, UsageError
+from components.base.owned import MARK, root_id
 from pipeline.engines import places
 from pipeline.engines.arguments import IN_MEMORY, make_arguments
 from pipeline.engines.config import BeamConfig
@@ -136,6 +137,20 @@ def test_arguments_of_each_engine() -> None:
         "--sdk_container_image=image",
         "--max_num_workers=40",
     ]
+
+
+def test_jobs_of_roots_with_one_path_have_other_names(tmp_path: Path) -> None:
+    beam = load("beam={engine: spark, endpoint: 'h:1'}").beam
+    names = []
+    for _ in range(2):
+        root_id(tmp_path)
+        first, again = (make_arguments(beam, "Transform", str(tmp_path))[2] for _ in range(2))
+        assert first == again
+        names.append(first)
+        # The root of another machine.
+        (tmp_path / MARK).unlink()
+    assert names[0] != names[1]
+    assert all(name.startswith("--job_name=mirante-transform-") for name in names)
 
 
 def test_keys_of_a_group_replace_those_of_beam_unless_its_engine_is_another() -> None:
