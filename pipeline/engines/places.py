@@ -45,6 +45,11 @@ def check_tasks(config: BeamConfig, root: str) -> None:
                 f"{key}engine: dataflow reads buckets, and a task has its files on a disk; compile with "
                 "--target vertex, or take another engine"
             )
+        if engine.engine == "prism" and engine.endpoint is not None:
+            raise UsageError(
+                f"{key}endpoint: expected none for prism in a task of Kubeflow, got {engine.endpoint}, which "
+                "looks for the workers on its own machine; leave it out"
+            )
         if engine.endpoint is not None and engine.has_near_workers:
             raise UsageError(
                 f"{key}environment: expected docker, process or external in a task of Kubeflow, got "

@@ -201,6 +201,8 @@ def test_engines_that_do_not_see_the_files_are_refused_where_nodes_run() -> None
     with pytest.raises(UsageError, match=r"^beam\.engine: spark has workers that do not see a task's copies"):
         places.check_tasks(far, "s3://bucket/runs")
     places.check_tasks(BeamConfig(engine="prism"), "s3://bucket/runs")
+    with pytest.raises(UsageError, match=r"^beam\.endpoint: expected none for prism in a task of Kubeflow"):
+        places.check_tasks(BeamConfig(engine="prism", endpoint="h:1"), "/mnt/runs")
     places.check_vertex(dataflow)
     for refused in (loopback, far, BeamConfig(engine="prism", endpoint="h:1")):
         with pytest.raises(UsageError, match="expected in_memory, a prism without an endpoint, or dataflow"):
