@@ -53,7 +53,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
         )
     root = pipeline_root(recipe)
     _check_paths(recipe)
-    places.check_tasks(recipe.beam, root)
+    places.check_tasks(recipe.beam, root, recipe.images)
     define = _build_pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler

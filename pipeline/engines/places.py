@@ -1,12 +1,12 @@
 """Refuses engines that would not see the files of the nodes, or that the nodes would not find. No Beam."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from components.base.errors import UsageError
 from components.base.paths import is_remote
 from pipeline.engines.config import DATAFLOW, SERVED, BeamConfig, EngineConfig
-from pipeline.steps import ENGINE_GROUPS
+from pipeline.steps import ENGINE_GROUPS, INGEST
 
 
 def check_this_machine(config: BeamConfig) -> None:
@@ -29,12 +29,13 @@ def check_this_machine(config: BeamConfig) -> None:
         )
 
 
-def check_tasks(config: BeamConfig, root: str) -> None:
+def check_tasks(config: BeamConfig, root: str, images: Mapping[str, Collection[str]]) -> None:
     """Refuse what tasks of Kubeflow cannot do, each of which is a pod of its own.
 
     Args:
         config: The recipe's.
         root: The pipeline root.
+        images: The images that a group of nodes reads, by its name (`Recipe.images`).
 
     Raises:
         UsageError: Names the key.
@@ -59,6 +60,15 @@ def check_tasks(config: BeamConfig, root: str) -> None:
             raise UsageError(
                 f"{key}engine: {engine.engine} has workers that do not see a task's copies of {root}; give "
                 "kubeflow.pipeline_root on a volume that they mount too, or take prism or in_memory"
+            )
+    for group, paths in images.items():
+        # An ingest that is not named uses the task's own processes.
+        if config.of(group).has_near_workers or (group == INGEST.engine_group and group not in config.nodes):
+            continue
+        for path in filter(is_remote, paths):
+            raise UsageError(
+                f"beam.nodes.{group}.engine: {config.of(group).engine} has workers that do not see a task's "
+                f"copies of {path}; put the images on a volume that they mount too, or take in_memory"
             )
 
 

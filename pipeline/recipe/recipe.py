@@ -79,6 +79,16 @@ class Recipe(Settings):
         }
         return frozenset(name for name, is_asked in asked.items() if is_asked)
 
+    @property
+    def images(self) -> dict[str, list[str]]:
+        """The images that nodes read, by the nodes' group of engines."""
+        bulk = self.bulk_inference
+        given: dict[str, tuple[str | None, ...]] = {
+            "ingest": (self.data.path, self.data.images),
+            "bulk_inference": (bulk.path if bulk is not None else None,),
+        }
+        return {group: [path for path in paths if path is not None] for group, paths in given.items()}
+
     def push_destination(self, root: str) -> str:
         """Return the folder with a folder for each version of the model, of a pipeline with that root."""
         return self.push.destination or os.path.join(root, "serving")

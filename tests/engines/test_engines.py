@@ -194,19 +194,33 @@ def test_engines_that_do_not_see_the_files_are_refused_where_nodes_run() -> None
         places.check_this_machine(mixed)
     places.check_this_machine(loopback)
     with pytest.raises(UsageError, match=r"^beam\.engine: dataflow reads buckets"):
-        places.check_tasks(dataflow, "/mnt/runs")
+        places.check_tasks(dataflow, "/mnt/runs", {})
     with pytest.raises(UsageError, match=r"^beam\.environment: expected docker, process or external"):
-        places.check_tasks(loopback, "/mnt/runs")
-    places.check_tasks(far, "/mnt/runs")
+        places.check_tasks(loopback, "/mnt/runs", {})
+    places.check_tasks(far, "/mnt/runs", {})
     with pytest.raises(UsageError, match=r"^beam\.engine: spark has workers that do not see a task's copies"):
-        places.check_tasks(far, "s3://bucket/runs")
-    places.check_tasks(BeamConfig(engine="prism"), "s3://bucket/runs")
+        places.check_tasks(far, "s3://bucket/runs", {})
+    places.check_tasks(BeamConfig(engine="prism"), "s3://bucket/runs", {})
     with pytest.raises(UsageError, match=r"^beam\.endpoint: expected none for prism in a task of Kubeflow"):
-        places.check_tasks(BeamConfig(engine="prism", endpoint="h:1"), "/mnt/runs")
+        places.check_tasks(BeamConfig(engine="prism", endpoint="h:1"), "/mnt/runs", {})
     places.check_vertex(dataflow)
     for refused in (loopback, far, BeamConfig(engine="prism", endpoint="h:1")):
         with pytest.raises(UsageError, match="expected in_memory, a prism without an endpoint, or dataflow"):
             places.check_vertex(refused)
+
+
+def test_workers_elsewhere_do_not_see_a_tasks_copies_of_images() -> None:
+    far = "engine: spark, endpoint: 'h:1', environment: docker, container_image: i"
+    images = ["data.path=s3://b/images", "bulk_inference={input: 's3://b/more'}"]
+    asked = load(f"beam={{{far}, nodes: {{ingest: {{}}}}}}", *images)
+    for group, path in (("ingest", "images"), ("bulk_inference", "more")):
+        said = rf"^beam\.nodes\.{group}\.engine: spark has workers that do not see .* of s3://b/{path};"
+        with pytest.raises(UsageError, match=said):
+            places.check_tasks(asked.beam, "/mnt/runs", {group: asked.images[group]})
+    # Processes of the task ingest, and the task itself asks.
+    own = load(f"beam={{{far}, nodes: {{bulk_inference: {{engine: in_memory}}}}}}", *images)
+    places.check_tasks(own.beam, "/mnt/runs", own.images)
+    places.check_tasks(asked.beam, "/mnt/runs", {"ingest": ["/mnt/images"], "bulk_inference": []})
 
 
 def test_a_workers_error_is_read_from_the_text_of_the_engine() -> None:

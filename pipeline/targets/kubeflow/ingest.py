@@ -98,7 +98,7 @@ def ingest(
         kubeflow = asked.kubeflow
         # Places that cannot be written to are reported before anything is read.
         kubeflow.check_root(pipeline_root)
-        places.check_tasks(asked.beam, pipeline_root)
+        places.check_tasks(asked.beam, pipeline_root, asked.images)
         root = mirror.local(pipeline_root)
         folder = run_folder(root, run_id)
         try:
