@@ -56,12 +56,12 @@ def show_data(page: Page, run: PastRun) -> None:
 
 
 def _show_refused(page: Page, run: PastRun) -> None:
-    """Add what the run left of data that it refused, at ingest or when it looked at what was ingested."""
+    """Add what the run left of data that no node had, such as data that it refused."""
     folder = run.root / "data"
     if not run.result:
         page.add_note(NOT_RECORDED)
     elif _is_from(run, folder / features.MANIFEST):
-        page.add_note("The data were refused.")
+        page.add_note(_describe_end(run))
         page.class_names = page.class_names or (ingest.read_manifest(str(folder)) or {})["class_names"]
         show_data_folder(page, Output(str(folder), {}))
     elif _is_from(run, folder / REJECTS):
@@ -70,6 +70,12 @@ def _show_refused(page: Page, run: PastRun) -> None:
             ingest.show_rejects(page, str(folder), str(run.settings.get("data.path") or ""))
     else:
         page.add_note("The run used no data.")
+
+
+def _describe_end(run: PastRun) -> str:
+    # A run has facts about its data as soon as it has taken them.
+    are_refused = run.status == "failed" and not run.data
+    return "The data were refused." if are_refused else "The run ended before a node had the data."
 
 
 def _is_from(run: PastRun, path: Path) -> bool:

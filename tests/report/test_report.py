@@ -217,6 +217,16 @@ def test_refused_data_are_shown_with_their_rejects(tmp_path: Path) -> None:
     words = text_of(make_page(written_after_secs=5))
     assert "The data were refused. 3 train images 3 classes 2 rejected" in words
     assert "class train cat 1 dog 1 owl 1 " in words
+    # The same data of a run that ended later, before its nodes, or was interrupted.
+    result = (run.folder / "result.json").read_text()
+    for end in (
+        {"data": {"source": "folder"}},
+        {"error": "interrupted; the same command continues from here"},
+    ):
+        (run.folder / "result.json").write_text(json.dumps(json.loads(result) | end))
+        words = text_of(make_page(written_after_secs=5))
+        assert "The run ended before a node had the data. 3 train images 3 classes 2 rejected" in words
+    (run.folder / "result.json").write_text(result)
     # Those of an earlier or later run are not this one's.
     for secs in (-60, 60):
         assert "Data The run used no data. Nodes" in text_of(make_page(written_after_secs=secs))
