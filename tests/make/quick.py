@@ -88,6 +88,8 @@ def quick_python() -> Path:
         process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import serve; serve({listener.fileno()})"],
             cwd=REPOSITORY,
+            # Programs have the folders of their own environment, and not those of the first test that asks.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             pass_fds=[listener.fileno()],
             stdin=subprocess.PIPE,
         )
@@ -139,7 +141,7 @@ def serve(descriptor: int) -> None:
 
 
 class _Server:
-    """Programs by their connections; a program whose test has been killed is killed."""
+    """Programs by their connections; a program whose test has ended or been killed is killed."""
 
     def __init__(self, listener: socket.socket):
         self._listener = listener
@@ -161,6 +163,8 @@ class _Server:
             for key, _ in self._waited_for.select():
                 source = key.fileobj
                 if source == 0:
+                    for pid in self._programs.values():
+                        _send(pid, signal.SIGKILL)
                     return None
                 if source == self._ended:
                     os.read(self._ended, 4096)
@@ -207,9 +211,7 @@ class _Server:
         if not signals:
             self._waited_for.unregister(connection)
         for number in signals or [signal.SIGKILL]:
-            # Ctrl-C and the end of the test reach what the program has started, too.
-            with contextlib.suppress(ProcessLookupError):
-                (os.kill if number == signal.SIGTERM else os.killpg)(pid, number)
+            _send(pid, number)
 
     def _tell_ends(self) -> None:
         for connection, pid in list(self._programs.items()):
@@ -222,6 +224,15 @@ class _Server:
                     self._waited_for.unregister(connection)
                 connection.close()
                 del self._programs[connection]
+
+
+def _send(pid: int, number: int) -> None:
+    """Send a signal to a program. Ctrl-C and the end of the test reach what it has started, too."""
+    # A program that has just begun has no group yet.
+    for send in (os.kill,) if number == signal.SIGTERM else (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            send(pid, number)
+            break
 
 
 def _run(request: tuple[list[str], str, dict[str, str], int], streams: array.array[int]) -> None:
