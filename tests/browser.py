@@ -74,7 +74,8 @@ def open_page(url: str, folder: Path) -> Iterator[Tab]:
         address = f"http://127.0.0.1:{port.read_text().splitlines()[0]}/json/list"
         pages: list[dict[str, str]] = []
         while not pages:
-            with urllib.request.urlopen(address) as answer:
+            assert time.monotonic() < deadline, "Chromium did not open the page in time"
+            with urllib.request.urlopen(address, timeout=_WAIT_SECS) as answer:
                 pages = [each for each in json.load(answer) if each["type"] == "page"]
         yield Tab(pages[0]["webSocketDebuggerUrl"])
     finally:

@@ -25,7 +25,7 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 # By KServe's own package (`tests.deploy.kserve_fields`); its other types are Kubernetes' own.
 KSERVE: dict[str, dict[str, str]] = json.loads(FILE.read_text(encoding="utf-8"))["classes"]
 SCALARS: dict[str, type] = {"str": str, "int": int, "bool": bool}
-# What Kubernetes the manifests are for at least: the oldest that gets patches.
+# The oldest Kubernetes that the manifests are for.
 KUBERNETES = "1.34"
 
 
