@@ -59,9 +59,13 @@ def describe_verdict(run: PastRun) -> str:
 
 def _describe_early_end(run: PastRun) -> str:
     how = "was interrupted" if run.status == "interrupted" else "ended"
-    nodes = run.result.get("components") or {}
-    failed = next((f" at {name}," for name, node in nodes.items() if node["status"] == "failed"), "")
-    return f"The run {how}{failed} before a model was judged."
+    failed = _find_failed_node(run)
+    return f"The run {how}{f' at {failed},' if failed else ''} before a model was judged."
+
+
+def _find_failed_node(run: PastRun) -> str | None:
+    nodes: dict[str, dict[str, Any]] = run.result.get("components") or {}
+    return next((name for name, node in nodes.items() if node["status"] == "failed"), None)
 
 
 def _describe_failures(run: PastRun) -> str:
@@ -80,6 +84,8 @@ def _find_failures(run: PastRun) -> list[str]:
 def _says_all(run: PastRun) -> bool:
     """Return whether the sentence has all that the run's error says."""
     result = run.result
+    if _find_failed_node(run) or str(result.get("error")).startswith("interrupted"):
+        return False
     refused = result.get("blessed") is False and result.get("infra_blessed") is not False
     return refused and 0 < len(_find_failures(run)) <= _MOST_REASONS
 

@@ -25,8 +25,8 @@ from components.tasks.classification.predictions import Predictions, predict
 from pipeline.history.runs import PastRun, choose_run
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.yaml_text import write_yaml
-from pipeline.report.make import make_report
-from pipeline.report.verdict import describe_verdict, find_intervals
+from pipeline.report.make import make_report, start_page
+from pipeline.report.verdict import describe_verdict, find_intervals, show_verdict
 from tests.make.commands import mirante
 from tests.make.detections import make_random_detections
 from tests.make.images import make_coloured_png
@@ -274,6 +274,15 @@ def test_a_model_that_is_not_blessed_is_told_why_in_a_sentence(tmp_path: Path) -
     )
     page = text_of(make_report(refused_for("accuracy is low")))
     assert "pushed: accuracy is low. There was no baseline to compare with. 0." in page  # and nothing twice
+    failed = {"Pusher": {"status": "failed", "seconds": 0.1}}
+    for more in (
+        {"error": "Pusher: disk full", "components": failed},
+        {"error": "interrupted; the same command"},
+    ):
+        run = refused_for("accuracy is low", **more)
+        show_verdict(verdict := start_page(run, "verdict"), run)
+        words = text_of(verdict.render().html)
+        assert f"pushed: accuracy is low. There was no baseline to compare with. {more['error']} 0." in words
     page = text_of(make_report(refused_for("a", "b", "c", "d")))
     assert f"pushed: a; b; and 2 more reasons. There was no baseline to compare with. {error} 0." in page
 
