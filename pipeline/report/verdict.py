@@ -5,6 +5,7 @@ from typing import Any
 
 from components.base.intervals import Interval
 from components.base.words import format_count
+from components.evaluator.evaluation import read_stored
 from components.evaluator.stored import load_evaluation
 from components.pages.markup import Cell, Html, Measure, Seconds, escape, render_part
 from components.pages.page import Page
@@ -78,7 +79,8 @@ def _describe_failures(run: PastRun) -> str:
 
 def _find_failures(run: PastRun) -> list[str]:
     evaluation = run.outputs.get("Evaluator", {}).get("evaluation")
-    return load_evaluation(evaluation.uri).failures if evaluation else []
+    stored = read_stored(evaluation.uri) if evaluation else None
+    return stored.failures if stored else []
 
 
 def _says_all(run: PastRun) -> bool:

@@ -285,6 +285,8 @@ def test_a_model_that_is_not_blessed_is_told_why_in_a_sentence(tmp_path: Path) -
         assert f"pushed: accuracy is low. There was no baseline to compare with. {more['error']} 0." in words
     page = text_of(make_report(refused_for("a", "b", "c", "d")))
     assert f"pushed: a; b; and 2 more reasons. There was no baseline to compare with. {error} 0." in page
+    (tmp_path / "evaluation" / "evaluation.json").unlink()
+    assert "so it was not pushed: it missed a bound. There was no baseline" in describe_verdict(made)
 
 
 def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
