@@ -146,11 +146,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     Args:
         shelf: The models.
         reload: Replaces the models by those of a ModelServerConfig.
+        totals: Returns the sums of counters by their names.
     """
 
-    def __init__(self, shelf: Shelf, reload: Callable[[Any], None]):
+    def __init__(self, shelf: Shelf, reload: Callable[[Any], None], totals: Callable[[], Mapping[str, int]]):
         self._shelf = shelf
         self._reload = reload
+        self._totals = totals
         # It waits for new models, and one reload begins when the one before has ended.
         self._reloads = ThreadPoolExecutor(1, thread_name_prefix="reload")
 
@@ -168,7 +170,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return await _answer(context, describe())
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Serve the models of another configuration."""
+        """Serve the models of another configuration; say how much the wanted counters rose meanwhile."""
 
         async def reload() -> Any:
             if request.config.WhichOneof("config") != "model_config_list":
@@ -176,9 +178,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                     "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList "
                     "is currently supported"
                 )
+            before = self._totals()
             await asyncio.get_running_loop().run_in_executor(self._reloads, self._reload, request.config)
+            after = self._totals()
             response = model_management_pb2.ReloadConfigResponse()
             response.status.SetInParent()
+            for name in sorted(set(request.metric_names) & set(after)):
+                response.metric.add(name=name, int64_value_increase=after[name] - before[name])
             return response
 
         return await _answer(context, reload())

@@ -5,27 +5,31 @@ All calls are answered in the event loop; what takes long goes to threads from t
 
 import asyncio
 import contextlib
-import math
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any
 
 from aiohttp import ClientConnectionError, web
-from aiohttp.web_protocol import RequestHandler
 
 from pipeline.serving.bodies.answers import write_error
+from pipeline.serving.connections import LEAST_BYTES_PER_SEC, Server, Watch, make_page
 from pipeline.serving.rest import Answer
 
-# What a path outside /v1/ is answered with, by the HTTP library of TensorFlow Serving.
-_NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
+# A target of a request by RFC 3986: perhaps a scheme and a host, then path, query and fragment.
+_CHARACTER = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2}"
+_TARGET = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)?"
+    rf"((?:{_CHARACTER})*(?:\?(?:{_CHARACTER}|\?)*)?(?:#(?:{_CHARACTER}|\?)*)?)"
+)
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
 _IDLE_SECS = 75
-_LEAST_BYTES_PER_SEC = 1000
+_MOST_HEADER_BYTES = 64 * 1024
 # An answer that the system's buffers take, so that nobody waits for it.
 _AT_ONCE_BYTES = 16 * 1024
 
@@ -63,7 +67,7 @@ class HttpServer:
         self._headers = _CORS if cors else {}
         self._calls = 0
         self._is_stopping = False
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._runner: web.ServerRunner | None = None
 
     async def start(self, address: str, port: int, tls: ssl.SSLContext | None) -> int:
@@ -72,12 +76,14 @@ class HttpServer:
         Raises:
             OSError: The port is taken.
         """
-        self._server = _Server(
+        self._server = Server(
             self._answer,
             first_header_secs=self._timeout_secs,
             keepalive_timeout=_IDLE_SECS,
             auto_decompress=False,
             access_log=None,
+            max_line_size=_MOST_HEADER_BYTES,
+            max_field_size=_MOST_HEADER_BYTES,
         )
         self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=0)
         await self._runner.setup()
@@ -124,17 +130,22 @@ class HttpServer:
             self._calls -= 1
 
     async def _handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if method not in _METHODS:
+            return make_page(501)
+        target = _TARGET.fullmatch(path)
+        if target is None:
+            return make_page(400)
         for handler in self._handlers:
-            answer = await handler(method, path, headers, body)
+            answer = await handler(method, target[1] or "/", headers, body)
             if answer is not None:
                 return answer
-        return Answer(404, _NOT_FOUND.encode(), "text/html")
+        return make_page(404)
 
     async def _send(self, response: web.Response, request: web.BaseRequest) -> None:
         """Send an answer while its call still counts, so that clients that read slowly are few too."""
         if request.transport is None:
             return
-        watch = _Watch(request.transport, self._timeout_secs)
+        watch = Watch(request.transport, self._timeout_secs)
         try:
             await response.prepare(request)
             if request.transport.get_write_buffer_size() + (response.content_length or 0) > _AT_ONCE_BYTES:
@@ -170,7 +181,7 @@ class HttpServer:
             except (ConnectionError, ClientConnectionError):
                 return Answer(400, write_error("body: the client has gone"))
             waited = time.monotonic() - begin
-            if part is None or (waited > self._timeout_secs and size < waited * _LEAST_BYTES_PER_SEC):
+            if part is None or (waited > self._timeout_secs and size < waited * LEAST_BYTES_PER_SEC):
                 return Answer(408, write_error("body: the client sends too slowly"))
             if not part:
                 return b"".join(parts)
@@ -189,58 +200,3 @@ class HttpServer:
             # A client that keeps its connection would be cut off in one of its next calls.
             response.force_close()
         return response
-
-
-class _Watch:
-    """Disconnects a client that takes an answer too slowly.
-
-    Args:
-        transport: The connection.
-        every_secs: How often it is looked at.
-    """
-
-    def __init__(self, transport: asyncio.Transport, every_secs: float):
-        self._transport = transport
-        self._every_secs = every_secs
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self, waiting_bytes: float = math.inf) -> None:
-        """Look at the connection later, when fewer bytes have to wait to be sent than now."""
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._every_secs, self._look, waiting_bytes)
-
-    def end(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _look(self, before: float) -> None:
-        now = self._transport.get_write_buffer_size()
-        if before - now < self._every_secs * _LEAST_BYTES_PER_SEC:
-            self._transport.abort()
-        else:
-            self.begin(now)
-
-
-class _Server(web.Server):
-    """aiohttp's server, which disconnects clients that do not finish their first header in time."""
-
-    def __init__(self, handler: Any, *, first_header_secs: float, **options: Any):
-        super().__init__(handler, **options)
-        self._first_header_secs = first_header_secs
-        self._waiting: dict[Any, asyncio.TimerHandle] = {}
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        loop = asyncio.get_running_loop()
-        self._waiting[handler] = loop.call_later(self._first_header_secs, transport.abort)
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        self.begin(handler)
-        super().connection_lost(handler, exc)
-
-    def begin(self, handler: Any) -> None:
-        """Note that a connection has sent a header."""
-        timer = self._waiting.pop(handler, None)
-        if timer is not None:
-            timer.cancel()

@@ -79,7 +79,7 @@ def metadata_json(servable: Servable) -> bytes:
     """Return a model's name, version and signatures as JSON, in TensorFlow Serving's layout."""
     spec = _to_json({"name": servable.name, "signature_name": "", "version": str(servable.version)})
     signatures = _to_json(_to_dict(_signature_map(servable)))
-    return (f'{{\n"model_spec":{spec}\n,\n"metadata": {{"signature_def": {signatures}\n}}\n}}\n').encode()
+    return (f'{{\n"model_spec":{spec},\n"metadata": {{"signature_def": {signatures}}}\n}}\n').encode()
 
 
 def _signature_map(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
@@ -105,4 +105,4 @@ def _code_name(status: Any) -> str:
 
 
 def _to_json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False)
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

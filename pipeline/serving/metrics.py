@@ -24,6 +24,9 @@ class _Counter:
     def add(self, labels: tuple[str, ...], amount: int = 1) -> None:
         self._values[labels] = self._values.get(labels, 0) + amount
 
+    def total(self) -> int:
+        return sum(self._values.values())
+
     def lines(self, name: str) -> list[str]:
         return [f"{name}{{{_join(self._labels, labels)}}} {value}" for labels, value in self._values.items()]
 
@@ -113,6 +116,13 @@ class Metrics:
             self._wrapped_runs.add(())
             for seconds in queued_seconds:
                 self._queuing.add((pool,), seconds * 1e6)
+
+    def totals(self) -> dict[str, int]:
+        """Return the sums of all counters by their names."""
+        with self._lock:
+            return {
+                name: metric.total() for name, metric in self._by_name.items() if isinstance(metric, _Counter)
+            }
 
     def page(self) -> str:
         """Return the text for Prometheus."""

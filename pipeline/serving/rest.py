@@ -88,7 +88,7 @@ class RestApi:
         try:
             if method == "OPTIONS":
                 return self._answer_options(headers)
-            if "gzip" in headers.get("content-encoding", "").lower():
+            if "gzip" in headers.get("content-encoding", ""):
                 body = await asyncio.to_thread(unpack, body)
             answered = await self._answer(method, path, body, target)
         except Exception as caught:  # noqa: BLE001  # Whatever it is, the client gets an answer.
@@ -168,13 +168,14 @@ class RestApi:
 
 
 def unpack(body: bytes) -> bytes:
-    """Return a gzip body unpacked; empty if it is damaged or too large."""
+    """Return a gzip body unpacked; empty if it is damaged, too large, or something follows it."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
         content = unpacker.decompress(body, _MOST_UNPACKED_BYTES + 1)
     except zlib.error:
         return b""
-    return content if unpacker.eof and len(content) <= _MOST_UNPACKED_BYTES else b""
+    is_whole = unpacker.eof and not unpacker.unused_data
+    return content if is_whole and len(content) <= _MOST_UNPACKED_BYTES else b""
 
 
 def _kinds(servable: Servable, signature_name: str) -> dict[str, Kind]:

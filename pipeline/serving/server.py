@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from pipeline.serving.open_inference import OpenInference
 from pipeline.serving.page import Page
 from pipeline.serving.rest import Answer, RestApi
 from pipeline.serving.settings import Settings
-from pipeline.serving.text_config import BatchingParameters, read_models
+from pipeline.serving.text_config import BatchingParameters, read_models, read_session_config
 from pipeline.serving.versions.config import ModelConfig, read_config
 from pipeline.serving.versions.manager import Manager, ManagerOptions
 from pipeline.serving.versions.shelf import Shelf
@@ -111,7 +112,7 @@ class Server:
         )
         self._grpc = await grpc_server.make_server(
             service,
-            ModelService(self._shelf, self.reload),
+            ModelService(self._shelf, self.reload, self._metrics.totals),
             channel_arguments=self._configuration.channel_arguments,
             with_health=settings.enable_grpc_healthcheck_service,
         )
@@ -122,7 +123,8 @@ class Server:
             grpc_server.listen(self._grpc, address, self._configuration.grpc_tls)
             _log.info("gRPC on %s", address)
         if settings.grpc_socket_path:
-            grpc_server.listen(self._grpc, f"unix:{settings.grpc_socket_path}", None)
+            socket = f"unix:{settings.grpc_socket_path}"
+            grpc_server.listen(self._grpc, socket, self._configuration.grpc_tls)
             _log.info("gRPC on %s", settings.grpc_socket_path)
         http = None
         if settings.rest_api_port:
@@ -169,7 +171,7 @@ class Server:
         ]
 
     async def _answer_metrics(self, method: str, path: str, headers: Any, body: bytes) -> Answer | None:
-        if path.partition("?")[0] != self._metrics_path:
+        if re.split("[?#]", path, maxsplit=1)[0] != self._metrics_path:
             return None
         if path != self._metrics_path:
             text = f"Unexpected path: {path}. Should be {self._metrics_path}"
@@ -193,11 +195,13 @@ class Server:
 
 def _make_loader(settings: Settings, batching: BatchingParameters | None, metrics: Metrics) -> Loader:
     parallelism = settings.tensorflow_session_parallelism
+    config_file = settings.tensorflow_session_config_file
     session = SessionOptions(
         tags=tuple(settings.saved_model_tags.split(",")),
         intra_op_threads=settings.tensorflow_intra_op_parallelism or parallelism,
         inter_op_threads=settings.tensorflow_inter_op_parallelism or parallelism,
         gpu_memory_fraction=settings.per_process_gpu_memory_fraction,
+        config=read_session_config(config_file) if config_file else None,
     )
     return Loader(
         session=session,
@@ -205,7 +209,9 @@ def _make_loader(settings: Settings, batching: BatchingParameters | None, metric
         check_methods=settings.enable_signature_method_name_check,
         max_tensor_bytes=_MOST_TENSOR_BYTES,
         max_pixels=settings.max_pixels,
-        warm_up_times=settings.num_request_iterations_for_warmup if settings.enable_model_warmup else 0,
+        warm_up_times=max(1, settings.num_request_iterations_for_warmup)
+        if settings.enable_model_warmup
+        else 0,
         threads=ThreadPoolExecutor(_count_threads(settings), thread_name_prefix="run"),
         batch_threads=start_batch_threads(batching, metrics) if batching is not None else None,
         per_model_batching=settings.enable_batching and settings.enable_per_model_batching_parameters,
@@ -223,6 +229,6 @@ def _manager_options(settings: Settings) -> ManagerOptions:
         poll_secs=settings.file_system_poll_wait_seconds,
         load_threads=settings.num_load_threads,
         load_retries=settings.max_num_load_retries,
-        retry_secs=settings.load_retry_interval_micros / 1e6,
+        retry_secs=max(0, settings.load_retry_interval_micros) / 1e6,
         allow_unavailable_labels=settings.allow_version_labels_for_unavailable_models,
     )

@@ -59,7 +59,9 @@ class Settings:
     )
     enable_grpc_healthcheck_service: bool = _flag(False, "Serve gRPC's standard health service.")
     enable_model_warmup: bool = _flag(True, "Send a model its own warm-up requests before clients' ones.")
-    num_request_iterations_for_warmup: int = _flag(1, "How often each warm-up request is sent.", 0)
+    num_request_iterations_for_warmup: int = _flag(
+        1, "How often each warm-up request is sent, at least once."
+    )
     enable_signature_method_name_check: bool = _flag(
         False, "Refuse calls of signatures with the method name of another call."
     )
@@ -72,10 +74,15 @@ class Settings:
     )
     num_load_threads: int = _flag(0, "Versions that are loaded at the same time; 0 for one.", 0)
     max_num_load_retries: int = _flag(5, "Further tries to load a version.", 0)
-    load_retry_interval_micros: int = _flag(60_000_000, "Microseconds between these tries.", 0)
+    load_retry_interval_micros: int = _flag(
+        60_000_000, "Microseconds between these tries; negative for none."
+    )
     tensorflow_session_parallelism: int = _flag(0, "Threads of TensorFlow, within and between operations.", 0)
     tensorflow_intra_op_parallelism: int = _flag(0, "Threads of one operation; 0 for all cores.", 0)
     tensorflow_inter_op_parallelism: int = _flag(0, "Operations at a time; 0 for all cores.", 0)
+    tensorflow_session_config_file: str = _flag(
+        "", "ConfigProto of TensorFlow in text format; the flags above have priority."
+    )
     per_process_gpu_memory_fraction: float = _flag(
         0.0, "Share of a GPU's memory; 0 for what is needed.", 0, 1
     )
@@ -109,12 +116,13 @@ IGNORED_FLAGS = (
     "enable_profiler", "flush_filesystem_caches", "mixed_precision", "num_tflite_interpreters_per_pool",
     "num_tflite_pools", "num_unload_threads", "platform_config_file", "prefer_tflite_model",
     "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu", "tensorflow_use_numa_affinity",
-    "thread_pool_factory_config_file", "use_alts_credentials", "use_tflite_model",
+    "thread_pool_factory_config_file", "use_alts_credentials", "use_saved_model", "use_tflite_model",
     "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
 )  # fmt: skip
 # Those of them that need no value.
 IGNORED_SWITCHES = (
     "enable_profiler", "flush_filesystem_caches", "prefer_tflite_model",
     "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu", "tensorflow_use_numa_affinity",
-    "use_alts_credentials", "use_tflite_model", "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
+    "use_alts_credentials", "use_saved_model", "use_tflite_model", "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
 )  # fmt: skip

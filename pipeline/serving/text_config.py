@@ -119,6 +119,17 @@ def read_metrics_path(path: str) -> str | None:
     return (prometheus.path or "/monitoring/prometheus/metrics") if prometheus.enable else None
 
 
+def read_session_config(path: str) -> Any:
+    """Return the ConfigProto in a file; imports TensorFlow.
+
+    Raises:
+        UsageError: The file cannot be read, or is not in this format.
+    """
+    from tensorflow.core.protobuf import config_pb2
+
+    return _read(path, config_pb2.ConfigProto())
+
+
 def _check_batching(parameters: BatchingParameters, path: str) -> None:
     sizes = parameters.allowed_batch_sizes
     longest = parameters.max_batch_size

@@ -144,6 +144,11 @@ def test_rows_that_do_not_fit_are_refused(kind: str, rows: str, message: str) ->
     )
 
 
+def test_an_element_may_have_a_name_twice() -> None:
+    body = b'{"instances": [{"x": [1], "x": [2]}, {"x": [3]}]}'
+    assert read_inputs(body, x="float")["x"].tolist() == [[1], [2]]
+
+
 def test_a_value_in_a_message_is_cut_between_tokens() -> None:
     assert to_message_text("x" * 1000) == '"' + "x" * 1000 + '"'
     text = to_message_text(list(range(1000)))

@@ -13,6 +13,7 @@ import pytest
 from components.base.errors import UsageError
 from pipeline.commands.serve import _with_model, serve
 from pipeline.serving.settings import Settings
+from pipeline.serving.text_config import read_session_config
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,8 @@ from pipeline.serving.settings import Settings
         (["/m", "--model_name", "é"], "model_name", "é"),
         (["/m", "--prefer_tflite_model=true"], "prefer_tflite_model", "true"),
         (["--enable_profiler", "/m"], "enable_profiler", "true"),
+        (["--use_saved_model", "/m"], "use_saved_model", "true"),
+        (["--load_retry_interval_micros=-1", "/m"], "load_retry_interval_micros", -1),
         (["--enable_profiler", "--port=8600", "/m"], "port", 8600),
         (["/m", "--model_name", "ui"], "model_name", "ui"),
     ],
@@ -89,3 +92,18 @@ def test_rest_is_off_unless_a_folder_is_given(tmp_path: Path) -> None:
     assert _with_model(Settings(model_base_path="/m"), None, has_rest_port=False).rest_api_port == 0
     assert _with_model(Settings(), str(tmp_path), has_rest_port=False).rest_api_port == 8501
     assert _with_model(Settings(), str(tmp_path), has_rest_port=True).rest_api_port == 0
+
+
+def test_flags_have_priority_over_the_session_file(tmp_path: Path) -> None:
+    from pipeline.serving.models.saved_model import SessionOptions
+
+    file = tmp_path / "session.config"
+    file.write_text(
+        "intra_op_parallelism_threads: 3 inter_op_parallelism_threads: 4 allow_soft_placement: true"
+    )
+    config = SessionOptions(intra_op_threads=1, config=read_session_config(str(file))).make_config()
+    assert (config.intra_op_parallelism_threads, config.inter_op_parallelism_threads) == (1, 4)
+    assert (config.allow_soft_placement, config.gpu_options.allow_growth) == (True, True)
+    file.write_text("intra_op: 3")
+    with pytest.raises(UsageError, match="expected a ConfigProto in text format"):
+        read_session_config(str(file))

@@ -125,8 +125,9 @@ def test_predict_packed_and_plain(port: int) -> None:
         lambda: b"x",
         lambda: gzip.compress(b"{}")[:-4],
         lambda: gzip.compress(bytes(100 * 2**20 + 1), compresslevel=1),
+        lambda: gzip.compress(b"{}") + gzip.compress(b"{}"),
     ],
-    ids=["not packed", "cut", "larger than allowed"],
+    ids=["not packed", "cut", "larger than allowed", "two of them"],
 )
 def test_what_cannot_be_unpacked_is_empty(pack: Callable[[], bytes]) -> None:
     packed = pack()
@@ -143,6 +144,27 @@ def test_other_paths_are_not_json(port: int) -> None:
     status, headers, said = ask(port, "GET", "/v1")
     assert (status, headers["Content-Type"]) == (404, "text/html")
     assert b"404 Not Found" in said
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /v1/models/a%zz HTTP/1.1", 400), (b"TRACE /v1/models/echo HTTP/1.1", 501),
+        (b"NO / HTTP/1.1", 501),
+        (b"GET /v1/models/\xff HTTP/1.1", 400), (b"GET / HTTP/1.1\r\nX\x00: 1", 400), (b"\x16\x03\x01", 501),
+        (b"GET /v1/models/echo HTTP/1.1\r\nX: " + b"a" * 70_000, 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1", 400), (b"GET http://example.com/healthz HTTP/1.1", 200),
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_answered_and_does_not_fill_the_log(
+    port: int, caplog: pytest.LogCaptureFixture, sent: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(sent + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        said = client.makefile("rb").read()
+    assert said.split(maxsplit=2)[1] == str(status).encode()
+    assert status == 200 or b"<HTML>" in said
+    assert caplog.text == ""
 
 
 def test_a_long_body_is_refused_before_it_is_read(port: int) -> None:

@@ -19,3 +19,15 @@ def test_names_that_clients_make_up_do_not_fill_the_memory() -> None:
     assert f'{name}{{model_name="{OTHER_NAMES}",status="NOT_FOUND"}} 501' in counted
     for status in ("OK", "INVALID_ARGUMENT"):
         assert f'{name}{{model_name="digits",status="{status}"}} 1' in counted
+
+
+def test_the_totals_are_the_sums_of_the_counters() -> None:
+    metrics = Metrics()
+    metrics.record_request("a", "OK")
+    metrics.record_request("b", "NOT_FOUND")
+    metrics.record_latency("a", "predict", "REST", 1.0)
+    assert metrics.totals() == {
+        "/tensorflow/serving/batching_session/wrapped_run_count": 0,
+        "/tensorflow/serving/request_count": 2,
+        "/tensorflow/serving/request_example_count_total": 0,
+    }

@@ -273,6 +273,8 @@ _MODEL = [
         re.compile("^Illegal setting both "), method=_RELOAD),
     _bad("reload an unsupported platform", reload(f"""model_config_list {{ {_model('m', rest='model_platform: "other"')} }}"""),
          re.compile("requests unsupported platform"), method=_RELOAD),
+    Grpc("reload with a metric", _RELOAD, reload_main() + ' metric_names: "/tensorflow/serving/request_count"',
+         contains='{"metric": [{"name": "/tensorflow/serving/request_count"}]}'),
     Grpc("refused configurations change nothing", "Predict", f"{_H2} {_X1}", _answer("half_plus_two", 123, _output("float_val: 2.5"))),
     Grpc("reload a label of a version that is not there", _RELOAD, reload(
         """model_config_list { config { name: "half_plus_two" base_path: "{seen}/models/half_plus_two"

@@ -180,7 +180,10 @@ _METADATA = [
 _METRICS = [
     Rest("metrics have types but no help", METRICS, text=re.compile(r"(?s)\A(?!.*# HELP).*# TYPE "),
          answer_headers={"Content-Type": "~^text/plain"}),
-    Rest("metrics with a query", METRICS + "?x=1", status=400),
+    *(
+        Rest(f"metrics with {rest}", METRICS + rest, status=400, text=f"Unexpected path: {METRICS}{rest}. Should be {METRICS}")
+        for rest in ("?x=1", "#x")
+    ),
 ]
 
 _BATCHED = [

@@ -71,6 +71,7 @@ _BODIES = [
     Rest("a byte order mark", H2, b'\xef\xbb\xbf{"instances": [1.0]}', _2),
     Rest("blanks around", H2, ' \r\n\t{ "instances" : [ 1.0 ] } \n', _2),
     Rest("the first of equal keys", H2, '{"instances": [1.0], "instances": [5.0]}', _2),
+    Rest("the first of equal keys in an element", H2, '{"instances": [{"x": 1.0, "x": 5.0}]}', _2),
     Rest("unknown keys", H2, '{"id": {"a": [null]}, "instances": [1.0]}', _2),
     Rest("NaN and infinity", H2, '{"instances": [NaN, Infinity, -Infinity]}', '{"predictions": [NaN, Infinity, -Infinity]}'),
     Rest("500,000 nested lists", H2, lambda: b'{"x": ' + b"[" * 500_000 + b"]" * 500_000 + b', "instances": [1.0]}', _2),
@@ -99,6 +100,12 @@ _BODIES = [
         r"^JSON Value: \{[\s\S]*\} Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist $")),
     _bad("instances is no list", '{"instances": 1.0}', re.compile(
         r"^JSON Value: \{[\s\S]*\} Expecting 'instances' to be an list/array$")),
+    *(
+        _bad(f"{given} in a message", f'{{"instances": {given}}}',
+             f'JSON Value: {{\n    "instances": {shown}\n}} Expecting \'instances\' to be an list/array')
+        for given, shown in (("1e-5", "0.00001"), ("1e-7", "1e-7"), ("1e20", "100000000000000000000.0"), ("1e22", "1e22"),
+                             ("1.5E+300", "1.5e300"), ("-0.0", "-0.0"), ("123456.789", "123456.789"), ("-7", "-7"))
+    ),
     _bad("no instances", '{"instances": []}', re.compile(r"^JSON Value: \{[\s\S]*\} No values in 'instances' array$")),
     _bad("a message about a long body is cut", '{"instances": 1.0, "x": [' + ", ".join(["1.25"] * 2000) + "]}",
          re.compile(r"^(?=[\s\S]{250,700}$)JSON Value: \{[\s\S]*Expecting 'instances' to be an list/array$")),

@@ -108,6 +108,10 @@ CASES = [
          headers={"Content-Encoding": "gzip"}),
     Rest("gzip of more than 100 MiB", f"{H2}:predict", _bomb, status=400, error=_EMPTY,
          headers={"Content-Encoding": "gzip"}),
+    Rest("gzip with something behind it", f"{H2}:predict", gzip.compress(ONE.encode()) + b"abc", status=400, error=_EMPTY,
+         headers={"Content-Encoding": "gzip"}),
+    Rest("gzip in capital letters is not unpacked", f"{H2}:predict", gzip.compress(ONE.encode()), status=400,
+         error=one_of("JSON Parse error: Invalid value. at offset: 0"), headers={"Content-Encoding": "GZIP"}),
     Rest("another encoding is not unpacked", f"{H2}:predict", ONE, _2, headers={"Content-Encoding": "identity"}),
     # The status of a model.
     Rest("status", H2, answer=_UP, answer_headers=JSON_TYPE),
@@ -160,7 +164,19 @@ CASES = [
     _malformed("PUT", f"{H2}:predict"),
     _malformed("PATCH", f"{H2}:predict"),
     _malformed("DELETE", H2),
+    _malformed("POST", f"{H2}:predict#x"),
+    _malformed("GET", f"{H2}/labels/stable/versions/123"),
     Rest("malformed HEAD", H2, method="HEAD", status=400),
+    # What never gets to the API: no URI, or a method that the library does not allow.
+    *(
+        Rest(f"no URI: {path}", f"{MODELS}/{path}:predict", ONE, status=400, text=re.compile("^<HTML>"),
+             answer_headers={"Content-Type": "!application/json"})
+        for path in ("a%zz", "a%", "a|b", "a[b]", 'a"b', "a\\b", "a?{")
+    ),
+    Rest("a method that is not allowed", H2, method="TRACE", status=501, text=re.compile("^<HTML>"),
+         answer_headers={"Content-Type": "!application/json"}),
+    Rest("a path with its host", f"http://example.com{H2}", answer=_UP),
+    Rest("a malformed path with its host", "http://example.com/v1/foo", status=400, error="Malformed request: GET /v1/foo"),
     # Outside of /v1/ nothing answers in JSON.
     *(
         Rest(f"no handler at {path}", path, status=404, answer_headers={"Content-Type": not_json}, text=re.compile(""))

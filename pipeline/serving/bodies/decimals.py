@@ -1,5 +1,7 @@
 """Floating-point numbers as text: six digits if they are enough to read the same number back."""
 
+import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -28,4 +30,24 @@ def format_decimals(values: Array) -> list[str]:
     return [text if "." in text or "e" in text else _SPECIAL.get(text) or text + ".0" for text in texts]
 
 
+def format_shortest(value: float) -> str:
+    """Return a finite number as RapidJSON prints it: `0.00001` but `1e-7`, `1000000.0` but `1e22`."""
+    if not value:
+        return "-0.0" if math.copysign(1, value) < 0 else "0.0"
+    sign, parts, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    digits = "".join(map(str, parts))
+    # Where the point is, counted from the first digit.
+    point = len(digits) + exponent
+    if 0 < point <= _MOST_WHOLE_DIGITS:
+        text = f"{digits[:point].ljust(point, '0')}.{digits[point:] or '0'}"
+    elif -_MOST_ZEROS < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        text = f"{digits[0]}{'.' if len(digits) > 1 else ''}{digits[1:]}e{point - 1}"
+    return f"-{text}" if sign else text
+
+
+_MOST_WHOLE_DIGITS = 21
+_MOST_ZEROS = 6
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

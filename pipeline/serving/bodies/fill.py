@@ -120,6 +120,8 @@ class Kind:
 class TensorValues:
     """The values of one input, row by row; all rows must have the shape of the first one.
 
+    An object may have a name twice: then there are more rows than elements, and the last ones are dropped.
+
     Args:
         kind: The type of the input.
     """
@@ -127,7 +129,6 @@ class TensorValues:
     def __init__(self, kind: Kind):
         self._kind = kind
         self._values: list[Any] = []
-        self._rows = 0
         self._first: tuple[int, tuple[int, ...]] | None = None
 
     def add(self, row: Any) -> None:
@@ -140,7 +141,6 @@ class TensorValues:
         shape = find_shape(row)
         fill(row, self._kind, shape, self._values)
         size = len(self._values) - before
-        self._rows += 1
         if self._first is None:
             self._first = size, shape
         elif self._first[0] != size:
@@ -148,10 +148,11 @@ class TensorValues:
         elif self._first[1] != shape:
             raise invalid(f"Expecting shape {_show(self._first[1])} but got: {_show(shape)}")
 
-    def stack(self, name: str) -> Array:
-        """Return all rows as one array, rows first."""
+    def stack(self, name: str, count: int) -> Array:
+        """Return the first `count` rows as one array, rows first."""
         assert self._first is not None
-        return _checked(self._kind, self._values, (self._rows, *self._first[1]), name)
+        size, shape = self._first
+        return _checked(self._kind, self._values[: count * size], (count, *shape), name)
 
 
 def read_dense(value: Any, kind: Kind, name: str, has_bool: bool) -> Array:

@@ -89,7 +89,7 @@ def _read_rows(rows: list[Any], inputs: Inputs, has_bool: bool) -> dict[str, Arr
             values.add(row)
         except ServingError as e:
             raise invalid(f"Failed to process element: {number} of 'instances' list. Error: {e}") from e
-    return {name: values.stack(name)}
+    return {name: values.stack(name, len(rows))}
 
 
 def _read_object_rows(rows: list[Any], inputs: Inputs) -> dict[str, Array]:
@@ -111,7 +111,7 @@ def _read_object_rows(rows: list[Any], inputs: Inputs) -> dict[str, Array]:
                 f"Failed to process element: {number} of 'instances' list. JSON object: "
                 f"{to_message_text(row)} keys must be equal to: {','.join(sorted(inputs))}"
             )
-    return {name: each.stack(name) for name, each in values.items()}
+    return {name: each.stack(name, len(rows)) for name, each in values.items()}
 
 
 def _read_columns(value: Any, inputs: Inputs, has_bool: bool) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.bodies.decimals import format_decimal
+from pipeline.serving.bodies.decimals import format_decimal, format_shortest
 from pipeline.serving.bodies.writer import Writer, escape, to_bytes
 
 _MOST_BYTES_IN_MESSAGE = 256
@@ -94,7 +94,7 @@ def _write(value: Any, writer: Writer) -> None:
     elif type(value) is float:
         if not math.isfinite(value):
             raise _FullError
-        writer.raw(repr(value).encode().replace(b"e+", b"e"))
+        writer.raw(format_shortest(value).encode())
     elif type(value) is int:
         writer.raw(b"%d" % value)
     else:

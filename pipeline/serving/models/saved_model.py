@@ -28,12 +28,28 @@ class SessionOptions:
         intra_op_threads: Threads of one operation; 0 for as many as there are cores.
         inter_op_threads: Operations at a time; 0 for as many as there are cores.
         gpu_memory_fraction: Share of the GPU's memory to take at once; 0 to take what is needed.
+        config: A ConfigProto that these options change; None for TensorFlow's defaults.
     """
 
     tags: tuple[str, ...] = ("serve",)
     intra_op_threads: int = 0
     inter_op_threads: int = 0
     gpu_memory_fraction: float = 0.0
+    config: Any = None
+
+    def make_config(self) -> Any:
+        """Return a session's ConfigProto."""
+        config = tf.compat.v1.ConfigProto()
+        config.gpu_options.allow_growth = not self.gpu_memory_fraction
+        if self.config is not None:
+            config.MergeFrom(self.config)
+        if self.intra_op_threads:
+            config.intra_op_parallelism_threads = self.intra_op_threads
+        if self.inter_op_threads:
+            config.inter_op_parallelism_threads = self.inter_op_threads
+        if self.gpu_memory_fraction:
+            config.gpu_options.per_process_gpu_memory_fraction = self.gpu_memory_fraction
+        return config
 
 
 class SavedModel:
@@ -48,16 +64,8 @@ class SavedModel:
     """
 
     def __init__(self, folder: str, options: SessionOptions):
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=options.intra_op_threads,
-            inter_op_parallelism_threads=options.inter_op_threads,
-        )
-        if options.gpu_memory_fraction:
-            config.gpu_options.per_process_gpu_memory_fraction = options.gpu_memory_fraction
-        else:
-            config.gpu_options.allow_growth = True
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=options.make_config())
         try:
             with self._graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, list(options.tags), folder)
