@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from components.base.errors import DataRefusedError, MiranteError
-from components.tasks.detection.coco_eval import IOUS, CocoEvaluation, CocoResult, evaluate, in_pixels, iou
+from components.tasks.detection.coco_eval import IOUS, CocoEvaluation, CocoResult, in_pixels, iou
+from components.tasks.detection.tally import evaluate
 from tests.make.detections import make_detections, make_random_detections
 
 CAT, DOG = 1, 2
@@ -322,7 +323,7 @@ def test_classes_are_judged_one_by_one_as_pycocotools_judges_all_at_once() -> No
     # The last class has neither objects nor boxes.
     images = make_random_detections(5, 40, 3)
     result = evaluate(images, 4)
-    evaluation = CocoEvaluation(images, 4)
+    evaluation = CocoEvaluation(images, range(1, 5))
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()

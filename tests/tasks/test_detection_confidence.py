@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.confidence import draw_metrics, find_intervals, match, measure
+from components.tasks.detection.tally import evaluate
 
 pytestmark = pytest.mark.stack_free
 

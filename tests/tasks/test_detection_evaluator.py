@@ -23,8 +23,9 @@ from components.evaluator.component import Evaluator, ReportingExecutor
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.evaluation import read_draws, read_mistakes
 from components.evaluator.results import read_evaluation
-from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.evaluator import make_eval_config
+from components.tasks.detection.tally import evaluate
 from components.tasks.detection.tfma_metric import read_answer
 from components.tasks.detection.truth import read_truth
 from schemas import features

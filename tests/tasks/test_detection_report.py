@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.pictures.boxes import colour_of
-from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.confidence import draw_metrics
 from components.tasks.detection.drawing import draw_side_by_side
 from components.tasks.detection.error_kinds import (
@@ -30,6 +30,7 @@ from components.tasks.detection.report import (
     write_report,
 )
 from components.tasks.detection.stored import Judged, from_bytes, to_bytes
+from components.tasks.detection.tally import evaluate
 from tests.make.detections import make_detections, make_random_detections
 from tests.make.images import encode_image
 

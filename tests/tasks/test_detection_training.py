@@ -21,9 +21,10 @@ from components.models import build_model
 from components.models.config import ModelConfig
 from components.prediction.predict import predict
 from components.tasks.detection import answers
-from components.tasks.detection.coco_eval import Detections, evaluate
+from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.geometry import encode
 from components.tasks.detection.matching import match
+from components.tasks.detection.tally import evaluate
 from components.tasks.detection.tfma_metric import read_answer
 from components.tasks.detection.trainer import Detection
 from components.tasks.detection.truth import read_truth

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.tasks.detection.coco_eval import evaluate
 from components.tasks.detection.error_kinds import (
     BACKGROUND,
     BADLY_PLACED,
@@ -18,6 +17,7 @@ from components.tasks.detection.error_kinds import (
     average_precision,
     judge,
 )
+from components.tasks.detection.tally import evaluate
 from tests.make.detections import Corners, make_detections, make_random_detections
 
 pytestmark = pytest.mark.stack_free

@@ -13,8 +13,8 @@ Details that make a difference:
 
 - A class with no object to find has no precision and is left out of the means.
 - The 100 boxes with the highest scores of each class and image count; others are cut off.
-- Boxes with equal scores are judged in the given order, image by image, so the same figures need the same
-  order. A score of 0 is a score like any other.
+- Boxes with equal scores are judged in the order of their images' names. A score of 0 is a score like any
+  other.
 - A difficult object (Pascal VOC) need not be found, and boxes on it, any number of them, are neither right
   nor wrong. As for any object, a box is on it by IoU. COCO's `iscrowd` is different: it measures a box by the
   share of the box that is inside the crowd, so any small box inside would pass.
@@ -75,19 +75,25 @@ class Detections:
 
 @dataclasses.dataclass(frozen=True)
 class CocoResult:
-    """The result of `evaluate`; see the module's docstring.
+    """The metrics of a `Tally`; see the module's docstring.
 
     Attributes:
         metrics: Values by name; nan if there is nothing to judge by, such as no small object.
         per_class: By label - 1: `map`, `map_50`, `map_75`, `ar_100` of the class.
         precision: float64 [IOUS, RECALLS, classes], nan for a class without objects.
         scores: The same shape: the lowest score that reaches that recall.
+        images: Number of images.
+        objects: Objects to find by label - 1: int64 [classes].
+        difficult: Difficult objects by label - 1: int64 [classes].
     """
 
     metrics: dict[str, float]
     per_class: list[dict[str, float]]
     precision: Array
     scores: Array
+    images: int
+    objects: Array
+    difficult: Array
 
 
 def in_pixels(boxes: Array, height: int, width: int) -> Array:
@@ -121,11 +127,11 @@ def iou(found: Array, truth: Array) -> Array:
 class CocoEvaluation(COCOeval):  # type: ignore[misc]
     """pycocotools' evaluation of detections in memory, with difficult objects as described above."""
 
-    def __init__(self, images: Sequence[Detections], num_classes: int):
+    def __init__(self, images: Sequence[Detections], labels: Sequence[int]):
         super().__init__(iouType="bbox")
         self._images = images
         self.params.imgIds = list(range(len(images)))
-        self.params.catIds = list(range(1, num_classes + 1))
+        self.params.catIds = list(labels)
 
     def _prepare(self) -> None:
         self._gts = collections.defaultdict(list)
@@ -165,66 +171,46 @@ class CocoEvaluation(COCOeval):  # type: ignore[misc]
         return iou(np.stack([found[i]["bbox"] for i in order]), np.stack([each["bbox"] for each in truth]))
 
 
-def _check(images: Sequence[Detections], num_classes: int) -> None:
-    for image in images:
-        for labels in (image.labels, image.found_labels):
-            if labels.size and not 1 <= labels.min() <= labels.max() <= num_classes:
-                raise DataRefusedError(
-                    f"{image.name}: a box has label {labels.min()} or {labels.max()}, and there are classes "
-                    f"1 to {num_classes}: is the model of other classes than the records?"
-                )
-        if not (np.isfinite(image.scores).all() and np.isfinite(image.found_boxes).all()):
-            raise MiranteError(
-                f"{image.name}: the model's boxes or scores are not all finite numbers: its weights are "
-                "not either; train again with a lower training.learning_rate"
+def check_image(image: Detections, num_classes: int) -> None:
+    """Check that an image can be judged.
+
+    Raises:
+        DataRefusedError: A label is out of range.
+        MiranteError: A box or score that was found is not a finite number.
+    """
+    for labels in (image.labels, image.found_labels):
+        if labels.size and not 1 <= labels.min() <= labels.max() <= num_classes:
+            raise DataRefusedError(
+                f"{image.name}: a box has label {labels.min()} or {labels.max()}, and there are classes "
+                f"1 to {num_classes}: is the model of other classes than the records?"
             )
+    if not (np.isfinite(image.scores).all() and np.isfinite(image.found_boxes).all()):
+        raise MiranteError(
+            f"{image.name}: the model's boxes or scores are not all finite numbers: its weights are "
+            "not either; train again with a lower training.learning_rate"
+        )
 
 
-def _choose(images: Sequence[Detections], label: int) -> list[Detections]:
-    """Return the images with an object or a found box of a class, with these alone, as if label 1."""
-    chosen = []
-    for image in images:
-        true, found = image.labels == label, image.found_labels == label
-        if true.any() or found.any():
-            chosen.append(
-                dataclasses.replace(
-                    image,
-                    boxes=image.boxes[true],
-                    labels=np.ones(int(true.sum()), np.int64),
-                    difficult=image.difficult[true],
-                    found_boxes=image.found_boxes[found],
-                    found_labels=np.ones(int(found.sum()), np.int64),
-                    scores=image.scores[found],
-                )
-            )
-    return chosen
-
-
-def _judge(images: Sequence[Detections]) -> dict[str, Any]:
-    """Return pycocotools' `precision`, `recall` and `scores` of one class."""
-    evaluation = CocoEvaluation(images, 1)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it takes
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation.eval
-
-
-def _mean(values: Array) -> float:
+def average(values: Array) -> float:
     """Return the mean of the values that are not nan; nan if there are none."""
     there = values[~np.isnan(values)]
     # pycocotools divides by slightly too much, so a threshold of 1 could not be met.
     return round(float(there.mean()), 12) if there.size else math.nan
 
 
-def _precisions(precision: Array) -> dict[str, float]:
-    """Gives `map`, `map_50` and `map_75` of precisions [IOUS, RECALLS, ...]."""
+def average_precisions(precision: Array) -> dict[str, float]:
+    """Return `map`, `map_50` and `map_75` of precisions [IOUS, RECALLS, ...]."""
     at_50, at_75 = (int(np.argmin(np.abs(IOUS - value))) for value in (0.5, 0.75))
-    return {"map": _mean(precision), "map_50": _mean(precision[at_50]), "map_75": _mean(precision[at_75])}
+    return {
+        "map": average(precision),
+        "map_50": average(precision[at_50]),
+        "map_75": average(precision[at_75]),
+    }
 
 
 def mean_over(result: CocoResult, classes: Sequence[int]) -> dict[str, float]:
     """Return `map`, `map_50` and `map_75` over some classes alone, each given by its label - 1."""
-    return _precisions(result.precision[:, :, list(classes)])
+    return average_precisions(result.precision[:, :, list(classes)])
 
 
 def map_50(images: Sequence[Detections], num_classes: int) -> float:
@@ -234,7 +220,7 @@ def map_50(images: Sequence[Detections], num_classes: int) -> float:
         images: The same as for `evaluate`; their sizes do not matter.
         num_classes: Labels are 1 to this.
     """
-    evaluation = CocoEvaluation(images, num_classes)
+    evaluation = CocoEvaluation(images, range(1, num_classes + 1))
     params = evaluation.params
     params.iouThrs, params.maxDets = np.array([0.5]), [MAX_BOXES[-1]]
     params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
@@ -242,36 +228,4 @@ def map_50(images: Sequence[Detections], num_classes: int) -> float:
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"]
-    return _mean(np.where(precision < 0, np.nan, precision))
-
-
-def evaluate(images: Sequence[Detections], num_classes: int) -> CocoResult:
-    """Judge detections.
-
-    Args:
-        images: All images, including those without objects or without boxes found.
-        num_classes: Labels are 1 to this.
-
-    Raises:
-        DataRefusedError: A label is out of range.
-        MiranteError: A box or score that was found is not a finite number.
-    """
-    _check(images, num_classes)
-    # A class at a time: pycocotools takes some 50 kB for an image with 100 boxes.
-    judged = [_judge(_choose(images, label)) for label in range(1, num_classes + 1)]
-    # -1 means nothing to judge by. [IoU, recall, class, area, number of boxes]; recall lacks the recalls.
-    precision, recall, scores = (
-        np.where(values < 0, np.nan, values)
-        for values in (
-            np.concatenate([of_class[name] for of_class in judged], axis)
-            for name, axis in (("precision", 2), ("recall", 1), ("scores", 2))
-        )
-    )
-    whole = precision[..., 0, -1]
-    metrics = _precisions(whole)
-    metrics |= {f"map_{area}": _mean(precision[..., i, -1]) for i, area in enumerate(AREAS) if i}
-    metrics |= {f"ar_{count}": _mean(recall[:, :, 0, i]) for i, count in enumerate(MAX_BOXES)}
-    per_class = [
-        {**_precisions(whole[:, :, k]), "ar_100": _mean(recall[:, k, 0, -1])} for k in range(num_classes)
-    ]
-    return CocoResult(metrics, per_class, whole, np.where(np.isnan(whole), np.nan, scores[..., 0, -1]))
+    return average(np.where(precision < 0, np.nan, precision))

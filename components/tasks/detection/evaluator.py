@@ -82,7 +82,8 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
     found = read_judged(evaluation)
     if found is None:
         return None
-    draws = draw_metrics(found.images, len(found.class_names))
+    # The intervals of some images would not be those of all.
+    draws = draw_metrics(found.images, len(found.class_names)) if found.is_whole else {}
     with tempfile.TemporaryDirectory() as temporary:
         wrong = report.write_report(
             Path(temporary),

@@ -183,6 +183,7 @@ def _show_errors(page: Page, path: str) -> None:
     ]
     page.add(make_table(["kind", "count", "", "cost in map_50"], rows))
     page.add_note(
-        f"On {errors['images_with_errors']:,} images, with each class's best score as the threshold. The "
-        "cost is the gain in map_50 if all errors of this kind, and no others, were repaired."
+        f"On {errors['images_with_errors']:,} of {errors['of_images']:,} images, with each class's best "
+        "score as the threshold. The cost is the gain in map_50 if all errors of this kind, and no others, "
+        "were repaired."
     )

@@ -1,19 +1,21 @@
 """The report of an evaluation for users: figures, curves, errors and images. Imports no TensorFlow.
 
-metrics.json            all metrics, overall and by class; null if there is nothing to judge by
+metrics.json            all metrics and counts, overall and by class; null if there is nothing to judge by
 intervals.json          95 % confidence intervals (components.tasks.detection.confidence)
 precision_recall.json   the curves by class: precision, and the score that reaches it, at 101 recalls
 errors.json             kinds of errors (components.tasks.detection.error_kinds) and the images with errors
 counted.npz             labels of all images, and the boxes that count (components.tasks.detection.stored)
 pictures/worst-01.png   the worst images: labels on the left, found boxes on the right
 pictures/chosen-01.png  images chosen by their names only, the same in every evaluation
+
+Metrics, counts and curves are those of all images. The rest is of the images that were kept, which are not
+all of a large split (components.tasks.detection.sample).
 """
 
 import dataclasses
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +89,7 @@ def write_report(
 
     Args:
         folder: The folder.
-        judged: All images of the split.
+        judged: The images that were kept, and the metrics of all.
         draws: Metrics on drawn splits.
         find_images: Returns the encoded images to draw.
 
@@ -98,7 +100,7 @@ def write_report(
     analysis = analyse(images, len(class_names))
     errors = group_by_image(images, analysis)
     bad, some = rank_worst(images, errors), shuffle_by_name(images)[:MAX_DRAWN]
-    _write_json(folder / "metrics.json", _metrics(images, class_names, result))
+    _write_json(folder / "metrics.json", _metrics(class_names, result))
     _write_json(folder / "precision_recall.json", _curves(class_names, result))
     _write_json(folder / "intervals.json", to_json(find_intervals(draws)))
     _write_json(folder / "errors.json", _errors(images, class_names, analysis, [errors[i] for i in bad]))
@@ -142,16 +144,14 @@ def _all_to_json(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: _to_json(value) for name, value in values.items()}
 
 
-def _metrics(images: Sequence[Detections], class_names: Sequence[str], result: CocoResult) -> dict[str, Any]:
-    objects = Counter(int(label) for image in images for label in image.labels[~image.difficult])
-    difficult = Counter(int(label) for image in images for label in image.labels[image.difficult])
+def _metrics(class_names: Sequence[str], result: CocoResult) -> dict[str, Any]:
     return {
-        "images": len(images),
-        "objects": sum(objects.values()),
-        "difficult_objects": sum(difficult.values()),
+        "images": result.images,
+        "objects": int(result.objects.sum()),
+        "difficult_objects": int(result.difficult.sum()),
         "metrics": _all_to_json(result.metrics),
         "per_class": {
-            name: {"objects": objects[k + 1], **_all_to_json(result.per_class[k])}
+            name: {"objects": int(result.objects[k]), **_all_to_json(result.per_class[k])}
             for k, name in enumerate(class_names)
         },
     }
@@ -191,6 +191,7 @@ def _errors(
                 class_names, analysis.best_scores, analysis.counts_by_class, strict=True
             )
         },
+        "of_images": len(images),
         "images_with_errors": len(bad),
         "images": [
             {

@@ -12,11 +12,22 @@ from components.tasks.detection.coco_eval import CocoResult, Detections
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """The arguments of `to_bytes`."""
+    """The arguments of `to_bytes`.
+
+    Attributes:
+        images: Images of the split; not all if they are more than a `Sample` keeps.
+        class_names: All classes, in the order of their labels.
+        result: The metrics of all images.
+    """
 
     images: list[Detections]
     class_names: list[str]
     result: CocoResult
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether all images of the split are there."""
+        return len(self.images) == self.result.images
 
 
 def to_bytes(images: Sequence[Detections], class_names: Sequence[str], result: CocoResult) -> bytes:
@@ -33,6 +44,8 @@ def to_bytes(images: Sequence[Detections], class_names: Sequence[str], result: C
         class_names=np.array(list(class_names), np.str_),
         # It may have NaN, since only this module reads it.
         metrics=np.array(json.dumps([result.metrics, result.per_class])),
+        counts=np.array([result.objects, result.difficult], np.int64).reshape(2, -1),
+        of_images=np.array(result.images, np.int64),
         precision=result.precision.astype(np.float32),
         recall_scores=result.scores.astype(np.float32),
         names=np.array([image.name for image in images], np.str_),
@@ -76,5 +89,6 @@ def from_bytes(stored: bytes) -> Judged:
         for name, (height, width), boxes, labels, difficult, found_boxes, found_labels, scores in per_image
     ]
     metrics, per_class = json.loads(values["metrics"].item())
-    result = CocoResult(metrics, per_class, values["precision"], values["recall_scores"])
+    counts = int(values["of_images"]), *values["counts"]
+    result = CocoResult(metrics, per_class, values["precision"], values["recall_scores"], *counts)
     return Judged(images, values["class_names"].tolist(), result)

@@ -1,11 +1,13 @@
-"""COCO's metrics as one metric of TFMA: it gathers boxes in one pass, and pycocotools judges them.
+"""COCO's metrics as one metric of TFMA: pycocotools judges each image in one pass, and the results merge.
 
-TFMA's own detection metrics go over every image again for each class, IoU and size, which takes minutes
-instead of seconds.
+What is kept of the images is bounded (`tally` and `sample` of components.tasks.detection). TFMA's own
+detection metrics go over every image again for each class, IoU and size, which takes minutes instead of
+seconds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -19,11 +21,13 @@ from components.base.errors import UsageError
 from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
 from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
 from components.tasks.detection import stored
-from components.tasks.detection.coco_eval import Detections, evaluate, mean_over
+from components.tasks.detection.coco_eval import Detections, mean_over
+from components.tasks.detection.sample import Sample
+from components.tasks.detection.tally import Tally
 from components.tasks.detection.trivial import judge_trivial
 from components.tasks.detection.truth import read_truth
 
-# The detections that the numbers are computed from, as bytes; only the candidate has them.
+# The detections for the report, as bytes; only the candidate has them.
 DETECTIONS = "detections"
 _OUTPUTS = ("boxes", "scores", "class_labels", "counts")
 
@@ -49,7 +53,7 @@ def read_answer(outputs: dict[str, Any]) -> dict[str, Any]:
 
 
 class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
-    """Makes one `Detections` of an example's extracts. It is small, since the combiner keeps them all."""
+    """Makes one `Detections` of an example's extracts."""
 
     def __init__(self, metric_name: str, model_name: str, new_labels: Any | None):
         # TFMA distinguishes the computations of two models by this name.
@@ -67,8 +71,16 @@ class _ToDetections(tfma.metrics.Preprocessor):  # type: ignore[misc]
         yield Detections(**read_truth(record), **answer)
 
 
-class _Gather(beam.CombineFn):  # type: ignore[misc]
-    """Gathers all `Detections` and has them judged."""
+@dataclasses.dataclass
+class _Judged:
+    """A model's answers, as far as they are kept; the baseline has no report, so its `sample` is None."""
+
+    tally: Tally
+    sample: Sample | None
+
+
+class _Judge(beam.CombineFn):  # type: ignore[misc]
+    """Judges `Detections` one by one, and measures what was counted."""
 
     def __init__(
         self,
@@ -85,41 +97,54 @@ class _Gather(beam.CombineFn):  # type: ignore[misc]
         self._others = others  # the baseline's classes; None without a baseline
         self._is_baseline = is_baseline
 
-    def create_accumulator(self) -> list[Detections]:
-        return []
+    def create_accumulator(self) -> _Judged:
+        return _Judged(Tally(len(self._class_names)), None if self._is_baseline else Sample())
 
-    def add_input(self, accumulator: list[Detections], element: Detections) -> list[Detections]:
-        accumulator.append(element)
+    def add_input(self, accumulator: _Judged, element: Detections) -> _Judged:
+        accumulator.tally.add(element)
+        if accumulator.sample is not None:
+            accumulator.sample.add(element)
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[list[Detections]]) -> list[Detections]:
-        return [each for accumulator in accumulators for each in accumulator]
+    def merge_accumulators(self, accumulators: Iterable[_Judged]) -> _Judged:
+        first, *others = accumulators
+        for other in others:
+            first.tally.merge(other.tally)
+            if first.sample is not None and other.sample is not None:
+                first.sample.merge(other.sample)
+        return first
+
+    def compact(self, accumulator: _Judged) -> _Judged:
+        accumulator.tally.compact()
+        if accumulator.sample is not None:
+            accumulator.sample.compact()
+        return accumulator
 
     def _make_key(self, name: str, class_id: int | None = None) -> Any:
         return make_key(name, self._model_name, class_id)
 
-    def extract_output(self, accumulator: list[Detections]) -> dict[tfma.metrics.MetricKey, float | bytes]:
-        # Beam guarantees no order, and boxes of equal scores are judged in the order of their images.
-        images = sorted(accumulator, key=lambda each: each.name)
-        check_example_count(len(images), self._expected)
-        result = evaluate(images, len(self._class_names))
+    def extract_output(self, accumulator: _Judged) -> dict[tfma.metrics.MetricKey, float | bytes]:
+        result = accumulator.tally.measure()
+        check_example_count(result.images, self._expected)
         values: dict[Any, float | bytes] = {}
         if self._others is not None:
             common = [name for name in self._class_names if name in set(self._others)]
             over_common = mean_over(result, places_of(common, self._class_names).tolist())
             values |= {self._make_key(f"{COMMON}{name}"): value for name, value in over_common.items()}
             if set(self._others) != set(self._class_names):
-                values[self._make_key(f"{COMMON}{IMAGES}")] = float(len(images))
+                values[self._make_key(f"{COMMON}{IMAGES}")] = float(result.images)
                 if self._is_baseline:
                     return values
                 values[self._make_key(COMMON_NAMES)] = json.dumps(common).encode()
         values |= {self._make_key(name): value for name, value in result.metrics.items()}
         for class_id, of_class in enumerate(result.per_class):
             values |= {self._make_key(name, class_id): value for name, value in of_class.items()}
-        values[self._make_key(IMAGES)] = float(len(images))
-        objects = sum(int((~image.difficult).sum()) for image in images)
-        values[self._make_key(BEATS_TRIVIAL)] = judge_trivial(objects, result.metrics["map_50"] > 0)
-        if not self._is_baseline:
+        values[self._make_key(IMAGES)] = float(result.images)
+        values[self._make_key(BEATS_TRIVIAL)] = judge_trivial(
+            int(result.objects.sum()), result.metrics["map_50"] > 0
+        )
+        if accumulator.sample is not None:
+            images = accumulator.sample.list_images()
             values[self._make_key(DETECTIONS)] = stored.to_bytes(images, self._class_names, result)
         return values
 
@@ -141,7 +166,7 @@ def _computations(
         tfma.metrics.MetricComputation(
             keys=[],  # there are many; the preprocessor's name distinguishes the computations
             preprocessors=[_ToDetections(name, model_name, new_labels)],
-            combiner=_Gather(
+            combiner=_Judge(
                 model_name, class_names, expected_examples, others=others, is_baseline=model_name in baselines
             ),
         )
@@ -162,11 +187,11 @@ def add_baseline_classes(config: Any, class_names: Sequence[str]) -> None:
 
 
 class CocoMetrics(tfma.metrics.Metric):  # type: ignore[misc]
-    """The metrics of `components.tasks.detection.coco_eval.evaluate` for `serving_tf_examples`.
+    """The metrics of `components.tasks.detection.coco_eval` for `serving_tf_examples`.
 
     It gives the overall metrics by their names, those of each class with a sub key of `class_id`, which is
     the label - 1, the number of images as `example_count`, `beats_trivial` of components.evaluator.bounds,
-    and for the candidate `detections`: what was judged, for `components.tasks.detection.stored`. With a
+    and for the candidate `detections`: images for the report (`components.tasks.detection.stored`). With a
     baseline it also gives the metrics that can be bound over the classes that both know, under names that
     begin with `components.evaluator.bounds.COMMON`. A baseline that knows other classes has only these.
 
