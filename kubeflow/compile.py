@@ -19,6 +19,7 @@ from kubeflow.components import build_component
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
 from kubeflow.tasks import Task, plan_tasks
+from pipeline.data.window import check_window
 from pipeline.engines import places
 from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
@@ -54,6 +55,7 @@ def compile_recipe(recipe: Recipe, image: str | None, output: Path) -> None:
     root = pipeline_root(recipe)
     _check_paths(recipe)
     places.check_tasks(recipe.beam, root, recipe.images)
+    check_window(recipe.data, root)
     define = _build_pipeline(recipe, parameters(recipe, root), reference)
 
     from kfp import compiler

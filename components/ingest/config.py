@@ -113,6 +113,9 @@ class IngestConfig(Settings):
     span: Annotated[SpanNumber, BeforeValidator(_span_number)] | None = Field(
         None, description="span of such a path, by its number or date; null for the newest"
     )
+    window_spans: Annotated[int, Field(ge=1, le=9999, strict=True)] = Field(
+        1, description="number of spans that one training sees: that span and those before it"
+    )
     retired_classes: tuple[str, ...] = Field(
         (),
         description="classes that the served model has and the data may lack; * for all, and for another "
@@ -227,11 +230,12 @@ class IngestConfig(Settings):
         if self.path is None:  # a parameter of the compiled pipeline may give it
             return self
         if not spans.is_pattern(self.path):
-            if self.span is not None:
-                raise ValueError(
-                    f"span: {self.span}, and the path has no {{SPAN}} and no {{YYYY}}, {{MM}} and {{DD}}: "
-                    f"{self.path}; leave one out, or write where in the path the span stands"
-                )
+            for name, value in (("span", self.span), ("window_spans", self.window_spans)):
+                if value != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"{name}: {value}, and the path has no {{SPAN}} and no {{YYYY}}, {{MM}} and {{DD}}: "
+                        f"{self.path}; leave one out, or write where in the path the span stands"
+                    )
             return self
         try:
             spans.check_pattern(self.path)

@@ -36,6 +36,7 @@ class Span:
         number: The span; of a date the days since 1970-01-01.
         version: None where the pattern has no {VERSION}.
         is_day: Whether it was named by a date.
+        first: The first span of a window that ends with this one; None for one span.
     """
 
     base: str
@@ -43,6 +44,7 @@ class Span:
     number: int
     version: int | None = None
     is_day: bool = False
+    first: int | None = None
 
     @property
     def path(self) -> str:
@@ -51,6 +53,9 @@ class Span:
 
     def __str__(self) -> str:
         date = f" ({day_of(self.number)})" if self.is_day else ""
+        if self.first is not None and self.first != self.number:
+            since = f" ({day_of(self.first)})" if self.is_day else ""
+            return f"spans {self.first}{since} to {self.number}{date}"
         return f"span {self.number}{date}" + ("" if self.version is None else f", version {self.version}")
 
 
@@ -100,6 +105,17 @@ def check_pattern(path: str) -> None:
 def find_span(path: str, wanted: int | None = None) -> Span:
     """Return the newest version of a path's newest span, or of the span that is wanted.
 
+    Raises:
+        UsageError: As for `find_window`.
+    """
+    return find_window(path, 1, wanted)[-1]
+
+
+def find_window(path: str, count: int, wanted: int | None = None) -> list[Span]:
+    """Return the newest versions of a path's newest spans, or of the span that is wanted and those before.
+
+    There may be fewer. The oldest span comes first.
+
     What the path matches, hidden files and folders apart, must be written as the placeholders say: a folder
     `span-3.part` or `span-03` is not span 3 of `span-{SPAN}`. Passed over are files that do not fit, and
     folders without any digit where the number should be (`span-new`, `lost+found`).
@@ -117,17 +133,16 @@ def find_span(path: str, wanted: int | None = None) -> Span:
             f"data.path: {path}: there is no such folder: expected names like {example.path}; "
             f"{_listed(base)}. Correct the path, or add the data"
         )
-    if wanted is None:
-        return found[-1]
-    of_wanted = [span for span in found if span.number == wanted]
-    if not of_wanted:
-        known = list(dict.fromkeys(span.number for span in found))
+    newest = {span.number: span for span in found}
+    known = list(newest)
+    if wanted is not None and wanted not in newest:
         shown = ", ".join(map(str, known[-_FEW:]))
         raise UsageError(
             f"data.span: there is no span {wanted} of {path}; the newest of {len(known)}: {shown}. Give one "
             "of them, or leave data.span out for the newest"
         )
-    return of_wanted[-1]
+    last = known[-1] if wanted is None else wanted
+    return [newest[number] for number in known if number <= last][-count:]
 
 
 def split_path(path: str) -> tuple[str, str]:

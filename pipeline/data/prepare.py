@@ -12,11 +12,12 @@ from components.ingest import IngestResult, check_input, ingest, is_manifest, re
 from components.ingest.config import OPTIONS, IngestConfig
 from components.ingest.files import decode_name
 from components.ingest.sources import source_named, sources_for, tfds
-from components.ingest.spans import Span, find_span, is_pattern
+from components.ingest.spans import Span, find_span, find_window, is_pattern
 from components.ingest.staging import STAGING
 from components.ingest.workers import WorkerPool
 from pipeline.data.shards import remove_shards_of_no_manifest
 from pipeline.data.spans import ingested_as, remove_others
+from pipeline.data.window import WINDOW, join_spans
 from schemas import features
 
 # Parts of a recipe for other places than this machine.
@@ -31,11 +32,18 @@ class Prepared:
         folder: Where it is.
         ingested: What ingest said; None where the data came as contract data.
         span: As in `Examples`.
+        parts: The spans of a window, the oldest first; empty for one folder.
     """
 
     folder: Path
     ingested: IngestResult | None
     span: Span | None = None
+    parts: tuple["Prepared", ...] = ()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Return all folders that belong to it."""
+        return (self.folder, *(part.folder for part in self.parts))
 
 
 def is_contract_data(folder: Path) -> bool:
@@ -134,12 +142,13 @@ def choose_newest_span(config: IngestConfig) -> IngestConfig:
 
 
 def ingest_folder(config: IngestConfig, root: Path) -> Path:
-    """Return where raw data are ingested to, below the root; those of a span to a folder of its own.
+    """Return where raw data are ingested to, below the root; a span or a window has a folder of its own.
 
     Raises:
         UsageError: There is no such span.
     """
-    return _ingest_folder(_at_span(config)[1], root)
+    span = _at_span(config)[1]
+    return root / "data" / WINDOW if span and config.window_spans > 1 else _ingest_folder(span, root)
 
 
 def _ingest_folder(span: Span | None, root: Path) -> Path:
@@ -157,11 +166,14 @@ def prepare(
     """Return the folder of contract data, ingested to `root/data` first where `config.path` is raw.
 
     Where that has placeholders, the newest span is taken, or the one that `config.span` asks for; it is
-    ingested to a folder of its own below `root/data`. `pool` is that of `components.ingest.ingest`.
+    ingested to a folder of its own below `root/data`. A window of spans is joined there in another folder.
+    `pool` is that of `components.ingest.ingest`.
 
     Raises:
         UsageError, DataRefusedError: From ingest; or there is no such span.
     """
+    if is_pattern(config.path) and config.window_spans > 1:
+        return _prepare_window(config, root, progress, trust_times=trust_times, pool=pool)
     config, span = _at_span(config)
     folder = _ingest_folder(span, root)
     if ready := _ready(config):
@@ -169,7 +181,7 @@ def prepare(
     path = Path(config.path) if config.path is not None else None
     owner = root_id(root)
     if span is None:
-        remove_others(folder, None, owner)
+        remove_others(folder, (), owner)
     else:
         span = ingested_as(span, root / "data")
     _take_over(folder, config.source, path, owner)
@@ -178,6 +190,29 @@ def prepare(
         config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times, pool=pool
     )
     return Prepared(folder, done, span)
+
+
+def _prepare_window(
+    config: IngestConfig,
+    root: Path,
+    progress: Callable[[str, int, int], None] | None,
+    *,
+    trust_times: bool,
+    pool: WorkerPool | None,
+) -> Prepared:
+    """Prepare each span of a window, and join them."""
+    assert config.path is not None
+    spans = find_window(config.path, config.window_spans, config.span)
+    parts = []
+    for span in spans:
+        alone = config.model_copy(update={"span": span.number, "window_spans": 1})
+        parts.append(prepare(alone, root, progress, trust_times=trust_times, pool=pool))
+    folder = root / "data" / WINDOW
+    mark(folder, root_id(root))
+    join_spans([part.folder for part in parts], folder)
+    first, last = spans[0], spans[-1]
+    window = dataclasses.replace(last, base=str(folder.parent), pattern=WINDOW, first=first.number)
+    return Prepared(folder, None, window, tuple(parts))
 
 
 def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None:

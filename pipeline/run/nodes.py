@@ -50,13 +50,20 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     pool = make_ingest_pool(recipe.beam, root)
     with progress_bar(console) as progress:
         prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times, pool=pool)
-        if prepared.ingested is not None and (damaged := remove_damaged_shards(prepared.folder, digests)):
-            made_anew = f"damaged since they were written, and made anew: {', '.join(damaged)}"
-            print_row(console, "warning", f"{prepared.folder}: {made_anew}")
+        damaged = False
+        for folder in _list_made(prepared):
+            if names := remove_damaged_shards(folder, digests):
+                made_anew = f"damaged since they were written, and made anew: {', '.join(names)}"
+                print_row(console, "warning", f"{folder}: {made_anew}")
+                damaged = True
+        if damaged:
             prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times, pool=pool)
     if prepared.span is not None:
         print_row(console, "data", f"{prepared.span} of {recipe.data.path}")
-    _report_data(prepared, console, time.monotonic() - began)
+    for part in prepared.parts or (prepared,):
+        if part is not prepared:
+            print_row(console, "", str(part.span))
+        _report_data(part, console, time.monotonic() - began)
     examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     recipe.training.check_classes(examples.class_names)
     _warn_of_boxes(recipe, examples, console)
@@ -69,8 +76,14 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     if warning:
         print_row(console, "warning", warning)
     if examples.span is not None:
-        remove_others(root / "data", examples.folder, root_id(root))
+        remove_others(root / "data", prepared.folders, root_id(root))
     return examples
+
+
+def _list_made(prepared: prepare.Prepared) -> list[Path]:
+    """Return the folders of data that this run's ingest has written, and can write again."""
+    made = [part.folder for part in (*prepared.parts, prepared) if part.ingested is not None]
+    return [*made, prepared.folder] if prepared.parts else made
 
 
 def _report_data(prepared: prepare.Prepared, console: Console, seconds: float) -> None:

@@ -22,6 +22,7 @@ from components.base.owned import MARK, root_id
 from components.base.paths import write_atomically
 from components.base.redact import redact
 from pipeline.data.examples import Examples
+from pipeline.data.window import check_window
 from pipeline.engines import places
 from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.recipe import Recipe
@@ -99,6 +100,7 @@ def ingest(
         # Places that cannot be written to are reported before anything is read.
         kubeflow.check_root(pipeline_root)
         places.check_tasks(asked.beam, pipeline_root, asked.images)
+        check_window(asked.data, pipeline_root)
         root = mirror.local(pipeline_root)
         folder = run_folder(root, run_id)
         try:

@@ -1,0 +1,185 @@
+"""A window of spans: the ingested folders of several spans as one folder of contract data.
+
+Each span is ingested by itself and stays, so only new spans are read. The window's folder has hard links to
+their shards. A span that lacks a class of the others has other labels; its shards are written anew, without
+a look at the images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from components.base.content import file_sha256
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example, serialize_example
+from components.base.paths import is_remote, replace_file, write_atomically
+from components.base.table import read_table
+from components.base.tfrecord import frame_record, read_records
+from components.ingest.config import IngestConfig
+from components.ingest.manifest import (
+    REJECTS,
+    Manifest,
+    Split,
+    read_manifest,
+    rejects_bytes,
+    write_manifest,
+)
+from components.ingest.staging import published_completely, published_shards
+from components.ingest.truth import TRUTHS
+from schemas import features
+
+# The window's folder, next to those of its spans.
+WINDOW = "window"
+# The option of the manifest that names its spans, by the digests of their manifests.
+_SPANS = "spans"
+
+
+def check_window(config: IngestConfig, root: str) -> None:
+    """Refuse a window of spans in buckets: a task would fetch all of them in every run.
+
+    Raises:
+        UsageError: The data or the pipeline root are in a bucket.
+    """
+    for path in filter(is_remote, (config.path or "", root)):
+        if config.window_spans > 1:
+            raise UsageError(
+                f"data.window_spans: expected 1 with {path} in a bucket, got {config.window_spans}; put data "
+                "and pipeline_root on a volume, or give one folder with the images of all spans"
+            )
+
+
+def join_spans(spans: Sequence[Path], target: Path) -> None:
+    """Make one folder of contract data of several; do nothing if it is there already.
+
+    Args:
+        spans: Folders of one task, in the order in which their records are read.
+        target: The folder, which may have the shards of another window.
+
+    Raises:
+        UsageError: A folder has no manifest.
+        DataRefusedError: The images were stored by different rules.
+    """
+    manifests = [_read(span) for span in spans]
+    digests = [file_sha256(span / features.MANIFEST) for span in spans]
+    former = read_manifest(target)
+    if former is not None and former.options.get(_SPANS) == digests and published_completely(target):
+        return
+    joined = _join(manifests, digests)
+    target.mkdir(parents=True, exist_ok=True)
+    stale = published_shards(target)
+    (target / features.MANIFEST).unlink(missing_ok=True)
+    splits = {}
+    for name in features.SPLITS:
+        parts = [
+            (span / shard.name, shard, manifest.class_names)
+            for span, manifest in zip(spans, manifests, strict=True)
+            if name in manifest.splits
+            for shard in manifest.splits[name].shards
+        ]
+        shards = []
+        for number, (source, shard, class_names) in enumerate(parts):
+            path = target / f"{name}-{number:05}-of-{len(parts):05}"
+            if class_names != joined.class_names:
+                with replace_file(path) as temporary:
+                    _write_relabelled(source, temporary, joined)
+                size, digest = path.stat().st_size, file_sha256(path)
+                shard = dataclasses.replace(shard, bytes=size, sha256=digest)
+            else:
+                _link(source, path)
+            shards.append(dataclasses.replace(shard, name=path.name))
+            stale.discard(path.name)
+        if shards:
+            splits[name] = dataclasses.replace(joined.splits[name], shards=tuple(shards))
+    for name in stale:
+        (target / name).unlink()
+    rejects = rejects_bytes(_list_rejects(spans))
+    write_atomically(target / REJECTS, rejects)
+    rejects_sha256 = hashlib.sha256(rejects).hexdigest()
+    write_manifest(target, dataclasses.replace(joined, splits=splits, rejects_sha256=rejects_sha256))
+
+
+def _read(span: Path) -> Manifest:
+    manifest = read_manifest(span)
+    if manifest is None:
+        raise UsageError(
+            f"data.window_spans: expected spans that ingest has written, got {span} without a "
+            f"{features.MANIFEST}; set data.source=tfrecord, or leave data.window_spans out"
+        )
+    return manifest
+
+
+def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
+    """Return the manifest of a window, still with the shards' names in their spans."""
+    first = manifests[0]
+    for manifest in manifests:
+        if manifest.bit_depth != first.bit_depth:
+            raise DataRefusedError(
+                f"data.window_spans: expected images of one bit depth, got {first.bit_depth} in "
+                f"{first.input} and {manifest.bit_depth} in {manifest.input}; set data.bit_depth to a number"
+            )
+    class_names = list(dict.fromkeys(name for manifest in manifests for name in manifest.class_names))
+    if any(manifest.class_names not in ([], class_names) for manifest in manifests):
+        class_names.sort()
+    splits = {}
+    for name in features.SPLITS:
+        parts = [manifest.splits[name] for manifest in manifests if name in manifest.splits]
+        if parts:
+            splits[name] = Split(
+                sum(part.images for part in parts),
+                _sum_counts([part.class_counts for part in parts], class_names),
+                tuple(shard for part in parts for shard in part.shards),
+                _sum_counts([part.box_counts for part in parts], class_names if parts[0].box_counts else []),
+            )
+    return dataclasses.replace(
+        first,
+        options={**first.options, _SPANS: list(digests)},
+        class_names=class_names,
+        splits=splits,
+        rejected=sum(manifest.rejected for manifest in manifests),
+        cross_split_duplicates=sum(manifest.cross_split_duplicates for manifest in manifests),
+        warnings=list(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
+        input=os.path.commonpath([manifest.input for manifest in manifests]) if first.input else "",
+        max_boxes=max(manifest.max_boxes for manifest in manifests),
+        left_out=sum(manifest.left_out for manifest in manifests),
+        copies=sum(manifest.copies for manifest in manifests),
+    )
+
+
+def _sum_counts(counts: Sequence[dict[str, int]], class_names: Sequence[str]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return {name: total[name] for name in class_names}
+
+
+def _write_relabelled(source: Path, target: Path, joined: Manifest) -> None:
+    """Copy a shard; the labels become those of the window."""
+    truth = TRUTHS[joined.task]
+    places = {name.encode(): place for place, name in enumerate(joined.class_names, truth.first_label)}
+    with target.open("wb") as file:
+        for record in read_records(source):
+            values = parse_example(record)
+            values[truth.label] = [places[name] for name in values[truth.text]]
+            file.write(frame_record(serialize_example(values)))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it to another file system."""
+    with replace_file(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def _list_rejects(spans: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    for span in spans:
+        if (span / REJECTS).is_file():
+            for row in read_table((span / REJECTS).read_text(encoding="utf-8")):
+                yield f"{span.name}/{row['path']}", row["reason"]

@@ -1,0 +1,197 @@
+"""A window of spans: which spans it has, what is read anew, and that its records are those of the spans."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.base.errors import DataRefusedError, UsageError
+from components.base.example import parse_example
+from components.base.tfrecord import read_records
+from components.ingest.config import IngestConfig
+from components.ingest.manifest import read_manifest
+from components.ingest.spans import find_window
+from pipeline.data import prepare
+from pipeline.data.window import check_window, join_spans
+from pipeline.recipe.load import load_recipe
+from tests import failures
+from tests.data.test_spans import folders, photos, prepared
+from tests.make.boxes import make_image, make_xml, write_files
+from tests.make.images import make_png
+
+pytestmark = pytest.mark.usefixtures("inline_workers")
+
+
+def read_labels(folder: Path) -> Counter[tuple[str, int, str]]:
+    """Count the records of a folder by their digest, label and class."""
+    found: Counter[tuple[str, int, str]] = Counter()
+    for shard in folder.glob("*-of-*"):
+        for record in read_records(shard):
+            values = parse_example(record)
+            digest, name = (values[key][0].decode() for key in ("image/key/sha256", "image/class/text"))
+            found[digest, values["image/class/label"][0], name] += 1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "expected"),
+    [
+        (1, None, [7]),
+        (2, None, [5, 7]),
+        (3, None, [2, 5, 7]),
+        (9, None, [2, 5, 7]),
+        (2, 5, [2, 5]),
+        (4, 2, [2]),
+    ],
+)
+def test_a_window_ends_with_a_span_and_has_at_most_so_many(
+    count: int, wanted: int | None, expected: list[int], tmp_path: Path
+) -> None:
+    folders(tmp_path, "2/v1 5/v1 5/v2 7/v1")
+    found = find_window(f"{tmp_path}/{{SPAN}}/v{{VERSION}}", count, wanted)
+    assert [span.number for span in found] == expected
+    assert all(span.version == (2 if span.number == 5 else 1) for span in found)
+
+
+def test_only_new_spans_are_ingested_and_those_out_of_the_window_go(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}"
+    for span in (1, 2, 3):
+        photos(tmp_path / "photos" / f"span-{span}", range(30 * span, 30 * span + 30))
+    examples, said = prepared(root, path, window_spans=2)
+    assert f"spans 2 to 3 of {path}" in said
+    assert examples.folder == root / "data" / "window"
+    assert (examples.span and examples.span.number, sum(examples.split_sizes.values())) == (3, 120)
+    assert sorted(os.listdir(root / "data")) == ["span-2", "span-3", "window"]
+    both = read_labels(root / "data" / "span-2") + read_labels(root / "data" / "span-3")
+    assert read_labels(examples.folder) == both
+    # The shards are those of the spans, under other names.
+    assert all(shard.stat().st_nlink == 2 for shard in examples.folder.glob("*-of-*"))
+    assert len(list(examples.folder.glob("train-*-of-00002"))) == 2
+    state = {path: path.stat().st_ino for path in (root / "data").rglob("*-of-*")}
+    again, said = prepared(root, path, window_spans=2)
+    assert (again.content, said.count("unchanged")) == (examples.content, 2)
+    assert {path: path.stat().st_ino for path in (root / "data").rglob("*-of-*")} == state
+    photos(tmp_path / "photos" / "span-4", range(200, 240))
+    moved, said = prepared(root, path, window_spans=2)
+    assert (said.count("unchanged"), said.count("ingested in")) == (1, 1)
+    assert sorted(os.listdir(root / "data")) == ["span-3", "span-4", "window"]
+    assert sum(moved.split_sizes.values()) == 140
+    # One that is taken back: the window has an older one again.
+    shutil.rmtree(tmp_path / "photos" / "span-4")
+    back, _ = prepared(root, path, window_spans=2)
+    assert (back.content, sorted(os.listdir(root / "data"))) == (
+        examples.content,
+        ["span-2", "span-3", "window"],
+    )
+    # More than there are, and one alone.
+    assert sum(prepared(root, path, window_spans=9)[0].split_sizes.values()) == 180
+    alone, said = prepared(root, path, window_spans=1)
+    assert (alone.folder.name, os.listdir(root / "data")) == ("span-3", ["span-3"])
+    assert f"span 3 of {path}" in said
+
+
+def test_a_span_with_other_classes_gets_the_labels_of_the_window(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}"
+    photos(tmp_path / "photos" / "span-1", range(30), ("dogs", "猫"))
+    photos(tmp_path / "photos" / "span-2", range(30), ("cats", "dogs"))
+    examples, _ = prepared(root, path, window_spans=2)
+    assert examples.class_names == ("cats", "dogs", "猫")
+    found = read_labels(examples.folder)
+    assert {(label, name) for _, label, name in found} == {(0, "cats"), (1, "dogs"), (2, "猫")}
+    assert Counter(name for _, _, name in found.elements()) == {"cats": 30, "dogs": 60, "猫": 30}
+    assert {
+        name: sum(of[name] for of in examples.class_counts.values()) for name in examples.class_names
+    } == {
+        "cats": 30,
+        "dogs": 60,
+        "猫": 30,
+    }
+    # What is rewritten is rewritten once.
+    shard = next(iter(sorted(examples.folder.glob("train-*"))))
+    before = shard.stat().st_ino
+    assert prepared(root, path, window_spans=2)[0].content == examples.content
+    assert shard.stat().st_ino == before
+
+
+def test_boxes_get_the_labels_of_the_window(tmp_path: Path) -> None:
+    for span, name in ((1, "owl"), (2, "ant")):
+        boxes = make_xml((1, 2, 30, 18, "cat"), (5, 5, 9, 9, name))
+        files = {f"{n}.xml": boxes for n in range(20)} | {
+            f"{n}.png": make_image(n + 20 * span) for n in range(20)
+        }
+        write_files(tmp_path / "data" / f"span-{span}", files)
+    config = IngestConfig(source="voc", window_spans=2, path=f"{tmp_path}/data/span-{{SPAN}}")
+    folder = prepare.prepare(config, tmp_path / "root").folder
+    names: dict[int, str] = {}
+    for shard in folder.glob("*-of-*"):
+        for record in read_records(shard):
+            values = parse_example(record)
+            texts = [text.decode() for text in values["image/object/class/text"]]
+            names |= dict(zip(values["image/object/class/label"], texts, strict=True))
+    assert names == {1: "ant", 2: "cat", 3: "owl"}
+
+
+def test_a_damaged_shard_of_a_window_is_made_anew(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}"
+    for span in (1, 2):
+        photos(tmp_path / "photos" / f"span-{span}", range(30 * span, 30 * span + 30))
+    examples, _ = prepared(root, path, window_spans=2)
+    shard = root / "data" / "span-1" / "train-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[20] ^= 1
+    shard.write_bytes(content)  # also that of the window, which is the same file
+    again, said = prepared(root, path, window_spans=2)
+    assert again.content == examples.content
+    assert said.count("damaged since they were written") == 2
+
+
+def test_rejected_images_are_listed_by_span(tmp_path: Path) -> None:
+    for span in (1, 2):
+        photos(tmp_path / "photos" / f"span-{span}", range(60))
+        (tmp_path / "photos" / f"span-{span}" / "cats" / "broken.png").write_bytes(make_png(1)[:60])
+    prepared(tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}", window_spans=2)
+    window = tmp_path / "root" / "data" / "window"
+    assert [line.split(",")[0] for line in (window / "rejects.csv").read_text().splitlines()[1:]] == [
+        "span-1/cats/broken.png",
+        "span-2/cats/broken.png",
+    ]
+    manifest = read_manifest(window)
+    assert manifest is not None
+    assert manifest.rejected == 2
+
+
+def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+    for span in ("1", "2"):
+        failures.shards(tmp_path)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "shards").rename(tmp_path / "data" / span)
+        (tmp_path / "data" / span / "manifest.json").unlink(missing_ok=True)
+    with pytest.raises(UsageError, match=r"data.window_spans: expected spans that ingest has written"):
+        prepared(tmp_path / "root", f"{tmp_path}/data/{{SPAN}}", window_spans=2)
+    with pytest.raises(UsageError, match=r"data.window_spans: 2, and the path has no \{SPAN\}"):
+        load_recipe("folder", ["data.path=photos", "data.window_spans=2"], elsewhere=True)
+    with pytest.raises(UsageError, match=r"data.window_spans: expected 1 or more, got 0"):
+        load_recipe("folder", ["data.window_spans=0"], elsewhere=True)
+    in_bucket: dict[str, Any] = {"path": "s3://bucket/{SPAN}", "window_spans": 2}
+    with pytest.raises(UsageError, match=r"data.window_spans: expected 1 with s3://bucket/\{SPAN\} in a"):
+        check_window(IngestConfig.model_validate(in_bucket), "/mnt/runs")
+    check_window(IngestConfig(path="/mnt/{SPAN}", window_spans=2), "/mnt/runs")
+
+
+def test_spans_of_other_bit_depths_are_refused(tmp_path: Path) -> None:
+    path = f"{tmp_path}/photos/span-{{SPAN}}"
+    for span in (1, 2):
+        photos(tmp_path / "photos" / f"span-{span}", range(30))
+    prepared(tmp_path / "root", path, window_spans=2)
+    manifest = tmp_path / "root" / "data" / "span-1" / "manifest.json"
+    read = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**read, "bit_depth": "12"}))
+    spans = [tmp_path / "root" / "data" / f"span-{span}" for span in (1, 2)]
+    with pytest.raises(DataRefusedError, match=r"expected images of one bit depth, got 12 in .*set data.bit"):
+        join_spans(spans, tmp_path / "root" / "data" / "window")
