@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 from components.base.errors import NotBlessedError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.outcome import RunResult
+from components.base.paths import is_remote
 from pipeline.opened_run import OpenRun
 from pipeline.recipe.load import list_keys, load_recipe, parse_overrides
 from pipeline.recipe.recipe import Recipe
@@ -36,7 +37,7 @@ def load_run(
     Args:
         recipe: Name of a built-in recipe, or a YAML file.
         overrides: `key.sub=value`, the value read as YAML.
-        data: Raw input, or a folder of TFRecords; the recipe's `data.path` when None.
+        data: Raw input, or a folder of TFRecords, also in a bucket; the recipe's `data.path` when None.
         root: The pipeline root; `runs/<recipe>` when None.
 
     Returns:
@@ -50,7 +51,11 @@ def load_run(
     from pipeline.steps import TRAINER
 
     overrides = list(overrides)
-    loaded = load_recipe(_expand("recipe", recipe), overrides, None if data is None else os.fspath(data))
+    given = None if data is None else os.fspath(data)
+    if given is not None and is_remote(given):
+        loaded = _load_fetched(recipe, overrides, given)
+    else:
+        loaded = load_recipe(_expand("recipe", recipe), overrides, given)
     # Before the root is touched.
     check_config(loaded.data, loaded.task)
     check_effect(loaded.data, list_keys(parse_overrides(overrides)))
@@ -58,6 +63,19 @@ def load_run(
     if not (folder / TRAINER).exists():  # else there may be nothing to train, and no network needed
         check_download(loaded.model, loaded.transform)
     return loaded, folder
+
+
+def _load_fetched(recipe: _PathLike, overrides: list[str], url: str) -> Recipe:
+    """Read a recipe for data in a bucket, and fetch them; of spans that which is taken."""
+    from pipeline.data.window import check_window
+    from pipeline.storage.here import make_mirror
+    from pipeline.targets.kubeflow.inputs import fetch_raw
+
+    mirror = make_mirror()
+    loaded = load_recipe(_expand("recipe", recipe), overrides, mirror.local(url))
+    check_window(loaded.data, url)
+    fetch_raw(mirror, loaded.data)
+    return loaded
 
 
 def run(

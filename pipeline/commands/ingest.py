@@ -12,7 +12,7 @@ from components.base.errors import UsageError
 from components.base.printable import printable_lines
 from components.base.redact import redact_values
 from pipeline.commands.field_options import FieldsCommand, settings_from
-from pipeline.commands.shared import INTERRUPTED_SAID, PathType, example, exit_code
+from pipeline.commands.shared import INTERRUPTED_SAID, PathOrBucketType, PathType, example, exit_code
 
 
 def _ingest_settings() -> Any:
@@ -47,14 +47,14 @@ def _ingest_words() -> dict[str, str]:
     epilog=example("mirante ingest folder photos/ data/ --splits train=0.8,eval=0.1,test=0.1"),
 )
 @click.argument("source")
-@click.argument("input_path", metavar="INPUT", type=PathType())
-@click.argument("output", metavar="OUTPUT", type=PathType())
+@click.argument("input_path", metavar="INPUT", type=PathOrBucketType())
+@click.argument("output", metavar="OUTPUT", type=PathOrBucketType())
 @click.option("--force", is_flag=True, help="Start from scratch, even if OUTPUT holds other files.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def ingest(
     source: str,
-    input_path: Path,
-    output: Path,
+    input_path: Path | str,
+    output: Path | str,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -63,26 +63,33 @@ def ingest(
 
     SOURCE is the format of INPUT. {sources}
 
-    INPUT is a folder, a .zip or a .tar(.gz), or for some sources the file itself ({endings}).
+    INPUT is a folder, a .zip or a .tar(.gz), or for some sources the file itself ({endings}). INPUT and
+    OUTPUT may be in buckets, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the source tfds loads TensorFlow
     from components import ingest as ingest_package
     from components.base.os_errors import explain_os_error
     from components.base.words import format_count, format_row
     from pipeline.run.console import make_console, progress_bar
+    from pipeline.storage.here import IngestCopies
 
     console = make_console(to_stderr=True)
     result: dict[str, Any] = {}
     code = 0
+    copies = IngestCopies()
     try:
         config = settings_from(ingest_package.IngestConfig, options)
+        given = None if str(input_path) == "-" else copies.fetch_input(input_path)
+        target = copies.fetch_output(output)
         with progress_bar(console) as progress:
-            given = None if str(input_path) == "-" else input_path
-            done = ingest_package.ingest(source, given, output, config, progress, force=force)
+            done = ingest_package.ingest(
+                source, given, target, config, progress, force=force, trust_times=copies.are_input
+            )
+        copies.send_output(target)
     except UsageError:
         raise
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - scripts read it from the JSON
-        e = explain_os_error(raised, [output]) or raised
+        e = explain_os_error(raised, [Path(output)]) or raised
         code = exit_code(e)
         error = INTERRUPTED_SAID if isinstance(e, KeyboardInterrupt) else str(e) or type(e).__name__
         # Of this call alone: OUTPUT may hold the list of an earlier one.
@@ -98,7 +105,7 @@ def ingest(
         result = {
             "splits": {name: dataclasses.asdict(summary) for name, summary in done.splits.items()},
             "rejected": done.rejected,
-            "rejects_file": str(done.rejects_file),
+            "rejects_file": copies.show(done.rejects_file),
             "left_out": done.left_out,
         }
         for warning in done.warnings:
@@ -113,10 +120,10 @@ def ingest(
                 images = "image" if summary.images == 1 else "images"
                 click.echo(f"  {name:6}{summary.images:10,} {images} in {shards}")
             if done.rejected:
-                click.echo(f"rejected files and why: {done.rejects_file}")
+                click.echo(f"rejected files and why: {copies.show(done.rejects_file)}")
             if done.left_out:
                 left_out = format_count(done.left_out, "file or folder", "files and folders")
-                click.echo(f"left out, {left_out}: {done.left_out_file}")
+                click.echo(f"left out, {left_out}: {copies.show(done.left_out_file)}")
     if as_json:
         click.echo(json.dumps(redact_values(result)))
     return code

@@ -17,7 +17,12 @@ from pipeline.run.output import quote_own
 
 @click.command(epilog=example("mirante run mnist --data mnist/ --set training.epochs=3"))
 @click.argument("recipe", shell_complete=complete_recipes)
-@click.option("--data", "data_path", metavar="DIR", help="Raw input, or a folder of contract TFRecords.")
+@click.option(
+    "--data",
+    "data_path",
+    metavar="DIR",
+    help="Raw input, or a folder of contract TFRecords; also s3:// and gs://.",
+)
 @click.option("--root", type=PathType(), help="Pipeline root.  [default: runs/<recipe>]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.SUB=VALUE", help="Override a recipe's key.")
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import MiranteError
+from components.base.paths import is_remote
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -31,6 +32,14 @@ class PathType(click.Path):
         if value == "":
             self.fail("expected a path, got an empty text", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class PathOrBucketType(PathType):
+    """A path, or the address of a folder in a bucket, which stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or the address."""
+        return value if isinstance(value, str) and is_remote(value) else super().convert(value, param, ctx)
 
 
 def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -9,11 +9,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 from packaging.requirements import Requirement
 
 from components.base.errors import UsageError
 from components.base.extras import install_command
+from components.base.memory import measure_memory
 from components.base.words import format_some
 
 OK, OPTIONAL, WARNING, PROBLEM = "ok", "optional", "warning", "problem"
@@ -99,15 +99,7 @@ def _look_at_cores() -> Finding:
 
 
 def _look_at_memory() -> Finding:
-    memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
-    # A container may have less than its machine.
-    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            total = min(total, int(limit.read_text()))
-        except (OSError, ValueError):
-            continue
-    free = min(free, total)
+    total, free = measure_memory()
     text = f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB free"
     if free < _LEAST_MEMORY_BYTES:
         text += f"; a run needs {_LEAST_MEMORY_BYTES // _GIB} GiB, or it is killed: end other programs"

@@ -14,13 +14,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
+from components.ingest import published_completely
 from components.ingest.config import IngestConfig
 from components.pusher.executor import TakenBackError, push
 from components.resolver.baseline import import_folder
 from pipeline import task
+from pipeline.api import load_run
+from pipeline.commands.ingest import ingest
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import imports_folder
 from pipeline.storage import follower, object_store
@@ -457,3 +461,37 @@ def test_errors_name_the_address_and_what_to_do(
     with pytest.raises(MiranteError, match=rf"^{scheme}://{BUCKET}/a: the object store does not answer"):
         unreachable.fetch(unreachable.local(f"{scheme}://{BUCKET}/a"))
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.usefixtures("inline_workers")
+def test_ingest_reads_and_writes_buckets_and_a_run_takes_its_data_from_one(
+    store: tuple[str, dict[str, str]], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**store[1], "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    write_photos(tmp_path, images=20)
+    (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    far = Mirror({**store[1], FOLDER_VARIABLE: str(tmp_path / "far")})
+    raw = far.local(f"{url}/photos")
+    shutil.copytree(tmp_path / "photos", raw)
+    far.send(raw)
+    arguments = ["ingest", "folder", f"{url}/photos", f"{url}/data", "--max-reject-share", "0.5", "--json"]
+    done = CliRunner().invoke(ingest, arguments)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output.splitlines()[-1])
+    assert told["rejects_file"] == f"{url}/data/rejects.csv"
+    ingested = far.local(f"{url}/data")
+    far.fetch(ingested)
+    assert published_completely(Path(ingested))
+    assert sum(split["images"] for split in told["splits"].values()) == 40
+    # Fetched, and found unchanged, with the copies gone.
+    shutil.rmtree(tmp_path / "cache")
+    again = CliRunner().invoke(ingest, arguments[:-1])
+    assert f"{url}/data: unchanged, nothing to do" in again.output
+    loaded, _ = load_run("folder", ["model.weights=null"], f"{url}/data", tmp_path / "root")
+    assert published_completely(Path(loaded.data.path or ""))
+    with pytest.raises(UsageError, match=r"data.window_spans: expected 1 with .* in a bucket"):
+        load_run(
+            "folder", ["data.window_spans=2", "model.weights=null"], f"{url}/{{SPAN}}", tmp_path / "root"
+        )

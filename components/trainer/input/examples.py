@@ -3,10 +3,10 @@
 from typing import Protocol
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from components.base.arrays import Array
+from components.base.memory import measure_memory
 
 # Share of the free memory that one split's pixels may take: they are held twice for a moment, and must leave
 # room for the network.
@@ -54,5 +54,5 @@ class ArrayExamples:
 
 
 def available_memory_bytes() -> int:
-    """Return the memory that can be taken without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Return the memory that can be taken without swapping, in a container of its limit."""
+    return measure_memory()[1]
