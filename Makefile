@@ -30,7 +30,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults engines bench bench-training bench-detector \
+	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults accept-engines engines bench bench-training bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven bench-copies clean
 
 help: ## List the targets
@@ -139,6 +139,13 @@ accept-kubeflow: setup  # as root, with the image IMAGE in Docker; PARTS="worker
 
 accept-kubeflow-faults: setup  # the same; FAULTS="delete-pods full-claim" for some
 	$(BIN)/python benchmarks/kubeflow_faults.py --image $(IMAGE) $(FAULTS)
+
+# Needs Go, Java and Maven (Debian: golang-go of Debian 13, default-jre-headless, maven); 260 MB of jars the first time.
+accept-engines: setup  # MNIST and a detector, whole, in memory, on Prism and on Spark in the folder SPARK; runs are killed KILLS times
+	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="mnist --data $(MIRANTE_TEST_DATA)/mnist"
+	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="asirra_detection --data $(MIRANTE_TEST_DATA)/asirra_detection --set \
+		model.weights=$(MIRANTE_TEST_DATA)/weights/mobilenet_v2_1.0_224_dequantized_no_top.h5"
+	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="--processes --kills $(or $(KILLS),10)"
 
 accept-kill-training: setup
 	$(BIN)/python benchmarks/kill_training.py

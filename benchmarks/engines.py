@@ -28,13 +28,16 @@ from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from tensorflow_transform import TFTransformOutput
 
-from benchmarks.spark_cluster import spark_cluster
+from benchmarks.spark_cluster import SparkCluster, spark_cluster
 from components.base.tfrecord import read_records
 from components.transform.levels import measured_levels
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe
 
 MIRANTE = Path(sys.executable).with_name("mirante")
+CHECKOUT = Path(__file__).resolve().parents[1]
+# What the command line of a Python worker has, which an executor of Spark has started.
+_PYTHON_WORKER = "pipeline.engines.boot"
 
 
 def find_output(root: Path, node: str, channel: str) -> Path:
@@ -119,33 +122,60 @@ def run(arguments: Sequence[str], root: Path) -> tuple[float, float, dict[str, A
     return secs, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result
 
 
-def kill_some(arguments: Sequence[str], root: Path, secs: float, kills: int, seed: int) -> list[str]:
-    """Begin a run again and again, and kill its process, or the Prism that it started, at a random moment.
+def kill_some(
+    arguments: Sequence[str],
+    root: Path,
+    secs: float,
+    random: Random,
+    kills: int,
+    cluster: SparkCluster | None,
+) -> Iterator[str]:
+    """Begin a run again and again, and kill something of it at a random moment.
+
+    In turn: the run's process; the Prism that it started, or a worker of Spark with its executors, which is
+    started again; a Python worker, if executors start them; an executor.
 
     Args:
         arguments: Those of `mirante run`.
         root: The pipeline root of all of them.
         secs: How long a run takes.
+        random: Chooses the moments.
         kills: How often.
-        seed: Of the moments.
+        cluster: Spark's.
 
-    Returns:
+    Yields:
         What was killed, and how the run ended, in words.
     """
-    random, told = Random(seed), []
     for number in range(kills):
         command = [str(MIRANTE), "run", *arguments, "--no-cache", "--root", str(root), "--json"]
         process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         time.sleep(secs * random.uniform(0.15, 0.9))
-        prisms = [child for child in process.children() if "prism" in child.name()]
-        victim = prisms[0] if prisms and number % 2 else process
-        name = "nothing, it had ended" if process.poll() is not None else victim.name()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            victim.kill()
+        if process.poll() is not None:
+            name = "nothing, it had ended"
+        else:
+            name = _kill(process, number, cluster)
         output, _ = process.communicate()
         error = json.loads(output.splitlines()[-1])["error"] if output else None
-        told.append(f"killed {name}: exit code {process.returncode}{f', {error}' if error else ''}")
-    return told
+        yield f"killed {name}: exit code {process.returncode}{f', {error}' if error else ''}"
+
+
+def _kill(process: psutil.Popen, number: int, cluster: SparkCluster | None) -> str:
+    """Kill what is due; return its name. Without a job of Beam's there may be none, then it is the run."""
+    prisms = [child for child in process.children() if "prism" in child.name()]
+    if cluster is not None and number % 4:
+        worker = number % len(cluster.list_workers())
+        if number % 4 == 1:
+            cluster.kill_worker(worker)
+            cluster.start_worker(worker)
+            return f"Spark's worker {worker}"
+        what = _PYTHON_WORKER if number % 4 == 2 else ""
+        if cluster.kill_executors(worker, what):
+            return f"{'the Python worker' if what else 'the executor'} of Spark's worker {worker}"
+    victim = prisms[0] if prisms and number % 2 else process
+    name = str(victim.name())
+    with contextlib.suppress(psutil.NoSuchProcess):
+        victim.kill()
+    return name
 
 
 def main(argv: Sequence[str]) -> int:
@@ -156,6 +186,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--prism", help="Prism's binary")
     parser.add_argument("--spark", type=Path, help="the folder of a Spark cluster")
+    parser.add_argument("--processes", action="store_true", help="Spark's executors start the Python workers")
     parser.add_argument("--kills", type=int, default=0, help="kill runs of another root so often first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the roots, which then stay")
@@ -168,12 +199,19 @@ def main(argv: Sequence[str]) -> int:
             "beam.nodes={ingest: {}}",
         ]
     recipe = load_recipe(given.recipe, given.overrides, given.data)
-    differs = False
+    differs, cluster, random = False, None, Random(given.seed)
     with contextlib.ExitStack() as running:
         temporary = running.enter_context(tempfile.TemporaryDirectory(prefix="mirante-engines-"))
         if given.spark:
             cluster = running.enter_context(spark_cluster(given.spark))
             engines["spark"] = ["beam.engine=spark", f"beam.endpoint={cluster.endpoint}"]
+            if given.processes:
+                boot = Path(temporary) / "boot"
+                boot.write_text(
+                    f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m pipeline.engines.boot "$@"\n'
+                )
+                boot.chmod(0o755)
+                engines["spark"] += ["beam.environment=process", f"beam.worker_command={boot}"]
         folder = given.keep or Path(temporary)
         expected: dict[str, Any] = {}
         print(f"{'engine':10} {'wall s':>7} {'CPU s':>7}  differs from in_memory")
@@ -183,7 +221,9 @@ def main(argv: Sequence[str]) -> int:
             arguments = [given.recipe, *data, *overrides]
             secs, cpu_secs, _ = run(arguments, folder / engine)
             if given.kills and engine != "in_memory":
-                for line in kill_some(arguments, folder / f"{engine}-killed", secs, given.kills, given.seed):
+                spark = cluster if engine == "spark" else None
+                killed = folder / f"{engine}-killed"
+                for line in kill_some(arguments, killed, secs, random, given.kills, spark):
                     print(f"  {line}", flush=True)
                 run(arguments, folder / f"{engine}-killed")
                 found = dict(read_facts(folder / f"{engine}-killed", recipe))

@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
+
 POM = Path(__file__).with_name("spark_pom.xml")
 HOST = "127.0.0.1"
 _START_SECS = 60
@@ -90,6 +92,31 @@ class SparkCluster:
         options += ["--work-dir", str(self._folder / f"work-{number}"), self._master]
         name = "org.apache.spark.deploy.worker.Worker"
         self._start(f"worker-{number}", f"{self._jars}/*", name, options)
+
+    def list_workers(self) -> list[str]:
+        """Return the names of the workers."""
+        return [name for name in self.processes if name.startswith("worker-")]
+
+    def kill_worker(self, number: int) -> None:
+        """Kill a worker and its executors at once, as when its machine fails."""
+        process = self.processes[f"worker-{number}"]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def kill_executors(self, number: int, what: str = "") -> int:
+        """Kill processes that a worker has started, and starts again; return how many there were.
+
+        Args:
+            number: The worker's.
+            what: A part of their command line.
+        """
+        killed = 0
+        for process in psutil.Process(self.processes[f"worker-{number}"].pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if what in " ".join(process.cmdline()):
+                    process.kill()
+                    killed += 1
+        return killed
 
     def _start(self, name: str, class_path: str, main: str, options: Sequence[str]) -> None:
         command = ["java", "-Xmx512m", *_OPENS, "-cp", class_path, main, *options]

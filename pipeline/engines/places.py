@@ -15,12 +15,7 @@ def check_this_machine(config: BeamConfig) -> None:
     Raises:
         UsageError: Names the key.
     """
-    for key, engine in _list(config):
-        if engine.engine == DATAFLOW:
-            raise UsageError(
-                f"{key}engine: dataflow reads buckets, and the nodes' files are on a disk; compile with "
-                "--target vertex, or take another engine"
-            )
+    _refuse_dataflow(config)
     prism = config.prism_location
     if prism is not None and not os.access(prism, os.X_OK):
         raise UsageError(
@@ -40,12 +35,8 @@ def check_tasks(config: BeamConfig, root: str, images: Mapping[str, Collection[s
     Raises:
         UsageError: Names the key.
     """
+    _refuse_dataflow(config)
     for key, engine in _list(config):
-        if engine.engine == DATAFLOW:
-            raise UsageError(
-                f"{key}engine: dataflow reads buckets, and a task has its files on a disk; compile with "
-                "--target vertex, or take another engine"
-            )
         if engine.engine == "prism" and engine.endpoint is not None:
             raise UsageError(
                 f"{key}endpoint: expected none for prism in a task of Kubeflow, got {engine.endpoint}, which "
@@ -83,6 +74,15 @@ def check_vertex(config: BeamConfig) -> None:
             raise UsageError(
                 f"{key}engine: expected in_memory, a prism without an endpoint, or dataflow on Vertex AI, "
                 f"got {engine.engine}{' with an endpoint' if engine.engine == 'prism' else ''}"
+            )
+
+
+def _refuse_dataflow(config: BeamConfig) -> None:
+    for key, engine in _list(config):
+        if engine.engine == DATAFLOW:
+            raise UsageError(
+                f"{key}engine: dataflow reads buckets, and the nodes' files are on a disk; compile with "
+                "--target vertex, or take another engine"
             )
 
 

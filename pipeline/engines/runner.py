@@ -89,10 +89,9 @@ class PortableRunner(portable_runner.PortableRunner):
         def wait_or_cancel(duration: int | None = None) -> Any:
             try:
                 return wait(duration)
-            except Exception:
-                raise
-            except BaseException:
-                result.cancel()
+            except BaseException as e:
+                if not isinstance(e, Exception):
+                    result.cancel()
                 raise
 
         result.wait_until_finish = wait_or_cancel

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2 as api
+from apache_beam.portability.api import beam_provision_api_pb2
 from google.protobuf.struct_pb2 import Struct
 
 from components.base.errors import MiranteError
+from pipeline.engines.boot import read_environment
 from pipeline.engines.prism import PrismRunner
 from pipeline.engines.runner import cancel_left, check_endpoint
 
@@ -67,3 +70,18 @@ def test_a_prism_that_does_not_start_is_named_and_can_be_stopped() -> None:
     ):
         prism.start()
     prism.stop()
+
+
+def test_a_worker_finds_its_runner_by_what_the_executor_says() -> None:
+    info = beam_provision_api_pb2.ProvisionInfo(runner_capabilities=["one", "two"])
+    info.pipeline_options["beam:option:job_name:v1"] = "mirante-基"
+    info.control_endpoint.url = "localhost:4711"
+    info.logging_endpoint.url = "localhost:4712"
+    found = read_environment("1-1", info)
+    assert json.loads(found.pop("PIPELINE_OPTIONS")) == {"beam:option:job_name:v1": "mirante-基"}
+    assert found == {
+        "WORKER_ID": "1-1",
+        "RUNNER_CAPABILITIES": "one two",
+        "CONTROL_API_SERVICE_DESCRIPTOR": 'url: "localhost:4711"\n',
+        "LOGGING_API_SERVICE_DESCRIPTOR": 'url: "localhost:4712"\n',
+    }
