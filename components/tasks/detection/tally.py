@@ -159,7 +159,8 @@ class Tally:
     def compact(self) -> None:
         """Make the tally small enough to send."""
         self._join()
-        if self._rows > self._most_rows:
+        # Rows that came after scores have lost bits still have all of theirs.
+        if self._rows > self._most_rows or self._names is None:
             self._coarsen(self._lost_bits)
         while self._rows > self._most_rows:
             self._coarsen(self._lost_bits + 1)
