@@ -122,6 +122,14 @@ def run(arguments: Sequence[str], root: Path) -> tuple[float, float, dict[str, A
     return secs, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result
 
 
+def write_boot(folder: Path) -> Path:
+    """Write a program by which Spark's executors start Python workers of this checkout; return its path."""
+    boot = folder / "boot"
+    boot.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m pipeline.engines.boot "$@"\n')
+    boot.chmod(0o755)
+    return boot
+
+
 def kill_some(
     arguments: Sequence[str],
     root: Path,
@@ -153,29 +161,30 @@ def kill_some(
         if process.poll() is not None:
             name = "nothing, it had ended"
         else:
-            name = _kill(process, number, cluster)
+            name = kill_part(process, number, cluster)
         output, _ = process.communicate()
         error = json.loads(output.splitlines()[-1])["error"] if output else None
         yield f"killed {name}: exit code {process.returncode}{f', {error}' if error else ''}"
 
 
-def _kill(process: psutil.Popen, number: int, cluster: SparkCluster | None) -> str:
+def kill_part(process: psutil.Popen, number: int, cluster: SparkCluster | None) -> str:
     """Kill what is due; return its name. Without a job of Beam's there may be none, then it is the run."""
-    prisms = [child for child in process.children() if "prism" in child.name()]
     if cluster is not None and number % 4:
         worker = number % len(cluster.list_workers())
         if number % 4 == 1:
             cluster.kill_worker(worker)
             cluster.start_worker(worker)
-            return f"Spark's worker {worker}"
+            return "Spark's worker"
         what = _PYTHON_WORKER if number % 4 == 2 else ""
         if cluster.kill_executors(worker, what):
-            return f"{'the Python worker' if what else 'the executor'} of Spark's worker {worker}"
-    victim = prisms[0] if prisms and number % 2 else process
-    name = str(victim.name())
-    with contextlib.suppress(psutil.NoSuchProcess):
+            return "Python worker" if what else "executor"
+    try:
+        prisms = [child for child in process.children() if "prism" in child.name()]
+        victim = prisms[0] if prisms and number % 2 else process
         victim.kill()
-    return name
+    except psutil.NoSuchProcess:
+        return "nothing, it had ended"
+    return "Prism" if victim is not process else "driver"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -206,11 +215,7 @@ def main(argv: Sequence[str]) -> int:
             cluster = running.enter_context(spark_cluster(given.spark))
             engines["spark"] = ["beam.engine=spark", f"beam.endpoint={cluster.endpoint}"]
             if given.processes:
-                boot = Path(temporary) / "boot"
-                boot.write_text(
-                    f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m pipeline.engines.boot "$@"\n'
-                )
-                boot.chmod(0o755)
+                boot = write_boot(Path(temporary))
                 engines["spark"] += ["beam.environment=process", f"beam.worker_command={boot}"]
         folder = given.keep or Path(temporary)
         expected: dict[str, Any] = {}
