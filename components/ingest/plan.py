@@ -23,6 +23,8 @@ from schemas import features
 # TensorFlow's guides advise 100 to 200 MB a shard: large enough to be read in one go, small enough to be
 # shared out.
 _SHARD_BYTES = 128 << 20
+# Names of shards have five digits.
+_MOST_SHARDS = 99_999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,11 @@ def reader_code() -> str:
     return code_digest("components.ingest.run")
 
 
+def count_shards(size_bytes: int) -> int:
+    """Return the number of shards for images of this many bytes; from 12.8 TB on they are larger."""
+    return min(_MOST_SHARDS, max(1, -(-size_bytes // _SHARD_BYTES)))
+
+
 def make_plan(index: Index, config: IngestConfig, code: str) -> Plan:
     """Write split and shard of every item into the index; every item has its hash, `bit_depth` its number.
 
@@ -86,7 +93,7 @@ def make_plan(index: Index, config: IngestConfig, code: str) -> Plan:
     db = index.db
     copies, small_classes = assign_splits(index, config.splits)
     sizes = dict(db.execute("SELECT split, sum(size) FROM items GROUP BY split"))
-    counts = {split: config.shards or max(1, -(-size // _SHARD_BYTES)) for split, size in sizes.items()}
+    counts = {split: config.shards or count_shards(size) for split, size in sizes.items()}
     db.create_function(
         "shard_of", 2, lambda digest, split: shard_of(digest, counts[split]), deterministic=True
     )

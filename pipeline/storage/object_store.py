@@ -194,14 +194,14 @@ class Bucket:
 
     def _endpoint_hint(self) -> str:
         if self._scheme == "gs":
-            return "tasks need a way to storage.googleapis.com"
+            return "it needs a way to storage.googleapis.com"
         for variable in ENDPOINT_VARIABLES:
             if endpoint := self._environment.get(variable):
                 # Without what may stand before the host: a password.
                 shown = re.sub(r"(://)[^/]*@", r"\1", endpoint)
                 return f"{variable} is {shown}; kubeflow.defaults.env sets it"
         return (
-            f"tasks need a way to AWS; for another store set {ENDPOINT_VARIABLES[-1]} by "
+            f"it needs a way to AWS; for another store set {ENDPOINT_VARIABLES[-1]}, for tasks by "
             "kubeflow.defaults.env"
         )
 

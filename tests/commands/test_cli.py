@@ -53,12 +53,12 @@ def test_recipes_lists_each_with_its_first_line() -> None:
         (("run", "mnits"), "did you mean 'mnist'?"),
         (("run", "digits", "--root", ""), "expected a path, got an empty text"),
         (
-            ("run", "mnist", "--data", "s3://a/b"),
-            "INPUT s3://a/b: expected a path on this machine, got an addr",
+            ("run", "mnist", "--data", "ftp://a/b"),
+            "ftp://a/b: expected a folder, gs://BUCKET/FOLDER or s3://BUCKET/FOLDER",
         ),
         (("ingest", "folder", "", "out"), "expected a path, got an empty text"),
         (("inspect", "l.csv", "--images", ""), "expected a path, got an empty text"),
-        (("ingest", "folder", "https://a.org/b.zip", "out"), "INPUT https://a.org/b.zip: expected a path on"),
+        (("ingest", "folder", "https://a.org/b.zip", "out"), "https://a.org/b.zip: expected a folder, gs://"),
         (("run", "digits", "--set", "training.epoch=3"), "did you mean 'epochs'?"),
         (
             ("run", "digits", "--set", "training.epochs=many"),

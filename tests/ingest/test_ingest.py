@@ -27,6 +27,7 @@ from components.base.tfrecord import read_records
 from components.ingest import IngestConfig, ingest, is_manifest, published_completely, read_manifest
 from components.ingest.config import OPTIONS
 from components.ingest.manifest import read_inputs, write_inputs
+from components.ingest.plan import count_shards
 from components.ingest.splits import split_named, splitter
 from pipeline.commands.field_options import settings_from
 from pipeline.commands.ingest import ingest as ingest_command
@@ -682,3 +683,9 @@ def test_mnist(tmp_path: Path, real_data_dir: Path) -> None:
     shutil.copy(real_data_dir / "mnist/t10k-labels-idx1-ubyte.gz", folder)
     with pytest.raises(DataRefusedError, match="cut off or damaged"):
         ingest("idx", folder, tmp_path / "cut-out")
+
+
+def test_a_split_has_no_more_shards_than_their_names_can_tell() -> None:
+    mib = 1 << 20
+    sizes = (0, 1, 128 * mib, 128 * mib + 1, 99_999 * 128 * mib, 10**15)
+    assert [count_shards(size) for size in sizes] == [1, 1, 1, 2, 99_999, 99_999]
