@@ -23,7 +23,7 @@ from components.tasks.classification.figures import Figures, make_figures
 from components.tasks.classification.metrics import Tally, list_metric_names, measure
 from components.tasks.classification.mistakes import FOLDER, Mistakes
 from components.tasks.classification.predictions import Predictions, predict
-from components.tasks.detection import coco_eval, report
+from components.tasks.detection import report, tally
 from components.tasks.detection.coco_eval import Detections
 from components.tasks.detection.confidence import draw_metrics, find_intervals
 from components.tasks.detection.stored import Judged
@@ -119,7 +119,7 @@ def write_data(folder: Path, names: Sequence[str], rejects: str = "") -> None:
 
 def evaluate_detections(folder: Path, names: Sequence[str], images: Sequence[Detections]) -> dict[str, float]:
     """Writes the folder of a detector's evaluation; returns the metrics."""
-    result = coco_eval.evaluate(images, len(names))
+    result = tally.evaluate(images, len(names))
     metrics = {name: value for name, value in result.metrics.items() if not np.isnan(value)}
     draws = draw_metrics(images, len(names))
     (folder / "detection").mkdir(parents=True)

@@ -10,7 +10,7 @@ augment.py    training images and their boxes, varied together
 trainer.py    what is learned
 guard.py      stops a training that finds nothing
 serving.py    the signatures
-coco_eval.py, tfma_metric.py, evaluator.py   COCO's metrics for TFMA
+coco_eval.py, tally.py, sample.py, tfma_metric.py, evaluator.py   COCO's metrics for TFMA
 error_kinds.py, confidence.py, report.py     the Evaluator's report for users
 answers.py    a pushed model's answers: their checks, and predictions
 data_gate.py, samples.py    problems and counts of boxes, and a drawing of some
