@@ -39,7 +39,10 @@ _LEAST_CONTRAST = 3.0
 _MOST_CANDIDATES = 16
 # The top and bottom halves of copies differ by nearly the same: images are compared within bands of that.
 _BAND = 16.0
-_BLOCK = 512
+# Looks whose distances to others are computed at once, and about as many distances.
+_MOST_BLOCK, _LEAST_BLOCK, _DISTANCES = 512, 32, 1 << 22
+# Looks that are floats at once.
+_CHUNK = 1 << 13
 
 
 def make_look(preview: Preview) -> bytes:
@@ -66,17 +69,16 @@ def find_candidates(
 
 def _candidates(looks: npt.NDArray[np.uint8]) -> Iterator[tuple[int, int, bool]]:
     """Yield pairs of the rows, each at least once."""
-    points, index, mirrored = _turn(looks)
-    half = LOOK_PX * LOOK_PX // 2
-    slopes = points[:, :half].mean(axis=1) - points[:, half:].mean(axis=1)
-    most_rms = _LOOK_NOISE + _LOOK_SHARE * float(points.std(axis=1).max(initial=0.0))
-    if not len(points):
+    index, mirrored, slopes, most_deviation = _turn(looks)
+    most_rms = _LOOK_NOISE + _LOOK_SHARE * most_deviation
+    if not len(index):
         return
     for start in np.arange(slopes.min(), slopes.max() + _BAND, _BAND):
         # A pair belongs to the band of its lower slope.
         band = np.nonzero((slopes >= start) & (slopes < start + _BAND + 2 * most_rms))[0]
         if len(band) > 1:
-            for one, other in _pairs_in(points[band], most_rms):
+            points = _take_points(looks, index[band], mirrored[band])
+            for one, other in _pairs_in(points, most_rms):
                 first, second = int(index[band[one]]), int(index[band[other]])
                 if first != second:
                     is_mirrored = bool(mirrored[band[one]] != mirrored[band[other]])
@@ -85,21 +87,47 @@ def _candidates(looks: npt.NDArray[np.uint8]) -> Iterator[tuple[int, int, bool]]
 
 def _turn(
     looks: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return looks with their brighter half on the left, the index of each, and whether it was mirrored.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.float32], float]:
+    """Have looks with their brighter half on the left.
 
     A look with halves that are about equally bright is there both ways: its copy may be turned either way.
+
+    Returns:
+        The row of each, whether it was mirrored, by how much its top half is brighter than the bottom one,
+        and the largest standard deviation of a look.
     """
-    grid = looks.reshape(-1, LOOK_PX, LOOK_PX)
     half = LOOK_PX // 2
-    is_plain = grid.std(axis=(1, 2)) < _LEAST_CONTRAST
-    leaning = grid[:, :, :half].mean(axis=(1, 2)) - grid[:, :, half:].mean(axis=(1, 2))
-    tolerance = 2 * (_LOOK_NOISE + _LOOK_SHARE * grid.std(axis=(1, 2)))
-    as_is = np.nonzero((leaning >= -tolerance) & ~is_plain)[0]
-    turned = np.nonzero((leaning < tolerance) & ~is_plain)[0]
-    points = np.concatenate([grid[as_is], grid[turned, :, ::-1]]).reshape(-1, LOOK_PX * LOOK_PX)
-    mirrored = np.arange(len(points)) >= len(as_is)
-    return points.astype(np.float32), np.concatenate([as_is, turned]), mirrored
+    kept: tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]] = [], []
+    # Floats take many times the bytes of the looks, which are there for all images.
+    for start in range(0, len(looks), _CHUNK):
+        grid = looks[start : start + _CHUNK].reshape(-1, LOOK_PX, LOOK_PX)
+        deviations = grid.std(axis=(1, 2))
+        leaning = grid[:, :, :half].mean(axis=(1, 2)) - grid[:, :, half:].mean(axis=(1, 2))
+        tolerance = 2 * (_LOOK_NOISE + _LOOK_SHARE * deviations)
+        is_plain = deviations < _LEAST_CONTRAST
+        for rows, turns in zip(kept, (leaning >= -tolerance, leaning < tolerance), strict=True):
+            rows.append(start + np.nonzero(turns & ~is_plain)[0])
+    as_is, turned = (np.concatenate([np.zeros(0, np.int64), *rows]) for rows in kept)
+    index = np.concatenate([as_is, turned])
+    mirrored = np.arange(len(index)) >= len(as_is)
+    slopes = np.zeros(len(index), np.float32)
+    most_deviation = 0.0
+    for start in range(0, len(index), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        points = _take_points(looks, index[part], mirrored[part])
+        middle = points.shape[1] // 2
+        slopes[part] = points[:, :middle].mean(axis=1) - points[:, middle:].mean(axis=1)
+        most_deviation = max(most_deviation, float(points.std(axis=1).max(initial=0.0)))
+    return index, mirrored, slopes, most_deviation
+
+
+def _take_points(
+    looks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Return some looks, mirrored or not, as float32 [N, LOOK_PX * LOOK_PX]."""
+    grid = looks[rows].reshape(-1, LOOK_PX, LOOK_PX)
+    turned: npt.NDArray[np.uint8] = np.where(mirrored[:, None, None], grid[:, :, ::-1], grid)
+    return turned.reshape(-1, LOOK_PX * LOOK_PX).astype(np.float32)
 
 
 def _pairs_in(points: npt.NDArray[np.float32], most_rms: float) -> Iterator[tuple[int, int]]:
@@ -109,8 +137,9 @@ def _pairs_in(points: npt.NDArray[np.float32], most_rms: float) -> Iterator[tupl
     means, points = means[order], points[order] - np.float32(128)
     squares = (points * points).sum(axis=1)
     allowed = points.shape[1] * (_LOOK_NOISE + _LOOK_SHARE * points.std(axis=1)) ** 2
-    for first in range(0, len(order), _BLOCK):
-        last = min(first + _BLOCK, len(order))
+    block = max(_LEAST_BLOCK, min(_MOST_BLOCK, _DISTANCES // max(1, len(order))))
+    for first in range(0, len(order), block):
+        last = min(first + block, len(order))
         end = int(np.searchsorted(means, means[last - 1] + most_rms, side="right"))
         distances = points[first:last] @ points[first:end].T
         distances *= -2
