@@ -53,6 +53,9 @@ def pytest_configure() -> None:
     """Sets what TensorFlow reads once, and what children inherit."""
     # A shell starts its background jobs with SIGINT ignored, and so were what tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Each of the hundreds of processes that tests start would compile our modules anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # As the commands have it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # XLA on a CPU takes minutes to optimise networks of depthwise convolutions, and seconds to compile them.

@@ -180,6 +180,8 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert [point[2] for point in plots.roc] == pytest.approx([1.0001, 0.9, 0.88, 0.03, 0.02, 0.0], abs=2e-4)
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_missed_thresholds_and_a_regression_against_a_better_baseline_are_named(tmp_path: Path) -> None:
     perfect = np.full((len(LABELS), 6), 0.02, np.float32)
     perfect[np.arange(len(LABELS)), LABELS] = 0.9

@@ -22,15 +22,35 @@ from pathlib import Path
 from components.base.imports import without_collector
 from tests.make.quick import REPOSITORY, quick_python
 
-# What `mirante run` and `mirante ingest` load before they know that all is well.
+# What the commands load before they know that all is well, and what an ingest of a few images loads.
 IMPORTED = (
+    "components.evaluator.evaluation",
+    "components.ingest.examine",
+    "components.ingest.looks",
+    "components.ingest.sources.coco",
+    "components.ingest.sources.csv_boxes",
+    "components.ingest.sources.digits",
     "components.ingest.sources.folder",
+    "components.ingest.sources.list_choice",
+    "components.ingest.sources.voc",
     "components.ingest.work",
+    "components.model_stores.store",
     "components.models.published",
+    "components.pages.charts",
+    "components.prediction.asked",
+    "components.tasks.classification.recipe",
+    "defusedxml.ElementTree",
+    "numpy",
+    "pipeline.api",
     "pipeline.commands.ingest",
+    "pipeline.commands.inspect",
+    "pipeline.commands.main",
+    "pipeline.commands.predict",
     "pipeline.commands.run",
     "pipeline.data.prepare",
+    "pipeline.report.make",
     "pipeline.run.nodes",
+    "pipeline.storage.metadata_store",
     "rich.progress",
 )
 
@@ -123,11 +143,14 @@ def serve(descriptor: int) -> None:
     with without_collector():
         for name in IMPORTED:
             importlib.import_module(name)
+    from PIL import Image
+
     from components.ingest import run
     from components.ingest.plan import reader_code
     from mirante_command import main
     from tests.make.workers import InlinePool
 
+    Image.preinit()
     run.WorkerPool = InlinePool
     # The code that a result depends on is parsed once, instead of by each call: half a second of an ingest.
     reader_code()

@@ -114,6 +114,7 @@ def test_the_train_step_compiles_with_dropout() -> None:
     assert losses == train(network("lenet", dropout=True), jit_compile=True)[0]
 
 
+@pytest.mark.slow
 def test_the_train_step_compiles_where_whole_blocks_are_left_out() -> None:
     # As EfficientNet does it, whose own step takes XLA too long to compile it once more.
     keras.utils.set_random_seed(0)

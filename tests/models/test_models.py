@@ -227,7 +227,7 @@ def test_applications_have_their_published_size(
 
 
 # mobilenet_v2 and others have the same head as cifar_resnet, and are slow to build.
-@pytest.mark.parametrize("name", ["lenet", "cifar_resnet"])
+@pytest.mark.parametrize("name", ["lenet", pytest.param("cifar_resnet", marks=pytest.mark.slow)])
 def test_dropout_is_in_the_head_and_only_where_asked_for(name: str) -> None:
     options, shape = NETWORKS[name]
     model = build(name, shape, dropout=0.9, **options)
@@ -244,7 +244,9 @@ def test_the_seed_decides_the_weights() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("name", QUICK_FIRST)
+@pytest.mark.parametrize(
+    "name", [name if name == "lenet" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_the_least_size_is_known(name: str) -> None:
     options, shape = NETWORKS[name]
     least = networks.NETWORKS[name].smallest_px
@@ -265,8 +267,8 @@ def test_the_least_size_is_known(name: str) -> None:
     ("name", "policy"),
     [
         ("lenet", "mixed_float16"),
-        ("lenet", "mixed_bfloat16"),
-        ("cifar_resnet", "mixed_bfloat16"),
+        pytest.param("lenet", "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("cifar_resnet", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("vgg16", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("efficientnet_b0", "mixed_bfloat16", marks=pytest.mark.slow),
@@ -320,6 +322,7 @@ def test_mobilenet_reads_its_width_from_the_weights_file(weights: Weights, alpha
     assert all(np.array_equal(a, b) for a, b in zip(found, values, strict=True))
 
 
+@pytest.mark.slow
 def test_the_width_is_read_from_a_whole_model_too(weights: Weights) -> None:
     file, _ = weights(0.35)
     assert alpha_of(str(Path(file).with_suffix(".whole.h5"))) == 0.35
@@ -431,6 +434,7 @@ def efficientnet_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 PIXELS = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_efficientnet_with_random_weights_divides_by_255() -> None:
     np.testing.assert_allclose(seen_by_the_stem(shared("efficientnet_b0"), PIXELS), PIXELS / 255, 1e-6)
 

@@ -91,9 +91,8 @@ def test_points_of_the_curve_are_of_single_steps(tmp_path: Path) -> None:
         assert values[f"step/{key}"] == pytest.approx(expected[key][step - 1], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "count", [pytest.param(1, marks=pytest.mark.slow), 8, pytest.param(21, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 8, 21])
 def test_an_evaluation_is_that_of_keras(count: int) -> None:
     # One image; as many as a batch; a last batch of five.
     examples = make_striped(count, 5, "eval")

@@ -78,6 +78,7 @@ def test_a_metric_on_the_same_drawn_splits_has_an_interval_of_its_difference(tmp
     assert "  loss differs by more than chance (paired bootstrap, 95 %: +0." in said
 
 
+@pytest.mark.slow
 def test_detectors_are_compared_by_images_without_an_error_and_by_their_map(tmp_path: Path) -> None:
     box = (10.0, 10.0, 110.0, 110.0)
     found = [make_detections([(box, 1)], [(box, 1, 0.9)], name=f"{place:02}.jpg") for place in range(20)]

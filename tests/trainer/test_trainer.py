@@ -121,6 +121,8 @@ def test_the_trainer_is_told_the_bits_if_they_are_not_the_usual_ones(tmp_path: P
     assert told == {**training_config(recipe, usual, here, Target()), "bit_depth": "12"}
 
 
+@pytest.mark.both_stacks
+@pytest.mark.slow
 def test_what_is_trained_in_16_bits_is_served_in_32(trained: Trained) -> None:
     model = keras.models.load_model(trained.run / "model.keras")
     assert model.dtype_policy.name == "float32"
