@@ -18,6 +18,11 @@ and for classification
     image/class/label   int64   0 .. classes - 1, the index of image/class/text in the sorted class list
     image/class/text    bytes   UTF-8, the class name
 
+for multilabel classification lists with one value for each class of the image, empty for an image of no class
+
+    image/class/label   int64   0 .. classes - 1, ascending
+    image/class/text    bytes   UTF-8, the class names
+
 or for detection lists with one value a box, empty where nothing is to be found:
 
     image/object/bbox/{xmin,ymin,xmax,ymax}     float   0 .. 1, shares of width and height from the upper left
@@ -56,8 +61,9 @@ TYPES = {
 }
 
 CLASSIFICATION = "classification"
+MULTILABEL = "multilabel"
 DETECTION = "detection"
-TASKS = (CLASSIFICATION, DETECTION)
+TASKS = (CLASSIFICATION, MULTILABEL, DETECTION)
 
 TRAIN = "train"
 EVAL = "eval"

@@ -6,6 +6,7 @@ What has to be computed for a task is in the task's room, in the module with the
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 
 from components.base.errors import UsageError
@@ -29,6 +30,7 @@ class Task:
         text: Name of the feature with the class names.
         first_label: Label of the first class.
         min_classes: The fewest classes that a model can tell apart.
+        ingest: Options of ingest that its records need, by their names in a recipe's part `data`.
     """
 
     name: str
@@ -42,11 +44,13 @@ class Task:
     text: str
     first_label: int
     min_classes: int
+    ingest: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 # The room of each task: a package with `TASK` and a module for each step that asks it something.
 TASKS = {
     "classification": "components.tasks.classification",
+    "multilabel": "components.tasks.multilabel",
     "detection": "components.tasks.detection",
 }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The metric that says whether the model is better than a trivial one, and its values.
 BEATS_TRIVIAL = "beats_trivial"
 YES, UNKNOWN, NO = 1.0, 0.5, 0.0
-LOWER_IS_BETTER = ("loss",)
+LOWER_IS_BETTER = ("loss", "hamming_loss")
 # Prefix of the metrics over the classes that candidate and baseline both know.
 COMMON = "common_classes/"
 # The rounding error of a difference of two metrics, each rounded to float64.

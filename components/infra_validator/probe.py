@@ -55,7 +55,7 @@ def probe(
     began = time.monotonic()
     loaded = tf.saved_model.load(model_dir)
     report: dict[str, Any] = {"problems": [], "load_secs": time.monotonic() - began, "request_secs": {}}
-    answers: dict[str, list[Any]] = {}
+    answers: dict[str, dict[str, Any]] = {}
     for name in sorted(set(requests) | set(loaded.signatures)):
         if name not in loaded.signatures or name not in requests:
             report["problems"].append(
@@ -67,23 +67,23 @@ def probe(
         outputs = {
             key: value.numpy() for key, value in signature(**{argument: tf.constant(requests[name])}).items()
         }
-        names = asked.ALSO.get(name, {})
-        missing = [names.get(key, key) for key in asked.OUTPUTS if names.get(key, key) not in outputs]
+        names = asked.ALSO.get(name, {key: key for key in asked.OUTPUTS})
+        missing = [given for given in names.values() if given not in outputs]
         report["problems"] += [f"signature {name} gives no output {key!r}" for key in missing]
         if not missing:
-            outputs = {key: outputs[names.get(key, key)] for key in asked.OUTPUTS}
+            outputs = {key: outputs[given] for key, given in names.items()}
             report["problems"] += asked.find_problems(name, outputs, len(serialized), labels)
-            answers[name] = [outputs[key] for key in asked.COMPARED]
+            answers[name] = outputs
         seconds = []
         for _ in range(REQUESTS):
             began = time.monotonic()
             signature(**{argument: tf.constant(requests[name][:1])})
             seconds.append(time.monotonic() - began)
         report["request_secs"][name] = statistics.median(seconds)
-    first = next(iter(answers.values()), [])
-    if not all(all(map(np.array_equal, first, others)) for others in answers.values()):
-        what = asked.COMPARED[0]
-        report["problems"].append(f"the signatures give different {what} for the same images")
+    for key in asked.COMPARED:
+        given = [outputs[key] for outputs in answers.values() if key in outputs]
+        if not all(np.array_equal(given[0], others) for others in given):
+            report["problems"].append(f"the signatures give different {key} for the same images")
     report["problems"] += find_warm_up_problems(warm_up_file, loaded.signatures)
     report["problems"] += find_session_problems(model_dir, {name: requests[name][:1] for name in answers})
     return report

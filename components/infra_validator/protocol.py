@@ -23,7 +23,7 @@ class TaskAnswers(Protocol):
 
     @property
     def ALSO(self) -> Mapping[str, Mapping[str, str]]:  # noqa: N802
-        """Further signatures, which take serialized examples, and what they call each of OUTPUTS."""
+        """Further signatures, which take serialized examples, and what they call their part of OUTPUTS."""
 
     @property
     def DRAWS(self) -> bool:  # noqa: N802
@@ -36,7 +36,7 @@ class TaskAnswers(Protocol):
 
         Args:
             name: The signature's.
-            outputs: All of OUTPUTS, as arrays.
+            outputs: Those of OUTPUTS that the signature has, as arrays.
             count: The number of images in the request.
             labels: All classes, in the order of their labels.
         """

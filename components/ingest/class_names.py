@@ -56,8 +56,8 @@ def about_names(class_names: Sequence[str]) -> list[str]:
         made = format_count(several, "class name is", "class names are")
         found.append(
             f"{made} made of other classes' names ({_join(map(repr, several))}): are "
-            "these several labels of one image? Each combination is a class of its own here, and images of "
-            "several classes cannot be learned as such."
+            "these several labels of one image? Each combination is a class of its own here; task: "
+            "multilabel (--multilabel) reads them as several classes."
         )
     return found
 

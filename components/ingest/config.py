@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import math
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +12,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from components.base.errors import UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from components.base.settings import IsPath, NotNegative, Settings, Share
-from components.base.words import find_nearest, suggest
 from components.ingest import spans
 from components.ingest.bit_depth import UPPER
 from components.ingest.files import decode_name
 from components.ingest.groups import check_group_by
+from components.ingest.option_values import (
+    check_source,
+    check_sum,
+    is_name_of_data,
+    make_split_check,
+    number_as_text,
+    path_as_text,
+    read_span,
+)
 from components.ingest.sources import SOURCES
 from components.ingest.splits import NO_SPLIT
 from schemas import features
@@ -27,72 +32,16 @@ from schemas import features
 SpanNumber = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
-def _span_number(value: Any) -> Any:
-    """Return the span of a date, which YAML reads as one and JSON as a text; anything else as it is."""
-    if isinstance(value, str):
-        try:
-            value = datetime.date.fromisoformat(value)
-        except ValueError:
-            return value
-    is_date = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
-    return spans.number_of_day(value) if is_date else value
-
-
-def _is_name_of_data(section: Mapping[str, Any], path: str) -> bool:
-    """Return whether a path is a name that the source knows, such as one of tensorflow_datasets."""
-    source = section.get("source")
-    return isinstance(source, str) and source in SOURCES and SOURCES[source].is_name(path)
-
-
-def _check_source(name: str) -> str:
-    if name not in SOURCES:
-        raise ValueError(f"expected one of {', '.join(SOURCES)}, got {name!r}{suggest(name, SOURCES)}")
-    return name
-
-
-def _split_of(*known: str) -> Callable[[str], str]:
-    """Return a function that refuses what is not the name of a split, with the nearest name."""
-
-    def check(name: str) -> str:
-        if name in known:
-            return name
-        near = find_nearest(name, [*features.SPLITS, *features.EVAL_SYNONYMS])
-        meant = features.EVAL if near in features.EVAL_SYNONYMS else near
-        hint = f"; did you mean {meant}?" if meant else ""
-        raise ValueError(f"expected one of {', '.join(known)}, got {name!r}{hint}")
-
-    return check
-
-
-def _check_sum(splits: Mapping[str, float]) -> Mapping[str, float]:
-    total = math.fsum(splits.values())
-    if abs(total - 1) > 1e-6:
-        shown = ", ".join(f"{split}={share}" for split, share in splits.items())
-        raise ValueError(
-            f"expected shares that add up to 1, got {shown or 'none'}, which add up to {total:g}"
-        )
-    return splits
-
-
-def _path_text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, Path) else value
-
-
-def _number_text(value: Any) -> Any:
-    """Return a number as its text; YAML reads 1 as a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Column = Annotated[str, BeforeValidator(_number_text), Field(min_length=1)]
+Column = Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)]
 # A value of IngestConfig.small_classes.
 REFUSE = "refuse"
-Split = Annotated[str, AfterValidator(_split_of(*features.SPLITS))]
-SplitOrNone = Annotated[str, AfterValidator(_split_of(*features.SPLITS, NO_SPLIT))]
+Split = Annotated[str, AfterValidator(make_split_check(*features.SPLITS))]
+SplitOrNone = Annotated[str, AfterValidator(make_split_check(*features.SPLITS, NO_SPLIT))]
 # The fields that `mirante ingest` has options for, in the order of its help.
 OPTIONS = (
     "splits", "split_names", "group_by", "small_classes", "near_copies", "image_column", "label_column",
-    "split_column", "no_header", "images", "shards", "workers", "max_reject_share", "label_map", "box_units",
-    "max_pixels", "resize_px", "bit_depth", "transpose",
+    "split_column", "multilabel", "label_separator", "no_class", "no_header", "images", "shards", "workers",
+    "max_reject_share", "label_map", "box_units", "max_pixels", "resize_px", "bit_depth", "transpose",
 )  # fmt: skip
 
 
@@ -102,15 +51,15 @@ class IngestConfig(Settings):
     `mirante ingest` makes its options from these fields. It takes `source` and `path` as arguments.
     """
 
-    source: Annotated[str, AfterValidator(_check_source)] = Field(
+    source: Annotated[str, AfterValidator(check_source)] = Field(
         "folder", description=f"format of the raw data (docs/ingest.md): {', '.join(SOURCES)}"
     )
-    path: Annotated[str | None, IsPath(is_name=_is_name_of_data)] = Field(
+    path: Annotated[str | None, IsPath(is_name=is_name_of_data)] = Field(
         None,
         description="raw data, or a name for tfds; `--data` sets it. With {SPAN}, or {YYYY}, {MM} and "
         "{DD}, the newest of several folders (docs/spans.md)",
     )
-    span: Annotated[SpanNumber, BeforeValidator(_span_number)] | None = Field(
+    span: Annotated[SpanNumber, BeforeValidator(read_span)] | None = Field(
         None, description="span of such a path, by its number or date; null for the newest"
     )
     window_spans: Annotated[int, Field(ge=1, le=9999, strict=True)] = Field(
@@ -121,7 +70,7 @@ class IngestConfig(Settings):
         description="classes that the served model has and the data may lack; * for all, and for another "
         "task",
     )
-    splits: Annotated[dict[Split, Share], AfterValidator(_check_sum)] = Field(
+    splits: Annotated[dict[Split, Share], AfterValidator(check_sum)] = Field(
         {"train": 0.8, "eval": 0.1, "test": 0.1},
         description="share of each split, for data without splits of their own",
     )
@@ -156,12 +105,25 @@ class IngestConfig(Settings):
     split_column: Column | None = Field(
         None, description="column of a list with the splits; by default one with a usual name, if any"
     )
+    multilabel: bool = Field(
+        False,
+        description="whether an image may have several classes, or none; boxes are then read as the classes "
+        "of their image (docs/multilabel.md); task: multilabel sets it",
+    )
+    label_separator: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="with multilabel what separates the classes of an image, in a list or in the name of a "
+        "folder; null for |",
+    )
+    no_class: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="with multilabel the class name that stands for no class, such as No Finding"
+    )
     no_header: bool = Field(
         False,
         description="the first line of a list is already an image; columns are then named by their numbers, "
         "from 1",
     )
-    images: Annotated[str | None, BeforeValidator(_path_text), IsPath()] = Field(
+    images: Annotated[str | None, BeforeValidator(path_as_text), IsPath()] = Field(
         None, description="folder with the images that a list names; by default the folder of the list"
     )
     shards: Annotated[int, Field(ge=1, le=99999, strict=True)] | None = Field(
@@ -174,7 +136,7 @@ class IngestConfig(Settings):
         None, description="longest side in pixels; larger images are scaled down to it; no limit by default"
     )
     bit_depth: Annotated[
-        Literal["8", "10", "12", "14", "16", "auto", "percentile"], BeforeValidator(_number_text)
+        Literal["8", "10", "12", "14", "16", "auto", "percentile"], BeforeValidator(number_as_text)
     ] = Field(
         UPPER,
         description="how many bits images with 16 bits per channel use, of which the upper 8 are kept; "
@@ -203,7 +165,7 @@ class IngestConfig(Settings):
     max_label_drift: Share = Field(
         0.1, description="largest difference of a class's share between train and eval"
     )
-    label_map: Annotated[str | None, BeforeValidator(_path_text), IsPath()] = Field(
+    label_map: Annotated[str | None, BeforeValidator(path_as_text), IsPath()] = Field(
         None,
         description="a .pbtxt or .txt file that numbers the classes of boxes; by default the .pbtxt in "
         "the input, or the order of their names",
@@ -224,6 +186,16 @@ class IngestConfig(Settings):
                 "as one; put ./ before it, as in ./{SPAN}"
             )
         return values
+
+    @model_validator(mode="after")
+    def _several_classes_are_asked_for(self) -> IngestConfig:
+        for name in ("label_separator", "no_class"):
+            if getattr(self, name) is not None and not self.multilabel:
+                raise ValueError(
+                    f"{name}: it is for images with several classes: set multilabel too (in a recipe by "
+                    "task: multilabel), or leave it out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _placeholders_fit_together(self) -> IngestConfig:
@@ -283,13 +255,17 @@ class IngestConfig(Settings):
             settings["group_by"] = self.group_by
         if (file := self.label_map_file()) is not None:
             settings["label_map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        for name in ("box_units", "image_column", "label_column", "split_column", "transpose"):
+        for name in (
+            "box_units", "image_column", "label_column", "split_column", "transpose", "label_separator",
+            "no_class",
+        ):  # fmt: skip
             if (value := getattr(self, name)) is not None:
                 settings[name] = value
         if (folder := self.images_folder()) is not None:
             settings["images"] = decode_name(os.fsencode(folder))
-        if self.no_header:
-            settings["no_header"] = True
+        for name in ("no_header", "multilabel"):
+            if getattr(self, name):
+                settings[name] = True
         # Not in manifests that are older than this option.
         if self.bit_depth != UPPER:
             settings["bit_depth"] = self.bit_depth

@@ -14,8 +14,9 @@ from components.ingest.index import Index
 from components.ingest.manifest import REJECTS, rejects_bytes, write_lists
 from components.ingest.plan import Plan
 from components.ingest.readings import READINGS
-from components.ingest.sources import SOURCES
+from components.ingest.sources import SOURCES, sources_for
 from components.ingest.truth.counts import BoxCounts
+from schemas.features import MULTILABEL
 
 _REASONS_SHOWN = 5
 # Of the boxes that reach beyond their images this share is refused by itself, and less if all boxes would fit
@@ -194,6 +195,12 @@ class Refusals:
                 raise UsageError(
                     f"{name}: expected a source that reads it ({readers}), got {self.source}; leave it out"
                 )
+
+        if self.config.multilabel and MULTILABEL not in SOURCES[self.source].formats:
+            raise UsageError(
+                f"multilabel: expected a source that gives several classes for each image "
+                f"({', '.join(sources_for(MULTILABEL))}), got {self.source}; leave it out"
+            )
 
     @_refusal
     def useless_options(self, index: Index) -> None:

@@ -28,7 +28,7 @@ def remarks(index: Index, plan: Plan, splits: Mapping[str, Split], boxes: BoxCou
     found = [*index.warnings(), *about_left_out(index)]
     if features.TRAIN not in splits:
         found.append(f"There is no {features.TRAIN} split: nothing can be trained on this data.")
-    found += plan.truth.remarks(plan.class_names)
+    found += plan.truth.remarks(index.db, plan.class_names)
     for name, split in splits.items():
         empty = [class_name for class_name, images in split.class_counts.items() if not images]
         if empty:

@@ -1,7 +1,8 @@
 """What a training does about classes of different size: weights in its loss, and a report.
 
-Weights are those of scikit-learn's `compute_class_weight`. Balanced sampling, the other way, is in
-components/trainer/input/order.py.
+Weights are those of scikit-learn's `compute_class_weight`. Where images have any number of classes, they are
+of the images with the class, as `pos_weight` of PyTorch's `BCEWithLogitsLoss`. Balanced sampling, the other
+way, is in components/trainer/input/order.py.
 """
 
 import logging
@@ -29,7 +30,8 @@ def class_weights(config: TrainingConfig, class_names: Sequence[str], labels: Ar
     Args:
         config: The recipe's part `training`.
         class_names: In the order of the labels.
-        labels: Those of the train split, int [N]. A class without an image gets the weight 1.
+        labels: Those of the train split, int [N], or float [N, classes] of any number of classes. A class
+            without an image gets the weight 1, and so does one that all images have.
 
     Raises:
         UsageError: A weight is for a class that is not in the data.
@@ -38,14 +40,25 @@ def class_weights(config: TrainingConfig, class_names: Sequence[str], labels: Ar
         return None
     weights = np.ones(len(class_names))
     if config.class_weights == "balanced":
-        counts = np.bincount(labels, minlength=len(class_names))
+        counts = count_images(labels, len(class_names))
         there = counts > 0
-        weights[there] = len(labels) / (there.sum() * counts[there])
+        if labels.ndim == 1:
+            weights[there] = len(labels) / (there.sum() * counts[there])
+        else:
+            there &= counts < len(labels)
+            weights[there] = (len(labels) - counts[there]) / counts[there]
     else:
         config.check_classes(class_names)
         for name, weight in config.class_weights.items():
             weights[class_names.index(name)] = weight
     return weights
+
+
+def count_images(labels: Array, num_classes: int) -> Array:
+    """Return the images of each class, int64 [classes]: of labels int [N], or float [N, classes]."""
+    if labels.ndim == 1:
+        return np.bincount(labels, minlength=num_classes)
+    return np.rint(labels.sum(axis=0)).astype(np.int64)
 
 
 def weigh(labels: tf.Tensor, weights: Array) -> tf.Tensor:
@@ -74,11 +87,15 @@ def report(config: TrainingConfig, class_names: Sequence[str], train: Examples, 
         return
     labels = train.labels
     weights = class_weights(config, class_names, labels)
-    counts = np.bincount(labels, minlength=len(class_names))
+    counts = count_images(labels, len(class_names))
     per_class = len(labels) / max(1, np.count_nonzero(counts))
     if weights is not None:
         of_each = [f"weight {weight:.4g}" for weight in weights]
-        said = "class weights: the training loss of an image is multiplied by the weight of its class"
+        said = (
+            "class weights: the training loss of an image is multiplied by the weight of its class"
+            if labels.ndim == 1
+            else "class weights: the training loss of a class is multiplied by its weight on its images"
+        )
     else:
         of_each = [f"each {per_class / max(1, count):.3g} times per epoch" for count in counts]
         said = (

@@ -16,6 +16,7 @@ from components.base.settings import (
     Positive,
     PositiveFloat,
     Settings,
+    Share,
 )
 from components.base.words import suggest_and_list
 from components.trainer.augment.config import AugmentationConfig
@@ -165,6 +166,11 @@ class TrainingConfig(Settings):
         "shuffled",
         description="shuffled takes every train image once per epoch; balanced takes equally many images of "
         "each class, and as many in all",
+    )
+    label_threshold: Literal["f1"] | Share = Field(
+        "f1",
+        description="with task: multilabel the probability from which an image gets a label: f1 for the "
+        "highest F1 of each class on the eval split, or a number for all classes",
     )
     patience_epochs: Positive | None = Field(
         None,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -98,6 +98,10 @@ class ServingModule(tf.Module):
         """Return the functions to serve by their names."""
         return {"serving_default": self.serving_default, "serving_tf_examples": self.serving_tf_examples}
 
+    def list_files(self) -> Mapping[str, str]:
+        """Return the contents of more files of the model, by their paths in its folder."""
+        return {}
+
 
 def _without_functions(layer: Any) -> Any:
     """Have a Keras 2 layer be saved with what it tracks, without its own functions: nothing calls them."""
@@ -122,7 +126,7 @@ def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = (
     with _one_node_per_variable():
         tf.saved_model.save(module, folder, signatures=signatures)
     described = describe_answers(module.names, module.task, module.bit_depth)
-    for name, content in described.items():
+    for name, content in {**described, **module.list_files()}.items():
         files.write_text(os.path.join(folder, name), content)
     if records:
         write_warm_up(os.path.join(folder, WARM_UP_FILE), list(signatures), records)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.base.arrays import Array
-from components.trainer.class_balance import class_weights, weigh
+from components.trainer.class_balance import class_weights
 from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import batch_size_for, evaluation_batches, evaluation_rows
 from components.trainer.input.examples import Examples
@@ -50,10 +50,11 @@ def build_step(
 
     def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            measured = trainee.measure(labels, model(images, training=True))
+            outputs = model(images, training=True)
+            measured = trainee.measure(labels, outputs)
             losses = measured["loss"]
             if weights is not None:
-                losses *= weigh(labels, weights)
+                losses = trainee.weigh_losses(losses, labels, outputs, weights)
             # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
             task_loss = loss = tf.reduce_sum(losses) / batch_size
             if model.losses:

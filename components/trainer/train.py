@@ -19,6 +19,7 @@ from components.trainer.fit import fit
 from components.trainer.job import Job
 from components.trainer.material import Material
 from components.trainer.run import Run
+from components.trainer.step import build_evaluate
 from components.trainer.strategy import Place, make_place
 from components.trainer.tracking import About
 from components.trainer.tracking.event_files import copy_tree
@@ -78,6 +79,11 @@ def run_job(job: Job, training: TrainingConfig) -> None:
     weights = model.get_weights()
     if place.is_chief:
         model = _as_served(model, weights, place, functools.partial(build, model_config, material, training))
+        one_device = Place(tf.distribute.get_strategy())
+        trainee.calibrate(
+            material.evaluation.labels,
+            lambda: build_evaluate(model, trainee, material.evaluation, training, one_device)(),
+        )
         served = trainee.serving(model, material.tft_output)
         served.bit_depth = job.custom_config.get("bit_depth")
         if transform.resize == "pad":

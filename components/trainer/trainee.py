@@ -6,7 +6,7 @@ The loop, its steps and its input know no more of a task than this. Labels of N 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
@@ -83,6 +83,19 @@ class Trainee(Protocol):
         """Return `loss`, which training lowers, and `metrics` per example, float32 [N]; under XLA too."""
         ...
 
+    def weigh_losses(
+        self, losses: tf.Tensor, labels: tf.Tensor, outputs: tf.Tensor, weights: Array
+    ) -> tf.Tensor:
+        """Return the training losses float32 [N] where classes have weights, float [classes].
+
+        Args:
+            losses: The `loss` of `measure`, float32 [N].
+            labels: [N, ...].
+            outputs: Of the network.
+            weights: See `components.trainer.class_balance.class_weights`.
+        """
+        ...
+
     def counts(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return counts to sum over the examples of an evaluation, float32 [N, ...] by name."""
         ...
@@ -111,6 +124,15 @@ class Trainee(Protocol):
 
     def mistakes(self, result: StageResult, labels: Array, count: int) -> list[tuple[int, str, list[Mark]]]:
         """Return the worst mistakes: their places in `result.rows`, their captions, and their boxes."""
+        ...
+
+    def calibrate(self, labels: Array, evaluate: Callable[[], StageResult]) -> None:
+        """Choose what the answers need besides the network, on the examples that steered the training.
+
+        Args:
+            labels: Those of the examples, [N, ...].
+            evaluate: Evaluates the trained network on them.
+        """
         ...
 
     def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> ServingModule:

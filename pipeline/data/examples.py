@@ -20,6 +20,7 @@ from components.ingest.bit_depth import UPPER
 from components.ingest.config import REFUSE, IngestConfig
 from components.ingest.sources import sources_for
 from components.ingest.spans import Span
+from components.ingest.truth import TRUTHS
 from pipeline.data.shards import Found, check_shards, content_of, look_into_shards
 from schemas import features
 
@@ -122,12 +123,12 @@ def describe(
             split_sizes,
         )
     else:
-        found = look_into_shards(folder)
+        found = look_into_shards(folder, task_named(task).records)
         files = {path for pattern in found.patterns.values() for path in folder.glob(pattern)}
         contents = {path.name: digests.of(path) for path in files if path.is_file()}
     digests.save()
     wanted = task_named(task)
-    if found.task != wanted.records:
+    if found.task not in (wanted.records, *TRUTHS[wanted.records].includes):
         raise UsageError(
             f"{folder}: expected {wanted.gives} for task: {task}, got {task_named(found.task).gives}; take a "
             f"recipe with task: {found.task}, or data of a source that gives {wanted.gives} "

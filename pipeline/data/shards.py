@@ -30,10 +30,10 @@ class Found:
     """The content of a folder.
 
     Attributes:
-        task: `classification` or `detection`.
+        task: What they are for.
         patterns: Shards by split, as a glob relative to the folder.
         class_names: In the order of their labels.
-        counts: Images by split and class, in the order of the labels; of detection those that show it.
+        counts: Images that show a class by split and class, in the order of the labels.
         max_boxes: The largest number of boxes of one image.
         records: Records by split.
     """
@@ -107,14 +107,18 @@ def remove_shards_of_no_manifest(folder: Path) -> None:
             path.unlink()
 
 
-def look_into_shards(folder: Path) -> Found:
+def look_into_shards(folder: Path, wanted: str | None = None) -> Found:
     """Read all records. What DataGate names, records without a class or image, is passed over.
+
+    Args:
+        folder: The folder.
+        wanted: The kind of records that is asked for, which decides between kinds of the same features.
 
     Raises:
         DataRefusedError: A file is damaged, or labels and class names do not agree.
     """
     patterns: dict[str, str] = {}
-    reader = _Reader()
+    reader = _Reader(wanted)
     counted: dict[str, Counter[int]] = {}
     records: dict[str, int] = {}
     for split, prefixes in features.SPLIT_PREFIXES.items():
@@ -154,8 +158,9 @@ class _Reader:
         boxes, boxes_in_pixels: How many there are, and how many have numbers that no share has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: str | None) -> None:
         self.truth: type[Truth] | None = None
+        self._wanted = wanted
         self.names: dict[int, str] = {}
         self.max_boxes = 0
         self.boxes = 0
@@ -178,7 +183,7 @@ class _Reader:
             if problem := type_problem(values):
                 raise DataRefusedError(f"{where}: {problem}; {_CORRECT}")
             self._records += 1
-            self.truth = self.truth or truth_of(values)
+            self.truth = self.truth or truth_of(values, self._wanted)
             if self.truth is None:
                 continue
             boxes = self.truth.boxes_in(values)

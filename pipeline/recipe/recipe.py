@@ -1,9 +1,9 @@
 """A recipe: its fields, in the order in which the data go through them. Imports no TensorFlow."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from components.base.settings import IsPath, Settings
 from components.base.task import TASKS, task_named
@@ -67,6 +67,17 @@ class Recipe(Settings):
     vertex: VertexConfig | None = Field(
         None, description="settings for `mirante compile --target vertex`; null for none"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_are_for_the_task(cls, values: Any) -> Any:
+        """Set the options of ingest that the task's records need, where the recipe does not give them."""
+        task = values.get("task") if isinstance(values, dict) else None
+        data = values.get("data", {}) if isinstance(values, dict) else None
+        if not isinstance(task, str) or task not in TASKS or not isinstance(data, dict):
+            return values
+        needed = task_named(task).ingest
+        return {**values, "data": {**needed, **data}} if needed else values
 
     @property
     def optional_steps(self) -> frozenset[str]:

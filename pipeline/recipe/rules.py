@@ -79,6 +79,17 @@ def _check_task(recipe: Recipe) -> None:
     asked.check(recipe.model, recipe.training, recipe.tuner, recipe.evaluation)
 
 
+def _check_ingest(recipe: Recipe) -> None:
+    needed = task_named(recipe.task).ingest
+    for name in {name: None for task in TASKS for name in task_named(task).ingest}:
+        wanted = needed.get(name, type(recipe.data).model_fields[name].default)
+        if (given := getattr(recipe.data, name)) != wanted:
+            raise ValueError(
+                f"data.{name}: expected {wanted} for task: {recipe.task}, got {given}; leave it out, since "
+                "the task sets it"
+            )
+
+
 def _check_network(recipe: Recipe) -> None:
     model, transform = recipe.model, recipe.transform
     check_input(model, transform.height_px, transform.width_px, transform.channels)
@@ -128,13 +139,14 @@ def _check_metrics(recipe: Recipe) -> None:
     for bounds in ("thresholds", "max_regression"):
         key = f"evaluation.{bounds}"
         for metric in getattr(recipe.evaluation, bounds):
-            if task_of.get(metric, recipe.task) != recipe.task:
+            if metric in known:
+                continue
+            if metric in task_of:
                 raise ValueError(
                     f"{key}: {metric} is for task: {task_of[metric]}, and this recipe's task is "
                     f"{recipe.task}. Known here: {', '.join(known)}"
                 )
-            if metric not in known:
-                raise ValueError(f"{key}: there is no {metric!r}{suggest_and_list(metric, known)}")
+            raise ValueError(f"{key}: there is no {metric!r}{suggest_and_list(metric, known)}")
 
 
 def _check_search(recipe: Recipe) -> None:
@@ -164,6 +176,7 @@ def _check_search(recipe: Recipe) -> None:
 # In the order in which they are applied.
 RULES: tuple[Callable[[Recipe], None], ...] = (
     _check_task,
+    _check_ingest,
     _check_network,
     _check_fine_tuning,
     _check_colours,

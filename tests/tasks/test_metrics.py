@@ -12,8 +12,8 @@ import pytest
 from scipy.stats import rankdata
 from sklearn import metrics as sklearn
 
+from components.evaluator.probability_levels import levels_of, probabilities_of
 from components.tasks.classification.metrics import ROC_POINTS, Tally, measure
-from components.tasks.classification.probability_levels import levels_of, probabilities_of
 
 Array = npt.NDArray[np.float32]
 

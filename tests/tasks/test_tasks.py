@@ -36,17 +36,33 @@ if TYPE_CHECKING:
     from components.tasks.detection import recipe as detection_recipe
     from components.tasks.detection import trainer as detection_trainer
     from components.tasks.detection import transform as detection_transform
+    from components.tasks.multilabel import answers as multilabel_answers
+    from components.tasks.multilabel import data_gate as multilabel_data_gate
+    from components.tasks.multilabel import evaluator as multilabel_evaluator
+    from components.tasks.multilabel import inspection as multilabel_inspection
+    from components.tasks.multilabel import page as multilabel_page
+    from components.tasks.multilabel import recipe as multilabel_recipe
+    from components.tasks.multilabel import trainer as multilabel_trainer
+    from components.tasks.multilabel import transform as multilabel_transform
     from components.trainer.trainee import Trainee
 
-    DATA_GATES: list[TaskDataGate] = [classification_data_gate, detection_data_gate]
-    EVALUATORS: list[TaskEvaluator] = [classification_evaluator, detection_evaluator]
-    ANSWERS: list[TaskAnswers] = [classification_answers, detection_answers]
-    INSPECTIONS: list[TaskInspection] = [classification_inspection, detection_inspection]
-    PAGES: list[TaskPage] = [classification_page, detection_page]
-    RECIPES: list[TaskRecipe] = [classification_recipe, detection_recipe]
-    TRANSFORMS: list[TaskTransform] = [classification_transform, detection_transform]
-    TRAINERS: list[TaskTrainer] = [classification_trainer, detection_trainer]
-    TRAINEES: list[type[Trainee]] = [classification_trainer.Classification, detection_trainer.Detection]
+    DATA_GATES: list[TaskDataGate] = [classification_data_gate, multilabel_data_gate, detection_data_gate]
+    EVALUATORS: list[TaskEvaluator] = [classification_evaluator, multilabel_evaluator, detection_evaluator]
+    ANSWERS: list[TaskAnswers] = [classification_answers, multilabel_answers, detection_answers]
+    INSPECTIONS: list[TaskInspection] = [
+        classification_inspection,
+        multilabel_inspection,
+        detection_inspection,
+    ]
+    PAGES: list[TaskPage] = [classification_page, multilabel_page, detection_page]
+    RECIPES: list[TaskRecipe] = [classification_recipe, multilabel_recipe, detection_recipe]
+    TRANSFORMS: list[TaskTransform] = [classification_transform, multilabel_transform, detection_transform]
+    TRAINERS: list[TaskTrainer] = [classification_trainer, multilabel_trainer, detection_trainer]
+    TRAINEES: list[type[Trainee]] = [
+        classification_trainer.Classification,
+        multilabel_trainer.Multilabel,
+        detection_trainer.Detection,
+    ]
 
 # What each step asks of the task's module.
 STEPS: dict[str, type] = {

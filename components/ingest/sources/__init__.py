@@ -30,7 +30,7 @@ from pathlib import Path
 from components.base.errors import UsageError
 from components.base.words import suggest
 from components.ingest.readings import CENTRES, CORNERS, LENGTHS, SWAPPED, UPPER_LEFT
-from schemas.features import CLASSIFICATION, DETECTION
+from schemas.features import CLASSIFICATION, DETECTION, MULTILABEL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,9 @@ class Source:
         return folder
 
 
+# Formats of boxes, where images may have several classes.
+_BOXES = "the same, boxes as classes"
+
 SOURCES: Mapping[str, Source] = {
     "cifar": Source(
         "components.ingest.sources.cifar",
@@ -86,31 +89,40 @@ SOURCES: Mapping[str, Source] = {
     ),
     "coco": Source(
         "components.ingest.sources.coco",
-        {DETECTION: "COCO's JSON and folders of images"},
+        {DETECTION: "COCO's JSON and folders of images", MULTILABEL: _BOXES},
         suffixes=(".json",),
         misread=(CORNERS, SWAPPED),
         next_to="annotations",
     ),
     "csv": Source(
         "components.ingest.sources.csv_file",
-        {CLASSIFICATION: "filename,label", DETECTION: "filename,width,height,class,xmin,ymin,xmax,ymax"},
+        {
+            CLASSIFICATION: "filename,label",
+            MULTILABEL: "filename,labels as a|b, a column of 0 and 1 for each class, or a row for each label",
+            DETECTION: "filename,width,height,class,xmin,ymin,xmax,ymax",
+        },
         suffixes=(".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"),
         misread=(CORNERS, LENGTHS, SWAPPED),
         options=("image_column", "label_column", "split_column", "no_header", "images"),
     ),
     "cvat": Source(
         "components.ingest.sources.cvat",
-        {DETECTION: "CVAT's XML for images"},
+        {DETECTION: "CVAT's XML for images", MULTILABEL: _BOXES},
         suffixes=(".xml",),
         misread=(LENGTHS, SWAPPED),
     ),
     "digits": Source(
         "components.ingest.sources.digits",
-        {CLASSIFICATION: "scikit-learn's; INPUT is then -"},
+        {
+            CLASSIFICATION: "scikit-learn's; INPUT is then -",
+            MULTILABEL: "the same, up to three on an image",
+        },
         needs_input=False,
     ),
     "folder": Source(
-        "components.ingest.sources.folder", {CLASSIFICATION: "a folder for each class"}, is_general=True
+        "components.ingest.sources.folder",
+        {CLASSIFICATION: "a folder for each class", MULTILABEL: "folders named by all classes, as a|b"},
+        is_general=True,
     ),
     "idx": Source(
         "components.ingest.sources.idx",
@@ -121,6 +133,7 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.label_studio",
         {
             CLASSIFICATION: "Label Studio's JSON, with choices",
+            MULTILABEL: "the same, with several choices or regions",
             DETECTION: "Label Studio's JSON, with regions",
         },
         suffixes=(".json",),
@@ -128,7 +141,7 @@ SOURCES: Mapping[str, Source] = {
     ),
     "labelme": Source(
         "components.ingest.sources.labelme",
-        {DETECTION: "a JSON of LabelMe for each image"},
+        {DETECTION: "a JSON of LabelMe for each image", MULTILABEL: _BOXES},
         misread=(SWAPPED,),
     ),
     "tfds": Source(
@@ -139,7 +152,11 @@ SOURCES: Mapping[str, Source] = {
     ),
     "tfrecord": Source(
         "components.ingest.sources.tfrecords",
-        {CLASSIFICATION: "the contract's features", DETECTION: "the Object Detection API's features"},
+        {
+            CLASSIFICATION: "the contract's features",
+            MULTILABEL: "the same with lists, or boxes as classes",
+            DETECTION: "the Object Detection API's features",
+        },
         suffixes=tuple(
             f".{name}{gz}" for name in ("tfrecord", "tfrecords", "tfrec", "record") for gz in ("", ".gz")
         ),
@@ -147,12 +164,12 @@ SOURCES: Mapping[str, Source] = {
     ),
     "voc": Source(
         "components.ingest.sources.voc",
-        {DETECTION: "an XML of Pascal VOC for each image"},
+        {DETECTION: "an XML of Pascal VOC for each image", MULTILABEL: _BOXES},
         misread=(LENGTHS, SWAPPED),
     ),
     "yolo": Source(
         "components.ingest.sources.yolo",
-        {DETECTION: "data.yaml and labels/*.txt"},
+        {DETECTION: "data.yaml and labels/*.txt", MULTILABEL: _BOXES},
         suffixes=(".yaml", ".yml"),
         misread=(CENTRES, UPPER_LEFT),
     ),

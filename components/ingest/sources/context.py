@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
-from components.ingest.files import FileEntry
+from components.ingest.files import FileEntry, label_of
 from components.ingest.index import Index
-from components.ingest.item import Found, Item
+from components.ingest.item import Found, Item, Reject
 from components.ingest.label_map import LabelMap, find_label_map
 from components.ingest.readings import SHARES
 from components.ingest.sources import Source
 from components.ingest.splits import NO_SPLIT, split_named
-from components.ingest.truth import Truth
+from components.ingest.truth import Label, Labels, Truth
+from components.ingest.truth.labels import read_labels
+
+# What separates the classes of an image, unless the user says otherwise.
+SEPARATOR = "|"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,28 @@ class SourceContext:
         """Return the item of an image that is a file of its own."""
         file = self.absolute(entry.raw)
         return Item(entry.path, file, entry.size_bytes, truth, split, entry.stamp, group=group)
+
+    def read_labels(self, cell: str) -> Labels:
+        """Return the classes that a cell of a list, or the name of a folder, gives.
+
+        Raises:
+            ValueError: The name that stands for no class is next to others.
+        """
+        no_class = self.config.no_class
+        separator = self.config.label_separator or SEPARATOR
+        return read_labels(cell, separator, () if no_class is None else (label_of(no_class),))
+
+    def read_several(self, found: Found) -> Found:
+        """Return an input with the classes of its image, whatever kind of truth its source reads."""
+        if not isinstance(found, Item) or isinstance(found.truth, Labels):
+            return found
+        if isinstance(found.truth, Label):
+            try:
+                return dataclasses.replace(found, truth=self.read_labels(found.truth.name))
+            except ValueError as error:
+                return Reject(found.path, str(error))
+        names = tuple(name for name in found.truth.classes if name != self.config.no_class)
+        return dataclasses.replace(found, truth=Labels(names))
 
     def announce(self, inputs: int) -> None:
         """Add to the number of inputs that the data list."""
@@ -104,7 +130,8 @@ class SourceContext:
 def find_inputs(source: Source, context: SourceContext) -> Iterator[Found]:
     """Yield every input of a source; see `components.ingest.sources`."""
     find: Callable[[SourceContext], Iterator[Found]] = importlib.import_module(source.module).find
-    return find(context)
+    found = find(context)
+    return map(context.read_several, found) if context.config.multilabel else found
 
 
 def ask_whether_fits(source: Source, context: SourceContext) -> str | None:

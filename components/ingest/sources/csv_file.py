@@ -9,7 +9,8 @@ each tells another split: components.ingest.sources.list_choice.
 
 A name is looked up next to the list, then in the folders below it: `Image_1.jpg` finds `train/Image_1.jpg`.
 One that fits several files is a reject, so is one that fits none. Every row gives a record, also one that
-repeats another, or a reject, or is left out.
+repeats another, or a reject, or is left out. Where images may have several classes, the rows of one image are
+joined to one record (components.ingest.joined_rows).
 """
 
 import os
@@ -51,7 +52,8 @@ def find(context: SourceContext) -> Iterator[Found]:
                 for row in table.rows(split):
                     yield _labelled(context, lookup, row, images)
                 context.announce(table.given)
-        _warn_about_several_classes(context)
+        if not context.config.multilabel:
+            _warn_about_several_classes(context)
     elif len(with_boxes) < len(tables):
         one, other = with_boxes[0], next(table for table, _ in tables if table.layout.box is None)
         columns = ", ".join(one.layout.box.names) if one.layout.box is not None else ""
@@ -94,7 +96,7 @@ def _warn_about_several_classes(context: SourceContext) -> None:
         context.index.warn(
             f"{format_count(rows[0][3], 'image is', 'images are')} listed with several classes: {names}"
             f"{f' and {more:,} more' if more else ''}. Are these several labels of one image? Each row is an "
-            "image of its own here, and images of several classes cannot be learned as such."
+            "image of its own here; task: multilabel (--multilabel) reads them as classes of one image."
         )
 
 
@@ -104,23 +106,23 @@ def _labelled(context: SourceContext, lookup: Lookup, row: Row, images: BinaryIO
     if row.problem:
         return Reject(row.name or row.where, f"{row.problem} ({row.where})")
     if isinstance(row.name, ImageCell):
-        return _with_bytes(row, row.name, images)
+        return _with_bytes(context, row, row.name, images)
     if not row.name:
         return Reject(row.where, f"no file name ({row.where})")
     found = lookup.find(row.name, row.split)
     if isinstance(found, str):
         return Reject(row.name, f"{found} ({row.where})")
-    if not row.label:
+    if not row.label and not context.config.multilabel:
         return Reject(found.path, f"unlabelled: no class ({row.where})")
     if found.problem:
         return Reject(found.path, f"{found.problem} ({row.where})")
     return context.item(found, Label(label_of(row.label)), row.split, row.group)
 
 
-def _with_bytes(row: Row, cell: ImageCell, images: BinaryIO) -> Item | Reject:
+def _with_bytes(context: SourceContext, row: Row, cell: ImageCell, images: BinaryIO) -> Item | Reject:
     """Return the item of a row that has the image itself, which is appended to a file."""
     path = str(cell) or row.where
-    if not row.label:
+    if not row.label and not context.config.multilabel:
         return Reject(path, f"unlabelled: no class ({row.where})")
     if not cell.encoded:
         return Reject(path, f"empty file ({row.where})")

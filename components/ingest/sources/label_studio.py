@@ -14,6 +14,7 @@ INPUT is the JSON file, or a folder with one.
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, label_of
@@ -24,7 +25,7 @@ from components.ingest.sources.gather import Names
 from components.ingest.sources.label_studio_json import Said, Task, read_tasks
 from components.ingest.sources.label_studio_regions import Regions
 from components.ingest.sources.lookup import split_of_folders
-from components.ingest.truth import Label, Truth
+from components.ingest.truth import Label, Labels, Truth
 from components.ingest.values import brief, words
 
 _JSON = ".json"
@@ -120,7 +121,11 @@ def _find(context: SourceContext, names: Names, regions: Regions | None, task: T
     truths: list[Truth] = []
     for said in task.annotations:
         try:
-            truth: Truth = _label(said) if regions is None else regions.read(said, where)
+            truth: Truth
+            if regions is not None:
+                truth = regions.read(said, where)
+            else:
+                truth = _read_labels(context, said) if context.config.multilabel else _read_label(said)
         except ValueError as error:
             return Reject(found.path, f"{error} ({where})")
         if truth not in truths:
@@ -134,14 +139,24 @@ def _find(context: SourceContext, names: Names, regions: Regions | None, task: T
     return context.item(found, truths[0], split_of_folders(context, found.path))
 
 
-def _label(said: tuple[Said, ...]) -> Label:
+def _list_choices(said: tuple[Said, ...]) -> list[Any]:
+    choices = [one.value["choices"] for one in said if one.is_choice]
+    return [choice for one in choices for choice in (one if isinstance(one, list) else [one])]
+
+
+def _read_labels(context: SourceContext, said: tuple[Said, ...]) -> Labels:
+    """Return all classes of an image."""
+    names = (label_of(words(choice)) for choice in _list_choices(said))
+    return Labels(tuple(name for name in names if name and name != context.config.no_class))
+
+
+def _read_label(said: tuple[Said, ...]) -> Label:
     """Return the class of an image.
 
     Raises:
         ValueError: There is not one choice.
     """
-    choices = [one.value["choices"] for one in said if one.is_choice]
-    flat = [choice for one in choices for choice in (one if isinstance(one, list) else [one])]
+    flat = _list_choices(said)
     if len(flat) != 1:
         if not flat:
             raise ValueError("unlabelled: it has no choice")

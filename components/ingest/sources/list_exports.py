@@ -7,6 +7,7 @@ path/1.jpg,38,19,241,191,cat                            keras-retinanet's boxes,
 """
 
 import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +24,16 @@ _IMAGE_ID, _LABEL_NAME, _CONFIDENCE = "imageid", "labelname", "confidence"
 _OPEN_IMAGES_FLAGS = {"isgroupof": "difficult", "istruncated": "truncated"}
 
 
-def find_export(path: Path, rows: Sequence[list[str]], class_names: Mapping[str, str]) -> Layout | None:
+def find_export(
+    path: Path, rows: Sequence[list[str]], class_names: Mapping[str, str], *, multilabel: bool = False
+) -> Layout | None:
     """Return how a list is read if a known tool wrote it, else None.
 
     Args:
         path: The list.
         rows: Its first rows; the first may be the names of the columns.
         class_names: Names of the classes of Open Images, by their identifiers.
+        multilabel: Whether an image may have several classes.
     """
     first = rows[0] if rows else []
     columns = [cell.strip().lower() for cell in first]
@@ -42,7 +46,7 @@ def find_export(path: Path, rows: Sequence[list[str]], class_names: Mapping[str,
             "columns, as its first line has six fields, four of them numbers.",
         )  # fmt: skip
     if _is_import_file(first):
-        return _import_file(path, rows)
+        return _import_file(path, rows, multilabel=multilabel)
     return None
 
 
@@ -83,12 +87,13 @@ def _is_import_file(first: Sequence[str]) -> bool:
     return is_file and first[0].lower() in ("", *_ML_USES)
 
 
-def _import_file(path: Path, rows: Sequence[list[str]]) -> Layout:
+def _import_file(path: Path, rows: Sequence[list[str]], *, multilabel: bool) -> Layout:
     has_boxes = any(map(_has_corners, rows))
     columns = ["ml_use", "image", "label", *(_CORNERS if has_boxes else ())]
     return Layout(
         columns, 1, 2, 0, has_names=False, box=BoxColumns(_CORNERS) if has_boxes else None,
-        in_shares=has_boxes, adapt=functools.partial(_adapt_import, has_boxes=has_boxes),
+        in_shares=has_boxes,
+        adapt=functools.partial(_adapt_import, has_boxes=has_boxes, multilabel=multilabel),
         note=f"{path.name} is read as an import file of Vertex AI, split,address,class"
         f"{' and the corners of a box as shares' if has_boxes else ''} without names of columns, as its "
         "first line begins with "
@@ -113,9 +118,11 @@ def _parts_of_import(cells: Sequence[str]) -> tuple[str, str, str, list[str]]:
     return "" if split.lower() == "unassigned" else split, address, label, rest
 
 
-def _adapt_import(cells: list[str], *, has_boxes: bool) -> list[str]:
+def _adapt_import(cells: list[str], *, has_boxes: bool, multilabel: bool) -> list[str]:
     split, address, label, rest = _parts_of_import(cells)
     if not has_boxes:
+        if multilabel:
+            return [split, address, json.dumps([name for name in (label, *rest) if name])]
         if rest:
             raise ValueError(f"several classes ({format_some([label, *rest], 3)}): {SEVERAL_LABELS}")
         return [split, address, label]

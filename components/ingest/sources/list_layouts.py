@@ -5,6 +5,7 @@ usual names, then those that look right. The user reads what it had to guess.
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,7 +31,10 @@ SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data set", "ml_use")
 _ROW_NUMBERS = ("", "unnamed: 0", "index")
 _ONES = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
 _COLUMNS_SHOWN = 12
-SEVERAL_LABELS = "each image has one class here; write a list with one class for each image, or leave it out"
+SEVERAL_LABELS = (
+    "each image has one class here; write a list with one class for each image, leave it out, or take task: "
+    "multilabel (--multilabel)"
+)
 
 
 class NoImagesError(UsageError):
@@ -119,7 +123,7 @@ def choose_layout(
     guessed = False
     if label is None and box is None:
         if len(others) > 1 and _is_one_hot(others, rows):
-            adapt = _pick_class([(at, names[at].strip()) for at in others])
+            adapt = _pick_classes([(at, names[at].strip()) for at in others], several=wanted.multilabel)
             said.append(f"one class in each of {len(others)} columns of 0 and 1")
             label, columns = len(names), [*columns, "class"]
         elif len(others) == 1:
@@ -251,8 +255,8 @@ def _is_one_hot(columns: Sequence[int], rows: Sequence[list[str]]) -> bool:
     return bool(rows) and all(cell in _ONES for cell in cells) and any(_ONES[cell] for cell in cells)
 
 
-def _pick_class(classes: Sequence[tuple[int, str]]) -> Callable[[list[str]], list[str]]:
-    """Return what appends the name of the one column of a row that is 1."""
+def _pick_classes(classes: Sequence[tuple[int, str]], *, several: bool) -> Callable[[list[str]], list[str]]:
+    """Return what appends the name of the one column of a row that is 1; a list of names of several."""
 
     def adapt(cells: list[str]) -> list[str]:
         picked = []
@@ -262,6 +266,8 @@ def _pick_class(classes: Sequence[tuple[int, str]]) -> Callable[[list[str]], lis
                 raise ValueError(f"expected 0 or 1 in the column {name}, got {cells[at]!r}")
             if is_one:
                 picked.append(name)
+        if several:
+            return [*cells, json.dumps(picked, ensure_ascii=False)]
         if len(picked) > 1:
             raise ValueError(f"several classes ({format_some(picked, 3)}): {SEVERAL_LABELS}")
         if not picked:

@@ -182,7 +182,7 @@ class Table:
             columns = layout.columns
             by_column = dict(zip(reversed(columns), reversed(cells[: len(columns)]), strict=True))
         label = cells[layout.label]
-        if label.startswith(("[", "{")):
+        if label.startswith(("[", "{")) and not self._context.config.multilabel:
             label, problem = _only_label(label)
         return Row(cells[layout.image], label, group or None, where, splits[brought], by_column, problem)
 
@@ -195,7 +195,7 @@ class Table:
                 )
             return choose_layout(self.path, self._raw.names, rows, wanted)
         if wanted.image_column is None and wanted.label_column is None:
-            export = find_export(self.path, rows, class_names)
+            export = find_export(self.path, rows, class_names, multilabel=wanted.multilabel)
             if export is not None and wanted.split_column is not None and export.has_names:
                 split = find_column(self.path, rows[0], wanted.split_column, "split_column")
                 export = dataclasses.replace(export, split=split)

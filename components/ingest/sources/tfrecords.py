@@ -17,6 +17,7 @@ cut off or damaged is refused, never read in part.
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -40,7 +41,8 @@ from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources import tfrecord_boxes
 from components.ingest.sources.context import SourceContext
-from components.ingest.truth import Boxes, Label, Truth, truth_of
+from components.ingest.sources.tfrecord_classes import Classes
+from components.ingest.truth import Boxes, Label, Labels, Truth, truth_of
 from schemas import features
 
 _LETTERS = re.compile(r"[A-Za-z]+")
@@ -79,7 +81,7 @@ def find(context: SourceContext) -> Iterator[Found]:
             for number, record in enumerate(iterate_records(opened, f"{context.shown}: {entry.path}")):
                 where = f"{entry.path}#{number}"
                 read = read or _reader(context, record)
-                found = (read or _Labels(context)).read(record, where)
+                found = (read or _first_reader(context)).read(record, where)
                 if isinstance(found, Reject):
                     yield found
                 else:
@@ -114,45 +116,6 @@ def fits(context: SourceContext) -> str | None:
         if packed or begins_like_records(head):
             return f"{entry.path} is a TFRecord file"
     return None
-
-
-class _Classes:
-    """The classes by two features of the records, which must fit together."""
-
-    def __init__(self, label: str, text: str) -> None:
-        self._label, self._text = label, text
-        self._texts: dict[int, str] = {}
-        self._labels: dict[str, int] = {}
-        self._without_label = False
-        self._has_texts: bool | None = None
-
-    def name(self, label: int | None, text: str, where: str) -> str | Reject:
-        """Return the class that a record with this label and text is of."""
-        if label is None and not text:
-            return Reject(where, f"unlabelled: neither {self._text} nor {self._label}")
-        if self._has_texts is None:
-            self._has_texts = bool(text)
-        if self._has_texts and not text:
-            return Reject(where, f"unlabelled: no {self._text}, which other records have")
-        name = text if self._has_texts else str(label)
-        if label is None:
-            self._without_label = True
-            return name
-        if (known := self._texts.setdefault(label, name)) != name:
-            raise DataRefusedError(
-                f"{where}: {self._label} {label} stands for both {known!r} and {name!r}: these files do "
-                "not belong together"
-            )
-        if (other := self._labels.setdefault(name, label)) != label:
-            raise DataRefusedError(
-                f"{where}: {self._text} {name!r} has both {self._label} {other} and {label}: "
-                "these files do not belong together"
-            )
-        return name
-
-    def in_order(self) -> list[str]:
-        """Return all names by their labels; none if there are records without a label."""
-        return [] if self._without_label else [self._texts[label] for label in sorted(self._texts)]
 
 
 def _entries(context: SourceContext) -> Iterator[FileEntry]:
@@ -213,20 +176,27 @@ def _split(context: SourceContext, path: str) -> str | None:
 _Found = tuple[str, bytes, Truth]
 
 
-def _reader(context: SourceContext, record: bytes) -> _Labels | _Boxes | None:
+def _reader(context: SourceContext, record: bytes) -> _Reader | None:
     """Return what reads records like this one; None where the record does not tell."""
     try:
         kind = truth_of(parse_example(record))
+        if kind is Label and context.config.multilabel:
+            kind = Labels
     except DecodeError:
         return None
     return None if kind is None else _READERS[kind](context)
 
 
-class _Labels:
+def _first_reader(context: SourceContext) -> _Reader:
+    """Return what reads records before one tells of which kind they are."""
+    return (_Labels if context.config.multilabel else _Label)(context)
+
+
+class _Label:
     """Reads records with one class each."""
 
     def __init__(self, context: SourceContext) -> None:
-        self.classes = _Classes(features.LABEL, features.LABEL_TEXT)
+        self.classes = Classes(features.LABEL, features.LABEL_TEXT)
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
         values = _image(record, where, _LABEL_TYPES)
@@ -240,12 +210,36 @@ class _Labels:
         return name if isinstance(name, Reject) else (*_read_name_and_image(values, where), Label(name))
 
 
+class _Labels:
+    """Reads records with lists of classes."""
+
+    def __init__(self, context: SourceContext) -> None:
+        self.classes = Classes(features.LABEL, features.LABEL_TEXT)
+
+    def read(self, record: bytes, where: str) -> _Found | Reject:
+        values = _image(record, where, _LABEL_TYPES)
+        if isinstance(values, Reject):
+            return values
+        labels, texts = values.get(features.LABEL, []), values.get(features.LABEL_TEXT, [])
+        if labels and texts and len(labels) != len(texts):
+            return Reject(
+                where, f"{features.LABEL} has {len(labels)} values, and {features.LABEL_TEXT} {len(texts)}"
+            )
+        names = []
+        for label, text in itertools.zip_longest(labels, texts):
+            name = self.classes.name(label, label_of(decode_name(text or b"")), where)
+            if isinstance(name, Reject):
+                return name
+            names.append(name)
+        return *_read_name_and_image(values, where), Labels(tuple(names))
+
+
 class _Boxes:
     """Reads records with boxes."""
 
     def __init__(self, context: SourceContext) -> None:
         self._in_shares = context.in_shares(usual=True)
-        self.classes = _Classes(features.BOX_LABEL, features.BOX_TEXT)
+        self.classes = Classes(features.BOX_LABEL, features.BOX_TEXT)
         self._label_map = context.label_map()
 
     def read(self, record: bytes, where: str) -> _Found | Reject:
@@ -258,7 +252,8 @@ class _Boxes:
         return boxes if isinstance(boxes, Reject) else (*_read_name_and_image(values, where), boxes)
 
 
-_READERS: Mapping[type[Truth], type[_Labels] | type[_Boxes]] = {Label: _Labels, Boxes: _Boxes}
+_Reader = _Label | _Labels | _Boxes
+_READERS: Mapping[type[Truth], type[_Reader]] = {Label: _Label, Labels: _Labels, Boxes: _Boxes}
 
 
 def _image(record: bytes, where: str, types: Mapping[str, str]) -> dict[str, list[Any]] | Reject:

@@ -65,7 +65,7 @@ class Label(Truth):
         """Add nothing: images with one class each are counted in the index."""
 
     @classmethod
-    def remarks(cls, class_names: Sequence[str]) -> list[str]:
+    def remarks(cls, db: sqlite3.Connection, class_names: Sequence[str]) -> list[str]:
         """Return a sentence if there is only one class."""
         if len(class_names) != 1:
             return []

@@ -1,4 +1,4 @@
-"""What a record says of its image: one class, or boxes. Everything that depends on it is asked here."""
+"""What a record says of its image: one class, several, or boxes. All that depends on it is asked here."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Truth(abc.ABC):
         called: SQL by which an image is called where copies of it differ in their truth.
         conflict: How such copies differ.
         useless_options: Options that say nothing about such data, and what they are for.
+        includes: Kinds whose records are records of this kind, too.
     """
 
     task: ClassVar[str]
@@ -53,6 +54,7 @@ class Truth(abc.ABC):
     called: ClassVar[str]
     conflict: ClassVar[str]
     useless_options: ClassVar[Mapping[str, str]] = {}
+    includes: ClassVar[Sequence[str]] = ()
 
     @property
     @abc.abstractmethod
@@ -95,8 +97,8 @@ class Truth(abc.ABC):
         return None
 
     @classmethod
-    def remarks(cls, class_names: Sequence[str]) -> list[str]:
-        """Return a sentence for each thing that is odd about the list of classes."""
+    def remarks(cls, db: sqlite3.Connection, class_names: Sequence[str]) -> list[str]:
+        """Return a sentence for each thing that is odd about the classes."""
         return []
 
     @classmethod

@@ -42,8 +42,8 @@ from fractions import Fraction
 import numpy as np
 
 from components.base.arrays import Array
+from components.evaluator.probability_levels import CHUNK, Levels, probabilities_of
 from components.tasks.classification import TASK
-from components.tasks.classification.probability_levels import CHUNK, Levels, probabilities_of
 
 # Keras' backend.epsilon().
 EPSILON = 1e-7
@@ -69,7 +69,7 @@ class Tally:
     Args:
         num_classes: Labels are 0 to this - 1.
         with_curves: Whether `auc` and the ROC curve are computed, which is most of the work.
-        most_levels: See `components.tasks.classification.probability_levels.Levels`.
+        most_levels: See `components.evaluator.probability_levels.Levels`.
     """
 
     def __init__(self, num_classes: int, with_curves: bool = True, most_levels: int | None = None):
@@ -112,7 +112,8 @@ class Tally:
             self._pairs[pair] = self._pairs.get(pair, 0) + count
         self.not_numbers += int((~are_numbers).sum())
         if self._levels is not None:
-            self._levels.add(labels, probabilities, are_numbers)
+            is_own = labels[:, None] == np.arange(self.num_classes)
+            self._levels.add(is_own, probabilities, are_numbers)
         labels, probabilities = labels[are_numbers], probabilities[are_numbers].astype(np.float64)
         own = probabilities[np.arange(len(labels)), labels][:, None]
         self.top_5 += int(((probabilities > own).sum(axis=1) < 5).sum())
@@ -152,16 +153,7 @@ class Tally:
 
     def auc_of_class(self, label: int) -> float | None:
         """Return the area under the ROC curve of a class; None if it has no image, or all of them."""
-        if self._levels is None:
-            return None
-        (levels, counts), (other_levels, other_counts) = self._levels.split(label)
-        if not counts.size or not other_counts.size:
-            return None
-        sums = np.concatenate([[0], np.cumsum(other_counts)])
-        # Twice the pairs that are ranked right: images below, and images not above.
-        twice = sums[np.searchsorted(other_levels, levels, "left")]
-        twice = twice + sums[np.searchsorted(other_levels, levels, "right")]
-        return int(counts @ twice) / (2 * int(counts.sum()) * int(sums[-1]))
+        return None if self._levels is None else self._levels.find_area(label)
 
     def roc(self) -> list[tuple[float, int, int, int, int]]:
         """Return the ROC curve: counts at thresholds on the probability, highest first.

@@ -31,3 +31,8 @@ def check(
                 f"training.augmentation.{name}: it is for task: detection; for {TASK.name} take crop and zoom"
             )
     check_objective(tuner, TASK)
+    if training.label_threshold != TrainingConfig.model_fields["label_threshold"].default:
+        raise ValueError(
+            f"training.label_threshold: it is for task: multilabel, got {training.label_threshold}; leave it "
+            "out"
+        )

@@ -15,7 +15,7 @@ from components.tasks.classification.guard import ClassificationGuard, Guessing
 from components.tasks.classification.transform import LABEL
 from components.trainer.augment.changes import Augment, make_augmenter
 from components.trainer.augment.config import AugmentationConfig
-from components.trainer.class_balance import class_weights
+from components.trainer.class_balance import class_weights, weigh
 from components.trainer.config import GuardConfig, TrainingConfig
 from components.trainer.guard import Pace
 from components.trainer.result import StageResult
@@ -72,6 +72,12 @@ class Classification:
         """Return `loss`, the cross-entropy, and `accuracy`, 1 or 0."""
         right = tf.equal(tf.argmax(outputs, axis=-1), class_of(labels))
         return {"loss": self._loss(labels, outputs), "accuracy": tf.cast(right, tf.float32)}
+
+    def weigh_losses(
+        self, losses: tf.Tensor, labels: tf.Tensor, outputs: tf.Tensor, weights: Array
+    ) -> tf.Tensor:
+        """Return the loss of each image, multiplied by the weight of its class."""
+        return losses * weigh(labels, weights)
 
     def counts(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return `predicted`: how often each class was predicted, float32 [classes] in the sum."""
@@ -131,6 +137,9 @@ class Classification:
             )
             for place in worst
         ]
+
+    def calibrate(self, labels: Array, evaluate: Callable[[], StageResult]) -> None:
+        """Choose nothing: the answer is the most probable class."""
 
     def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> ServingModule:
         """Return the module that serves probabilities with their class names."""

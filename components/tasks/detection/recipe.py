@@ -34,6 +34,11 @@ def check(
                 "zoom_out, object_crop, colours and erasing"
             )
     check_objective(tuner, TASK)
+    if training.label_threshold != TrainingConfig.model_fields["label_threshold"].default:
+        raise ValueError(
+            f"training.label_threshold: it is for task: multilabel, got {training.label_threshold}; leave it "
+            "out"
+        )
     if training.label_smoothing:
         raise ValueError(
             f"training.label_smoothing: a detector's losses know none, got {training.label_smoothing}: leave "

@@ -6,7 +6,7 @@ a box, then its label as a number, below 0 where the object is difficult; all 0 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +132,12 @@ class Detection:
             "box_loss": box_loss,
         }
 
+    def weigh_losses(
+        self, losses: tf.Tensor, labels: tf.Tensor, outputs: tf.Tensor, weights: Array
+    ) -> tf.Tensor:
+        """Return the losses as they are: a recipe for boxes has no weights of classes."""
+        return losses
+
     def counts(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return nothing."""
         return {}
@@ -215,6 +221,9 @@ class Detection:
     def mistakes(self, result: StageResult, labels: Array, count: int) -> list[tuple[int, str, list[Mark]]]:
         """See components/tasks/detection/mistakes.py."""
         return find_mistakes(result.predictions, labels, self.class_names, count)
+
+    def calibrate(self, labels: Array, evaluate: Callable[[], StageResult]) -> None:
+        """Choose nothing: every box is answered with its score."""
 
     def serving(self, model: keras.Model, tft_output: tft.TFTransformOutput) -> ServingModule:
         """Return the module that serves boxes with their class names."""

@@ -20,8 +20,8 @@ from components.trainer.augment.config import AugmentationConfig, CropConfig, Ra
 from components.trainer.augment.rand_augment import CHANGES, rand_augment
 from components.transform.levels import Levels
 
-# (number int64 [], images float32 [N, H, W, C], labels int64 [N]) -> images, and labels: of mixed images they
-# are float32 [N, classes].
+# (number int64 [], images float32 [N, H, W, C], labels int64 [N] or float32 [N, classes]) -> images, and
+# labels: of mixed images they are float32 [N, classes].
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 # Share of the image that an erased rectangle may be high, times the share that it may be wide.
@@ -91,9 +91,10 @@ def make_augmenter(
         shape = images.shape
         for name, step in steps:
             images = step(images, Draws(seed, name, number))
-        labels = tf.ensure_shape(labels, shape[:1])
+        labels = tf.ensure_shape(labels, [*shape[:1], *labels.shape[1:]])
         if mixes:
-            images, labels = _mix(mixes, images, tf.one_hot(labels, num_classes), seed, number)
+            hot = tf.one_hot(labels, num_classes) if labels.shape.rank == 1 else labels
+            images, labels = _mix(mixes, images, hot, seed, number)
         return tf.ensure_shape(images, shape), labels
 
     return augment

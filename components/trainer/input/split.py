@@ -194,7 +194,11 @@ class _EncodedRecords:
         file = _temporary_file(0)
         labels = []
         outputs = split._tft_output.transformed_feature_spec()
-        shapes = {name: tf.TensorShape(kind.shape) for name, kind in outputs.items()}
+        shapes = {
+            name: tf.TensorShape(kind.shape)
+            for name, kind in outputs.items()
+            if isinstance(kind, tf.io.FixedLenFeature)
+        }
 
         @tf.autograph.experimental.do_not_convert
         def labelled(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

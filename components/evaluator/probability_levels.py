@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from components.base.arrays import Array
@@ -61,16 +63,15 @@ class Levels:
         self._keys = self._counts = np.zeros(0, np.int64)
         self._waiting: list[tuple[Array, Array]] = []
 
-    def add(self, labels: Array, probabilities: Array, are_numbers: Array) -> None:
+    def add(self, is_own: Array, probabilities: Array, are_numbers: Array) -> None:
         """Count a batch.
 
         Args:
-            labels: int [N].
+            is_own: Whether an image is of a class, bool [N, classes].
             probabilities: float [N, classes].
             are_numbers: bool [N]: the rows that count. Another row is ranked wrongly in every pair.
         """
         classes = np.arange(probabilities.shape[1])
-        is_own = labels[:, None] == classes
         levels = levels_of(probabilities)
         levels[~are_numbers] = np.where(is_own[~are_numbers], 0, _HIGHEST)
         keys = np.sort((((classes * 2 + is_own) << _LEVEL_BITS) | (levels >> self.shift)).ravel())
@@ -126,6 +127,41 @@ class Levels:
             order = np.argsort(levels, kind="stable")
             sides.append(_sum_counts(levels[order], counts[side][order]))
         return sides[0], sides[1]
+
+    def find_area(self, label: int) -> float | None:
+        """Return the area under the ROC curve of a class; None if it has no image, or all of them."""
+        (levels, counts), (other_levels, other_counts) = self.split(label)
+        if not counts.size or not other_counts.size:
+            return None
+        sums = np.concatenate([[0], np.cumsum(other_counts)])
+        # Twice the pairs that are ranked right: images below, and images not above.
+        twice = sums[np.searchsorted(other_levels, levels, "left")]
+        twice = twice + sums[np.searchsorted(other_levels, levels, "right")]
+        return int(counts @ twice) / (2 * int(counts.sum()) * int(sums[-1]))
+
+    def count_above(self, label: int) -> tuple[Array, Array, Array]:
+        """Return the levels of a class, highest first, and the images at or above each.
+
+        Returns:
+            Levels, images of the class, and other images, int64 [levels] each.
+        """
+        (levels, counts), (other_levels, other_counts) = self.split(label)
+        every = np.unique(np.concatenate([levels, other_levels]))[::-1]
+        above = []
+        for own_levels, own_counts in ((levels, counts), (other_levels, other_counts)):
+            below = np.concatenate([[0], np.cumsum(own_counts)])
+            above.append(below[-1] - below[np.searchsorted(own_levels, every, "left")])
+        return every, above[0], above[1]
+
+    def find_average_precision(self, label: int) -> float | None:
+        """Return the mean of the precisions of a class, by the steps of its recall; None without an image."""
+        _, right, wrong = self.count_above(label)
+        if not right.size or not right[-1]:
+            return None
+        steps = np.diff(right, prepend=0)
+        there = steps > 0
+        precision = right[there] / (right[there] + wrong[there])
+        return math.fsum((steps[there] * precision).tolist()) / int(right[-1])
 
 
 def _drop_low_bits(keys: Array, bits: int) -> Array:

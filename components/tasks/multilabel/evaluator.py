@@ -1,0 +1,116 @@
+"""What the Evaluator asks about multilabel classification: its metric for TFMA, and its files for users.
+
+The metrics, overall and by class, are described in `components.tasks.multilabel.metrics`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+
+from components.base.files import write_bytes, write_text
+from components.base.intervals import Interval
+from components.evaluator.config import EvaluationConfig
+from components.evaluator.eval_config import BASELINE, build_eval_config
+from components.evaluator.evaluation import mistakes_path, write_draws
+from components.evaluator.metric import IMAGES
+from components.tasks.multilabel import batches, figures, mistake_images
+from components.tasks.multilabel.confidence import find_confidence
+from components.tasks.multilabel.metrics import list_metric_names
+from components.tasks.multilabel.mistakes import MISTAKES, Mistakes
+from components.tasks.multilabel.predictions import FILE as PREDICTIONS_FILE
+from components.tasks.multilabel.predictions import PREDICTIONS, Predictions
+from components.tasks.multilabel.tfma_metric import MultilabelMetrics
+from components.tasks.multilabel.trivial import TRIVIAL, describe_evidence
+
+__all__ = [
+    "EXTRACTORS",
+    "TRIVIAL",
+    "add_baseline_classes",
+    "describe_evidence",
+    "find_warnings",
+    "list_metric_names",
+    "make_eval_config",
+    "read_intervals",
+    "write_report",
+]  # fmt: skip
+
+# Whole batches of images at once.
+EXTRACTORS = batches.__name__
+
+
+def make_eval_config(
+    config: EvaluationConfig, class_names: Sequence[str], expected_examples: int | None = None
+) -> config_pb2.EvalConfig:
+    """Build TFMA's configuration with `MultilabelMetrics`."""
+    return build_eval_config(
+        config,
+        class_names,
+        list_metric_names(len(class_names)),
+        MultilabelMetrics,
+        {"num_classes": len(class_names), "expected_examples": expected_examples},
+    )
+
+
+def add_baseline_classes(config: config_pb2.EvalConfig, class_names: Sequence[str]) -> None:
+    """Add nothing: a model names its classes with every answer."""
+
+
+def find_warnings(metrics: Mapping[str, float]) -> list[str]:
+    """Return a warning if some probabilities are not numbers."""
+    wrong = metrics.get("not_number_count")
+    if not wrong:
+        return []
+    return [
+        f"{wrong:,.0f} of {metrics.get(IMAGES, 0.0):,.0f} test images: the model's probabilities are "
+        "not all finite numbers; each class counts as wrong, and there is no loss; train again with a lower "
+        "training.learning_rate"
+    ]
+
+
+def read_intervals(evaluation: str) -> dict[str, Interval]:
+    """Return the 95 % confidence intervals of overall metrics that `write_report` wrote, by name."""
+    return figures.read_figures(evaluation).intervals
+
+
+def write_report(evaluation: str, files: Sequence[str], model: str) -> int | None:
+    """Write mistakes with images, predictions and figures.
+
+    Returns:
+        The number of images with mistakes; None without any examples.
+    """
+    stored, metrics = _read_stored(evaluation)
+    figures_path = os.path.join(evaluation, figures.FILE)
+    if MISTAKES not in stored:
+        write_text(figures_path, figures.Figures().to_json())
+        return None
+    mistakes = Mistakes.from_bytes(stored[MISTAKES])
+    predictions = Predictions.from_bytes(stored[PREDICTIONS])
+    write_text(mistakes_path(evaluation), mistakes.format())
+    confidence = find_confidence(predictions, metrics)
+    drawn = figures.make_figures(predictions, confidence, figures.read_thresholds(model))
+    write_text(figures_path, drawn.to_json())
+    write_draws(evaluation, confidence.draws)
+    if not predictions.are_too_many:
+        write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
+    mistake_images.write_images(evaluation, mistakes, files)
+    return mistakes.total
+
+
+def _read_stored(evaluation: str) -> tuple[dict[str, bytes], dict[str, float]]:
+    """Return the candidate's bytes and overall metrics in TFMA's results."""
+    stored: dict[str, bytes] = {}
+    metrics: dict[str, float] = {}
+    for by_slice in tfma.load_metrics(evaluation):
+        for item in by_slice.metric_keys_and_values:
+            if item.key.model_name == BASELINE or item.key.is_diff or item.key.HasField("sub_key"):
+                continue
+            if item.value.WhichOneof("type") == "bytes_value":
+                stored[item.key.name] = item.value.bytes_value
+            elif item.value.WhichOneof("type") == "double_value":
+                metrics[item.key.name] = item.value.double_value.value
+    return stored, {name: value for name, value in metrics.items() if math.isfinite(value)}

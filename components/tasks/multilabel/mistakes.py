@@ -1,0 +1,111 @@
+"""The test images with wrong classes, the least likely answers first.
+
+They are gathered in the pass over the test split that counts the metrics, so their number is that of the
+images without `subset_accuracy`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.base.arrays import Array
+from components.base.table import format_table
+from components.tasks.multilabel.metrics import find_losses, judge_predicted
+
+# The name under which TFMA's results have them, as bytes.
+MISTAKES = "mistakes"
+COLUMNS = ("image", "true", "predicted", "missed", "false", "loss")
+# Between the names of classes.
+SEPARATOR = "; "
+# The most mistakes that are listed, so that a bad model on a large split does not fill the memory.
+MOST_LISTED = 100_000
+# The loss of an image whose probabilities are not all numbers: it comes first.
+_NO_LOSS = 1e9
+
+
+@dataclasses.dataclass
+class Mistakes:
+    """Mistakes of a model.
+
+    Attributes:
+        class_names: All classes, in the order of their labels; empty before the first batch.
+        total: Number of images with mistakes.
+        listed: Those with the largest losses: loss, image, true and predicted classes, by label.
+    """
+
+    class_names: tuple[str, ...] = ()
+    total: int = 0
+    listed: list[tuple[float, str, list[int], list[int]]] = dataclasses.field(default_factory=list)
+
+    def add(
+        self,
+        class_names: tuple[str, ...],
+        images: Sequence[str],
+        truth: Array,
+        predicted: Array,
+        probabilities: Array,
+    ) -> None:
+        """Add the mistakes of a batch.
+
+        Args:
+            class_names: All classes, in the order of their labels.
+            images: Names of the N images.
+            truth: bool [N, classes].
+            predicted: Likewise.
+            probabilities: float [N, classes].
+        """
+        self.class_names = class_names
+        are_numbers = np.isfinite(probabilities).all(axis=1)
+        counted = judge_predicted(truth, predicted, are_numbers)
+        losses = np.where(
+            are_numbers,
+            find_losses(truth, np.where(are_numbers[:, None], probabilities, 0.5)).mean(axis=1),
+            _NO_LOSS,
+        )
+        for row in np.flatnonzero((truth != counted).any(axis=1)).tolist():
+            shown = predicted[row] if are_numbers[row] else np.zeros_like(predicted[row])
+            true, found = np.flatnonzero(truth[row]).tolist(), np.flatnonzero(shown).tolist()
+            # Rounded as float32, so that equal answers are equal on every machine.
+            self.listed.append((float(np.float32(losses[row])), images[row], true, found))
+            self.total += 1
+        self._cut(2 * MOST_LISTED)
+
+    def merge(self, other: Mistakes) -> None:
+        """Add other mistakes of the same model."""
+        self.class_names = self.class_names or other.class_names
+        self.total += other.total
+        self.listed += other.listed
+        self._cut(2 * MOST_LISTED)
+
+    def _cut(self, most: int) -> None:
+        if len(self.listed) > most:
+            # The same ones in any order of the batches.
+            self.listed.sort(key=lambda item: (-item[0], *item[1:]))
+            del self.listed[MOST_LISTED:]
+
+    def to_bytes(self) -> bytes:
+        """Return them for TFMA's results."""
+        self._cut(0)
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @staticmethod
+    def from_bytes(stored: bytes) -> Mistakes:
+        """Return what `to_bytes` made."""
+        read = json.loads(stored)
+        return Mistakes(tuple(read["class_names"]), read["total"], [tuple(item) for item in read["listed"]])
+
+    def format(self) -> str:
+        """Return them as a CSV table."""
+        return format_table(COLUMNS, [self._describe(*item) for item in self.listed])
+
+    def _describe(
+        self, loss: float, image: str, true: Sequence[int], found: Sequence[int]
+    ) -> tuple[object, ...]:
+        missed = [label for label in true if label not in found]
+        false = [label for label in found if label not in true]
+        named = (SEPARATOR.join(self.class_names[i] for i in part) for part in (true, found, missed, false))
+        return image, *named, "" if loss == _NO_LOSS else round(loss, 6)
