@@ -13,7 +13,7 @@ from components.base.table import write_table
 from components.base.words import wrap_text
 from components.infra_validator.protocol import TaskAnswers
 
-COLUMNS = ("image", "label", "score", "xmin", "ymin", "xmax", "ymax", "error")
+COLUMNS = ("image", "label", "score", "predicted", "xmin", "ymin", "xmax", "ymax", "error")
 
 
 def as_lines(answer: dict[str, Any], task: TaskAnswers, min_score: float | None) -> str:
@@ -60,7 +60,10 @@ class AnswerTable:
         """Write the rows of an answer."""
         for each in answer.get("predictions") or [{}]:
             box = each.get("box", [""] * 4)
-            row = answer["image"], each.get("label", ""), each.get("score", ""), *box, answer.get("error", "")
+            # Whether an image with several labels gets this one; empty for other tasks.
+            predicted = str(each["predicted"]).lower() if "predicted" in each else ""
+            said = each.get("label", ""), each.get("score", ""), predicted
+            row = answer["image"], *said, *box, answer.get("error", "")
             with self._explained():
                 self._write(row)
 

@@ -1,9 +1,9 @@
 """Files of answers: Parquet, or TFRecord with a tf.train.Example for each image.
 
 Parquet has a row per image: `image`, `error`, `converted`, `warning` (texts, null for none), `predictions`, a
-list of `label`, `score` and, of a detector, `box` (xmin, ymin, xmax, ymax in pixels of the upright image).
-The examples have the features `image`, `error`, `converted`, `warning`, `label` (texts), `score` and `box`
-(numbers).
+list of `label`, `score`, of a detector `box` (xmin, ymin, xmax, ymax in pixels of the upright image), and of
+a model of several labels `predicted`. The examples have the features `image`, `error`, `converted`, `warning`,
+`label` (texts), `score`, `box` and `predicted` (numbers).
 """
 
 import gzip
@@ -61,12 +61,13 @@ def count_answers(path: str, file_format: FileFormat) -> tuple[int, int]:
 
 def _read_example(found: Mapping[str, Sequence[Any]]) -> Answer:
     answer: Answer = {name: found[name][0].decode() for name in ("image", *_TEXTS) if found.get(name)}
-    boxes = found.get("box", ())
+    boxes, predicted = found.get("box", ()), found.get("predicted", ())
     answer["predictions"] = [
         {
             "label": label.decode(),
             "score": score,
             **({"box": list(boxes[4 * place : 4 * place + 4])} if boxes else {}),
+            **({"predicted": bool(predicted[place])} if predicted else {}),
         }
         for place, (label, score) in enumerate(zip(found["label"], found["score"], strict=True))
     ]
@@ -77,7 +78,14 @@ def _write_parquet(path: str, answers: Sequence[Answer]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    prediction = pa.struct([("label", pa.string()), ("score", pa.float32()), ("box", pa.list_(pa.float32()))])
+    prediction = pa.struct(
+        [
+            ("label", pa.string()),
+            ("score", pa.float32()),
+            ("box", pa.list_(pa.float32())),
+            ("predicted", pa.bool_()),
+        ]
+    )
     schema = pa.schema(
         [
             ("image", pa.string()),
@@ -89,7 +97,7 @@ def _write_parquet(path: str, answers: Sequence[Answer]) -> None:
         {
             "image": answer["image"],
             "predictions": [
-                {"label": each["label"], "score": each["score"], "box": each.get("box")}
+                {name: each.get(name) for name in ("label", "score", "box", "predicted")}
                 for each in answer["predictions"]
             ],
             **{name: answer.get(name) for name in _TEXTS},
@@ -112,6 +120,8 @@ def _write_examples(path: str, answers: Sequence[Answer]) -> None:
             for name, values in texts.items():
                 feature[name].bytes_list.value.extend(value.encode() for value in values)
             feature["score"].float_list.value.extend(each["score"] for each in predictions)
+            if predicted := [int(each["predicted"]) for each in predictions if "predicted" in each]:
+                feature["predicted"].int64_list.value.extend(predicted)
             boxes = [number for each in predictions for number in each.get("box", ())]
             if boxes:
                 feature["box"].float_list.value.extend(boxes)

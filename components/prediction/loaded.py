@@ -110,9 +110,8 @@ class LoadedModel:
 
 
 def _find_task(outputs: Collection[str]) -> TaskAnswers | None:
-    """Return the answers of the task whose models give these outputs; None if no task's do."""
-    for name in TASKS:
-        answers: TaskAnswers = part(name, "answers")
-        if set(answers.OUTPUTS) <= set(outputs):
-            return answers
-    return None
+    """Return the answers of the task whose models give the most of these outputs; None if no task's do."""
+    asked: list[TaskAnswers] = [part(name, "answers") for name in TASKS]
+    fitting = [answers for answers in asked if set(answers.OUTPUTS) <= set(outputs)]
+    # One task's outputs may be a part of another's.
+    return max(fitting, key=lambda answers: len(answers.OUTPUTS), default=None)

@@ -18,6 +18,7 @@ guard.py        stops a training that learns nothing; evidence.py: what a mean o
 tracking/       where metrics are sent: TensorBoard, Weights & Biases, MLflow
 cluster/        one training in several processes
 export.py       the SavedModel: Transform graph and network behind the serving signatures
+class_module.py what the SavedModels for whole images share; heat.py: where they look
 fields.py       fields of the recipe by name, for a search
 """
 

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from components.base.task import part
+from components.base.task import part, task_named
 from components.ingest.config import IngestConfig
 from pipeline.inspection.facts import Sizes
 from pipeline.inspection.protocol import TaskInspection
@@ -48,7 +48,9 @@ def choose_command(
                 recipe = sibling
             else:
                 values["data.source"] = source
-        values |= {f"data.{name}": getattr(config, name) for name in given}
+        # The task sets some.
+        own = [name for name in given if name not in task_named(task).ingest]
+        values |= {f"data.{name}": getattr(config, name) for name in own}
     words = ["run", recipe, *(["--data", data] if data else [])]
     for key, value in values.items():
         words += ["--set", f"{key}={_format_value(value)}"]

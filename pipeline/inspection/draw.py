@@ -52,7 +52,8 @@ def _draw_all(seen: Seen, folder: Path, suspicious: Sequence[Group]) -> Iterator
         yield path
     if not with_boxes:
         for number, name in enumerate(names[:_MOST_CLASSES]):
-            rows = _rows(seen, "truth = ? ORDER BY hash, id LIMIT ?", name, _PER_CLASS)
+            shows = seen.rehearsal.index.truth.shows
+            rows = _rows(seen, f"{shows} ORDER BY hash, id LIMIT ?", name, _PER_CLASS)
             if tiles := _tiles(rows, seen.config.bit_depth):
                 yield _save_grid(tiles, folder / f"class-{number:02d}-{_plain(name)}.png")
     for group in suspicious:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Examples of one thing that are kept.
@@ -53,7 +53,7 @@ class ClassCount:
         name: Its name.
         images: Images of it, for boxes images that show it.
         by_split: The same by split.
-        boxes: Boxes of it; None for data with one class per image.
+        boxes: Boxes of it; None for data without boxes.
     """
 
     name: str
@@ -152,6 +152,30 @@ class Boxes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Labels:
+    """The classes of images that may have several.
+
+    Attributes:
+        labels: Classes of all images.
+        cardinality: Classes of an image on average.
+        images: Images by their number of classes, as text.
+    """
+
+    labels: int
+    cardinality: float
+    images: dict[str, int]
+
+
+def describe_labels(images: Mapping[int, int]) -> Labels | None:
+    """Return what is known of the classes of images, from the images by their number of classes."""
+    if not images:
+        return None
+    labels = sum(number * count for number, count in images.items())
+    mean = round(labels / sum(images.values()), 3)
+    return Labels(labels, mean, {str(number): count for number, count in images.items()})
+
+
+@dataclasses.dataclass(frozen=True)
 class Doubt:
     """An image whose label a model disagrees with.
 
@@ -198,7 +222,7 @@ class Facts:
         ingested: Whether it is a folder that `mirante ingest` wrote.
         source: How it is read; the source tfrecord for ingested data.
         other_sources: Other ways that fit.
-        task: `classification` or `detection`.
+        task: The kind of answer that a model of them gives.
         images: Images that can be used.
         classes: In the order of their labels.
         imbalance: Images of the largest class divided by those of the smallest; None for fewer than two.
@@ -210,7 +234,8 @@ class Facts:
         left_out: Files that are not images, by reason.
         suspicious: Images to look at: blank, dark, tiny, of an odd aspect.
         looked_at: Images whose brightness was looked at, for `suspicious`.
-        boxes: None for data with one class per image.
+        boxes: None for data without boxes.
+        labels: None for data with one class per image, and with boxes.
         doubts: None if no model was asked.
         warnings: The sentences that an ingest would warn with.
         refused: Why an ingest or a run would refuse the data as they are; empty if they would not.
@@ -236,6 +261,7 @@ class Facts:
     suspicious: list[Group]
     looked_at: int
     boxes: Boxes | None
+    labels: Labels | None
     doubts: Doubts | None
     warnings: list[str]
     refused: list[str]

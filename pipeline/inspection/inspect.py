@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.base.errors import MiranteError, UsageError
-from components.base.task import part
+from components.base.task import part, task_named
 from components.ingest import is_manifest, read_manifest
 from components.ingest.bit_depth import Depths
 from components.ingest.fits import Fit
@@ -24,7 +24,7 @@ from pipeline.inspection.boxes import PlacedCounts
 from pipeline.inspection.copies import find_copies
 from pipeline.inspection.doubts import find_doubts
 from pipeline.inspection.draw import draw
-from pipeline.inspection.facts import ClassCount, Facts, Reading, Sizes, Spread
+from pipeline.inspection.facts import ClassCount, Facts, Reading, Sizes, Spread, describe_labels
 from pipeline.inspection.groups import group_by_reason
 from pipeline.inspection.look import Asked, Seen, find_source, reject, see
 from pipeline.inspection.protocol import TaskInspection
@@ -51,12 +51,19 @@ def inspect(asked: Asked, progress: Progress | None = None) -> Facts:
         source = source_named(fit.source)
         given = Path(asked.data) if source.needs_input else None
         # What is refused is reported below, with all the rest.
-        lenient = asked.config.model_copy(update={"max_reject_share": 1.0})
+        needed = _find_needed(asked)
+        lenient = asked.config.model_copy(update={"max_reject_share": 1.0, **needed})
         with rehearse(fit.source, given, lenient, folder, progress) as rehearsal:
             seen = see(asked, rehearsal, progress)
             placed = PlacedCounts(rehearsal.index, seen.measured)
             reject(rehearsal, placed.wrong_images)
             return _sum_up(asked, fit, others, seen, placed, folder, began)
+
+
+def _find_needed(asked: Asked) -> Mapping[str, object]:
+    """Return the options with which ingested data are read as what they are."""
+    manifest = read_manifest(Path(asked.data)) if is_manifest(Path(asked.data)) else None
+    return {} if manifest is None else task_named(manifest.task).ingest
 
 
 def _sum_up(
@@ -78,7 +85,7 @@ def _sum_up(
             name,
             sum(split.class_counts[name] for split in splits.values()),
             {split: found.class_counts[name] for split, found in splits.items()},
-            None if inspection.HAS_ONE_CLASS else counts.boxes.get(name, 0),
+            counts.boxes.get(name, 0) if inspection.HAS_BOXES else None,
         )
         for name in plan.class_names
     ]
@@ -92,7 +99,8 @@ def _sum_up(
     if asked.model is not None:
         if not inspection.HAS_ONE_CLASS:
             raise UsageError(
-                f"--model {asked.model}: expected data with one class per image, got boxes; leave it out"
+                f"--model {asked.model}: expected data with one class per image, got "
+                f"{task_named(task).gives}; leave it out"
             )
         doubts = find_doubts(asked.model, seen, all_images=asked.all_images)
     return Facts(
@@ -113,7 +121,8 @@ def _sum_up(
         left_out=group_by_reason(() if ingested else index.left_out()),
         suspicious=suspicious,
         looked_at=seen.looked_at,
-        boxes=None if inspection.HAS_ONE_CLASS else placed.describe(),
+        boxes=placed.describe() if inspection.HAS_BOXES else None,
+        labels=describe_labels(plan.truth.images_by_labels(index.db)),
         doubts=doubts,
         warnings=_warnings(asked, seen, splits, counts, ingested=ingested),
         refused=_refused(asked, fit.source, seen, splits, counts, folder),

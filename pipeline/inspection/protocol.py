@@ -11,6 +11,10 @@ class TaskInspection(Protocol):
     def HAS_ONE_CLASS(self) -> bool:  # noqa: N802 - a constant of the module
         """True if a model's answers can be compared with the class of an image."""
 
+    @property
+    def HAS_BOXES(self) -> bool:  # noqa: N802
+        """True if the classes of an image have boxes."""
+
     def choose_recipe(
         self, source: str, images: int, side_px: float, *, is_gray: bool
     ) -> tuple[str, Mapping[str, object]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from components.base.printable import printable
 from components.base.task import task_named
 from components.base.words import format_count, format_row, format_some
-from pipeline.inspection.facts import Boxes, Copies, Doubts, Facts, Group, Sizes, Spread
+from pipeline.inspection.facts import Boxes, Copies, Doubts, Facts, Group, Labels, Sizes, Spread
 
 _TITLE = 14
 _MOST_CLASSES, _MOST_GROUPS, _MOST_NAMES, _MOST_DOUBTS = 20, 8, 3, 10
@@ -43,6 +43,8 @@ def _lines(facts: Facts) -> Iterator[str]:
         yield from _sizes(facts.sizes)
     if facts.boxes is not None:
         yield from _boxes(facts.boxes, facts.images)
+    if facts.labels is not None:
+        yield from _labels(facts.labels, facts.images)
     yield from _copies(facts.copies)
     yield from _groups("rejected", facts.rejects)
     yield from _groups("left out", facts.left_out)
@@ -129,6 +131,13 @@ def _format_spread(spread: Spread, unit: str = "") -> str:
     if spread.min == spread.max:
         return f"{spread.min:,.6g}{unit} in all"
     return f"{spread.min:,.6g} to {spread.max:,.6g}{unit}, median {spread.median:,.6g}"
+
+
+def _labels(labels: Labels, images: int) -> Iterator[str]:
+    mean = f"{labels.cardinality:.2f} per image on average"
+    yield from _row("labels", f"{labels.labels:,} on {format_count(images, 'image')}, {mean}")
+    counts = ", ".join(f"{number} on {count:,}" for number, count in labels.images.items())
+    yield from _row("", f"images by their number of labels: {counts}")
 
 
 def _boxes(boxes: Boxes, images: int) -> Iterator[str]:

@@ -38,6 +38,13 @@ def make_data_page(facts: Facts, drawn: Sequence[str] = ()) -> str:
         else:
             _show_drawn(page, drawn[:_MOST_DRAWN])
             _show_classes(page, facts)
+    if facts.labels is not None:
+        with page.section("Labels per image"):
+            rows: list[list[Cell]] = [[number, count] for number, count in facts.labels.images.items()]
+            page.add(make_table(["labels", "images"], rows))
+            page.add_note(
+                f"{facts.labels.labels:,} labels, {facts.labels.cardinality:.2f} per image on average."
+            )
     if facts.sizes is not None:
         with page.section("Sizes"):
             _show_sizes(page, facts)

@@ -18,7 +18,7 @@ from components.models import BACKBONE, HEAD, build_model, networks
 from components.models.config import ModelConfig
 from components.models.pretrained import pooled_backbone
 from components.models.weights_file import ALPHA_BY_PROJECTION, alpha_of
-from components.tasks.classification.heat import make_heat_maps
+from components.trainer.heat import make_heat_maps
 from components.transform.pixels import IMAGENET_MEAN, IMAGENET_STD
 from tests.make.weights import write_weights_file
 

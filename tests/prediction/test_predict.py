@@ -369,8 +369,8 @@ def test_a_table_has_the_best_and_what_cannot_be_read(detector: str, tmp_path: P
     assert (
         table.read_bytes()
         == (
-            "\ufeffimage,label,score,xmin,ymin,xmax,ymax,error\n"
-            "'=photos/café.png,cat,0.8999999761581421,0.0,0.0,100.0,200.0,\n"
-            "'=photos/d.png,,,,,,,empty file\n"
+            "\ufeffimage,label,score,predicted,xmin,ymin,xmax,ymax,error\n"
+            "'=photos/café.png,cat,0.8999999761581421,,0.0,0.0,100.0,200.0,\n"
+            "'=photos/d.png,,,,,,,,empty file\n"
         ).encode()
     )

@@ -23,10 +23,10 @@ from components.models.config import ModelConfig
 from components.pictures.heat import HeatMap, blend_heat, draw_heat
 from components.prediction.loaded import LoadedModel
 from components.prediction.predict import predict
-from components.tasks.classification.heat import NoFeaturesError, make_heat_maps
 from components.tasks.classification.mistake_images import write_heat
 from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.serving import ClassificationModule
+from components.trainer.heat import NoFeaturesError, make_heat_maps
 from components.transform.pixels import find_frames
 from pipeline.commands.main import main
 from tests.make.detections import make_detections, save_detector

@@ -37,6 +37,10 @@ class Boxes(Truth):
         "SELECT unit, split, json_extract(box.value, '$[0]') AS name FROM items, "
         "json_each(items.truth, '$[0]') AS box"
     )
+    shows = (
+        "EXISTS (SELECT 1 FROM json_each(items.truth, '$[0]') AS box "
+        "WHERE json_extract(box.value, '$[0]') = ?)"
+    )
     order = "id"
     called = "path"
     conflict = "with several sets of boxes"

@@ -29,6 +29,7 @@ class Label(Truth):
     label = features.LABEL
     text = features.LABEL_TEXT
     shown = "SELECT unit, split, truth AS name FROM items"
+    shows = "truth = ?"
     order = "truth, id"
     called = "path || ' (' || truth || ')'"
     conflict = "under more than one class"

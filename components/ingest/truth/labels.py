@@ -32,6 +32,7 @@ class Labels(Truth):
     label = features.LABEL
     text = features.LABEL_TEXT
     shown = "SELECT unit, split, class.value AS name FROM items, json_each(items.truth) AS class"
+    shows = "EXISTS (SELECT 1 FROM json_each(items.truth) WHERE value = ?)"
     order = "truth, id"
     called = "path || ' (' || truth || ')'"
     conflict = "with different classes"
@@ -93,6 +94,16 @@ class Labels(Truth):
                 "SELECT class.value, count(*) FROM items, json_each(items.truth) AS class "
                 "WHERE rejected = 0 AND split = ? GROUP BY class.value",
                 (split,),
+            )
+        )
+
+    @classmethod
+    def images_by_labels(cls, db: sqlite3.Connection) -> dict[int, int]:
+        """Return the images with each number of classes, from the lowest number."""
+        return dict(
+            db.execute(
+                "SELECT json_array_length(truth) AS number, count(*) FROM items WHERE rejected = 0 "
+                "GROUP BY number ORDER BY number"
             )
         )
 

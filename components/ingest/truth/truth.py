@@ -38,6 +38,7 @@ class Truth(abc.ABC):
         first_label: Label of the first class.
         label, text: Names of the features with the labels and with the names of the classes.
         shown: SQL that selects (unit, split, name) of each class that an image shows.
+        shows: SQL that is true of items whose image shows a class, the parameter.
         order: SQL that orders records of equal bytes and path.
         called: SQL by which an image is called where copies of it differ in their truth.
         conflict: How such copies differ.
@@ -50,6 +51,7 @@ class Truth(abc.ABC):
     label: ClassVar[str]
     text: ClassVar[str]
     shown: ClassVar[str]
+    shows: ClassVar[str]
     order: ClassVar[str]
     called: ClassVar[str]
     conflict: ClassVar[str]
@@ -105,6 +107,11 @@ class Truth(abc.ABC):
     @abc.abstractmethod
     def images_by_class(cls, db: sqlite3.Connection, split: str, counts: BoxCounts) -> dict[str, int]:
         """Return how many images of a split show each class; classes without an image may be missing."""
+
+    @classmethod
+    def images_by_labels(cls, db: sqlite3.Connection) -> dict[int, int]:
+        """Return the images with each number of classes; empty where that is no question."""
+        return {}
 
     @classmethod
     def boxes_by_class(cls, counts: BoxCounts, class_names: Sequence[str]) -> dict[str, int]:

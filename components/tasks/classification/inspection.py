@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 # Whether a model's answers can be compared with the class of an image.
 HAS_ONE_CLASS = True
+HAS_BOXES = False
 
 # Sources of well-known sets with images of one size, and the recipe for one of them.
 _KNOWN_SETS = {"idx": ("mnist", 28), "cifar": ("cifar10", 32)}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 # Whether a model's answers can be compared with the class of an image.
 HAS_ONE_CLASS = False
+HAS_BOXES = True
 
 # The recipe `voc` trains long enough for this many images; fewer want the shorter training.
 _MANY_IMAGES = 1000

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 # Whether a model's answers can be compared with the class of an image.
 HAS_ONE_CLASS = False
+HAS_BOXES = False
 
 # Networks without pretrained weights are for images up to this size.
 _SMALL_PX = 48

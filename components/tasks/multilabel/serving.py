@@ -13,7 +13,6 @@ assets.extra/thresholds.csv has the thresholds of the classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,7 +22,7 @@ from components.base.arrays import Array
 from components.base.saved_model import ASSETS
 from components.base.table import format_table
 from components.tasks.multilabel.thresholds import format_thresholds
-from components.trainer.export import ServingModule
+from components.trainer.class_module import ClassModule
 from components.transform.pixels import IMAGE
 from schemas import features
 
@@ -31,7 +30,7 @@ THRESHOLDS_FILE = f"{ASSETS}/thresholds.csv"
 COLUMNS = ("class", "threshold")
 
 
-class MultilabelModule(ServingModule):
+class MultilabelModule(ClassModule):
     """Everything from encoded images to named probabilities and predicted classes.
 
     Args:
@@ -63,17 +62,6 @@ class MultilabelModule(ServingModule):
             "labels": tf.repeat(self.class_names[tf.newaxis, :], tf.shape(encoded)[0], axis=0),
             "predicted": probabilities >= self.thresholds,
         }
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
-    def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answer for serialized examples, string [N], whose images are as clients have them."""
-        parsed = tf.io.parse_example(inputs, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)})
-        answer = self.predict(self.canonical(parsed[features.ENCODED]))
-        return {"classes": answer["labels"], "scores": answer["probabilities"]}
-
-    def list_signatures(self) -> dict[str, Any]:
-        """Return the functions to serve by their names."""
-        return {**super().list_signatures(), "classify": self.classify}
 
     def list_files(self) -> Mapping[str, str]:
         """Return the contents of more files of the model, by their paths in its folder."""

@@ -1,4 +1,4 @@
-"""Heat maps that show where a classifier looks, computed in the graph of the served model.
+"""Heat maps that show where a network looks for a class, computed in the graph of the served model.
 
 The features are the maps nearest to the logits that come from a convolution. What a place adds to the class's
 logit is the sum over the channels of feature times gradient. Where the maps are averaged over the image, as
