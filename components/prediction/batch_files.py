@@ -2,8 +2,8 @@
 
 Parquet has a row per image: `image`, `error`, `converted`, `warning` (texts, null for none), `predictions`, a
 list of `label`, `score`, of a detector `box` (xmin, ymin, xmax, ymax in pixels of the upright image), and of
-a model of several labels `predicted`. The examples have the features `image`, `error`, `converted`, `warning`,
-`label` (texts), `score`, `box` and `predicted` (numbers).
+a model of several labels `predicted`. The examples have the features `image`, `error`, `converted`,
+`warning`, `label` (texts), `score`, `box` and `predicted` (numbers).
 """
 
 import gzip
