@@ -51,8 +51,8 @@ class Figures:
     Attributes:
         images: Images of each class, by its index.
         thresholds: Of each class, likewise; empty if the model has no file of them.
-        cardinality: Numbers of classes of an image: that many, images that have so many, images for which
-            so many are predicted.
+        cardinality: Each number of classes of an image that occurs: the number, images that have it, and
+            images that get it.
         together: Pairs of classes: both indices, images that have both, images that have the first one and
             get the second one by mistake, and the other way round. Empty for too many classes or images.
         intervals: 95 % confidence intervals by metric.

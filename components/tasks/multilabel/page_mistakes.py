@@ -39,7 +39,7 @@ class Mistake:
 
     @property
     def words(self) -> str:
-        """What is wrong: missed cat, false dog."""
+        """Words for the wrong classes: missed cat, false dog."""
         parts = (("missed", self.missed), ("false", self.false))
         return ", ".join(f"{what} {names}" for what, names in parts if names) or "not all numbers"
 

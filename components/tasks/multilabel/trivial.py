@@ -8,7 +8,7 @@ from components.evaluator.bounds import NO, UNKNOWN, YES
 TRIVIAL = "one that gives the same classes for every image"
 # One-sided 99 % of the normal distribution.
 _SURE = 2.326
-# A class that is half way from chance is ranked right in so many of its pairs of images.
+# The area of a class that is half way from chance to a perfect ranking.
 _HALF_WAY = 0.75
 
 
