@@ -13,21 +13,21 @@ class EvaluationConfig(Settings):
 
     thresholds: dict[str, Float] = Field(
         {},
-        description="bounds of the task's metrics on the test split, at least one: upper for loss, lower "
-        "for all others",
+        description="bounds of the task's metrics on the test split, at least one: upper for loss and "
+        "hamming_loss, lower for all others",
     )
     max_regression: dict[str, NotNegativeFloat] = Field(
         {}, description="how much worse than the baseline a metric may be, by metric"
     )
     refuse_trivial: bool = Field(
         True,
-        description="whether to refuse a model that is clearly no better than one class for every image, "
+        description="whether to refuse a model that is clearly no better than one answer for every image, "
         "or a detector that finds nothing (docs/evaluation.md)",
     )
     slice_by_class: bool = Field(
         False,
         description="whether the overall metrics are also computed by true class, up to 50 classes; not "
-        "for detection, which always has metrics by class",
+        "for multilabel and detection, which always have metrics by class",
     )
 
     @model_validator(mode="after")

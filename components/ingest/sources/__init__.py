@@ -80,7 +80,7 @@ class Source:
 
 
 # Formats of boxes, where images may have several classes.
-_BOXES = "the same, boxes as classes"
+_BOXES = "boxes as classes"
 
 SOURCES: Mapping[str, Source] = {
     "cifar": Source(
@@ -115,7 +115,7 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.digits",
         {
             CLASSIFICATION: "scikit-learn's; INPUT is then -",
-            MULTILABEL: "the same, up to three on an image",
+            MULTILABEL: "up to three on an image",
         },
         needs_input=False,
     ),
@@ -133,7 +133,7 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.label_studio",
         {
             CLASSIFICATION: "Label Studio's JSON, with choices",
-            MULTILABEL: "the same, with several choices or regions",
+            MULTILABEL: "several choices, or regions as classes",
             DETECTION: "Label Studio's JSON, with regions",
         },
         suffixes=(".json",),
@@ -154,7 +154,7 @@ SOURCES: Mapping[str, Source] = {
         "components.ingest.sources.tfrecords",
         {
             CLASSIFICATION: "the contract's features",
-            MULTILABEL: "the same with lists, or boxes as classes",
+            MULTILABEL: "lists of classes, or boxes as classes",
             DETECTION: "the Object Detection API's features",
         },
         suffixes=tuple(
