@@ -105,7 +105,7 @@ def test_a_list_with_a_separator(tmp_path: Path) -> None:
     assert manifest is not None
     assert (manifest.task, manifest.options["multilabel"]) == ("multilabel", True)
     assert manifest.splits["train"].class_counts == {"cat": 1, "dog": 2}
-    assert "2 of 4 images have no class: kept, with all 0." in manifest.warnings
+    assert "2 of 4 images have no class: they are kept." in manifest.warnings
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Labels(Truth):
         ).fetchone()
         if not without:
             return []
-        return [f"{format_part(int(without), total, 'image has', 'images have')} no class: kept, with all 0."]
+        return [f"{format_part(int(without), total, 'image has', 'images have')} no class: they are kept."]
 
     @classmethod
     def images_by_class(cls, db: sqlite3.Connection, split: str, counts: BoxCounts) -> dict[str, int]:
