@@ -213,7 +213,7 @@ def test_the_gate_looks_at_both_lists() -> None:
 )
 def test_what_a_recipe_must_not_ask_for(setting: str, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
-        load_recipe("digits_multilabel", [setting])
+        load_recipe("multilabel", [setting])
 
 
 def test_the_task_sets_the_option_of_ingest() -> None:
