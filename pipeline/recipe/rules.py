@@ -135,15 +135,14 @@ def _check_thresholds(recipe: Recipe) -> None:
 
 def _check_metrics(recipe: Recipe) -> None:
     known = task_named(recipe.task).metrics
-    task_of = {metric: task for task in TASKS for metric in task_named(task).metrics}
     for bounds in ("thresholds", "max_regression"):
         key = f"evaluation.{bounds}"
         for metric in getattr(recipe.evaluation, bounds):
             if metric in known:
                 continue
-            if metric in task_of:
+            if tasks := [task for task in TASKS if metric in task_named(task).metrics]:
                 raise ValueError(
-                    f"{key}: {metric} is for task: {task_of[metric]}, and this recipe's task is "
+                    f"{key}: {metric} is for task: {' or '.join(tasks)}, and this recipe's task is "
                     f"{recipe.task}. Known here: {', '.join(known)}"
                 )
             raise ValueError(f"{key}: there is no {metric!r}{suggest_and_list(metric, known)}")

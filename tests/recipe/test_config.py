@@ -58,7 +58,8 @@ def test_built_in_recipes_are_known() -> None:
 def test_every_built_in_recipe_loads(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
-    bound = {"classification": "accuracy", "detection": "map_50"}[recipe.task]
+    bounds = {"classification": "accuracy", "multilabel": "mean_average_precision", "detection": "map_50"}
+    bound = bounds[recipe.task]
     assert recipe.evaluation.thresholds[bound] >= 0.5
     # `mirante recipes` shows the first line.
     assert (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
@@ -146,7 +147,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     path = write_recipe(tmp_path, training={"epoch": 3})
     said = refusal(path)
     assert said.startswith(f"{path}: unknown key 'training.epoch': did you mean 'epochs'? Known here: ")
-    assert "label_smoothing, learning_rate" in said  # the other keys of the same section
+    assert "label_smoothing, label_threshold, learning_rate" in said  # the other keys of the same section
 
 
 def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
@@ -174,7 +175,8 @@ def test_an_unknown_key_like_no_other_lists_what_there_is(tmp_path: Path) -> Non
         ("model.name=true", "model.name: expected a text, got true"),
         (
             "task=detect",
-            "task: expected one of classification, detection, got 'detect'; did you mean 'detection'?",
+            "task: expected one of classification, multilabel, detection, got 'detect'; did you mean "
+            "'detection'?",
         ),
         ("training.epochs=2.5", "training.epochs: expected a whole number"),
         ("training.seed=-1", "training.seed: expected 0 or more, got -1"),
