@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.commands.main import COMMANDS
 from tests.kfp_check import check_packages
+from tests.make.boxes import ingest_boxes, make_image, make_xml, write_files
 from tests.make.commands import mirante, unwrap
 from tests.make.detections import make_detections, save_detector
 from tests.make.folders import write_images, write_photos
@@ -49,6 +50,11 @@ def write_store(here: Path) -> None:
     MetadataStore(sqlite_store(here / "runs" / "digits"))
 
 
+def write_boxes(here: Path) -> None:
+    files: dict[str, bytes | str] = {"voc/a.png": make_image(), "voc/a.xml": make_xml((1, 2, 3, 4, "dog"))}
+    ingest_boxes("voc", write_files(here, files) / "voc", here / "data")
+
+
 def write_versions(here: Path) -> None:
     for version in ("1", "2"):
         folder = here / "runs" / "digits" / "serving" / version
@@ -70,6 +76,7 @@ def write_package(here: Path) -> None:
 
 
 MADE: dict[str, Callable[[Path], object]] = {
+    "boxes": write_boxes,
     "clean": write_store,
     "compare": write_run,
     "ingest": write_photos,
