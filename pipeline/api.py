@@ -179,6 +179,7 @@ def predict(
     *,
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    language: str | None = None,
 ) -> list[dict[str, Any]]:
     """Classify images, or detect objects in them, with a pushed model, as `mirante predict` does.
 
@@ -188,6 +189,7 @@ def predict(
         min_score: The lowest score of a prediction; when None 0, for a detector 0.01.
         top: The most predictions of an image, the best ones; all of them when None.
         max_pixels: The answer for an image with more pixels is an error.
+        language: Of the class names, such as `pt`; their own when None.
 
     Returns:
         `{"image": path, "predictions": [{"label", "score"}, ...]}` for each image, scores descending; a
@@ -201,7 +203,9 @@ def predict(
     from components.prediction import predict as asking
 
     given = [os.path.expanduser(os.fspath(image)) for image in images]
-    return asking.predict(_expand("model", model), given, min_score, top=top, max_pixels=max_pixels)
+    return asking.predict(
+        _expand("model", model), given, min_score, top=top, max_pixels=max_pixels, language=language
+    )
 
 
 def _expand(name: str, path: _PathLike) -> str:

@@ -548,6 +548,8 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "predict: a pipe": a_model_and_no_image,
     "predict: drawings where no folder can be": a_model_and_no_image,
     "predict: no such file": a_model_and_no_image,
+    "boxes: not a folder of records": lambda here: (here / "pets").mkdir(),
+    "predict: a language without names": damaged_model,
     "serve: no versions": None,
     "serve: no model is named": None,
     "serve: a model is named twice": None,

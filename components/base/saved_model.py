@@ -13,6 +13,7 @@ Of `assets.extra` TF Serving reads the requests only. In an artifact of TFX's ty
 `Format-Serving`.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 
@@ -69,6 +70,15 @@ def bit_depth_of(folder: str) -> str | None:
     """Return `data.bit_depth` of the images that a SavedModel was trained on; None if it is the default."""
     path = os.path.join(folder, BIT_DEPTH_FILE)
     return files.read_text(path).strip() if files.exists(path) else None
+
+
+def class_aliases_of(folder: str) -> dict[str, dict[str, str]]:
+    """Return the classes' names in further languages, by class and language, as the model card has them."""
+    path = os.path.join(folder, CARD_FILES[1])
+    if not files.exists(path):
+        return {}
+    found = json.loads(files.read_text(path))["model_details"].get("class_aliases", {})
+    return {name: dict(aliases) for name, aliases in found.items()}
 
 
 def read_fingerprint(folder: str) -> bytes | None:

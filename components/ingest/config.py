@@ -17,6 +17,7 @@ from components.ingest.bit_depth import UPPER
 from components.ingest.files import decode_name
 from components.ingest.groups import check_group_by
 from components.ingest.option_values import (
+    check_aliases,
     check_source,
     check_sum,
     is_name_of_data,
@@ -33,6 +34,8 @@ SpanNumber = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
 Column = Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)]
+# A code as browsers have it: pt, pt-BR.
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 # A value of IngestConfig.small_classes.
 REFUSE = "refuse"
 Split = Annotated[str, AfterValidator(make_split_check(*features.SPLITS))]
@@ -69,6 +72,13 @@ class IngestConfig(Settings):
         (),
         description="classes that the served model has and the data may lack; * for all, and for another "
         "task",
+    )
+    class_names: Annotated[
+        dict[str, dict[Language, Annotated[str, Field(min_length=1)]]], AfterValidator(check_aliases)
+    ] = Field(
+        {},
+        description="names of classes in further languages, e.g. {cat: {pt: gato}}, for the model card and "
+        "`mirante predict --language pt`; they change no result",
     )
     splits: Annotated[dict[Split, Share], AfterValidator(check_sum)] = Field(
         {"train": 0.8, "eval": 0.1, "test": 0.1},

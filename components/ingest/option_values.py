@@ -9,6 +9,7 @@ from typing import Any
 
 from components.base.words import find_nearest, suggest
 from components.ingest import spans
+from components.ingest.files import label_problem
 from components.ingest.sources import SOURCES
 from schemas import features
 
@@ -70,3 +71,19 @@ def path_as_text(value: Any) -> Any:
 def number_as_text(value: Any) -> Any:
     """Return a number as its text; YAML reads 1 as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def check_aliases(names: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """Refuse names of classes in other languages that cannot be used, or that two classes have."""
+    seen: dict[tuple[str, str], str] = {}
+    for class_name, aliases in names.items():
+        for language, alias in aliases.items():
+            if problem := label_problem(alias):
+                raise ValueError(f"{class_name}.{language}: {problem}")
+            other = seen.setdefault((language, alias), class_name)
+            if other != class_name:
+                raise ValueError(
+                    f"expected another name for each class, got {alias!r} ({language}) for {other} and "
+                    f"{class_name}"
+                )
+    return names

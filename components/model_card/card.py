@@ -50,6 +50,7 @@ def make_card(facts: Facts) -> dict[str, Any]:
             "references": list(about.references),
             "task": task.gives,
             "class_names": list(given.class_names),
+            "class_aliases": {name: dict(aliases) for name, aliases in given.class_aliases.items()},
             "settings": dict(given.settings),
             "size_bytes": facts.size_bytes,
             "run_id": facts.run_id,

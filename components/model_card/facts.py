@@ -22,6 +22,7 @@ class Given:
         data_sha256: Checksum of all data; empty if it is not known.
         test_sha256: Checksum of the test split; likewise.
         source: The source that read the data.
+        class_aliases: The classes' names in further languages, by class and language.
     """
 
     about: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Given:
     data_sha256: str
     test_sha256: str
     source: str
+    class_aliases: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,15 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.base.errors import UsageError
 from components.base.imports import without_collector
 from components.base.saved_model import class_names_of
 from components.base.task import TASKS, part
 from components.infra_validator.protocol import TaskAnswers
 from components.pictures.heat import HeatMap
+from components.prediction.language import translate_classes
 
 
 class LoadedModel:
@@ -18,6 +21,7 @@ class LoadedModel:
     Args:
         folder: The SavedModel.
         bit_depth: `data.bit_depth` of the images that it was trained on.
+        language: Of the class names in its answers; their own when None.
 
     Attributes:
         task: Its task's module `answers`.
@@ -26,12 +30,17 @@ class LoadedModel:
         class_names: The classes, in the order of their labels; empty for models of early versions.
 
     Raises:
-        UsageError: It is not one of Mirante's.
+        UsageError: It is not one of Mirante's, or has no names in the language.
     """
 
-    def __init__(self, folder: Path, bit_depth: str):
+    def __init__(self, folder: Path, bit_depth: str, language: str | None = None):
         self.bit_depth, self.folder = bit_depth, folder
-        self.class_names = class_names_of(str(folder)) or ()
+        self.class_names = tuple(class_names_of(str(folder)) or ())
+        self._names: dict[bytes, bytes] = {}
+        if language is not None:
+            names = translate_classes(str(folder), self.class_names, language)
+            self.class_names = tuple(names.values())
+            self._names = {name.encode(): alias.encode() for name, alias in names.items()}
         with without_collector():
             import tensorflow as tf
 
@@ -85,6 +94,11 @@ class LoadedModel:
         outputs = {
             name: value.numpy() for name, value in self._signature(image_bytes=tf.constant(encoded)).items()
         }
+        if self._names:
+            for name, values in outputs.items():
+                if values.dtype == object:
+                    named = [self._names.get(text, text) for text in values.ravel()]
+                    outputs[name] = np.array(named, object).reshape(values.shape)
         for row in range(len(encoded)):
             yield {name: value[row] for name, value in outputs.items()}, ""
 

@@ -31,6 +31,7 @@ def predict(
     *,
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    language: str | None = None,
 ) -> list[Answer]:
     """Return an answer for every image, in the order given.
 
@@ -44,6 +45,7 @@ def predict(
             created if it does not exist.
         top: The most predictions of an image, the best ones; all of them when None.
         max_pixels: The answer for an image with more pixels is an error.
+        language: Of the class names, one that the model has (`data.class_names`); their own when None.
 
     Returns:
         `{"image": path, "predictions": [{"label", "score"}, ...]}`, scores descending; for a file that is
@@ -57,7 +59,9 @@ def predict(
         UsageError: `model` is not a model, or not one of Mirante's, or `draw` or `explain` cannot be a
             folder, or the model gives nothing to draw, or has no heat maps.
     """
-    found = answer_images(model, images, min_score, draw, explain, top=top, max_pixels=max_pixels)
+    found = answer_images(
+        model, images, min_score, draw, explain, top=top, max_pixels=max_pixels, language=language
+    )
     return [answer for answer, _ in found]
 
 
@@ -70,6 +74,7 @@ def answer_images(
     *,
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    language: str | None = None,
     served: LoadedModel | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[tuple[Answer, TaskAnswers | None]]:
@@ -88,7 +93,7 @@ def answer_images(
     for answers, batch in _requests(asked, max_pixels, bit_depth):
         if batch and served is None and not problem:
             try:
-                served = LoadedModel(folder, bit_depth)
+                served = LoadedModel(folder, bit_depth, language)
             except UsageError:
                 raise
             except Exception as e:  # noqa: BLE001 - every image is answered, also when the model is damaged

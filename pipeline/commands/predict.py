@@ -74,6 +74,11 @@ from pipeline.commands.shared import PathType, example
     show_default=True,
     help="Images with more pixels get an error as their answer.",
 )
+@click.option(
+    "--language",
+    metavar="CODE",
+    help="Name the classes in this language, such as pt: one of those in data.class_names of the recipe.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the answers as JSON.")
 def predict(
     model: str,
@@ -87,6 +92,7 @@ def predict(
     csv_file: Path | None,
     top: int | None,
     max_pixels: int,
+    language: str | None,
     as_json: bool,
 ) -> int:
     """Classify images, or detect objects in them, with a pushed model.
@@ -101,7 +107,7 @@ def predict(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if batch is not None or out is not None:
-        if batch is None or out is None or images or draw or explain or csv_file:
+        if batch is None or out is None or images or draw or explain or csv_file or language:
             raise UsageError(
                 "--batch: expected --batch INPUT and -o OUT, got other arguments; leave them out"
             )
@@ -133,7 +139,15 @@ def predict(
         if as_json or not sys.stdout.isatty():
             progress = stack.enter_context(progress_bar(make_console(to_stderr=True)))
         found = answer_images(
-            model, images, min_score, draw, explain, top=top, max_pixels=max_pixels, progress=progress
+            model,
+            images,
+            min_score,
+            draw,
+            explain,
+            top=top,
+            max_pixels=max_pixels,
+            language=language,
+            progress=progress,
         )
         for answer, task in found:
             if "error" in answer:
