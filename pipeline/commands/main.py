@@ -22,8 +22,8 @@ from pipeline.run.output import (
 
 # The command `x` is the click command `x` in `pipeline/commands/x.py`, which is imported when it is called.
 COMMANDS = (
-    "boxes", "clean", "compare", "compile", "doctor", "ingest", "inspect", "predict", "recipes", "report",
-    "rollback", "run", "runs", "serve", "submit", "worker",
+    "boxes", "clean", "compare", "compile", "doctor", "export", "ingest", "inspect", "predict", "recipes",
+    "report", "rollback", "run", "runs", "serve", "submit", "worker",
 )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def test_what_is_there_is_kept_and_what_has_no_boxes_refused(tmp_path: Path) -> 
 
 
 def test_predictions_become_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a detector whose answers are given: its own tests ask one."""
+    """The answers of the detector are given: other tests ask one."""
     from components.annotations import predictions
     from components.base.saved_model import LABELS_FILE, MODEL_FILE, TASK_FILE
 

@@ -21,6 +21,7 @@ from tests.make.runs import make_run
 # Commands whose example needs what a test does not have, and what they say then, as exit code and text: the
 # example is right up to there.
 ENDS = {
+    "export": (2, "no model there"),
     "run": (2, "no IDX files in it"),
     "serve": (2, "no versions there"),
     "submit": (2, "pipeline.yaml: no Kubeflow Pipelines package"),

@@ -11,6 +11,7 @@ import pytest
 from components.base.task import TASKS, part, task_named
 from components.data_gate.protocol import TaskDataGate
 from components.evaluator.protocol import TaskEvaluator
+from components.exporter.protocol import TaskExport
 from components.infra_validator.protocol import TaskAnswers
 from components.pages.protocol import TaskPage
 from components.trainer.trainee import TaskTrainer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from components.tasks.classification import answers as classification_answers
     from components.tasks.classification import data_gate as classification_data_gate
     from components.tasks.classification import evaluator as classification_evaluator
+    from components.tasks.classification import export as classification_export
     from components.tasks.classification import inspection as classification_inspection
     from components.tasks.classification import page as classification_page
     from components.tasks.classification import recipe as classification_recipe
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from components.tasks.detection import answers as detection_answers
     from components.tasks.detection import data_gate as detection_data_gate
     from components.tasks.detection import evaluator as detection_evaluator
+    from components.tasks.detection import export as detection_export
     from components.tasks.detection import inspection as detection_inspection
     from components.tasks.detection import page as detection_page
     from components.tasks.detection import recipe as detection_recipe
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from components.tasks.multilabel import answers as multilabel_answers
     from components.tasks.multilabel import data_gate as multilabel_data_gate
     from components.tasks.multilabel import evaluator as multilabel_evaluator
+    from components.tasks.multilabel import export as multilabel_export
     from components.tasks.multilabel import inspection as multilabel_inspection
     from components.tasks.multilabel import page as multilabel_page
     from components.tasks.multilabel import recipe as multilabel_recipe
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     DATA_GATES: list[TaskDataGate] = [classification_data_gate, multilabel_data_gate, detection_data_gate]
     EVALUATORS: list[TaskEvaluator] = [classification_evaluator, multilabel_evaluator, detection_evaluator]
+    EXPORTS: list[TaskExport] = [classification_export, multilabel_export, detection_export]
     ANSWERS: list[TaskAnswers] = [classification_answers, multilabel_answers, detection_answers]
     INSPECTIONS: list[TaskInspection] = [
         classification_inspection,
@@ -72,6 +77,7 @@ STEPS: dict[str, type] = {
     "trainer": TaskTrainer,
     "evaluator": TaskEvaluator,
     "answers": TaskAnswers,
+    "export": TaskExport,
     "page": TaskPage,
     "inspection": TaskInspection,
 }

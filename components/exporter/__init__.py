@@ -1,0 +1,1 @@
+"""Exporter: a pushed model in the formats of other runtimes, each measured against the original."""

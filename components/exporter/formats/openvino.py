@@ -1,0 +1,44 @@
+"""OpenVINO's intermediate representation, for Intel's processors. Converted by OpenVINO itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from components.base.arrays import Array
+from components.exporter.pixel_model import INPUT, PixelModel
+from components.exporter.protocol import Ask
+
+FILE = "model.xml"
+
+
+def convert(model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+    """Write the model for any number of images at a time, its weights in 16 bits as OpenVINO does."""
+    import openvino
+
+    frozen = convert_variables_to_constants_v2(model.make_function(None).get_concrete_function())
+    graph = folder / "frozen.pb"
+    graph.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+    # Not `openvino.convert_model`, which reports its use over the network.
+    converted = openvino.Core().read_model(graph)
+    converted.inputs[0].tensor.set_names({INPUT})
+    # TensorFlow has them in the order of their names.
+    for name, output in zip(sorted(model.outputs), frozen.outputs, strict=True):
+        converted.output(output.name).tensor.set_names({name})
+    openvino.save_model(converted, folder / FILE)
+    graph.unlink()
+
+
+def load(folder: Path) -> Ask:
+    """Load the file with OpenVINO, on CPUs."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(folder / FILE, "CPU")
+
+    def ask(pixels: Array) -> dict[str, Array]:
+        found = compiled({INPUT: pixels})
+        return {name: found[name] for output in compiled.outputs for name in [output.any_name]}
+
+    return ask

@@ -1,0 +1,37 @@
+"""What the Exporter asks about detection: boxes, and COCO's mean average precision. Imports no TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from components.base.arrays import Array
+from components.tasks.detection.coco_eval import Detections
+from components.tasks.detection.tally import evaluate
+from components.tasks.detection.truth import read_truth
+
+OUTPUTS = ("boxes", "scores", "class_labels", "counts")
+
+
+def measure(
+    answers: Mapping[str, Array],
+    frames: Array | None,
+    records: Sequence[bytes],
+    class_names: Sequence[str],
+) -> float:
+    """Return COCO's mean average precision."""
+    boxes = answers["boxes"]
+    if frames is not None:
+        corner, size = frames[:, np.newaxis, :2], frames[:, np.newaxis, 2:] - frames[:, np.newaxis, :2]
+        boxes = np.clip((boxes - np.tile(corner, 2)) / np.tile(size, 2), 0.0, 1.0)
+    images = []
+    for row, record in enumerate(records):
+        count = int(answers["counts"][row])
+        images.append(
+            Detections(
+                **read_truth(record),
+                found_boxes=boxes[row][:count],
+                found_labels=answers["class_labels"][row][:count],
+                scores=answers["scores"][row][:count],
+            )
+        )
+    return evaluate(images, len(class_names)).metrics["map"]

@@ -1,0 +1,142 @@
+"""`mirante export`: every format, asked by its own runtime, against the model that it was made of."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.base.errors import NotBlessedError, UsageError
+from components.exporter.formats import FORMATS
+from tests.make.detections import make_detections, save_detector
+from tests.make.graphs import Exported, Tiny
+from tests.make.records import CLASS_NAMES
+
+pytest_plugins = ["tests.fixtures"]
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
+# tflite needs no converter besides TensorFlow's; the fast tests have it alone.
+ALL = [pytest.param(name, marks=[] if name == "tflite" else pytest.mark.slow) for name in FORMATS]
+
+
+def export_tiny(model: Exported, split: Tiny | None, out: Path, *formats: str, max_drop: float = 0.1) -> Any:
+    from components.exporter.export import ExportData, export_model
+
+    files = sorted(map(str, Path(split.pattern).parent.iterdir())) if split else []
+    return export_model(
+        model.folder, formats, out, ExportData(files, files), max_drop=max_drop, calibration_images=12
+    )
+
+
+def ask_model(model: Exported, pixels: Any) -> Any:
+    """Probabilities by the signature for files, of images that need no scaling."""
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(model.folder)).signatures["serving_default"]
+    encoded = [tf.io.encode_png(image).numpy() for image in pixels]
+    return served(image_bytes=tf.constant(encoded))["probabilities"].numpy()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_export_answers_as_the_model_does(
+    name: str, export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path
+) -> None:
+    from components.exporter.pixel_model import PixelModel
+
+    pytest.importorskip("ai_edge_litert")
+    model, split = export(3), make_tiny(3)
+    # Its logits are 20 times as large as usual, so 8 bits show.
+    (done,) = export_tiny(model, split, tmp_path / "größe", name, max_drop=1.0)
+    folder = tmp_path / "größe" / name
+    assert [path.name for path in folder.parent.iterdir()] == [name]
+    assert (folder / "labels.txt").read_text().splitlines() == list(CLASS_NAMES)
+    facts = json.loads((folder / "export.json").read_text())
+    assert facts["input"]["shape"] == [None, 16, 16, 3]
+    assert facts["size_bytes"] == done.measured.size_bytes
+    # Of so small a network most of a SavedModel is its graph.
+    weights = [sum(p.stat().st_size for p in at.glob("variables/*")) for at in (folder, model.folder)]
+    assert done.measured.size_bytes < done.original.size_bytes or 0 < weights[0] < 0.7 * weights[1]
+    assert (facts["metric"], facts["test_images"]) == ("accuracy", 12)
+    assert not FORMATS[name].file or (folder / FORMATS[name].file).is_file()
+
+    ask = importlib.import_module(f"components.exporter.formats.{name}").load(folder)
+    pixels, frames = PixelModel(model.folder).read_pixels(split.records)
+    assert frames is None
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (12, 16, 16, 3))
+    answers = ask(pixels)
+    assert list(answers) == ["probabilities"]
+    wanted = ask_model(model, pixels)
+    atol = {"tflite_int8": 0.15, "openvino": 0.05, "saved_model_fp16": 0.05}.get(name, 1e-4)
+    np.testing.assert_allclose(answers["probabilities"], wanted, atol=atol)
+    # One image gives what it gives among others.
+    np.testing.assert_allclose(
+        ask(pixels[3:4])["probabilities"], answers["probabilities"][3:4], atol=atol / 10
+    )
+
+
+@pytest.mark.slow
+def test_a_folder_is_not_overwritten_and_a_bad_export_not_published(
+    export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    out = tmp_path / "out"
+    with pytest.raises(
+        NotBlessedError, match=r"max_drop: expected at most -1, got 0.0000: tflite has accuracy"
+    ):
+        export_tiny(export(3), make_tiny(3), out, "tflite", max_drop=-1.0)
+    assert list(out.iterdir()) == []
+    (out / "tflite").mkdir()
+    with pytest.raises(UsageError, match="nothing is overwritten"):
+        export_tiny(export(3), None, out, "tflite")
+    with pytest.raises(UsageError, match="tflite_int8: expected training images"):
+        export_tiny(export(3), None, out, "tflite_int8")
+    assert [path.name for path in out.iterdir()] == ["tflite"]
+
+
+@pytest.mark.slow
+def test_without_test_images_there_is_no_metric(export: Callable[[int], Exported], tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    (done,) = export_tiny(export(3), None, tmp_path, "tflite", max_drop=0.0)
+    assert (done.metric, done.images) == ("", 0)
+    assert math.isnan(done.drop)
+    assert "metric" not in json.loads((tmp_path / "tflite" / "export.json").read_text())
+
+
+def test_a_model_without_pixels_is_refused(tmp_path: Path) -> None:
+    """Such as one of another program, or of a Transform graph that somebody wrote."""
+    from components.exporter.pixel_model import PixelModel
+
+    save_detector(
+        str(tmp_path), [make_detections(found=[((0.0, 0.0, 1.0, 1.0), 1, 0.9)], name="00000.jpg")], ("cat",)
+    )
+    with pytest.raises(UsageError, match="expected a model with one stack of decoded images in it, got 0"):
+        PixelModel(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_snippets_of_the_docs_run(
+    export: Callable[[int], Exported],
+    make_tiny: Callable[[int], Tiny],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from PIL import Image
+
+    export_tiny(export(3), None, tmp_path / "exports", "tflite", "onnx", "openvino")
+    Image.fromarray(np.full((30, 20, 3), 200, np.uint8)).save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(snippets) == 3
+    for snippet in snippets:
+        exec(compile(snippet, str(DOCS), "exec"), {})
+    said = capsys.readouterr().out.split()
+    assert len(said) == 3
+    assert set(said) <= set(CLASS_NAMES)
+    assert len(set(said)) == 1
