@@ -66,7 +66,7 @@ def test_the_names_of_the_sources() -> None:
 def test_the_page_and_the_help_are_what_the_rows_say() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert replace_table(page) == page, "run `make docs`"
-    assert "| `yolo` |  | data.yaml and labels/*.txt | `.yaml`, `.yml` |\n" in page
+    assert "| `yolo` |  | boxes as classes | data.yaml and labels/*.txt | `.yaml`, `.yml` |\n" in page
     said = "".join(CliRunner().invoke(main, ["ingest", "--help"]).output.split())  # lines break in words
     for name, source in SOURCES.items():
         for text in source.formats.values():

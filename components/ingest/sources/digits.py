@@ -38,6 +38,7 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
     digits = datasets.load_digits()
     pixels = np.rint(digits.images * (255 / _LARGEST_VALUE)).astype(np.uint8)  # [1797, 8, 8]
     names = list(map(str, digits.target_names))
+    truths: list[Label] | list[Labels]
     groups: list[str | None]
     if context.config.multilabel:
         pixels, rows, groups = _put_together(pixels)
@@ -67,7 +68,7 @@ def _put_together(pixels: Any) -> tuple[Any, list[list[int]], list[str | None]]:
 
     random = np.random.default_rng(0)
     side, most = pixels.shape[1], _CELL_PX - pixels.shape[1]
-    canvases, rows, groups = [], [], []
+    canvases, rows, groups = [], list[list[int]](), list[str | None]()
     for start in range(0, len(pixels), _GROUP_DIGITS):
         members = np.arange(start, min(start + _GROUP_DIGITS, len(pixels)))
         waiting = np.concatenate([random.permutation(members) for _ in range(_ROUNDS)]).tolist()

@@ -111,11 +111,10 @@ def show_together(page: Page, figures: Figures) -> None:
         page.add_note("The evaluation keeps no pairs of classes: the split is empty, or there are too many.")
         return
     if len(names) > _MOST_IN_TABLE:
-        rows: list[list[Cell]] = [
-            [page.class_name(one), page.class_name(other), both]
-            for one, other, both, _, _ in sorted(figures.together, key=lambda pair: (-pair[2], pair))
-            if both
-        ][:_MOST_PAIRS]
+        rows: list[list[Cell]] = []
+        for one, other, both, _, _ in sorted(figures.together, key=lambda pair: (-pair[2], pair)):
+            if both and len(rows) < _MOST_PAIRS:
+                rows.append([page.class_name(one), page.class_name(other), both])
         page.add(make_table(["class", "and", "images with both"], rows))
         return
     for (one, other), both in list(counted.items()):
