@@ -2,8 +2,8 @@
 
     make bench-serving MODEL=runs/digits/serving IMAGE=runs/digits/sample.png [BENCH="load --requests 2000"]
 
-`wrk` asks REST, `ghz` gRPC (Debian: apt-get install wrk; go install github.com/bojand/ghz/cmd/ghz@latest).
-For batching `h2load` asks gRPC (Debian: apt-get install nghttp2-client): ghz takes as much processor time as
+`h2load` asks REST, `ghz` gRPC (Debian: apt-get install nghttp2-client; go install
+github.com/bojand/ghz/cmd/ghz@latest). For batching h2load asks gRPC too: ghz takes as much processor time as
 the server. A part whose program is missing says so. The model is one of Mirante's.
 """
 
@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import argparse
 import base64
+import collections
 import json
-import math
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,15 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.served import Server, find_newest, make_body, serve
-from benchmarks.serving_faults import check_fuzz, check_kill, check_large, check_slow, check_switch
+from benchmarks.serving_faults import check_kill, check_large, check_slow, check_switch
+from benchmarks.serving_fuzz import check_bodies, check_headers, check_messages
 
-_QUANTILES = """
-function done(summary, latency, requests)
-  print(string.format("p50 %.2f ms, p99 %.2f ms, p999 %.2f ms",
-    latency:percentile(50) / 1000, latency:percentile(99) / 1000, latency:percentile(99.9) / 1000))
-end
-"""
-PARTS = ("latency", "load", "batching", "switch", "fuzz", "slow", "large", "kill")
+PARTS = ("latency", "load", "batching", "switch", "bodies", "headers", "messages", "slow", "large", "kill")
 # Two batches of the 32 clients' requests: one runs while the other fills.
 _BATCHING = (
     "max_batch_size { value: 16 }\nbatch_timeout_micros { value: 10000 }\n"
@@ -86,8 +80,8 @@ def measure_load(
 ) -> dict[str, float]:
     """Ask from 32 clients; return calls per second, and CPU milliseconds of the server per call."""
     measured: dict[str, float] = {}
-    grpc_run = {"ghz": run_ghz, "h2load": run_h2load}[grpc_client]
-    asked = {"REST": ("wrk", run_wrk), "gRPC": (grpc_client, grpc_run)}
+    grpc_run = {"ghz": run_ghz, "h2load": load_grpc}[grpc_client]
+    asked = {"REST": ("h2load", load_rest), "gRPC": (grpc_client, grpc_run)}
     with serve(model, *flags) as server:
         for protocol, (program, run) in asked.items():
             if not shutil.which(program):
@@ -105,35 +99,9 @@ def measure_load(
     return measured
 
 
-def run_wrk(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
+def load_rest(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
     """Ask REST; return calls per second, how many were answered, and the times."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f"wrk.method = 'POST'\nwrk.body = '{make_body(image).decode()}'\n{_QUANTILES}")
-        script.flush()
-
-        def run(secs: int) -> str:
-            command = ["wrk", "-t1", "-c32", f"-d{secs}s", "--timeout", "30s", "-s", script.name]
-            command.append(f"{server.url}:predict")
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-        # wrk counts seconds: a short run says how many make up the number of calls, and some more.
-        said = run(1)
-        while count > _answered(said):
-            said = run(math.ceil(1.2 * count * _secs(said) / max(_answered(said), 1)))
-    rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
-    assert rate is not None
-    shown = re.findall(r"p\d+ .* ms|\d+ requests in|Non-2xx.*|Socket errors.*", said)
-    return float(rate[1]), _answered(said), ", ".join(shown)
-
-
-def _answered(said: str) -> int:
-    found = re.search(r"(\d+) requests in", said)
-    return int(found[1]) if found else 0
-
-
-def _secs(said: str) -> float:
-    found = re.search(r"requests in ([\d.]+)(m?)s", said)
-    return 1.0 if found is None else float(found[1]) * (0.001 if found[2] else 1)
+    return run_h2load(f"{server.url}:predict", make_body(image), count, "--h1")
 
 
 def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
@@ -155,7 +123,7 @@ def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
     return float(found["rps"]), int(found["count"]), f"{times}, {found['statusCodeDistribution']}"
 
 
-def run_h2load(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
+def load_grpc(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
     """Ask gRPC; return calls per second, how many were answered, and the times."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -164,19 +132,27 @@ def run_h2load(server: Server, image: bytes, count: int) -> tuple[float, int, st
     request.model_spec.name = "default"
     request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image], tf.string))
     message = request.SerializeToString()
-    with tempfile.NamedTemporaryFile() as body:
-        # Not compressed, and its length.
-        body.write(b"\0" + len(message).to_bytes(4, "big") + message)
-        body.flush()
-        command = ["h2load", "-t1", "-c32", "-m1", "-n", str(count), "-d", body.name]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        command.append(f"http://127.0.0.1:{server.port}/tensorflow.serving.PredictionService/Predict")
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rate, answered = re.search(r"([\d.]+) req/s", said), re.search(r"(\d+) succeeded", said)
-    assert rate is not None
-    assert answered is not None
-    shown = re.findall(r"requests: .*|time for request: .*", said)
-    return float(rate[1]), int(answered[1]), ", ".join(re.sub(r" +", " ", each) for each in shown)
+    # Not compressed, and its length.
+    body = b"\0" + len(message).to_bytes(4, "big") + message
+    url = f"http://127.0.0.1:{server.port}/tensorflow.serving.PredictionService/Predict"
+    return run_h2load(url, body, count, "-H", "content-type: application/grpc", "-H", "te: trailers")
+
+
+def run_h2load(url: str, body: bytes, count: int, *options: str) -> tuple[float, int, str]:
+    """Send a body from 32 clients; return calls per second, how many got 200, and the times."""
+    with tempfile.TemporaryDirectory() as folder:
+        sent, log = Path(folder, "body"), Path(folder, "log")
+        sent.write_bytes(body)
+        command = ["h2load", "-t1", "-c32", "-m1", "-n", str(count), "-d", str(sent), f"--log-file={log}"]
+        begin = time.monotonic()
+        subprocess.run([*command, *options, url], capture_output=True, check=True)
+        secs = time.monotonic() - begin
+        # When a call began, its status, and how long it took (us).
+        rows = [line.split("\t") for line in log.read_text().splitlines()]
+    times = [int(row[2]) / 1000 for row in rows if row[1] == "200"]
+    others = collections.Counter(row[1] for row in rows if row[1] != "200")
+    shown = f"{len(times)} of {count} answered, {describe(times) if times else ''}"
+    return len(times) / secs, len(times), f"{shown}{f', others: {dict(others)}' if others else ''}"
 
 
 def measure_batching(model: Path, image: bytes, count: int) -> None:
@@ -196,7 +172,9 @@ _RUNS: dict[str, tuple[Any, int]] = {
     "load": (measure_load, 100_000),
     "batching": (measure_batching, 10_000),
     "switch": (check_switch, 50),
-    "fuzz": (check_fuzz, 100_000),
+    "bodies": (check_bodies, 100_000),
+    "headers": (check_headers, 100_000),
+    "messages": (check_messages, 100_000),
     "slow": (check_slow, 50),
     "large": (check_large, 1024),
     "kill": (check_kill, 1),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import socket
 import tempfile
@@ -84,34 +83,6 @@ def state_of(server: Server, version: int) -> str:
     with urllib.request.urlopen(server.url) as answer:
         states = json.load(answer)["model_version_status"]
     return next((each["state"] for each in states if each["version"] == str(version)), "")
-
-
-def check_fuzz(model: Path, image: bytes, count: int) -> None:
-    """Damaged bodies over one connection each: an answer of 4xx, 200 where nothing was hurt, never 5xx."""
-    drawn = random.Random(1)
-    whole = make_body(image)
-    statuses: dict[int, int] = {}
-    with serve(model) as server:
-        server.ask(whole)
-        before = server.memory_mib()
-        for _ in range(count):
-            body = bytearray(whole)
-            for _ in range(drawn.randint(1, 8)):
-                at = drawn.randrange(len(body))
-                action = drawn.randrange(3)
-                if action == 0:
-                    body[at] = drawn.randrange(256)
-                elif action == 1:
-                    del body[at : at + drawn.randint(1, 40)]
-                else:
-                    body[at:at] = drawn.choice([b"{", b"[", b'"', b"null", b"1e999", b"\\u", bytes([255, 0])])
-            status, _ = server.ask(bytes(body))
-            statuses[status] = statuses.get(status, 0) + 1
-        is_well = server.ask(whole)[0] == 200
-        print(
-            f"fuzz: {count} bodies: {statuses}, well afterwards: {is_well}, "
-            f"{before:.0f} -> {server.memory_mib():.0f} MiB"
-        )
 
 
 def check_slow(model: Path, image: bytes, count: int) -> None:

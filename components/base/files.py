@@ -67,6 +67,21 @@ def stamp(path: str) -> tuple[int, int]:
     return local.st_size, local.st_mtime_ns
 
 
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[BinaryIO]:
+    """Open a file to write; in a bucket, what was written before an error or Ctrl-C does not stay."""
+    file = _open(path, "wb")
+    try:
+        yield file
+    except BaseException:
+        # TensorFlow cannot give up an upload: what there is of it becomes an object.
+        file.close()
+        if is_remote(path):
+            remove(path)
+        raise
+    file.close()
+
+
 def copy_tree(source: str, target: str, last: str) -> None:
     """Copy the files below a folder, `last` of them after all others."""
     names = sorted(
@@ -76,7 +91,7 @@ def copy_tree(source: str, target: str, last: str) -> None:
         path = os.path.join(target, name)
         if not is_remote(target):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open_binary(os.path.join(source, name)) as read, _open(path, "wb") as written:
+        with open_binary(os.path.join(source, name)) as read, _writing(path) as written:
             shutil.copyfileobj(read, written)
 
 
@@ -88,7 +103,7 @@ def put(source: str, path: str) -> None:
         with replace_file(target) as temporary:
             shutil.copyfile(source, temporary)
         return
-    with open(source, "rb") as read, _open(path, "wb") as written:
+    with open(source, "rb") as read, _writing(path) as written:
         shutil.copyfileobj(read, written)
 
 
@@ -136,5 +151,5 @@ def write_bytes(path: str, content: bytes) -> None:
         write_atomically(target, content)
         return
     _gfile().makedirs(os.path.dirname(path))
-    with _open(path, "wb") as file:
+    with _writing(path) as file:
         file.write(content)

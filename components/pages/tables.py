@@ -128,8 +128,16 @@ def show_classes(
 
 
 def format_interval(interval: Interval | None) -> Html | None:
-    """Return an interval in words: 0.9701 to 0.9877."""
-    return None if interval is None else keep_on_line(f"{interval.low:.4f} to {interval.high:.4f}")
+    """Return an interval in words: 0.9701 to 0.9877, or 3e-05 to 0.0021."""
+    if interval is None:
+        return None
+    return keep_on_line(f"{_format_end(interval.low)} to {_format_end(interval.high)}")
+
+
+def _format_end(value: float) -> str:
+    """Return four decimals; one digit of a number that they would show as 0."""
+    shown = f"{value:.4f}"
+    return f"{value:.1g}" if value and not float(shown) else shown
 
 
 def show_model(page: Page, outputs: Mapping[str, Output], found: str, missing: str) -> None:

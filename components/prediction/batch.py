@@ -221,6 +221,8 @@ def _ask(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
         top=batch.top,
         max_pixels=batch.max_pixels,
         served=served,
+        # Answers are kept: memory that was short for a while must not be one.
+        is_strict=True,
     )
     return (answer for answer, _ in found)
 

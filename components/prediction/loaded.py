@@ -123,6 +123,13 @@ class LoadedModel:
         return [HeatMap(values, tuple(frame.tolist())) for values, frame in zip(heat, frames, strict=True)]
 
 
+def is_refusal(error: Exception) -> bool:
+    """Return whether a model's error is about the image that it got."""
+    import tensorflow as tf
+
+    return isinstance(error, tf.errors.InvalidArgumentError)
+
+
 def _find_task(outputs: Collection[str]) -> TaskAnswers | None:
     """Return the answers of the task whose models give the most of these outputs; None if no task's do."""
     asked: list[TaskAnswers] = [part(name, "answers") for name in TASKS]

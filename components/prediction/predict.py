@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from components.base.errors import UsageError
+from components.base.errors import MiranteError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.os_errors import describe_os_error
 from components.base.saved_model import bit_depth_of
@@ -14,7 +14,7 @@ from components.ingest.image_file import read_image_file
 from components.ingest.whole import RejectedImage
 from components.prediction.asked import AskedImage, asked_images, saved_model_folder
 from components.prediction.drawings import Answer, Answered, Drawings
-from components.prediction.loaded import LoadedModel
+from components.prediction.loaded import LoadedModel, is_refusal
 
 # Images per request: enough to fill a CPU, few enough to keep the decoded pixels small.
 BATCH_IMAGES = 32
@@ -76,12 +76,16 @@ def answer_images(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     language: str | None = None,
     served: LoadedModel | None = None,
+    is_strict: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[tuple[Answer, TaskAnswers | None]]:
     """Yield the answers of `predict` one by one, so that any number of images fits into memory.
 
     Each comes with the task's module `answers`, or None before the model was asked. `served` is the model
     where it is loaded already. `progress` is called as progress(phase, done, total).
+
+    Raises:
+        MiranteError: With `is_strict`, the model failed for another reason than an image, such as memory.
     """
     folder = saved_model_folder(model)
     asked = list(asked_images(images))
@@ -104,7 +108,7 @@ def answer_images(
             for answer, *_ in batch:
                 answer["error"] = problem
         else:
-            _answer(served, batch, min_score, top, drawings)
+            _answer(served, batch, min_score, top, drawings, is_strict)
         done += len(answers)
         if progress is not None:
             progress("predict", done, len(asked))
@@ -117,7 +121,12 @@ _Read = tuple[Answer, int, bytes, CanonicalImage]
 
 
 def _answer(
-    served: LoadedModel, batch: Sequence[_Read], min_score: float | None, top: int | None, drawings: Drawings
+    served: LoadedModel,
+    batch: Sequence[_Read],
+    min_score: float | None,
+    top: int | None,
+    drawings: Drawings,
+    is_strict: bool,
 ) -> None:
     """Ask a model about images, and complete their answers.
 
@@ -127,10 +136,13 @@ def _answer(
         min_score: As for `predict`.
         top: As for `predict`.
         drawings: What is drawn of them.
+        is_strict: As for `answer_images`.
     """
     try:
         outputs_of_images = list(served.ask([(data, image.encoded) for _, _, data, image in batch]))
-    except Exception as e:  # noqa: BLE001 - as above
+    except Exception as e:  # as above
+        if is_strict and not is_refusal(e):
+            raise MiranteError(_describe_problem(e)) from e
         for answer, *_ in batch:
             answer["error"] = _describe_problem(e)
         return

@@ -18,6 +18,7 @@ from pipeline.serving.grpc_services import ModelService, PredictionService
 from pipeline.serving.http_server import Handler, HttpServer
 from pipeline.serving.loading import Loader, start_batch_threads
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.models.images import ignore_pillow_limit
 from pipeline.serving.models.saved_model import SessionOptions
 from pipeline.serving.open_inference import OpenInference
 from pipeline.serving.page import Page
@@ -60,6 +61,8 @@ class Server:
             MiranteError: A model cannot be loaded.
             UsageError: A port is taken.
         """
+        # Once: threads cannot change it for themselves.
+        ignore_pillow_limit()
         asyncio.run(self._run())
 
     def reload(self, config: Any) -> None:

@@ -153,5 +153,28 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     text = (DEPLOY / "systemd" / "mirante-serve.service").read_text()
     unit = tmp_path / "mirante-serve.service"
     unit.write_text(text.replace("/opt/mirante/.venv/bin/mirante", "/bin/true"))
+    assert verify_unit(unit) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
+@pytest.mark.parametrize(
+    ("whole", "broken", "said"),
+    [
+        ("ExecStart=/opt/mirante/.venv/", "ExecStart=/nowhere/", "is not executable: No such file"),
+        ("KillSignal=SIGTERM", "KillSignal=SIGNOTHING", "Failed to parse"),
+        ("ProtectHome=yes", "ProtectHomes=yes", "Unknown key"),
+        ("[Service]", "[Services]", "Unknown section"),
+    ],
+)
+def test_systemd_refuses_a_broken_unit(tmp_path: Path, whole: str, broken: str, said: str) -> None:
+    text = (DEPLOY / "systemd" / "mirante-serve.service").read_text()
+    assert whole in text
+    unit = tmp_path / "mirante-serve.service"
+    unit.write_text(text.replace(whole, broken).replace("/opt/mirante/.venv/bin/mirante", "/bin/true"))
+    assert said in verify_unit(unit)[1]
+
+
+def verify_unit(unit: Path) -> tuple[int, str]:
+    """Return systemd's exit status and messages about a unit."""
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    return done.returncode, done.stderr

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from components.base.example import serialize_example
+from components.base.intervals import WILSON, Interval
 from components.base.outcome import Output
 from components.base.task import TASKS, task_named
 from components.base.tfrecord import frame_record
@@ -28,7 +29,7 @@ from components.pages.charts import Curve, make_line_chart
 from components.pages.markup import Measure, format_number, make_table
 from components.pages.page import IMAGES_BYTES, Page
 from components.pages.rendered import RenderedPage
-from components.pages.tables import count_by_class
+from components.pages.tables import count_by_class, format_interval
 from pipeline.pages import make_page
 from pipeline.steps import INGEST, STEPS, Step
 from schemas import features
@@ -158,6 +159,12 @@ def test_images_stay_below_their_share_of_a_page() -> None:
 )
 def test_numbers_are_legible(value: float, words: str) -> None:
     assert format_number(value) == words
+
+
+def test_an_end_of_an_interval_is_not_0_if_it_is_not() -> None:
+    assert str(format_interval(Interval(0.00003, 0.00213, WILSON))).count("3e-05 to 0.0021") == 1
+    assert str(format_interval(Interval(0.0, 1.0, WILSON))).count("0.0000 to 1.0000") == 1
+    assert format_interval(None) is None
 
 
 def test_a_chart_goes_from_the_lowest_value_to_the_highest() -> None:

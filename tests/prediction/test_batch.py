@@ -20,6 +20,7 @@ from components.prediction import batch as batches
 from components.prediction.batch import Batch, BatchResult, make_batch
 from components.prediction.batch_files import FileFormat, count_answers, read_answers, write_answers
 from components.prediction.inputs import digest_input
+from components.prediction.loaded import LoadedModel
 from components.prediction.predict import predict
 from pipeline.commands.main import main
 from pipeline.engines.arguments import IN_MEMORY
@@ -166,3 +167,35 @@ def test_there_must_be_images(model: str, tmp_path: Path) -> None:
         assert "expected --batch INPUT and -o OUT, got other arguments" in told.stderr
     told = CliRunner().invoke(main, ["predict", model])
     assert "IMAGE: expected an image or a folder of images, got none" in told.stderr
+
+
+def test_a_model_that_fails_gives_no_answers(
+    model: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+
+    monkeypatch.setattr(LoadedModel, "ask", fail)
+    batch = make_batch(model, str(images), str(tmp_path / "out"))
+    with pytest.raises(Exception, match="the model could not be asked: out of memory"):
+        run_batch(batch)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["batch.json"]
+
+
+def test_an_object_of_a_bucket_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"whole")
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(read: object, written: object) -> None:
+        written.write(b"part")  # type: ignore[attr-defined]
+        raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.copyfileobj", interrupt)
+        with pytest.raises(Interrupted):
+            files.put(str(tmp_path / "a"), "ram://interrupted/a")
+    assert not files.exists("ram://interrupted/a")
+    files.put(str(tmp_path / "a"), "ram://interrupted/a")
+    assert files.read_bytes("ram://interrupted/a") == b"whole"

@@ -370,6 +370,7 @@ def test_a_model_that_takes_too_long_is_a_504() -> None:
     assert json.loads(answer.body) == {"error": "Timed out waiting for notification"}
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_decompression_bomb_is_refused(tmp_path: Any) -> None:
     Image.new("1", (2000, 1000)).save(tmp_path / "bomb.png")
     inputs = {"image_bytes": np.array([(tmp_path / "bomb.png").read_bytes(), b"no image"], dtype=object)}

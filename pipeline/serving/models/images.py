@@ -16,6 +16,11 @@ _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_SIZE_END = len(_PNG) + 8
 
 
+def ignore_pillow_limit() -> None:
+    """Turn off Pillow's warning about large images in this process: another limit counts here."""
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
 def check_images(inputs: Mapping[str, Array], max_pixels: int) -> None:
     """Check the inputs whose name ends in `_bytes`, as far as Pillow knows their formats.
 
@@ -49,11 +54,8 @@ def _count_pixels(content: bytes) -> int:
         width, height = struct.unpack_from(">II", content, len(_PNG))
         return int(width * height)
     try:
-        with warnings.catch_warnings():
-            # Pillow's own limit is not the one that counts here.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                return image.width * image.height
+        with Image.open(io.BytesIO(content)) as image:
+            return image.width * image.height
     except Image.DecompressionBombError:
         return PILLOW_MAX_PIXELS + 1
     except (OSError, ValueError, SyntaxError, TypeError, EOFError):

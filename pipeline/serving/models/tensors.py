@@ -31,6 +31,8 @@ _FIELDS = {
     "complex128": "dcomplex_val",
 }
 _MOST_DIMENSIONS = 254
+# What a few bytes of a message may become, since the last value repeats.
+_MOST_REPEATED_BYTES = 256 * 2**20
 
 
 def read_tensor(proto: Any, alias: str, max_bytes: int) -> Array:
@@ -39,7 +41,7 @@ def read_tensor(proto: Any, alias: str, max_bytes: int) -> Array:
     Args:
         proto: The TensorProto.
         alias: Its name, for messages.
-        max_bytes: Refuse what would take more, such as a large shape with a single value.
+        max_bytes: Refuse what would take more.
 
     Raises:
         ServingError: It is no tensor, or too large.
@@ -53,6 +55,8 @@ def read_tensor(proto: Any, alias: str, max_bytes: int) -> Array:
     if proto.tensor_shape.unknown_rank or len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0:
         raise _malformed(alias)
     size = math.prod(shape)
+    if not proto.tensor_content and len(getattr(proto, field)) < size:
+        max_bytes = min(max_bytes, _MOST_REPEATED_BYTES)
     if size * max(dtype.size or 8, 1) > max_bytes:
         raise ServingError(
             "RESOURCE_EXHAUSTED",
