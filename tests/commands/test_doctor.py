@@ -108,6 +108,6 @@ def test_a_shell_completes_commands_options_and_recipes() -> None:
         return [item.value for item in shell.get_completions(words, begun) if item.type == "plain"]
 
     assert complete([], "co") == ["compare", "compile"]
-    assert complete(["run"], "dig") == ["digits"]
+    assert complete(["run"], "dig") == ["digits", "digits_multilabel"]
     assert complete(["doctor"], "cats") == ["cats_vs_dogs"]
     assert "--no-cache" in complete(["run", "digits"], "--")
