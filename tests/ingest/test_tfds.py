@@ -161,8 +161,6 @@ def test_name_version_and_folder_are_the_same(data_dir: Path, shapes: Path, tmp_
     assert sums(tmp_path / "a") == sums(tmp_path / "b") == sums(tmp_path / "c")
 
 
-@pytest.mark.both_stacks
-@pytest.mark.slow
 def test_a_second_run_does_nothing_until_a_file_changes(shapes: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(shapes, tmp_path / "shapes" / "1.0.0")
     assert not run(copy, tmp_path / "out").unchanged
@@ -228,8 +226,6 @@ def test_images_without_names_unlabelled_ones_and_splits_of_other_names(tmp_path
     assert list(rejects(tmp_path / "b")) == ["odd_ones/train#1"]
 
 
-@pytest.mark.both_stacks
-@pytest.mark.slow
 def test_emnist_is_set_upright(tmp_path: Path) -> None:
     on_its_side = io.BytesIO()
     Image.frombytes("L", (3, 2), bytes([1, 2, 3, 4, 5, 6])).save(on_its_side, format="PNG")
@@ -407,8 +403,6 @@ def test_names_and_paths(
     assert not source.is_name("mnist")
 
 
-@pytest.mark.both_stacks
-@pytest.mark.slow
 def test_a_recipe_takes_a_name(data_dir: Path, shapes: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     values = {

@@ -61,7 +61,6 @@ def test_wrong_labels_are_candidates(model: str, tmp_path: Path) -> None:
     assert "blue/wrong.png: blue in the data, green by the model (0.90)" in format_facts(facts)
 
 
-@pytest.mark.slow
 def test_images_in_records_are_asked_about_too(model: str, tmp_path: Path) -> None:
     facts = look(LAYOUTS["TFRecords"].write(tmp_path), model)
     assert facts.doubts is not None
