@@ -63,7 +63,9 @@ def write_predictions(
             source = Path(os.fsdecode(answer["image"].encode("utf-8", "surrogateescape")))
             width, height = _read_upright_size(source)
             boxes = [
-                Annotation(each["label"], *each["box"], score=each["score"]) for each in answer["predictions"]
+                Annotation(each["label"], xmin, ymin, xmax, ymax, score=each["score"])
+                for each in answer["predictions"]
+                for xmin, ymin, xmax, ymax in [each["box"]]
             ]
             path = source.relative_to(root).as_posix()
             output.add(

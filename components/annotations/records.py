@@ -49,9 +49,9 @@ def read_images(folder: Path) -> Iterator[tuple[AnnotatedImage, bytes]]:
                 for name, most in zip(features.BOX_SIDES, (width, height, width, height), strict=True)
             ]
             boxes = [
-                Annotation(text, *corners, difficult=bool(difficult), truncated=bool(truncated))
-                for text, corners, difficult, truncated in zip(
-                    texts, zip(*sides, strict=True), *flags, strict=True
+                Annotation(text, xmin, ymin, xmax, ymax, bool(difficult), bool(truncated))
+                for text, xmin, ymin, xmax, ymax, difficult, truncated in zip(
+                    texts, *sides, *flags, strict=True
                 )
             ]
             suffix = _SUFFIXES.get(values[features.FORMAT][0], ".png")

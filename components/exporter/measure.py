@@ -58,7 +58,7 @@ def measure_answers(
     """
     asked: TaskExport = part(model.task, "export")
     answers: dict[str, list[Mapping[str, Array]]] = {name: [] for name in ("", *asks)}
-    frames = []
+    frames: list[Array | None] = []
     for batch in _batches(records):
         pixels, frame = model.read_pixels(batch)
         frames.append(frame)
@@ -66,7 +66,8 @@ def measure_answers(
         for name, ask in asks.items():
             answers[name].append(ask(pixels))
         progress(len(answers[""]) * _BATCH)
-    of_pixels = None if any(frame is None for frame in frames) else np.concatenate(frames)
+    there = [frame for frame in frames if frame is not None]
+    of_pixels = np.concatenate(there) if len(there) == len(frames) else None
 
     def judge(name: str, frames: Array | None) -> float:
         found = {key: np.concatenate([each[key] for each in answers[name]]) for key in asked.OUTPUTS}
