@@ -30,7 +30,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 
 .DEFAULT_GOAL := help
 .PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults accept-engines engines bench bench-training bench-detector \
+	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults accept-engines engines bench bench-training bench-backbones bench-detector \
 	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven bench-copies clean
 
 help: ## List the targets
@@ -162,6 +162,9 @@ bench: setup ## Measure throughput
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/cpu_kernels.py
+
+bench-backbones: setup ## Images/s of each network of keras.applications, on two cores
+	$(BIN)/python -m benchmarks.backbones
 
 bench-guard: setup ## Many trainings: the guard stops all sick ones and no healthy one
 	$(BIN)/python benchmarks/guard.py

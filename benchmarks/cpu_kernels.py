@@ -45,7 +45,7 @@ def measure(name: str, is_fused: bool) -> dict[str, float]:
     from components.models.config import ModelConfig
     from components.tasks.classification.trainer import cross_entropy
     from components.trainer.config import TrainingConfig
-    from components.trainer.optimizer import make_optimizer
+    from components.trainer.optimizers.make import make_optimizer
 
     if not is_fused:
         batch_norm.BatchNormalization.call = keras.layers.BatchNormalization.call  # type: ignore[method-assign]

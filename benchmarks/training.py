@@ -157,7 +157,7 @@ class Steps:
         from components.models import build_model
         from components.tasks.classification.trainer import Classification
         from components.trainer.config import TrainingConfig
-        from components.trainer.optimizer import make_optimizer
+        from components.trainer.optimizers.make import make_optimizer
         from components.trainer.step import build_step
         from components.trainer.strategy import Place
 

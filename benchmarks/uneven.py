@@ -161,7 +161,7 @@ def bench_speed() -> None:
     from components.trainer.config import TrainingConfig
     from components.trainer.input.batches import training_batches
     from components.trainer.input.examples import ArrayExamples
-    from components.trainer.optimizer import make_optimizer
+    from components.trainer.optimizers.make import make_optimizer
     from components.trainer.step import build_step
     from components.trainer.strategy import Place
 

@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.config import TrainingConfig
+from components.trainer.optimizers.config import OPTIONS, EmaConfig
 
 
 def train_detector(place: Any, folder: Path) -> dict[str, Any]:
@@ -44,6 +46,32 @@ def train_detector(place: Any, folder: Path) -> dict[str, Any]:
     }
 
 
+def make_step(optimizer: Any, variable: keras.Variable, num_replicas: int) -> Any:
+    def step() -> None:
+        # Of each replica its own: one and the same tensor would not be summed.
+        optimizer.apply([tf.constant([0.5, -3.0]) / num_replicas], [variable])
+
+    return tf.function(step, autograph=False)
+
+
+def apply_optimizers(place: Any) -> dict[str, list[float]]:
+    """A weight after three steps of each optimiser; each replica has its part of the gradient."""
+    from components.trainer.optimizers.make import make_optimizer
+
+    found = {}
+    for name in OPTIONS:
+        with place.strategy.scope():
+            variable = keras.Variable([1.0, -2.0])
+            optimizer = make_optimizer(TrainingConfig(optimizer=name, weight_decay=0.1), 0.1)
+            optimizer.build([variable])
+
+        step = make_step(optimizer, variable, place.num_replicas)
+        for _ in range(3):
+            place.strategy.run(step)
+        found[name] = variable.numpy().tolist()
+    return found
+
+
 def main(kind: str, folder: Path) -> None:
     if kind == "mirrored":
         (cpu,) = tf.config.list_physical_devices("CPU")
@@ -58,6 +86,9 @@ def main(kind: str, folder: Path) -> None:
         global_batch_size=24,
         weight_decay=0.01,
         class_weights={"standing": 1.5},
+        clip_norm=0.5,
+        gradient_parts=2,
+        ema=EmaConfig(decay=0.9, use="always"),
     )
     flip = AugmentationConfig(flip="horizontal_and_vertical")
     from components.trainer.strategy import make_place
@@ -65,9 +96,9 @@ def main(kind: str, folder: Path) -> None:
     place = make_place(plain)
     from tests.make.trainings import make_network, train
 
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"optimizers": apply_optimizers(place)}
     # Few epochs: losses near 0 differ by more than their batches' statistics do.
-    sampled = {"class_weights": "none", "sampling": "balanced"}
+    sampled = {"class_weights": "none", "sampling": "balanced", "clip_norm": None, "gradient_parts": 1}
     varied = plain.model_copy(update={"augmentation": flip, "epochs": 6, **sampled})
     for name, config in (("plain", plain), ("varied", varied)):
         is_plain = name == "plain"

@@ -18,7 +18,7 @@ from components.models import BACKBONE, build_model
 from components.models.config import ModelConfig
 from components.tasks.classification.trainer import cross_entropy
 from components.trainer.config import TrainingConfig
-from components.trainer.optimizer import learning_rate, make_optimizer
+from components.trainer.optimizers.make import learning_rate, make_optimizer
 from components.trainer.step import count_steps
 from components.transform import pixels as pixels
 from components.transform.config import TransformConfig

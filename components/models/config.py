@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
 from components.base.settings import IsPath, NotSearched, Number, Positive, PositiveFloat, Settings, Share
 from components.base.words import suggest_and_list
-from components.models.networks import NETWORKS, SPECIAL_KEYS, Network
+from components.models.layers.config import Layer, LayerConfig
+from components.models.layers.shapes import find_cut, find_features
+from components.models.networks import NETWORKS, SPECIAL_KEYS, Network, names_like
 from components.trainer.augment.config import Scale
 from components.transform.config import Normalization
 
@@ -114,7 +116,8 @@ class ModelConfig(Settings):
 
     name: str = Field(
         "mobilenet_v2",
-        description="built-in network (docs/models.md), or your own function as package.module:function",
+        description="built-in network, keras/<Name> for one of keras.applications (docs/models.md), or your "
+        "own function as package.module:function",
     )
     weights: Annotated[
         str | None,
@@ -131,6 +134,10 @@ class ModelConfig(Settings):
     )
     batch_norm: bool = Field(False, description="batch normalisation after each convolution of lenet")
     residual: bool = Field(False, description="a residual block after each pooling of lenet")
+    layers: Annotated[
+        tuple[Layer, ...] | None,
+        NotSearched("a list of layers is no range of values"),
+    ] = Field(None, description="the network's layers, without the last one; by itself it is name: layers")
     options: dict[str, JsonValue] = Field({}, description="any options of your own network")
     detection: DetectionConfig = Field(DetectionConfig(), description="settings of ssd_mobilenet_v2")
 
@@ -145,22 +152,36 @@ class ModelConfig(Settings):
         match = _BUILDER.fullmatch(self.name)
         return (match["module"], match["function"]) if match else None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_list_of_layers_is_a_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("layers") is not None and "name" not in values:
+            return {**values, "name": "layers"}
+        return values
+
     @model_validator(mode="after")
     def _name_is_known(self) -> ModelConfig:
         if self.network is None and self.builder is None:
+            known = suggest_and_list(self.name, names_like(self.name))
             raise ValueError(
-                f"name: there is no {self.name!r}{suggest_and_list(self.name, NETWORKS)}; a network of your "
-                "own is named by its function, as package.module:function"
+                f"name: there is no {self.name!r}{known}; a network of your own is named by its function, as "
+                "package.module:function"
             )
         return self
 
     @model_validator(mode="after")
     def _keys_fit_the_network(self) -> ModelConfig:
         if self.network is not None and self.weights is not None and self.network.normalization is None:
-            published = sorted(name for name, network in NETWORKS.items() if network.normalization)
+            with_weights = {name for name, network in NETWORKS.items() if network.normalization}
+            published = sorted(name for name in names_like("") if name in with_weights)
             raise ValueError(
-                f"weights: {self.name} starts from random weights; weights are for {', '.join(published)}"
+                f"weights: {self.name} starts from random weights; weights are for {', '.join(published)} "
+                "and keras/<Name>"
             )
+        if self.layers == ():
+            raise ValueError("layers: expected one layer or more, got []")
+        if self.name == "layers" and self.layers is None:
+            raise ValueError("layers: required for name: layers, but not set (docs/models.md)")
         for key in SPECIAL_KEYS:
             if getattr(self, key) == type(self).model_fields[key].default:
                 continue
@@ -177,11 +198,23 @@ class ModelConfig(Settings):
         return self
 
 
+def layers_of(model: ModelConfig) -> tuple[LayerConfig, ...]:
+    """Return the layers of a network that is a list of them; nothing for another network."""
+    return model.layers or (model.network.layers if model.network else None) or ()
+
+
+def has_any_size(model: ModelConfig) -> bool:
+    """Return whether the weights are the same for images of any size, as far as a recipe tells."""
+    if layers := layers_of(model):
+        return layers[find_cut(layers) - 1].type == "global_average_pool"
+    return model.network is None or model.network.has_any_size
+
+
 def check_input(model: ModelConfig, height_px: int, width_px: int, channels: int) -> None:
     """Refuse images that a built-in network cannot take.
 
     Raises:
-        ValueError: The message names the key of `transform`.
+        ValueError: The message names the key of `transform`, or the layer.
     """
     least = model.network.smallest_px if model.network else 1
     if min(height_px, width_px) < least:
@@ -190,6 +223,8 @@ def check_input(model: ModelConfig, height_px: int, width_px: int, channels: int
             f"transform.{key}: {model.name} needs images of at least {least} x {least} px, got {height_px} x "
             f"{width_px}; raise transform.height_px and transform.width_px, or take another model.name"
         )
+    if layers := layers_of(model):
+        find_features(layers, (height_px, width_px, channels))
     if model.weights is not None and channels != 3 and model.builder is None:
         raise ValueError(
             f"transform.channels: the pretrained weights of {model.name} are for 3, got {channels}; gray "

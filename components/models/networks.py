@@ -4,11 +4,16 @@ A new network is a module with `build(config, input_shape, num_classes)` and a r
 """
 
 import dataclasses
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from components.models.applications import APPLICATIONS, PREFIX
+from components.models.layers.config import Layer, LayerConfig
 from components.transform.config import Normalization
 
 # Keys of the recipe's part `model` that only some networks have.
-SPECIAL_KEYS = ("alpha", "batch_norm", "residual", "detection")
+SPECIAL_KEYS = ("alpha", "batch_norm", "residual", "layers", "detection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Network:
         parameters: How many it has without the layer that gives the classes, in words.
         features: Length of the vector that the head takes, in words.
         source: The paper, as Markdown.
+        layers: Those of a network that is a list of layers.
+        has_any_size: Whether its weights are the same for images of any size.
     """
 
     module: str
@@ -38,6 +45,8 @@ class Network:
     parameters: str
     features: str
     source: str
+    layers: tuple[LayerConfig, ...] | None = None
+    has_any_size: bool = True
 
     @property
     def has_alpha(self) -> bool:
@@ -49,6 +58,10 @@ def _efficientnet(designed_px: int, parameters: str, features: str, source: str 
     return Network(
         "efficientnet", "classification", 32, designed_px, "none", (), parameters, features, source
     )
+
+
+def _read(*layers: Any) -> tuple[LayerConfig, ...]:
+    return tuple(TypeAdapter(list[Layer]).validate_python(layers))
 
 
 NETWORKS: dict[str, Network] = {
@@ -63,6 +76,7 @@ NETWORKS: dict[str, Network] = {
         features="800 at 28 px",
         source="LeCun et al., [Gradient-based learning applied to document recognition]"
         "(http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf), 1998",
+        has_any_size=False,
     ),
     "cifar_resnet": Network(
         module="cifar_resnet",
@@ -75,6 +89,57 @@ NETWORKS: dict[str, Network] = {
         features="128",
         source="He et al., [Deep residual learning](https://arxiv.org/abs/1512.03385), 2015, and "
         "[Identity mappings](https://arxiv.org/abs/1603.05027), 2016",
+    ),
+    "mnist_cnn": Network(
+        module="layer_list",
+        task="classification",
+        smallest_px=4,
+        designed_px=28,
+        normalization=None,
+        keys=(),
+        parameters="3.27 M (all of it)",
+        features="3136 at 28 px",
+        source="5 x 5 convolutions of 32 and 64 filters, each pooled; 1024 dense units; dropout 0.5",
+        layers=_read(
+            {"type": "conv", "filters": 32, "size": 5},
+            "max_pool",
+            {"type": "conv", "filters": 64, "size": 5},
+            "max_pool",
+            "flatten",
+            {"type": "dense", "units": 1024},
+            {"type": "dropout", "rate": 0.5},
+        ),
+    ),
+    "cifar_cnn": Network(
+        module="layer_list",
+        task="classification",
+        smallest_px=18,
+        designed_px=32,
+        normalization=None,
+        keys=(),
+        parameters="0.12 M (all of it)",
+        features="1024 at 32 px",
+        source="that of TensorFlow's [tutorial](https://www.tensorflow.org/tutorials/images/cnn)",
+        layers=_read(
+            {"type": "conv", "filters": 32, "padding": "valid"},
+            "max_pool",
+            {"type": "conv", "filters": 64, "padding": "valid"},
+            "max_pool",
+            {"type": "conv", "filters": 64, "padding": "valid"},
+            "flatten",
+            {"type": "dense", "units": 64},
+        ),
+    ),
+    "layers": Network(
+        module="layer_list",
+        task="classification",
+        smallest_px=1,
+        designed_px=28,
+        normalization=None,
+        keys=("layers",),
+        parameters="those of `model.layers`",
+        features="those of `model.layers`",
+        source="[your own list of layers](#a-list-of-layers)",
     ),
     "mobilenet_v2": Network(
         module="mobilenet_v2",
@@ -119,10 +184,32 @@ NETWORKS: dict[str, Network] = {
         parameters="3.03 M at `alpha` 1.0",
         features="two maps, see [object detection](detection.md)",
         source="Liu et al., [SSD](https://arxiv.org/abs/1512.02325), 2016, on MobileNetV2",
+        has_any_size=False,
     ),
+    **{
+        f"{PREFIX}{name}": Network(
+            module="keras_application",
+            task="classification",
+            smallest_px=row.smallest_px,
+            designed_px=row.designed_px,
+            normalization=row.normalization,
+            keys=(),
+            parameters=f"{row.parameters / 1e6:.3g} M",
+            features=str(row.features),
+            source=row.source,
+        )
+        for name, row in APPLICATIONS.items()
+    },
 }
 
 
 def networks_for(task: str) -> list[str]:
-    """Return the names of the built-in networks for a task."""
+    """Return the names of the networks for a task."""
     return [name for name, network in NETWORKS.items() if network.task == task]
+
+
+def names_like(name: str) -> list[str]:
+    """Return the names to choose from for a name that is unknown: Keras' alone if it begins as they do."""
+    if name.lower().startswith(PREFIX):
+        return [each for each in NETWORKS if each.startswith(PREFIX)]
+    return [*(each for each in NETWORKS if not each.startswith(PREFIX)), f"{PREFIX}<Name>"]

@@ -11,6 +11,10 @@ from components.models import BACKBONE
 from components.models.batch_norm import fuse_batch_norms
 from components.models.config import ModelConfig
 from components.models.weights_file import check_weights
+from components.transform.pixels import IMAGENET_STD
+
+# How near a file's variances must be to ImageNet's deviations to be taken for them.
+_TOLERANCE = 1e-3
 
 
 def pooled_backbone(
@@ -57,3 +61,30 @@ def application(
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone.layers):
         backbone = fuse_batch_norms(backbone)
     return backbone
+
+
+def keep_scaling_in_float32(backbone: keras.Model, *, is_from_file: bool) -> None:
+    """Keep layers that scale pixels in 32 bits: bfloat16 would round the mean that they subtract.
+
+    Args:
+        backbone: Its weights are loaded.
+        is_from_file: Whether they are those of a file, in which EfficientNet's variances can be wrong.
+    """
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            layer.dtype_policy = keras.DTypePolicy("float32")
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            if is_from_file:
+                _correct_variance(layer)
+            layer.finalize_state()
+
+
+def _correct_variance(layer: keras.layers.Normalization) -> None:
+    """Replace deviations, which EfficientNet's published file has by mistake, with variances.
+
+    Keras corrects that with another layer, but only where it downloads the
+    file itself; loaded by its path, the same file would see pixels half as large as it was trained on.
+    """
+    variance = layer.adapt_variance.numpy()
+    if variance.shape == (3,) and np.allclose(variance, IMAGENET_STD, atol=_TOLERANCE):
+        layer.adapt_variance.assign(np.square(IMAGENET_STD))

@@ -10,36 +10,41 @@ import urllib.request
 from pathlib import Path
 
 from components.base.errors import UsageError
+from components.models.applications import APPLICATIONS, PREFIX, Application
 from components.models.config import ModelConfig
 from components.transform.config import TransformConfig
 
 IMAGENET = "imagenet"
-_STORE = "https://storage.googleapis.com"
-# Sides, in pixels, that MobileNetV2 was published for; others get the weights of the last.
-_MOBILENET_PX = (96, 128, 160, 192, 224)
+# Sides, in pixels, that MobileNets were published for besides 224; images of others get the weights of 224.
+_OTHER_PX = {"mobilenet": (128, 160, 192), "mobilenet_v2": (96, 128, 160, 192)}
 _SECS = 5.0
 
 
 def published_url(model: ModelConfig, transform: TransformConfig) -> str:
     """Return the address of the file that `model.weights: imagenet` means."""
-    if model.name == "vgg16":
-        return (
-            f"{_STORE}/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-        )
-    if model.name.startswith("efficientnet"):
-        return f"{_STORE}/keras-applications/{model.name.replace('_', '')}_notop.h5"
+    url = _application(model).url.replace("_1.0_", f"_{float(model.alpha or 1.0)}_")
     is_square = transform.height_px == transform.width_px
-    px = transform.height_px if is_square and transform.height_px in _MOBILENET_PX else _MOBILENET_PX[-1]
-    return (
-        f"{_STORE}/tensorflow/keras-applications/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
-        f"{float(model.alpha or 1.0)}_{px}_no_top.h5"
-    )
+    if is_square and transform.height_px in _OTHER_PX.get(_application(model).module, ()):
+        return url.replace("_224_", f"_{transform.height_px}_")
+    return url
 
 
-def cached_path(url: str) -> Path:
-    """Return where Keras keeps what it has downloaded from an address."""
+def cached_path(model: ModelConfig, transform: TransformConfig) -> Path:
+    """Return where Keras keeps the file that `model.weights: imagenet` means, once it has it."""
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(home) / "models" / url.rpartition("/")[2]
+    row = _application(model)
+    name = row.saved_as if row.module == "nasnet" else published_url(model, transform).rpartition("/")[2]
+    return Path(home) / "models" / name
+
+
+def _application(model: ModelConfig) -> Application:
+    """Return the row of the network of keras.applications that a network is built from."""
+    name = {"mobilenet_v2": "MobileNetV2", "ssd_mobilenet_v2": "MobileNetV2", "vgg16": "VGG16"}.get(
+        model.name
+    )
+    if name is None and model.name.startswith("efficientnet_"):
+        name = f"EfficientNet{model.name[-2:].upper()}"
+    return APPLICATIONS[name or model.name.removeprefix(PREFIX)]
 
 
 def check_download(model: ModelConfig, transform: TransformConfig) -> None:
@@ -52,8 +57,8 @@ def check_download(model: ModelConfig, transform: TransformConfig) -> None:
     """
     if model.weights != IMAGENET or model.builder:
         return
-    url = published_url(model, transform)
-    if cached_path(url).is_file():
+    url, path = published_url(model, transform), cached_path(model, transform)
+    if path.is_file():
         return
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_SECS):
@@ -63,6 +68,6 @@ def check_download(model: ModelConfig, transform: TransformConfig) -> None:
         raise UsageError(
             f"model.weights: imagenet: the weights of {model.name} are not on this machine and cannot be "
             f"downloaded from {url}: {reason}. Download that file where there is a network, and give "
-            f"--set model.weights=FILE.h5 (or put it at {cached_path(url)}); model.weights=null starts from "
+            f"--set model.weights=FILE.h5 (or put it at {path}); model.weights=null starts from "
             "random weights"
         ) from e

@@ -5,10 +5,12 @@ Imports no Keras: a wrong file is refused before anything is done for the run.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
 from components.base.errors import UsageError
+from components.models.applications import APPLICATIONS, PREFIX, Application, application_named
 from components.models.config import ModelConfig
 from components.models.networks import NETWORKS
 
@@ -41,6 +43,9 @@ _MOBILENETS = ("mobilenet_v2", "ssd_mobilenet_v2")
 _FOREIGN_LAYER = "block5_conv4"
 # Deflate packs no more into a byte.
 _LARGEST_RATIO = 1032
+# Numbers that one layout of files has and another has not: of Keras' Normalization, and random states.
+_UNCOUNTED = 500
+_IMAGENET_CLASSES = 1000
 _TOP_LAYERS = ("predictions", "Logits", "fc1", "fc2")
 
 
@@ -64,6 +69,10 @@ def check_weights(config: ModelConfig) -> None:
             "weights, or null"
         )
     if config.builder:
+        return
+    row = application_named(config.name)
+    if row is not None:
+        _check_count(config.name, row, weights)
         return
     shapes = _shapes_by_layer(weights)
     if weights.endswith(".weights.h5") and (config.name not in _MOBILENETS or config.alpha is not None):
@@ -97,6 +106,33 @@ def check_weights(config: ModelConfig) -> None:
             )
 
 
+def _check_count(name: str, row: Application, weights: str) -> None:
+    """Refuse a file that holds more or fewer numbers than a network of keras.applications has.
+
+    No two of these networks have equally many, so the file's network is found out too.
+    """
+    found = sum(math.prod(shape) for shape in _shapes(weights).values())
+    if abs(found - row.parameters) <= _UNCOUNTED:
+        return
+    other = next(
+        (key for key, each in APPLICATIONS.items() if abs(found - each.parameters) <= _UNCOUNTED), None
+    )
+    top = (row.features + 1) * _IMAGENET_CLASSES
+    if other is not None:
+        what = f"is of {PREFIX}{other}: set model.name to it, or give a file of {name}"
+    elif abs(found - row.parameters - top) <= _UNCOUNTED:
+        what = (
+            "holds the top layers too: give the file without them; those that Keras publishes are called "
+            "..._no_top.h5 or ..._notop.h5"
+        )
+    else:
+        what = (
+            f"holds no {name} without its top: expected {row.parameters:,} numbers, got {found:,}; give a "
+            "file of this network, or set model.name to the file's"
+        )
+    raise UsageError(f"model.weights: {weights} {what}")
+
+
 def alpha_of(weights_file: str) -> float:
     """Return the width multiplier of a MobileNetV2 weights file (.h5), from its tensors' shapes.
 
@@ -125,21 +161,30 @@ def _efficientnet_of(shapes: dict[str, list[tuple[int, ...]]]) -> str:
 
 def _shapes_by_layer(weights_file: str) -> dict[str, list[tuple[int, ...]]]:
     """Return the shapes of all tensors below each group of the file, by the group's own name."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for name, shape in _shapes(weights_file).items():
+        for group in set(name.split("/")[:-1]):
+            shapes.setdefault(group, []).append(shape)
+    return shapes
+
+
+def _shapes(weights_file: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of the file by their paths.
+
+    Raises:
+        UsageError: It cannot be read as an HDF5 file.
+    """
     import h5py
 
-    shapes: dict[str, list[tuple[int, ...]]] = {}
     try:
         with h5py.File(weights_file) as file:
-            for name, shape in dataset_shapes(file).items():
-                for group in set(name.split("/")[:-1]):
-                    shapes.setdefault(group, []).append(shape)
+            return dataset_shapes(file)
     # A damaged file makes h5py raise nearly anything.
     except Exception as e:
         raise UsageError(
             f"model.weights: {weights_file} cannot be read as an HDF5 file: {_first_line(e)}. Give a Keras "
             ".h5 file; download it again if it should be one"
         ) from e
-    return shapes
 
 
 def dataset_shapes(file: h5py.Group) -> dict[str, tuple[int, ...]]:

@@ -5,13 +5,13 @@ material.py     what it is made from: examples, classes, the Transform graph
 train.py        trains a job's network and exports it
 run.py          what the parts below hand on: what learns, from what, and where
 fit.py          the stages: frozen backbone, then fine-tuning
-stage.py        one stage, and how far it is; loop.py runs it; step.py: one step, one evaluation
+stage.py        one stage; progress.py: how far it is; loop.py runs it; step.py: one step, one evaluation
 trainee.py      what the Trainer asks of a task (components/tasks/*/trainer.py)
 input/          examples of a split by their number, through the Transform graph, in an order, to batches
 augment/        varies training batches
 class_balance.py  weights of the loss for classes of different size
 strategy.py     where a training runs: one device, several, several machines, a TPU
-optimizer.py    learning rates and optimisers
+optimizers/     learning rates and optimisers, and the moving average of the weights
 checkpoints.py  what a killed training resumes from
 warm_start/     the weights that a training starts from
 guard.py        stops a training that learns nothing; evidence.py: what a mean or a share proves

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -117,11 +117,16 @@ class Checkpoints:
             if tf.io.gfile.exists(best):
                 _remove(best)
 
-    def saver(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, step: tf.Variable) -> Saver:
-        """Return a saver for the training of `model` by `optimizer`."""
-        return Saver(
-            self.folder, self._own, self._config.keep if self._is_chief else 1, model, optimizer, step
-        )
+    def saver(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        step: tf.Variable,
+        averages: Mapping[str, tf.Variable],
+    ) -> Saver:
+        """Return a saver for the training of `model` by `optimizer`, with the averages of its weights."""
+        keep = self._config.keep if self._is_chief else 1
+        return Saver(self.folder, self._own, keep, model, optimizer, step, averages)
 
     def save_best(self, model: keras.Model) -> None:
         """Save the model's variables as the best so far, replacing the former best."""
@@ -181,6 +186,7 @@ class Saver:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         step: tf.Variable,
+        averages: Mapping[str, tf.Variable] | None = None,
     ):
         self._folder = folder
         self._state = _State()
@@ -189,6 +195,7 @@ class Saver:
             optimizer=by_path(optimizer.variables),
             step=step,
             state=self._state,
+            **({"averages": dict(averages)} if averages else {}),
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, own, max_to_keep=keep)
 

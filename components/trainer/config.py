@@ -13,6 +13,7 @@ from components.base.settings import (
     NotNegativeFloat,
     NotSearched,
     Number,
+    Pixels,
     Positive,
     PositiveFloat,
     Settings,
@@ -20,6 +21,7 @@ from components.base.settings import (
 )
 from components.base.words import suggest_and_list
 from components.trainer.augment.config import AugmentationConfig
+from components.trainer.optimizers.config import EmaConfig, OptimizerName, OptimizerOptions
 from components.trainer.tracking.config import TrackingConfig
 from components.trainer.warm_start.config import WarmStartConfig
 
@@ -129,9 +131,10 @@ class TrainingConfig(Settings):
     per_replica_batch_size: Positive | None = Field(
         None, description="images per step of each replica; null for global_batch_size"
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = Field(
-        "adam", description="Adam, AdamW, or SGD with Nesterov momentum 0.9"
+    optimizer: OptimizerName = Field(
+        "adam", description="the rule by which gradients change the weights (docs/training.md)"
     )
+    optimizer_options: OptimizerOptions = OptimizerOptions()
     learning_rate: PositiveFloat = Field(
         1e-3, description="learning rate of the first stage, the highest one of the schedule"
     )
@@ -153,6 +156,24 @@ class TrainingConfig(Settings):
     weight_decay: NotNegativeFloat = Field(
         0.0,
         description="decoupled weight decay of any optimizer, as a factor of the learning rate; 0 for none",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None, description="norm that all gradients of a step together are cut down to; null for any norm"
+    )
+    gradient_parts: Annotated[Positive, Field(le=64)] = Field(
+        1,
+        description="parts in which each replica computes the gradients of its batch, one after the other "
+        "(gradient accumulation); memory is needed for one of them",
+    )
+    ema: EmaConfig | None = Field(
+        None, description="a moving average of the weights; null for none (docs/training.md)"
+    )
+    train_px: Annotated[Pixels | None, NotSearched("it has to fit the network and transform.height_px")] = (
+        Field(
+            None,
+            description="height that training images are made smaller to, the width in proportion; eval, "
+            "test and serving keep transform.height_px; null for the same",
+        )
     )
     label_smoothing: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="share of each label that is spread over all classes"
@@ -190,6 +211,9 @@ class TrainingConfig(Settings):
         CheckpointConfig, NotSearched("they make no difference to what is learned", same_model=True)
     ] = CheckpointConfig()
     guard: Annotated[GuardConfig, _NOTHING_LEARNED] = GuardConfig()
+    log_every_steps: Annotated[Positive | None, _NOTHING_LEARNED] = Field(
+        None, description="steps between two lines of the log; null for one line after each epoch"
+    )
     tracking: Annotated[TrackingConfig, _NOTHING_LEARNED] = TrackingConfig()
 
     def batch_size(self, num_replicas: int) -> int:
@@ -203,6 +227,13 @@ class TrainingConfig(Settings):
         return {"none": 1.0, "linear": float(num_replicas), "sqrt": num_replicas**0.5}[
             self.learning_rate_scaling
         ]
+
+    def train_shape(self, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return height, width and channels of the images in training, by those of Transform."""
+        height, width, channels = input_shape
+        if self.train_px is None:
+            return input_shape
+        return self.train_px, max(1, round(width * self.train_px / height)), channels
 
     def check_classes(self, class_names: Sequence[str]) -> None:
         """Refuse a weight for a class that the data do not have.
@@ -228,6 +259,13 @@ class TrainingConfig(Settings):
             raise ValueError(
                 "per_replica_batch_size: give this or global_batch_size, the other as null; got "
                 f"{self.per_replica_batch_size} and {self.global_batch_size}"
+            )
+        self.optimizer_options.of(self.optimizer)
+        smallest = self.per_replica_batch_size or self.batch_size(1)
+        if self.gradient_parts > smallest:
+            raise ValueError(
+                f"gradient_parts: expected at most the images of a batch ({smallest}), got "
+                f"{self.gradient_parts}"
             )
         if self.learning_rate_scaling != "none" and not self.per_replica_batch_size:
             raise ValueError(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from components.models import BACKBONE, HEAD
 from components.trainer.augment.changes import Augment
+from components.trainer.augment.smaller import make_shrinker
 from components.trainer.input.batches import batch_size_for, evaluation_batches
 from components.trainer.input.examples import (
     CACHE_MEMORY_SHARE,
@@ -17,10 +18,10 @@ from components.trainer.input.examples import (
     available_memory_bytes,
 )
 from components.trainer.loop import Loop
-from components.trainer.optimizer import learning_rate
+from components.trainer.optimizers.make import learning_rate
 from components.trainer.run import Run
 from components.trainer.stage import Stage
-from components.trainer.step import count_steps
+from components.trainer.step import copy_weights, count_steps
 
 logger = logging.getLogger("mirante.trainer")
 
@@ -29,7 +30,7 @@ TRAINING, HEAD_STAGE, FINE_TUNING = "training", "head", "fine-tuning"
 _MOST_SHOWN = 36
 
 
-def fit(model: keras.Model, run: Run, *, pretrained: bool) -> None:
+def fit(model: keras.Model, run: Run, *, pretrained: bool, whole_size: keras.Model | None = None) -> None:
     """Train `model` in place, from its last checkpoint on.
 
     With a pretrained backbone, `epochs` train the head alone; then `fine_tune_epochs` train everything, with
@@ -42,6 +43,8 @@ def fit(model: keras.Model, run: Run, *, pretrained: bool) -> None:
         model: From `components.models.build_model`, under `run.place.strategy`.
         run: The training.
         pretrained: Whether the backbone has trained weights.
+        whole_size: If `model` is for smaller images (`training.train_px`), the network for those of the run;
+            it gets the trained weights too.
 
     Raises:
         NotLearningError: The training was stopped because it learns nothing.
@@ -55,13 +58,23 @@ def fit(model: keras.Model, run: Run, *, pretrained: bool) -> None:
         run.checkpoints.restore_weights(model)
         names = names[names.index(former["stage"]) + bool(former["done"]) :]
     for name in names:
-        stage = _make_stage(name, model, run, augment, is_last=name == names[-1])
+        stage = _make_stage(name, model, run, augment, whole_size, is_last=name == names[-1])
         steps, result = Loop(stage, run).run()
         run.tracker.stage_over(name, steps, result, run.evaluation, run.trainee)
+    if whole_size is not None:
+        copy_weights(model, whole_size)
     run.checkpoints.finish()
 
 
-def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None, *, is_last: bool) -> Stage:
+def _make_stage(
+    name: str,
+    model: keras.Model,
+    run: Run,
+    augment: Augment | None,
+    whole_size: keras.Model | None,
+    *,
+    is_last: bool,
+) -> Stage:
     config, place, train, evaluation = run.config, run.place, run.train, run.evaluation
     fine_tuning = name == FINE_TUNING
     epochs = config.fine_tune_epochs if fine_tuning else config.epochs
@@ -70,7 +83,7 @@ def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None
     total_steps = count_steps(train.num_examples, epochs, batch_size)
     warmup_steps = count_steps(train.num_examples, min(config.warmup_epochs, epochs - 1), batch_size)
     rate = learning_rate(config, peak * config.rate_factor(place.num_replicas), total_steps, warmup_steps)
-    part = model
+    part, evaluated = model, whole_size
     if name == HEAD_STAGE:
         backbone, part = model.get_layer(BACKBONE), model.get_layer(HEAD)
         backbone.trainable = False
@@ -81,6 +94,11 @@ def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None
             CACHE_MEMORY_SHARE * available_memory_bytes()
         ):
             _show_some(name, run, train)
+            evaluated = None
+            if whole_size is not None:
+                # Features take one pass, so they are of the whole size, as they are served.
+                copy_weights(model, whole_size)
+                backbone = whole_size.get_layer(BACKBONE)
             train, evaluation = (_features(backbone, split, batch_size) for split in (train, evaluation))
             augment = None
         else:
@@ -91,7 +109,11 @@ def _make_stage(name: str, model: keras.Model, run: Run, augment: Augment | None
         for layer in backbone._flatten_layers():  # networks within networks too
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-    return Stage(name, part, model, train, evaluation, epochs, rate, augment, warmup_steps, is_last)
+    if evaluated is not None:
+        augment = make_shrinker(augment, *model.input_shape[1:3])
+    return Stage(
+        name, part, model, train, evaluation, epochs, rate, augment, warmup_steps, is_last, evaluated
+    )
 
 
 def _show_some(stage: str, run: Run, split: Examples) -> None:

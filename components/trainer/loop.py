@@ -1,5 +1,6 @@
 """The training loop that all strategies share: steps, epochs, an evaluation after each, checkpoints."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -12,15 +13,18 @@ from components.base.arrays import Array
 from components.base.interrupts import uninterrupted
 from components.trainer.guard import Pace
 from components.trainer.input.batches import batch_size_for, training_batches
-from components.trainer.optimizer import make_optimizer
+from components.trainer.optimizers.average import MovingAverage
+from components.trainer.optimizers.make import make_optimizer
+from components.trainer.progress import Progress, is_lower, log_epoch, log_steps, warn_of_kernels
 from components.trainer.result import StageResult
 from components.trainer.run import Run
-from components.trainer.stage import Progress, Stage, format_duration, format_metrics, is_lower
+from components.trainer.stage import Stage
 from components.trainer.step import (
     Change,
     build_average,
     build_evaluate,
     build_step,
+    copy_weights,
     count_settle_steps,
     count_steps,
 )
@@ -44,15 +48,16 @@ class Loop:
 
     def __init__(self, stage: Stage, run: Run):
         self._stage, self._config, self._place = stage, run.config, run.place
-        self._trainee, self._show = run.trainee, run.show
-        self._checkpoints, self._tracker = run.checkpoints, run.tracker
-        config, place = run.config, run.place
+        self._trainee, self._show, self._tracker = run.trainee, run.show, run.tracker
+        self._checkpoints, config, place = run.checkpoints, run.config, run.place
         self._batch_size = batch_size_for(config, place, stage.train.num_examples)
         with place.strategy.scope():
             self._optimizer = make_optimizer(config, stage.rate)
             self._optimizer.build(stage.model.trainable_variables)
             self._step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
-        self._saver = run.checkpoints.saver(stage.whole, self._optimizer, self._step)
+            self._ema = MovingAverage(stage.model, config.ema) if config.ema else None
+        saved = (stage.whole, self._optimizer, self._step, self._ema.variables if self._ema else {})
+        self._saver = run.checkpoints.saver(*saved)
         self._done_steps = 0
         self._progress = Progress(stage.name)
         self._saved_at = time.monotonic()
@@ -68,11 +73,11 @@ class Loop:
         self._guard = run.trainee.guard(config.guard, stage.train.labels, stage.evaluation.labels, pace)
         self._change = Change(stage.model.trainable_variables)
         self._pending: list[dict[str, tf.Tensor]] = []
-        self._train_step = build_step(
-            stage.model, run.trainee, stage.train, config, place, self._optimizer, self._step
-        )
+        given = (stage.model, run.trainee, stage.train, config, place, self._optimizer, self._step, self._ema)
+        self._train_step = build_step(*given)
         self._average = build_average(stage.whole, place)
-        self._evaluate = build_evaluate(stage.model, run.trainee, stage.evaluation, config, place)
+        judged = (stage.evaluated or stage.model, run.trainee, stage.evaluation)
+        self._evaluate_weights = build_evaluate(*judged, config, place)
 
     def run(self) -> tuple[int, StageResult]:
         """Train. On an interrupt, save a checkpoint and raise it again.
@@ -84,14 +89,8 @@ class Loop:
             NotLearningError: The network learns nothing.
         """
         former = self._checkpoints.state()
-        if former and former.get("kernels", "") not in ("", describe_kernels()):
-            logger.warning(
-                "%s resumes with other kernels (%s) than the training started with (%s): the result is not, "
-                "bit for bit, that of an undisturbed training",
-                self._stage.name,
-                describe_kernels(),
-                former["kernels"],
-            )
+        if former:
+            warn_of_kernels(self._stage.name, former, describe_kernels())
         if former and former["stage"] == self._stage.name:
             self._progress = Progress(**self._saver.restore())
             self._done_steps = int(self._step.numpy())
@@ -147,14 +146,31 @@ class Loop:
             with uninterrupted(), self._tracker.step(stage.name, self._done_steps + 1):
                 self._pending.append(self._train_step(batch))
                 self._done_steps += 1
-            if len(self._pending) == _READ_STEPS or self._done_steps == last_step:
+            log_due = self._done_steps % (self._config.log_every_steps or math.inf) == 0
+            if len(self._pending) == _READ_STEPS or self._done_steps == last_step or log_due:
                 self._read()
+            if log_due:
+                images = (self._done_steps - first_step) * self._batch_size
+                speed = images / max(time.monotonic() - began, 1e-9)
+                log_steps(self._progress, self._done_steps, self._trainee, speed)
             if self._done_steps < last_step and self._is_checkpoint_due():
                 self._save()
         trained_secs = max(time.monotonic() - began, 1e-9)
         self._average()
-        evaluation = self._evaluate()
-        return self._end_epoch(evaluation, trained_secs, waited, time.monotonic() - began, first_step)
+        # While an average is in the weights' place, they may not be saved.
+        self._may_be_saved = self._ema is None
+        if self._ema is None:
+            evaluation, is_average = self._evaluate(), False
+        else:
+            evaluation, is_average = self._ema.evaluate(self._evaluate, self._stage.name)
+        self._may_be_saved = True
+        secs = time.monotonic() - began
+        return self._end_epoch(evaluation, is_average, trained_secs, waited, secs, first_step)
+
+    def _evaluate(self) -> StageResult:
+        if self._stage.evaluated is not None:
+            copy_weights(self._stage.model, self._stage.evaluated)
+        return self._evaluate_weights()
 
     def _first_replica(self, batch: Any) -> tuple[Array, Array]:
         images, labels = (self._place.strategy.experimental_local_results(part)[0] for part in batch)
@@ -199,13 +215,19 @@ class Loop:
         self._saved_at = time.monotonic()
 
     def _end_epoch(
-        self, evaluation: StageResult, trained_secs: float, waited_secs: float, secs: float, first_step: int
+        self,
+        evaluation: StageResult,
+        is_average: bool,
+        trained_secs: float,
+        waited_secs: float,
+        secs: float,
+        first_step: int,
     ) -> StageResult:
-        stage, words = self._stage, self._trainee.words
+        stage = self._stage
         # Taken over as a whole: an interrupt before it evaluates again.
         progress = dataclasses.replace(self._progress, epoch=self._progress.epoch + 1)
-        seen, steps = max(1, progress.seen), self._done_steps - first_step
-        trained = {name: progress.sums.get(name, 0.0) / seen for name in ("loss", *self._trainee.metrics)}
+        steps = self._done_steps - first_step
+        trained = progress.means(self._trainee.metrics)
         evaluated = {"loss": evaluation.loss, **evaluation.metrics}
         # This process did only a part of an interrupted epoch.
         of_epoch = self._done_steps - count_steps(
@@ -220,24 +242,12 @@ class Loop:
             "steps_per_sec": steps / trained_secs,
             "input_wait_share": waited_secs / trained_secs,
         }
-        logger.info(
-            "%s epoch %d/%d: %s, %.0f images/s (%.1f steps/s, waiting for input %.0f %%), %s%s",
-            stage.name,
-            progress.epoch,
-            stage.epochs,
-            ", ".join([*format_metrics("", trained, words), *format_metrics("eval ", evaluated, words)]),
-            values["images_per_sec"],
-            values["steps_per_sec"],
-            100 * values["input_wait_share"],
-            format_duration(secs),
-            f", {format_duration(whole_secs * (stage.epochs - progress.epoch))} to go"
-            if progress.epoch < stage.epochs
-            else "",
-        )
+        left = whole_secs * (stage.epochs - progress.epoch)
+        log_epoch(stage.name, progress.epoch, stage.epochs, values, self._trainee, secs, left)
         self._tracker.scalars(stage.name, self._done_steps, {f"epoch/{k}": v for k, v in values.items()})
         progress.sums, progress.seen = {}, 0
         if self._config.patience_epochs:
-            self._keep_best(progress, evaluation.loss, self._config.patience_epochs)
+            self._keep_best(progress, evaluation.loss, is_average, self._config.patience_epochs)
         progress.done = progress.done or progress.epoch >= stage.epochs
         self._guard.epoch(
             self._done_steps,
@@ -251,6 +261,8 @@ class Loop:
         restored = progress.done and progress.best_loss is not None and progress.best_epoch < progress.epoch
         if restored:
             self._checkpoints.restore_best(stage.whole)
+        elif progress.done and is_average and self._ema is not None:
+            self._ema.adopt()
         self._progress = progress
         self._may_be_saved = True
         if progress.done or not self._is_recent():
@@ -259,14 +271,17 @@ class Loop:
             return self._evaluate()
         return evaluation
 
-    def _keep_best(self, progress: Progress, eval_loss: float, patience_epochs: int) -> None:
+    def _keep_best(
+        self, progress: Progress, eval_loss: float, is_average: bool, patience_epochs: int
+    ) -> None:
         """Keep the weights if no epoch of the training had a loss this low; decide whether to stop."""
         if is_lower(eval_loss, progress.stage_best_loss):
             progress.stage_best_loss, progress.stage_best_epoch = eval_loss, progress.epoch
         progress.done = progress.epoch - progress.stage_best_epoch >= patience_epochs
         if is_lower(eval_loss, progress.best_loss):
             progress.best_loss, progress.best_epoch = eval_loss, progress.epoch
-            self._checkpoints.save_best(self._stage.whole)
+            with self._ema.in_place() if self._ema and is_average else contextlib.nullcontext():
+                self._checkpoints.save_best(self._stage.whole)
         if not progress.done and progress.epoch < self._stage.epochs:
             return
         if progress.done:

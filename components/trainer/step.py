@@ -14,10 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from components.base.arrays import Array
+from components.models import refresh_constants
 from components.trainer.class_balance import class_weights
 from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import batch_size_for, evaluation_batches, evaluation_rows
 from components.trainer.input.examples import Examples
+from components.trainer.optimizers.average import MovingAverage
 from components.trainer.result import StageResult
 from components.trainer.strategy import Place
 from components.trainer.trainee import Trainee
@@ -36,6 +38,7 @@ def build_step(
     place: Place,
     optimizer: keras.optimizers.Optimizer,
     counter: tf.Variable,
+    average: MovingAverage | None = None,
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
     """Return a function that does one step on the batches of the replicas of `examples`, and counts it.
 
@@ -48,28 +51,46 @@ def build_step(
     batch_size = batch_size_for(config, place, examples.num_examples)
     weights = class_weights(config, trainee.class_names, examples.labels)
 
-    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def differentiate(
+        images: tf.Tensor, labels: tf.Tensor, count: int
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+        """Return the sums and the scaled gradients of one of `count` parts of a replica's batch."""
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             measured = trainee.measure(labels, outputs)
             losses = measured["loss"]
             if weights is not None:
                 losses = trainee.weigh_losses(losses, labels, outputs, weights)
-            # The share of this replica in the mean over the global batch: the replicas' gradients are summed.
+            # The share of this part in the mean over the global batch: the replicas' gradients are summed.
             task_loss = loss = tf.reduce_sum(losses) / batch_size
             if model.losses:
-                loss += tf.add_n(model.losses) / place.num_replicas
+                loss += tf.add_n(model.losses) / (place.num_replicas * count)
             scaled = optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, variables)
+        sums = {name: tf.reduce_sum(measured[name]) for name in trainee.metrics}
+        return {"loss": loss, "task_loss": task_loss, **sums}, tape.gradient(scaled, variables)
+
+    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        parts = _split(images, labels, config.gradient_parts)
+        sums, gradients = differentiate(*parts[0], len(parts))
+        for part_images, part_labels in parts[1:]:
+            # One after the other: side by side, all parts would be in memory.
+            with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+                part = tf.identity(part_images), tf.identity(part_labels)
+            more, added = differentiate(*part, len(parts))
+            sums = {name: value + more[name] for name, value in sums.items()}
+            gradients = [
+                one if other is None else one + other for one, other in zip(gradients, added, strict=True)
+            ]
+        scale = optimizer.scale_loss(tf.constant(1.0))
         # Before the optimiser changes its scale.
-        norm = gradient_norm(gradients) / optimizer.scale_loss(tf.constant(1.0))
+        norm = gradient_norm(gradients) / scale
+        if config.clip_norm is not None:
+            factor = config.clip_norm / tf.maximum(norm, config.clip_norm)
+            gradients = [None if gradient is None else gradient * factor for gradient in gradients]
         optimizer.apply(gradients, variables)
-        return {
-            "loss": loss,
-            "task_loss": task_loss,
-            **{name: tf.reduce_sum(measured[name]) for name in trainee.metrics},
-            "gradient_norm": norm / place.num_replicas,
-        }
+        if average is not None:
+            average.update(counter)
+        return {**sums, "gradient_norm": norm / place.num_replicas}
 
     def gradient_norm(gradients: list[tf.Tensor | None]) -> tf.Tensor:
         known = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
@@ -90,6 +111,14 @@ def build_step(
 
     # As Keras does: AutoGraph would rewrite the code of Keras first, and take seconds.
     return step if config.debug == "eager" else tf.function(step, autograph=False)
+
+
+def _split(images: tf.Tensor, labels: tf.Tensor, parts: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Return a batch in parts of almost equal sizes, at most as many as it has examples."""
+    if parts == 1:
+        return [(images, labels)]
+    sizes = [len(rows) for rows in np.array_split(np.arange(images.shape[0]), parts) if len(rows)]
+    return list(zip(tf.split(images, sizes), tf.split(labels, sizes), strict=True))
 
 
 def build_average(model: keras.Model, place: Place) -> Callable[[], None]:
@@ -152,6 +181,13 @@ def compiles_with_xla(config: TrainingConfig) -> bool:
     if config.jit_compile is not None:
         return config.jit_compile
     return config.debug is None and bool(tf.config.list_physical_devices("GPU"))
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give a network the weights of another one of the same layers, on all replicas."""
+    for variable, other in zip(target.variables, source.variables, strict=True):
+        variable.assign(tf.identity(other.value))
+    refresh_constants(target)
 
 
 def build_evaluate(

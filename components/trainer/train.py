@@ -1,5 +1,6 @@
 """Trains a job's network and exports it."""
 
+import dataclasses
 import functools
 import logging
 import os
@@ -9,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from components.base.arrays import Array
+from components.base.errors import MiranteError
 from components.models import build_model, refresh_constants
 from components.models.config import ModelConfig
 from components.pictures.grid import draw_grid
@@ -19,7 +21,7 @@ from components.trainer.fit import fit
 from components.trainer.job import Job
 from components.trainer.material import Material
 from components.trainer.run import Run
-from components.trainer.step import build_evaluate
+from components.trainer.step import build_evaluate, copy_weights
 from components.trainer.strategy import Place, make_place
 from components.trainer.tracking import About
 from components.trainer.tracking.event_files import copy_tree
@@ -103,7 +105,21 @@ def train(model_config: ModelConfig, material: Material, run: Run, report_folder
     """
     model = build(model_config, material, run.config, run.config.precision, run.place.strategy)
     starts_pretrained = warm_start.begin(model, run, material.base_model, report_folder)
-    fit(model, run, pretrained=model_config.weights is not None or starts_pretrained)
+    pretrained = model_config.weights is not None or starts_pretrained
+    shape = run.config.train_shape(material.input_shape)
+    if shape == material.input_shape:
+        fit(model, run, pretrained=pretrained)
+        return model
+    of_shape = dataclasses.replace(material, input_shape=shape)
+    smaller = build(model_config, of_shape, run.config, run.config.precision, run.place.strategy)
+    sizes = [variable.shape for variable in smaller.variables]
+    if sizes != [variable.shape for variable in model.variables]:
+        raise MiranteError(
+            f"training.train_px: {model_config.name} has other weights for images of {shape[0]} x {shape[1]} "
+            "px than for those of the run: have it average over the image, or leave train_px out"
+        )
+    copy_weights(model, smaller)
+    fit(smaller, run, pretrained=pretrained, whole_size=model)
     return model
 
 

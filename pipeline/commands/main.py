@@ -20,10 +20,10 @@ from pipeline.run.output import (
     say_error,
 )
 
-# The command `x` is the click command `x` in `pipeline/commands/x.py`, which is imported when it is called.
+# The command `x-y` is the click command `x_y` in `pipeline/commands/x_y.py`, imported when it is called.
 COMMANDS = (
-    "boxes", "clean", "compare", "compile", "doctor", "export", "ingest", "inspect", "predict", "recipes",
-    "report", "rollback", "run", "runs", "serve", "submit", "worker",
+    "boxes", "clean", "compare", "compile", "doctor", "export", "ingest", "inspect", "lr-find", "predict",
+    "recipes", "report", "rollback", "run", "runs", "serve", "submit", "worker",
 )  # fmt: skip
 
 
@@ -38,7 +38,8 @@ class _Commands(click.Group):
         """Import a command; None where there is no command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"pipeline.commands.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"pipeline.commands.{name}"), name)
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]

@@ -28,6 +28,7 @@ from pipeline.run.output import quote_own
 @click.option(
     "--gpu", "num_gpus", type=click.IntRange(1, 1024), metavar="N", help="Same as --set training.num_gpus=N."
 )
+@click.option("--no-gpu", is_flag=True, help="Leave the machine's GPUs alone.")
 @click.option("--no-cache", is_flag=True, help="Execute every node. Same as --set use_cache=false.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def run(
@@ -36,6 +37,7 @@ def run(
     root: Path | None,
     overrides: tuple[str, ...],
     num_gpus: int | None,
+    no_gpu: bool,
     no_cache: bool,
     as_json: bool,
 ) -> int:
@@ -46,6 +48,10 @@ def run(
     """
     from pipeline.api import load_run
 
+    if no_gpu:
+        if num_gpus:
+            raise UsageError(f"--no-gpu: expected no --gpu next to it, got --gpu {num_gpus}; leave one out")
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if no_cache:
         overrides = (*overrides, "use_cache=false")
     if num_gpus:

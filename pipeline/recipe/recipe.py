@@ -13,6 +13,7 @@ from components.evaluator.config import EvaluationConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import IngestConfig
 from components.model_card.config import AboutConfig
+from components.models.applications import application_named
 from components.models.config import ModelConfig
 from components.pusher.config import PushConfig
 from components.trainer.config import TrainingConfig
@@ -78,6 +79,23 @@ class Recipe(Settings):
             return values
         needed = task_named(task).ingest
         return {**values, "data": {**needed, **data}} if needed else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _give_the_network_its_pixels(cls, values: Any) -> Any:
+        """Fill in the pixels that a network of keras.applications takes, where the recipe has none."""
+        model = values.get("model") if isinstance(values, dict) else None
+        name = model.get("name") if isinstance(model, dict) else None
+        row = application_named(name) if isinstance(name, str) else None
+        given = values.get("transform") or {} if row else None
+        if row is None or not isinstance(given, dict):
+            return values
+        own = {
+            "height_px": row.designed_px,
+            "width_px": row.designed_px,
+            "normalization": row.normalization,
+        }
+        return {**values, "transform": {**own, **given}}
 
     @property
     def optional_steps(self) -> frozenset[str]:

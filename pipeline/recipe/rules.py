@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from components.base.task import TASKS, part, task_named
 from components.base.words import suggest_and_list
 from components.evaluator.config import EvaluationConfig
-from components.models.config import ModelConfig, check_input, check_normalization
+from components.models.config import ModelConfig, check_input, check_normalization, has_any_size
 from components.trainer.config import TrainingConfig
 from components.trainer.fields import check_searched, put
 from components.tuner.config import HYPERBAND_FACTOR, TunerConfig
@@ -96,6 +96,27 @@ def _check_network(recipe: Recipe) -> None:
     check_normalization(model, transform.normalization)
 
 
+def _check_train_px(recipe: Recipe) -> None:
+    px, model, transform = recipe.training.train_px, recipe.model, recipe.transform
+    if px is None:
+        return
+    shape = (transform.height_px, transform.width_px, transform.channels)
+    if px >= transform.height_px:
+        raise ValueError(
+            f"training.train_px: expected less than transform.height_px ({transform.height_px}), got {px}; "
+            "leave it out to train at that size"
+        )
+    if not has_any_size(model):
+        raise ValueError(
+            f"training.train_px: {model.name} has other weights for images of another size: take a network "
+            "that averages over the image, such as mobilenet_v2, or leave it out"
+        )
+    try:
+        check_input(model, *recipe.training.train_shape(shape))
+    except ValueError as e:
+        raise ValueError(f"training.train_px: {px} is too small: {e}") from e
+
+
 def _check_fine_tuning(recipe: Recipe) -> None:
     warm_start = recipe.training.warm_start
     takes_backbone = warm_start is not None and warm_start.backbone_only
@@ -177,6 +198,7 @@ RULES: tuple[Callable[[Recipe], None], ...] = (
     _check_task,
     _check_ingest,
     _check_network,
+    _check_train_px,
     _check_fine_tuning,
     _check_colours,
     _check_worker_pods,

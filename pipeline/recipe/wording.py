@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -159,13 +159,22 @@ def _find_fields(location: tuple[Any, ...], model: type[BaseModel]) -> Mapping[s
     for part in location:
         if get_origin(current) is dict:
             current = get_args(current)[1]
+        elif get_origin(current) is tuple and isinstance(part, int):
+            current = get_args(current)[0]
         elif str(part) in _get_fields(current):
             current = _get_fields(current)[str(part)].annotation
         else:
             return {}
         if get_origin(current) in (Union, UnionType):
-            current = next((kind for kind in get_args(current) if _get_fields(kind)), current)
+            kinds = [kind for kind in map(_strip, get_args(current)) if kind is not type(None)]
+            current = next((kind for kind in kinds if _get_fields(kind)), kinds[0])
+        current = _strip(current)
     return {field.alias or name: field for name, field in _get_fields(current).items()}
+
+
+def _strip(kind: Any) -> Any:
+    """Return a type without the marks of its annotation."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _get_fields(kind: Any) -> Mapping[str, Any]:

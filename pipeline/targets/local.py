@@ -45,7 +45,7 @@ from pipeline.storage.root_lock import lock_root
 
 
 @contextlib.contextmanager
-def _redirect_temporary_files(root: Path) -> Iterator[None]:
+def redirect_temporary_files(root: Path) -> Iterator[None]:
     """Put temporary files, of children too, into a folder that is removed afterwards.
 
     Libraries clean up only on a normal exit. If this process is killed, TensorFlow alone leaves dozens of
@@ -158,7 +158,7 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
     plain_root = plain_path(root)
     if moved := follow_move(plain_root):
         print_row(console, "warning", moved)
-    with quiet_libraries(log, console), _redirect_temporary_files(plain_root):
+    with quiet_libraries(log, console), redirect_temporary_files(plain_root):
         check_can_push(pushed_to)
         check_can_publish(recipe.push.also)
         examples = prepare_data(recipe, root, console)

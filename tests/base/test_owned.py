@@ -17,7 +17,7 @@ from pipeline.data.examples import describe, write_sample
 from pipeline.data.spans import remove_others
 from pipeline.recipe.load import load_recipe
 from pipeline.run.nodes import prepare_data
-from pipeline.targets.local import _redirect_temporary_files
+from pipeline.targets.local import redirect_temporary_files
 from tests.make.folders import write_photos
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
@@ -140,7 +140,7 @@ def test_temporary_files_of_others_stay(name: str, tmp_path: Path) -> None:
     root = tmp_path / name
     (root / ".tmp" / "mine").mkdir(parents=True)
     mark(root / ".tmp-2", root_id(root))  # of a run that was killed
-    with _redirect_temporary_files(root):
+    with redirect_temporary_files(root):
         assert Path(tempfile.gettempdir()).parent == root
         (Path(tempfile.gettempdir()) / "a").touch()
         assert not (root / ".tmp-2").exists()

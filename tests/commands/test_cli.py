@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def test_recipes_lists_each_with_its_first_line() -> None:
             ("run", "mnist", "--data", "ftp://a/b"),
             "ftp://a/b: expected a folder, gs://BUCKET/FOLDER or s3://BUCKET/FOLDER",
         ),
+        (
+            ("lr-find", "digits", "--low", "1", "--high", "0.1"),
+            "--low: expected less than --high (0.1), got 1",
+        ),
+        (("run", "digits", "--gpu", "2", "--no-gpu"), "--no-gpu: expected no --gpu next to it, got --gpu 2"),
         (("ingest", "folder", "", "out"), "expected a path, got an empty text"),
         (("inspect", "l.csv", "--images", ""), "expected a path, got an empty text"),
         (("ingest", "folder", "https://a.org/b.zip", "out"), "https://a.org/b.zip: expected a folder, gs://"),
@@ -95,6 +101,13 @@ def test_wrong_usage_exits_2_and_says_what_to_do(
     shown = invoke(*arguments)
     assert shown.exit_code == 2, shown.output
     assert said in re.sub(r"\s+", " ", shown.output)
+
+
+def test_without_gpus_tensorflow_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    # It ends where the recipe is read.
+    assert invoke("run", "no_such_recipe", "--no-gpu").exit_code == 2
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
 def test_refused_data_exits_3_with_json_and_a_list_of_what_was_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.make.runs import make_run
 # example is right up to there.
 ENDS = {
     "export": (2, "no model there"),
+    "lr-find": (2, "no IDX files in it"),
     "run": (2, "no IDX files in it"),
     "serve": (2, "no versions there"),
     "submit": (2, "pipeline.yaml: no Kubeflow Pipelines package"),
@@ -31,7 +32,8 @@ ENDS = {
 
 def read_examples(command: str) -> list[list[str]]:
     """Return the words of each example of a command, without variables before it and without `mirante`."""
-    epilog = getattr(importlib.import_module(f"pipeline.commands.{command}"), command).epilog
+    name = command.replace("-", "_")
+    epilog = getattr(importlib.import_module(f"pipeline.commands.{name}"), name).epilog
     lines = epilog.partition("Example:")[2].splitlines()
     examples = [shlex.split(line) for line in lines if line.strip()]
     return [words[words.index("mirante") + 1 :] for words in examples]
@@ -85,6 +87,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "predict": write_model,
     "report": write_run,
     "rollback": write_versions,
+    "lr-find": lambda here: (here / "mnist").mkdir(),
     "run": lambda here: (here / "mnist").mkdir(),
     "runs": write_run,
     "submit": write_package,

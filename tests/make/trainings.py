@@ -106,6 +106,7 @@ def train(
     place: Place | None = None,
     task: Trainee | None = None,
     show: Any = None,
+    whole_size: keras.Model | None = None,
 ) -> Course:
     """Trains `model` on stripes unless other examples and their task are given, checkpoints in `folder`."""
     course = Course()
@@ -120,5 +121,5 @@ def train(
         Trackers({"course": course}),
         show=show,
     )
-    fit(model, run, pretrained=pretrained)
+    fit(model, run, pretrained=pretrained, whole_size=whole_size)
     return course

@@ -20,10 +20,19 @@ from components.trainer.step import build_step
 from components.trainer.strategy import Place
 
 BATCH, CLASSES = 8, 3
+LAYERS = [
+    {"type": "conv", "filters": 8},
+    "max_pool",
+    {"type": "residual", "layers": ["batch_norm", {"type": "conv", "filters": 16, "stride": 2}]},
+    "flatten",
+    {"type": "dense", "units": 16},
+    "dropout",
+]
 # Small images, to be quick; the other EfficientNets are B0, wider and deeper.
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "lenet": ({"dropout": 0.3}, (28, 28, 1)),
     "lenet, all options": ({"batch_norm": True, "residual": True}, (28, 28, 1)),
+    "layers": ({"layers": LAYERS}, (16, 16, 1)),
     "cifar_resnet": ({}, (32, 32, 3)),
     "mobilenet_v2": ({"alpha": 0.35, "dropout": 0.2}, (64, 64, 3)),
     "vgg16": ({}, (32, 32, 3)),
@@ -34,7 +43,13 @@ QUICK = ("lenet",)
 
 def test_no_network_is_left_out() -> None:
     # Those that find boxes are in tests/tasks/test_detection_ssd.py.
-    families = {name.partition("_b")[0] for name in networks.networks_for("classification")}
+    # Those of Keras are in tests/models/test_applications.py; lists of layers are alike.
+    own = [
+        name
+        for name in networks.networks_for("classification")
+        if not name.startswith("keras/") and networks.NETWORKS[name].layers is None
+    ]
+    families = {name.partition("_b")[0] for name in own}
     assert {name.partition(",")[0].partition("_b")[0] for name in NETWORKS} == families
 
 

@@ -6,11 +6,13 @@ import importlib.util
 
 from components.base.task import TASKS
 from components.models.networks import NETWORKS, SPECIAL_KEYS, networks_for
-from pipeline.recipe.networks_reference import PAGE, format_table, replace_table
+from pipeline.recipe.networks_reference import PAGE, format_applications, format_table, replace_table
 
 
 def test_the_page_lists_the_networks_as_they_are() -> None:
-    assert format_table() in PAGE.read_text(encoding="utf-8"), "run `make docs`"
+    page = PAGE.read_text(encoding="utf-8")
+    for table in (format_table(), format_applications()):
+        assert table in page, "run `make docs`"
 
 
 def test_a_row_in_the_table() -> None:
@@ -30,4 +32,4 @@ def test_every_network_has_a_module_a_task_and_known_keys() -> None:
 
 def test_networks_are_found_by_task() -> None:
     assert networks_for("detection") == ["ssd_mobilenet_v2"]
-    assert networks_for("classification")[:3] == ["lenet", "cifar_resnet", "mobilenet_v2"]
+    assert networks_for("classification")[:3] == ["lenet", "cifar_resnet", "mnist_cnn"]

@@ -17,7 +17,7 @@ from components.trainer.input.batches import chunks
 from components.trainer.input.examples import ArrayExamples
 from components.trainer.input.order import shuffled_order
 from components.trainer.loop import CURVE_STEPS
-from components.trainer.optimizer import make_optimizer
+from components.trainer.optimizers.make import make_optimizer
 from components.trainer.step import build_evaluate, build_step
 from components.trainer.strategy import Place
 from tests.make.trainings import CLASSES, load_images, make_network, make_striped, train

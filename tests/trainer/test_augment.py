@@ -61,12 +61,16 @@ EACH: dict[str, dict[str, Any]] = {
     "saturation": {"saturation": 0.5},
     "hue": {"hue": 0.2},
     "rand_augment": {"rand_augment": {"ops": 2, "magnitude": 0.6}},
+    "trivial_augment": {"trivial_augment": True},
     "erasing": {"erasing": 0.5},
     "mix_up": {"mix_up": 1.0},
     "cut_mix": {"cut_mix": 1.0},
     "mix_up and cut_mix": {"mix_up": 1.0, "cut_mix": 1.0},
 }
-EVERYTHING = {key: value for options in EACH.values() for key, value in options.items()}
+# But one of two that exclude each other.
+EVERYTHING = {
+    key: value for options in EACH.values() for key, value in options.items() if key != "trivial_augment"
+}
 
 
 @functools.cache
@@ -425,6 +429,15 @@ def test_each_image_has_changes_of_its_own() -> None:
     assert 15 < len({one.tobytes() for one in made}) < 27
 
 
+def test_trivial_augment_changes_each_image_once_and_by_its_own_strength() -> None:
+    image = photos(1)
+    made, _ = augmented({"trivial_augment": True}, np.tile(image, (64, 1, 1, 1)))
+    same = sum(bool(np.allclose(one, image[0], atol=1e-6)) for one in made)
+    # One of fourteen stays as it is; of the others nearly all differ.
+    assert 1 <= same < 16
+    assert 40 < len({one.tobytes() for one in made}) <= 64
+
+
 # --- what is mixed
 
 
@@ -477,6 +490,7 @@ def test_a_small_alpha_mixes_little(option: str) -> None:
         ({"crop": {"area": [0.5, 1.5]}}, "less than or equal to 1"),
         ({"rotation": 15}, "less than or equal to 0.5"),
         ({"rand_augment": {"ops": -1}}, "greater than or equal to 0"),
+        ({"rand_augment": {"ops": 1}, "trivial_augment": True}, "expected rand_augment.ops: 0 next to it"),
         ({"mix_up": -0.1}, "greater than or equal to 0"),
         ({"cut_mix": 0.01}, r"cut_mix: expected 0 \(off\) or an alpha of 0\.05 to 10, got 0\.01"),
     ],

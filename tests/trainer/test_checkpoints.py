@@ -25,7 +25,7 @@ from tests.make.trainings import Course, make_network, make_striped, train
 from tests.small_disk import SmallDisk
 
 # 64 examples by 24: 8 steps in three epochs, one of which begins within a step. Everything that has a state:
-# batch norm, dropout, Adam, a schedule, patience.
+# batch norm, dropout, Adam, a schedule, patience, an average.
 CONFIG = TrainingConfig(
     epochs=3,
     fine_tune_epochs=1,
@@ -35,6 +35,7 @@ CONFIG = TrainingConfig(
     warmup_epochs=1,
     global_batch_size=24,
     patience_epochs=5,
+    ema={"decay": 0.9},
     checkpoints={"steps": 2, "min_secs": 0},
 )
 
@@ -327,7 +328,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keras.Model, 
     folder, model, optimizer = tmp_path_factory.mktemp("saved"), network(), keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(str(folder))
-    saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
+    saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64), {})
     for epoch in range(1, 8):
         saver.save({"epoch": epoch})
     checkpoints.save_best(model)
@@ -347,7 +348,7 @@ def test_a_training_whose_checkpoint_is_damaged_begins_anew(
     folder, model, optimizer = saved
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     checkpoints = Checkpoints(str(tmp_path))
-    saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
+    saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64), {})
     checkpoints.discard_damaged()
     assert checkpoints.state() == {"epoch": 7}
     (path,) = tmp_path.glob(name)
@@ -370,7 +371,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(tmp_path: Path) -> None:
         model = network()
         optimizer = keras.optimizers.Adam()
         optimizer.build(model.trainable_variables)
-        saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64))
+        saver = checkpoints.saver(model, optimizer, tf.Variable(7, dtype=tf.int64), {})
         saver.save({"stage": "training", "epoch": 1})
         whole = files(disk.inside / "checkpoints")
         disk.fill(leave_kib=4)

@@ -23,7 +23,7 @@ from components.trainer.config import TrainingConfig
 from components.trainer.input.batches import chunks
 from components.trainer.input.examples import ArrayExamples
 from components.trainer.input.order import balanced_order, make_order
-from components.trainer.optimizer import make_optimizer
+from components.trainer.optimizers.make import make_optimizer
 from components.trainer.step import build_evaluate, build_step
 from components.trainer.strategy import Place
 from pipeline.pages import make_page

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.models import HEAD
+from components.models import BACKBONE, HEAD, linear_head
 from components.trainer import fit as fit_module
 from components.trainer import loop as loop_module
 from components.trainer.config import TrainingConfig
@@ -87,6 +87,74 @@ def test_random_weights_are_trained_all_together(tmp_path: Path) -> None:
     test = make_striped(100, 2)
     right = np.argmax(model(load_images(test), training=False), axis=1) == test.labels
     assert right.mean() > 0.9
+
+
+@pytest.mark.parametrize("use", ["better", "always"])
+def test_the_average_is_kept_where_it_is_better(
+    tmp_path: Path, use: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A rate so high that the weights jump about.
+    config = TrainingConfig(
+        epochs=2,
+        optimizer="sgd",
+        learning_rate=2.0,
+        global_batch_size=8,
+        log_every_steps=5,
+        ema={"decay": 0.9, "use": use},
+    )
+    model = make_network()
+    with caplog.at_level("INFO", "mirante.trainer"):
+        course = train(model, config, tmp_path)
+    of_both = re.findall(r"eval loss ([\d.]+), with the moving average of the weights ([\d.]+)", caplog.text)
+    assert len(of_both) == (2 if use == "better" else 0)
+    for logged, (trained, averaged) in zip(course.epochs("eval_loss"), of_both, strict=False):
+        assert logged == pytest.approx(min(float(trained), float(averaged)), abs=1e-4)
+    # What was evaluated last is what is exported.
+    evaluation = make_striped(20, 1, "eval")
+    assert mean_loss(model, evaluation) == pytest.approx(course.epochs("eval_loss")[-1], rel=1e-3)
+    # 16 steps of two epochs: three lines.
+    steps = re.findall(r"training epoch (\d), step (\d+): loss", caplog.text)
+    assert steps == [("1", "5"), ("2", "10"), ("2", "15")]
+
+
+def make_any_size(px: int) -> keras.Model:
+    """A network that averages over images of this many pixels; equal weights for all of them."""
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((px, px, 1))
+    norm = [keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D()]
+    backbone = keras.Sequential([keras.Input((px, px, 1)), keras.layers.Conv2D(6, 3), *norm], name=BACKBONE)
+    return keras.Model(inputs, linear_head(6, 2, 0.0)(backbone(inputs)))
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_smaller_images_train_a_network_that_is_evaluated_at_the_whole_size(
+    tmp_path: Path, pretrained: bool
+) -> None:
+    smaller, whole = make_any_size(6), make_any_size(8)
+    before = weights_of(smaller)
+    shown: list[tuple[str, tuple[int, ...]]] = []
+    config = TrainingConfig(
+        epochs=1, fine_tune_epochs=int(pretrained), learning_rate=0.05, global_batch_size=16, train_px=6
+    )
+    course = train(
+        smaller,
+        config,
+        tmp_path,
+        pretrained=pretrained,
+        whole_size=whole,
+        show=lambda stage, images, labels: shown.append((stage, images.shape[1:3])),
+    )
+    # The head's features are of the whole size, everything else of the smaller one.
+    small = (
+        [("head", (8, 8)), ("head", (6,)), ("fine-tuning", (6, 6))] if pretrained else [("training", (6, 6))]
+    )
+    assert [(stage, shape[:2]) for stage, shape in shown] == small
+    assert changed(before, weights_of(smaller))
+    for one, other in zip(smaller.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    evaluated = mean_loss(whole, make_striped(20, 1, "eval"))
+    assert evaluated == pytest.approx(course.epochs("eval_loss")[-1], rel=1e-3)
 
 
 def mean_loss(model: keras.Model, examples: object) -> float:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pydantic import ValidationError
 
-from components.tasks.classification.trainer import class_of, cross_entropy
+from components.tasks.classification.trainer import Classification, class_of, cross_entropy
 from components.trainer.config import TrainingConfig
-from components.trainer.optimizer import learning_rate, make_optimizer
+from components.trainer.input.examples import ArrayExamples
+from components.trainer.optimizers.average import MovingAverage
+from components.trainer.optimizers.config import OPTIONS, EmaConfig, OptimizerOptions
+from components.trainer.optimizers.make import learning_rate, make_optimizer
+from components.trainer.step import build_step
+from components.trainer.strategy import Place
 
 
 def test_cosine_with_warmup_by_hand() -> None:
@@ -39,7 +47,7 @@ def test_a_constant_rate_is_the_rate() -> None:
     assert learning_rate(TrainingConfig(), 0.8, total_steps=8, warmup_steps=0) == 0.8
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lion"])
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_weight_decay_is_decoupled_and_spares_norms_and_biases(name: str, decay: float) -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
@@ -48,7 +56,9 @@ def test_weight_decay_is_decoupled_and_spares_norms_and_biases(name: str, decay:
     optimizer = make_optimizer(TrainingConfig(optimizer=name, weight_decay=decay), 0.1)
     assert isinstance(
         optimizer,
-        {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}.get(name, keras.optimizers.AdamW),
+        {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD, "lion": keras.optimizers.Lion}.get(
+            name, keras.optimizers.AdamW
+        ),
     )
     # Without a gradient only the decay acts: 1 - rate * decay.
     optimizer.apply([tf.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
@@ -66,6 +76,137 @@ def test_sgd_has_nesterov_momentum() -> None:
         optimizer.apply([tf.constant([1.0])], [variable])
     # Velocity -0.1, then -0.19; each step adds 0.9 x velocity - 0.1 x gradient: -0.19, then -0.271.
     assert variable.numpy() == pytest.approx([-0.461])
+
+
+KERAS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "sgd": keras.optimizers.SGD,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adagrad": keras.optimizers.Adagrad,
+    "adadelta": keras.optimizers.Adadelta,
+    "lion": keras.optimizers.Lion,
+    "nadam": keras.optimizers.Nadam,
+}
+# Other values than the defaults, so that an option that is not handed on shows.
+OTHERS: dict[str, Any] = {
+    "momentum": 0.5,
+    "nesterov": False,
+    "beta_1": 0.7,
+    "beta_2": 0.8,
+    "epsilon": 0.01,
+    "amsgrad": True,
+    "rho": 0.6,
+    "centered": True,
+    "initial_accumulator_value": 0.3,
+}
+
+
+def test_the_table_of_options_is_that_of_keras() -> None:
+    assert set(OPTIONS) == set(KERAS)
+    assert set(OptimizerOptions.model_fields) == set(OTHERS)
+    for name, options in OPTIONS.items():
+        theirs = inspect.signature(KERAS[name].__init__).parameters
+        assert set(options) == set(OTHERS) & set(theirs), name
+        if name != "sgd":
+            assert options == {key: theirs[key].default for key in options}, name
+
+
+@pytest.mark.parametrize("name", list(KERAS))
+@pytest.mark.parametrize("given", [False, True])
+def test_a_step_is_that_of_keras_with_parts_and_clipped_gradients(name: str, given: bool) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(7, 3)).astype(np.float32), np.arange(7) % 2
+    options = {key: OTHERS[key] for key in OPTIONS[name] if given}  # type: ignore[index]
+    config = TrainingConfig(
+        optimizer=name,
+        optimizer_options=options,
+        clip_norm=0.05,
+        gradient_parts=3,
+        weight_decay=0.01,
+        global_batch_size=7,
+        debug="eager",
+    )
+    ours, theirs = (
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_initializer=init)])
+        for init in [keras.initializers.GlorotUniform(seed=1)] * 2
+    )
+    optimizer = make_optimizer(config, 0.1)
+    optimizer.build(ours.trainable_variables)
+    given_ = (ours, Classification("ab"), ArrayExamples("train", images, labels), config)
+    place = Place(tf.distribute.get_strategy())
+    step = build_step(*given_, place, optimizer, tf.Variable(0, dtype=tf.int64))
+    kept = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
+    keras_own = KERAS[name](0.1, global_clipnorm=0.05, weight_decay=0.01, **{**kept, **options})
+    keras_own.exclude_from_weight_decay(var_names=["bias"])
+    for _ in range(4):
+        result = step((tf.constant(images), tf.constant(labels)))
+        with tf.GradientTape() as tape:
+            losses = keras.losses.sparse_categorical_crossentropy(labels, theirs(images), from_logits=True)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, theirs.trainable_variables)
+        keras_own.apply(gradients, theirs.trainable_variables)
+        assert float(result["loss"]) == pytest.approx(float(loss), rel=1e-5)
+        norm = float(tf.linalg.global_norm(gradients))
+        assert float(result["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
+        assert norm > 0.05  # so that it is cut down
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        (
+            {"optimizer": "adam", "optimizer_options": {"momentum": 0.9}},
+            "optimizer_options.momentum: it is for sgd, rmsprop, got 0.9 for optimizer: adam, whose options "
+            "are beta_1, beta_2, epsilon, amsgrad; leave it out",
+        ),
+        (
+            {"optimizer": "sgd", "optimizer_options": {"momentum": 0.0, "nesterov": True}},
+            "optimizer_options.nesterov: expected a momentum above 0, got 0.0; leave one of them out",
+        ),
+        ({"gradient_parts": 33}, "gradient_parts: expected at most the images of a batch (32), got 33"),
+    ],
+)
+def test_what_an_optimizer_does_not_have_is_refused(training: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainingConfig.model_validate(training)
+    assert said in str(caught.value)
+
+
+def test_sgd_without_momentum_is_plain_descent() -> None:
+    config = TrainingConfig(optimizer="sgd", optimizer_options={"momentum": 0.0, "nesterov": False})
+    variable = keras.Variable([0.0])
+    optimizer = make_optimizer(config, 0.1)
+    for _ in range(2):
+        optimizer.apply([tf.constant([1.0])], [variable])
+    assert variable.numpy() == pytest.approx([-0.2])
+
+
+def test_the_moving_average_by_hand() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+    average = MovingAverage(model, EmaConfig(decay=0.5))
+    steps = tf.Variable(0, dtype=tf.int64)
+    # Each of gamma, beta, mean and variance goes to 10 and stays there.
+    for variable in model.variables:
+        variable.assign([10.0])
+    for _ in range(2):
+        average.update(steps)
+        steps.assign_add(1)
+    # The decay is 1 / 10 and 2 / 11 in the first two steps: from 1 to 9.1, from 0 to 9.
+    by_hand = {start: 10 - (10 - start) / 10 * 2 / 11 for start in (0.0, 1.0)}
+    expected = [by_hand[1.0], by_hand[0.0], by_hand[0.0], by_hand[1.0]]
+    with average.in_place():
+        found = {variable.name: float(variable.numpy()[0]) for variable in model.variables}
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    assert found == pytest.approx(dict(zip(names, expected, strict=True)))
+    assert {float(variable.numpy()[0]) for variable in model.variables} == {10.0}
+    # Later the decay is the recipe's.
+    steps.assign(1000)
+    average.update(steps)
+    average.adopt()
+    assert float(model.variables[0].numpy()[0]) == pytest.approx((by_hand[1.0] + 10) / 2)
 
 
 def test_label_smoothing_is_that_of_keras() -> None:

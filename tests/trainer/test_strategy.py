@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.trainer.config import TrainingConfig
+from components.trainer.optimizers.config import OPTIONS
 from components.trainer.strategy import is_cluster, make_place, read_cluster
 from tests.make.quick import quick_python
 
@@ -102,6 +103,18 @@ def test_two_replicas_have_the_curve_of_one(courses: dict[str, dict[str, Any]], 
         np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
     # It is a curve that goes somewhere.
     assert one["losses"][-1] < 0.8 * one["losses"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mirrored", "cluster"])
+def test_every_optimizer_does_on_two_replicas_what_it_does_on_one(
+    courses: dict[str, dict[str, Any]], kind: str
+) -> None:
+    one, two = courses["one"]["optimizers"], courses[kind]["optimizers"]
+    assert set(one) == set(OPTIONS)
+    for name, weights in one.items():
+        np.testing.assert_allclose(two[name], weights, rtol=1e-5, err_msg=name)
+        assert weights != [1.0, -2.0]
 
 
 @pytest.mark.slow

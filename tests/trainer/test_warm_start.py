@@ -80,7 +80,7 @@ def checkpoint(model: keras.Model, folder: Path) -> Path:
     """A checkpoint of a training, optimiser and all."""
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
-    Checkpoints(str(folder)).saver(model, optimizer, tf.Variable(7, dtype=tf.int64)).save({"stage": "x"})
+    Checkpoints(str(folder)).saver(model, optimizer, tf.Variable(7, dtype=tf.int64), {}).save({"stage": "x"})
     return folder
 
 

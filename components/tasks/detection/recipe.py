@@ -9,7 +9,16 @@ from components.trainer.config import TrainingConfig
 from components.tuner.config import TunerConfig, check_objective
 
 # Options of `training.augmentation` that move pixels and not boxes, or that no box goes along with.
-_WITHOUT_BOXES = ("translation", "crop", "zoom", "rotation", "rand_augment", "mix_up", "cut_mix")
+_WITHOUT_BOXES = (
+    "translation",
+    "crop",
+    "zoom",
+    "rotation",
+    "rand_augment",
+    "trivial_augment",
+    "mix_up",
+    "cut_mix",
+)
 
 
 def check(

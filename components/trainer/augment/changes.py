@@ -187,6 +187,8 @@ def make_colour_steps(config: AugmentationConfig, levels: Levels | None) -> list
         steps.append(("hue", _layer(keras.layers.RandomHue((0.0, 2 * config.hue), value_range=unit))))
     if config.rand_augment.ops:
         steps.append(("rand_augment", _rand_augment(config.rand_augment)))
+    if config.trivial_augment:
+        steps.append(("trivial_augment", _trivial_augment))
     if not steps:
         return []
     names = ", ".join(name for name, _ in steps)
@@ -213,6 +215,13 @@ def _rand_augment(config: RandAugmentConfig) -> Step:
         return rand_augment(images, chosen, signs * config.magnitude)
 
     return step
+
+
+def _trivial_augment(images: tf.Tensor, draws: Draws) -> tf.Tensor:
+    """Change each image once or not at all, as strongly as chance has it."""
+    chosen = keras.random.randint([images.shape[0], 1], 0, len(CHANGES) + 1, seed=draws)
+    strengths, none = draws.uniform(chosen.shape, -1.0, 1.0), chosen[:, 0] == len(CHANGES)
+    return select(none, images, rand_augment(images, tf.minimum(chosen, len(CHANGES) - 1), strengths))
 
 
 def _rectangles(

@@ -95,6 +95,11 @@ class AugmentationConfig(Settings):
         0.0, description="largest change of hue either way, as a share of the colour circle"
     )
     rand_augment: RandAugmentConfig = RandAugmentConfig()
+    trivial_augment: bool = Field(
+        False,
+        description="one of the thirteen changes of rand_augment, or none, for each image; each of its own "
+        "random strength",
+    )
     erasing: Share = Field(
         0.0, description="probability that a rectangle of 2 to 33 % of the image is filled with 0"
     )
@@ -114,6 +119,15 @@ class AugmentationConfig(Settings):
         description="alpha of CutMix: a rectangle of another image of the batch pasted in, labels by "
         "area; 1 is usual, 0 for none",
     )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> AugmentationConfig:
+        if self.trivial_augment and self.rand_augment.ops:
+            raise ValueError(
+                f"trivial_augment: expected rand_augment.ops: 0 next to it, got {self.rand_augment.ops}; "
+                "leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _alphas_can_be_drawn_by(self) -> AugmentationConfig:

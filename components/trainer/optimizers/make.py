@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from components.trainer.config import TrainingConfig
+from components.trainer.optimizers.config import OptimizerName
 
 
 def learning_rate(config: TrainingConfig, peak: float, total_steps: int, warmup_steps: int) -> Any:
@@ -25,19 +26,34 @@ def learning_rate(config: TrainingConfig, peak: float, total_steps: int, warmup_
     )
 
 
-def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimizer:
-    """Return the recipe's optimiser; SGD has Nesterov momentum 0.9, weight decay is decoupled in all three.
+# By the name of a recipe.
+_KINDS: dict[OptimizerName, type[keras.optimizers.Optimizer]] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "sgd": keras.optimizers.SGD,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adagrad": keras.optimizers.Adagrad,
+    "adadelta": keras.optimizers.Adadelta,
+    "lion": keras.optimizers.Lion,
+    "nadam": keras.optimizers.Nadam,
+}
 
+
+def make_optimizer(config: TrainingConfig, rate: Any) -> keras.optimizers.Optimizer:
+    """Return the recipe's optimiser, with its options; weight decay is decoupled in all of them.
+
+    Gradients are cut down by the step (`training.clip_norm`): Keras would measure each replica's own.
     In `mixed_float16` its losses are scaled, so that small gradients do not vanish in 16 bits.
     """
-    # By itself Keras would count the optimisers of a process in their names, which checkpoints are read by.
-    given = {"name": config.optimizer, "weight_decay": config.weight_decay or None}
-    if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **given)
-    elif config.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, **{**given, "weight_decay": config.weight_decay})
-    else:
-        optimizer = keras.optimizers.Adam(rate, **given)
+    decay = config.weight_decay or None
+    optimizer = _KINDS[config.optimizer](
+        rate,
+        # By itself Keras would count the optimisers of a process in their names, which checkpoints are read
+        # by.
+        name=config.optimizer,
+        weight_decay=config.weight_decay if config.optimizer == "adamw" else decay,
+        **config.optimizer_options.of(config.optimizer),
+    )
     if config.weight_decay:
         # Decaying the scale of a normalisation or a bias towards 0 only hurts.
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
