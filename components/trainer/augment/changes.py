@@ -43,8 +43,7 @@ class Draws(keras.random.SeedGenerator):
     def __init__(self, seed: int, name: str, number: tf.Tensor):
         # Not the base's: it makes a variable.
         self._entropy = [seed, zlib.crc32(name.encode())]
-        # What Keras need not convert.
-        self._number = tf.cast(number, tf.int32)
+        self._number = tf.cast(number, tf.int32)  # what Keras need not convert
         self._count = 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:
