@@ -108,6 +108,7 @@ def test_a_blessed_model_is_asked_and_another_is_not(inputs: Any, tmp_path: Path
         inputs[judge][0].set_int_custom_property("blessed", 1)
 
 
+@pytest.mark.both_stacks
 @pytest.mark.slow
 def test_a_killed_node_continues(
     inputs: Any, make_tiny: Callable[[int], Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

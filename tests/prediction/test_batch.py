@@ -94,6 +94,7 @@ def test_answers_are_those_of_predict(model: str, images: Path, tmp_path: Path) 
         run_batch(make_batch(model, str(images), str(out), top=2))
 
 
+@pytest.mark.both_stacks
 @pytest.mark.slow
 def test_records_in_and_out(
     model: str, tmp_path: Path, make_tiny: Callable[[int], Tiny], monkeypatch: pytest.MonkeyPatch
