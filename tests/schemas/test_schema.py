@@ -15,7 +15,7 @@ from components.schema_gen.schema_file import write_schema
 from schemas import features
 from schemas.curated import class_names_of, curated_schema
 
-CLASSIFICATION, DETECTION = (task_named(name) for name in features.TASKS)
+CLASSIFICATION, DETECTION = task_named(features.CLASSIFICATION), task_named(features.DETECTION)
 CLASSES = ["Admiral", "Pfauenauge", "Zitronenfalter"]
 
 
