@@ -40,7 +40,8 @@ def read_answers(path: str, file_format: FileFormat) -> Iterator[Answer]:
         from pyarrow import parquet
 
         for row in parquet.read_table(pa.BufferReader(files.read_bytes(path))).to_pylist():
-            yield {name: value for name, value in row.items() if value is not None}
+            predictions = [_drop_nulls(each) for each in row["predictions"] or ()]
+            yield _drop_nulls({**row, "predictions": predictions})
         return
     with gzip.open(io.BytesIO(files.read_bytes(path))) as file:
         for record in iterate_records(cast(BinaryIO, file), path):
@@ -57,6 +58,10 @@ def count_answers(path: str, file_format: FileFormat) -> tuple[int, int]:
         return len(errors), len(errors) - errors.null_count
     are_errors = ["error" in answer for answer in read_answers(path, file_format)]
     return len(are_errors), sum(are_errors)
+
+
+def _drop_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _read_example(found: Mapping[str, Sequence[Any]]) -> Answer:
