@@ -60,8 +60,8 @@ class PixelModel:
         names = sorted(signature.structured_outputs)
         self._frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False)
         fetched = dict(zip(names, self._frozen.outputs, strict=True))
-        self._fetches = [fetched[name] for name in self.outputs]
         self._pixels, frames = _find_pixels(folder, self._frozen.graph)
+        self._fetches = [fetched[name] for name in self.outputs]
         self.shape: tuple[int, int, int] = tuple(self._pixels.shape[1:])
         self._read = self._frozen.prune(self._frozen.inputs, [self._pixels, *frames])
         self._answer = self._frozen.prune([self._pixels, *frames], self._fetches)
