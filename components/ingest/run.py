@@ -24,7 +24,7 @@ from components.ingest.fits import hint_at_other, look_for_other
 from components.ingest.groups import set_groups
 from components.ingest.index import Index
 from components.ingest.input import Input, check_input
-from components.ingest.joined_rows import join_rows
+from components.ingest.joined_rows import join_rows, settle_no_class
 from components.ingest.manifest import FORMAT_VERSION, REJECTS, Manifest, read_inputs, read_manifest
 from components.ingest.passes import Progress, compare_all, examine_all, take_over, write_all
 from components.ingest.plan import Plan, make_plan, reader_code
@@ -263,6 +263,7 @@ class Run:
             found = index.add(find_inputs(self.input.source, context))
             if self.config.multilabel:
                 found -= join_rows(context)
+                settle_no_class(context)
         except (UsageError, DataRefusedError) as error:
             hint = hint_at_other(self.source, self.input, root)
             error.args = ("; ".join(filter(None, (printable(str(error)), hint))),)  # it names files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from components.base.errors import DataRefusedError, UsageError
-from components.base.example import parse_example
-from components.base.tfrecord import read_records
+from components.base.example import parse_example, serialize_example
+from components.base.tfrecord import frame_record, read_records
 from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.truth import Label, Labels, truth_of
 from components.ingest.truth.labels import read_labels
@@ -58,17 +59,40 @@ def write_list(here: Path, text: str, *images: str, name: str = "list.csv") -> P
         ("['dog', 'cat']", "|", ("cat", "dog")),
         ("[]", "|", ()),
         ("", "|", ()),
-        ("No Finding", "|", ()),
         ("[1, 2]", "|", ("1", "2")),
+        ("['sofa, bed', \"dog's\"]", "|", ("dog's", "sofa, bed")),
+        ('["cat", null]', "|", ("cat",)),
+        ("['cat', None]", "|", ("cat",)),
     ],
 )
 def test_classes_of_a_cell(cell: str, separator: str, names: tuple[str, ...]) -> None:
-    assert read_labels(cell, separator, ["No Finding"]) == Labels(names)
+    assert read_labels(cell, separator) == Labels(names)
 
 
-def test_no_class_next_to_others_is_refused() -> None:
-    with pytest.raises(ValueError, match="'none' stands for no class, and is listed with dog"):
-        read_labels("none|dog", "|", ["none"])
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("['a' 'b']", "expected a list of classes as JSON or Python writes it"),
+        ("['a' 'b', 'c']", "expected a list of classes as JSON or Python writes it"),
+        ("['a\n 'b']", "expected a list of classes as JSON or Python writes it"),
+        ("[cat, dog]", "expected a list of classes as JSON or Python writes it"),
+        ("[" * 5000 + "]" * 5000, "expected a list of classes"),
+        ('[{"label": "cat"}]', "expected a list of classes, got {'label': 'cat'} in"),
+        ("[1.5]", "expected a list of classes, got 1.5 in"),
+        ("[true, false]", "expected a list of classes, got True in"),
+        ('["cat", ["dog"]]', r"expected a list of classes, got \['dog'\] in"),
+    ],
+)
+def test_lists_that_are_none_of_classes(cell: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_labels(cell, "|")
+
+
+def test_objects_in_a_list_are_refused(tmp_path: Path) -> None:
+    rows = '{"file": "1.png", "label": {"cat": 1}}\n{"file": "2.png", "label": ["cat", "dog"]}\n'
+    given = write_list(tmp_path / "in", rows, "1.png", "2.png", name="list.jsonl")
+    assert found("csv", given, tmp_path / "out") == {"2.png": ["cat", "dog"]}
+    assert "expected a class, got" in rejects(tmp_path / "out")["1.png"]
 
 
 def test_labels_are_their_own_text() -> None:
@@ -184,6 +208,98 @@ def test_boxes_are_read_as_classes(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert (manifest.task, manifest.max_boxes) == ("multilabel", 0)
+
+
+MIXED = "'Ödem frei' stands for no class, and is listed with cat"
+# With other letters than the data have: an o and two dots, and spaces.
+NO_CLASS = " O\u0308dem frei "
+
+
+def class_names(output: Path) -> list[str]:
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return manifest.class_names
+
+
+def test_no_class_of_records_with_lists(tmp_path: Path) -> None:
+    lists = {"1": ["cat"], "2": ["Ödem frei"], "3": ["cat", "Ödem frei"], "4": []}
+    known = ["Ödem frei", "cat"]
+    records = b"".join(
+        frame_record(
+            serialize_example(
+                {
+                    "image/encoded": make_image(at),
+                    "image/filename": f"{name}.png".encode(),
+                    "image/class/label": [known.index(one) for one in names],
+                    "image/class/text": [one.encode() for one in names],
+                }
+            )
+        )
+        for at, (name, names) in enumerate(lists.items())
+    )
+    write_files(tmp_path / "in", {"train.tfrecord": records})
+    output = tmp_path / "out"
+    assert found("tfrecord", tmp_path / "in", output, no_class=NO_CLASS) == {
+        "1.png": ["cat"], "2.png": [], "4.png": []
+    }  # fmt: skip
+    assert rejects(output) == {"3.png": MIXED}
+    assert class_names(output) == ["cat"]
+
+
+def test_no_class_of_boxes(tmp_path: Path) -> None:
+    names = ["1.png", "2.png", "3.png"]
+    boxes = [(0, 1), (1, 2), (2, 1), (2, 2)]
+    given = {
+        "images": [{"id": at, "file_name": name, "width": 40, "height": 20} for at, name in enumerate(names)],
+        "annotations": [
+            {"id": at, "image_id": image, "category_id": category, "bbox": [0, 0, 9, 9]}
+            for at, (image, category) in enumerate(boxes)
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "Ödem frei"}],
+    }
+    write_files(tmp_path / "in", {name: make_image(at) for at, name in enumerate(names)})
+    write_files(tmp_path / "in", {"coco.json": json.dumps(given)})
+    output = tmp_path / "out"
+    assert found("coco", tmp_path / "in", output, no_class=NO_CLASS) == {"1.png": ["cat"], "2.png": []}
+    assert rejects(output) == {"3.png": MIXED}
+    assert class_names(output) == ["cat"]
+
+
+def test_no_class_in_a_row_of_its_own(tmp_path: Path) -> None:
+    given = write_list(
+        tmp_path / "in",
+        "file,label\n1.png,Ödem frei\n1.png,cat\n2.png,Ödem frei\n2.png,Ödem frei\n3.png,cat\n",
+        "1.png", "2.png", "3.png",
+    )  # fmt: skip
+    output = tmp_path / "out"
+    assert found("csv", given, output, no_class=NO_CLASS) == {"2.png": [], "3.png": ["cat"]}
+    assert rejects(output) == {"1.png": MIXED}
+
+
+def test_no_class_of_choices(tmp_path: Path) -> None:
+    choices = {"1.png": ["cat", "Ödem frei"], "2.png": ["Ödem frei"], "3.png": ["cat"]}
+    tasks = [
+        {
+            "id": at,
+            "data": {"image": name},
+            "annotations": [
+                {
+                    "id": at,
+                    "result": [
+                        {"type": "choices", "from_name": "x", "to_name": "y", "value": {"choices": said}}
+                    ],
+                }
+            ],
+        }
+        for at, (name, said) in enumerate(choices.items())
+    ]
+    write_files(tmp_path / "in", {name: make_image(at) for at, name in enumerate(choices)})
+    write_files(tmp_path / "in", {"export.json": json.dumps(tasks)})
+    output = tmp_path / "out"
+    assert found("label_studio", tmp_path / "in", output, no_class=NO_CLASS) == {
+        "2.png": [], "3.png": ["cat"]
+    }  # fmt: skip
+    assert rejects(output) == {"1.png": MIXED}
 
 
 def test_data_without_any_class_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
-from components.ingest.files import FileEntry, label_of
+from components.ingest.files import FileEntry
 from components.ingest.index import Index
 from components.ingest.item import Found, Item, Reject
 from components.ingest.label_map import LabelMap, find_label_map
@@ -55,14 +55,16 @@ class SourceContext:
         """Return the classes that a cell of a list, or the name of a folder, gives.
 
         Raises:
-            ValueError: The name that stands for no class is next to others.
+            ValueError: It cannot be read as classes.
         """
-        no_class = self.config.no_class
-        separator = self.config.label_separator or SEPARATOR
-        return read_labels(cell, separator, () if no_class is None else (label_of(no_class),))
+        return read_labels(cell, self.config.label_separator or SEPARATOR)
 
     def read_several(self, found: Found) -> Found:
-        """Return an input with the classes of its image, whatever kind of truth its source reads."""
+        """Return an input with the classes of its image, whatever kind of truth its source reads.
+
+        The name that stands for no class is among them until components.ingest.joined_rows has seen all
+        inputs.
+        """
         if not isinstance(found, Item) or isinstance(found.truth, Labels):
             return found
         if isinstance(found.truth, Label):
@@ -70,8 +72,7 @@ class SourceContext:
                 return dataclasses.replace(found, truth=self.read_labels(found.truth.name))
             except ValueError as error:
                 return Reject(found.path, str(error))
-        names = tuple(name for name in found.truth.classes if name != self.config.no_class)
-        return dataclasses.replace(found, truth=Labels(names))
+        return dataclasses.replace(found, truth=Labels(tuple(found.truth.classes)))
 
     def announce(self, inputs: int) -> None:
         """Add to the number of inputs that the data list."""

@@ -125,7 +125,7 @@ def _find(context: SourceContext, names: Names, regions: Regions | None, task: T
             if regions is not None:
                 truth = regions.read(said, where)
             else:
-                truth = _read_labels(context, said) if context.config.multilabel else _read_label(said)
+                truth = _read_labels(said) if context.config.multilabel else _read_label(said)
         except ValueError as error:
             return Reject(found.path, f"{error} ({where})")
         if truth not in truths:
@@ -144,10 +144,10 @@ def _list_choices(said: tuple[Said, ...]) -> list[Any]:
     return [choice for one in choices for choice in (one if isinstance(one, list) else [one])]
 
 
-def _read_labels(context: SourceContext, said: tuple[Said, ...]) -> Labels:
+def _read_labels(said: tuple[Said, ...]) -> Labels:
     """Return all classes of an image."""
     names = (label_of(words(choice)) for choice in _list_choices(said))
-    return Labels(tuple(name for name in names if name and name != context.config.no_class))
+    return Labels(tuple(filter(None, names)))
 
 
 def _read_label(said: tuple[Said, ...]) -> Label:

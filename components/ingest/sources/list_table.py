@@ -182,7 +182,9 @@ class Table:
             columns = layout.columns
             by_column = dict(zip(reversed(columns), reversed(cells[: len(columns)]), strict=True))
         label = cells[layout.label]
-        if label.startswith(("[", "{")) and not self._context.config.multilabel:
+        if is_object(label):
+            label, problem = "", f"expected a class, got {brief(label)}"
+        elif label.startswith("[") and not self._context.config.multilabel:
             label, problem = _only_label(label)
         return Row(cells[layout.image], label, group or None, where, splits[brought], by_column, problem)
 
@@ -229,10 +231,6 @@ class Table:
 
 def _only_label(text: str) -> tuple[str, str]:
     """Return the class in a list of JSON or Python, ['cat'], and "" or why it is not one class."""
-    if is_object(text):
-        return "", f"expected a class, got {brief(text)}"
-    if not text.startswith("["):
-        return text, ""
     labels = [label.strip(" '\"") for label in text.strip("[]").split(",")]
     if not text.endswith("]") or not all(labels):
         return text, ""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import io
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+import tokenize
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from components.base.words import format_part
@@ -13,6 +16,7 @@ from components.ingest.files import label_of
 from components.ingest.readings import Size
 from components.ingest.truth.counts import BoxCounts
 from components.ingest.truth.truth import Truth
+from components.ingest.values import brief
 from schemas import features
 
 if TYPE_CHECKING:
@@ -108,30 +112,47 @@ class Labels(Truth):
         )
 
 
-def read_labels(cell: str, separator: str, no_class: Collection[str] = ()) -> Labels:
+def read_labels(cell: str, separator: str) -> Labels:
     """Return the classes that a cell of a list, or the name of a folder, gives.
 
     Args:
         cell: Names with a separator between them, or a list of names as JSON or Python writes it.
         separator: The separator.
-        no_class: A name that stands for no class.
 
     Raises:
-        ValueError: The name that stands for no class is next to others.
+        ValueError: The list cannot be read, or has something that is no name.
     """
     parts = _read_list(cell) if cell.startswith("[") and cell.endswith("]") else cell.split(separator)
-    names = [name for part in parts if (name := label_of(part))]
-    some = [name for name in names if name not in no_class]
-    if some and len(some) < len(names):
-        stands = ", ".join(no_class)
-        raise ValueError(f"{stands!r} stands for no class, and is listed with {', '.join(some)}")
-    return Labels(tuple(some))
+    return Labels(tuple(name for part in parts if (name := label_of(part))))
 
 
 def _read_list(cell: str) -> list[str]:
+    """Return the names in a list of JSON or Python; null and None count for nothing."""
     try:
         read = json.loads(cell)
-    except ValueError:
-        # As Python writes lists of texts.
-        return [part.strip().strip("'\"") for part in cell[1:-1].split(",")]
-    return [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in read]
+    except (ValueError, RecursionError):
+        read = _read_python(cell)
+    names = []
+    for each in read:
+        if isinstance(each, bool) or not isinstance(each, str | int | None):
+            raise ValueError(f"expected a list of classes, got {brief(each)} in {brief(cell)}")
+        if each is not None:
+            names.append(str(each))
+    return names
+
+
+def _read_python(cell: str) -> Sequence[object]:
+    try:
+        read = ast.literal_eval(cell)
+        texts = [
+            one for one in tokenize.generate_tokens(io.StringIO(cell).readline) if one.type == tokenize.STRING
+        ]
+    except (ValueError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError):
+        read, texts = None, []
+    # Python reads 'a' 'b' as one text; that is how NumPy writes two.
+    if not isinstance(read, list) or len(texts) > len(read):
+        raise ValueError(
+            "expected a list of classes as JSON or Python writes it, such as ['cat', 'dog'], got "
+            f"{brief(cell)}"
+        )
+    return read
