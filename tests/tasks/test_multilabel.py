@@ -149,10 +149,24 @@ def test_predictions_and_their_line() -> None:
         ("cat", True), ("Wölfe", True), ("bird", False)
     ]  # fmt: skip
     assert answers.summarize(found, None) == ["cat 0.9000", "Wölfe 0.7000"]
-    assert len(answers.list_predictions(row_of(OUTPUTS), (1, 1), 0.8)) == 1
+    assert answers.list_predictions(row_of(OUTPUTS), (1, 1), 0.8) == found[:2]
     nothing = [{**each, "predicted": False} for each in found]
     assert answers.summarize(nothing, None) == ["no label", "(cat 0.9000)"]
     assert answers.summarize([], None) == ["no label"]
+
+
+def test_a_predicted_class_is_said_before_a_more_probable_one() -> None:
+    # Thresholds 0.9, 0.2, 0.1: the first class is not predicted.
+    outputs = {
+        "probabilities": np.array([0.6, 0.3, 0.3], np.float32),
+        "labels": np.array([b"cat", b"dog", b"bird"], object),
+        "predicted": np.array([False, True, True]),
+    }
+    found = answers.list_predictions(outputs, (1, 1), None)
+    assert [each["label"] for each in found] == ["dog", "bird", "cat"]
+    assert answers.summarize(found[:1], None) == ["dog 0.3000"]
+    sure = answers.list_predictions(outputs, (1, 1), 0.5)
+    assert answers.summarize(sure, 0.5) == ["dog 0.3000", "bird 0.3000"]
 
 
 @pytest.mark.parametrize(

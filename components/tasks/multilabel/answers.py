@@ -44,12 +44,13 @@ def find_problems(name: str, outputs: Mapping[str, Any], count: int, labels: Seq
 def list_predictions(
     outputs: Mapping[str, Any], image_px: tuple[int, int], min_score: float | None
 ) -> list[dict[str, Any]]:
-    """Return one image's classes with their probabilities, the most probable first.
+    """Return one image's classes with their probabilities: predicted ones first, then the most probable.
 
-    `predicted` says whether the image gets the label.
+    `predicted` says whether the image gets the label. Each class has its own threshold, so a class that is
+    not predicted may have a higher probability. Predicted classes are returned whatever their probability.
     """
     probabilities, labels, predicted = (outputs[key] for key in OUTPUTS)
-    order = sorted(range(len(labels)), key=lambda i: (-probabilities[i], i))
+    order = sorted(range(len(labels)), key=lambda i: (not predicted[i], -probabilities[i], i))
     return [
         {
             "label": labels[i].decode("utf-8"),
@@ -57,7 +58,7 @@ def list_predictions(
             "predicted": bool(predicted[i]),
         }
         for i in order
-        if probabilities[i] >= (min_score or 0.0)
+        if predicted[i] or probabilities[i] >= (min_score or 0.0)
     ]
 
 
