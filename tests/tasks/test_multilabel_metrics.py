@@ -163,6 +163,13 @@ def test_tallies_merge_in_any_order_and_size() -> None:
     assert pickle.dumps(measure(merged)) == whole
 
 
+def test_the_loss_of_a_batch_that_is_all_wrong() -> None:
+    # 2^20 decisions of 16.1 nats each, whose sum in units no int64 holds.
+    truth = np.ones((1024, 1024), bool)
+    overall, _ = measure(tally(truth, ~truth, np.zeros(truth.shape, np.float32)))
+    assert overall["loss"] == pytest.approx(-math.log(1e-7))
+
+
 def test_a_tally_stays_small() -> None:
     random = np.random.default_rng(0)
     truth, scores = random.random((4000, 3)) < 0.3, random.random((4000, 3)).astype(np.float32)

@@ -110,7 +110,8 @@ class Tally:
         self.right += (truth & predicted).sum(axis=0)
         self.levels.add(truth, probabilities, are_numbers)
         nats = find_losses(truth[are_numbers], probabilities[are_numbers])
-        self.loss_units += int(np.rint(nats * LOSS_UNITS).astype(np.int64).sum())
+        # An int64 holds the sum of an image, but not that of 2^20 decisions above 8 nats.
+        self.loss_units += sum(np.rint(nats * LOSS_UNITS).astype(np.int64).sum(axis=1).tolist())
 
     def merge(self, other: Tally) -> None:
         """Add the counts of another tally of the same classes."""
