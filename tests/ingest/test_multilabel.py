@@ -154,6 +154,12 @@ def test_a_list_with_a_separator(tmp_path: Path) -> None:
             id="json-lines",
         ),
         pytest.param(
+            "c.jsonl",
+            '{"file": "1.png", "labels": ["a|dog"]}\n{"file": "2.png", "labels": [["x", "a|b"]]}\n',
+            {"1.png": ["a|dog"], "2.png": ["a|b", "x"]},
+            id="separator-in-a-list",
+        ),
+        pytest.param(
             "d.csv",
             "training,gs://b/1.png,dog,cat\ntraining,gs://b/2.png,dog\n",
             {"1.png": ["cat", "dog"], "2.png": ["dog"]},

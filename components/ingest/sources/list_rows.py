@@ -21,6 +21,10 @@ class ImageCell(str):
     encoded: bytes
 
 
+class OnlyCell(str):
+    """The text of a list that has no other: no separator divides it."""
+
+
 class RawList(Protocol):
     """The rows of a list.
 
@@ -59,7 +63,8 @@ def format_cell(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list) and len(value) == 1:
-        return format_cell(value[0])
+        cell = format_cell(value[0])
+        return OnlyCell(cell) if isinstance(value[0], str) else cell
     if isinstance(value, (list, dict)):
         return words(json.dumps(value, ensure_ascii=False, default=str)) if value else ""
     return str(value)

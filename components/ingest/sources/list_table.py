@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from components.ingest.sources.list_layouts import (
     find_column,
     is_image_name,
 )
-from components.ingest.sources.list_rows import ImageCell, RawList, RawRow, is_object
+from components.ingest.sources.list_rows import ImageCell, OnlyCell, RawList, RawRow, is_object
 from components.ingest.sources.parquet_rows import ParquetRows
 from components.ingest.values import brief
 
@@ -184,7 +185,9 @@ class Table:
         label = cells[layout.label]
         if is_object(label):
             label, problem = "", f"expected a class, got {brief(label)}"
-        elif label.startswith("[") and not self._context.config.multilabel:
+        elif self._context.config.multilabel:
+            label = json.dumps([label], ensure_ascii=False) if isinstance(label, OnlyCell) else label
+        elif label.startswith("["):
             label, problem = _only_label(label)
         return Row(cells[layout.image], label, group or None, where, splits[brought], by_column, problem)
 
