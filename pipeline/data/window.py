@@ -30,7 +30,7 @@ from components.ingest.manifest import (
     rejects_bytes,
     write_manifest,
 )
-from components.ingest.staging import published_completely, published_shards
+from components.ingest.staging import SHARD_NAME, published_completely
 from components.ingest.truth import TRUTHS
 from schemas import features
 
@@ -59,7 +59,7 @@ def join_spans(spans: Sequence[Path], target: Path) -> None:
 
     Args:
         spans: Folders of one task, in the order in which their records are read.
-        target: The folder, which may have the shards of another window.
+        target: The folder, which may have the shards of another window, or of a join that was killed.
 
     Raises:
         UsageError: A folder has no manifest.
@@ -67,12 +67,19 @@ def join_spans(spans: Sequence[Path], target: Path) -> None:
     """
     manifests = [_read(span) for span in spans]
     digests = [file_sha256(span / features.MANIFEST) for span in spans]
-    former = read_manifest(target)
-    if former is not None and former.options.get(_SPANS) == digests and published_completely(target):
+    target.mkdir(parents=True, exist_ok=True)
+    for path in target.glob(".*.tmp*"):  # of a join that was killed, as are shards that no manifest lists
+        path.unlink()
+    stale = {name for name in os.listdir(target) if SHARD_NAME.match(name)}
+    former = _read_former(target)
+    if (
+        former is not None
+        and former.options.get(_SPANS) == digests
+        and published_completely(target)
+        and stale == {shard.name for shard in former.shards()}
+    ):
         return
     joined = _join(manifests, digests)
-    target.mkdir(parents=True, exist_ok=True)
-    stale = published_shards(target)
     (target / features.MANIFEST).unlink(missing_ok=True)
     splits = {}
     for name in features.SPLITS:
@@ -112,6 +119,14 @@ def _read(span: Path) -> Manifest:
             f"{features.MANIFEST}; set data.source=tfrecord, or leave data.window_spans out"
         )
     return manifest
+
+
+def _read_former(target: Path) -> Manifest | None:
+    """Return the manifest of the former window; None also for a damaged one, as all is made anew then."""
+    try:
+        return read_manifest(target)
+    except DataRefusedError:
+        return None
 
 
 def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
@@ -173,7 +188,8 @@ def _link(source: Path, target: Path) -> None:
     """Give a file a second name, or copy it to another file system."""
     with replace_file(target) as temporary:
         try:
-            os.link(source, temporary)
+            # A link to a symbolic link would look for its file from the window's folder.
+            os.link(os.path.realpath(source), temporary)
         except OSError:
             shutil.copyfile(source, temporary)
 

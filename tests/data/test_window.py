@@ -151,6 +151,41 @@ def test_a_damaged_shard_of_a_window_is_made_anew(tmp_path: Path) -> None:
     assert said.count("damaged since they were written") == 2
 
 
+def test_a_window_whose_join_was_killed_is_joined_anew(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}"
+    for span in (1, 2):
+        photos(tmp_path / "photos" / f"span-{span}", range(30 * span, 30 * span + 30))
+    examples, _ = prepared(root, path, window_spans=2)
+    expected = sorted(os.listdir(examples.folder))
+    # As a join that is killed leaves it: the manifest is gone, shards of another window are there.
+    (examples.folder / "manifest.json").unlink()
+    for left in ("train-00000-of-00003", ".train-00001-of-00003.0123456789ab.tmp"):
+        (examples.folder / left).write_bytes(b"x")
+    assert prepared(root, path, window_spans=2)[0].content == examples.content
+    assert sorted(os.listdir(examples.folder)) == expected
+    # A shard that no manifest lists, and a manifest that is damaged.
+    (examples.folder / "test-00000-of-00003").write_bytes(b"x")
+    assert prepared(root, path, window_spans=2)[0].content == examples.content
+    (examples.folder / "manifest.json").write_text("{")
+    assert prepared(root, path, window_spans=2)[0].content == examples.content
+    assert sorted(os.listdir(examples.folder)) == expected
+
+
+def test_shards_behind_symbolic_links_are_joined(tmp_path: Path) -> None:
+    for span in (1, 2):
+        photos(tmp_path / "photos" / f"span-{span}", range(30 * span, 30 * span + 30))
+    prepared(tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}", window_spans=2)
+    spans = [tmp_path / "root" / "data" / f"span-{span}" for span in (1, 2)]
+    (tmp_path / "blobs").mkdir()
+    for shard in [shard for span in spans for shard in span.glob("*-of-*")]:
+        blob = tmp_path / "blobs" / f"{shard.parent.name}-{shard.name}"
+        shard.rename(blob)
+        shard.symlink_to(os.path.relpath(blob, shard.parent))
+    target = tmp_path / "elsewhere" / "deeper" / "window"
+    join_spans(spans, target)
+    assert read_labels(target) == read_labels(spans[0]) + read_labels(spans[1])
+
+
 def test_rejected_images_are_listed_by_span(tmp_path: Path) -> None:
     for span in (1, 2):
         photos(tmp_path / "photos" / f"span-{span}", range(60))
