@@ -184,7 +184,7 @@ def prepare(
         remove_others(folder, (), owner)
     else:
         span = ingested_as(span, root / "data")
-    _take_over(folder, config.source, path, owner)
+    _take_over(folder, owner, config.source, path)
     remove_shards_of_no_manifest(folder)
     done = ingest(
         config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times, pool=pool
@@ -203,28 +203,34 @@ def _prepare_window(
     """Prepare each span of a window, and join them."""
     assert config.path is not None
     spans = find_window(config.path, config.window_spans, config.span)
+    folder = root / "data" / WINDOW
+    _take_over(folder, root_id(root))
     parts = []
     for span in spans:
         alone = config.model_copy(update={"span": span.number, "window_spans": 1})
         parts.append(prepare(alone, root, progress, trust_times=trust_times, pool=pool))
-    folder = root / "data" / WINDOW
-    mark(folder, root_id(root))
     join_spans([part.folder for part in parts], folder)
     first, last = spans[0], spans[-1]
     window = dataclasses.replace(last, base=str(folder.parent), pattern=WINDOW, first=first.number)
     return Prepared(folder, None, window, tuple(parts))
 
 
-def _take_over(folder: Path, source: str, path: Path | None, owner: str) -> None:
-    """Mark the folder that is about to be ingested to, unless somebody else's data are there.
+def _take_over(folder: Path, owner: str, source: str | None = None, path: Path | None = None) -> None:
+    """Mark the folder that is about to be written to, unless somebody else's data are there.
+
+    Args:
+        folder: The folder.
+        owner: The root's id.
+        source: What is ingested there; None for a window, which has always had a mark.
+        path: INPUT.
 
     Raises:
         UsageError: They are.
     """
     others = set(os.listdir(folder)) - {STAGING} if folder.is_dir() else set()
     if others and not is_marked(folder, owner):
-        manifest = read_manifest(folder) if is_manifest(folder) else None
-        given = check_input(source, path)
+        manifest = read_manifest(folder) if source is not None and is_manifest(folder) else None
+        given = None if source is None else check_input(source, path)
         shown = "" if given is None else decode_name(os.fsencode(given))
         # A root of a Mirante that wrote no marks has data of the same input.
         if manifest is None or (manifest.source, manifest.input) != (source, shown):

@@ -171,6 +171,18 @@ def test_a_window_whose_join_was_killed_is_joined_anew(tmp_path: Path) -> None:
     assert sorted(os.listdir(examples.folder)) == expected
 
 
+def test_a_folder_of_somebody_else_is_not_taken_for_a_window(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}"
+    photos(tmp_path / "photos" / "span-1", range(30))
+    theirs = root / "data" / "window" / "notes.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    with pytest.raises(UsageError, match=r"data/window: expected what a run of this root has ingested"):
+        prepared(root, path, window_spans=2)
+    prepared(root, path)  # a run without a window removes no folder but its own
+    assert theirs.read_text() == "mine"
+
+
 def test_shards_behind_symbolic_links_are_joined(tmp_path: Path) -> None:
     for span in (1, 2):
         photos(tmp_path / "photos" / f"span-{span}", range(30 * span, 30 * span + 30))
