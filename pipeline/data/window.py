@@ -20,7 +20,9 @@ from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
 from components.base.paths import is_remote, replace_file, write_atomically
 from components.base.table import read_table
+from components.base.task import task_named
 from components.base.tfrecord import frame_record, read_records
+from components.ingest.class_names import sort_classes
 from components.ingest.config import IngestConfig
 from components.ingest.manifest import (
     REJECTS,
@@ -133,14 +135,19 @@ def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
     """Return the manifest of a window, still with the shards' names in their spans."""
     first = manifests[0]
     for manifest in manifests:
+        if manifest.task != first.task:
+            raise DataRefusedError(
+                f"data.window_spans: expected spans for one task, got {task_named(first.task).gives} in "
+                f"{first.input or first.source} and {task_named(manifest.task).gives} in "
+                f"{manifest.input or manifest.source}; ingest all of them with the same options"
+            )
         if manifest.bit_depth != first.bit_depth:
             raise DataRefusedError(
                 f"data.window_spans: expected images of one bit depth, got {first.bit_depth} in "
                 f"{first.input} and {manifest.bit_depth} in {manifest.input}; set data.bit_depth to a number"
             )
-    class_names = list(dict.fromkeys(name for manifest in manifests for name in manifest.class_names))
-    if any(manifest.class_names not in ([], class_names) for manifest in manifests):
-        class_names.sort()
+    class_names = _order_classes([manifest.class_names for manifest in manifests])
+    inputs = [manifest.input for manifest in manifests]
     splits = {}
     for name in features.SPLITS:
         parts = [manifest.splits[name] for manifest in manifests if name in manifest.splits]
@@ -149,7 +156,10 @@ def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
                 sum(part.images for part in parts),
                 _sum_counts([part.class_counts for part in parts], class_names),
                 tuple(shard for part in parts for shard in part.shards),
-                _sum_counts([part.box_counts for part in parts], class_names if parts[0].box_counts else []),
+                _sum_counts(
+                    [part.box_counts for part in parts],
+                    class_names if any(part.box_counts for part in parts) else [],
+                ),
             )
     return dataclasses.replace(
         first,
@@ -159,11 +169,23 @@ def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
         rejected=sum(manifest.rejected for manifest in manifests),
         cross_split_duplicates=sum(manifest.cross_split_duplicates for manifest in manifests),
         warnings=list(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
-        input=os.path.commonpath([manifest.input for manifest in manifests]) if first.input else "",
+        input=os.path.commonpath(inputs) if all(map(os.path.isabs, inputs)) else "",
         max_boxes=max(manifest.max_boxes for manifest in manifests),
         left_out=sum(manifest.left_out for manifest in manifests),
         copies=sum(manifest.copies for manifest in manifests),
     )
+
+
+def _order_classes(of_spans: Sequence[Sequence[str]]) -> list[str]:
+    """Return the classes of all spans in ingest's order, or in the spans' own one where all agree on it."""
+    longest_first = sorted(of_spans, key=len, reverse=True)
+    names = list(dict.fromkeys(name for class_names in longest_first for name in class_names))
+    by_name = sort_classes(names)
+    for order in (by_name, names):
+        place = {name: number for number, name in enumerate(order)}
+        if all(list(class_names) == sorted(class_names, key=place.__getitem__) for class_names in of_spans):
+            return order
+    return by_name
 
 
 def _sum_counts(counts: Sequence[dict[str, int]], class_names: Sequence[str]) -> dict[str, int]:
@@ -180,6 +202,8 @@ def _write_relabelled(source: Path, target: Path, joined: Manifest) -> None:
     with target.open("wb") as file:
         for record in read_records(source):
             values = parse_example(record)
+            if joined.task == features.MULTILABEL:  # ascending, as features says
+                values[truth.text].sort(key=places.__getitem__)
             values[truth.label] = [places[name] for name in values[truth.text]]
             file.write(frame_record(serialize_example(values)))
 

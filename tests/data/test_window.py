@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 import shutil
 from collections import Counter
@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from components.base.errors import DataRefusedError, UsageError
-from components.base.example import parse_example
-from components.base.tfrecord import read_records
+from components.base.example import parse_example, serialize_example
+from components.base.tfrecord import frame_record, read_records
 from components.ingest.config import IngestConfig
-from components.ingest.manifest import read_manifest
+from components.ingest.manifest import Manifest, Shard, Split, read_manifest, write_manifest
 from components.ingest.spans import find_window
 from pipeline.data import prepare
 from pipeline.data.window import check_window, join_spans
@@ -231,14 +231,86 @@ def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
     check_window(IngestConfig(path="/mnt/{SPAN}", window_spans=2), "/mnt/runs")
 
 
-def test_spans_of_other_bit_depths_are_refused(tmp_path: Path) -> None:
-    path = f"{tmp_path}/photos/span-{{SPAN}}"
-    for span in (1, 2):
-        photos(tmp_path / "photos" / f"span-{span}", range(30))
-    prepared(tmp_path / "root", path, window_spans=2)
-    manifest = tmp_path / "root" / "data" / "span-1" / "manifest.json"
-    read = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**read, "bit_depth": "12"}))
-    spans = [tmp_path / "root" / "data" / f"span-{span}" for span in (1, 2)]
-    with pytest.raises(DataRefusedError, match=r"expected images of one bit depth, got 12 in .*set data.bit"):
-        join_spans(spans, tmp_path / "root" / "data" / "window")
+def write_spans(folder: Path, *settings: dict[str, Any]) -> list[Path]:
+    """Write a manifest without shards for each span, with these settings."""
+    empty = Manifest(3, "csv", {}, [], {}, 0, "", 0, [])
+    for number, changed in enumerate(settings, 1):
+        (folder / f"span-{number}").mkdir(parents=True, exist_ok=True)
+        write_manifest(folder / f"span-{number}", dataclasses.replace(empty, **changed))
+    return [folder / f"span-{number}" for number in range(1, len(settings) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ({"bit_depth": "12"}, {}, r"expected images of one bit depth, got 12 in .*set data.bit"),
+        (
+            {"task": "detection", "input": "/photos/1"},
+            {"input": "/photos/2"},
+            r"expected spans for one task, got .*box.* in /photos/1 and .* in /photos/2; ingest all of them",
+        ),
+        ({}, {"task": "multilabel"}, r"expected spans for one task, got .* in csv and .* in csv"),
+    ],
+)
+def test_spans_of_different_kinds_are_refused(
+    one: dict[str, Any], other: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataRefusedError, match=said):
+        join_spans(write_spans(tmp_path, one, other), tmp_path / "window")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (("/a/1", "/a/2"), "/a"),
+        (("/a/1", ""), ""),
+        (("", "/a/2"), ""),
+        (("mnist", "/a/2"), ""),
+        (("/a/1.zip", "/b/2.zip"), "/"),
+    ],
+)
+def test_the_input_of_a_window_is_the_folder_of_all_its_spans(
+    inputs: tuple[str, str], expected: str, tmp_path: Path
+) -> None:
+    join_spans(write_spans(tmp_path, *({"input": given} for given in inputs)), tmp_path / "window")
+    manifest = read_manifest(tmp_path / "window")
+    assert manifest is not None
+    assert manifest.input == expected
+
+
+@pytest.mark.parametrize(
+    ("of_spans", "expected"),
+    [
+        ("0,1,2,9 0,1,2,9,10", "0,1,2,9,10"),
+        ("0,1,10 2,10", "0,1,2,10"),
+        ("dogs,猫 cats,dogs", "cats,dogs,猫"),
+        ("dogs cats", "cats,dogs"),
+        # The order of a label map.
+        ("small,large small,medium,large", "small,medium,large"),
+        ("small,large small,large,huge", "small,large,huge"),
+        ("small,large large,small", "large,small"),
+    ],
+)
+def test_the_classes_of_a_window_are_in_the_order_of_its_spans(
+    of_spans: str, expected: str, tmp_path: Path
+) -> None:
+    spans = write_spans(tmp_path, *({"class_names": names.split(",")} for names in of_spans.split()))
+    join_spans(spans, tmp_path / "window")
+    manifest = read_manifest(tmp_path / "window")
+    assert manifest is not None
+    assert ",".join(manifest.class_names) == expected
+
+
+def test_several_classes_of_an_image_stay_in_the_order_of_their_labels(tmp_path: Path) -> None:
+    image = {"image/class/text": [b"b", b"a"], "image/class/label": [0, 1], "image/key/sha256": b"00"}
+    settings: list[dict[str, Any]] = []
+    for span, names in enumerate((["b", "a"], ["a", "b"]), 1):
+        shard = tmp_path / f"span-{span}" / "train-00000-of-00001"
+        shard.parent.mkdir()
+        shard.write_bytes(frame_record(serialize_example(image)))
+        split = Split(1, dict.fromkeys(names, 1), (Shard(shard.name, 1, shard.stat().st_size, "", ""),))
+        settings.append({"task": "multilabel", "class_names": names, "splits": {"train": split}})
+    join_spans(write_spans(tmp_path, *settings), tmp_path / "window")
+    (record,) = read_records(tmp_path / "window" / "train-00000-of-00002")
+    values = parse_example(record)
+    assert (values["image/class/text"], values["image/class/label"]) == ([b"a", b"b"], [0, 1])
