@@ -1,39 +1,33 @@
 """A window of spans: the ingested folders of several spans as one folder of contract data.
 
 Each span is ingested by itself and stays, so only new spans are read. The window's folder has hard links to
-their shards. A span that lacks a class of the others has other labels; its shards are written anew, without
-a look at the images.
+their shards. Shards are written anew, without a look at the images, in two cases: a span that lacks a class
+of the others has other labels, and an image that another span has in test is left out of train
+(`pipeline.data.leaks`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from components.base.content import file_sha256
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
-from components.base.paths import is_remote, replace_file, write_atomically
-from components.base.table import read_table
+from components.base.paths import is_remote, replace_file
 from components.base.task import task_named
 from components.base.tfrecord import frame_record, read_records
 from components.ingest.class_names import sort_classes
 from components.ingest.config import IngestConfig
-from components.ingest.manifest import (
-    REJECTS,
-    Manifest,
-    Split,
-    read_manifest,
-    rejects_bytes,
-    write_manifest,
-)
+from components.ingest.manifest import Manifest, Shard, Split, read_manifest, write_manifest
 from components.ingest.staging import SHARD_NAME, published_completely
 from components.ingest.truth import TRUTHS
+from pipeline.data.leaks import Leaks, about_leaks, find_leaks
+from pipeline.data.window_lists import write_span_lists
 from schemas import features
 
 # The window's folder, next to those of its spans.
@@ -56,16 +50,20 @@ def check_window(config: IngestConfig, root: str) -> None:
             )
 
 
-def join_spans(spans: Sequence[Path], target: Path) -> None:
+def join_spans(spans: Sequence[Path], target: Path) -> list[str]:
     """Make one folder of contract data of several; do nothing if it is there already.
 
     Args:
         spans: Folders of one task, in the order in which their records are read.
         target: The folder, which may have the shards of another window, or of a join that was killed.
 
+    Returns:
+        What is odd about the window, a sentence each; the manifest has them next to those of the spans.
+
     Raises:
         UsageError: A folder has no manifest.
-        DataRefusedError: The images were stored by different rules.
+        DataRefusedError: The spans are for different tasks, their images were stored by different rules, or
+            a shard is damaged.
     """
     manifests = [_read(span) for span in spans]
     digests = [file_sha256(span / features.MANIFEST) for span in spans]
@@ -80,37 +78,35 @@ def join_spans(spans: Sequence[Path], target: Path) -> None:
         and published_completely(target)
         and stale == {shard.name for shard in former.shards()}
     ):
-        return
-    joined = _join(manifests, digests)
+        known = {warning for manifest in manifests for warning in manifest.warnings}
+        return [warning for warning in former.warnings if warning not in known]
+    leaks = find_leaks(spans, manifests)
+    joined = _join(manifests, digests, leaks)
     (target / features.MANIFEST).unlink(missing_ok=True)
     splits = {}
-    for name in features.SPLITS:
+    for name, split in joined.splits.items():
         parts = [
             (span / shard.name, shard, manifest.class_names)
             for span, manifest in zip(spans, manifests, strict=True)
             if name in manifest.splits
             for shard in manifest.splits[name].shards
+            if shard.records > len(leaks.get(span / shard.name, ()))
         ]
         shards = []
         for number, (source, shard, class_names) in enumerate(parts):
             path = target / f"{name}-{number:05}-of-{len(parts):05}"
-            if class_names != joined.class_names:
-                with replace_file(path) as temporary:
-                    _write_relabelled(source, temporary, joined)
-                size, digest = path.stat().st_size, file_sha256(path)
-                shard = dataclasses.replace(shard, bytes=size, sha256=digest)
+            if class_names != joined.class_names or leaks.get(source):
+                shard = _write_anew(source, path, shard, joined, leaks.get(source, {}))
             else:
                 _link(source, path)
             shards.append(dataclasses.replace(shard, name=path.name))
             stale.discard(path.name)
-        if shards:
-            splits[name] = dataclasses.replace(joined.splits[name], shards=tuple(shards))
+        splits[name] = dataclasses.replace(split, shards=tuple(shards))
     for name in stale:
         (target / name).unlink()
-    rejects = rejects_bytes(_list_rejects(spans))
-    write_atomically(target / REJECTS, rejects)
-    rejects_sha256 = hashlib.sha256(rejects).hexdigest()
-    write_manifest(target, dataclasses.replace(joined, splits=splits, rejects_sha256=rejects_sha256))
+    digest = write_span_lists(spans, manifests, joined, leaks, target)
+    write_manifest(target, dataclasses.replace(joined, splits=splits, rejects_sha256=digest))
+    return about_leaks(leaks)
 
 
 def _read(span: Path) -> Manifest:
@@ -131,8 +127,8 @@ def _read_former(target: Path) -> Manifest | None:
         return None
 
 
-def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
-    """Return the manifest of a window, still with the shards' names in their spans."""
+def _join(manifests: Sequence[Manifest], digests: Sequence[str], leaks: Leaks) -> Manifest:
+    """Return the manifest of a window, still without its shards."""
     first = manifests[0]
     for manifest in manifests:
         if manifest.task != first.task:
@@ -151,15 +147,17 @@ def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
     splits = {}
     for name in features.SPLITS:
         parts = [manifest.splits[name] for manifest in manifests if name in manifest.splits]
-        if parts:
+        lost = [
+            leak.classes for of_shard in leaks.values() for leak in of_shard.values() if leak.split == name
+        ]
+        if images := sum(part.images for part in parts) - len(lost):
+            shown = [part.class_counts for part in parts]
+            boxes = [part.box_counts for part in parts]
             splits[name] = Split(
-                sum(part.images for part in parts),
-                _sum_counts([part.class_counts for part in parts], class_names),
-                tuple(shard for part in parts for shard in part.shards),
-                _sum_counts(
-                    [part.box_counts for part in parts],
-                    class_names if any(part.box_counts for part in parts) else [],
-                ),
+                images,
+                _sum_counts(shown, [set(classes) for classes in lost], class_names),
+                (),  # linked or written by join_spans
+                _sum_counts(boxes, lost, class_names) if any(boxes) else {},
             )
     return dataclasses.replace(
         first,
@@ -168,10 +166,13 @@ def _join(manifests: Sequence[Manifest], digests: Sequence[str]) -> Manifest:
         splits=splits,
         rejected=sum(manifest.rejected for manifest in manifests),
         cross_split_duplicates=sum(manifest.cross_split_duplicates for manifest in manifests),
-        warnings=list(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
+        warnings=[
+            *dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings),
+            *about_leaks(leaks),
+        ],
         input=os.path.commonpath(inputs) if all(map(os.path.isabs, inputs)) else "",
         max_boxes=max(manifest.max_boxes for manifest in manifests),
-        left_out=sum(manifest.left_out for manifest in manifests),
+        left_out=sum(manifest.left_out for manifest in manifests) + sum(map(len, leaks.values())),
         copies=sum(manifest.copies for manifest in manifests),
     )
 
@@ -188,24 +189,37 @@ def _order_classes(of_spans: Sequence[Sequence[str]]) -> list[str]:
     return by_name
 
 
-def _sum_counts(counts: Sequence[dict[str, int]], class_names: Sequence[str]) -> dict[str, int]:
+def _sum_counts(
+    counts: Iterable[Mapping[str, int]], lost: Iterable[Iterable[str]], class_names: Sequence[str]
+) -> dict[str, int]:
+    """Return the sums by class, without what is left out."""
     total: Counter[str] = Counter()
     for each in counts:
         total.update(each)
+    for classes in lost:
+        total.subtract(classes)
     return {name: total[name] for name in class_names}
 
 
-def _write_relabelled(source: Path, target: Path, joined: Manifest) -> None:
-    """Copy a shard; the labels become those of the window."""
+def _write_anew(source: Path, path: Path, shard: Shard, joined: Manifest, left_out: Collection[int]) -> Shard:
+    """Write a shard without some of its records; the labels become those of the window."""
     truth = TRUTHS[joined.task]
     places = {name.encode(): place for place, name in enumerate(joined.class_names, truth.first_label)}
-    with target.open("wb") as file:
-        for record in read_records(source):
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        for number, record in enumerate(read_records(source)):
+            if number in left_out:
+                continue
             values = parse_example(record)
             if joined.task == features.MULTILABEL:  # ascending, as features says
                 values[truth.text].sort(key=places.__getitem__)
             values[truth.label] = [places[name] for name in values[truth.text]]
             file.write(frame_record(serialize_example(values)))
+    return dataclasses.replace(
+        shard,
+        records=shard.records - len(left_out),
+        bytes=path.stat().st_size,
+        sha256=file_sha256(path),
+    )
 
 
 def _link(source: Path, target: Path) -> None:
@@ -216,10 +230,3 @@ def _link(source: Path, target: Path) -> None:
             os.link(os.path.realpath(source), temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-
-
-def _list_rejects(spans: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    for span in spans:
-        if (span / REJECTS).is_file():
-            for row in read_table((span / REJECTS).read_text(encoding="utf-8")):
-                yield f"{span.name}/{row['path']}", row["reason"]

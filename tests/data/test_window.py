@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -13,10 +14,12 @@ import pytest
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
+from components.base.table import read_table
 from components.base.tfrecord import frame_record, read_records
 from components.ingest.config import IngestConfig
 from components.ingest.manifest import Manifest, Shard, Split, read_manifest, write_manifest
 from components.ingest.spans import find_window
+from components.ingest.truth import TRUTHS
 from pipeline.data import prepare
 from pipeline.data.window import check_window, join_spans
 from pipeline.recipe.load import load_recipe
@@ -198,19 +201,145 @@ def test_shards_behind_symbolic_links_are_joined(tmp_path: Path) -> None:
     assert read_labels(target) == read_labels(spans[0]) + read_labels(spans[1])
 
 
-def test_rejected_images_are_listed_by_span(tmp_path: Path) -> None:
-    for span in (1, 2):
-        photos(tmp_path / "photos" / f"span-{span}", range(60))
-        (tmp_path / "photos" / f"span-{span}" / "cats" / "broken.png").write_bytes(make_png(1)[:60])
-    prepared(tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}", window_spans=2)
+def test_the_lists_of_a_window_have_paths_of_its_input(tmp_path: Path) -> None:
+    days = [tmp_path / "photos" / day / "images" for day in ("2026-11-25", "2026-11-26")]
+    for day in days:
+        photos(day, range(60))
+        (day / "cats" / "broken.png").write_bytes(make_png(1)[:60])
+        (day / "cats" / "笔记.txt").write_text("a note")
+        (day / "dogs" / "twin.png").write_bytes((day / "dogs" / "7.png").read_bytes())
+    prepared(tmp_path / "root", f"{tmp_path}/photos/{{YYYY}}-{{MM}}-{{DD}}/images", window_spans=2)
     window = tmp_path / "root" / "data" / "window"
-    assert [line.split(",")[0] for line in (window / "rejects.csv").read_text().splitlines()[1:]] == [
-        "span-1/cats/broken.png",
-        "span-2/cats/broken.png",
-    ]
     manifest = read_manifest(window)
     assert manifest is not None
-    assert manifest.rejected == 2
+    assert (manifest.rejected, manifest.left_out, manifest.copies) == (2, 2, 4)
+    lists = [
+        read_table((window / f"{name}.csv").read_text(encoding="utf-8"))
+        for name in ("rejects", "left_out", "copies")
+    ]
+    assert [len(rows) for rows in lists] == [2, 2, 4]
+    paths = [row["path"] for rows in lists for row in rows]
+    assert [path.rpartition("/")[2] for path in paths] == [
+        *(2 * ["broken.png"] + 2 * ["笔记.txt"] + 2 * ["7.png", "twin.png"])
+    ]
+    assert all((Path(manifest.input) / path).is_file() for path in paths)
+    assert [(row["group"], row["to"].rpartition("/")[2]) for row in lists[2]] == [
+        ("1", ""),
+        ("1", "7.png"),
+        ("2", ""),
+        ("2", "7.png"),
+    ]
+    # One span alone has its own paths.
+    prepared(
+        tmp_path / "root", f"{tmp_path}/photos/{{YYYY}}-{{MM}}-{{DD}}/images", window_spans=2, span=20782
+    )
+    assert "\ncats/broken.png," in (window / "rejects.csv").read_text()
+
+
+# Images of a span by split: the letter of each, with its classes.
+Splits = dict[str, dict[str, list[str]]]
+
+
+def write_records(span: Path, task: str, splits: Splits) -> Path:
+    """Write a span as ingest would, a shard for each split."""
+    truth = TRUTHS[task]
+    class_names = sorted({name for of in splits.values() for names in of.values() for name in names})
+    found: dict[str, Split] = {}
+    for split, images in splits.items():
+        shard = span / f"{split}-00000-of-00001"
+        span.mkdir(parents=True, exist_ok=True)
+        with shard.open("wb") as file:
+            for letter, names in images.items():
+                values: dict[str, Any] = {
+                    "image/key/sha256": hashlib.sha256(letter.encode()).hexdigest().encode(),
+                    "image/filename": f"{letter}.png".encode(),
+                    truth.text: [name.encode() for name in names],
+                    truth.label: [class_names.index(name) + truth.first_label for name in names],
+                }
+                file.write(frame_record(serialize_example(values)))
+        shown = Counter(name for names in images.values() for name in set(names))
+        boxes = Counter(name for names in images.values() for name in names) if task == "detection" else {}
+        digest = hashlib.sha256(shard.read_bytes()).hexdigest()
+        found[split] = Split(
+            len(images),
+            {name: shown[name] for name in class_names},
+            (Shard(shard.name, len(images), shard.stat().st_size, digest, ""),),
+            {name: boxes[name] for name in class_names} if boxes else {},
+        )
+    manifest = Manifest(3, "csv", {}, class_names, found, 0, "", 0, [], f"/photos/{span.name}", task)
+    write_manifest(span, manifest)
+    return span
+
+
+def read_window(folder: Path, task: str) -> dict[str, str]:
+    """Return the letters of a window's images by split; check the counts of its manifest."""
+    manifest, truth = read_manifest(folder), TRUTHS[task]
+    assert manifest is not None
+    found: dict[str, str] = {}
+    for name, split in manifest.splits.items():
+        names: list[str] = []
+        letters: list[str] = []
+        shown: Counter[str] = Counter()
+        for shard in split.shards:
+            assert (folder / shard.name).stat().st_size == shard.bytes
+            assert hashlib.sha256((folder / shard.name).read_bytes()).hexdigest() == shard.sha256
+            records = [parse_example(record) for record in read_records(folder / shard.name)]
+            assert len(records) == shard.records > 0
+            for values in records:
+                classes = [text.decode() for text in values[truth.text]]
+                assert [
+                    manifest.class_names[label - truth.first_label] for label in values[truth.label]
+                ] == classes
+                letters.append(values["image/filename"][0].decode()[0])
+                names += classes
+                shown.update(set(classes))
+        assert split.images == sum(shard.records for shard in split.shards) == len(letters)
+        assert split.class_counts == {name: shown[name] for name in manifest.class_names}
+        assert sum(split.box_counts.values()) == (len(names) if task == "detection" else 0)
+        found[name] = "".join(sorted(letters))
+    assert {path.name for path in folder.glob("*-of-*")} == {shard.name for shard in manifest.shards()}
+    return found
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "detection"])
+def test_an_image_that_another_span_tests_by_is_not_trained_on(task: str, tmp_path: Path) -> None:
+    two = ["x", "y"] if task == "multilabel" else ["x", "x", "y"] if task == "detection" else ["x"]
+    one: Splits = {
+        "train": {"a": ["x"], "b": two, "c": ["y"], "d": ["x"]},
+        "eval": {"e": ["y"], "f": two},
+        "test": {"g": ["x"], "a": ["x"]},  # its own a in two splits: its ingest has warned
+    }
+    other: Splits = {
+        "train": {"h": ["x"], "g": ["y"]},
+        "eval": {"d": ["x"], "e": ["y"]},
+        "test": {"b": ["y"], "f": two},
+    }
+    spans = [write_records(tmp_path / f"span-{n}", task, of) for n, of in enumerate((one, other), 1)]
+    window = tmp_path / "window"
+    (said,) = join_spans(spans, window)
+    assert said == (
+        "4 images are left out of train or eval, because another span of the window has them in eval or "
+        "test; left_out.csv of the window lists them."
+    )
+    assert read_window(window, task) == {"train": "ach", "eval": "dee", "test": "abfg"}
+    rows = read_table((window / "left_out.csv").read_text())
+    assert [row["path"] for row in rows] == ["span-1/f.png", "span-1/b.png", "span-1/d.png", "span-2/g.png"]
+    assert rows[0]["reason"] == "in eval, and in test of another span of the window"
+    manifest = read_manifest(window)
+    assert manifest is not None
+    assert (manifest.left_out, manifest.warnings, manifest.cross_split_duplicates) == (4, [said], 0)
+    assert join_spans(spans, window) == [said]  # of a window that is there
+
+
+def test_a_shard_of_which_nothing_is_left_is_left_out(tmp_path: Path) -> None:
+    one: Splits = {"train": {"a": ["x"], "b": ["y"]}, "eval": {"c": ["x"]}, "test": {"d": ["y"]}}
+    other: Splits = {"train": {"d": ["y"]}, "test": {"c": ["x"]}}
+    spans = [write_records(tmp_path / f"span-{n}", "classification", of) for n, of in enumerate((one, other))]
+    join_spans(spans, tmp_path / "window")
+    assert read_window(tmp_path / "window", "classification") == {"train": "ab", "test": "cd"}
+    # What is as in its span is linked.
+    shard = tmp_path / "window" / "train-00000-of-00001"
+    assert shard.samefile(tmp_path / "span-0" / shard.name)
 
 
 def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
@@ -302,7 +431,11 @@ def test_the_classes_of_a_window_are_in_the_order_of_its_spans(
 
 
 def test_several_classes_of_an_image_stay_in_the_order_of_their_labels(tmp_path: Path) -> None:
-    image = {"image/class/text": [b"b", b"a"], "image/class/label": [0, 1], "image/key/sha256": b"00"}
+    image: dict[str, Any] = {
+        "image/class/text": [b"b", b"a"],
+        "image/class/label": [0, 1],
+        "image/key/sha256": b"00",
+    }
     settings: list[dict[str, Any]] = []
     for span, names in enumerate((["b", "a"], ["a", "b"]), 1):
         shard = tmp_path / f"span-{span}" / "train-00000-of-00001"
