@@ -77,7 +77,7 @@ def test_only_marked_spans_are_removed(name: str, tmp_path: Path) -> None:
     mark(root / "data" / "span-1", owner)
     mark(root / "data" / "span-2", "2")
     mark(root / "data" / "mine", owner)
-    remove_others(root / "data", root / "data" / "span-1", owner)
+    remove_others(root / "data", [root / "data" / "span-1"], owner)
     assert sorted(path.name for path in (root / "data").iterdir()) == ["mine", "span-1", "span-2", "span-3"]
 
 
