@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from components.base.content import FileDigests
 from components.base.errors import UsageError
 from components.base.owned import is_marked, mark, root_id
 from components.base.task import task_named
@@ -15,7 +17,7 @@ from components.ingest.sources import source_named, sources_for, tfds
 from components.ingest.spans import Span, find_span, find_window, is_pattern
 from components.ingest.staging import STAGING
 from components.ingest.workers import WorkerPool
-from pipeline.data.shards import remove_shards_of_no_manifest
+from pipeline.data.shards import check_shards, remove_damaged_shards, remove_shards_of_no_manifest
 from pipeline.data.spans import ingested_as, remove_others
 from pipeline.data.window import WINDOW, join_spans
 from schemas import features
@@ -33,12 +35,16 @@ class Prepared:
         ingested: What ingest said; None where the data came as contract data.
         span: As in `Examples`.
         parts: The spans of a window, the oldest first; empty for one folder.
+        warnings: What is odd about the folder, besides what `ingested` says.
+        seconds: How long the ingest took.
     """
 
     folder: Path
     ingested: IngestResult | None
     span: Span | None = None
     parts: tuple["Prepared", ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -159,6 +165,7 @@ def prepare(
     config: IngestConfig,
     root: Path,
     progress: Callable[[str, int, int], None] | None = None,
+    digests: FileDigests | None = None,
     *,
     trust_times: bool = False,
     pool: WorkerPool | None = None,
@@ -167,13 +174,16 @@ def prepare(
 
     Where that has placeholders, the newest span is taken, or the one that `config.span` asks for; it is
     ingested to a folder of its own below `root/data`. A window of spans is joined there in another folder.
-    `pool` is that of `components.ingest.ingest`.
+    Shards that are damaged since an ingest wrote them are made anew.
+    `pool` is that of `components.ingest.ingest`; `digests` remembers the digests of shards.
 
     Raises:
-        UsageError, DataRefusedError: From ingest; or there is no such span.
+        UsageError, DataRefusedError: From ingest; or there is no such span, or a span that came as contract
+            data is damaged.
     """
+    digests = digests or FileDigests()
     if is_pattern(config.path) and config.window_spans > 1:
-        return _prepare_window(config, root, progress, trust_times=trust_times, pool=pool)
+        return _prepare_window(config, root, progress, digests, trust_times=trust_times, pool=pool)
     config, span = _at_span(config)
     folder = _ingest_folder(span, root)
     if ready := _ready(config):
@@ -186,16 +196,24 @@ def prepare(
         span = ingested_as(span, root / "data")
     _take_over(folder, owner, config.source, path)
     remove_shards_of_no_manifest(folder)
-    done = ingest(
-        config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times, pool=pool
-    )
-    return Prepared(folder, done, span)
+    began = time.monotonic()
+
+    def write() -> IngestResult:
+        return ingest(
+            config.source, path, folder, config, progress, exclude=[root], trust_times=trust_times, pool=pool
+        )
+
+    done = write()
+    if damage := _remove_damage(folder, digests):
+        done = write()
+    return Prepared(folder, done, span, warnings=damage, seconds=time.monotonic() - began)
 
 
 def _prepare_window(
     config: IngestConfig,
     root: Path,
     progress: Callable[[str, int, int], None] | None,
+    digests: FileDigests,
     *,
     trust_times: bool,
     pool: WorkerPool | None,
@@ -208,11 +226,24 @@ def _prepare_window(
     parts = []
     for span in spans:
         alone = config.model_copy(update={"span": span.number, "window_spans": 1})
-        parts.append(prepare(alone, root, progress, trust_times=trust_times, pool=pool))
-    join_spans([part.folder for part in parts], folder)
+        parts.append(prepare(alone, root, progress, digests, trust_times=trust_times, pool=pool))
+        # The user's own: what is wrong with it is said of it, and not of the window.
+        if parts[-1].ingested is None and (manifest := read_manifest(parts[-1].folder)) is not None:
+            check_shards(parts[-1].folder, manifest, digests)
+    warnings = join_spans([part.folder for part in parts], folder)
+    if damage := _remove_damage(folder, digests):
+        join_spans([part.folder for part in parts], folder)
     first, last = spans[0], spans[-1]
     window = dataclasses.replace(last, base=str(folder.parent), pattern=WINDOW, first=first.number)
-    return Prepared(folder, None, window, tuple(parts))
+    return Prepared(folder, None, window, tuple(parts), (*damage, *warnings))
+
+
+def _remove_damage(folder: Path, digests: FileDigests) -> tuple[str, ...]:
+    """Remove damaged shards, which are to be written again; return a warning if there are any."""
+    names = remove_damaged_shards(folder, digests)
+    if not names:
+        return ()
+    return (f"{folder}: damaged since they were written, and made anew: {', '.join(names)}",)
 
 
 def _take_over(folder: Path, owner: str, source: str | None = None, path: Path | None = None) -> None:

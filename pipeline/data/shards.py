@@ -16,7 +16,7 @@ from components.base.errors import DataRefusedError
 from components.base.example import parse_example, type_problem
 from components.base.tfrecord import read_records
 from components.base.words import format_part
-from components.ingest import Manifest, read_manifest
+from components.ingest import Manifest, published_completely, read_manifest
 from components.ingest.readings import LEAST_PIXELS, PIXELS_HINT
 from components.ingest.staging import SHARD_NAME, STAGING
 from components.ingest.truth import Label, Truth, truth_of
@@ -55,8 +55,14 @@ def check_shards(folder: Path, manifest: Manifest, digests: FileDigests) -> None
     """Compare a folder's shards with its manifest, byte for byte.
 
     Raises:
-        DataRefusedError: A shard has other bytes, or the folder has shards that the manifest does not list.
+        DataRefusedError: A shard is missing or has other bytes, or the folder has shards that the manifest
+            does not list.
     """
+    if not published_completely(folder):
+        raise DataRefusedError(
+            f"{folder}: the shards are not those that {features.MANIFEST} lists: an ingest was "
+            "interrupted, or the copy of the folder. Run the ingest, or the copy, again"
+        )
     listed = {shard.name: shard for shard in manifest.shards()}
     for name, shard in listed.items():
         if (found := digests.of(folder / name)) != shard.sha256:

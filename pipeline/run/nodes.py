@@ -22,7 +22,6 @@ from components.base.words import format_count
 from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
 from pipeline.data.examples import Examples, describe
-from pipeline.data.shards import remove_damaged_shards
 from pipeline.data.spans import remove_others
 from pipeline.engines.failures import find_worker_error
 from pipeline.engines.ingest_pool import make_ingest_pool
@@ -45,25 +44,19 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     Raises:
         UsageError, DataRefusedError: From ingest, or what it gave cannot be trained on.
     """
-    began = time.monotonic()
     digests = FileDigests(root / DIGESTS_FILE)
     pool = make_ingest_pool(recipe.beam, root)
     with progress_bar(console) as progress:
-        prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times, pool=pool)
-        damaged = False
-        for folder in _list_made(prepared):
-            if names := remove_damaged_shards(folder, digests):
-                made_anew = f"damaged since they were written, and made anew: {', '.join(names)}"
-                print_row(console, "warning", f"{folder}: {made_anew}")
-                damaged = True
-        if damaged:
-            prepared = prepare.prepare(recipe.data, root, progress, trust_times=trust_times, pool=pool)
+        prepared = prepare.prepare(recipe.data, root, progress, digests, trust_times=trust_times, pool=pool)
+    for part in (*prepared.parts, prepared):
+        for odd in part.warnings:
+            print_row(console, "warning", odd)
     if prepared.span is not None:
         print_row(console, "data", f"{prepared.span} of {recipe.data.path}")
     for part in prepared.parts or (prepared,):
         if part is not prepared:
             print_row(console, "", str(part.span))
-        _report_data(part, console, time.monotonic() - began)
+        _report_data(part, console)
     examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     recipe.training.check_classes(examples.class_names)
     _warn_of_boxes(recipe, examples, console)
@@ -80,13 +73,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     return examples
 
 
-def _list_made(prepared: prepare.Prepared) -> list[Path]:
-    """Return the folders of data that this run's ingest has written, and can write again."""
-    made = [part.folder for part in (*prepared.parts, prepared) if part.ingested is not None]
-    return [*made, prepared.folder] if prepared.parts else made
-
-
-def _report_data(prepared: prepare.Prepared, console: Console, seconds: float) -> None:
+def _report_data(prepared: prepare.Prepared, console: Console) -> None:
     ingested = prepared.ingested
     if ingested is None:
         print_row(console, "data", f"{prepared.folder} (TFRecords, read as they are)")
@@ -94,7 +81,7 @@ def _report_data(prepared: prepare.Prepared, console: Console, seconds: float) -
     for warning in ingested.warnings:
         print_row(console, "warning", warning)
     counts = ", ".join(f"{split} {summary.images:,}" for split, summary in ingested.splits.items())
-    how = "unchanged" if ingested.unchanged else f"ingested in {seconds:.1f} s"
+    how = "unchanged" if ingested.unchanged else f"ingested in {prepared.seconds:.1f} s"
     rejected = f", {ingested.rejected:,} rejected ({ingested.rejects_file})" if ingested.rejected else ""
     print_row(
         console,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -152,6 +153,38 @@ def test_a_damaged_shard_of_a_window_is_made_anew(tmp_path: Path) -> None:
     again, said = prepared(root, path, window_spans=2)
     assert again.content == examples.content
     assert said.count("damaged since they were written") == 2
+
+
+def test_a_damaged_shard_of_an_old_span_is_made_anew_for_a_new_window(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/photos/span-{{SPAN}}"
+    for span in (1, 2):
+        photos(tmp_path / "photos" / f"span-{span}", range(30 * span, 30 * span + 30))
+    prepared(root, path)
+    shard = root / "data" / "span-2" / "test-00000-of-00001"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    examples, said = prepared(root, path, window_spans=2)
+    assert f"{shard.parent}: damaged since they were written, and made anew: {shard.name}" in said
+    assert sum(examples.split_sizes.values()) == 120
+
+
+def test_a_damaged_span_of_the_users_own_is_named(tmp_path: Path) -> None:
+    root, path = tmp_path / "root", f"{tmp_path}/data/{{SPAN}}"
+    full: Splits = {"train": {"a": ["x"], "b": ["y"]}, "eval": {"c": ["x"]}, "test": {"d": ["y"]}}
+    for span in (1, 2):
+        write_records(tmp_path / "data" / str(span), "classification", full)
+    examples, said = prepared(root, path, window_spans=2, min_test_images=0)
+    assert sum(examples.split_sizes.values()) == 8
+    assert said.count("TFRecords, read as they are") == 2
+    shard = tmp_path / "data" / "1" / "train-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[20] ^= 1
+    shard.unlink()
+    shard.write_bytes(content)
+    with pytest.raises(DataRefusedError, match=re.escape(f"{shard}: expected SHA-256 ")):
+        prepared(root, path, window_spans=2)
+    shard.unlink()
+    with pytest.raises(DataRefusedError, match=rf"^{re.escape(str(shard.parent))}: the shards are not those"):
+        prepared(root, path, window_spans=2)
 
 
 def test_a_window_whose_join_was_killed_is_joined_anew(tmp_path: Path) -> None:
