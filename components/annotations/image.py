@@ -64,6 +64,20 @@ class AnnotatedImage:
         return f"{self.split}/{self.path}" if self.split else self.path
 
 
+def find_free_stem(split: str, name: str, taken: set[tuple[str, str]]) -> str:
+    """Return a path without suffix that is free in its split's folder; nothing leads out of that folder."""
+    *folders, file = [part for part in name.split("/") if part not in ("", ".", "..")] or ["image"]
+    if folders[:1] == [split]:
+        folders = folders[1:]
+    base = "/".join([*folders, file.rpartition(".")[0] or file])
+    stem, number = base, 1
+    while (split, stem) in taken:
+        number += 1
+        stem = f"{base}-{number}"
+    taken.add((split, stem))
+    return stem
+
+
 class AnnotationWriter(Protocol):
     """Writes images in a format, one after the other.
 

@@ -7,19 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
-from components.annotations.image import AnnotatedImage, Annotation
+from components.annotations.image import AnnotatedImage, Annotation, find_free_stem
 from components.annotations.write import Output, open_output
 from components.base.errors import UsageError
 from components.base.saved_model import class_names_of, task_of
+from components.ingest.files import decode_name
 from components.prediction.asked import saved_model_folder
 from components.prediction.predict import answer_images
 from schemas import features
-
-_ORIENTATION = 0x0112
-# From this value on, EXIF turns an image by 90 degrees.
-_TURNED = 5
 
 
 def write_predictions(
@@ -32,6 +27,9 @@ def write_predictions(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Output, int]:
     """Write the boxes that a detector finds, with the images.
+
+    Files keep their names in valid Unicode. One whose name without suffix is taken gets a number, as in
+    `components.annotations.records`.
 
     Args:
         model: As for `components.prediction.predict.predict`.
@@ -54,29 +52,23 @@ def write_predictions(
     class_names = tuple(class_names_of(str(folder)) or ())
     root = images if images.is_dir() else images.parent
     failed = 0
+    taken: set[tuple[str, str]] = set()
     with open_output(out, file_format, class_names) as output:
-        for answer, _ in answer_images(str(folder), [str(images)], min_score, progress=progress):
-            if "error" in answer:
+        answered = answer_images(str(folder), [str(images)], min_score, progress=progress)
+        for answer, _, raw, size_px in answered:
+            if "error" in answer or size_px is None:
                 failed += 1
                 report(f"{answer['image']}: {answer['error']}")
                 continue
-            source = Path(os.fsdecode(answer["image"].encode("utf-8", "surrogateescape")))
-            width, height = _read_upright_size(source)
             boxes = [
                 Annotation(each["label"], xmin, ymin, xmax, ymax, score=each["score"])
                 for each in answer["predictions"]
                 for xmin, ymin, xmax, ymax in [each["box"]]
             ]
-            path = source.relative_to(root).as_posix()
+            name = decode_name(os.path.relpath(raw, os.fsencode(root)))
+            path = find_free_stem("", name, taken) + os.path.splitext(name)[1]
             output.add(
-                AnnotatedImage("", path, width, height, boxes),
-                lambda target, source=source: shutil.copyfile(source, target),  # type: ignore[misc]
+                AnnotatedImage("", path, *size_px, boxes),
+                lambda target, raw=raw: shutil.copyfile(raw, target),  # type: ignore[misc]
             )
     return output, failed
-
-
-def _read_upright_size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) >= _TURNED
-    return (height, width) if turned else (width, height)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.annotations.image import AnnotatedImage, Annotation
+from components.annotations.image import AnnotatedImage, Annotation, find_free_stem
 from components.base.errors import UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
@@ -40,7 +40,7 @@ def read_images(folder: Path) -> Iterator[tuple[AnnotatedImage, bytes]]:
         split = shard.name.partition("-")[0]
         for record in read_records(shard):
             values = parse_example(record)
-            stem = _find_stem(split, values[features.FILENAME][0].decode("utf-8", "replace"), taken)
+            stem = find_free_stem(split, values[features.FILENAME][0].decode("utf-8", "replace"), taken)
             width, height = values[features.WIDTH][0], values[features.HEIGHT][0]
             texts = [text.decode("utf-8") for text in values.get(features.BOX_TEXT, [])]
             flags = [values.get(flag) or [0] * len(texts) for flag in features.BOX_FLAGS]
@@ -56,17 +56,3 @@ def read_images(folder: Path) -> Iterator[tuple[AnnotatedImage, bytes]]:
             ]
             suffix = _SUFFIXES.get(values[features.FORMAT][0], ".png")
             yield AnnotatedImage(split, stem + suffix, width, height, boxes), values[features.ENCODED][0]
-
-
-def _find_stem(split: str, name: str, taken: set[tuple[str, str]]) -> str:
-    """Return a path without suffix that is free in its split's folder; nothing leads out of that folder."""
-    *folders, file = [part for part in name.split("/") if part not in ("", ".", "..")] or ["image"]
-    if folders[:1] == [split]:
-        folders = folders[1:]
-    base = "/".join([*folders, file.rpartition(".")[0] or file])
-    stem, number = base, 1
-    while (split, stem) in taken:
-        number += 1
-        stem = f"{base}-{number}"
-    taken.add((split, stem))
-    return stem

@@ -224,7 +224,7 @@ def _ask(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
         # Answers are kept: memory that was short for a while must not be one.
         is_strict=True,
     )
-    return (answer for answer, _ in found)
+    return (each.answer for each in found)
 
 
 def _tidy(answer: Answer) -> Answer:

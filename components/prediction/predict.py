@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from components.base.errors import MiranteError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
@@ -20,6 +21,22 @@ from components.prediction.loaded import LoadedModel, is_refusal
 BATCH_IMAGES = 32
 # Pixels per request, since its images are decoded at the same time: 300 MB.
 BATCH_PIXELS = DEFAULT_MAX_PIXELS
+
+
+class AnsweredImage(NamedTuple):
+    """An image file with its answer.
+
+    Attributes:
+        answer: As `predict` returns it.
+        task: The task's module `answers`; None before the model was asked.
+        path: The file as the file system names it; `answer["image"]` may have other bytes.
+        size_px: Width and height of the upright image, which boxes refer to; None if it was not read.
+    """
+
+    answer: Answer
+    task: TaskAnswers | None
+    path: bytes
+    size_px: tuple[int, int] | None
 
 
 def predict(
@@ -62,7 +79,7 @@ def predict(
     found = answer_images(
         model, images, min_score, draw, explain, top=top, max_pixels=max_pixels, language=language
     )
-    return [answer for answer, _ in found]
+    return [each.answer for each in found]
 
 
 def answer_images(
@@ -78,11 +95,10 @@ def answer_images(
     served: LoadedModel | None = None,
     is_strict: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Iterator[tuple[Answer, TaskAnswers | None]]:
+) -> Iterator[AnsweredImage]:
     """Yield the answers of `predict` one by one, so that any number of images fits into memory.
 
-    Each comes with the task's module `answers`, or None before the model was asked. `served` is the model
-    where it is loaded already. `progress` is called as progress(phase, done, total).
+    `served` is the model where it is loaded already. `progress` is called as progress(phase, done, total).
 
     Raises:
         MiranteError: With `is_strict`, the model failed for another reason than an image, such as memory.
@@ -94,7 +110,7 @@ def answer_images(
     if progress is not None:
         progress("predict", done, len(asked))
     bit_depth = bit_depth_of(str(folder)) or UPPER
-    for answers, batch in _requests(asked, max_pixels, bit_depth):
+    for images_of_request, batch in _requests(asked, max_pixels, bit_depth):
         if batch and served is None and not problem:
             try:
                 served = LoadedModel(folder, bit_depth, language)
@@ -109,13 +125,15 @@ def answer_images(
                 answer["error"] = problem
         else:
             _answer(served, batch, min_score, top, drawings, is_strict)
-        done += len(answers)
+        done += len(images_of_request)
         if progress is not None:
             progress("predict", done, len(asked))
-        for answer in answers:
-            yield answer, None if served is None else served.task
+        for answer, path, size_px in images_of_request:
+            yield AnsweredImage(answer, None if served is None else served.task, path, size_px)
 
 
+# An image's answer, and its path and size as `AnsweredImage` has them.
+_ToAnswer = tuple[Answer, bytes, tuple[int, int] | None]
 # An image's answer, its place among all images, the file's bytes, and its canonical form.
 _Read = tuple[Answer, int, bytes, CanonicalImage]
 
@@ -173,12 +191,12 @@ def _describe_problem(error: Exception) -> str:
 
 def _requests(
     asked: Iterable[AskedImage], max_pixels: int, bit_depth: str
-) -> Iterator[tuple[list[Answer], list[_Read]]]:
-    """Yield the answers of images that follow each other, and those of them that the model is asked about.
+) -> Iterator[tuple[list[_ToAnswer], list[_Read]]]:
+    """Yield images that follow each other, and those of them that the model is asked about.
 
     The answers of the other images say why not.
     """
-    answers: list[Answer] = []
+    answers: list[_ToAnswer] = []
     batch: list[_Read] = []
     pixels = 0
     for place, image in enumerate(asked):
@@ -190,7 +208,7 @@ def _requests(
             canonical = canonical_bytes(data, max_pixels=max_pixels, bit_depth=bit_depth)
         except (OSError, RejectedImage) as e:
             answer["error"] = f"cannot be read: {e.strerror or e}" if isinstance(e, OSError) else str(e)
-            answers.append(answer)
+            answers.append((answer, image.path, None))
             if not batch:
                 yield answers, batch
                 answers = []
@@ -199,7 +217,7 @@ def _requests(
         if batch and (len(batch) == BATCH_IMAGES or pixels + size > BATCH_PIXELS):
             yield answers, batch
             answers, batch, pixels = [], [], 0
-        answers.append(answer)
+        answers.append((answer, image.path, (canonical.width, canonical.height)))
         batch.append((answer, place, data, canonical))
         pixels += size
     if answers:

@@ -149,7 +149,7 @@ def predict(
             language=language,
             progress=progress,
         )
-        for answer, task in found:
+        for answer, task, _, _ in found:
             if "error" in answer:
                 failed = True
                 click.echo(printable(f"{answer['image']}: {answer['error']}"), err=True)

@@ -47,15 +47,15 @@ def find_doubts(model: str, seen: Seen, *, all_images: bool) -> Doubts:
                 with contextlib.suppress(RejectedImage):  # the model is then asked about a missing file
                     Path(files[-1]).write_bytes(store(data, raw, bit_depth=seen.config.bit_depth).encoded)
         answered = list(answer_images(model, files))
-    if any(task is not None and task.DRAWS for _, task in answered):
+    if any(each.task is not None and each.task.DRAWS for each in answered):
         raise UsageError(f"--model {model}: expected a model that gives one class per image, got a detector")
-    if answered and all("error" in answer for answer, _ in answered):
-        raise MiranteError(f"--model {model}: {answered[0][0]['error']}")
+    if answered and all("error" in each.answer for each in answered):
+        raise MiranteError(f"--model {model}: {answered[0].answer['error']}")
     doubts, agreed, asked = [], 0, 0
     known: set[str] = set()
     labels: list[tuple[str, str, dict[str, object]]] = []
-    for (path, _, _, _, _, text), (answer, _) in zip(rows, answered, strict=True):
-        if not (predictions := answer.get("predictions")):
+    for (path, _, _, _, _, text), each in zip(rows, answered, strict=True):
+        if not (predictions := each.answer.get("predictions")):
             continue
         known |= {prediction["label"] for prediction in predictions}
         labels.append((path, index.truth.from_text(text).classes[0], predictions[0]))

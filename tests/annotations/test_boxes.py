@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 from components.annotations.formats import FORMATS
 from components.annotations.write import write_records
 from components.base.errors import UsageError
+from components.prediction.asked import asked_images
 from tests.make.boxes import ingest_boxes, make_image, make_xml, read_boxes, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
@@ -68,13 +70,13 @@ def test_a_reader_finds_the_same_boxes(name: str, tmp_path: Path) -> None:
 
 
 def test_files_of_one_name_get_numbers_and_stay_inside() -> None:
-    from components.annotations.records import _find_stem
+    from components.annotations.image import find_free_stem
 
     taken: set[tuple[str, str]] = set()
     names = ("a.jpg", "a.png", "../a.png", "/x//a.b.png", "", "..", ".hidden", "train/c.jpg")
-    stems = [_find_stem("train", name, taken) for name in names]
+    stems = [find_free_stem("train", name, taken) for name in names]
     assert stems == ["a", "a-2", "a-3", "x/a.b", "image", "image-2", ".hidden", "c"]
-    assert _find_stem("test", "a.jpg", taken) == "a"
+    assert find_free_stem("test", "a.jpg", taken) == "a"
 
 
 def test_what_is_there_is_kept_and_what_has_no_boxes_refused(tmp_path: Path) -> None:
@@ -97,6 +99,7 @@ def test_predictions_become_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The answers of the detector are given: other tests ask one."""
     from components.annotations import predictions
     from components.base.saved_model import LABELS_FILE, MODEL_FILE, TASK_FILE
+    from components.prediction.predict import AnsweredImage
 
     model = {MODEL_FILE: b"", LABELS_FILE: "cat\ndog\n", TASK_FILE: "detection"}
     write_files(tmp_path / "model", model)
@@ -108,9 +111,12 @@ def test_predictions_become_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def answer(folder: str, images: list[str], min_score: float, **_: object) -> Iterator[Any]:
         found = [{"label": "dog", "score": 0.9, "box": [0.0, 5.25, 40.0, 20.0]}]
+        sizes = {"a.png": (40, 20), "größe/b.png": (33, 17), "lying.jpg": (20, 40)}
         for name, boxes in (("a.png", found), ("größe/b.png", []), ("lying.jpg", found * 2)):
-            yield {"image": f"{images[0]}/{name}", "predictions": boxes}, None
-        yield {"image": f"{images[0]}/broken.jpg", "error": "not an image file"}, None
+            path = f"{images[0]}/{name}"
+            yield AnsweredImage({"image": path, "predictions": boxes}, None, path.encode(), sizes[name])
+        path = f"{images[0]}/broken.jpg"
+        yield AnsweredImage({"image": path, "error": "not an image file"}, None, path.encode(), None)
 
     monkeypatch.setattr(predictions, "answer_images", answer)
     said: list[str] = []
@@ -144,3 +150,35 @@ def test_predictions_become_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         predictions.write_predictions(
             str(tmp_path / "model"), tmp_path / "photos", tmp_path / "new", "voc", 0.5, said.append
         )
+
+
+def test_files_of_one_name_or_of_no_unicode_keep_their_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.annotations import predictions
+    from components.base.saved_model import LABELS_FILE, MODEL_FILE, TASK_FILE
+    from components.prediction.predict import AnsweredImage
+
+    write_files(tmp_path / "model", {MODEL_FILE: b"", LABELS_FILE: "cat\n", TASK_FILE: "detection"})
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    # The name of the last one is Latin-1.
+    names = {b"a.jpg": "a.jpg", b"a.png": "a-2.png", b"caf\xe9.png": "caf\\xe9.png"}
+    for seed, name in enumerate(names):
+        Path(os.fsdecode(os.fsencode(photos) + b"/" + name)).write_bytes(make_image(seed))
+
+    def answer(folder: str, images: list[str], min_score: float, **_: object) -> Iterator[Any]:
+        for asked in asked_images(images):
+            box = {"label": "cat", "score": 0.9, "box": [0.0, 0.0, 4.0, 2.0]}
+            yield AnsweredImage({"image": asked.name, "predictions": [box]}, None, asked.path, (40, 20))
+
+    monkeypatch.setattr(predictions, "answer_images", answer)
+    for file_format in FORMATS:
+        out = tmp_path / file_format
+        done, failed = predictions.write_predictions(
+            str(tmp_path / "model"), photos, out, file_format, 0.5, lambda text: None
+        )
+        assert (done.images, done.boxes, failed) == (3, 3, 0)
+        for seed, name in enumerate(names.values()):
+            assert (out / name).read_bytes() == make_image(seed)
+    assert len(list((tmp_path / "voc").glob("*.xml"))) == 3

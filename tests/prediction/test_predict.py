@@ -343,7 +343,7 @@ def test_answers_come_while_images_are_read(
     monkeypatch.setattr(
         asking, "read_image_file", lambda path: read.append(path) or Path(os.fsdecode(path)).read_bytes()
     )
-    counts = [(answer["image"], len(answer.get("predictions", [])), len(read)) for answer, _ in found]
+    counts = [(answer["image"], len(answer.get("predictions", [])), len(read)) for answer, *_ in found]
     # A file that is not there is answered at once; two images when the third one is read.
     assert counts == [
         (first, 0, 1),
@@ -353,6 +353,29 @@ def test_answers_come_while_images_are_read(
         (good[3], 1, 6),
         (last, 0, 6),
     ]
+
+
+def test_sizes_are_of_the_image_that_the_model_sees(detector: str, tmp_path: Path) -> None:
+    """A TIFF is turned by Pillow itself; an orientation that EXIF does not have, or of XMP, turns nothing."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for orientation in (6, 9):
+        picture(folder / f"{orientation}.jpg", 40, 20, orientation)
+    picture(folder / "6.tiff", 40, 20, 6)
+    xmp = b'<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    Image.new("RGB", (40, 20)).save(folder / "xmp.jpg", xmp=xmp)
+    (folder / "none.jpg").write_bytes(b"")
+    found = {
+        Path(os.fsdecode(each.path)).name: each for each in asking.answer_images(detector, [str(folder)])
+    }
+    assert {name: each.size_px for name, each in found.items()} == {
+        "6.jpg": (20, 40),
+        "6.tiff": (20, 40),
+        "9.jpg": (40, 20),
+        "none.jpg": None,
+        "xmp.jpg": (40, 20),
+    }
+    assert max(box["box"][3] for box in found["6.jpg"].answer["predictions"]) == 40
 
 
 def test_a_table_has_the_best_and_what_cannot_be_read(detector: str, tmp_path: Path) -> None:
