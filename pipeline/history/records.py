@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from components.base import files
 from components.base.errors import UsageError
+from components.base.example import parse_example
+from components.base.saved_model import class_names_of, task_of
+from components.base.task import task_named
+from components.base.tfrecord import iterate_records
+from components.base.words import format_some
+from components.ingest.manifest import is_manifest, read_manifest
 from components.ingest.staging import SHARD_NAME
+from components.ingest.truth import TRUTHS, Truth, truth_of
 from pipeline.history.runs import PastRun, list_runs
 from schemas import features
 
 _EXAMPLES = ("ImportExampleGen", "examples")
+_NAMES_SHOWN = 5
 
 
 def find_records(model: Path, data: str | None = None) -> dict[str, list[str]]:
@@ -24,7 +35,7 @@ def find_records(model: Path, data: str | None = None) -> dict[str, list[str]]:
             the model when None.
 
     Raises:
-        UsageError: There are no records in `data`.
+        UsageError: There are no records in `data`, or they have another task or other classes.
     """
     splits = (features.TRAIN, features.TEST)
     if data is None:
@@ -38,7 +49,57 @@ def find_records(model: Path, data: str | None = None) -> dict[str, list[str]]:
             f"--data {data}: expected a folder of records with the splits {' and '.join(splits)}, as "
             "`mirante ingest` writes it, got none"
         )
+    _check_classes(str(model), data, found[features.TEST])
     return found
+
+
+def _check_classes(model: str, data: str, shards: Sequence[str]) -> None:
+    """Check that records have the model's task, and its classes in the order of its labels.
+
+    Args:
+        model: The folder of the model.
+        data: The folder of the records.
+        shards: The records to look at if there is no manifest.
+    """
+    kind, known = TRUTHS[task_named(task_of(model)).records], class_names_of(model)
+    if known is None:
+        return
+    problem = ""
+    if is_manifest(Path(data)):
+        manifest = read_manifest(Path(data))
+        assert manifest is not None
+        if manifest.task not in (kind.task, *kind.includes) or tuple(manifest.class_names) != known:
+            problem = f"{manifest.task} with {format_some(manifest.class_names, _NAMES_SHOWN)}"
+    else:
+        problem = next(filter(None, (_find_problem(record, kind, known) for record in _read(shards))), "")
+    if problem:
+        raise UsageError(
+            f"--data {data}: expected {kind.task} with the model's classes in their order, "
+            f"{format_some(known, _NAMES_SHOWN)}; got {problem}; give the data of its training"
+        )
+
+
+def _find_problem(record: bytes, kind: type[Truth], class_names: Sequence[str]) -> str:
+    """Return what a record has instead of the model's classes; empty if nothing."""
+    values = parse_example(record)
+    found = truth_of(values, kind.task)
+    if found is None:
+        return ""
+    if found is not kind:
+        return found.task
+    names = dict(enumerate(class_names, start=kind.first_label))
+    texts = [text.decode("utf-8", "replace") for text in values.get(kind.text, [])]
+    for label, text in zip(values.get(kind.label, []), texts, strict=False):
+        if names.get(label) != text:
+            return f"{text} as label {label}"
+    return ""
+
+
+def _read(shards: Sequence[str]) -> Iterator[bytes]:
+    for path in shards:
+        with files.open_binary(path) as raw, contextlib.ExitStack() as stack:
+            unzipped = stack.enter_context(gzip.open(raw)) if path.endswith(".gz") else raw
+            yield from iterate_records(cast(BinaryIO, unzipped), path)
 
 
 def _find_run(model: Path) -> PastRun | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -43,6 +44,61 @@ def test_mean_average_precision_of_boxes_in_padded_pixels() -> None:
     assert measure(answers, frames, records, ("cat", "dog")) == pytest.approx(1.0)
     # Taken for shares of the image, the box covers half of the object.
     assert measure(answers, None, records, ("cat", "dog")) == pytest.approx(0.1)
+
+
+def test_records_of_other_classes_are_refused(tmp_path: Path) -> None:
+    """By the manifest, by the records where there is none, and by their task."""
+    from components.base.errors import UsageError
+    from components.base.saved_model import describe_answers
+    from components.base.tfrecord import frame_record
+    from components.ingest.manifest import Manifest, write_manifest
+    from pipeline.history.records import find_records
+
+    model = tmp_path / "model"
+    (model / "assets.extra").mkdir(parents=True)
+
+    def take(task: str, *class_names: str) -> None:
+        for name, content in describe_answers(class_names, task).items():
+            (model / name).write_text(content, encoding="utf-8")
+
+    def make_data(name: str, *records: bytes) -> str:
+        split = tmp_path / name / "Split-test"
+        split.mkdir(parents=True)
+        (split / "x.gz").write_bytes(gzip.compress(b"".join(map(frame_record, records))))
+        return str(split.parent)
+
+    def make_label(label: int, text: str) -> bytes:
+        return serialize_example({features.LABEL: [label], features.LABEL_TEXT: [text.encode()]})
+
+    labels = make_data("labels", make_label(0, "cat"), make_label(1, "größe"))
+    boxes = make_data("boxes", make_record(), make_record((0.25, 0.5, 0.75, 1.0, "cat")))
+    take("classification", "cat", "größe")
+    assert len(find_records(model, labels)["test"]) == 1
+    with pytest.raises(UsageError, match=r"--data .*boxes: expected classification .*; got detection; give"):
+        find_records(model, boxes)
+    take("classification", "größe", "cat")
+    with pytest.raises(UsageError, match="in their order, größe, cat; got cat as label 0; give the data of"):
+        find_records(model, labels)
+    take("multilabel", "cat", "größe")
+    assert len(find_records(model, labels)["test"]) == 1
+    take("detection", "cat", "dog")
+    assert len(find_records(model, boxes)["test"]) == 1
+    take("detection", "dog", "cat")
+    with pytest.raises(UsageError, match="got cat as label 1"):
+        find_records(model, boxes)
+
+    def note(task: str, *class_names: str) -> None:
+        told = Manifest(3, "folder", {}, list(class_names), {}, 0, "", 0, [], task=task)
+        write_manifest(Path(boxes), told)
+
+    note("detection", "dog", "cat")
+    assert len(find_records(model, boxes)["test"]) == 1
+    note("detection", "dog", "cat", "cow")
+    with pytest.raises(UsageError, match="dog, cat; got detection with dog, cat, cow; give"):
+        find_records(model, boxes)
+    note("classification", "dog", "cat")
+    with pytest.raises(UsageError, match="got classification with dog, cat"):
+        find_records(model, boxes)
 
 
 def test_the_records_are_those_of_the_run_that_pushed_the_model(tmp_path: Path) -> None:
