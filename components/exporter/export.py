@@ -14,6 +14,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import uuid
@@ -43,8 +44,9 @@ class Export:
     Attributes:
         format: Its name in `FORMATS`.
         folder: Where it is.
-        metric: Name of the metric that both are judged by; empty without test images.
-        original: The model's figures; the metric is nan without test images.
+        metric: Name of the metric that both are judged by; empty without test images, and if they have
+            nothing to find.
+        original: The model's figures; the metric is nan if `metric` is empty.
         measured: Those of the export.
         images: The number of test images.
     """
@@ -68,6 +70,18 @@ class ExportData:
 
     train: Sequence[str]
     test: Sequence[str]
+
+
+class _TrainingImages:
+    """The pixels of the first training images, each uint8 [H, W, C], read anew by each loop."""
+
+    def __init__(self, model: PixelModel, files: Sequence[str], count: int):
+        self._model = model
+        self._records = record_dataset(files).take(count)
+
+    def __iter__(self) -> Iterator[Array]:
+        for record in self._records.as_numpy_iterator():
+            yield self._model.read_pixels([record])[0][0]
 
 
 def check_formats(names: Sequence[str]) -> None:
@@ -108,7 +122,7 @@ def export_model(
 
     Raises:
         UsageError: A format is there already, cannot express the model, or has no training images to look at.
-        NotBlessedError: A format lost more than `max_drop`; none is published.
+        NotBlessedError: A format lost more than `max_drop`, or answers NaN; none is published.
     """
     check_formats(formats)
     for name in formats:
@@ -117,11 +131,9 @@ def export_model(
         if FORMATS[name].is_calibrated and not data.train:
             raise UsageError(f"{name}: expected training images to measure ranges on, got none; give --data")
     pixel_model = PixelModel(model)
-    test = list(record_dataset(data.test).as_numpy_iterator()) if data.test else []
-    calibration: list[Array] = []
-    if any(FORMATS[name].is_calibrated for name in formats):
-        records = record_dataset(data.train).take(calibration_images)
-        calibration = [pixel_model.read_pixels([record])[0][0] for record in records.as_numpy_iterator()]
+    calibration = _TrainingImages(pixel_model, data.train, calibration_images)
+    test = record_dataset(data.test)
+    count = int(test.reduce(0, lambda done, record: done + 1))
     out.mkdir(parents=True, exist_ok=True)
     with _hidden_folders(out, formats) as folders:
         asks = {}
@@ -135,21 +147,19 @@ def export_model(
                 asks[name] = module.load(folders[name])
             except UsageError as e:
                 raise UsageError(f"{name}: {e}") from e
-        metric, metrics = float("nan"), dict.fromkeys(formats, float("nan"))
-        if test:
-            metric, metrics = measure_answers(
-                pixel_model, asks, test, lambda done: progress("measure", min(done, len(test)), len(test))
-            )
+        metric, metrics = measure_answers(
+            pixel_model, asks, test.as_numpy_iterator(), lambda done: progress("measure", done, count)
+        )
         original = Measured(metric, _size(model), _time_original(pixel_model))
         one = _make_blank(pixel_model)
         exports = [
             Export(
                 name,
                 str(out / name),
-                name_metric(pixel_model.task) if test else "",
+                "" if math.isnan(metric) else name_metric(pixel_model.task),
                 original,
                 Measured(metrics[name], _size(folders[name]), measure_time(asks[name], one)),
-                len(test),
+                count,
             )
             for name in formats
         ]
@@ -187,11 +197,15 @@ def _make_blank(model: PixelModel) -> Array:
 
 def _time_original(model: PixelModel) -> float:
     function = model.make_function(None)
-    return measure_time(lambda pixels: function(pixels), _make_blank(model))
+    # On a GPU the function returns before it is done.
+    return measure_time(
+        lambda pixels: {name: value.numpy() for name, value in function(pixels).items()}, _make_blank(model)
+    )
 
 
 def _check_drops(exports: Sequence[Export], max_drop: float) -> None:
-    lost = [each for each in exports if each.drop > max_drop + _ROUNDING]
+    # Not `drop > ...`, which nan would pass.
+    lost = [each for each in exports if each.metric and not each.drop <= max_drop + _ROUNDING]
     if lost:
         said = "; ".join(
             f"{each.format} has {each.metric} {each.measured.metric:.4f} instead of "
@@ -215,7 +229,7 @@ def _describe(model: PixelModel, export: Export, folder: Path) -> None:
         "input": {
             "name": INPUT,
             "dtype": "uint8",
-            "shape": [None, height, width, channels],
+            "shape": [FORMATS[export.format].images, height, width, channels],
             "channels": "RGB" if channels == 3 else "gray",
         },
         "outputs": list(model.outputs),
@@ -231,6 +245,7 @@ def _describe(model: PixelModel, export: Export, folder: Path) -> None:
             "original_value": export.original.metric,
             "test_images": export.images,
         }
-    (folder / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    content = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / FACTS).write_text(f"{content}\n", encoding="utf-8")
     labels = "".join(f"{name}\n" for name in model.class_names)
     (folder / LABELS).write_text(labels, encoding="utf-8")

@@ -107,7 +107,7 @@ def export(
         for line in _describe(each):
             click.echo(f"  {line}")
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in exports]))
+        click.echo(json.dumps([_as_json(each) for each in exports], allow_nan=False))
     return 0
 
 
@@ -120,6 +120,8 @@ def _describe(export: Export) -> list[str]:
     ]
     if export.metric:
         lines.insert(0, f"{export.metric:12} {new.metric:12.4f}, the model {old.metric:.4f}")
+    elif export.images:
+        lines.insert(0, "not measured on images: those of the test split have nothing to find")
     else:
         lines.insert(0, "not measured on images: no test split; give --data")
     return lines

@@ -6,15 +6,17 @@ import importlib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from components.base.errors import NotBlessedError, UsageError
-from components.exporter.formats import FORMATS
+from components.exporter.formats import FORMATS, Format
 from tests.make.detections import make_detections, save_detector
 from tests.make.graphs import Exported, Tiny
 from tests.make.records import CLASS_NAMES
@@ -57,7 +59,7 @@ def test_an_export_answers_as_the_model_does(
     assert [path.name for path in folder.parent.iterdir()] == [name]
     assert (folder / "labels.txt").read_text().splitlines() == list(CLASS_NAMES)
     facts = json.loads((folder / "export.json").read_text())
-    assert facts["input"]["shape"] == [None, 16, 16, 3]
+    assert facts["input"]["shape"] == [1 if name.startswith("tflite") else None, 16, 16, 3]
     assert facts["size_bytes"] == done.measured.size_bytes
     # Of so small a network most of a SavedModel is its graph.
     weights = [sum(p.stat().st_size for p in at.glob("variables/*")) for at in (folder, model.folder)]
@@ -97,6 +99,64 @@ def test_a_folder_is_not_overwritten_and_a_bad_export_not_published(
     with pytest.raises(UsageError, match="tflite_int8: expected training images"):
         export_tiny(export(3), None, out, "tflite_int8")
     assert [path.name for path in out.iterdir()] == ["tflite"]
+
+
+def test_test_images_with_nothing_to_find_give_no_metric(
+    export: Callable[[int], Exported],
+    make_tiny: Callable[[int], Tiny],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A format whose answers are known: converters take seconds."""
+    seen: list[int] = []
+
+    def convert(model: Any, calibration: Any, folder: Path) -> None:
+        seen.extend(len(list(calibration)) for _ in range(2))
+
+    def load(folder: Path) -> Any:
+        return lambda pixels: {"probabilities": np.ones((len(pixels), 3), np.float32)}
+
+    monkeypatch.setitem(FORMATS, "known", Format("known", "", "answers that are known", is_calibrated=True))
+    monkeypatch.setitem(
+        sys.modules, "components.exporter.formats.known", SimpleNamespace(convert=convert, load=load)
+    )
+    monkeypatch.setattr("components.tasks.classification.export.measure", lambda *_: math.nan)
+    (done,) = export_tiny(export(3), make_tiny(3), tmp_path, "known", max_drop=0.0)
+    assert (done.metric, done.images) == ("", 12)
+    assert seen == [12, 12]
+    facts = json.loads((tmp_path / "known" / "export.json").read_text(), parse_constant=pytest.fail)
+    assert "metric" not in facts
+
+
+def test_what_was_lost_is_compared_also_when_it_is_no_number() -> None:
+    from components.exporter.export import Export, _check_drops
+    from components.exporter.measure import Measured
+
+    def make(new: float, metric: str = "accuracy") -> Export:
+        return Export("onnx", "out", metric, Measured(0.9, 1, 1.0), Measured(new, 1, 1.0), 10)
+
+    _check_drops([make(0.9), make(0.88), make(math.nan, "")], 0.02)
+    for new in (0.879, math.nan):
+        with pytest.raises(NotBlessedError, match=r"onnx has accuracy (0.8790|nan) instead of 0.9000"):
+            _check_drops([make(new)], 0.02)
+
+
+def test_a_time_ends_when_the_answers_are_there() -> None:
+    """On a GPU a function returns before."""
+    from components.exporter import export as exporting
+
+    waited: list[str] = []
+
+    class Output:
+        def numpy(self) -> str:
+            waited.append("")
+            return ""
+
+    model: Any = SimpleNamespace(
+        shape=(2, 2, 1), make_function=lambda count: lambda pixels: {"boxes": Output(), "scores": Output()}
+    )
+    assert exporting._time_original(model) >= 0
+    assert len(waited) == 2 * 33
 
 
 @pytest.mark.slow

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +19,9 @@ from tests.make.boxes import make_record
 
 
 def test_accuracy() -> None:
-    records = [serialize_example({features.LABEL: [label]}) for label in (0, 1, 1)]
+    truths = [0, 1, 1]
     answers = {"probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])}
-    measured = part("classification", "export").measure(answers, None, records, ("a", "b"))
+    measured = part("classification", "export").measure(answers, None, truths, ("a", "b"))
     assert measured == pytest.approx(2 / 3)
 
 
@@ -26,10 +29,13 @@ def test_mean_average_precision_of_labels() -> None:
     """The class c is on no image, so it has no say."""
     records = [serialize_example({features.LABEL: labels}) for labels in ([0], [0, 1], [1])]
     answers = {"probabilities": np.array([[0.9, 0.1, 1.0], [0.8, 0.8, 1.0], [0.7, 0.3, 1.0]])}
-    measure = part("multilabel", "export").measure
-    assert measure(answers, None, records, ("a", "b", "c")) == 1.0
+    module = part("multilabel", "export")
+    measure, truths = module.measure, list(map(module.read_truth, records))
+    assert measure(answers, None, truths, ("a", "b", "c")) == 1.0
     answers["probabilities"][2, 0] = 1.0  # wrong, and the best: precisions of 1/2 and 2/3
-    assert measure(answers, None, records, ("a", "b", "c")) == pytest.approx((7 / 12 + 1) / 2)
+    assert measure(answers, None, truths, ("a", "b", "c")) == pytest.approx((7 / 12 + 1) / 2)
+    # Nothing to find, and nothing to warn of.
+    assert math.isnan(measure(answers, None, [[], [], []], ("a", "b", "c")))
 
 
 def test_mean_average_precision_of_boxes_in_padded_pixels() -> None:
@@ -39,11 +45,73 @@ def test_mean_average_precision_of_boxes_in_padded_pixels() -> None:
     # The image is the rows between a quarter and three quarters of the pixels.
     boxes[0, 0], scores[0, 0], labels[0, 0] = (0.25, 0.5, 0.75, 0.75), 0.9, 1
     answers = {"boxes": boxes, "scores": scores, "class_labels": labels, "counts": np.array([1, 0])}
-    measure = part("detection", "export").measure
+    module = part("detection", "export")
+    measure, truths = module.measure, list(map(module.read_truth, records))
     frames = np.array([[0, 0.25, 1, 0.75]] * 2, np.float32)
-    assert measure(answers, frames, records, ("cat", "dog")) == pytest.approx(1.0)
+    assert measure(answers, frames, truths, ("cat", "dog")) == pytest.approx(1.0)
     # Taken for shares of the image, the box covers half of the object.
-    assert measure(answers, None, records, ("cat", "dog")) == pytest.approx(0.1)
+    assert measure(answers, None, truths, ("cat", "dog")) == pytest.approx(0.1)
+
+
+class FakeModel:
+    """Answers all images alike."""
+
+    task, class_names, folder = "classification", ("a", "b"), Path("model")
+
+    def __init__(self, of_model: float = 0.75):
+        self.of_model = of_model
+
+    def read_pixels(self, records: list[bytes]) -> tuple[Any, None]:
+        return np.zeros((len(records), 2, 2, 1), np.uint8), None
+
+    def answer_records(self, records: list[bytes]) -> dict[str, Any]:
+        return make_answers(len(records), self.of_model)
+
+
+def make_answers(count: int, probability: float) -> dict[str, Any]:
+    return {"probabilities": np.tile(np.float32([1 - probability, probability]), (count, 1))}
+
+
+def test_records_are_read_once_and_not_kept() -> None:
+    from components.exporter.measure import measure_answers
+
+    alive: list[int] = []
+    done: list[int] = []
+    most = 0
+
+    class Record(bytes):
+        def __del__(self) -> None:
+            alive.pop()
+
+    def give() -> Iterator[bytes]:
+        nonlocal most
+        for label in [0, 1, 1, 1] * 50:
+            record = Record(serialize_example({features.LABEL: [label]}))
+            alive.append(label)
+            most = max(most, len(alive))
+            yield record
+
+    asks = {"onnx": lambda pixels: make_answers(len(pixels), 0.25)}
+    assert measure_answers(FakeModel(), asks, give(), done.append) == (0.75, {"onnx": 0.25})
+    assert done == [32, 64, 96, 128, 160, 192, 200]
+    assert most <= 2 * 32 + 1
+    metric, metrics = measure_answers(FakeModel(), asks, [])
+    assert math.isnan(metric)
+    assert math.isnan(metrics["onnx"])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_answer_that_is_no_number_is_refused(value: float) -> None:
+    """The largest of NaN is the first class: an accuracy that nothing was learned for."""
+    from components.base.errors import NotBlessedError
+    from components.exporter.measure import measure_answers
+
+    records = [serialize_example({features.LABEL: [0]})]
+    asks = {"tflite": lambda pixels: make_answers(len(pixels), value)}
+    with pytest.raises(NotBlessedError, match="tflite: expected finite numbers, got NaN or infinity in prob"):
+        measure_answers(FakeModel(), asks, records)
+    with pytest.raises(NotBlessedError, match="model: expected finite numbers"):
+        measure_answers(FakeModel(math.nan), {}, records)
 
 
 def test_records_of_other_classes_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ A new format is a module with `convert` and `load` (`ExportFormat`), and a row o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +27,7 @@ class Format:
         what: What it is, in words.
         needs: Packages that it imports besides TensorFlow; the extra `export` has them.
         is_calibrated: Whether the conversion looks at training images.
+        images: The number of images that it takes at a time; any when None.
     """
 
     module: str
@@ -34,18 +35,19 @@ class Format:
     what: str
     needs: tuple[str, ...] = ()
     is_calibrated: bool = False
+    images: int | None = None
 
 
 class ExportFormat(Protocol):
     """The module of a format."""
 
-    def convert(self, model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+    def convert(self, model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
         """Write the model in the format.
 
         Args:
             model: The model.
-            calibration: Training images, each uint8 [height, width, channels]; empty for a format that looks
-                at none.
+            calibration: Training images, each uint8 [height, width, channels], read while they are looked
+                at.
             folder: Where its files go; it exists.
 
         Raises:
@@ -58,7 +60,11 @@ class ExportFormat(Protocol):
 
 FORMATS = {
     "tflite": Format(
-        "tflite", "model.tflite", "LiteRT (TensorFlow Lite), weights of 32 bits", ("ai_edge_litert",)
+        "tflite",
+        "model.tflite",
+        "LiteRT (TensorFlow Lite), weights of 32 bits",
+        ("ai_edge_litert",),
+        images=1,
     ),
     "tflite_int8": Format(
         "tflite_int8",
@@ -66,6 +72,7 @@ FORMATS = {
         "LiteRT, weights and arithmetic in 8 bits",
         ("ai_edge_litert",),
         is_calibrated=True,
+        images=1,
     ),
     "onnx": Format("onnx", "model.onnx", "ONNX, weights of 32 bits", ("tf2onnx", "onnxruntime")),
     "openvino": Format("openvino", "model.xml", "OpenVINO, weights of 16 bits", ("openvino",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -16,7 +16,7 @@ FILE = "model.onnx"
 OPSET = 17
 
 
-def convert(model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+def convert(model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
     """Write the model for any number of images at a time."""
     import onnx
     import tf2onnx

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -14,7 +14,7 @@ from components.exporter.protocol import Ask
 FILE = "model.xml"
 
 
-def convert(model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+def convert(model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
     """Write the model for any number of images at a time, its weights in 16 bits as OpenVINO does."""
     import openvino
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class _HalfModule(tf.Module):
         return lambda *given: pruned(*given, *(tf.cast(self.weights[key], tf.float32) for key in keys))
 
 
-def convert(model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+def convert(model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
     """Write the model with all of its signatures."""
     module = _HalfModule()
     signatures = {}

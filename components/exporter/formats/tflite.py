@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def write(converter: Any, folder: Path) -> None:
     (folder / FILE).write_bytes(content)
 
 
-def convert(model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+def convert(model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
     """Write the model with weights of 32 bits."""
     write(make_converter(model, tf.uint8), folder)
 

@@ -5,7 +5,7 @@ Images go in as they are, uint8: a scale of 1 and a zero point of 0. Answers are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from components.exporter.pixel_model import INPUT, PixelModel
 __all__ = ["convert", "load"]
 
 
-def convert(model: PixelModel, calibration: Sequence[Array], folder: Path) -> None:
+def convert(model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
     """Write the model with ranges that are measured on training images."""
 
     def give_images() -> Iterator[dict[str, Array]]:

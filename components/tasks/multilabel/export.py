@@ -3,6 +3,7 @@
 The thresholds of the classes are not in an export. Imports no TensorFlow.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,16 +17,22 @@ from schemas import features
 OUTPUTS = ("probabilities",)
 
 
+def read_truth(record: bytes) -> list[int]:
+    """Return the labels of a record."""
+    return list(parse_example(record).get(features.LABEL, []))
+
+
 def measure(
     answers: Mapping[str, Array],
     frames: Array | None,
-    records: Sequence[bytes],
+    truths: Sequence[Sequence[int]],
     class_names: Sequence[str],
 ) -> float:
-    """Return the mean over the classes that an image has of their average precision."""
-    labels = [parse_example(record).get(features.LABEL, []) for record in records]
-    truth = make_truth(labels, len(class_names))
+    """Return the mean over the classes that an image has of their average precision; nan if none has one."""
+    truth = make_truth(truths, len(class_names))
     there = truth.any(axis=0)
+    if not there.any():
+        return math.nan
     probabilities = answers["probabilities"]
     return float(
         np.mean([average_precision_score(truth[:, i], probabilities[:, i]) for i in np.flatnonzero(there)])
