@@ -17,9 +17,10 @@ import pytest
 
 from components.base.errors import NotBlessedError, UsageError
 from components.exporter.formats import FORMATS, Format
+from components.ingest.canonical import canonical_bytes
 from tests.make.detections import make_detections, save_detector
 from tests.make.graphs import Exported, Tiny
-from tests.make.records import CLASS_NAMES
+from tests.make.records import CLASS_NAMES, make_record
 
 pytest_plugins = ["tests.fixtures"]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
@@ -189,13 +190,24 @@ def test_the_snippets_of_the_docs_run(
 ) -> None:
     from PIL import Image
 
+    from components.exporter.pixel_model import PixelModel
+
     export_tiny(export(3), None, tmp_path / "exports", "tflite", "onnx", "openvino")
-    Image.fromarray(np.full((30, 20, 3), 200, np.uint8)).save(tmp_path / "photo.png")
+    # A photo that lies on its side, with details that antialiasing would blur.
+    noise = np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).save(tmp_path / "photo.png", exif=exif)
+    upright = canonical_bytes((tmp_path / "photo.png").read_bytes())
+    assert upright.orientation == 6
+    wanted, _ = PixelModel(export(3).folder).read_pixels([make_record(upright.encoded, 0)])
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert len(snippets) == 3
     for snippet in snippets:
-        exec(compile(snippet, str(DOCS), "exec"), {})
+        names: dict[str, Any] = {}
+        exec(compile(snippet, str(DOCS), "exec"), names)
+        assert np.abs(names["pixels"].astype(int) - wanted).max() <= 1
     said = capsys.readouterr().out.split()
     assert len(said) == 3
     assert set(said) <= set(CLASS_NAMES)
