@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from components.base.errors import NotBlessedError, UsageError
+from components.base.saved_model import ASSETS, CARD_FILES, LABELS_FILE
 from components.exporter.formats import FORMATS, Format
 from components.ingest.canonical import canonical_bytes
+from components.prediction.language import translate_classes
 from tests.make.detections import make_detections, save_detector
 from tests.make.graphs import Exported, Tiny
 from tests.make.records import CLASS_NAMES, make_record
@@ -178,6 +180,30 @@ def test_a_model_without_pixels_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="expected a model with one stack of decoded images in it, got 0"):
         PixelModel(tmp_path)
+
+
+def test_names_in_other_languages_stay(tmp_path: Path) -> None:
+    """They are in the model card, whose figures are those of another model."""
+    from components.exporter.formats.saved_model_fp16 import copy_assets
+
+    (tmp_path / "bare").mkdir()
+    copy_assets(tmp_path / "bare", tmp_path / "bare copy")
+    assert not (tmp_path / "bare copy").exists()
+    card = {"model_details": {"class_aliases": {"dog": {"pt": "cão"}}, "name": "digits"}, "metrics": {}}
+    for folder, details in (("named", card), ("plain", {"model_details": {}})):
+        (tmp_path / folder / ASSETS).mkdir(parents=True)
+        for name, content in (
+            (LABELS_FILE, "dog\n"),
+            (CARD_FILES[0], "# digits"),
+            (CARD_FILES[1], json.dumps(details)),
+        ):
+            (tmp_path / folder / name).write_text(content, encoding="utf-8")
+        copy_assets(tmp_path / folder, tmp_path / f"{folder} copy")
+    copied = tmp_path / "named copy"
+    assert translate_classes(str(copied), ["dog"], "pt") == {"dog": "cão"}
+    assert {path.name for path in (copied / ASSETS).iterdir()} == {"labels.txt", "model_card.json"}
+    assert "digits" not in (copied / CARD_FILES[1]).read_text(encoding="utf-8")
+    assert {path.name for path in (tmp_path / "plain copy" / ASSETS).iterdir()} == {"labels.txt"}
 
 
 @pytest.mark.slow

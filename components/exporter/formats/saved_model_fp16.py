@@ -7,6 +7,7 @@ as the other formats do; `explain`, by which `mirante predict` makes heat maps, 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from components.base.arrays import Array
-from components.base.saved_model import ASSETS, CARD_FILES
+from components.base.saved_model import ASSETS, CARD_FILES, class_aliases_of
 from components.exporter.pixel_model import INPUT, PixelModel
 from components.exporter.protocol import Ask
 
@@ -80,11 +81,21 @@ def convert(model: PixelModel, calibration: Iterable[Array], folder: Path) -> No
 
     module.answer = tf.function(answer_pixels, input_signature=[spec], autograph=False)
     tf.saved_model.save(module, str(folder), signatures=signatures)
-    shutil.copytree(
-        model.folder / ASSETS,
-        folder / ASSETS,
-        ignore=shutil.ignore_patterns(*(Path(name).name for name in CARD_FILES)),
-    )
+    copy_assets(model.folder, folder)
+
+
+def copy_assets(source: Path, folder: Path) -> None:
+    """Copy what stands next to a model, if anything does, without the model card.
+
+    Only the classes' names in further languages are taken from the card: its figures are the original's.
+    """
+    if not (source / ASSETS).is_dir():
+        return
+    ignored = shutil.ignore_patterns(*(Path(name).name for name in CARD_FILES))
+    shutil.copytree(source / ASSETS, folder / ASSETS, ignore=ignored)
+    if aliases := class_aliases_of(str(source)):
+        content = json.dumps({"model_details": {"class_aliases": aliases}}, ensure_ascii=False, indent=1)
+        (folder / CARD_FILES[1]).write_text(f"{content}\n", encoding="utf-8")
 
 
 def load(folder: Path) -> Ask:
