@@ -219,7 +219,7 @@ def test_the_snippets_of_the_docs_run(
     from components.exporter.pixel_model import PixelModel
 
     export_tiny(export(3), None, tmp_path / "exports", "tflite", "onnx", "openvino")
-    # A photo that lies on its side, with details that antialiasing would blur.
+    # A photo that is on its side, with details that antialiasing would blur.
     noise = np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
