@@ -123,7 +123,7 @@ def answer_images(
         if served is None:
             for answer, *_ in batch:
                 answer["error"] = problem
-        else:
+        elif batch:
             _answer(served, batch, min_score, top, drawings, is_strict)
         done += len(images_of_request)
         if progress is not None:

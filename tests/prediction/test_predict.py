@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -353,6 +355,12 @@ def test_answers_come_while_images_are_read(
         (good[3], 1, 6),
         (last, 0, 6),
     ]
+
+
+def test_a_request_without_a_usable_image_does_not_ask_the_model(detector: str, tmp_path: Path) -> None:
+    served: Any = SimpleNamespace(ask=pytest.fail, task=None)
+    (found,) = asking.answer_images(detector, [str(tmp_path / "none.png")], served=served, is_strict=True)
+    assert found.answer["error"] == "cannot be read: No such file or directory"
 
 
 def test_sizes_are_of_the_image_that_the_model_sees(detector: str, tmp_path: Path) -> None:
