@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from components.base import files
 from components.base.arrays import Array
 from components.base.intervals import Interval
+from components.base.saved_model import ASSETS
 from components.base.table import read_table
 from components.tasks.multilabel.confidence import Confidence
 from components.tasks.multilabel.metrics import judge_predicted
@@ -20,7 +21,7 @@ from components.tasks.multilabel.predictions import Predictions
 
 FILE = "figures.json"
 # The model's file with its thresholds (components/tasks/multilabel/serving.py).
-_THRESHOLDS = ("assets.extra", "thresholds.csv")
+_THRESHOLDS = (ASSETS, "thresholds.csv")
 # Points of a curve; classes with curves, those with the lowest average precisions.
 _POINTS, MOST_CURVES = 100, 24
 # Classes of which pairs are counted: their number grows with the square.
