@@ -26,13 +26,13 @@ from components.base.arrays import Array
 from components.base.errors import NotBlessedError, UsageError
 from components.base.extras import install_command
 from components.base.records import record_dataset
-from components.base.saved_model import ASSETS
+from components.base.saved_model import ASSETS, LABELS_FILE
 from components.base.words import format_count
 from components.exporter.formats import FORMATS, ExportFormat
 from components.exporter.measure import Measured, measure_answers, measure_size, measure_time, name_metric
 from components.exporter.pixel_model import INPUT, PixelModel
 
-LABELS, FACTS = "labels.txt", "export.json"
+LABELS, FACTS = os.path.basename(LABELS_FILE), "export.json"
 # The rounding error of a difference of two metrics.
 _ROUNDING = 1e-9
 
