@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from components.tasks.detection.coco_eval import CocoResult, Detections
-from components.tasks.detection.sample import Sample, weigh
+from components.tasks.detection.sample import Sample, _place, weigh
 from components.tasks.detection.tally import Tally, evaluate
 from tests.make.detections import make_detections, make_random_detections
 
@@ -154,3 +154,25 @@ def test_a_sample_is_the_same_in_any_order_and_by_any_number_of_workers() -> Non
     for image in reversed(images):
         whole.add(image)
     assert [image.name for image in whole.list_images()] == [image.name for image in images]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_image_takes_the_room_of_one_that_did_not_fit(seed: int) -> None:
+    """A worker with almost all images drops a large one; another worker has one that comes later and fits."""
+    images = sorted(make_random_detections(seed, 40, 2), key=_place)
+    most = sum(map(weigh, images[:20])) + weigh(images[20]) // 2
+    # Later than the first that does not fit; the room that this one leaves is enough for it.
+    late = dataclasses.replace(images[30], found_boxes=images[30].found_boxes[:0])
+    images[30] = late
+    expected = sorted(image.name for image in images[:20])
+    for alone in ([30], [20], [20, 30], [35, 30, 3]):
+        parts = [[i for i in range(40) if i not in alone], *([i] for i in alone)]
+        for order in (parts, parts[::-1]):
+            merged = Sample(most)
+            for part in order:
+                sample = Sample(most)
+                for place in part:
+                    sample.add(images[place])
+                sample.compact()
+                merged.merge(sample)
+            assert [image.name for image in merged.list_images()] == expected

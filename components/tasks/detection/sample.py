@@ -26,9 +26,13 @@ class Sample:
         self._most = most
         self._images: list[Detections] = []
         self._weight = 0
+        # The first place that did not fit, here or at another worker: no later image takes the room.
+        self._cut: tuple[bytes, bytes] | None = None
 
     def add(self, image: Detections) -> None:
-        """Add an image."""
+        """Add an image, unless it comes after one that did not fit."""
+        if self._cut is not None and _place(image) >= self._cut:
+            return
         self._images.append(image)
         self._weight += weigh(image)
         if self._weight > 2 * self._most:
@@ -38,6 +42,10 @@ class Sample:
         """Add the images of another sample."""
         self._images += other._images
         self._weight += other._weight
+        if other._cut is not None:
+            self._cut_at(other._cut)
+        if self._cut is not None:
+            self._drop_cut()
         if self._weight > 2 * self._most:
             self.compact()
 
@@ -46,13 +54,20 @@ class Sample:
         if self._weight <= self._most:
             return
         self._images.sort(key=_place)
-        weight, kept = 0, 0
+        weight = 0
         for image in self._images:
             weight += weigh(image)
             if weight > self._most:
+                self._cut_at(_place(image))
                 break
-            kept += 1
-        del self._images[kept:]
+        self._drop_cut()
+
+    def _cut_at(self, place: tuple[bytes, bytes]) -> None:
+        self._cut = place if self._cut is None else min(self._cut, place)
+
+    def _drop_cut(self) -> None:
+        cut = self._cut
+        self._images = [image for image in self._images if cut is None or _place(image) < cut]
         self._weight = sum(map(weigh, self._images))
 
     def list_images(self) -> list[Detections]:
