@@ -68,18 +68,41 @@ def stamp(path: str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _writing(path: str) -> Iterator[BinaryIO]:
+def _writing(path: str) -> Iterator["_Written"]:
     """Open a file to write; in a bucket, what was written before an error or Ctrl-C does not stay."""
-    file = _open(path, "wb")
+    file = _Written(_open(path, "wb"))
     try:
         yield file
     except BaseException:
-        # TensorFlow cannot give up an upload: what there is of it becomes an object.
-        file.close()
-        if is_remote(path):
-            remove(path)
+        # TensorFlow cannot give up an upload: what there is of it becomes an object. It begins with the
+        # first byte; until then an earlier object is still there.
+        with contextlib.suppress(Exception):
+            file.close()
+        if is_remote(path) and file.has_begun:
+            with contextlib.suppress(Exception):
+                remove(path)
         raise
+    if not file.has_begun:
+        # Otherwise TensorFlow makes no object of an empty file.
+        file.write(b"")
     file.close()
+
+
+class _Written:
+    """A file that knows whether anything was written to it.
+
+    Attributes:
+        has_begun: Whether there was a write, of which nothing may have arrived.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.has_begun = False
+        self.close = file.close
+
+    def write(self, content: bytes) -> int:
+        self.has_begun = True
+        return self._file.write(content)
 
 
 def copy_tree(source: str, target: str, last: str) -> None:

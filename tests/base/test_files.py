@@ -1,0 +1,61 @@
+"""Copies to a bucket appear whole or not at all, and errors keep what was there and their own words."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from components.base import files
+
+# Opens, but its first byte cannot be read.
+UNREADABLE = "/proc/self/mem"
+
+
+def interrupt_writing(path: str) -> None:
+    with files._writing(path) as file:
+        file.write(b"part")
+        raise KeyboardInterrupt
+
+
+def test_what_fails_before_its_first_byte_leaves_the_former_object() -> None:
+    files.write_bytes("ram://files/former", b"former")
+    with pytest.raises(OSError, match="Input/output error"):
+        files.put(UNREADABLE, "ram://files/former")
+    assert files.read_bytes("ram://files/former") == b"former"
+    # Not that there is nothing to remove.
+    with pytest.raises(OSError, match="Input/output error"):
+        files.put(UNREADABLE, "ram://files/nothing")
+    assert not files.exists("ram://files/nothing")
+
+
+def test_what_fails_after_its_first_byte_does_not_stay() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_writing("ram://files/part")
+    assert not files.exists("ram://files/part")
+
+
+def test_an_error_is_not_hidden_by_that_of_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def close(self) -> None:
+            raise OSError("no space is left")
+
+    monkeypatch.setattr(files, "_open", lambda path, mode: Full())
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_writing("ram://files/full")
+    with pytest.raises(OSError, match="no space"), files._writing("ram://files/full") as file:
+        file.write(b"whole")
+
+
+def test_a_tree_is_copied_with_its_empty_files(tmp_path: Path) -> None:
+    for name, content in (("empty", ""), ("last", "1"), ("z", "2")):
+        (tmp_path / name).write_text(content)
+    files.copy_tree(str(tmp_path), "ram://files/tree", "last")
+    below = {os.path.relpath(path, "ram://files/tree"): path for path in files.list_below("ram://files/tree")}
+    assert {name: files.read_text(path) for name, path in below.items()} == {
+        "empty": "",
+        "last": "1",
+        "z": "2",
+    }
