@@ -53,7 +53,7 @@ class Input:
         """The path if it is a file of a kind that the source reads itself, else None."""
         if self.path is None or not self.path.is_file():
             return None
-        return self.path if self.path.name.lower().endswith(self.source.suffixes) else None
+        return self.path if self.source.reads_itself(self.path) else None
 
     @property
     def root(self) -> Path | None:
@@ -122,10 +122,10 @@ def check_input(name: str, path: Path | None) -> Path | None:
             f"INPUT {path} does not exist{', and is no name of a data set' if source.takes_names else ''}: "
             "check the path"
         )
-    if path.is_dir() or path.name.lower().endswith(source.suffixes) or (path.is_file() and is_archive(path)):
+    if path.is_dir() or source.reads_itself(path) or (path.is_file() and is_archive(path)):
         return path
     kinds = "".join(f", a {suffix} file" for suffix in source.suffixes)
-    others = [other for other, row in SOURCES.items() if path.name.lower().endswith(row.suffixes)]
+    others = [other for other, row in SOURCES.items() if row.reads_itself(path)]
     raise UsageError(
         f"INPUT {path}: the source {name} reads a folder{kinds}, a .zip or a .tar(.gz), not this file"
         + (f"; read it with the source {' or '.join(others)}" if others else "")

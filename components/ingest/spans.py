@@ -14,7 +14,7 @@ import datetime
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from components.base.errors import UsageError
 from components.base.words import format_some
@@ -145,6 +145,12 @@ def find_window(path: str, count: int, wanted: int | None = None) -> list[Span]:
     return [newest[number] for number in known if number <= last][-count:]
 
 
+def list_places(path: str) -> list[str]:
+    """Return what is at a path with placeholders: its spans, and the folders that `find_window` refuses."""
+    base, pattern = split_path(os.path.abspath(path))
+    return [place for place, below in _matched(base, pattern) if _has_digit(pattern, below)]
+
+
 def split_path(path: str) -> tuple[str, str]:
     """Return the folders before the first placeholder of a path, and the rest."""
     parts = path.split("/")
@@ -154,23 +160,29 @@ def split_path(path: str) -> tuple[str, str]:
 
 def _found(base: str, pattern: str) -> Iterator[Span]:
     regex = re.compile(_replaced(pattern, re.escape, _regex_of))
-    loose = re.compile(_replaced(pattern, re.escape, lambda match: "(.*)"))
-    any_name = _replaced(pattern, glob.escape, lambda match: "*")
-    for path in glob.iglob(os.path.join(glob.escape(base), any_name)):
-        below = os.path.relpath(path, base)
+    for path, below in _matched(base, pattern):
         match = regex.fullmatch(below)
         span = None if match is None else _span_of(base, pattern, match.groupdict())
         if span is not None:
             yield span
-        elif os.path.isdir(path) and any(re.search(r"\d", part) for part in _groups(loose.fullmatch(below))):
+        elif os.path.isdir(path) and _has_digit(pattern, below):
             raise UsageError(
                 f"{path} is no span of {os.path.join(base, pattern)}: expected {_described(pattern)}. Rename "
                 "it, or move it elsewhere; what is still being written begins with a dot until it is complete"
             )
 
 
-def _groups(match: re.Match[str] | None) -> Sequence[str]:
-    return () if match is None else match.groups()
+def _matched(base: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield the paths that fit a pattern with anything for its placeholders, also relative to the base."""
+    any_name = _replaced(pattern, glob.escape, lambda match: "*")
+    for path in glob.iglob(os.path.join(glob.escape(base), any_name)):
+        yield path, os.path.relpath(path, base)
+
+
+def _has_digit(pattern: str, below: str) -> bool:
+    """Return whether a path has a digit where a pattern has a placeholder."""
+    match = re.fullmatch(_replaced(pattern, re.escape, lambda match: "(.*)"), below)
+    return match is not None and any(re.search(r"\d", part) for part in match.groups())
 
 
 def _replaced(

@@ -79,7 +79,9 @@ def ingest(
     copies = IngestCopies()
     try:
         config = settings_from(ingest_package.IngestConfig, options)
-        given = None if str(input_path) == "-" else copies.fetch_input(input_path)
+        given = None
+        if str(input_path) != "-":
+            given = copies.fetch_input(input_path, source, is_alone=config.images is not None)
         target = copies.fetch_output(output)
         with progress_bar(console) as progress:
             done = ingest_package.ingest(

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,22 @@ def files_below(path: Path) -> Iterator[Path]:
         yield from (
             Path(folder, n) for n in names if not n.startswith(".") and ".tmp" not in n and "_temp" not in n
         )
+
+
+def remove_others(path: Path, kept: Collection[Path]) -> None:
+    """Remove the file at a path, or all files below it, except some and hidden ones; empty folders too."""
+    if path.is_file() and path not in kept:
+        path.unlink()
+    walked = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        walked.append(folder)
+        for name in names:
+            if not name.startswith(".") and Path(folder, name) not in kept:
+                os.unlink(os.path.join(folder, name))
+    for folder in reversed(walked):
+        if not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def is_copy(path: Path, mtime_secs: int) -> bool:

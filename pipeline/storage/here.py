@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from components.base.paths import FOLDER_VARIABLE, is_remote
+from components.ingest.sources import source_named
 from pipeline.storage.mirror import Mirror
 from schemas import features
 
@@ -31,18 +32,34 @@ class IngestCopies:
         self.are_input = False
         self._mirror: Mirror | None = None
 
-    def fetch_input(self, path: str | Path) -> Path:
-        """Fetch the images at a path, and return where they are."""
+    def fetch_input(self, path: str | Path, source: str, *, is_alone: bool = False) -> Path:
+        """Fetch the images at a path, and return where they are.
+
+        Args:
+            path: On a disk or in a bucket.
+            source: The name of the format. For a file that it reads itself, the images next to that file are
+                fetched too.
+            is_alone: Whether the images of such a file are elsewhere.
+        """
         if isinstance(path, Path) or not is_remote(path):
             return Path(path)
         self.are_input = True
-        return self._fetch(path)
+        mirror = self._used_mirror()
+        local = Path(mirror.local(path))
+        row = source_named(source)
+        together = row.reads_itself(local) and not is_alone
+        mirror.fetch(str(row.root_of(local) if together else local), exact=True)
+        return local
 
     def fetch_output(self, path: str | Path) -> Path:
         """Fetch what an earlier ingest has left at a path, if that is whole, and return where it is."""
         if isinstance(path, Path) or not is_remote(path):
             return Path(path)
-        return self._fetch(path, unless_missing=features.MANIFEST)
+        mirror = self._used_mirror()
+        local = mirror.local(path)
+        # With exactly its shards: those of an earlier ingest by this machine may be of another number.
+        mirror.fetch(local, unless_missing=features.MANIFEST, exact=True)
+        return Path(local)
 
     def send_output(self, path: Path) -> None:
         """Make the bucket's folder equal to the local one."""
@@ -53,8 +70,6 @@ class IngestCopies:
         """Return a text for users: with the buckets' addresses in place of the local paths."""
         return str(text) if self._mirror is None else self._mirror.shown(str(text))
 
-    def _fetch(self, path: str, unless_missing: str | None = None) -> Path:
+    def _used_mirror(self) -> Mirror:
         self._mirror = self._mirror or make_mirror()
-        local = self._mirror.local(path)
-        self._mirror.fetch(local, unless_missing=unless_missing)
-        return Path(local)
+        return self._mirror

@@ -14,7 +14,8 @@ import fnmatch
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from components.base.errors import MiranteError
@@ -27,6 +28,7 @@ from pipeline.storage.copies import (
     is_copy,
     join_name,
     key_below,
+    remove_others,
 )
 from pipeline.storage.follower import follow
 from pipeline.storage.object_store import Bucket, parse_url
@@ -85,13 +87,17 @@ class Mirror:
             text = re.sub(rf"(?<![\w./-]){re.escape(folder)}(?![\w.-])", url, text)
         return text
 
-    def fetch(self, path: str, only: str = "*", unless_missing: str | None = None) -> None:
+    def fetch(
+        self, path: str, only: str = "*", unless_missing: str | None = None, *, exact: bool = False
+    ) -> None:
         """Copy what the bucket has at a path, a folder or a file, to that path.
 
         Args:
             path: Local.
             only: Of a folder, the files whose path in it matches this pattern (`*` takes slashes too).
             unless_missing: Nothing is fetched of a folder without this file: it is not whole.
+            exact: Whether what else is at that path is removed, hidden files apart: copies of objects that
+                are in the bucket no longer.
         """
         bucket, key = self._find_bucket(path)
         if bucket is None:
@@ -99,11 +105,18 @@ class Mirror:
         stored = bucket.stored(key)
         if unless_missing is not None and posixpath.join(key, unless_missing) not in stored:
             return
-        wanted = {
-            local: (name, mtime_secs)
+        there = {
+            Path(path, join_name(key, name)): (name, mtime_secs)
             for name, mtime_secs in stored.items()
             if name == key or fnmatch.fnmatchcase(join_name(key, name), only)
-            if not is_copy(local := Path(path, join_name(key, name)), mtime_secs)
+        }
+        # First: a folder may have become a file.
+        if exact and _is_linkless(path, key):
+            remove_others(Path(path), there.keys())
+        wanted = {
+            local: (name, mtime_secs)
+            for local, (name, mtime_secs) in there.items()
+            if not is_copy(local, mtime_secs)
         }
 
         def copy(local: Path) -> None:
@@ -121,10 +134,25 @@ class Mirror:
         do_at_once(copy, wanted)
         date_folders(path, wanted)
 
-    def sketch(self, path: str, levels: int) -> None:
-        """Make empty files for the bucket's below a folder, `levels` deep, for code that reads only names."""
-        for name in self.names(path):
-            parts = name.split("/")
+    def sketch(self, path: str, levels: int, former: Iterable[str] = ()) -> None:
+        """Make empty files for the bucket's below a folder, `levels` deep, for code that reads only names.
+
+        Args:
+            path: Local.
+            levels: How deep.
+            former: What earlier calls have left below `path`; it is removed where the bucket lacks it.
+        """
+        bucket, key = self._find_bucket(path)
+        if bucket is None:
+            return
+        names = [name.split("/") for name in self.names(path)]
+        places = {Path(path, *parts[:levels]) for parts in names}
+        for gone in {Path(place) for place in former} - places:
+            if gone.is_relative_to(path) and _is_linkless(
+                str(gone), posixpath.join(key, gone.relative_to(path))
+            ):
+                shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        for parts in names:
             place = Path(path, *parts[:levels])
             if ".." in parts or place.exists():
                 continue
@@ -206,6 +234,12 @@ class Mirror:
         stored = bucket.stored(key)
         for name in (*first, *last):
             os.utime(here[name], (stored[name], stored[name]))
+
+
+def _is_linkless(path: str, key: str) -> bool:
+    """Return whether no link leads out of a bucket's local folder; only then is anything removed."""
+    folder = path.rstrip("/").removesuffix(key)
+    return os.path.realpath(path) == os.path.normpath(os.path.join(os.path.realpath(folder), key))
 
 
 def _is_mounted(folder: str) -> bool:

@@ -20,6 +20,7 @@ from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.ingest import published_completely
 from components.ingest.config import IngestConfig
+from components.ingest.spans import find_span
 from components.pusher.executor import TakenBackError, push
 from components.resolver.baseline import import_folder
 from pipeline import task
@@ -28,6 +29,7 @@ from pipeline.commands.ingest import ingest
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import imports_folder
 from pipeline.storage import follower, object_store
+from pipeline.storage.here import IngestCopies
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.storage.node_files import NodeFiles, check_can_push
 from pipeline.targets.kubeflow.inputs import fetch_raw, take_weights
@@ -430,6 +432,94 @@ def test_a_list_of_a_bucket_has_its_images_beside_it(url: str, pod: Callable[[st
     assert sorted(read(there)) == ["other/b.jpg", "photos/a.jpg", "photos/list.csv"]
 
 
+def test_mirante_ingest_fetches_a_list_with_its_images(
+    store: tuple[str, dict[str, str]],
+    url: str,
+    pod: Callable[[str], Mirror],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {**store[1], FOLDER_VARIABLE: str(tmp_path / "here")}.items():
+        monkeypatch.setenv(name, value)
+    sends = pod("sends")
+    files = {
+        "set__list_tsv": "",
+        "set__a_jpg": "",
+        "coco__annotations__all_json": "",
+        "coco__images__b_jpg": "",
+    }
+    write(sends.local(url), **files)
+    sends.send(sends.local(url))
+
+    def fetched(path: str, source: str, *, is_alone: bool = False) -> list[str]:
+        """Return what is below the folder of the test when a file has been fetched to an empty disk."""
+        shutil.rmtree(tmp_path / "here", ignore_errors=True)
+        local = IngestCopies().fetch_input(f"{url}/{path}", source, is_alone=is_alone)
+        assert local.is_file()
+        return sorted(read(str(local).removesuffix(f"/{path}")))
+
+    assert fetched("set/list.tsv", "csv") == ["set/a.jpg", "set/list.tsv"]
+    assert fetched("set/list.tsv", "csv", is_alone=True) == ["set/list.tsv"]
+    assert fetched("coco/annotations/all.json", "coco") == ["coco/annotations/all.json", "coco/images/b.jpg"]
+
+
+def test_what_a_bucket_lacks_is_removed_from_an_exact_copy(
+    url: str, pod: Callable[[str], Mirror], tmp_path: Path
+) -> None:
+    sends, reads = pod("sends"), pod("reads")
+    there, here = Path(sends.local(url)), Path(reads.local(url))
+    write(
+        there,
+        set__cats__1_jpg="1",
+        set__cats__2_jpg="2",
+        set__birds="a file",
+        set__old__3_jpg="3",
+        list_csv="",
+    )
+    sends.send(str(there))
+    reads.fetch(str(here))
+    write(here / "set", _ingest__index="", cats___hidden="")
+    write(tmp_path / "elsewhere", kept="")
+    (here / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    (there / "set" / "dogs").mkdir()
+    (there / "set" / "cats" / "1.jpg").rename(there / "set" / "dogs" / "1.jpg")
+    shutil.rmtree(there / "set" / "old")
+    (there / "set" / "birds").unlink()
+    sends.remove(str(there / "set" / "birds"))
+    write(there, set__birds__4_jpg="4")
+    sends.replace(str(there / "set"))
+    before = read(str(here))
+    reads.fetch(str(here / "set"), unless_missing="manifest.json", exact=True)
+    assert read(str(here)) == before
+    reads.fetch(str(here / "set"), exact=True)
+    assert set(read(str(here / "set"))) == {
+        *(".ingest/index", "birds/4.jpg", "cats/.hidden", "cats/2.jpg", "dogs/1.jpg")
+    }
+    assert not (here / "set" / "old").exists()
+    assert (here / "list.csv").exists()
+    sends.remove(str(there / "list.csv"))
+    reads.fetch(str(here / "list.csv"), exact=True)
+    assert not (here / "list.csv").exists()
+    # A folder that is a link leads out of the copies.
+    reads.fetch(str(here / "set" / "linked"), exact=True)
+    assert read(str(tmp_path / "elsewhere")) == {"kept": ""}
+
+
+def test_a_span_that_a_bucket_lacks_is_not_taken(url: str, pod: Callable[[str], Mirror]) -> None:
+    sends, ingests = pod("sends"), pod("ingests")
+    there, here = Path(sends.local(url)), Path(ingests.local(url))
+    config = IngestConfig(source="folder", path=f"{here}/span-{{SPAN}}")
+    write(there, **{"span-1__cats__1_jpg": "1", "span-2__cats__2_jpg": "2", "more__a_txt": "a"})
+    sends.send(str(there))
+    fetch_raw(ingests, config)
+    assert (here / "span-2" / "cats" / "2.jpg").exists()
+    write(here, **{"span-2___ingest__index": "", "other__b_txt": "b"})
+    sends.remove(str(there / "span-2"))
+    fetch_raw(ingests, config)
+    assert find_span(str(config.path)).number == 1
+    assert set(read(str(here))) == {"other/b.txt", "span-1/cats/1.jpg"}
+
+
 def test_errors_name_the_address_and_what_to_do(
     store: tuple[str, dict[str, str]],
     pod: Callable[[str], Mirror],
@@ -476,7 +566,7 @@ def test_ingest_reads_and_writes_buckets_and_a_run_takes_its_data_from_one(
     raw = far.local(f"{url}/photos")
     shutil.copytree(tmp_path / "photos", raw)
     far.send(raw)
-    arguments = ["ingest", "folder", f"{url}/photos", f"{url}/data", "--max-reject-share", "0.5", "--json"]
+    arguments = ["folder", f"{url}/photos", f"{url}/data", "--max-reject-share", "0.5", "--json"]
     done = CliRunner().invoke(ingest, arguments)
     assert done.exit_code == 0, done.output
     told = json.loads(done.output.splitlines()[-1])
@@ -489,6 +579,20 @@ def test_ingest_reads_and_writes_buckets_and_a_run_takes_its_data_from_one(
     shutil.rmtree(tmp_path / "cache")
     again = CliRunner().invoke(ingest, arguments[:-1])
     assert f"{url}/data: unchanged, nothing to do" in again.output
+    # Shards of an earlier ingest of this machine, which another machine has replaced since.
+    stale = next((tmp_path / "cache").glob(f"**/{Path(ingested).name}")) / "train-00000-of-00009.gz"
+    stale.touch()
+    again = CliRunner().invoke(ingest, arguments[:-1])
+    assert f"{url}/data: unchanged, nothing to do" in again.output
+    assert stale.name not in far.names(ingested)
+    # An image has moved to another class.
+    moved = next(Path(raw, "cats").iterdir())
+    moved.rename(Path(raw, "dogs", f"moved-{moved.name}"))
+    far.replace(raw)
+    done = CliRunner().invoke(ingest, arguments)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output.splitlines()[-1])
+    assert sum(split["images"] for split in told["splits"].values()) == 40
     loaded, _ = load_run("folder", ["model.weights=null"], f"{url}/data", tmp_path / "root")
     assert published_completely(Path(loaded.data.path or ""))
     with pytest.raises(UsageError, match=r"data.window_spans: expected 1 with .* in a bucket"):

@@ -69,6 +69,10 @@ class Source:
         """Return the folder whose files are looked at if INPUT is a file that the source reads itself."""
         return file.parent.parent if file.parent.name.lower() == self.next_to else file.parent
 
+    def reads_itself(self, path: Path) -> bool:
+        """Return whether a path is of a file that the source reads itself, by its name."""
+        return path.name.lower().endswith(self.suffixes)
+
     def is_name(self, given: str) -> bool:
         """Return whether INPUT is the name of a data set and not a path."""
         return self.takes_names and bool(importlib.import_module(self.module).is_name(given))

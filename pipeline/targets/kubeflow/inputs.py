@@ -9,7 +9,7 @@ from components.base.owned import MARK, is_marked, root_id
 from components.base.paths import is_remote
 from components.ingest.config import IngestConfig
 from components.ingest.sources import source_named
-from components.ingest.spans import find_span, is_pattern, split_path
+from components.ingest.spans import find_span, is_pattern, list_places, split_path
 from pipeline.data.spans import is_ingested_span
 from pipeline.recipe.paths import find_files
 from pipeline.storage.mirror import Mirror
@@ -55,18 +55,18 @@ def fetch_raw(mirror: Mirror, config: IngestConfig) -> None:
         UsageError: There is no such span.
     """
     for named in filter(None, (config.label_map, config.images)):
-        mirror.fetch(named)
+        mirror.fetch(named, exact=True)
     path = config.path
     if path is None or not mirror.copies(path):
         return
     if is_pattern(path):
         base, pattern = split_path(path)
-        mirror.sketch(base, pattern.count("/") + 1)
+        mirror.sketch(base, pattern.count("/") + 1, list_places(path))
         path = find_span(path, config.span).path
     source = source_named(config.source)
-    if Path(path).suffix.lower() in source.suffixes:
+    if source.reads_itself(Path(path)):
         path = str(source.root_of(Path(path)))
-    mirror.fetch(path)
+    mirror.fetch(path, exact=True)
 
 
 def leave_ingested(mirror: Mirror, folder: Path, root: Path) -> None:
