@@ -17,6 +17,7 @@ several runs that take over at the same time one succeeds.
 
 import contextlib
 import dataclasses
+import random
 import socket
 import threading
 import time
@@ -28,6 +29,7 @@ from components.base.errors import MiranteError
 BEAT_SECS = 15.0
 GONE_SECS = 120.0
 WAIT_SECS = 900.0
+_MAX_PUTS = 10
 
 _TYPE = "mirante.RootLease"
 _RUNNING, _WAITING, _ENDED = "running", "waiting", "ended"
@@ -179,6 +181,7 @@ class RootLease:
         return next(reversed(_read_entries(store, self._root)), None)
 
     def _put(self, store: Any, entry: _Entry) -> int:
+        from ml_metadata import errors
         from ml_metadata.proto import metadata_store_pb2
 
         context = metadata_store_pb2.Context(
@@ -194,8 +197,17 @@ class RootLease:
         ):
             context.custom_properties[key].string_value = value
         context.custom_properties["heard_of"].double_value = entry.heard_of
-        (context_id,) = store.put_contexts([context])
-        return int(context_id)
+        for left in reversed(range(_MAX_PUTS)):
+            try:
+                (context_id,) = store.put_contexts([context])
+                return int(context_id)
+            except errors.InternalError:
+                # Tasks of one run write at once. ML Metadata retries that by itself, but not on PostgreSQL,
+                # which refuses a deadlock or a duplicate key.
+                if not left:
+                    raise
+                time.sleep(random.random() / 10)
+        raise AssertionError("the last error was raised")
 
     def _explain_refusal(self, holder: _Entry) -> MiranteError:
         ago_secs = time.time() - holder.heard_of

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ml_metadata import errors
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto.metadata_store_pb2 import Context
 
 from components.base.errors import MiranteError
 from pipeline.storage import root_lease
@@ -52,6 +55,29 @@ def test_tasks_of_a_run_follow_each_other_and_the_next_run_follows_the_last_task
         pass
     with pytest.raises(MiranteError, match="in use by run run-2"):
         lease(tmp_path, "run-1").held().__enter__()
+
+
+@pytest.mark.parametrize(("refusals", "is_held"), [(3, True), (1000, False)])
+def test_what_a_server_refuses_of_tasks_that_write_at_once_is_written_again(
+    refusals: int, is_held: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [refusals]
+
+    def put_contexts(self: MetadataStore, contexts: list[Context]) -> list[int]:
+        if left[0]:
+            left[0] -= 1
+            raise errors.InternalError("PostgreSQL metadata source error: ERROR:  deadlock detected")
+        return put(self, contexts)
+
+    put = MetadataStore.put_contexts
+    monkeypatch.setattr(MetadataStore, "put_contexts", put_contexts)
+    held = lease(tmp_path, "run-1").held()
+    if is_held:
+        with held, pytest.raises(MiranteError, match="in use by run run-1"):
+            lease(tmp_path, "run-2").held().__enter__()
+    else:
+        with pytest.raises(errors.InternalError, match="deadlock"):
+            held.__enter__()
 
 
 def test_a_root_has_its_own_lease(tmp_path: Path) -> None:
