@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,10 +103,7 @@ def run(
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, standard_artifacts.ModelBlessing]:
     config = EvaluationConfig(thresholds={"map": 0.1, "map_50": 0.2, "map_75": 0.05})
-    began = time.monotonic()
-    result = run(tmp_path_factory.mktemp("evaluated"), some_images(), config)
-    assert time.monotonic() - began < 30  # 85 images with a real network are to take 60
-    return result
+    return run(tmp_path_factory.mktemp("evaluated"), some_images(), config)
 
 
 def test_the_metrics_are_those_of_coco(evaluated: tuple[Path, Any]) -> None:
