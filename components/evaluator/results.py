@@ -28,6 +28,24 @@ def _read_number(value: Any) -> float | None:
     return value.double_value.value if value.WhichOneof("type") == "double_value" else None
 
 
+def read_candidate(folder: str) -> tuple[dict[str, bytes], dict[str, float]]:
+    """Return the candidate's stored bytes and its overall metrics that have a value, over the whole split."""
+    stored: dict[str, bytes] = {}
+    metrics: dict[str, float] = {}
+    for by_slice in tfma.load_metrics(folder):
+        if by_slice.slice_key.single_slice_keys:
+            continue
+        for item in by_slice.metric_keys_and_values:
+            if item.key.model_name == BASELINE or item.key.is_diff or item.key.HasField("sub_key"):
+                continue
+            number = _read_number(item.value)
+            if item.value.WhichOneof("type") == "bytes_value":
+                stored[item.key.name] = item.value.bytes_value
+            elif number is not None and math.isfinite(number):
+                metrics[item.key.name] = number
+    return stored, metrics
+
+
 def read_evaluation(folder: str) -> Evaluation:
     """Read the results from an evaluation's folder."""
     name = read_task(folder)

@@ -8,17 +8,13 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from components.base.arrays import Array, pack_names, unpack_names
 from components.base.table import format_table
 from components.tasks.classification.metrics import EPSILON, predict_classes
-
-Array = npt.NDArray[Any]
 
 # The name under which TFMA's results have them, as bytes.
 PREDICTIONS = "predictions"
@@ -85,8 +81,8 @@ class Predictions:
         kept = {"probabilities": self.probabilities[order]} if self.probabilities is not None else {}
         np.savez_compressed(
             buffer,
-            class_names=_pack(self.class_names),
-            images=_pack([self.images[place] for place in order.tolist()]),
+            class_names=pack_names(self.class_names),
+            images=pack_names([self.images[place] for place in order.tolist()]),
             labels=self.labels[order],
             predicted=self.predicted[order],
             scores=self.scores[order],
@@ -101,8 +97,8 @@ class Predictions:
         """Return what `to_bytes` made."""
         with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
             values = {name: archive[name] for name in archive.files}
-        values["class_names"] = tuple(_unpack(values["class_names"]))
-        values["images"] = _unpack(values["images"])
+        values["class_names"] = tuple(unpack_names(values["class_names"]))
+        values["images"] = unpack_names(values["images"])
         values["are_too_many"] = bool(values["are_too_many"])
         return Predictions(**values)
 
@@ -132,15 +128,6 @@ class Predictions:
             ],
         )
         return gzip.compress(text.encode("utf-8"), mtime=0)
-
-
-def _pack(names: Sequence[str]) -> Array:
-    """Return names as bytes: an array of texts gives each the room of the longest."""
-    return np.frombuffer(json.dumps(names).encode(), np.uint8)
-
-
-def _unpack(packed: Array) -> list[str]:
-    return [str(name) for name in json.loads(packed.tobytes())]
 
 
 def predict(

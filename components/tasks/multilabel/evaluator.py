@@ -5,19 +5,18 @@ The metrics, overall and by class, are described in `components.tasks.multilabel
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.base.files import write_bytes, write_text
 from components.base.intervals import Interval
 from components.evaluator.config import EvaluationConfig
-from components.evaluator.eval_config import BASELINE, build_eval_config
+from components.evaluator.eval_config import build_eval_config
 from components.evaluator.evaluation import mistakes_path, write_draws
 from components.evaluator.metric import IMAGES
+from components.evaluator.results import read_candidate
 from components.tasks.multilabel import batches, figures, mistake_images
 from components.tasks.multilabel.confidence import find_confidence
 from components.tasks.multilabel.metrics import list_metric_names
@@ -83,7 +82,7 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
     Returns:
         The number of images with mistakes; None without any examples.
     """
-    stored, metrics = _read_stored(evaluation)
+    stored, metrics = read_candidate(evaluation)
     figures_path = os.path.join(evaluation, figures.FILE)
     if MISTAKES not in stored:
         write_text(figures_path, figures.Figures().to_json())
@@ -99,18 +98,3 @@ def write_report(evaluation: str, files: Sequence[str], model: str) -> int | Non
         write_bytes(os.path.join(evaluation, PREDICTIONS_FILE), predictions.format())
     mistake_images.write_images(evaluation, mistakes, files)
     return mistakes.total
-
-
-def _read_stored(evaluation: str) -> tuple[dict[str, bytes], dict[str, float]]:
-    """Return the candidate's bytes and overall metrics in TFMA's results."""
-    stored: dict[str, bytes] = {}
-    metrics: dict[str, float] = {}
-    for by_slice in tfma.load_metrics(evaluation):
-        for item in by_slice.metric_keys_and_values:
-            if item.key.model_name == BASELINE or item.key.is_diff or item.key.HasField("sub_key"):
-                continue
-            if item.value.WhichOneof("type") == "bytes_value":
-                stored[item.key.name] = item.value.bytes_value
-            elif item.value.WhichOneof("type") == "double_value":
-                metrics[item.key.name] = item.value.double_value.value
-    return stored, {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -8,12 +8,10 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
-import json
-from collections.abc import Sequence
 
 import numpy as np
 
-from components.base.arrays import Array
+from components.base.arrays import Array, pack_names, unpack_names
 from components.base.table import format_table
 from components.tasks.multilabel.mistakes import SEPARATOR
 
@@ -71,8 +69,8 @@ class Predictions:
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
-            class_names=_pack(self.class_names),
-            images=_pack([self.images[place] for place in order.tolist()]),
+            class_names=pack_names(self.class_names),
+            images=pack_names([self.images[place] for place in order.tolist()]),
             truth=self.truth[order],
             predicted=self.predicted[order],
             probabilities=self.probabilities[order],
@@ -85,8 +83,8 @@ class Predictions:
         """Return what `to_bytes` made."""
         with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
             values = {name: archive[name] for name in archive.files}
-        values["class_names"] = tuple(_unpack(values["class_names"]))
-        values["images"] = _unpack(values["images"])
+        values["class_names"] = tuple(unpack_names(values["class_names"]))
+        values["images"] = unpack_names(values["images"])
         values["are_too_many"] = bool(values["are_too_many"])
         return Predictions(**values)
 
@@ -104,12 +102,3 @@ class Predictions:
         ]
         text = format_table((*COLUMNS, *self.class_names), rows)
         return gzip.compress(text.encode("utf-8"), mtime=0)
-
-
-def _pack(names: Sequence[str]) -> Array:
-    """Return names as bytes: an array of texts gives each the room of the longest."""
-    return np.frombuffer(json.dumps(names).encode(), np.uint8)
-
-
-def _unpack(packed: Array) -> list[str]:
-    return [str(name) for name in json.loads(packed.tobytes())]
