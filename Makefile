@@ -95,7 +95,7 @@ format: setup ## Format the code and fix what ruff can fix
 
 lock: $(BIN)/uv ## Write the lock files anew from pyproject.toml and requirements/*.in
 	$(call compile,requirements/bootstrap.in,3.10,bootstrap)
-	$(call compile,pyproject.toml --extra dev requirements/tfx-1.16.in,3.10,tfx-1.16)
+	$(call compile,pyproject.toml --extra dev requirements/tfx-1.16.in --excludes requirements/tfx-1.16-without.in,3.10,tfx-1.16)
 	$(call compile,pyproject.toml --extra dev requirements/tfx-1.21.in,3.11,tfx-1.21)
 	$(call compile_image,requirements/image-cpu.in --excludes requirements/image-cpu-without.in,image-cpu)
 	$(call compile_image,requirements/image-gpu.in,image-gpu)

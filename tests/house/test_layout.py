@@ -45,6 +45,13 @@ def test_both_locks_pin_the_same(package: str) -> None:
     assert len(old) == 1
 
 
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_no_lock_has_what_slows_every_import_of_tfx(lock: Path) -> None:
+    # requirements/tfx-1.16-without.in has the reason; Jupyter asks for it anew with each release.
+    assert locked_versions(lock, "kubernetes-validate")
+    assert not locked_versions(lock, "rfc3987-syntax")
+
+
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
 def test_every_locked_package_has_a_hash_and_no_url(lock: Path) -> None:
     entries = re.split(r"^(?=\S)", re.sub(r"^ *#.*\n", "", lock.read_text(), flags=re.MULTILINE), flags=re.M)
