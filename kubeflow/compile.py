@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UsageError
+from components.base.object_store import parse_url
 from components.base.paths import is_remote, replace_file
 from kubeflow.components import build_component
 from kubeflow.package import RUNS_AS
@@ -25,7 +26,6 @@ from pipeline.recipe.paths import list_files
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, producer_of
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
-from pipeline.storage.object_store import parse_url
 from pipeline.targets.kubeflow.attempts import RETRIES, Retries
 from pipeline.targets.kubeflow.config import KubeflowConfig
 

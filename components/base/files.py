@@ -1,6 +1,12 @@
-"""Reads and writes files on a disk or in a bucket. Imports TensorFlow only for a bucket."""
+"""Reads and writes files on a disk or in a bucket.
 
+Arrow reads and writes S3, which TensorFlow does not, and an emulator of Google Cloud Storage; TensorFlow is
+imported only for other addresses.
+"""
+
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -8,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+from components.base.object_store import EMULATOR_VARIABLE, Bucket, parse_url
 from components.base.paths import is_remote, replace_file, write_atomically
 
 
@@ -15,6 +22,8 @@ def list_below(folder: str) -> list[str]:
     """Return the paths of all files below a folder, sorted; empty if the folder does not exist."""
     if not is_remote(folder):
         return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+    if bucket := _find_bucket(folder):
+        return [f"{bucket.url}/{key}" for key in sorted(bucket.stored(_key(folder))) if key != _key(folder)]
     return sorted(os.path.join(inner, name) for inner, _, names in _gfile().walk(folder) for name in names)
 
 
@@ -24,6 +33,9 @@ def list_names(folder: str) -> list[str]:
         return []
     if not is_remote(folder):
         return sorted(os.listdir(folder))
+    if bucket := _find_bucket(folder):
+        start = f"{bucket.url}/{_key(folder)}".rstrip("/") + "/"
+        return sorted({path.removeprefix(start).partition("/")[0] for path in list_below(folder)})
     return sorted(name.rstrip("/") for name in _gfile().listdir(folder))
 
 
@@ -33,8 +45,34 @@ def _gfile() -> Any:
     return tf.io.gfile
 
 
+def _find_bucket(path: str) -> Bucket | None:
+    """Return the bucket of an address that Arrow reads; None for a path on a disk and for TensorFlow's."""
+    scheme = path.partition("://")[0]
+    if scheme == "s3" or (scheme == "gs" and os.environ.get(EMULATOR_VARIABLE)):
+        return _open_bucket(path.split("/")[2], scheme, frozenset(os.environ.items()))
+    return None
+
+
+@functools.lru_cache(8)
+def _open_bucket(name: str, scheme: str, environment: frozenset[tuple[str, str]]) -> Bucket:
+    from pyarrow import fs  # noqa: F401 - it ends its threads at exit: no bucket may be open then
+
+    atexit.register(_open_bucket.cache_clear)
+    return Bucket(scheme, name, dict(environment))
+
+
+def _key(path: str) -> str:
+    found = parse_url(path)
+    assert found is not None
+    return found[2]
+
+
 def open_binary(path: str) -> BinaryIO:
     """Open a file to read bytes."""
+    if bucket := _find_bucket(path):
+        with tempfile.NamedTemporaryFile() as copy:
+            bucket.download(_key(path), Path(copy.name))
+            return open(copy.name, "rb")
     return _open(path, "rb")
 
 
@@ -55,13 +93,29 @@ def read_text(path: str) -> str:
 
 def exists(path: str) -> bool:
     """Return whether a file or folder exists."""
+    if bucket := _find_bucket(path):
+        return bool(bucket.stored(_key(path)))
     return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
 
 
 def stamp(path: str) -> tuple[int, int]:
-    """Return the bytes and the time of change (ns) of a file."""
+    """Return the bytes and the time of change (ns) of a file; of an object that Arrow reads, 0 bytes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if bucket := _find_bucket(path):
+        secs = bucket.stored(_key(path)).get(_key(path))
+        if secs is None:
+            raise FileNotFoundError(path)
+        return 0, secs * 10**9
     if is_remote(path):
-        status = _gfile().stat(path)
+        import tensorflow as tf
+
+        try:
+            status = tf.io.gfile.stat(path)
+        except tf.errors.NotFoundError as e:
+            raise FileNotFoundError(path) from e
         return int(status.length), int(status.mtime_nsec)
     local = os.stat(path)
     return local.st_size, local.st_mtime_ns
@@ -70,6 +124,12 @@ def stamp(path: str) -> tuple[int, int]:
 @contextlib.contextmanager
 def _writing(path: str) -> Iterator["_Written"]:
     """Open a file to write; in a bucket, what was written before an error or Ctrl-C does not stay."""
+    if bucket := _find_bucket(path):
+        with tempfile.NamedTemporaryFile() as copy:
+            yield _Written(cast(BinaryIO, copy))
+            copy.flush()
+            bucket.upload(Path(copy.name), _key(path))
+        return
     file = _Written(_open(path, "wb"))
     try:
         yield file
@@ -147,7 +207,9 @@ def replacing(path: str) -> Iterator[str]:
 
 def remove(path: str) -> None:
     """Remove a file."""
-    if is_remote(path):
+    if bucket := _find_bucket(path):
+        bucket.delete(_key(path))
+    elif is_remote(path):
         _gfile().remove(path)
     else:
         os.remove(path)
@@ -155,7 +217,10 @@ def remove(path: str) -> None:
 
 def remove_tree(folder: str) -> None:
     """Remove a folder with all that is in it."""
-    if is_remote(folder):
+    if bucket := _find_bucket(folder):
+        for key in bucket.stored(_key(folder)):
+            bucket.delete(key)
+    elif is_remote(folder):
         _gfile().rmtree(folder)
     else:
         shutil.rmtree(folder)
@@ -173,6 +238,7 @@ def write_bytes(path: str, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, content)
         return
-    _gfile().makedirs(os.path.dirname(path))
+    if not _find_bucket(path):
+        _gfile().makedirs(os.path.dirname(path))
     with _writing(path) as file:
         file.write(content)

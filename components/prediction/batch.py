@@ -14,6 +14,7 @@ before they are written, and no file would be there before all images are answer
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import json
 import os
@@ -21,19 +22,22 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from components.base import files
 from components.base.errors import UsageError
+from components.base.example import parse_example
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.paths import is_remote
 from components.base.saved_model import bit_depth_of
 from components.base.serving_folder import measure_files, model_digest
+from components.base.tfrecord import iterate_records
 from components.ingest.bit_depth import UPPER
 from components.prediction.asked import saved_model_folder
 from components.prediction.batch_files import FileFormat, count_answers, write_answers
 from components.prediction.drawings import Answer
 from components.prediction.inputs import is_records, list_inputs, stamp_files
+from schemas import features
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -188,16 +192,12 @@ def _answer_copies(images: Iterator[tuple[str, bytes]], batch: Batch) -> Iterato
 
 def _read_records(path: str) -> Iterator[tuple[str, bytes]]:
     """Yield the names and images of the examples of a TFRecord file."""
-    import tensorflow as tf
-
-    from components.base.records import record_dataset
-    from schemas import features
-
-    for place, record in enumerate(record_dataset([path])):
-        found = tf.train.Example.FromString(record.numpy()).features.feature
-        given = found[features.FILENAME].bytes_list.value or [f"{path}#{place}".encode()]
-        data = found[features.ENCODED].bytes_list.value or [b""]
-        yield given[0].decode("utf-8", errors="replace"), data[0]
+    with files.open_binary(path) as file, gzip.open(file) if path.endswith(".gz") else file as opened:
+        for place, record in enumerate(iterate_records(cast(BinaryIO, opened), path)):
+            found = parse_example(record)
+            given = found.get(features.FILENAME) or [f"{path}#{place}".encode()]
+            data = found.get(features.ENCODED) or [b""]
+            yield given[0].decode("utf-8", errors="replace"), data[0]
 
 
 # The model of this process, by its folder. Several threads may do the work of an engine.

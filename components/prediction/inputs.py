@@ -51,7 +51,10 @@ def stamp_files(paths: Sequence[str]) -> list[tuple[int, int] | None]:
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
-    return files.stamp(path) if files.exists(path) else None
+    try:
+        return files.stamp(path)
+    except FileNotFoundError:
+        return None
 
 
 def digest_input(source: str, memory: Path | None = None) -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.base.errors import MiranteError
+from components.base.object_store import Bucket
 from pipeline.storage.copies import WHOLE_BY, files_below, key_below
-from pipeline.storage.object_store import Bucket
 
 _LOOK_SECS = 5.0
 _logger = logging.getLogger("mirante.buckets")

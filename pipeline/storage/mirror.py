@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from components.base.errors import MiranteError
+from components.base.object_store import Bucket, parse_url
 from components.base.paths import FOLDER_VARIABLE, replace_file
 from pipeline.storage.copies import (
     WHOLE_BY,
@@ -31,7 +32,6 @@ from pipeline.storage.copies import (
     remove_others,
 )
 from pipeline.storage.follower import follow
-from pipeline.storage.object_store import Bucket, parse_url
 
 _FOLDERS = {"gs": "gcs", "s3": "s3"}
 

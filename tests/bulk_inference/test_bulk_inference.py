@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tfx.types import standard_artifacts
 
+from components.base import files
 from components.base.errors import MiranteError, UsageError
 from components.base.outcome import Output, RunResult, Serving
 from components.bulk_inference import component, outcome
@@ -23,6 +24,7 @@ from components.prediction.drawings import Answer
 from components.prediction.predict import predict
 from pipeline.engines.arguments import IN_MEMORY
 from pipeline.pages import make_page
+from tests import object_stores
 from tests.make.graphs import Exported, Tiny
 
 pytest_plugins = ["tests.fixtures"]
@@ -106,6 +108,22 @@ def test_a_blessed_model_is_asked_and_another_is_not(inputs: Any, tmp_path: Path
         said = make_page("BulkInference", {"inference_result": refused}, "classification", ("a", "b", "c"))
         assert "not asked" in said.html
         inputs[judge][0].set_int_custom_property("blessed", 1)
+
+
+@pytest.mark.services
+def test_images_in_an_object_store(
+    inputs: Any, make_tiny: Callable[[int], Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_stores.s3(tmp_path / "store") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        there = f"s3://{object_stores.BUCKET}/in"
+        for number, data in enumerate(make_tiny(3).encoded[:3]):
+            files.write_bytes(f"{there}/{number}.png", data)
+        done = run(inputs, tmp_path, "1", input=there, shard_images=2)
+        assert [answer["image"] for answer in read_all(done)] == [f"{there}/{n}.png" for n in range(3)]
+        with pytest.raises(MiranteError, match="has changed since the run began"):
+            run(inputs, tmp_path, "2", digest="0", input=there)
 
 
 @pytest.mark.both_stacks

@@ -24,6 +24,7 @@ from components.prediction.loaded import LoadedModel
 from components.prediction.predict import predict
 from pipeline.commands.main import main
 from pipeline.engines.arguments import IN_MEMORY
+from tests import object_stores
 from tests.make.graphs import Exported, Tiny
 
 pytest_plugins = ["tests.fixtures"]
@@ -154,6 +155,42 @@ def test_images_and_answers_in_a_bucket(model: str, make_tiny: Callable[[int], T
     files.write_bytes("ram://bucket/in/2.png", b"another size")
     assert digest_input("ram://bucket/in") not in (None, before)
     assert digest_input("ram://bucket/none") is None
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_images_and_answers_in_an_object_store(
+    scheme: str, model: str, make_tiny: Callable[[int], Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with {"s3": object_stores.s3, "gs": object_stores.gcs}[scheme](tmp_path / "store") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        there = f"{scheme}://{object_stores.BUCKET}"
+        for number, data in enumerate(make_tiny(3).encoded[:3]):
+            files.write_bytes(f"{there}/in/{number % 2}/H\u00fchnchen {number}.png", data)
+        files.write_text(f"{there}/in/notes.txt", "no image")
+        names = ["0/H\u00fchnchen 0.png", "0/H\u00fchnchen 2.png", "1/H\u00fchnchen 1.png"]
+        batch = make_batch(model, f"{there}/in", f"{there}/out", shard_images=2)
+        assert run_batch(batch) == BatchResult(shards=2, found=0, images=3, errors=0)
+        answers = [answer for number in (0, 1) for answer in read_answers(batch.output(number), "parquet")]
+        assert [answer["image"] for answer in answers] == [f"{there}/in/{name}" for name in names]
+        files.remove(batch.output(1))
+        assert run_batch(batch) == BatchResult(shards=2, found=1, images=3, errors=0)
+        parts = [f"part-0000{number}-of-00002.parquet" for number in (0, 1)]
+        assert files.list_names(f"{there}/out") == ["batch.json", *parts]
+        (records,) = sorted(Path(make_tiny(3).pattern).parent.glob("*.gz"))[:1]
+        files.put(str(records), f"{there}/records/{records.name}")
+        of_records = make_batch(model, f"{there}/records", f"{there}/answers", format="tfrecord", top=1)
+        assert run_batch(of_records).images > 0
+        assert digest_input(f"{there}/in") == digest_input(f"{there}/in")
+        assert files.stamp(f"{there}/in/notes.txt")[1] > 0
+        files.remove_tree(f"{there}/in")
+        assert not files.exists(f"{there}/in")
+        assert digest_input(f"{there}/in") is None
+        with pytest.raises(FileNotFoundError):
+            files.stamp(f"{there}/in/notes.txt")
+        told = CliRunner().invoke(main, ["predict", model, "--batch", f"{scheme}://none/in", "-o", "out"])
+        assert (told.exit_code, "there is no bucket none" in told.stderr) == (1, True), told.output
 
 
 def test_there_must_be_images(model: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from components.base import serving_folder
+from components.base import object_store, serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.ingest import published_completely
 from components.ingest.config import IngestConfig
@@ -28,7 +28,7 @@ from pipeline.api import load_run
 from pipeline.commands.ingest import ingest
 from pipeline.recipe.load import load_recipe
 from pipeline.steps import imports_folder
-from pipeline.storage import follower, object_store
+from pipeline.storage import follower
 from pipeline.storage.here import IngestCopies
 from pipeline.storage.mirror import FOLDER_VARIABLE, Mirror
 from pipeline.storage.node_files import NodeFiles, check_can_push

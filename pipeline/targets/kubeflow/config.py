@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from components.base.errors import UsageError
+from components.base.object_store import parse_url
 from components.base.paths import is_remote
 from components.base.redact import is_secret
 from components.base.settings import NotNegative, Number, Positive, Settings
@@ -16,7 +17,6 @@ from components.base.words import suggest_and_list
 from components.trainer.cluster.pods.config import WorkerPodsConfig
 from pipeline.steps import INGEST, STEPS
 from pipeline.storage.config import MetadataConfig, Name, SecretKey
-from pipeline.storage.object_store import parse_url
 
 _CPU = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?)(?P<unit>m?)")
 _MEMORY = re.compile(r"(?P<number>\d{1,18}(\.\d{1,9})?)(?P<unit>([KMGTPE]i?)?)")
