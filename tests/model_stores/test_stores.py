@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from components.base.errors import MiranteError, UsageError
 from components.base.saved_model import CARD_FILES
@@ -26,8 +29,12 @@ from components.model_stores.store import (
     roll_back,
     update_folder,
 )
+from pipeline.commands.main import main
+from tests.make.graphs import Exported, Tiny
 from tests.servers import free_port, running
+from tests.serving_contract.test_conformance import start
 
+pytest_plugins = ["tests.fixtures"]
 pytestmark = pytest.mark.stack_free
 
 GO_MODULE = Path(__file__).parent / "ferretdb"
@@ -161,6 +168,43 @@ def test_a_folder_follows_its_store(mlflow: str, tmp_path: Path) -> None:
 @pytest.mark.services
 def test_mongodb(mongodb: str, tmp_path: Path) -> None:
     check_store(mongodb, tmp_path)
+
+
+@pytest.mark.services
+def test_a_model_in_mongodb_is_asked_served_and_rolled_back(
+    mongodb: str, export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path
+) -> None:
+    address, folder = mongodb.replace("my-model", "served"), str(export(3).folder)
+    for version in (1, 2):
+        publish(address, folder, version, measure_files(folder))
+    image = tmp_path / "H\u00fchnchen.png"
+    image.write_bytes(make_tiny(3).encoded[0])
+
+    def ask(model: str) -> str:
+        asked = CliRunner().invoke(main, ["predict", model, str(image), "--json"])
+        assert asked.exit_code == 0, asked.output
+        return asked.stdout
+
+    assert ask(address) == ask(folder)
+    with start([address], tmp_path / "server.log") as (_, rest):
+
+        def wait_for(version: int) -> None:
+            deadline, states = time.monotonic() + 60, []
+            while time.monotonic() < deadline:
+                with urllib.request.urlopen(f"http://{rest}/v1/models/default") as answer:
+                    states = json.load(answer)["model_version_status"]
+                if [each["version"] for each in states if each["state"] == "AVAILABLE"] == [str(version)]:
+                    return
+                time.sleep(0.1)
+            pytest.fail(f"version {version} is not served: {states}")
+
+        wait_for(2)
+        told = CliRunner().invoke(main, ["rollback", address])
+        assert (told.exit_code, told.stdout.splitlines()) == (
+            0,
+            [f"version 1 is served from {address}", "  version 2 is taken back"],
+        )
+        wait_for(1)
 
 
 @pytest.mark.services
