@@ -12,12 +12,17 @@ from __future__ import annotations
 import argparse
 import base64
 import collections
+import contextlib
+import dataclasses
+import itertools
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,8 @@ _BATCHING = (
     "max_batch_size { value: 16 }\nbatch_timeout_micros { value: 10000 }\n"
     "max_enqueued_batches { value: 1000 }\n"
 )
+# Each server is asked this often, in turn, and the median counts.
+_ROUNDS = 5
 
 
 def measure_latency(model: Path, image: bytes, count: int) -> None:
@@ -75,37 +82,66 @@ def describe(values: list[float]) -> str:
     )
 
 
-def measure_load(
-    model: Path, image: bytes, count: int, *flags: str, what: str = "load", grpc_client: str = "ghz"
-) -> dict[str, float]:
-    """Ask from 32 clients; return calls per second, and CPU milliseconds of the server per call."""
-    measured: dict[str, float] = {}
-    grpc_run = {"ghz": run_ghz, "h2load": load_grpc}[grpc_client]
-    asked = {"REST": ("h2load", load_rest), "gRPC": (grpc_client, grpc_run)}
-    with serve(model, *flags) as server:
-        for protocol, (program, run) in asked.items():
-            if not shutil.which(program):
-                print(f"{what}: no {program} here, {protocol} is left out")
-                continue
-            # The first calls make threads and queues.
-            run(server, image, 3 * 32)
-            before = server.cpu_secs()
-            rate, answered, shown = run(server, image, count)
-            cpu_ms = 1000 * (server.cpu_secs() - before) / max(answered, 1)
-            measured |= {f"{protocol} calls/s": rate, f"{protocol} calls per CPU second": 1000 / cpu_ms}
-            print(
-                f"{what}, {protocol}, 32 clients: {rate:.0f}/s, {cpu_ms:.2f} CPU ms/call, {shown}", flush=True
-            )
-    return measured
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """Answers to calls of 32 clients.
+
+    Attributes:
+        secs: From the first call to the last answer.
+        times_ms: Of the calls that were answered with 200 or OK.
+        others: How often each other answer came.
+    """
+
+    secs: float
+    times_ms: list[float]
+    others: dict[str, int]
+
+    @property
+    def per_sec(self) -> float:
+        """Good answers per second."""
+        return len(self.times_ms) / self.secs
+
+    def __str__(self) -> str:
+        times = describe(self.times_ms) if self.times_ms else "no times"
+        return f"{len(self.times_ms)} answered, {times}, others: {self.others or 'none'}"
 
 
-def load_rest(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
-    """Ask REST; return calls per second, how many were answered, and the times."""
+def measure_load(model: Path, image: bytes, count: int) -> None:
+    """Ask from 32 clients, a server without batching and one that batches."""
+    asked = {"REST": ("h2load", load_rest), "gRPC": ("ghz", run_ghz)}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, flags in make_flags(Path(folder)).items():
+            with serve(model, *flags) as server:
+                for protocol, (program, run) in asked.items():
+                    if not shutil.which(program):
+                        print(f"load: no {program} here, {protocol} is left out")
+                        continue
+                    # The first calls make threads and queues.
+                    run(server, image, 3 * 32)
+                    cpu_secs, memory = server.cpu_secs(), server.memory_mib()
+                    load = run(server, image, count)
+                    cpu_ms = 1000 * (server.cpu_secs() - cpu_secs) / max(len(load.times_ms), 1)
+                    print(
+                        f"load, {name} batching, {protocol}, 32 clients: {load.per_sec:.0f}/s, {load}, "
+                        f"{cpu_ms:.2f} CPU ms/call, {memory:.0f} -> {server.memory_mib():.0f} MiB",
+                        flush=True,
+                    )
+
+
+def make_flags(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the flags of a server without batching and with it; writes the parameters into a folder."""
+    parameters = folder / "batching.config"
+    parameters.write_text(_BATCHING)
+    return {"without": (), "with": ("--enable_batching", f"--batching_parameters_file={parameters}")}
+
+
+def load_rest(server: Server, image: bytes, count: int) -> Load:
+    """Ask REST by h2load."""
     return run_h2load(f"{server.url}:predict", make_body(image), count, "--h1")
 
 
-def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
-    """Ask gRPC; return calls per second, how many were answered, and the times."""
+def run_ghz(server: Server, image: bytes, count: int) -> Load:
+    """Ask gRPC by ghz."""
     tensor = {
         "dtype": "DT_STRING",
         "tensor_shape": {"dim": [{"size": 1}]},
@@ -115,16 +151,17 @@ def run_ghz(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
     call = "tensorflow.serving.PredictionService/Predict"
     command = ["ghz", "--insecure", "--call", call, "-c", "32", "-n", str(count), "-O", "json"]
     address = f"127.0.0.1:{server.port}"
-    ended = subprocess.run([*command, "-d", json.dumps(request), address], capture_output=True, text=True)
-    if ended.returncode:
-        return 0.0, 0, ended.stderr[-300:]
+    ended = subprocess.run(
+        [*command, "-d", json.dumps(request), address], capture_output=True, text=True, check=True
+    )
     found = json.loads(ended.stdout)
-    times = describe([each["latency"] / 1e6 for each in found["details"]])
-    return float(found["rps"]), int(found["count"]), f"{times}, {found['statusCodeDistribution']}"
+    others = {code: number for code, number in found["statusCodeDistribution"].items() if code != "OK"}
+    times = [each["latency"] / 1e6 for each in found["details"] if each["status"] == "OK"]
+    return Load(found["total"] / 1e9, times, others)
 
 
-def load_grpc(server: Server, image: bytes, count: int) -> tuple[float, int, str]:
-    """Ask gRPC; return calls per second, how many were answered, and the times."""
+def load_grpc(server: Server, image: bytes, count: int) -> Load:
+    """Ask gRPC by h2load, which takes less of the processor than ghz."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
@@ -138,8 +175,8 @@ def load_grpc(server: Server, image: bytes, count: int) -> tuple[float, int, str
     return run_h2load(url, body, count, "-H", "content-type: application/grpc", "-H", "te: trailers")
 
 
-def run_h2load(url: str, body: bytes, count: int, *options: str) -> tuple[float, int, str]:
-    """Send a body from 32 clients; return calls per second, how many got 200, and the times."""
+def run_h2load(url: str, body: bytes, count: int, *options: str) -> Load:
+    """Send a body from 32 clients."""
     with tempfile.TemporaryDirectory() as folder:
         sent, log = Path(folder, "body"), Path(folder, "log")
         sent.write_bytes(body)
@@ -151,20 +188,61 @@ def run_h2load(url: str, body: bytes, count: int, *options: str) -> tuple[float,
         rows = [line.split("\t") for line in log.read_text().splitlines()]
     times = [int(row[2]) / 1000 for row in rows if row[1] == "200"]
     others = collections.Counter(row[1] for row in rows if row[1] != "200")
-    shown = f"{len(times)} of {count} answered, {describe(times) if times else ''}"
-    return len(times) / secs, len(times), f"{shown}{f', others: {dict(others)}' if others else ''}"
+    if count > len(rows):
+        others["no answer"] += count - len(rows)
+    return Load(secs, times, dict(others))
 
 
 def measure_batching(model: Path, image: bytes, count: int) -> None:
-    """The same load with batching and without."""
-    with tempfile.TemporaryDirectory() as folder:
-        parameters = Path(folder) / "batching.config"
-        parameters.write_text(_BATCHING)
-        plain = measure_load(model, image, count, what="without batching", grpc_client="h2load")
-        flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
-        batched = measure_load(model, image, count, *flags, what="with batching", grpc_client="h2load")
-    for name, value in plain.items():
-        print(f"batching: {batched[name] / max(value, 1e-9):.2f} times as many {name}")
+    """Ask a server that batches and one that does not in turn, each on a core that the clients leave alone.
+
+    The server is what limits the rate then: with both cores for both, the load generator would take a part of
+    them, the same for either server.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2 or not shutil.which("h2load"):
+        print("batching: expected two cores and h2load, left out")
+        return
+    loads: dict[tuple[str, str], list[Load]] = collections.defaultdict(list)
+    cpu_secs: dict[tuple[str, str], float] = collections.defaultdict(float)
+    with contextlib.ExitStack() as stack:
+        flags = make_flags(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        with run_on(cores[0]):
+            servers = {name: stack.enter_context(serve(model, *given)) for name, given in flags.items()}
+        with run_on(cores[-1]):
+            for server in servers.values():
+                load_rest(server, image, 3 * 32)
+                load_grpc(server, image, 3 * 32)
+            asked = itertools.product(
+                range(_ROUNDS), (("REST", load_rest), ("gRPC", load_grpc)), servers.items()
+            )
+            for _, (protocol, run), (name, server) in asked:
+                before = server.cpu_secs()
+                loads[protocol, name].append(run(server, image, count // _ROUNDS))
+                cpu_secs[protocol, name] += server.cpu_secs() - before
+    for protocol in ("REST", "gRPC"):
+        rates = {}
+        for name in servers:
+            rounds = loads[protocol, name]
+            rates[name] = statistics.median(each.per_sec for each in rounds)
+            times = [each for load in rounds for each in load.times_ms]
+            others = sum((collections.Counter(each.others) for each in rounds), collections.Counter())
+            print(
+                f"{protocol}, {name} batching: {rates[name]:.0f}/s (median of {_ROUNDS}), "
+                f"{len(times) / cpu_secs[protocol, name]:.0f} per CPU second, {Load(1, times, others)}"
+            )
+        print(f"batching, {protocol}: {rates['with'] / rates['without']:.2f} times as many calls per second")
+
+
+@contextlib.contextmanager
+def run_on(core: int) -> Iterator[None]:
+    """Keep this process, and the processes that it starts meanwhile, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 _RUNS: dict[str, tuple[Any, int]] = {
@@ -179,6 +257,7 @@ _RUNS: dict[str, tuple[Any, int]] = {
     "large": (check_large, 1024),
     "kill": (check_kill, 1),
 }
+_FUZZED = ("bodies", "headers", "messages")
 
 
 def main() -> None:
@@ -188,11 +267,13 @@ def main() -> None:
     parser.add_argument("image", type=Path, help="an image for it")
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all of them when not given")
     parser.add_argument("--requests", type=int, help="instead of each part's own number")
+    parser.add_argument("--first", type=int, default=0, help="number of the first damaged request")
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for part in given.parts or PARTS:
         run, count = _RUNS[part]
-        run(given.model.resolve(), given.image.read_bytes(), given.requests or count)
+        first = {"first": given.first} if part in _FUZZED else {}
+        run(given.model.resolve(), given.image.read_bytes(), given.requests or count, **first)
 
 
 if __name__ == "__main__":

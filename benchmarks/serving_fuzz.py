@@ -1,10 +1,15 @@
-"""Damaged bodies, headers and messages: parts of `benchmarks/serving.py`. Each is drawn with a fixed seed."""
+"""Damaged bodies, headers and messages: parts of `benchmarks/serving.py`.
+
+The number of a request says what is in it, so `--first 1234 --requests 1` sends number 1234 again. A request
+with a wrong answer is kept in a file.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import collections
 import random
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +28,9 @@ from tensorflow_serving.apis import (
 from benchmarks.served import Server, make_body, serve
 
 _CLIENTS = 32
-# A damaged length lets the server wait for a body that never comes.
+# A damaged head may let the server wait for a body that never comes; nothing else does.
 _PATIENCE_SECS = 0.3
+_MOST_SECS = 60
 _HEAD = b"""POST /v1/models/default:predict HTTP/1.1\r
 Host: localhost:8501\r
 User-Agent: curl/8.5.0\r
@@ -67,36 +73,39 @@ _CODES = ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLE
 _SERVICE = "/tensorflow.serving.PredictionService"
 
 
-def check_bodies(model: Path, image: bytes, count: int) -> None:
+def check_bodies(model: Path, image: bytes, count: int, first: int = 0) -> None:
     """Damaged bodies of JSON: 4xx, or 200 where nothing was hurt, never 5xx."""
     head, whole = _HEAD, make_body(image)
 
-    async def ask(server: Server, drawn: random.Random) -> str:
+    async def ask(server: Server, drawn: random.Random) -> tuple[str, bytes]:
         body = damage(whole, drawn, _BODY_PARTS)
-        return await send(server, head % len(body) + body)
+        return await send(server, head % len(body) + body, _MOST_SECS), body
 
-    report("bodies", model, image, count, ask, is_right=lambda said: said[0] == "4" or said == "200")
+    numbers = range(first, first + count)
+    report("bodies", model, image, numbers, ask, is_right=lambda said: said[0] == "4" or said == "200")
 
 
-def check_headers(model: Path, image: bytes, count: int) -> None:
+def check_headers(model: Path, image: bytes, count: int, first: int = 0) -> None:
     """Damaged heads of HTTP: 4xx, 501 for a method that there is not, or no answer where more has to come."""
     body = make_body(image)
     head = _HEAD % len(body)
 
-    async def ask(server: Server, drawn: random.Random) -> str:
-        return await send(server, damage(head, drawn, _HEAD_PARTS) + body)
+    async def ask(server: Server, drawn: random.Random) -> tuple[str, bytes]:
+        content = damage(head, drawn, _HEAD_PARTS) + body
+        return await send(server, content, _PATIENCE_SECS), content
 
-    report(
-        "headers", model, image, count, ask, is_right=lambda said: said[0] in "24nc" or said in ("501", "505")
-    )
+    def is_right(said: str) -> bool:
+        return said[0] in "24nc" or said in ("501", "505")
+
+    report("headers", model, image, range(first, first + count), ask, is_right)
 
 
-def check_messages(model: Path, image: bytes, count: int) -> None:
+def check_messages(model: Path, image: bytes, count: int, first: int = 0) -> None:
     """Damaged messages of gRPC, in their bytes and in their fields: never UNKNOWN or UNAVAILABLE."""
     whole = list(make_requests(image))
     channels: dict[int, grpc.aio.Channel] = {}
 
-    async def ask(server: Server, drawn: random.Random) -> str:
+    async def ask(server: Server, drawn: random.Random) -> tuple[str, bytes]:
         channel = channels.get(server.port)
         if channel is None:
             channel = channels[server.port] = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
@@ -106,18 +115,19 @@ def check_messages(model: Path, image: bytes, count: int) -> None:
             changed.CopyFrom(message)
             for _ in range(drawn.randint(1, 4)):
                 damage_field(changed, drawn)
-            content = changed.SerializeToString()
+            content = changed.SerializeToString(deterministic=True)
         else:
-            content = damage(message.SerializeToString(), drawn, _BODY_PARTS)
+            content = damage(message.SerializeToString(deterministic=True), drawn, _BODY_PARTS)
         try:
-            await channel.unary_unary(f"{_SERVICE}/{method}")(content, timeout=60)
+            await channel.unary_unary(f"{_SERVICE}/{method}")(content, timeout=_MOST_SECS)
         except grpc.aio.AioRpcError as e:
             # What is no message at all.
             is_unread = e.details() == "Exception deserializing request!"
-            return "no message" if is_unread else str(e.code().name)
-        return "OK"
+            return "no message" if is_unread else str(e.code().name), content
+        return "OK", content
 
-    report("messages", model, image, count, ask, is_right=lambda said: said in (*_CODES, "no message"))
+    numbers = range(first, first + count)
+    report("messages", model, image, numbers, ask, is_right=lambda said: said in (*_CODES, "no message"))
 
 
 def make_requests(image: bytes) -> Iterator[tuple[str, Any]]:
@@ -161,7 +171,7 @@ def damage_field(message: Message, drawn: random.Random) -> None:
     field = drawn.choice(message.DESCRIPTOR.fields)
     value = getattr(message, field.name)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        keys = list(value)
+        keys = sorted(value)
         inner = field.message_type.fields_by_name["value"].message_type
         key = drawn.choice([*keys, "x", "\N{DESERT}" * 100])
         if keys and drawn.random() < 0.2:
@@ -199,15 +209,15 @@ def damage_field(message: Message, drawn: random.Random) -> None:
         setattr(message, field.name, new)
 
 
-async def send(server: Server, content: bytes) -> str:
+async def send(server: Server, content: bytes, patience_secs: float) -> str:
     """Send bytes over a connection of their own; return the status, `closed` or `no answer`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.rest_port)
     try:
         writer.write(content)
-        line = await asyncio.wait_for(reader.readline(), _PATIENCE_SECS)
+        line = await asyncio.wait_for(reader.readline(), patience_secs)
         if line.startswith(b"HTTP/1.1 100"):
             await reader.readline()
-            line = await asyncio.wait_for(reader.readline(), _PATIENCE_SECS)
+            line = await asyncio.wait_for(reader.readline(), patience_secs)
         return line.split()[1].decode() if line else "closed"
     except asyncio.TimeoutError:
         return "no answer"
@@ -221,31 +231,39 @@ def report(
     what: str,
     model: Path,
     image: bytes,
-    count: int,
-    ask: Callable[[Server, random.Random], Awaitable[str]],
+    numbers: range,
+    ask: Callable[[Server, random.Random], Awaitable[tuple[str, bytes]]],
     is_right: Callable[[str], bool],
 ) -> None:
     """Ask from 32 clients at a time; print what was answered, and how the server is afterwards."""
     said: collections.Counter[str] = collections.Counter()
+    wrong: list[str] = []
+    kept = Path(tempfile.gettempdir(), "mirante-fuzz")
     with serve(model) as server:
         server.ask(make_body(image))
         before, most = server.memory_mib(), 0.0
+        waiting = iter(numbers)
 
-        async def run(drawn: random.Random) -> None:
+        async def run() -> None:
             nonlocal most
-            while said.total() < count:
-                said[await ask(server, drawn)] += 1
-                if not said.total() % 1000:
+            for number in waiting:
+                answer, content = await ask(server, random.Random(f"{what} {number}"))
+                said[answer] += 1
+                if not is_right(answer):
+                    kept.mkdir(exist_ok=True)
+                    (kept / f"{what}-{number}").write_bytes(content)
+                    wrong.append(f"{answer} to number {number}")
+                if not number % 1000:
                     most = max(most, server.memory_mib())
 
         async def run_all() -> None:
-            await asyncio.gather(*(run(random.Random(number)) for number in range(_CLIENTS)))
+            await asyncio.gather(*(run() for _ in range(_CLIENTS)))
 
         asyncio.run(run_all())
         is_well = server.process.poll() is None and server.ask(make_body(image))[0] == 200
-        wrong = {answer: number for answer, number in said.items() if not is_right(answer)}
+        shown = f"{', '.join(wrong[:20])}, kept in {kept}" if wrong else "none"
         print(
-            f"fuzz, {what}: {said.total()} asked, {dict(said.most_common())}, wrong: {wrong or 'none'}, "
+            f"fuzz, {what}: {said.total()} asked, {dict(said.most_common())}, wrong: {shown}, "
             f"well afterwards: {is_well}, {before:.0f} -> {server.memory_mib():.0f} MiB, "
             f"at most {most:.0f}",
             flush=True,

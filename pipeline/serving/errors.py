@@ -57,10 +57,11 @@ class ServingError(Exception):
 
     @property
     def grpc_message(self) -> str:
-        """The message as gRPC carries it: cut, since trailers have a limit."""
-        if len(self.message) > _LONGEST_GRPC_MESSAGE:
-            return self.message[:_LONGEST_GRPC_MESSAGE] + "...TRUNCATED"
-        return self.message
+        """The message as gRPC carries it: in UTF-8, and cut, since trailers have a limit."""
+        message = self.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if len(message) > _LONGEST_GRPC_MESSAGE:
+            return message[:_LONGEST_GRPC_MESSAGE] + "...TRUNCATED"
+        return message
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

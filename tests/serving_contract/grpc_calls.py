@@ -137,6 +137,9 @@ _REFUSED = [
     _bad("an unknown output", f'{_H2} {_X1} output_filter: "z"',
          "output tensor alias not found in signature: z Outputs expected to be in the set {y}."),
     _bad("an output twice", f'{_H2} {_X1} output_filter: "y" output_filter: "y"', "duplicate output tensor alias: y"),
+    _bad("bytes that are no example, and no text", f"{_spec('half_plus_two', _signature('regress_x_to_y'))} "
+         + _tensor(r'string_val: "\231\377"', "inputs", dtype="DT_STRING"),
+         re.compile("^Could not parse example input, value: '")),
     _bad("a model that fails", f"{_VALUES % 'fails'} {_tensor('float_val: nan')}", re.compile("must be finite")),
     Grpc("a client's deadline", "Predict", f"{_spec('never')} {_X1}", code="DEADLINE_EXCEEDED", deadline_secs=0.5),
     _predict("a model that once did not answer", _spec("never", _signature("at_once")), _X1,

@@ -118,6 +118,8 @@ _BODIES = [
          'Serving signature name: "X" not found in signature def'),
     _bad("a signature that is a number", f'{{{_SPEC}: 5, "instances": [1.0]}}', _SIGNATURE),
     _bad("a signature that is null", f'{{{_SPEC}: null, "instances": [1.0]}}', _SIGNATURE),
+    _bad("bytes that are no example, and no text", f'{{{_SPEC}: "regress_x_to_y", "instances": [{{"b64": "mf8="}}]}}',
+         re.compile("^Could not parse example input, value: '")),
     Rest("predict a regression", H2, f'{{{_SPEC}: "regress_x_to_y", "instances": [{{"b64": "{_EXAMPLE}"}}]}}',
          '{"predictions": [[2.5]]}'),
     # The order of the checks: JSON, type of the signature, model, signature, keys.

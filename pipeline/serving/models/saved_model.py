@@ -103,6 +103,9 @@ class SavedModel:
             outputs = self._session._call_tf_sessionrun(options, given, wanted, [], None)
         except tf.errors.OpError as e:
             raise from_tensorflow(e) from e
+        except UnicodeDecodeError as e:
+            # TensorFlow quotes what it was given, which Python cannot read as a message; the code is lost.
+            raise invalid(e.object.decode("utf-8", "surrogateescape")) from e
         # Strings without dimensions come as bytes.
         return [
             np.array(each, dtype=object) if isinstance(each, bytes) else np.asarray(each) for each in outputs
