@@ -16,10 +16,10 @@ from typing import Any
 from components.base.errors import UsageError
 from components.base.object_store import parse_url
 from components.base.paths import is_remote, replace_file
-from kubeflow.components import build_component
+from kubeflow.components import VERDICT, build_component, build_refusal
 from kubeflow.package import RUNS_AS
 from kubeflow.parameters import Parameter, parameters
-from kubeflow.tasks import Task, plan_tasks
+from kubeflow.tasks import plan_tasks
 from pipeline.data.window import check_window
 from pipeline.engines import places
 from pipeline.recipe.paths import list_files
@@ -27,8 +27,11 @@ from pipeline.recipe.recipe import Recipe
 from pipeline.steps import INGEST, producer_of
 from pipeline.storage.config import PASSWORD_VARIABLE, USER_VARIABLE
 from pipeline.targets.kubeflow.attempts import RETRIES, Retries
-from pipeline.targets.kubeflow.config import KubeflowConfig
+from pipeline.targets.kubeflow.config import KubeflowConfig, TaskConfig
+from pipeline.targets.kubeflow.verdict import PUSHED
 
+# The task that ends a run which pushed nothing, as users see it.
+_REFUSAL = "Verdict"
 # What an image is called: registry, path, tag or digest; no spaces, no capitals in the path.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
@@ -132,9 +135,13 @@ def _build_pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> An
                 given = {**given, "recipe": recipe_json}
             taken = {a.name: made[producer_of(a.name)].outputs[a.name] for a in task.takes}
             built = build_component(task, form, image)(**given, **taken, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-            _set_up_task(built, task, config)
+            _set_up_task(built, task.name, task.asks, config)
             built.after(*(made[node] for node in task.waits_for))
             made.update(dict.fromkeys(task.nodes, built))
+            if task.pushes:
+                with dsl.If(built.outputs[VERDICT] != PUSHED, name="if nothing was pushed"):
+                    refusal = build_refusal(image)(**{VERDICT: built.outputs[VERDICT]})
+                    _set_up_task(refusal, _REFUSAL, config.defaults, config)
 
     define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -151,12 +158,11 @@ def _build_pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> An
     return dsl.pipeline(name=recipe.name.replace("_", "-"), display_name=recipe.name)(define)
 
 
-def _set_up_task(task: Any, planned: Task, config: KubeflowConfig) -> None:
+def _set_up_task(task: Any, name: str, asks: TaskConfig, config: KubeflowConfig) -> None:
     """Give a task its name and what it asks of the cluster."""
     from kfp import kubernetes
 
-    asks = planned.asks
-    task.set_display_name(planned.name)
+    task.set_display_name(name)
     # Whether something has to run again is TFX's to say: it knows the inputs, their contents and the code.
     task.set_caching_options(False)
     if asks.cpu:

@@ -16,13 +16,16 @@ from kubeflow.parameters import OVERRIDES, Parameter
 from kubeflow.tasks import Task
 from pipeline.steps import INGEST
 
+# The output of the task that pushes.
+VERDICT = "verdict"
+
 
 def build_component(task: Task, parameters: Sequence[Parameter], image: str) -> Any:
     """Build the component of a task.
 
     Its inputs are `pipeline_root` and `run` (texts) and the artifacts that it takes; of the task that checks
     a run's parameters, ingests and plans it, also the other parameters and `recipe`. Its outputs are a page
-    for each node, what KFP draws itself, and the artifacts that its nodes give.
+    for each node, what KFP draws itself, the artifacts that its nodes give, and the verdict of the Pusher.
     """
     views = _name_outputs("view", task, task.nodes)
     # Kinds that a node shows in KFP's own viewers, and its outputs for them.
@@ -42,6 +45,7 @@ def build_component(task: Task, parameters: Sequence[Parameter], image: str) -> 
         *(f"{output}: Output[Metrics]" for output in shown["metrics"].values()),
         *(f"{output}: Output[ClassificationMetrics]" for output in shown["classification"].values()),
         *(f"{artifact.name}: Output[{artifact.kind}]" for artifact in gives),
+        *([f"{VERDICT}: OutputPath(str)"] if task.pushes else []),
     ]
     body = ["from pipeline import task", ""]
     if ingests:
@@ -57,10 +61,18 @@ def build_component(task: Task, parameters: Sequence[Parameter], image: str) -> 
             if outputs:
                 arguments.append(f"{kind}={_write_dict({repr(k): v for k, v in outputs.items()})}")
         arguments.append(f"artifacts={_write_dict(given)}")
+        if task.pushes:
+            arguments.append(f"verdict={VERDICT}")
         body.append(f"task.run_nodes({', '.join(arguments)})")
     name = re.sub(r"\W", "_", task.name)
     lines = [f"def {name}({', '.join(signature)}):", *(f"    {line}".rstrip() for line in body)]
     return _build_component(name, "\n".join(lines) + "\n", image)
+
+
+def build_refusal(image: str) -> Any:
+    """Build the component that ends a run which pushed nothing; its input is the verdict."""
+    source = f"def refuse({VERDICT}: str):\n    from pipeline import task\n\n    task.refuse({VERDICT})\n"
+    return _build_component("refuse", source, image)
 
 
 def _name_outputs(kind: str, task: Task, nodes: Sequence[str]) -> dict[str, str]:
@@ -79,8 +91,9 @@ def _build_component(name: str, source: str, image: str) -> Any:
     # kfp reads a function's source by its file's name; no file is needed for that.
     file = f"<mirante component {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    kinds = ("Input", "Output", "HTML", "Metrics", "ClassificationMetrics", "Dataset", "Model", "Artifact")
-    scope: dict[str, Any] = {kind: getattr(dsl, kind) for kind in kinds}
+    ways = ("Input", "Output", "OutputPath")
+    kinds = ("HTML", "Metrics", "ClassificationMetrics", "Dataset", "Model", "Artifact")
+    scope: dict[str, Any] = {name: getattr(dsl, name) for name in (*ways, *kinds)}
     # Nothing inherited: this module's annotations are texts, and kfp wants types.
     exec(compile(source, file, "exec", dont_inherit=True), scope)
     return dsl.component(scope[name], base_image=image, install_kfp_package=False)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Package:
         sha256: Of the file's bytes, in hexadecimal.
         service_account: That its tasks run as; the server's default where None.
         parameters: By name.
-        tasks: The name of each task, by the name that the server has for it; in the file's order.
+        tasks: The name of each task, by the name that the server has for it; in the file's order. Of a group
+            that runs under a condition its tasks.
     """
 
     path: Path
@@ -93,13 +94,21 @@ def read_package(path: Path) -> Package:
                 )
                 for name, definition in spec["root"].get("inputDefinitions", {}).get("parameters", {}).items()
             },
-            {key: task["taskInfo"]["name"] for key, task in spec["root"]["dag"]["tasks"].items()},
+            dict(_name_tasks(spec, spec["root"]["dag"]["tasks"])),
         )
     except (KeyError, TypeError, AttributeError) as e:
         raise UsageError(
             f"{path}: no Kubeflow Pipelines package: expected pipelineInfo.name and root.dag.tasks, as kfp's "
             f"compiler writes them; {_MAKE_ONE}"
         ) from e
+
+
+def _name_tasks(spec: Any, tasks: Any) -> Iterator[tuple[str, str]]:
+    for key, task in tasks.items():
+        if "triggerPolicy" in task:
+            yield from _name_tasks(spec, spec["components"][task["componentRef"]["name"]]["dag"]["tasks"])
+        else:
+            yield key, task["taskInfo"]["name"]
 
 
 def arguments(package: Package, given: Iterable[str]) -> dict[str, Any]:

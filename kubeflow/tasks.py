@@ -37,6 +37,11 @@ class Task:
         """Return the rows of its nodes."""
         return tuple(INGEST if node == INGEST.id else step_named(node) for node in self.nodes)
 
+    @property
+    def pushes(self) -> bool:
+        """Return whether the Pusher is one of its nodes."""
+        return any(step.is_pusher for step in self.steps)
+
 
 def plan_tasks(recipe: Recipe) -> list[Task]:
     """Return the tasks of a recipe, each after those that it waits for.
@@ -89,20 +94,26 @@ def _find_artifact(name: str) -> Artifact:
 def _group_by_default(config: KubeflowConfig, order: Sequence[str]) -> list[tuple[str, ...]]:
     """Return few groups, since a task takes seconds to start.
 
-    Kubeflow keeps the outputs of tasks that succeed. So a gate begins a group: what it refuses is on the
-    pages of nodes before it. Nodes that ask the cluster for different things do not share a task.
+    Kubeflow keeps the outputs of tasks that succeed. So a gate that fails its task begins a group: what it
+    refuses is on the pages of nodes before it. Nodes that ask the cluster for different things do not share
+    a task.
     """
     groups: list[list[str]] = []
     for node in order:
         last = groups[-1][-1] if groups else None
         # A training on several pods is long: meanwhile the UI has the pages of all nodes before it.
         alone = config.workers is not None and TRAINER in (node, last)
-        starts = last is None or alone or (node != INGEST.id and step_named(node).is_gate)
+        starts = last is None or alone or (node != INGEST.id and _fails_its_task(step_named(node)))
         if starts or config.task(node) != config.task(str(last)):
             groups.append([node])
         else:
             groups[-1].append(node)
     return [tuple(group) for group in groups]
+
+
+def _fails_its_task(step: Step) -> bool:
+    """Return whether a node fails its task by what it refuses; the Pusher has a verdict instead."""
+    return step.is_gate and not step.is_pusher
 
 
 def _group_as_asked(together: Sequence[Sequence[str]], order: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -2,3 +2,4 @@
 
 from pipeline.targets.kubeflow.ingest import ingest as ingest
 from pipeline.targets.kubeflow.nodes import run_nodes as run_nodes
+from pipeline.targets.kubeflow.verdict import refuse as refuse

@@ -15,14 +15,20 @@ _TYPES = ("--json_serialized_inputs_spec_args", "--json_serialized_outputs_spec_
 def table_of_package(text: str) -> str:
     """Return the table of a package for Kubeflow Pipelines."""
     spec, *platforms = yaml.safe_load_all(text)
-    dag = spec["root"]["dag"]["tasks"]
+    dag = dict(spec["root"]["dag"]["tasks"])
+    for task in spec["root"]["dag"]["tasks"].values():
+        # The tasks of a group, which runs under a condition.
+        dag.update(spec["components"][task["componentRef"]["name"]].get("dag", {}).get("tasks", {}))
     names = {label: task["taskInfo"]["name"] for label, task in dag.items()}
     asked = {}
     if platforms:
         asked = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     tasks = {}
     for label, task in dag.items():
-        executor = spec["components"][task["componentRef"]["name"]]["executorLabel"]
+        executor = spec["components"][task["componentRef"]["name"]].get("executorLabel")
+        if executor is None:
+            tasks[names[label]] = _common(task, names)
+            continue
         container = spec["deploymentSpec"]["executors"][executor]["container"]
         tasks[names[label]] = {
             **_common(task, names),

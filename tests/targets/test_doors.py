@@ -19,7 +19,7 @@ GOLDEN = ROOT / "tests" / "golden"
 # Kept by compiled packages (pipeline.task), by compiled jobs (pipeline.vertex_task) and by ML Metadata, which
 # has the other three as execution properties.
 DOORS = {
-    "pipeline.task": ("ingest", "run_nodes"),
+    "pipeline.task": ("ingest", "refuse", "run_nodes"),
     "pipeline.vertex_task": ("main",),
     "components.trainer": ("run_fn",),
     "components.transform": ("preprocessing_fn",),

@@ -70,7 +70,10 @@ def documents(text: str) -> tuple[Any, Any]:
 
 
 def dependencies(spec: Any) -> dict[str, set[str]]:
-    tasks = spec["root"]["dag"]["tasks"]
+    """Return what each task waits for, without the one that runs if nothing was pushed."""
+    tasks = {
+        label: task for label, task in spec["root"]["dag"]["tasks"].items() if "triggerPolicy" not in task
+    }
     by_label = {label: task["taskInfo"]["name"] for label, task in tasks.items()}
     return {
         by_label[label]: {by_label[other] for other in task.get("dependentTasks", ())}
@@ -169,13 +172,14 @@ def artifacts(spec: Any, way: str) -> dict[str, dict[str, str]]:
             for name, artifact in definitions.get("artifacts", {}).items()
             if not name.startswith(("view", "metrics", "classification"))
         }
+    del found["if nothing was pushed"]
     return found
 
 
-def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -> None:
+def test_nodes_share_two_tasks_the_second_begun_by_what_may_refuse_the_data(tmp_path: Path) -> None:
     spec, _ = documents(packaged(elsewhere("digits", "kubeflow.together=null"), tmp_path))
-    data, model = "Ingest to ExampleValidator", "DataGate to Evaluator"
-    assert dependencies(spec) == {data: set(), model: {data}, "Pusher": {model}}
+    data, model = "Ingest to ExampleValidator", "DataGate to Pusher"
+    assert dependencies(spec) == {data: set(), model: {data}}
     assert artifacts(spec, "output") == {
         data: {
             "data": "Dataset",
@@ -195,20 +199,32 @@ def test_nodes_share_three_tasks_each_begun_by_what_may_refuse(tmp_path: Path) -
             "baseline": "Model",
             "evaluation": "Artifact",
             "blessing": "Artifact",
+            "pushed_model": "Model",
         },
-        "Pusher": {"pushed_model": "Model"},
     }
-    assert set(artifacts(spec, "input")["Pusher"]) == {"model", "infra_blessing", "evaluation", "blessing"}
-    outputs = spec["components"]["comp-datagate-to-evaluator"]["outputDefinitions"]["artifacts"]
+    outputs = spec["components"]["comp-datagate-to-pusher"]["outputDefinitions"]["artifacts"]
     assert {name.partition("_")[2] for name in outputs if name.startswith("view_")} == {
-        *("DataGate", "Transform", "Trainer", "InfraValidator", "Resolver", "Evaluator")
+        *("DataGate", "Transform", "Trainer", "InfraValidator", "Resolver", "Evaluator", "Pusher")
     }
     assert {"metrics_Trainer", "metrics_Evaluator", "classification_Evaluator"} < set(outputs)
 
 
-def test_digits_are_two_tasks_so_that_they_take_a_minute(tmp_path: Path) -> None:
+def test_digits_are_one_task_so_that_they_take_a_minute(tmp_path: Path) -> None:
     spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
-    assert dependencies(spec) == {"Ingest to Evaluator": set(), "Pusher": {"Ingest to Evaluator"}}
+    assert dependencies(spec) == {"Ingest to Pusher": set()}
+
+
+@pytest.mark.parametrize("together", ["null", "[]"])
+def test_a_run_that_pushes_nothing_fails_in_a_task_of_its_own(together: str, tmp_path: Path) -> None:
+    spec, _ = documents(packaged(elsewhere("digits", f"kubeflow.together={together}"), tmp_path))
+    (group,) = (task for task in spec["root"]["dag"]["tasks"].values() if "triggerPolicy" in task)
+    assert group["triggerPolicy"]["condition"].endswith("-verdict'] != 'pushed'")
+    (pushes,) = group["dependentTasks"]
+    assert pushes in ("datagate-to-pusher", "pusher")
+    (verdict,) = group["inputs"]["parameters"].values()
+    assert verdict["taskOutputParameter"] == {"outputParameterKey": "verdict", "producerTask": pushes}
+    read_package = import_kubeflow("package").read_package
+    assert read_package(tmp_path / "package.yaml").tasks["refuse"] == "Verdict"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +236,7 @@ def test_digits_are_two_tasks_so_that_they_take_a_minute(tmp_path: Path) -> None
                 "Ingest to ExampleValidator",
                 "DataGate and Transform",
                 "Trainer",
-                "InfraValidator to Evaluator",
+                "InfraValidator to Pusher",
             ],
         ),
         (
@@ -229,12 +245,12 @@ def test_digits_are_two_tasks_so_that_they_take_a_minute(tmp_path: Path) -> None
                 "Ingest to ExampleValidator",
                 "DataGate and Transform",
                 "Trainer",
-                "InfraValidator to Evaluator",
+                "InfraValidator to Pusher",
             ],
         ),
         (
             ["kubeflow.tasks={Ingest: {cpu: 4}}"],
-            ["Ingest", "ImportExampleGen to ExampleValidator", "DataGate to Evaluator"],
+            ["Ingest", "ImportExampleGen to ExampleValidator", "DataGate to Pusher"],
         ),
     ],
 )
@@ -243,7 +259,7 @@ def test_nodes_that_ask_for_other_things_do_not_share_a_task(
 ) -> None:
     recipe = elsewhere("digits", "kubeflow.together=null", *overrides)
     spec, _ = documents(packaged(recipe, tmp_path))
-    assert list(dependencies(spec)) == sorted([*expected, "Pusher"], key=str.lower)
+    assert list(dependencies(spec)) == sorted(expected, key=str.lower)
 
 
 def test_with_sqlite_there_is_one_task_at_a_time(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_detector_from_raw_images_to_its_pages(tmp_path: Path) -> None:
     assert near >= 7
 
     pages = read_pages(tmp_path / "out")
-    assert set(pages) == {"Ingest", "pusher", *node_ids()} - {"Pusher"}
+    assert set(pages) == {"Ingest", *node_ids()}
     words = {name: text_of(page) for name, page in pages.items()}
     for name, page in pages.items():
         assert "<html" in page

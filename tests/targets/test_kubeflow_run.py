@@ -114,7 +114,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     ]
     assert curve == sorted(curve, key=lambda point: point[:2])
     assert (curve[0][0], curve[-1][:2]) == (0.0, (1.0, 1.0))
-    (pushed_view,) = (tmp_path / "first").glob("*/pusher*/view_Pusher")
+    (pushed_view,) = (tmp_path / "first").glob("*/*-to-*/view_Pusher")
     assert str(pushed) in pushed_view.read_text(encoding="utf-8")
     pages = read_pages(tmp_path / "first")
     assert {name.lower() for name in pages} == {"ingest", *(node.lower() for node in nodes)}
@@ -128,7 +128,7 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
             assert (place == "none") == (artifact.name == "baseline")
             assert place == "none" or Path(place).is_relative_to(root)
             assert place == "none" or Path(place).exists()
-    (outputs,) = (tmp_path / "first").glob("*/pusher*/executor_output.json")
+    (outputs,) = (tmp_path / "first").glob("*/datagate-to-*/executor_output.json")
     model = json.loads(outputs.read_text())["artifacts"]["pushed_model"]["artifacts"][0]["metadata"]
     assert (model["state"], model["pushed_version"]) == ("completed", pushed.name)
 
@@ -183,6 +183,9 @@ def test_the_package_runs_to_the_end_and_again_from_the_cache(root: Path, tmp_pa
     assert "mirante: nothing was pushed: it is not blessed" in log
     assert [path.name for path in (root / "serving").glob("[0-9]*")] == [pushed.name]
     assert "mirante: nothing was pushed" in log.split("pages       ")[1]
+    # Its task has succeeded: all pages are Kubeflow's, that of the Pusher too.
+    assert "to BulkInference: done" in log
+    assert set(read_pages(tmp_path / "third")) == {"Ingest", *nodes}
     (kept,) = re.findall(r"pages       (\S+)$", log, re.MULTILINE)
     assert {path.stem for path in Path(kept).glob("*.html")} == set(nodes)
 

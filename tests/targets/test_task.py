@@ -215,6 +215,14 @@ def run(root: Path, *names: str, run_id: str = RUN) -> None:
     task.run_nodes(list(names), str(root), run_id, views)
 
 
+def test_a_run_that_pushed_nothing_ends_with_its_verdict(capfd: pytest.CaptureFixture[str]) -> None:
+    why = "nothing was pushed: it is not blessed; the pages of InfraValidator and Evaluator say why"
+    with pytest.raises(SystemExit) as ended:
+        task.refuse(why)
+    assert ended.value.code == 4
+    assert capfd.readouterr().out.splitlines()[-1] == f"mirante: {why}"
+
+
 def executions(root: Path) -> dict[int, tuple[str, int]]:
     """Type and state of all executions, by their ids."""
     store = MetadataStore(sqlite_store(root))

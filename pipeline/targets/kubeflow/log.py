@@ -51,7 +51,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
     try:
         attempts = Attempts(os.environ, pipeline_root, run_id, what, mirror)
     except UsageError as e:
-        _fail(console, str(e), e.exit_code, mirror)
+        fail_task(console, str(e), e.exit_code, mirror)
     version = importlib.metadata.version("mirante")
     told = "  ".join(filter(None, (f"mirante {version}", what, attempts.describe())))
     console.print(f"{told}  run {run_id} in {pipeline_root}", soft_wrap=True, markup=False)
@@ -69,7 +69,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
         with interruptible():
             yield console, attempts
     except KeyboardInterrupt:
-        _fail(console, "interrupted; the task continues from here when it is tried again", 130, mirror)
+        fail_task(console, "interrupted; the task continues from here when it is tried again", 130, mirror)
     except Exception as e:  # noqa: BLE001 - the last line of the log says it
         message, code = _explain(e, what, pipeline_root)
         if (wait_secs := attempts.wait_after(e)) is not None:
@@ -77,7 +77,7 @@ def log_task(what: str, run_id: str, pipeline_root: str, mirror: Mirror) -> Iter
         attempts.end()
         if attempts.failed:
             message = f"{message} ({attempts.describe()})"
-        _fail(console, message, code, mirror)
+        fail_task(console, message, code, mirror)
     else:
         attempts.end()
         console.print(f"{what}: done", markup=False, soft_wrap=True)
@@ -97,7 +97,8 @@ def _explain(error: Exception, what: str, pipeline_root: str) -> tuple[str, int]
     return f"{what} failed: {type(error).__name__}: {error} (the whole story is above)", 1
 
 
-def _fail(console: Any, message: str, code: int, mirror: Mirror) -> NoReturn:
+def fail_task(console: Any, message: str, code: int, mirror: Mirror) -> NoReturn:
+    """End the process of a task with the one line that says why, for its log and for Kubernetes."""
     sys.stdout.flush()
     sys.stderr.flush()
     console.print(f"\nmirante: {message}", markup=False, soft_wrap=True)

@@ -25,6 +25,7 @@ from pipeline.targets.kubeflow.artifacts import write_artifacts
 from pipeline.targets.kubeflow.kept import PAGES, NodeRecord, make_node, note_pushed, read_node, write_node
 from pipeline.targets.kubeflow.log import log_task
 from pipeline.targets.kubeflow.plan import Plan, read_plan, run_folder
+from pipeline.targets.kubeflow.verdict import PUSHED
 
 if TYPE_CHECKING:
     from pipeline.run.node import NodeResult
@@ -38,6 +39,7 @@ def run_nodes(
     metrics: Any = None,
     classification: Any = None,
     artifacts: Mapping[str, Any] | None = None,
+    verdict: str | None = None,
 ) -> None:
     """Run nodes of a planned run; those that they depend on have run.
 
@@ -51,13 +53,15 @@ def run_nodes(
         classification: Gets the confusion matrix and the ROC curve, kfp's `Output[ClassificationMetrics]`;
             likewise.
         artifacts: Get the nodes' outputs; kfp's `Output[...]` by name.
+        verdict: The file that says whether the Pusher pushed, or why not; kfp's `OutputPath(str)`. None in a
+            task without it, and in packages that were compiled before, whose task fails then.
 
     Raises:
         SystemExit: The task failed; the last line of its log says why.
     """
     mirror = Mirror(os.environ)
     what = name_nodes(names)
-    shown = _Shown(views, metrics, classification, artifacts or {}, mirror)
+    shown = _Shown(views, metrics, classification, artifacts or {}, verdict, mirror)
     with log_task(what, run_id, pipeline_root, mirror) as (console, attempts), contextlib.ExitStack() as held:
         from pipeline.storage import metadata_store
 
@@ -110,12 +114,18 @@ def run_nodes(
             if not result.pushed_model:
                 console.print(kept_in, markup=False, soft_wrap=True)
                 judges = [name for name in pusher.after if step_named(name).has_outcome]
-                raise NotBlessedError(
+                why = (
                     f"nothing was pushed: it is not blessed; the pages of {' and '.join(judges)} say why"
                     if result.taken_back is None
                     else "nothing was pushed: it was taken back, see above"
                 )
+                if verdict is None:
+                    raise NotBlessedError(why)
+                console.print(f"  {why}", markup=False, soft_wrap=True)
+                shown.judge(why)
+                continue
             console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
+            shown.judge(PUSHED)
             note_pushed(root, run_id, plan.fingerprint, mirror)
 
 
@@ -127,6 +137,7 @@ class _Shown:
     metrics: Any
     classification: Any
     artifacts: Mapping[str, Any]
+    verdict: str | None
     mirror: Mirror
 
     def fill(self, node_id: str, record: NodeRecord, state: str, seconds: float) -> None:
@@ -139,6 +150,12 @@ class _Shown:
         _draw(record.page, metrics, classification)
         facts: dict[str, str | float] = {"state": state, "seconds": round(seconds, 1)}
         write_artifacts(step_named(node_id), record.outputs, self.artifacts, self.mirror.shown, **facts)
+
+    def judge(self, verdict: str) -> None:
+        """Say whether the model was pushed, or why not."""
+        if self.verdict is not None:
+            Path(self.verdict).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.verdict).write_text(verdict, encoding="utf-8")
 
 
 def _keep_results(results: Mapping[str, NodeResult], folder: Path, plan: Plan, shown: _Shown) -> None:
@@ -173,6 +190,7 @@ def _repeat(names: Sequence[str], folder: Path, shown: _Shown, console: Any) -> 
         if step_named(name).is_pusher:
             pushed = record.outputs["pushed_model"].properties["pushed_destination"]
             console.print(f"  pushed      {pushed}", markup=False, soft_wrap=True)
+            shown.judge(PUSHED)
 
 
 def _draw(page: RenderedPage, metrics: Any, classification: Any) -> None:
