@@ -83,6 +83,8 @@ def read_all(done: Output) -> list[Answer]:
     return [answer for path in paths for answer in read_answers(path, facts.format)]
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 def test_a_blessed_model_is_asked_and_another_is_not(inputs: Any, tmp_path: Path) -> None:
     done = run(inputs, tmp_path, "1", input="test", top=1)
     facts = read_facts(done.properties)

@@ -93,7 +93,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "submit": write_package,
 }
 # These load TensorFlow, or TFX.
-SLOW = ("compile", "predict", "worker")
+SLOW = ("compile", "export", "predict", "report", "worker")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def assert_goes_on(command: str, output: Path, here: Path) -> None:
     assert not (output / ".ingest").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "number"),
     [

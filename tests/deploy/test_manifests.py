@@ -76,6 +76,7 @@ def test_kubernetes_takes_every_object() -> None:
             kubernetes_validate.validate(deployment, KUBERNETES, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "wrong", "problem"),
     [

@@ -26,8 +26,6 @@ from tests.make.records import CLASS_NAMES, make_record
 
 pytest_plugins = ["tests.fixtures"]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
-# tflite needs no converter besides TensorFlow's; the fast tests have it alone.
-ALL = [pytest.param(name, marks=[] if name == "tflite" else pytest.mark.slow) for name in FORMATS]
 
 
 def export_tiny(model: Exported, split: Tiny | None, out: Path, *formats: str, max_drop: float = 0.1) -> Any:
@@ -48,7 +46,8 @@ def ask_model(model: Exported, pixels: Any) -> Any:
     return served(image_bytes=tf.constant(encoded))["probabilities"].numpy()
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_export_answers_as_the_model_does(
     name: str, export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path
 ) -> None:
@@ -104,6 +103,7 @@ def test_a_folder_is_not_overwritten_and_a_bad_export_not_published(
     assert [path.name for path in out.iterdir()] == ["tflite"]
 
 
+@pytest.mark.slow
 def test_test_images_with_nothing_to_find_give_no_metric(
     export: Callable[[int], Exported],
     make_tiny: Callable[[int], Tiny],
@@ -171,6 +171,7 @@ def test_without_test_images_there_is_no_metric(export: Callable[[int], Exported
     assert "metric" not in json.loads((tmp_path / "tflite" / "export.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_model_without_pixels_is_refused(tmp_path: Path) -> None:
     """Such as one of another program, or of a Transform graph that somebody wrote."""
     from components.exporter.pixel_model import PixelModel

@@ -314,6 +314,7 @@ def test_data_without_any_class_are_refused(tmp_path: Path) -> None:
         found("csv", given, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_digits_are_put_together_in_groups(tmp_path: Path) -> None:
     digits = found("digits", None, tmp_path / "out", splits={"train": 0.7, "eval": 0.15, "test": 0.15})
     manifest = read_manifest(tmp_path / "out")

@@ -65,6 +65,8 @@ def test_pixels_are_those_of_keras_own_preprocessing(name: str) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.parametrize("name", BUILT)
 def test_a_row_is_what_keras_builds(name: str) -> None:
     row = APPLICATIONS[name]
@@ -89,6 +91,7 @@ def test_no_two_networks_have_equally_many_parameters() -> None:
     assert min(b - a for a, b in itertools.pairwise(counts)) > 2 * _UNCOUNTED
 
 
+@pytest.mark.slow
 def test_a_network_learns_and_keeps_its_scaling_in_32_bits(tmp_path: Path) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -150,6 +153,7 @@ def test_the_weights_of_another_network_are_refused(
     assert str(caught.value).startswith(f"model.weights: {file} {said}")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 @pytest.mark.parametrize(
     ("name", "px"),

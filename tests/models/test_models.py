@@ -208,7 +208,7 @@ def test_cifar_resnet_has_0_31_million_parameters() -> None:
     ("name", "options", "features", "backbone"),
     [
         pytest.param("mobilenet_v2", {}, 1280, 3_538_984 - 1_281_000, marks=pytest.mark.slow),
-        ("mobilenet_v2", {"alpha": 0.35}, 1280, 1_691_208 - 1_281_000),
+        pytest.param("mobilenet_v2", {"alpha": 0.35}, 1280, 1_691_208 - 1_281_000, marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", {"alpha": 1.4}, 1792, 6_156_712 - 1_793_000, marks=pytest.mark.slow),
         ("vgg16", {}, 512, 14_714_688),
         pytest.param("efficientnet_b0", {}, 1280, 5_330_571 - 1_281_000, marks=pytest.mark.slow),
@@ -337,6 +337,7 @@ def test_every_published_width_is_told_apart() -> None:
         assert filters % 8 == 0
 
 
+@pytest.mark.slow
 def test_weights_of_another_width_are_refused(weights: Weights) -> None:
     file, _ = weights(0.35)
     said = refusal(name="mobilenet_v2", weights=file, alpha=1.0)

@@ -140,6 +140,7 @@ def test_files_hold_what_was_answered(file_format: FileFormat, tmp_path: Path) -
     assert (list(read_answers(path, file_format)), count_answers(path, file_format)) == ([], (0, 0))
 
 
+@pytest.mark.slow
 def test_images_and_answers_in_a_bucket(model: str, make_tiny: Callable[[int], Tiny]) -> None:
     # TensorFlow's file system in memory stands for a bucket's.
     for number, data in enumerate(make_tiny(3).encoded[:3]):

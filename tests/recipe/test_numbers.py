@@ -54,9 +54,10 @@ def retrained(examples: ArrayExamples, size: int, steps: int, rate: float) -> di
 
 
 # 40 examples by 8 are 5 even steps; by 12, 4 steps, the last of them of two epochs; by 64, one, of all.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "steps_of_first"),
-    [pytest.param(8, 5, marks=pytest.mark.slow), (12, 4), pytest.param(64, 1, marks=pytest.mark.slow)],
+    [(8, 5), pytest.param(12, 4, marks=pytest.mark.both_stacks), (64, 1)],
 )
 def test_loss_and_accuracy_of_an_epoch_are_keras(tmp_path: Path, size: int, steps_of_first: int) -> None:
     examples = make_striped(40, 3)

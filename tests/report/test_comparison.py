@@ -111,6 +111,7 @@ def test_detectors_are_compared_by_images_without_an_error_and_by_their_map(tmp_
     assert "No image is shown: an evaluation of an earlier version kept no boxes. 00.jpg, 01.jpg" in words
 
 
+@pytest.mark.slow
 def test_boxes_of_both_detectors_are_on_the_images_that_differ(tmp_path: Path) -> None:
     """Two images have one name: one model alone gets the first right, and both get the second wrong."""
     left, right = (10.0, 10.0, 110.0, 110.0), (200.0, 10.0, 300.0, 110.0)

@@ -77,6 +77,7 @@ def test_a_report_has_its_sections_in_order_and_the_numbers_of_the_result(tmp_pa
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", page)
 
 
+@pytest.mark.slow
 def test_the_report_of_a_detector_has_the_numbers_of_the_result(tmp_path: Path) -> None:
     images = make_random_detections(3, 12, 2, boxes=6)
     run = make_run(tmp_path, NAMES[:2], detections=images, data={"sha256": "d1"})
@@ -256,6 +257,7 @@ def test_a_run_says_at_which_node_it_ended(tmp_path: Path) -> None:
     assert "StatisticsGen cached 0.0 – DataGate failed 1.5 9 Trainer skipped 0.0 – " in words
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_blessed_is_told_why_in_a_sentence(tmp_path: Path) -> None:
     labels = [0, 1, 2] * 4
     error = "the model is not blessed: a; b; c; d"
@@ -307,6 +309,7 @@ def test_a_class_like_a_formula_keeps_its_name_and_its_mistakes(tmp_path: Path) 
     assert 'alt="image0.png: =x taken for -dog"' in page
 
 
+@pytest.mark.slow
 def test_a_cell_of_the_confusion_matrix_links_to_its_mistakes_or_nowhere(tmp_path: Path) -> None:
     labels = np.repeat(np.arange(16), 15)
     wrong = np.eye(16)[[other for true in range(16) for other in range(16) if other != true]]
@@ -359,6 +362,7 @@ def test_settings_are_compared_with_the_built_in_recipe_of_the_run(tmp_path: Pat
     assert words.strip().startswith("Settings other than the defaults:")
 
 
+@pytest.mark.slow
 def test_slices_are_shown_next_to_the_whole(tmp_path: Path) -> None:
     labels = [0, 1, 2] * 4
     # Of all images together the last metric has no number.
@@ -399,6 +403,7 @@ def test_wilsons_interval_is_that_of_the_tables() -> None:
     assert wilson_interval(0, 0) is None
 
 
+@pytest.mark.slow
 def test_the_command_writes_where_it_is_asked_to(tmp_path: Path) -> None:
     labels = [0, 1, 2]
     make_run(tmp_path / "root", NAMES, labels, answers(labels, 3))

@@ -87,6 +87,8 @@ def test_the_engine_is_no_part_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None
     assert seen[2] == plain
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 def test_a_node_that_runs_anew_gives_one_output_in_its_run_and_in_later_ones(tmp_path: Path) -> None:
     """A reader gets all outputs of a node in a run, so two would make it fail for ever."""
     from pipeline.storage.metadata_store import sqlite_store

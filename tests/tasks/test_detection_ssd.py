@@ -53,7 +53,7 @@ def test_maps_at_300_px() -> None:
     assert map_shapes(DetectionConfig(), (300, 300, 3)) == expected
 
 
-@pytest.mark.parametrize("loss", ["focal", pytest.param("hard_negative", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("loss", ["focal", "hard_negative"])
 def test_at_first_there_is_nothing_anywhere(loss: str) -> None:
     options = {"detection": {"classification_loss": loss}}
     model = network(**options) if loss == "hard_negative" else shared()

@@ -190,6 +190,8 @@ def test_checkpoints_come_by_time_too(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not any(saved)
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed, _ = outcome(tmp_path, pretrained=True)
     stop = Stop(monkeypatch)

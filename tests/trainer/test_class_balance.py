@@ -89,6 +89,8 @@ def test_a_mixed_image_has_the_mean_weight_of_its_parts() -> None:
     assert weigh(mixed, weights).numpy().tolist() == pytest.approx([0.25 * 0.55 + 0.75 * 5.5, 0.55])
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 def test_a_step_is_that_of_keras_with_these_class_weights() -> None:
     config = TrainingConfig(
         class_weights="balanced",

@@ -62,6 +62,8 @@ def probabilities(outputs: dict[str, tf.Tensor]) -> np.ndarray:
     return outputs["probabilities"].numpy()
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_training_and_serving_see_the_same_pixels_bit_for_bit(
@@ -81,6 +83,8 @@ def test_training_and_serving_see_the_same_pixels_bit_for_bit(
     assert served.numpy().std(axis=(1, 2)).min() > 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_both_signatures_and_the_network_give_the_same_probabilities_bit_for_bit(
     make_tiny: Callable[[int], Tiny],

@@ -29,6 +29,8 @@ def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[
     }
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 def test_the_head_is_trained_on_features_as_on_images_and_the_backbone_stays_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,8 @@ def test_random_weights_are_trained_all_together(tmp_path: Path) -> None:
     assert right.mean() > 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.parametrize("use", ["better", "always"])
 def test_the_average_is_kept_where_it_is_better(
     tmp_path: Path, use: str, caplog: pytest.LogCaptureFixture
@@ -127,6 +131,8 @@ def make_any_size(px: int) -> keras.Model:
     return keras.Model(inputs, linear_head(6, 2, 0.0)(backbone(inputs)))
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_smaller_images_train_a_network_that_is_evaluated_at_the_whole_size(
     tmp_path: Path, pretrained: bool
@@ -167,9 +173,8 @@ def mean_loss(model: keras.Model, examples: object) -> float:
 
 
 # Stops two epochs after the best one; or ends before it would stop.
-@pytest.mark.parametrize(
-    ("patience", "epochs_run"), [(2, "best + 2"), pytest.param(50, "all", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("patience", "epochs_run"), [(2, "best + 2"), (50, "all")])
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path, patience: int, epochs_run: str) -> None:
     # In eval a quarter of the labels are wrong: the surer the network gets, the worse its loss there.
     evaluation = make_striped(64, 1, "eval", wrong=16)

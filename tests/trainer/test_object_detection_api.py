@@ -113,6 +113,8 @@ def test_the_layers_are_those_of_keras() -> None:
     assert layers() == [layer.name for layer in backbone.layers if layer.weights]
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.parametrize(
     ("their_name", "head_name"),
     [

@@ -296,6 +296,8 @@ def pictures(folder: Path) -> dict[tuple[str, int], np.ndarray]:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 def test_tensorboard_gets_curves_graph_mistakes_settings_and_a_profile(tmp_path: Path) -> None:
     Training(tmp_path, TrackingConfig(profile_steps=(12, 14), mistakes=9), wrong=(4, 9)).run()
     stage = tmp_path / "run" / "training"

@@ -41,6 +41,8 @@ def written(model: keras.Model, folder: Path, name: str) -> list[Path]:
     return [folder / name]
 
 
+@pytest.mark.slow
+@pytest.mark.both_stacks
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 @pytest.mark.parametrize(
     "name", ["m.keras", "m.h5", "m.weights.h5", "ckpt.index", "ckpt.data-00000-of-00001"]
