@@ -281,8 +281,10 @@ def _check_bucket(folder: str) -> None:
 
     path = os.path.join(folder, RECORDS, f".{uuid.uuid4().hex}")
     try:
+        # TensorFlow loads the baseline from there, and does not know every store that Arrow does.
+        tf.io.gfile.exists(folder)
         files.write_text(path, "mirante")
-        tf.io.gfile.remove(path)
+        files.remove(path)
     except (OSError, tf.errors.OpError) as e:
         said = str(getattr(e, "message", e)).splitlines()[0]
         raise MiranteError(
