@@ -9,12 +9,12 @@ from components.base.outcome import Outcome, Output, RunResult, Serving
 
 def read_outcome(outputs: Mapping[str, Output], result: RunResult, serving: Serving) -> Outcome:
     """Put the blessing into the result."""
-    from components.infra_validator.component import REPORT
-
     blessing = outputs["blessing"]
     result.infra_blessed = blessing.properties.get("blessed") == 1
     if result.infra_blessed:
         return Outcome()
+    from components.infra_validator.component import REPORT  # brings TFX along
+
     report = json.loads((Path(blessing.uri) / REPORT).read_text(encoding="utf-8"))
     return Outcome(refusal="the model is not infra blessed: " + "; ".join(report["problems"]))
 

@@ -5,7 +5,6 @@ Every runner is a loop or a task around `NodeRunner.run`: same drivers, same cac
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import time
@@ -24,35 +23,12 @@ from components.base.outcome import Output
 from pipeline.run import executions
 from pipeline.run.cache_keys import relative_keys
 from pipeline.run.executions import read_all_outputs
+from pipeline.run.node_result import CACHED, COMPLETED, FAILED, NodeResult
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.node_files import NodeFiles
 
-COMPLETED = "completed"
-CACHED = "cached"
-FAILED = "failed"
-SKIPPED = "skipped"
-
 _BEAM_SEED = 0
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
-
-
-@dataclasses.dataclass(frozen=True)
-class NodeResult:
-    """The result of running a node.
-
-    Attributes:
-        status: completed, cached, failed or skipped.
-        seconds: Wall time of driver, executor and publisher together.
-        outputs: The output artifacts by channel name, also when they come from the cache.
-        error: What a failed node raised.
-        damage: Which file of a cached output is not what was written; None where all are.
-    """
-
-    status: str
-    seconds: float
-    outputs: dict[str, Output] = dataclasses.field(default_factory=dict)
-    error: BaseException | None = None
-    damage: str | None = None
 
 
 class _Launcher(launcher.Launcher):

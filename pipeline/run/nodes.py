@@ -28,6 +28,7 @@ from pipeline.engines.ingest_pool import make_ingest_pool
 from pipeline.recipe.best import write_best
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.console import print_note, print_row, progress_bar, show_working
+from pipeline.run.node_result import CACHED, FAILED, SKIPPED, NodeResult
 from pipeline.steps import step_named
 
 # Below a run's root: the digests of the files that it reads, so that each is computed once.
@@ -114,7 +115,7 @@ def run_nodes(
     """Run all nodes, or some, and put what they find out into `result`.
 
     Args:
-        nodes: A `pipeline.run.node.NodeRunner`.
+        nodes: A `NodeRunner`, or the `KeptNodes` of an unchanged run.
         result: Gets the status of every node, and what the nodes find out.
         console: Gets a line for each node.
         class_names: All classes, in the order of their labels.
@@ -128,8 +129,6 @@ def run_nodes(
     Raises:
         MiranteError: A node failed; the others were skipped. The message names the node, and `result.log`.
     """
-    from pipeline.run.node import FAILED, SKIPPED
-
     refusals: list[str] = []
     usual = read_usual_secs(Path(result.root)) if console.is_terminal else {}
     serving = Serving(push_destination, class_names)
@@ -152,7 +151,7 @@ def run_nodes(
                 raise
         result.components[node_id] = _describe_end(outcome.status, outcome.seconds)
         console.print(f"{label} {outcome.status:10}{outcome.seconds:7.1f} s", markup=False)
-        if outcome.status == FAILED:
+        if outcome.error is not None:
             failed = node_id, outcome.error
         else:
             refusals += _take_in(node_id, outcome.outputs, result, console, serving)
@@ -161,11 +160,9 @@ def run_nodes(
     return refusals
 
 
-def _run_node(nodes: Any, node_id: str, console: Console) -> Any:
+def _run_node(nodes: Any, node_id: str, console: Console) -> NodeResult:
     """Run a node, and once more without the cache where what it kept does not hold any more."""
-    from pipeline.run.node import CACHED
-
-    outcome = nodes.run(node_id)
+    outcome: NodeResult = nodes.run(node_id)
     reason = None
     if outcome.damage is not None:
         reason = f"{outcome.damage}; it runs again"
@@ -174,7 +171,8 @@ def _run_node(nodes: Any, node_id: str, console: Console) -> Any:
     if reason is None:
         return outcome
     print_row(console, f"{node_id}:", reason)
-    return nodes.run(node_id, use_cache=False)
+    again: NodeResult = nodes.run(node_id, use_cache=False)
+    return again
 
 
 def _describe_end(status: str, seconds: float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class RunRecord:
         task: The recipe's task.
         class_names: All classes, in the order of their labels; empty if the data were not read.
         outputs: The outputs of each node by channel name; of Ingest `data`, the folder that was read.
+        files: The files of each node's outputs, as `pipeline.run.unchanged.measure_files` gives them.
         versions: Versions of Python and of packages, by name.
         code: The commit of a checkout, with `-dirty` where it has changes; empty for an installed package.
     """
@@ -34,10 +35,14 @@ class RunRecord:
     outputs: dict[str, dict[str, Output]]
     versions: dict[str, str]
     code: str
+    files: dict[str, dict[str, list[int]]] = dataclasses.field(default_factory=dict)
 
 
 def make_record(
-    task: str, class_names: Sequence[str], outputs: Mapping[str, Mapping[str, Output]]
+    task: str,
+    class_names: Sequence[str],
+    outputs: Mapping[str, Mapping[str, Output]],
+    files: Mapping[str, dict[str, list[int]]],
 ) -> RunRecord:
     """Return the record of a run of this code in this process."""
     return RunRecord(
@@ -46,6 +51,7 @@ def make_record(
         {node: dict(of_node) for node, of_node in outputs.items()},
         find_versions(),
         find_commit(),
+        dict(files),
     )
 
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -30,18 +31,29 @@ from components.base.words import format_count, format_row
 from components.model_stores.store import check_can_publish
 from components.resolver.outcome import format_baseline
 from components.schema_gen.schema_file import write_schema
-from pipeline.data.examples import write_sample
+from pipeline.data.examples import Examples, write_sample
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.yaml_text import write_yaml
 from pipeline.run.console import print_row, quiet_libraries, show_working
 from pipeline.run.nodes import prepare_data, run_nodes
 from pipeline.run.plain_paths import plain_path
-from pipeline.run.record import make_record, write_record
+from pipeline.run.record import make_record, read_record, write_record
+from pipeline.run.unchanged import (
+    KeptNodes,
+    find_unchanged,
+    fingerprint_run,
+    holds,
+    measure_files,
+    note_pushed,
+)
 from pipeline.steps import INGEST, node_ids
 from pipeline.storage.metadata_copy import keep_copy, pass_over_numbers, repair_store
 from pipeline.storage.metadata_store import METADATA_FILE, sqlite_store
+from pipeline.storage.mirror import Mirror
 from pipeline.storage.moved_root import follow_move
 from pipeline.storage.root_lock import lock_root
+
+_NO_BUCKETS = Mirror({})
 
 
 @contextlib.contextmanager
@@ -166,28 +178,58 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         result.span = examples.span.number if examples.span else None
         print_row(console, "will run", " > ".join(node_ids(recipe.optional_steps)))
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
-        with show_working(console, "loading TFX"), without_collector():
-            # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
-            from pipeline.definition import compile_pipeline
-            from pipeline.run.node import NodeRunner
-
-        # Models are pushed to where the user sees them.
-        recipe = recipe.model_copy(update={"push": recipe.push.model_copy(update={"destination": pushed_to})})
-        read = dataclasses.replace(examples, folder=plain_path(examples.folder))
-        intermediate = compile_pipeline(recipe, read, str(schema_file), str(plain_root))
-        nodes = NodeRunner(intermediate, sqlite_store(plain_root), result.run_id)
-        nodes.clear_unfinished()
-        pass_over_numbers(plain_root / METADATA_FILE)
+        pushed_below = recipe.push.model_copy(update={"destination": pushed_to})
+        recipe = recipe.model_copy(update={"push": pushed_below})  # where the user sees the models
+        fingerprint = fingerprint_run(recipe, examples, schema_file, str(plain_root), pushed_to)
+        kept = _find_kept(recipe, root, result.run_id, fingerprint)
+        nodes = kept or _load_nodes(recipe, examples, schema_file, plain_root, result.run_id, console)
         try:
             refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
         finally:
             outputs = {node: found.outputs for node, found in nodes.results.items()}
+            files_of = {node: measure_files(of_node, _NO_BUCKETS) for node, of_node in outputs.items()}
             outputs[INGEST.id] = {"data": Output(str(examples.folder), {})}
-            write_record(folder, make_record(examples.task, examples.class_names, outputs))
+            write_record(folder, make_record(examples.task, examples.class_names, outputs, files_of))
+        if result.pushed_model and kept is None:
+            note_pushed(str(root), result.run_id, fingerprint, _NO_BUCKETS)
         result.sample_image = write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:
         raise NotBlessedError("\n".join(refusals) or "nothing was pushed")
+
+
+def _find_kept(recipe: Recipe, root: Path, run_id: str, fingerprint: str | None) -> KeptNodes | None:
+    """Return the nodes of a run in which nothing changed since the last one; None where they have to look."""
+    names = node_ids(recipe.optional_steps)
+
+    def is_as_left(folder: Path) -> bool:
+        record = read_record(folder)
+        return record is not None and all(
+            holds(name, record.outputs[name], record.files[name], _NO_BUCKETS) for name in names
+        )
+
+    if not (root / METADATA_FILE).exists():
+        return None
+    same_as = find_unchanged(str(root), run_id, fingerprint, is_as_left, _NO_BUCKETS)
+    record = read_record(root / "runs" / same_as) if same_as else None
+    return KeptNodes(names, record.outputs) if record else None
+
+
+def _load_nodes(
+    recipe: Recipe, examples: Examples, schema_file: Path, root: Path, run_id: str, console: Console
+) -> Any:
+    """Return the nodes for TFX to run, a `NodeRunner`; `root` is plain."""
+    with show_working(console, "loading TFX"), without_collector():
+        # Imports some 15 s of TensorFlow, Beam and TFX: only here, when they are needed.
+        from pipeline.definition import compile_pipeline
+        from pipeline.run.node import NodeRunner
+
+    read = dataclasses.replace(examples, folder=plain_path(examples.folder))
+    intermediate = compile_pipeline(recipe, read, str(schema_file), str(root))
+    nodes = NodeRunner(intermediate, sqlite_store(root), run_id)
+    nodes.clear_unfinished()
+    pass_over_numbers(root / METADATA_FILE)
+    return nodes
 
 
 _BLESSINGS = {True: "yes", False: "no", None: "not reached"}

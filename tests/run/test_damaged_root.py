@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -27,6 +32,7 @@ SMALL = (
     "transform.channels=3",
     "training.epochs=1",
 )
+BOUNDS = "evaluation.thresholds={accuracy: 0.0}", "evaluation.max_regression={}"
 
 
 def newest(paths: Iterable[Path]) -> Path:
@@ -46,12 +52,29 @@ class Root:
 
     def run(self, *settings: str) -> tuple[RunResult, str]:
         """Run to the end; return the result and what was said."""
-        bounds = "evaluation.thresholds={accuracy: 0.0}", "evaluation.max_regression={}"
-        recipe = load_recipe("digits", [*SMALL, *bounds, *settings], str(self._data))
+        recipe = load_recipe("digits", [*SMALL, *BOUNDS, *settings], str(self._data))
         said = io.StringIO()
         result, error = run(recipe, self.folder, Console(file=said, width=500))
         assert error is None, said.getvalue()
         return result, unwrap(said.getvalue())
+
+    def run_without_tensorflow(self, *settings: str) -> tuple[dict[str, Any], str]:
+        """Run as a program that cannot import TensorFlow; return its JSON and what was said."""
+        forbidden = self.folder.with_name("forbidden")
+        forbidden.mkdir()
+        (forbidden / "tensorflow.py").write_text("raise ImportError('not in an unchanged run')")
+        given = [word for setting in (*SMALL, *BOUNDS, *settings) for word in ("--set", setting)]
+        program = Path(sys.executable).with_name("mirante")
+        command = [str(program), "run", "digits", "--json", "--data", str(self._data)]
+        done = subprocess.run(
+            [*command, "--root", str(self.folder), *given],
+            env={**os.environ, "PYTHONPATH": str(forbidden)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
     def versions(self) -> dict[int, str]:
         return serving_folder.list_versions(str(self.folder / "serving"))
@@ -94,10 +117,13 @@ def test_damage_in_a_finished_root_is_found_and_made_good(tmp_path: Path) -> Non
     assert " has 100 bytes, and " in said
 
     versions = root.versions()
-    last, said = root.run(other, "training.epochs=2")
-    assert executed(last) == []
+    last, said = root.run_without_tensorflow(other, "training.epochs=2")
+    assert {node["status"] for node in last["components"].values()} == {"cached"}
+    assert list(last["components"]) == list(again.components)
     assert "nothing changed" in said
-    assert (last.metrics, last.pushed_model) == (again.metrics, again.pushed_model)
+    found = dataclasses.asdict(again)
+    for key in ("metrics", "per_class", "pushed_model", "data", "test_images", "mistakes", "warnings"):
+        assert last[key] == found[key], key
     assert root.versions() == versions
 
     # What the root can do without goes: among others the first Trainer's model, and the checkpoints.

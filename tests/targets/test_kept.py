@@ -15,16 +15,9 @@ from components.base.outcome import Output
 from components.pages.rendered import ConfusionMatrix, RenderedPage, Roc
 from pipeline.data.examples import Examples
 from pipeline.recipe.load import load_recipe
+from pipeline.run.unchanged import find_unchanged, fingerprint_run, note_pushed
 from pipeline.storage.mirror import Mirror
-from pipeline.targets.kubeflow.kept import (
-    PAGES,
-    find_unchanged,
-    fingerprint_run,
-    make_node,
-    note_pushed,
-    read_node,
-    write_node,
-)
+from pipeline.targets.kubeflow.kept import PAGES, is_as_left, make_node, read_node, write_node
 from pipeline.targets.kubeflow.plan import run_folder
 
 pytestmark = pytest.mark.stack_free
@@ -50,7 +43,9 @@ def root(tmp_path: Path) -> Path:
 
 def find(root: Path, run_id: str = "second", fingerprint: str | None = "equal") -> str | None:
     run_folder(str(root), run_id).mkdir(exist_ok=True)
-    return find_unchanged(str(root), run_id, fingerprint, NODES, MIRROR)
+    return find_unchanged(
+        str(root), run_id, fingerprint, lambda kept: is_as_left(kept, NODES, MIRROR), MIRROR
+    )
 
 
 def test_an_unchanged_run_has_the_results_of_the_run_that_pushed(root: Path) -> None:
@@ -128,7 +123,8 @@ def test_an_object_that_was_written_anew_or_removed_is_a_change(
     write_node(run_folder(str(root), "first"), "Trainer", make_node(RenderedPage(""), outputs, bucket))
     bucket.objects = {n: t for n, t in {**bucket.objects, **changed}.items() if t is not None}
     run_folder(str(root), "second").mkdir()
-    assert find_unchanged(str(root), "second", "equal", NODES, bucket) == ("first" if same else None)
+    found = find_unchanged(str(root), "second", "equal", lambda kept: is_as_left(kept, NODES, bucket), bucket)
+    assert found == ("first" if same else None)
 
 
 def test_a_run_looks_for_itself_where_the_last_one_decided_by_something_else(root: Path) -> None:

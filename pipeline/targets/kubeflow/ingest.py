@@ -27,11 +27,12 @@ from pipeline.engines import places
 from pipeline.recipe.best import BEST_FILE
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.plain_paths import is_plain
+from pipeline.run.unchanged import find_unchanged, fingerprint_run
 from pipeline.steps import INGEST, STEPS, node_ids
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
 from pipeline.targets.kubeflow.artifacts import write_artifacts
-from pipeline.targets.kubeflow.kept import find_unchanged, fingerprint_run
+from pipeline.targets.kubeflow.kept import is_as_left
 from pipeline.targets.kubeflow.log import log_task
 from pipeline.targets.kubeflow.plan import Plan, read_plan, run_folder, write_plan
 from schemas import features
@@ -155,7 +156,10 @@ def ingest(
         print_row(console, "will run", " > ".join(node_ids(resolved.optional_steps)))
 
         fingerprint = fingerprint_run(resolved, examples, schema_file, root, pushed_to)
-        same_as = find_unchanged(root, run_id, fingerprint, node_ids(resolved.optional_steps), mirror)
+        nodes = node_ids(resolved.optional_steps)
+        same_as = find_unchanged(
+            root, run_id, fingerprint, lambda kept: is_as_left(kept, nodes, mirror), mirror
+        )
         if same_as is not None:
             console.print(f"  unchanged   every node keeps its result of run {same_as}", soft_wrap=True)
             _, compiled = read_plan(run_folder(root, same_as), mirror)

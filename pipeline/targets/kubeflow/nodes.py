@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.base.errors import MiranteError, NotBlessedError
 from components.base.imports import without_collector
@@ -17,18 +17,17 @@ from components.base.words import format_count
 from components.pages.rendered import RenderedPage
 from components.trainer.cluster.pods.config import WorkerPodsConfig, request_workers
 from pipeline.pages import make_page
+from pipeline.run.node_result import NodeResult
+from pipeline.run.unchanged import note_pushed
 from pipeline.steps import name_nodes, step_named
 from pipeline.storage.config import MetadataConfig
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
 from pipeline.targets.kubeflow.artifacts import write_artifacts
-from pipeline.targets.kubeflow.kept import PAGES, NodeRecord, make_node, note_pushed, read_node, write_node
+from pipeline.targets.kubeflow.kept import PAGES, NodeRecord, make_node, read_node, write_node
 from pipeline.targets.kubeflow.log import log_task
 from pipeline.targets.kubeflow.plan import Plan, read_plan, run_folder
 from pipeline.targets.kubeflow.verdict import PUSHED
-
-if TYPE_CHECKING:
-    from pipeline.run.node import NodeResult
 
 
 def run_nodes(

@@ -26,7 +26,7 @@ class Plan:
         workers: The part `kubeflow.workers`; None where the Trainer trains alone.
         reads: The files besides artifacts that each node reads: paths, or addresses in buckets.
         push_destination: The folder that versions are pushed to, likewise.
-        fingerprint: Decides the run's results (`kept.fingerprint_run`); None if it always looks for itself.
+        fingerprint: Decides the run's results (`fingerprint_run`); None if it always looks for itself.
         last_node: The last node of the pipeline.
         same_as: The earlier run whose results this one has too; None if the nodes have to run.
     """
