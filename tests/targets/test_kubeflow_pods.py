@@ -42,7 +42,7 @@ def compile_recipe(folder: Path, recipe: str, *settings: str) -> Path:
 
 @pytest.fixture(scope="module")
 def results(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Results of `mirante submit` for runs that take place at the same time."""
+    """Results of `mirante submit` for runs that take place at the same time, and for one after them."""
     folder = tmp_path_factory.mktemp("packages")
     packages = {
         "digits": compile_recipe(folder, "digits"),
@@ -51,14 +51,17 @@ def results(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[
     }
     with ThreadPoolExecutor(len(packages)) as pool:
         done = pool.map(lambda package: cluster.submit(package, code=None), packages.values())
-        return dict(zip(packages, done, strict=True))
+        found = dict(zip(packages, done, strict=True))
+    # The nodes before the Evaluator have their results.
+    asked = ("--param", "threshold_accuracy=1.0")
+    return {**found, "not good enough": cluster.submit(packages["digits"], *asked, code=None)}
 
 
 def test_digits_runs_to_its_end(cluster: Cluster, results: dict[str, dict[str, Any]]) -> None:
     result = results["digits"]
     assert (result["code"], result["state"]) == (0, "SUCCEEDED"), result["log"]
     assert {task["state"] for task in result["tasks"].values()} == {"SUCCEEDED"}
-    assert "Pusher" in result["tasks"]
+    assert list(result["tasks"]) == ["Ingest to Pusher"]
     (model,) = cluster.volume.glob("digits/serving/*/saved_model.pb")
     assert model.stat().st_uid == 1000
     found = cluster.kubectl(
@@ -66,6 +69,20 @@ def test_digits_runs_to_its_end(cluster: Cluster, results: dict[str, dict[str, A
     )
     assert found.strip() == f"/mirante/{model.relative_to(cluster.volume)}"
     assert all(len(line) <= 80 or "http" in line for line in result["log"].splitlines())
+
+
+def test_a_model_that_is_not_good_enough_fails_the_run_and_keeps_all_pages(
+    cluster: Cluster, results: dict[str, dict[str, Any]]
+) -> None:
+    result = results["not good enough"]
+    assert (result["code"], result["state"]) == (1, "FAILED"), result["log"]
+    assert {name: task["state"] for name, task in result["tasks"].items()} == {
+        "Ingest to Pusher": "SUCCEEDED",
+        "Verdict": "FAILED",
+    }
+    reason = "nothing was pushed: it is not blessed; the pages of InfraValidator and Evaluator say why"
+    assert f"Verdict: {reason}" in " ".join(result["error"].split())
+    assert len(list(cluster.volume.glob("digits/serving/*/saved_model.pb"))) == 1
 
 
 @pytest.mark.parametrize("name", ["third succeeds", "always fails"])

@@ -113,7 +113,7 @@ def test_the_table_of_options_is_that_of_keras() -> None:
 
 
 @pytest.mark.parametrize("name", list(KERAS))
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_step_is_that_of_keras_with_parts_and_clipped_gradients(name: str, given: bool) -> None:
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(7, 3)).astype(np.float32), np.arange(7) % 2
