@@ -3,14 +3,33 @@
 import errno
 import hashlib
 import os
+import threading
 
 from components.ingest.item import shape_from, shape_text
 
 # What is wrong with the machine, and so with all files.
 NOT_THE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-# The file with many images that was read last, and its descriptor.
-_open_file: dict[bytes, int] = {}
+
+class _Descriptor:
+    """An open file, closed when nobody has it any more."""
+
+    def __init__(self, file: bytes) -> None:
+        self.number = os.open(file, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+class _Kept(threading.local):
+    """The file with many images that a thread has read last: Beam's workers may be threads of one process."""
+
+    file: bytes | None = None
+    descriptor: _Descriptor
+
+
+_kept = _Kept()
 
 
 def read_source(file: bytes, offset: int | None, size: int) -> bytes:
@@ -18,16 +37,10 @@ def read_source(file: bytes, offset: int | None, size: int) -> bytes:
     if offset is None:
         with open(file, "rb") as source:
             return source.read()
-    return os.pread(_opened(file), size, offset)
-
-
-def _opened(file: bytes) -> int:
-    """Return the descriptor of a file with many images: it stays open until another one is asked for."""
-    if file not in _open_file:
-        while _open_file:
-            os.close(_open_file.popitem()[1])
-        _open_file[file] = os.open(file, os.O_RDONLY)
-    return _open_file[file]
+    # It stays open until another one is asked for.
+    if _kept.file != file:
+        _kept.descriptor, _kept.file = _Descriptor(file), file
+    return os.pread(_kept.descriptor.number, size, offset)
 
 
 def hash_source(data: bytes, shape: str | None) -> bytes:
