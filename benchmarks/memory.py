@@ -1,11 +1,13 @@
 """How much memory a run needs as its data grow: peaks of the ingest and of every node.
 
     python -m benchmarks.memory 10000 100000 [--px 32] [--limit-mib 1600] [--folder DIR] [--set KEY=VALUE]...
+    python -m benchmarks.memory 1000000 --ingest-only --no-near-copies
 
 Makes IDX files of noise, which no encoding makes smaller, ingests them with `mirante ingest`, runs the recipe
 `mnist` of one epoch on the records, and prints the most memory that one process held in each part. With
 `--limit-mib` all of it runs in a memory cgroup (version 1, as root) of this size: with less than the records'
-bytes, a part that holds all of them is killed.
+bytes, a part that holds all of them is killed. Noise is the worst case of `near_copies`: the looks of all
+images are about equally bright, so each is compared with each.
 """
 
 from __future__ import annotations
@@ -79,18 +81,22 @@ def run(command: Sequence[str]) -> tuple[float, int, str]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output
 
 
-def measure(count: int, px: int, limit: int | None, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def measure(given: argparse.Namespace, count: int, folder: Path) -> dict[str, Any]:
     """Ingest and run made images; return the parts with their MiB and seconds."""
+    px = given.px
     raw, data, root = (folder / name for name in ("raw", "data", "root"))
     raw.mkdir(parents=True)
     write_idx(raw, count, px)
     found: dict[str, Any] = {}
-    with limited(limit) as prefix:
-        secs, peak, _ = run([*prefix, str(MIRANTE), "ingest", "idx", str(raw), str(data)])
+    with limited(given.limit_mib) as prefix:
+        options = [] if given.near_copies else ["--no-near-copies"]
+        secs, peak, _ = run([*prefix, str(MIRANTE), "ingest", "idx", str(raw), str(data), *options])
         found["ingest"] = peak / _MIB, secs
         found["records"] = sum(path.stat().st_size for path in data.glob("*-of-*")) / _MIB, 0.0
+        if given.ingest_only:
+            return found
         settings = [f"transform.height_px={min(px, 32)}", f"transform.width_px={min(px, 32)}"]
-        settings += ["training.epochs=1", "evaluation.thresholds={accuracy: 0.2}", *overrides]
+        settings += ["training.epochs=1", "evaluation.thresholds={accuracy: 0.2}", *given.overrides]
         words = [word for setting in settings for word in ("--set", setting)]
         command = [str(MIRANTE), "run", "mnist", "--data", str(data), "--root", str(root), "--json", *words]
         began = time.monotonic()
@@ -109,11 +115,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--px", type=int, default=32)
     parser.add_argument("--limit-mib", type=int)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--ingest-only", action="store_true", help="run no nodes")
+    parser.add_argument("--no-near-copies", action="store_false", dest="near_copies")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     given = parser.parse_args(argv)
     for count in given.counts:
         with tempfile.TemporaryDirectory(prefix="mirante-memory-", dir=given.folder) as folder:
-            found = measure(count, given.px, given.limit_mib, Path(folder), given.overrides)
+            found = measure(given, count, Path(folder))
         print(f"{count:,} images of {given.px} px; limit {given.limit_mib or 'none'} MiB")
         for part, (mib, secs) in found.items():
             unit = "min wall" if part == "whole run" else "MiB"

@@ -114,7 +114,7 @@ def _turn(
     most_deviation = 0.0
     for start in range(0, len(index), _CHUNK):
         part = slice(start, start + _CHUNK)
-        points = _take_points(looks, index[part], mirrored[part])
+        points = _take_points(looks, index[part], mirrored[part]).astype(np.float32)
         middle = points.shape[1] // 2
         slopes[part] = points[:, :middle].mean(axis=1) - points[:, middle:].mean(axis=1)
         most_deviation = max(most_deviation, float(points.std(axis=1).max(initial=0.0)))
@@ -123,25 +123,34 @@ def _turn(
 
 def _take_points(
     looks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
-    """Return some looks, mirrored or not, as float32 [N, LOOK_PX * LOOK_PX]."""
+) -> npt.NDArray[np.uint8]:
+    """Return some looks, mirrored or not, [N, LOOK_PX * LOOK_PX]."""
     grid = looks[rows].reshape(-1, LOOK_PX, LOOK_PX)
     turned: npt.NDArray[np.uint8] = np.where(mirrored[:, None, None], grid[:, :, ::-1], grid)
-    return turned.reshape(-1, LOOK_PX * LOOK_PX).astype(np.float32)
+    return turned.reshape(-1, LOOK_PX * LOOK_PX)
 
 
-def _pairs_in(points: npt.NDArray[np.float32], most_rms: float) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of points that are near each other."""
-    means = points.mean(axis=1)
+def _pairs_in(looks: npt.NDArray[np.uint8], most_rms: float) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of looks that are near each other."""
+    means = looks.mean(axis=1, dtype=np.float32)
     order = np.argsort(means, kind="stable")
-    means, points = means[order], points[order] - np.float32(128)
-    squares = (points * points).sum(axis=1)
-    allowed = points.shape[1] * (_LOOK_NOISE + _LOOK_SHARE * points.std(axis=1)) ** 2
+    # Around 0. As floats all of them would take much memory.
+    means, centred = means[order], (looks[order] ^ np.uint8(128)).view(np.int8)
+    squares, allowed = np.empty_like(means), np.empty_like(means)
+    for start in range(0, len(centred), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        points = centred[part].astype(np.float32)
+        squares[part] = (points * points).sum(axis=1)
+        allowed[part] = points.shape[1] * (_LOOK_NOISE + _LOOK_SHARE * points.std(axis=1)) ** 2
     block = max(_LEAST_BLOCK, min(_MOST_BLOCK, _DISTANCES // max(1, len(order))))
     for first in range(0, len(order), block):
         last = min(first + block, len(order))
         end = int(np.searchsorted(means, means[last - 1] + most_rms, side="right"))
-        distances = points[first:last] @ points[first:end].T
+        points = centred[first:last].astype(np.float32)
+        distances = np.empty((last - first, end - first), np.float32)
+        for start in range(first, end, _CHUNK):
+            stop = min(start + _CHUNK, end)
+            distances[:, start - first : stop - first] = points @ centred[start:stop].astype(np.float32).T
         distances *= -2
         distances += squares[first:last, None]
         distances += squares[None, first:end]
@@ -150,7 +159,7 @@ def _pairs_in(points: npt.NDArray[np.float32], most_rms: float) -> Iterator[tupl
             others = np.nonzero(near[one])[0]
             if len(others) > _MOST_CANDIDATES:
                 others = others[np.argsort(distances[one, others], kind="stable")[:_MOST_CANDIDATES]]
-            most = np.abs(points[first + one] - points[first + others]).max(axis=1)
+            most = np.abs(points[one] - centred[first + others]).max(axis=1)
             for other in others[most <= _LOOK_MOST]:
                 yield int(order[first + one]), int(order[first + other])
 

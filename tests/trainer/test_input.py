@@ -17,7 +17,7 @@ from components.trainer.augment.config import AugmentationConfig
 from components.trainer.config import TrainingConfig
 from components.trainer.input import split as input_module
 from components.trainer.input.batches import chunks, evaluation_batches, training_batches
-from components.trainer.input.examples import ArrayExamples, available_memory_bytes
+from components.trainer.input.examples import ArrayExamples, available_memory_bytes, make_array
 from components.trainer.input.order import shuffled_order
 from components.trainer.input.split import SplitInput
 from components.trainer.strategy import Place
@@ -233,6 +233,24 @@ def test_augmented_batches_are_the_same_for_a_seed_and_differ_by_step(
     # As a run that resumes in the middle of its second epoch.
     assert steps(seed=3, first=6, count=2) == whole[6:]
     assert steps(seed=4, first=0, count=1) != whole[:1]
+
+
+def test_pixels_in_memory_are_there_once() -> None:
+    """`tf.constant` would copy them twice, and keep both."""
+    images = make_array((3, 2, 2, 1))
+    images[...] = 0.25
+    examples = ArrayExamples("train", images, np.arange(3))
+    images[2] = 0.75
+    assert examples.load(tf.constant([2, 0]))[0].numpy()[:, 0, 0, 0].tolist() == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_other_arrays_become_pixels_in_memory_too(count: int) -> None:
+    images = np.arange(2.0 * count).reshape(2, count).T  # of another type and order, and fixed
+    images.setflags(write=False)
+    examples = ArrayExamples("train", images, np.zeros(count, np.int64))
+    loaded, _ = examples.load(tf.range(count))
+    np.testing.assert_array_equal(loaded, images)
 
 
 # --- evaluation

@@ -88,7 +88,14 @@ def training_batches(
         varied = loaded.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
     else:
         varied = loaded.map(_drop_number)
-    return varied.prefetch(tf.data.AUTOTUNE)
+    return _rewrite_nothing(varied.prefetch(tf.data.AUTOTUNE))
+
+
+def _rewrite_nothing(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Have TensorFlow run a dataset as it is: to rewrite its graph it would copy the pixels in memory."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return batches.with_options(options)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -124,4 +131,5 @@ def evaluation_batches(examples: Examples, batch_size: int, place: Place | None 
         return *examples.load(rows), weights
 
     batches = tf.data.Dataset.from_tensor_slices((rows, weights))
-    return batches.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    loaded = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return _rewrite_nothing(loaded.prefetch(tf.data.AUTOTUNE))

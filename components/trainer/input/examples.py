@@ -1,5 +1,7 @@
 """Examples by their number, and those that are held in memory."""
 
+import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -8,9 +10,11 @@ import tensorflow as tf
 from components.base.arrays import Array
 from components.base.memory import measure_memory
 
-# Share of the free memory that one split's pixels may take: they are held twice for a moment, and must leave
-# room for the network.
+# Share of the free memory that one split's pixels may take: they must leave room for those of the other split
+# and for the network.
 CACHE_MEMORY_SHARE = 0.2
+# TensorFlow shares arrays whose first byte is at a multiple of this (Eigen's largest).
+_ALIGNMENT_BYTES = 64
 
 
 class Examples(Protocol):
@@ -36,7 +40,10 @@ class Examples(Protocol):
 
 
 class ArrayExamples:
-    """Examples held in memory: images, or features of them, float32 [num_examples, ...], and their labels."""
+    """Examples held in memory: images, or features of them, float32 [num_examples, ...], and their labels.
+
+    Images of `make_array` are not copied: do not change them any more.
+    """
 
     def __init__(self, split: str, images: Array, labels: Array):
         self.split = split
@@ -44,13 +51,30 @@ class ArrayExamples:
         is_class = np.issubdtype(labels.dtype, np.integer)
         self.labels = labels.astype(np.int64) if is_class else labels
         with tf.device("CPU"):
-            self._tensors = tf.constant(images, tf.float32), tf.constant(self.labels)
+            self._tensors = _share(images), tf.constant(self.labels)
 
     def load(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Examples.load`."""
         # Gathering whole batches by row is twice as fast as shuffling and batching images one by one.
         images, labels = self._tensors
         return tf.gather(images, rows), tf.gather(labels, rows)
+
+
+def make_array(shape: Sequence[int]) -> Array:
+    """Return an empty array, float32, that TensorFlow can share."""
+    size = 4 * math.prod(shape)
+    room = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT_BYTES
+    return room[start : start + size].view(np.float32).reshape(shape)
+
+
+def _share(images: Array) -> tf.Tensor:
+    """Return images as a tensor that shares their memory: `tf.constant` would copy them twice."""
+    is_ready = images.dtype == np.float32 and images.flags.c_contiguous and images.flags.writeable
+    if not is_ready or images.ctypes.data % _ALIGNMENT_BYTES:
+        given, images = images, make_array(images.shape)
+        images[...] = given
+    return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
 def available_memory_bytes() -> int:

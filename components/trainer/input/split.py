@@ -28,6 +28,7 @@ from components.trainer.input.examples import (
     ArrayExamples,
     Examples,
     available_memory_bytes,
+    make_array,
 )
 from components.trainer.trainee import Trainee
 from components.transform.pixels import IMAGE
@@ -143,7 +144,7 @@ class SplitInput:
             return _EncodedRecords(self)
         shape = (self.num_examples, *self.image_shape)
         if self.cache == "memory":
-            images = np.empty(shape, np.float32)
+            images = make_array(shape)
         else:
             images = np.memmap(_temporary_file(4 * int(np.prod(shape))), np.float32, "r+", shape=shape)
         labels: list[Array] = []
