@@ -140,12 +140,13 @@ accept-kubeflow: setup  # as root, with the image IMAGE in Docker; PARTS="worker
 accept-kubeflow-faults: setup  # the same; FAULTS="delete-pods full-claim" for some
 	$(BIN)/python benchmarks/kubeflow_faults.py --image $(IMAGE) $(FAULTS)
 
-# Needs Go, Java and Maven (Debian: golang-go of Debian 13, default-jre-headless, maven); 260 MB of jars the first time.
+# Needs Go, Java and Maven (Debian: golang-go of Debian 13, default-jre-headless, maven); 200 MB of jars the first time.
+# One epoch, since Beam has no part in the training.
 accept-engines: setup  # MNIST and a detector, whole, in memory, on Prism and on Spark in the folder SPARK; runs are killed KILLS times
-	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="mnist --data $(MIRANTE_TEST_DATA)/mnist"
+	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="mnist --data $(MIRANTE_TEST_DATA)/mnist --set training.epochs=1"
 	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="asirra_detection --data $(MIRANTE_TEST_DATA)/asirra_detection --set \
-		model.weights=$(MIRANTE_TEST_DATA)/weights/mobilenet_v2_1.0_224_dequantized_no_top.h5"
-	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="--processes --kills $(or $(KILLS),10)"
+		training.fine_tune_epochs=0 --set model.weights=$(MIRANTE_TEST_DATA)/weights/mobilenet_v2_1.0_224_dequantized_no_top.h5"
+	$(MAKE) engines SPARK=$(or $(SPARK),runs/spark) ENGINES="--processes --kills $(or $(KILLS),10) --set training.epochs=3"
 
 accept-kill-training: setup
 	$(BIN)/python benchmarks/kill_training.py

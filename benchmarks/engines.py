@@ -14,6 +14,8 @@ import contextlib
 import json
 import math
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from random import Random
 from typing import Any
 
 import psutil
+from google.protobuf.json_format import MessageToDict
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from tensorflow_transform import TFTransformOutput
@@ -38,6 +41,11 @@ MIRANTE = Path(sys.executable).with_name("mirante")
 CHECKOUT = Path(__file__).resolve().parents[1]
 # What the command line of a Python worker has, which an executor of Spark has started.
 _PYTHON_WORKER = "pipeline.engines.boot"
+# A model that is not good enough is one, too.
+_SUCCESSES = (0, 4)
+# Attempts of one run, and how long one may take.
+_MOST_ATTEMPTS = 8
+_LONGEST_SECS = 900
 
 
 def find_output(root: Path, node: str, channel: str) -> Path:
@@ -79,7 +87,7 @@ def read_facts(root: Path, recipe: Recipe) -> Iterator[tuple[str, Any]]:
     yield (
         "statistics",
         {
-            name: sort_features(DatasetFeatureStatisticsList.FromString(data))
+            name: MessageToDict(sort_features(DatasetFeatureStatisticsList.FromString(data)))
             for name, data in read_files(statistics, "FeatureStats.pb").items()
         },
     )
@@ -98,6 +106,7 @@ def read_facts(root: Path, recipe: Recipe) -> Iterator[tuple[str, Any]]:
 def is_equal(found: Any, expected: Any) -> bool:
     """Compare two facts, and numbers to one part in a million.
 
+    TFDV sums up means and deviations in the order of merging, and the last digits of float64 follow from it.
     The Evaluator asks the model about batches whose size follows from the time that they take, in memory too,
     and the last digits of float32 follow from the size.
     """
@@ -110,16 +119,16 @@ def is_equal(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
-def run(arguments: Sequence[str], root: Path) -> tuple[float, float, dict[str, Any]]:
-    """Run a recipe; returns seconds, seconds of CPU with those of children, and the result."""
+def run(arguments: Sequence[str], root: Path) -> tuple[float, float]:
+    """Run a recipe; returns seconds, and seconds of CPU with those of children."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [str(MIRANTE), "run", *arguments, "--root", str(root), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     secs, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
-    if done.returncode not in (0, 4):
+    if done.returncode not in _SUCCESSES:
         raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}: {result.get('error')}")
-    return secs, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result
+    return secs, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def write_boot(folder: Path) -> Path:
@@ -130,41 +139,53 @@ def write_boot(folder: Path) -> Path:
     return boot
 
 
-def kill_some(
+def run_killed(
     arguments: Sequence[str],
     root: Path,
     secs: float,
     random: Random,
-    kills: int,
+    numbers: Iterator[int],
     cluster: SparkCluster | None,
 ) -> Iterator[str]:
-    """Begin a run again and again, and kill something of it at a random moment.
+    """Run a recipe until it has succeeded, and kill something of each attempt at a random moment.
 
     In turn: the run's process; the Prism that it started, or a worker of Spark with its executors, which is
     started again; a Python worker, if executors start them; an executor.
 
     Args:
         arguments: Those of `mirante run`.
-        root: The pipeline root of all of them.
+        root: The pipeline root.
         secs: How long a run takes.
         random: Chooses the moments.
-        kills: How often.
+        numbers: The kills that are left; attempts after them are left alone.
         cluster: Spark's.
 
     Yields:
-        What was killed, and how the run ended, in words.
+        What was killed, and how the attempt ended, in words.
+
+    Raises:
+        SystemExit: No attempt succeeded, though nothing was killed in the last one.
     """
-    for number in range(kills):
-        command = [str(MIRANTE), "run", *arguments, "--no-cache", "--root", str(root), "--json"]
+    command = [str(MIRANTE), "run", *arguments, "--root", str(root), "--json"]
+    for attempt in range(_MOST_ATTEMPTS):
         process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        time.sleep(secs * random.uniform(0.15, 0.9))
-        if process.poll() is not None:
-            name = "nothing, it had ended"
-        else:
-            name = kill_part(process, number, cluster)
-        output, _ = process.communicate()
+        killed = None
+        # The last one is left alone, and one that ends first has none.
+        if attempt < _MOST_ATTEMPTS - 1:
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(secs * random.uniform(0.15, 0.9))
+            if process.poll() is None and (number := next(numbers, None)) is not None:
+                killed = kill_part(process, number, cluster)
+        output, _ = process.communicate(timeout=_LONGEST_SECS)
         error = json.loads(output.splitlines()[-1])["error"] if output else None
-        yield f"killed {name}: exit code {process.returncode}{f', {error}' if error else ''}"
+        if killed:
+            end = "completed" if process.returncode in _SUCCESSES else f"exit code {process.returncode}"
+            yield f"killed {killed}: {end}{f', {error}' if error else ''}"
+        if process.returncode in _SUCCESSES:
+            return
+        if not killed:
+            break
+    raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}: {error}")
 
 
 def kill_part(process: psutil.Popen, number: int, cluster: SparkCluster | None) -> str:
@@ -187,6 +208,16 @@ def kill_part(process: psutil.Popen, number: int, cluster: SparkCluster | None) 
     return "Prism" if victim is not process else "driver"
 
 
+def list_differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Return the names of the facts that differ."""
+    return [name for name in found if not is_equal(found[name], expected[name])]
+
+
+def name_all(names: Sequence[str]) -> str:
+    """Return names for the end of a row."""
+    return ", ".join(names) or "in nothing"
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -196,9 +227,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--prism", help="Prism's binary")
     parser.add_argument("--spark", type=Path, help="the folder of a Spark cluster")
     parser.add_argument("--processes", action="store_true", help="Spark's executors start the Python workers")
-    parser.add_argument("--kills", type=int, default=0, help="kill runs of another root so often first")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="a folder for the roots, which then stay")
+    parser.add_argument("--fresh-executors", action="store_true", help="each job on Spark starts its own")
+    parser.add_argument("--kills", type=int, default=0, help="kill parts of runs so often, too")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the moments; its remainder by 4 says what is killed first"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the roots, which stay: a run that is there is not run again"
+    )
     given = parser.parse_args(argv)
     engines: dict[str, list[str]] = {"in_memory": []}
     if given.prism:
@@ -208,42 +244,58 @@ def main(argv: Sequence[str]) -> int:
             "beam.nodes={ingest: {}}",
         ]
     recipe = load_recipe(given.recipe, given.overrides, given.data)
-    differs, cluster, random = False, None, Random(given.seed)
+    differs, cluster = 0, None
     with contextlib.ExitStack() as running:
         temporary = running.enter_context(tempfile.TemporaryDirectory(prefix="mirante-engines-"))
         if given.spark:
-            cluster = running.enter_context(spark_cluster(given.spark))
+            cluster = running.enter_context(spark_cluster(given.spark, not given.fresh_executors))
             engines["spark"] = ["beam.engine=spark", f"beam.endpoint={cluster.endpoint}"]
             if given.processes:
                 boot = write_boot(Path(temporary))
                 engines["spark"] += ["beam.environment=process", f"beam.worker_command={boot}"]
         folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         expected: dict[str, Any] = {}
-        print(f"{'engine':10} {'wall s':>7} {'CPU s':>7}  differs from in_memory")
+        print(f"{'engine':10} {'wall s':>7} {'CPU s':>7} {'servers':>7}  differs from in_memory", flush=True)
         for engine, options in engines.items():
             overrides = [word for one in (*given.overrides, *options) for word in ("--set", one)]
             data = ["--data", given.data] if given.data else []
             arguments = [given.recipe, *data, *overrides]
-            secs, cpu_secs, _ = run(arguments, folder / engine)
-            if given.kills and engine != "in_memory":
-                spark = cluster if engine == "spark" else None
-                killed = folder / f"{engine}-killed"
-                for line in kill_some(arguments, killed, secs, random, given.kills, spark):
-                    print(f"  {line}", flush=True)
-                run(arguments, folder / f"{engine}-killed")
-                found = dict(read_facts(folder / f"{engine}-killed", recipe))
-                other = [name for name in found if not is_equal(found[name], expected[name])]
-                differs |= bool(other)
-                print(
-                    f"{engine:10} after {given.kills} kills: {', '.join(other) or 'in nothing'}", flush=True
-                )
+            spark = cluster if engine == "spark" else None
+            known = folder / f"{engine}.json"
+            if known.exists():
+                secs, cpu_secs, servers = json.loads(known.read_text(encoding="utf-8"))
+            else:
+                before = spark.cpu_seconds() if spark else 0.0
+                secs, cpu_secs = run(arguments, folder / engine)
+                servers = spark.cpu_seconds() - before if spark else 0.0
+                known.write_text(json.dumps([secs, cpu_secs, servers]), encoding="utf-8")
             found = dict(read_facts(folder / engine, recipe))
             expected = expected or found
-            other = [name for name in found if not is_equal(found[name], expected[name])]
-            differs |= bool(other)
-            print(f"{engine:10} {secs:7.1f} {cpu_secs:7.1f}  {', '.join(other) or 'in nothing'}", flush=True)
-    return int(differs)
+            other = list_differences(found, expected)
+            differs += bool(other)
+            print(f"{engine:10} {secs:7.1f} {cpu_secs:7.1f} {servers:7.1f}  {name_all(other)}", flush=True)
+            if given.kills and engine != "in_memory":
+                random, numbers, runs = (
+                    Random(given.seed),
+                    iter(range(given.seed, given.seed + given.kills)),
+                    0,
+                )
+                kills: list[str] = []
+                while len(kills) < given.kills:
+                    root = folder / f"{engine}-killed"
+                    shutil.rmtree(root, ignore_errors=True)
+                    for line in run_killed(arguments, root, secs, random, numbers, spark):
+                        print(f"  {line}", flush=True)
+                        kills.append(line)
+                    other = list_differences(dict(read_facts(root, recipe)), expected)
+                    differs += bool(other)
+                    print(f"{engine:10} run {runs}, {len(kills)} kills so far: {name_all(other)}", flush=True)
+                    runs += 1
+    return int(differs > 0)
 
 
 if __name__ == "__main__":
+    # A limit of time ends it so: then the cluster has to end, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     sys.exit(main(sys.argv[1:]))

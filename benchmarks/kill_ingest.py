@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
                 began = time.monotonic()
                 process = psutil.Popen(command, stdout=log, stderr=log)
                 if number and killed < given.kills and attempt < _MOST_ATTEMPTS - 1:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
+                    with contextlib.suppress(psutil.TimeoutExpired):
                         process.wait(secs * random.uniform(0.3, 1.0))
                     if process.poll() is None:
                         what = kill_part(process, killed, cluster)
@@ -105,4 +105,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A limit of time ends it so: then the cluster has to end, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     sys.exit(main(sys.argv[1:]))
