@@ -14,6 +14,7 @@ from typing import Any
 from components.base.errors import UsageError
 from components.base.imports import without_collector
 from components.base.paths import GCS, write_atomically
+from components.exporter.formats import FORMATS
 from components.ingest import is_manifest
 from components.schema_gen.schema_file import write_schema
 from kubeflow.compile import check_image
@@ -76,6 +77,13 @@ def _check(recipe: Recipe, config: VertexConfig) -> None:
         raise UsageError(
             "bulk_inference: expected none with --target vertex, whose cache does not see changed images; "
             "leave it out, and ask the pushed model: mirante predict MODEL --batch INPUT -o OUT"
+        )
+    needing = [name for name in (recipe.export.formats if recipe.export else ()) if FORMATS[name].needs]
+    if needing:
+        raise UsageError(
+            f"export.formats: expected formats without packages besides TensorFlow with --target vertex, "
+            f"whose image has none, got {', '.join(needing)}; leave them out, and export the pushed model: "
+            "mirante export"
         )
     if config.deployment and recipe.push.destination:
         raise UsageError(

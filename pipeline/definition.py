@@ -25,6 +25,7 @@ from components.data_gate.component import DataGate
 from components.distribution_validator.component import DistributionValidator, drift_config
 from components.evaluator.component import Evaluator
 from components.evaluator.protocol import TaskEvaluator
+from components.exporter.component import Exporter
 from components.infra_validator.component import InfraValidator
 from components.resolver.strategies import BaselineStrategy, BaseModelStrategy
 from components.trainer import run_fn
@@ -178,16 +179,33 @@ def create_pipeline(
         images=recipe.infra_validation.images,
         time_limit_secs=recipe.infra_validation.time_limit_secs or 0,
     )
+    blessed_model: dict[str, Any] = {
+        "model": trainer.outputs["model"],
+        "model_blessing": evaluator.outputs["blessing"],
+        "infra_blessing": infra_validator.outputs["blessing"],
+    }
+    # Where the recipe asks for it, write the blessed model in formats of other runtimes. Stop here if one of
+    # them has lost too much.
+    exporter = None
+    if recipe.export is not None:
+        exporter = Exporter(
+            examples=example_gen.outputs["examples"],
+            settings=recipe.export.model_dump_json(),
+            **blessed_model,
+        )
     # Hand it over to TF Serving, if both blessed it.
     pusher = target.pusher(
         pushed_to,
         recipe.push.also,
         describe_for_card(recipe, examples),
-        evaluator.outputs["evaluation"],
-        model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=infra_validator.outputs["blessing"],
+        {
+            "evaluation": evaluator.outputs["evaluation"],
+            "exports": exporter.outputs["exports"] if exporter else None,
+        },
+        **blessed_model,
     )
+    if exporter is not None:
+        pusher.add_upstream_node(exporter)
     # Where the recipe asks for it, have the blessed model answer images.
     bulk_inference = None
     if recipe.bulk_inference is not None:
@@ -197,14 +215,12 @@ def create_pipeline(
             input_sha256=digest_images(recipe.bulk_inference, work),
             work=work,
             examples=example_gen.outputs["examples"],
-            model=trainer.outputs["model"],
-            model_blessing=evaluator.outputs["blessing"],
-            infra_blessing=infra_validator.outputs["blessing"],
+            **blessed_model,
         )
         bulk_inference.add_upstream_node(pusher)
     nodes = [example_gen, schema_gen, statistics_gen, example_validator, distribution_validator, data_gate]
-    nodes += [transform, base_model, tuner, trainer, resolver, evaluator, infra_validator, pusher]
-    nodes = [node for node in (*nodes, bulk_inference) if node is not None]
+    nodes += [transform, base_model, tuner, trainer, resolver, evaluator, infra_validator]
+    nodes = [node for node in (*nodes, exporter, pusher, bulk_inference) if node is not None]
     add_code_digests(nodes, recipe.task)
     # No part of TFX's cache key: results are equal on every engine (docs/decisions/013).
     for node in nodes:

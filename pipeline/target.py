@@ -77,7 +77,7 @@ class Target:
         push_destination: str,
         also: Sequence[str],
         card: Mapping[str, Any],
-        evaluation: Channel,
+        measured: Mapping[str, Channel | None],
         **blessed: Channel,
     ) -> BaseNode:
         """Build the node that hands a model over to a server, if both blessed it.
@@ -86,9 +86,7 @@ class Target:
             push_destination: The folder of versions.
             also: Addresses of model stores that get each version too.
             card: What the model card says of the run (`pipeline.model_card.describe_for_card`).
-            evaluation: What was measured, for the card.
+            measured: What was measured, for the card: `evaluation`, and `exports` where there are some.
             blessed: The model and its blessings.
         """
-        return Pusher(
-            push_destination=push_destination, also=also, card=card, evaluation=evaluation, **blessed
-        )
+        return Pusher(push_destination=push_destination, also=also, card=card, **measured, **blessed)

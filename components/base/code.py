@@ -26,10 +26,14 @@ PACKAGES = ("schemas", "components", "pipeline")
 # Libraries whose version can change a result, by the name that is imported: the distributions that have it.
 LIBRARIES = {
     "PIL": ("pillow",),
+    "ai_edge_litert": ("ai-edge-litert",),
     "apache_beam": ("apache-beam",),
     "keras": ("keras",),
     "keras_tuner": ("keras-tuner",),
     "numpy": ("numpy",),
+    "onnx": ("onnx",),
+    "onnxruntime": ("onnxruntime",),
+    "openvino": ("openvino",),
     "pillow_heif": ("pillow-heif",),
     "pycocotools": ("pycocotools",),
     "pydicom": ("pydicom",),
@@ -40,6 +44,7 @@ LIBRARIES = {
     "tensorflow_datasets": ("tensorflow-datasets",),
     "tensorflow_model_analysis": ("tensorflow-model-analysis",),
     "tensorflow_transform": ("tensorflow-transform",),
+    "tf2onnx": ("tf2onnx",),
     "tfx": ("tfx",),
     "tfx_bsl": ("tfx-bsl",),
 }

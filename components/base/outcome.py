@@ -37,6 +37,7 @@ class RunResult:
     log: str | None = None
     report: str | None = None
     answers: dict[str, Any] | None = None
+    exports: list[dict[str, Any]] | None = None
     model_card: str | None = None
     error: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)

@@ -12,29 +12,49 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import importlib.util
 import json
 import math
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from components.base.arrays import Array
 from components.base.errors import NotBlessedError, UsageError
-from components.base.extras import install_command
 from components.base.records import record_dataset
 from components.base.saved_model import ASSETS, LABELS_FILE
 from components.base.words import format_count
-from components.exporter.formats import FORMATS, ExportFormat
+from components.exporter.facts import FACTS
+from components.exporter.formats import FORMATS, check_formats
 from components.exporter.measure import Measured, measure_answers, measure_size, measure_time, name_metric
 from components.exporter.pixel_model import INPUT, PixelModel
+from components.exporter.protocol import Ask
 
-LABELS, FACTS = os.path.basename(LABELS_FILE), "export.json"
+LABELS = os.path.basename(LABELS_FILE)
 # The rounding error of a difference of two metrics.
 _ROUNDING = 1e-9
+
+
+class ExportFormat(Protocol):
+    """The module of a format."""
+
+    def convert(self, model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
+        """Write the model in the format.
+
+        Args:
+            model: The model.
+            calibration: Training images, each uint8 [height, width, channels], read while they are looked
+                at.
+            folder: Where its files go; it exists.
+
+        Raises:
+            UsageError: The format cannot express this model.
+        """
+
+    def load(self, folder: Path) -> Ask:
+        """Load what `convert` wrote, with the format's own runtime."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,21 +102,6 @@ class _TrainingImages:
     def __iter__(self) -> Iterator[Array]:
         for record in self._records.as_numpy_iterator():
             yield self._model.read_pixels([record])[0][0]
-
-
-def check_formats(names: Sequence[str]) -> None:
-    """Check that the packages of formats are installed.
-
-    Raises:
-        UsageError: One of them is not.
-    """
-    for name in names:
-        missing = [package for package in FORMATS[name].needs if importlib.util.find_spec(package) is None]
-        if missing:
-            raise UsageError(
-                f"{name}: expected the package {missing[0]}, which is not installed; "
-                f"{install_command('export')}"
-            )
 
 
 def export_model(

@@ -106,8 +106,9 @@ class PixelModel:
 
         def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
             found = self.answer(tf.cast(images, tf.float32))
+            # Not `tf.ensure_shape`, which LiteRT does not have.
             return {
-                name: tf.ensure_shape(value, [count, *value.shape[1:]], name=name)
+                name: tf.reshape(value, [count or -1, *value.shape[1:]], name=name)
                 for name, value in found.items()
             }
 

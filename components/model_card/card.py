@@ -32,6 +32,18 @@ SETTINGS = (
     "training.epochs",
     "training.seed",
 )
+# What a card says of an export.
+_OF_EXPORT = (
+    "format",
+    "metric",
+    "value",
+    "original_value",
+    "test_images",
+    "size_bytes",
+    "original_size_bytes",
+    "milliseconds",
+    "original_milliseconds",
+)
 
 
 def make_card(facts: Facts) -> dict[str, Any]:
@@ -83,6 +95,7 @@ def make_card(facts: Facts) -> dict[str, Any]:
             "slices": {name: dict(values) for name, values in facts.slices.items()},
             "baseline": facts.baseline,
             "baseline_metrics": dict(facts.baseline_metrics),
+            "exports": [{key: each.get(key) for key in _OF_EXPORT} for each in facts.exports],
         },
         "ethical_considerations": {"text": about.ethical_considerations},
         "caveats_and_recommendations": {"text": about.caveats, "limits": find_limits(facts)},

@@ -60,6 +60,7 @@ class Facts:
             None if there was none.
         baseline_metrics: Its metrics.
         warnings: What the Evaluator warned of.
+        exports: What is said of each export (`components.exporter.facts`).
     """
 
     given: Given
@@ -78,3 +79,4 @@ class Facts:
     baseline: str | None
     baseline_metrics: Mapping[str, float]
     warnings: Sequence[str]
+    exports: Sequence[Mapping[str, Any]] = ()

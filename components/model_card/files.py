@@ -9,6 +9,7 @@ from components.base.redact import redact, redact_values
 from components.base.saved_model import CARD_FILES
 from components.base.versions import find_commit, find_versions
 from components.evaluator.evaluation import read_stored
+from components.exporter.facts import read_exports
 from components.model_card.card import format_card, make_card
 from components.model_card.facts import Facts, Given
 
@@ -22,6 +23,7 @@ def read_facts(
     model: str,
     evaluation: str,
     baseline: str | None,
+    exports: str | None = None,
 ) -> Facts:
     """Return the facts about a model that is pushed.
 
@@ -33,6 +35,7 @@ def read_facts(
         model: The folder of the SavedModel.
         evaluation: The folder of its evaluation.
         baseline: As in `Facts`.
+        exports: The folder of its exports; None if there are none.
 
     Raises:
         ValueError: The evaluation is of an earlier version.
@@ -59,6 +62,7 @@ def read_facts(
         baseline=baseline,
         baseline_metrics=found.baseline,
         warnings=[_make_sentence(text) for text in found.warnings],
+        exports=read_exports(exports) if exports else (),
     )
 
 

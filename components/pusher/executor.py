@@ -33,8 +33,8 @@ from components.model_stores.store import publish
 
 # Keys of `custom_config`: the addresses of the recipe's `push.also`, and what the model card says of the run.
 ALSO, CARD = "also", "card"
-# Input besides TFX's: what the Evaluator measured.
-EVALUATION = "evaluation"
+# Inputs besides TFX's: what the Evaluator measured, and the exports.
+EVALUATION, EXPORTS = "evaluation", "exports"
 # Property of a blessing, by TFX's Evaluator: the artifact of the baseline.
 _BASELINE = "baseline_model"
 _EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
@@ -95,6 +95,7 @@ class AtomicPushExecutor(executor.Executor):
         """Write the model card next to the pushed model; if that fails, the push is as good as it was."""
         try:
             (evaluation,) = input_dict[EVALUATION]
+            exports = next(iter(input_dict.get(EXPORTS) or ()), None)
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             facts = read_facts(
                 Given(**given),
@@ -103,6 +104,7 @@ class AtomicPushExecutor(executor.Executor):
                 blessed_at=blessed_at,
                 model=self.GetModelPath(input_dict),
                 evaluation=evaluation.uri,
+                exports=exports.uri if exports else None,
                 baseline=_name_baseline(path, blessing.get_string_custom_property(_BASELINE)),
             )
             # A version that was taken back meanwhile would come back as a folder with nothing but its card.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.redact import redact
-from components.exporter.formats import FORMATS
+from components.exporter.formats import FORMATS, check_formats
 from pipeline.commands.field_options import ShareRange
 from pipeline.commands.shared import PathType, example
 
@@ -76,7 +76,7 @@ def export(
     image.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from components.exporter.export import ExportData, check_formats, export_model
+    from components.exporter.export import ExportData, export_model
     from components.prediction.asked import saved_model_folder
     from pipeline.history.records import find_records
     from pipeline.run.console import make_console, progress_bar, quiet_libraries

@@ -10,6 +10,7 @@ from components.base.task import TASKS, task_named
 from components.base.words import suggest
 from components.bulk_inference.config import BulkInferenceConfig
 from components.evaluator.config import EvaluationConfig
+from components.exporter.config import ExportConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import IngestConfig
 from components.model_card.config import AboutConfig
@@ -55,6 +56,9 @@ class Recipe(Settings):
     )
     evaluation: EvaluationConfig
     infra_validation: InfraValidationConfig = InfraValidationConfig()
+    export: ExportConfig | None = Field(
+        None, description="formats of other runtimes for each new, blessed model; null for none"
+    )
     use_cache: bool = Field(
         True, description="whether nodes whose inputs and options are equal keep their results"
     )
@@ -104,6 +108,7 @@ class Recipe(Settings):
         asked = {
             "base_model": warm_start is not None and warm_start.is_latest_blessed,
             "tuner": self.tuner is not None,
+            "export": self.export is not None,
             "bulk_inference": self.bulk_inference is not None,
         }
         return frozenset(name for name, is_asked in asked.items() if is_asked)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from components.base import files
 from components.base.words import format_count
+from components.exporter import page as exporter
 from components.infra_validator import page as infra_validator
 from components.pages.charts import COLOURS
 from components.pages.markup import (
@@ -50,6 +51,9 @@ def show_model(page: Page, run: PastRun) -> None:
     if answers := run.result.get("answers"):
         rows.append([f"answers ({answers['images']:,})", format_path(str(run.find(answers["folder"])))])
     page.add(make_table(["", "where"], rows))
+    if outputs := run.outputs.get("Exporter"):
+        with page.part("Exports"):
+            exporter.fill_page(page, outputs)
     if outputs := run.outputs.get("InfraValidator"):
         with page.part("Does it answer, and how fast"):
             infra_validator.fill_page(page, outputs)

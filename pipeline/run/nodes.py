@@ -19,6 +19,7 @@ from components.base.os_errors import explain_os_error
 from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
 from components.base.words import format_count
+from components.exporter.formats import check_formats
 from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
 from pipeline.data.examples import Examples, describe
@@ -43,8 +44,11 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
     """Ingest what the recipe reads where it is raw, print how much there is, and look at it.
 
     Raises:
-        UsageError, DataRefusedError: From ingest, or what it gave cannot be trained on.
+        UsageError: A format of the exports is not installed; or from ingest.
+        DataRefusedError: From ingest, or what it gave cannot be trained on.
     """
+    if recipe.export is not None:
+        check_formats(recipe.export.formats)
     digests = FileDigests(root / DIGESTS_FILE)
     pool = make_ingest_pool(recipe.beam, root)
     with progress_bar(console) as progress:

@@ -40,7 +40,7 @@ def find_rates(recipe: Recipe, root: Path, console: Console, low: float, high: f
     log = root / "logs" / f"{run_id}.log"
     result.log = str(log)
     plain_root = plain_path(root)
-    recipe = recipe.model_copy(update={"tuner": None, "bulk_inference": None})
+    recipe = recipe.model_copy(update={"tuner": None, "export": None, "bulk_inference": None})
     with lock_root(root), quiet_libraries(log, console), redirect_temporary_files(plain_root):
         examples = prepare_data(recipe, root, console)
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)

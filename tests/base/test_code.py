@@ -153,7 +153,8 @@ def test_a_library_counts_where_it_is_imported(tmp_path: Path, monkeypatch: pyte
 
 ALL = {
     "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DistributionValidator",
-    "DataGate", "Transform", "Tuner", "Trainer", "Evaluator", "InfraValidator", "Pusher", "BulkInference",
+    "DataGate", "Transform", "Tuner", "Trainer", "Evaluator", "InfraValidator", "Exporter", "Pusher",
+    "BulkInference",
 }  # fmt: skip
 
 

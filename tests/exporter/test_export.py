@@ -230,8 +230,10 @@ def test_the_snippets_of_the_docs_run(
     wanted, _ = PixelModel(export(3).folder).read_pixels([make_record(upright.encoded, 0)])
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(snippets) == 3
-    for snippet in snippets:
+    # That for boxes runs with a detector (tests/tasks/test_detection_training.py).
+    of_classes = [snippet for snippet in snippets if "boxes" not in snippet]
+    assert len(of_classes) == len(snippets) - 1 == 3
+    for snippet in of_classes:
         names: dict[str, Any] = {}
         exec(compile(snippet, str(DOCS), "exec"), names)
         assert np.abs(names["pixels"].astype(int) - wanted).max() <= 1

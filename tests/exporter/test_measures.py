@@ -197,5 +197,5 @@ def test_the_records_are_those_of_the_run_that_pushed_the_model(tmp_path: Path) 
     (run / "recipe.yaml").write_text("name: digits\n")
     (run / "result.json").write_text(json.dumps({"root": str(root), "pushed_model": str(version)}))
     outputs = {"ImportExampleGen": {"examples": Output(str(examples), {})}}
-    write_record(run, make_run_record("classification", ["a"], outputs))
+    write_record(run, make_run_record("classification", ["a"], outputs, {}))
     assert find_records(version)["test"] == [f"{examples}/Split-test/x"]

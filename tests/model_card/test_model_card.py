@@ -76,6 +76,17 @@ def limits(**changes: Any) -> str:
     return "\n".join(find_limits(change(**changes)))
 
 
+def write_export(folder: Path) -> Path:
+    """Write what is said of an export, as the Exporter does; return the folder of exports."""
+    (folder / "onnx").mkdir(parents=True)
+    facts = {
+        "format": "onnx", "metric": "accuracy", "value": 0.89, "original_value": 0.9, "test_images": 200,
+        "size_bytes": 500, "original_size_bytes": 1000, "milliseconds": 0.125, "original_milliseconds": 0.25,
+    }  # fmt: skip
+    (folder / "onnx" / "export.json").write_text(json.dumps(facts))
+    return folder
+
+
 def test_a_card_has_the_sections_of_model_cards_and_the_numbers_of_the_run(tmp_path: Path) -> None:
     labels = [0, 1, 2] * 20
     answers = np.random.default_rng(0).random((60, 3))
@@ -98,6 +109,7 @@ def test_a_card_has_the_sections_of_model_cards_and_the_numbers_of_the_run(tmp_p
         model=str(model),
         evaluation=run.outputs["Evaluator"]["evaluation"].uri,
         baseline=None,
+        exports=str(write_export(tmp_path / "exports")),
     )
     write_card(str(model), facts)
     path = model / "assets.extra" / "model_card.md"
@@ -111,6 +123,7 @@ def test_a_card_has_the_sections_of_model_cards_and_the_numbers_of_the_run(tmp_p
     assert card["quantitative_analyses"]["intervals_95"].keys() <= run.result["metrics"].keys()
     assert "accuracy" in card["quantitative_analyses"]["intervals_95"]
     assert "| slice | accuracy |\n|---|---:|\n| cat | 0.2500 |\n| dog | 1.0000 |" in text
+    assert "| the model | 0.9000 | 1,000 | 0.250 |\n| onnx | 0.8900 | 500 | 0.125 |\n" in text
     assert "1 slice falls behind the mean accuracy of 0.62 by more than 0.1: cat 0.25." in text
     for name, value in run.result["metrics"].items():
         escaped = name.replace("_", r"\_")

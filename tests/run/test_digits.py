@@ -165,18 +165,25 @@ def test_another_text_of_the_model_card_trains_and_pushes_nothing(
     # Another text of the model card is another card, and no other model.
     about = "about.intended_use=Digits of *forms*."
     bulk = "bulk_inference={input: test, top: 1}"
-    code, result, said = mirante(
-        "run", "digits", "--root", str(root), "--json", "--set", about, "--set", bulk
-    )
+    asked = ("--set", about, "--set", bulk, "--set", "export={formats: [tflite]}")
+    code, result, said = mirante("run", "digits", "--root", str(root), "--json", *asked)
     assert code == 0, said
     executed = [name for name, outcome in result["components"].items() if outcome["status"] == "completed"]
-    assert executed == ["Pusher", "BulkInference"]
+    assert executed == ["Exporter", "Pusher", "BulkInference"]
+    (exported,) = result["exports"]
+    assert Path(exported["folder"], exported["file"]).stat().st_size == exported["size_bytes"]
+    assert exported["original_value"] == pytest.approx(result["metrics"]["accuracy"])
+    assert exported["value"] == pytest.approx(exported["original_value"], abs=0.02)
+    assert "exported as tflite: " in " ".join(said.split())
     (file,) = Path(result["answers"]["folder"]).glob("part-*.parquet")
     assert result["answers"]["images"] == len(list(read_answers(str(file), "parquet"))) == 354
     assert "354 images, 0 with an error, in" in said
     report = Path(result["report"]).read_text(encoding="utf-8")
     assert "answers (354)" in report
+    assert "accuracy on 354 test images; ms per image from decoded pixels on" in " ".join(report.split())
     card = json.loads(Path(result["model_card"]).with_suffix(".json").read_text())
+    (of_export,) = card["quantitative_analyses"]["exports"]
+    assert of_export["value"] == exported["value"]
     assert card["intended_use"]["primary_uses"] == "Digits of *forms*."
     assert result["metrics"] == first[1]["metrics"]
     assert result["pushed_model"] == first[1]["pushed_model"]

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.base.records import record_dataset
 from components.base.table import read_table
+from components.exporter.formats import tflite
+from components.exporter.pixel_model import PixelModel
 from components.tasks.multilabel import TASK
 from tests.make.commands import mirante
 from tests.make.images import encode_image, make_noise
@@ -25,6 +28,7 @@ SETTINGS = (
     "evaluation.thresholds={hamming_loss: 0.99}",
     "evaluation.max_regression={}",
     "evaluation.refuse_trivial=false",
+    "export={formats: [tflite], max_drop: 1}",
 )
 
 
@@ -58,6 +62,14 @@ def test_a_list_is_learned_pushed_and_asked(tmp_path: Path) -> None:
     pushed = Path(result["pushed_model"])
     rows = read_table((pushed / "assets.extra" / "thresholds.csv").read_text(encoding="utf-8"))
     assert [row["class"] for row in rows] == CLASSES
+    # An export has the thresholds inside.
+    (exported,) = result["exports"]
+    assert exported["metric"] == "mean_average_precision"
+    read, ask = PixelModel(pushed).read_pixels, tflite.load(Path(exported["folder"]))
+    files = sorted(map(str, (root / "data").glob("test-*")))
+    answers = ask(read(list(record_dataset(files).as_numpy_iterator()))[0])
+    limit = np.float32([row["threshold"] for row in rows])
+    np.testing.assert_array_equal(answers["predicted"], answers["probabilities"] >= limit)
     page = Path(result["report"]).read_text(encoding="utf-8")
     assert "could not be made" not in page
     assert "Classes that occur together" in page

@@ -24,7 +24,7 @@ def test_a_row_says_what_is_in_the_room(step: Step) -> None:
 
 def test_rows_are_in_the_order_in_which_nodes_run() -> None:
     ids = [step.id for step in STEPS]
-    assert len(set(ids)) == len(ids) == 15
+    assert len(set(ids)) == len(ids) == 16
     for number, step in enumerate(STEPS):
         assert set(step.after) <= set(ids[:number]), step.id
 
@@ -40,6 +40,8 @@ def test_optional_nodes_are_there_where_a_recipe_has_them() -> None:
     )
     assert list_upstream()["Trainer"] == ("ImportExampleGen", "ImportSchemaGen", "Transform")
     assert node_ids({"bulk_inference"})[-2:] == ("Pusher", "BulkInference")
+    assert node_ids({"export"})[-2:] == ("Exporter", "Pusher")
+    assert "Exporter" in list_upstream({"export"})["Pusher"]
     assert "Pusher" in list_upstream({"bulk_inference"})["BulkInference"]
     both = node_ids({"tuner", "base_model"})
     assert both[both.index("Transform") :][:4] == ("Transform", "BaseModelResolver", "Tuner", "Trainer")

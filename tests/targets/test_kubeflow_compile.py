@@ -136,8 +136,9 @@ def test_the_order_of_the_tasks_is_that_of_the_pipeline(recipe: str, tmp_path: P
     from pipeline.definition import compile_pipeline
 
     loaded = elsewhere(
-        recipe, "model.weights=null", "training.fine_tune_epochs=0", "bulk_inference.input=test"
-    )
+        recipe, "model.weights=null", "training.fine_tune_epochs=0", "bulk_inference.input=test",
+        "export={formats: [onnx]}",
+    )  # fmt: skip
     examples = Examples(tmp_path, {split: f"{split}-*" for split in ("train", "eval", "test")}, CLASS_NAMES)
     schema = write_schema(CLASS_NAMES, tmp_path / "schema")
     nodes = [

@@ -236,6 +236,7 @@ def test_training_and_deployment_are_vertex_own(data: Path, tmp_path: Path) -> N
         (["training.strategy=multi_worker"], "training.strategy: multi_worker needs other machines"),
         (["beam={engine: spark, endpoint: 'h:1'}"], "beam.engine: expected in_memory, a prism without"),
         (["bulk_inference.input=test"], "bulk_inference: expected none with --target vertex"),
+        (["export={formats: [saved_model_fp16, onnx]}"], "whose image has none, got onnx; leave them out"),
     ],
 )
 def test_what_vertex_could_not_run_is_refused_by_the_fields_name(

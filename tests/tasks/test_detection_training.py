@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from components.base.errors import UsageError
 from components.base.saved_model import LABELS_FILE, WARM_UP_FILE
+from components.exporter.export import ExportData, export_model
 from components.infra_validator.probe import probe
 from components.models import build_model
 from components.models.config import ModelConfig
@@ -40,6 +42,7 @@ from tests.make.records import write_split
 TRANSFORM = TransformConfig(height_px=96, width_px=96, normalization="minus_one_one")
 MODEL = {"name": "ssd_mobilenet_v2", "alpha": 0.35, "detection": {"extra_layers": 2}}
 SHAPE = (96, 96, 3)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 
 
 def records(count: int, first_seed: int = 0) -> list[bytes]:
@@ -145,10 +148,14 @@ def test_boxes_of_a_padded_photo_are_right_to_the_pixel(job: Job, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
+def test_a_model_serves_what_the_network_says(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     keras.utils.set_random_seed(0)
-    model = build_model(ModelConfig.model_validate(MODEL), SHAPE, 3)
-    task = Detection(shapes.CLASSES, ModelConfig.model_validate(MODEL), SHAPE)
+    # Below the probability that anchors begin with, so that there are boxes.
+    config = ModelConfig.model_validate({**MODEL, "detection": {"extra_layers": 2, "min_score": 1e-4}})
+    model = build_model(config, SHAPE, 3)
+    task = Detection(shapes.CLASSES, config, SHAPE)
     tft_output = tft.TFTransformOutput(job.transform_output)
     save_module(task.serving(model, tft_output), str(tmp_path), records(2))
     assert (tmp_path / WARM_UP_FILE).stat().st_size > 0
@@ -193,6 +200,27 @@ def test_a_model_serves_what_the_network_says(job: Job, tmp_path: Path) -> None:
     )
     assert report["problems"] == []
     assert set(report["request_secs"]) == {"serving_default", "serving_tf_examples"}
+    capsys.readouterr()
+    check_export(tmp_path, drawn[0].encoded, by_bytes, monkeypatch)
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    # Scores that are nearly equal may have another order.
+    assert {words[0] for words in said} <= set(shapes.CLASSES)
+    assert len(said) == by_bytes["counts"][0]
+
+
+def check_export(model: Path, image: bytes, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export a model for LiteRT, and run the snippet for boxes in docs/export.md."""
+    data = ExportData([], [str(model / "records")])
+    (done,) = export_model(model, ["tflite"], model / "exports", data, max_drop=0.01, calibration_images=1)
+    assert (done.metric, done.images) == ("map", 3)
+    (model / "photo.png").write_bytes(image)
+    monkeypatch.chdir(model)
+    snippets = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    (snippet,) = (each for each in snippets if "boxes" in each)
+    names: dict[str, Any] = {}
+    exec(compile(snippet, str(DOCS), "exec"), names)
+    np.testing.assert_allclose(names["found"]["boxes"][0], served["boxes"][0], atol=1e-4)
+    np.testing.assert_array_equal(names["found"]["counts"][0], served["counts"][0])
 
 
 @pytest.mark.slow

@@ -1,20 +1,16 @@
 """The formats of other runtimes. Imports neither TensorFlow nor the runtimes.
 
-A new format is a module with `convert` and `load` (`ExportFormat`), and a row of
-`FORMATS`.
+A new format is a module with `convert` and `load` (`components.exporter.export`), and a row of `FORMATS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+import importlib.util
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from components.base.arrays import Array
-    from components.exporter.pixel_model import PixelModel
-    from components.exporter.protocol import Ask
+from components.base.errors import UsageError
+from components.base.extras import install_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,26 +32,6 @@ class Format:
     needs: tuple[str, ...] = ()
     is_calibrated: bool = False
     images: int | None = None
-
-
-class ExportFormat(Protocol):
-    """The module of a format."""
-
-    def convert(self, model: PixelModel, calibration: Iterable[Array], folder: Path) -> None:
-        """Write the model in the format.
-
-        Args:
-            model: The model.
-            calibration: Training images, each uint8 [height, width, channels], read while they are looked
-                at.
-            folder: Where its files go; it exists.
-
-        Raises:
-            UsageError: The format cannot express this model.
-        """
-
-    def load(self, folder: Path) -> Ask:
-        """Load what `convert` wrote, with the format's own runtime."""
 
 
 FORMATS = {
@@ -80,3 +56,18 @@ FORMATS = {
         "saved_model_fp16", "", "SavedModel for TensorFlow Serving, weights of 16 bits"
     ),
 }
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Check that the packages of formats are installed.
+
+    Raises:
+        UsageError: One of them is not.
+    """
+    for name in names:
+        missing = [package for package in FORMATS[name].needs if importlib.util.find_spec(package) is None]
+        if missing:
+            raise UsageError(
+                f"{name}: expected the package {missing[0]}, which is not installed; "
+                f"{install_command('export')}"
+            )

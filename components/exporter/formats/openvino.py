@@ -35,10 +35,14 @@ def load(folder: Path) -> Ask:
     """Load the file with OpenVINO, on CPUs."""
     import openvino
 
-    compiled = openvino.Core().compile_model(folder / FILE, "CPU")
+    core = openvino.Core()
+    model = core.read_model(folder / FILE)
+    # Compiled, an output may have the names of operations before it too.
+    names = [output.any_name for output in model.outputs]
+    compiled = core.compile_model(model, "CPU")
 
     def ask(pixels: Array) -> dict[str, Array]:
         found = compiled({INPUT: pixels})
-        return {name: found[name] for output in compiled.outputs for name in [output.any_name]}
+        return {name: found[name] for name in names}
 
     return ask

@@ -1,6 +1,6 @@
 """What an export asks about multilabel classification: probabilities, and their mean average precision.
 
-The thresholds of the classes are not in an export. Imports no TensorFlow.
+An export says which classes reach their thresholds, too. Imports no TensorFlow.
 """
 
 import math
@@ -14,7 +14,7 @@ from components.base.example import parse_example
 from components.tasks.multilabel.truth import make_truth
 from schemas import features
 
-OUTPUTS = ("probabilities",)
+OUTPUTS = ("probabilities", "predicted")
 
 
 def read_truth(record: bytes) -> list[int]:

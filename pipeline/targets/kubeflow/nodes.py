@@ -112,7 +112,11 @@ def run_nodes(
         for pusher in (step for name in names if (step := step_named(name)).is_pusher):
             if not result.pushed_model:
                 console.print(kept_in, markup=False, soft_wrap=True)
-                judges = [name for name in pusher.after if step_named(name).has_outcome]
+                judges = [
+                    name
+                    for name in pusher.after
+                    if step_named(name).has_outcome and not step_named(name).optional
+                ]
                 why = (
                     f"nothing was pushed: it is not blessed; the pages of {' and '.join(judges)} say why"
                     if result.taken_back is None

@@ -88,7 +88,7 @@ class Vertex(Target):
         push_destination: str,
         also: Sequence[str],
         card: Mapping[str, Any],
-        evaluation: Channel,
+        measured: Mapping[str, Channel | None],
         **blessed: Channel,
     ) -> BaseNode:
         """Build the node that pushes to a bucket, or to an endpoint where the recipe asks for one.
@@ -99,7 +99,7 @@ class Vertex(Target):
             UsageError: The recipe asks for an endpoint and for further stores.
         """
         if self.config.deployment is None:
-            return super().pusher(push_destination, also, card, evaluation, **blessed)
+            return super().pusher(push_destination, also, card, measured, **blessed)
         if also:
             raise UsageError(
                 "push.also: expected no store with vertex.deployment, which deploys to an endpoint"
