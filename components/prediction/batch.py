@@ -29,7 +29,7 @@ from components.base.errors import UsageError
 from components.base.example import parse_example
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.paths import is_remote
-from components.base.saved_model import bit_depth_of
+from components.base.saved_model import bit_depth_of, class_names_of
 from components.base.serving_folder import measure_files, model_digest
 from components.base.tfrecord import iterate_records
 from components.ingest.bit_depth import UPPER
@@ -37,6 +37,7 @@ from components.prediction.asked import saved_model_folder
 from components.prediction.batch_files import FileFormat, count_answers, write_answers
 from components.prediction.drawings import Answer
 from components.prediction.inputs import is_records, list_inputs, stamp_files
+from components.prediction.language import translate_classes
 from schemas import features
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Batch:
         min_score: As for `components.prediction.predict.predict`.
         top: Likewise.
         max_pixels: Likewise.
+        language: Likewise.
     """
 
     model: str
@@ -70,6 +72,7 @@ class Batch:
     min_score: float | None = None
     top: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
+    language: str | None = None
 
     def output(self, number: int) -> str:
         """Return the path of a shard's answers."""
@@ -82,6 +85,9 @@ class Batch:
         stamps = None if is_remote(paths[0]) else stamp_files(paths)
         names = hashlib.sha256(json.dumps([self.shards, stamps]).encode()).hexdigest()
         settings = {name: getattr(self, name) for name in ("format", "min_score", "top", "max_pixels")}
+        if self.language is not None:
+            # The model card has the names, and does not count for the digest.
+            settings["class_names"] = translate_classes(self.model, _list_classes(self.model), self.language)
         model = model_digest(measure_files(self.model))
         return {"model": model, "shards": len(self.shards), "input": names, **settings}
 
@@ -105,6 +111,7 @@ def make_batch(
     min_score: float | None = None,
     top: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    language: str | None = None,
     shard_images: int = SHARD_IMAGES,
 ) -> Batch:
     """Look for the model and the images.
@@ -117,10 +124,11 @@ def make_batch(
         min_score: As for `predict`.
         top: Likewise.
         max_pixels: Likewise.
+        language: Likewise.
         shard_images: The most images of a shard.
 
     Raises:
-        UsageError: There is no model, or there are no images.
+        UsageError: There is no model, or there are no images, or the model has no names in the language.
     """
     paths = list_inputs(source)
     records = [path for path in paths if is_records(path)]
@@ -131,7 +139,13 @@ def make_batch(
     if not shards:
         raise UsageError(f"--batch {source}: expected images or TFRecord files, got none")
     folder = str(saved_model_folder(model))
-    return Batch(folder, tuple(shards), out, format, min_score, top, max_pixels)
+    if language is not None:
+        translate_classes(folder, _list_classes(folder), language)
+    return Batch(folder, tuple(shards), out, format, min_score, top, max_pixels, language)
+
+
+def _list_classes(folder: str) -> tuple[str, ...]:
+    return tuple(class_names_of(folder) or ())
 
 
 def run_batch(batch: Batch, make_pipeline: Callable[[], beam.Pipeline]) -> BatchResult:
@@ -200,8 +214,9 @@ def _read_records(path: str) -> Iterator[tuple[str, bytes]]:
             yield given[0].decode("utf-8", errors="replace"), data[0]
 
 
-# The model of this process, by its folder. Several threads may do the work of an engine.
-_loaded: dict[str, Any] = {}
+# The model of this process, by its folder and the language of its answers. Several threads may do the work of
+# an engine.
+_loaded: dict[tuple[str, str | None], Any] = {}
 _loading = threading.Lock()
 
 
@@ -210,10 +225,12 @@ def _ask(paths: Sequence[str], batch: Batch) -> Iterator[Answer]:
     from components.prediction.predict import answer_images
 
     with _loading:
-        if batch.model not in _loaded:
+        key = (batch.model, batch.language)
+        if key not in _loaded:
             _loaded.clear()
-            _loaded[batch.model] = LoadedModel(Path(batch.model), bit_depth_of(batch.model) or UPPER)
-        served = _loaded[batch.model]
+            bit_depth = bit_depth_of(batch.model) or UPPER
+            _loaded[key] = LoadedModel(Path(batch.model), bit_depth, batch.language)
+        served = _loaded[key]
     found = answer_images(
         batch.model,
         paths,

@@ -107,7 +107,7 @@ def predict(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if batch is not None or out is not None:
-        if batch is None or out is None or images or draw or explain or csv_file or language:
+        if batch is None or out is None or images or draw or explain or csv_file:
             raise UsageError(
                 "--batch: expected --batch INPUT and -o OUT, got other arguments; leave them out"
             )
@@ -120,6 +120,7 @@ def predict(
             min_score=min_score,
             top=top,
             max_pixels=max_pixels,
+            language=language,
         )
     if not images:
         raise UsageError("IMAGE: expected an image or a folder of images, got none; or give --batch")

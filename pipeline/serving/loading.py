@@ -1,10 +1,13 @@
 """Makes a SavedModel answer requests: loads it, puts batching before it, and warms it up."""
 
 import dataclasses
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 from components.base.errors import UsageError
+from components.base.saved_model import class_names_of
+from components.prediction.language import translate_classes
 from pipeline.serving.errors import invalid
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.batching import BatchingRunner, BatchThreads
@@ -13,6 +16,8 @@ from pipeline.serving.models.saved_model import SavedModel, SessionOptions
 from pipeline.serving.models.servable import Runner, Servable
 from pipeline.serving.models.warm_up import warm_up
 from pipeline.serving.text_config import BatchingParameters, read_batching
+
+_logger = logging.getLogger("mirante.serve")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Loader:
         check_methods: Refuse signatures with the method name of another call.
         max_tensor_bytes: Refuse larger tensors.
         max_pixels: Refuse images with more pixels; 0 for no limit.
+        language: Of the classes' names, where a model has them in it; empty for their own.
         warm_up_times: How often a model's own warm-up requests are sent; 0 for not.
         threads: Run requests that are not batched.
         batch_threads: Run requests in batches; None for one by one.
@@ -36,6 +42,7 @@ class Loader:
     check_methods: bool
     max_tensor_bytes: int
     max_pixels: int
+    language: str
     warm_up_times: int
     threads: ThreadPoolExecutor
     batch_threads: BatchThreads | None
@@ -63,6 +70,7 @@ class Loader:
             check_methods=self.check_methods,
             max_tensor_bytes=self.max_tensor_bytes,
             max_pixels=self.max_pixels,
+            class_names=self._find_names(path),
         )
         try:
             warm_up(servable, self.warm_up_times)
@@ -74,6 +82,17 @@ class Loader:
     def unload(self, servable: Servable) -> None:
         """Free what a model holds."""
         servable.runner.close()
+
+    def _find_names(self, path: str) -> dict[bytes, bytes]:
+        """Return the classes' names in the language by their own; empty if the model has none in it."""
+        if not self.language:
+            return {}
+        try:
+            names = translate_classes(path, class_names_of(path) or (), self.language)
+        except UsageError as e:
+            _logger.warning("%s: it answers with the classes' own names: %s", path, e)
+            return {}
+        return {own.encode(): name.encode() for own, name in names.items()}
 
     def _make_runner(self, model: SavedModel, path: str) -> Runner:
         own = os.path.join(path, "batching_params.pbtxt")

@@ -212,6 +212,7 @@ def _make_loader(settings: Settings, batching: BatchingParameters | None, metric
         check_methods=settings.enable_signature_method_name_check,
         max_tensor_bytes=_MOST_TENSOR_BYTES,
         max_pixels=settings.max_pixels,
+        language=settings.language,
         warm_up_times=max(1, settings.num_request_iterations_for_warmup)
         if settings.enable_model_warmup
         else 0,

@@ -99,6 +99,9 @@ class Settings:
         0,
         PILLOW_MAX_PIXELS,
     )
+    language: str = _extension(
+        "", "Answer with the classes' names in this language, such as pt, where a model has them."
+    )
     client_timeout_secs: int = _extension(
         30, "Disconnect clients that neither send nor take anything for this long.", 1
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pyarrow import parquet
 
 from components.base import files
 from components.base.errors import UsageError
+from components.base.saved_model import CARD_FILES
 from components.prediction import batch as batches
 from components.prediction.batch import Batch, BatchResult, make_batch
 from components.prediction.batch_files import FileFormat, count_answers, read_answers, write_answers
@@ -93,6 +95,24 @@ def test_answers_are_those_of_predict(model: str, images: Path, tmp_path: Path) 
         run_batch(make_batch(model, str(images), str(out), shard_images=3, top=1))
     with pytest.raises(UsageError, match="got answers with another shards, input; give another folder"):
         run_batch(make_batch(model, str(images), str(out), top=2))
+    # Names in another language: chosen before anything is asked, and other answers.
+    with pytest.raises(UsageError, match=r"--language: expected none, .*got 'pt'"):
+        make_batch(model, str(images), str(out), top=2, language="pt")
+    named = tmp_path / "named"
+    shutil.copytree(model, named)
+    aliases = {rows[0]["predictions"][0]["label"]: {"pt": "cão"}}  # type: ignore[index]
+    card = json.dumps({"model_details": {"class_aliases": aliases}})
+    (named / CARD_FILES[1]).write_text(card, encoding="utf-8")
+    folder = str(images / "0")
+    batch = make_batch(str(named), folder, str(tmp_path / "pt"), top=1, language="pt")
+    run_batch(batch)
+    labels = [each["label"] for row in read_rows(tmp_path / "pt") for each in row["predictions"]]  # type: ignore[attr-defined]
+    assert labels
+    assert labels == [
+        each["label"]
+        for one in predict(str(named), [folder], top=1, language="pt")
+        for each in one.get("predictions", [])
+    ]
 
 
 @pytest.mark.both_stacks

@@ -7,14 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.base.errors import UsageError
-from components.base.saved_model import CARD_FILES
+from components.base.saved_model import CARD_FILES, LABELS_FILE
 from components.prediction.language import translate_classes
 from pipeline.data.examples import Examples
 from pipeline.model_card import describe_for_card
 from pipeline.recipe.load import load_recipe
+from pipeline.serving.loading import Loader
+from pipeline.serving.models.servable import _rename
 
 NAMES = ("cat", "dog", "größe")
 
@@ -82,3 +85,20 @@ def test_the_card_shows_them() -> None:
     given = Given(**{**vars(FACTS.given), "class_aliases": {FACTS.given.class_names[0]: {"pt": "gato"}}})
     card = make_card(dataclasses.replace(FACTS, given=given))
     assert f"- {FACTS.given.class_names[0]} in pt: gato" in format_card(card)
+
+
+def test_a_server_renames_texts_and_no_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = write_card(tmp_path, cat={"pt": "gato"}, dog={"pt": "cão"})
+    (tmp_path / LABELS_FILE).write_text("cat\ndog\ngröße\n", encoding="utf-8")
+    given: Any = dict.fromkeys(field.name for field in dataclasses.fields(Loader))
+    loader = Loader(**{**given, "language": "pt"})
+    names = loader._find_names(model)
+    assert names == {b"cat": b"gato", b"dog": "cão".encode(), "größe".encode(): "größe".encode()}
+    texts = np.array([[b"dog", b"cat"], [b"", b"cat"]], dtype=object)
+    assert _rename(texts, names).tolist() == [["cão".encode(), b"gato"], [b"", b"gato"]]
+    assert _rename(texts[:0], names).shape == (0, 2)
+    assert _rename(scores := np.ones((2, 2), np.float32), names) is scores
+    other = dataclasses.replace(loader, language="fr")
+    assert other._find_names(model) == {}
+    assert "it answers with the classes' own names: --language: expected one of pt, got 'fr'" in caplog.text
+    assert dataclasses.replace(loader, language="")._find_names("nowhere") == {}

@@ -53,6 +53,7 @@ class Servable:
         check_methods: Refuse signatures whose `method_name` is made for another call.
         max_tensor_bytes: Refuse larger tensors.
         max_pixels: Refuse images with more pixels in inputs whose name ends in `_bytes`; 0 for no limit.
+        class_names: What texts in answers are replaced by: classes' names in another language by their own.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Servable:
     check_methods: bool = False
     max_tensor_bytes: int = 2**31
     max_pixels: int = 0
+    class_names: Mapping[bytes, bytes] = dataclasses.field(default_factory=dict)
 
     async def predict(
         self, signature_name: str, given: Mapping[str, Array], wanted: Sequence[str], timeout_ms: int
@@ -204,7 +206,16 @@ class Servable:
         begin = time.perf_counter()
         outputs = await self.runner.run(feeds, fetches, timeout_ms)
         self.recorder.record_runtime(self.name, api, time.perf_counter() - begin)
-        return outputs
+        return [_rename(output, self.class_names) for output in outputs] if self.class_names else outputs
+
+
+def _rename(output: Array, names: Mapping[bytes, bytes]) -> Array:
+    """Return an output whose texts are replaced; numbers stay."""
+    if output.dtype != object:
+        return output
+    renamed = np.empty(output.shape, dtype=object)
+    renamed.ravel()[:] = [names.get(text, text) for text in output.ravel()]
+    return renamed
 
 
 def _serialize(given: Any) -> Array:
