@@ -564,4 +564,6 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "submit: not a package": no_package,
     "submit: an unknown parameter": a_package,
     "submit: no server answers": a_package,
+    "submit: no project": None,
+    "submit: no job": None,
 }

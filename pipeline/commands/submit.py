@@ -1,7 +1,8 @@
-"""`mirante submit`: run a package on Kubeflow Pipelines."""
+"""`mirante submit`: run a package on Kubeflow Pipelines, or a job on Vertex AI."""
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from pipeline.commands.shared import INTERRUPTED, example
 from pipeline.run.output import say_error
 
 _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
+# The options for each place, by the fields that they fill in.
+_FOR_BOTH = ("package", "run_name", "service_account")
+_FOR_VERTEX = ("project", "region", "endpoint")
 
 
 @click.command(epilog=example("mirante submit pipeline.yaml --host http://localhost:8080 --param epochs=3"))
-@click.argument("package", metavar="PIPELINE.YAML", type=click.Path(path_type=Path))
-@click.option("--host", required=True, metavar="URL", help="Address of the server's UI, as in a browser.")
+@click.argument("package", metavar="PACKAGE", type=click.Path(path_type=Path))
+@click.option("--host", metavar="URL", help="Address of the server's UI, as in a browser.")
 @click.option("--namespace", metavar="NS", help="Your namespace, on a server for several users.")
 @click.option(
     "--token",
@@ -34,7 +38,12 @@ _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
 )
 @click.option("--run-name", metavar="R", help="Name of the run.  [default: the pipeline's name and the time]")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
-@click.option("--service-account", metavar="SA", help="Kubernetes service account of the tasks.")
+@click.option("--service-account", metavar="SA", help="Service account of the tasks.")
+@click.option("--project", metavar="P", help="Vertex AI: the project of Google Cloud.")
+@click.option("--region", metavar="R", help="Vertex AI: where the job runs.")
+@click.option(
+    "--endpoint", metavar="URL", help="Vertex AI: address of the API.  [default: the region's public one]"
+)
 @click.option(
     "--follow/--no-follow", default=None, help="Wait for the end, task by task.  [default: --follow]"
 )
@@ -44,29 +53,40 @@ _TOKEN_VARIABLE = "MIRANTE_KFP_TOKEN"
 @click.option("--replace", is_flag=True, help="With --cron: replace the recurring run of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the result as JSON.")
 def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any) -> int:
-    """Run a compiled pipeline on Kubeflow Pipelines.
+    """Run a compiled pipeline on Kubeflow Pipelines or Vertex AI.
 
-    PIPELINE.YAML is what `mirante compile` writes. It is uploaded (as a new version if the server has the
-    pipeline already, not at all if the server has these very bytes), run and followed. The exit code is 0 if
-    the run succeeded and 1 if it failed. Ctrl-C stops following; the run continues.
+    PACKAGE is what `mirante compile` writes. A .yaml file needs --host. It is uploaded (as a new version if
+    the server has the pipeline already, not at all if the server has these very bytes), run and followed. A
+    .json file is a job for Vertex AI, and needs --project and --region. The exit code is 0 if the run
+    succeeded and 1 if it failed. Ctrl-C stops following; the run continues.
     """
-    kubeflow_submit = import_kubeflow("submit")
-    if follow and options["cron"] is not None:
-        raise UsageError("--follow: there is nothing to follow with --cron, which starts runs later")
-    if options["replace"] and options["cron"] is None:
-        raise UsageError("--replace: it is for a recurring run: give --cron too")
-    ca_cert = options["ca_cert"]
-    if ca_cert is not None and not ca_cert.is_file():
-        raise UsageError(f"--ca-cert {ca_cert}: no such file")
-    wanted = kubeflow_submit.Submission(**options, token=_read_token(token), follow=follow is not False)
-    submitted = kubeflow_submit.Submitted()
+    is_job = options["package"].suffix == ".json"
+    _check_options(is_job, {**options, "token": token})
+    module: Any
+    if is_job:
+        module = import_kubeflow("vertex_submit")
+        given = {name: options[name] for name in (*_FOR_BOTH, *_FOR_VERTEX)}
+        wanted = module.VertexSubmission(**given, follow=follow is not False)
+        submitted = module.SubmittedJob()
+    else:
+        module = import_kubeflow("submit")
+        if follow and options["cron"] is not None:
+            raise UsageError("--follow: there is nothing to follow with --cron, which starts runs later")
+        if options["replace"] and options["cron"] is None:
+            raise UsageError("--replace: it is for a recurring run: give --cron too")
+        ca_cert = options["ca_cert"]
+        if ca_cert is not None and not ca_cert.is_file():
+            raise UsageError(f"--ca-cert {ca_cert}: no such file")
+        given = {name: value for name, value in options.items() if name not in _FOR_VERTEX}
+        wanted = module.Submission(**given, token=_read_token(token), follow=follow is not False)
+        submitted = module.Submitted()
 
     def say(text: str) -> None:
         click.echo(redact(text), err=as_json)
 
     code = 0
     try:
-        kubeflow_submit.submit(wanted, submitted, say)
+        module.submit(wanted, submitted, say)
     except UsageError:
         raise
     except KeyboardInterrupt:
@@ -79,6 +99,27 @@ def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any
     if as_json:
         click.echo(json.dumps(redact_values(dataclasses.asdict(submitted))))
     return code
+
+
+def _check_options(is_job: bool, options: Mapping[str, Any]) -> None:
+    """Refuse options for the other place, and demand those that a place needs."""
+    others = (
+        [name for name in options if name not in (*_FOR_BOTH, *_FOR_VERTEX)] if is_job else list(_FOR_VERTEX)
+    )
+    place, other = ("Vertex AI", "Kubeflow") if is_job else ("Kubeflow", "Vertex AI")
+    for name in others:
+        # Click gives an empty tuple for an option that may be given more than once, and False for a flag.
+        if options[name] or options[name] == "":
+            flag = f"--{name.rstrip('s') if name == 'params' else name}".replace("_", "-")
+            raise UsageError(
+                f"{flag}: expected options for {place}, got one for {other}: a .json file is a job for "
+                "Vertex AI, every other one a package for Kubeflow"
+            )
+    for name in ("project", "region") if is_job else ("host",):
+        if not options[name]:
+            raise UsageError(
+                f"--{name}: expected with a {'job' if is_job else 'package'} for {place}, got none"
+            )
 
 
 def _read_token(token: str | None) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,24 +20,18 @@ pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def test_the_sdk_reads_the_job_without_an_account(data: Path, tmp_path: Path) -> None:
-    from google.auth.credentials import AnonymousCredentials
     from google.cloud import aiplatform
+    from google.cloud.aiplatform_v1 import PipelineJob
     from google.cloud.aiplatform_v1.types.custom_job import CustomJob
 
     path = tmp_path / "job.json"
     job = json.loads(compiled(CLOUD, data, path))
-    read = aiplatform.PipelineJob(
-        display_name="butterflies",
-        template_path=str(path),
-        job_id="butterflies-1",
-        project="example-project",
-        location="europe-west4",
-        credentials=AnonymousCredentials(),
-    )
+    # As `mirante submit` reads it: nothing is lost on the way to the service.
+    read = PipelineJob.from_json(path.read_text(encoding="utf-8"))
     assert read.runtime_config.gcs_output_directory == "gs://example-pipelines/butterflies"
-    # Nothing of the job is lost on the way to the service.
-    sent: Any = read.to_dict()["pipelineSpec"]
-    assert sent == job["pipelineSpec"]
+    sent = json.loads(PipelineJob.to_json(read))
+    assert sent["pipelineSpec"] == job["pipelineSpec"]
+    assert (sent["displayName"], sent["labels"]) == (job["displayName"], job["labels"])
     # What TFX's extensions hand on are fields of the API, and arguments of the SDK.
     args = json.loads(parameter(job, "Trainer", "custom_config"))["ai_platform_training_args"]
     pool = CustomJob(job_spec=args["job_spec"]).job_spec.worker_pool_specs[0]
