@@ -43,8 +43,13 @@ class DetectionConfig(Settings):
         description="width to height of the anchors; each map has one more square anchor, between its own "
         "size and the next map's",
     )
+    neck: Literal["none", "fpn"] = Field(
+        "none",
+        description="fpn: a feature pyramid, for small objects: one more map of the backbone, twice as fine, "
+        "and each map has what the coarser ones know",
+    )
     extra_layers: Annotated[int, Field(ge=0, le=4, strict=True)] = Field(
-        4, description="feature maps after the two of the backbone, each half as large as the one before"
+        4, description="feature maps after those of the backbone, each half as large as the one before"
     )
     matched_iou: Share = Field(
         0.5, description="an anchor must find a box that it overlaps at least this much, as IoU"
@@ -97,10 +102,11 @@ class DetectionConfig(Settings):
             raise ValueError(
                 f"min_scale: expected at most max_scale ({self.max_scale}), got {self.min_scale}"
             )
-        if self.scales is not None and len(self.scales) != 2 + self.extra_layers:
+        own = 2 if self.neck == "none" else 3
+        if self.scales is not None and len(self.scales) != own + self.extra_layers:
             raise ValueError(
-                f"scales: expected one for each of {2 + self.extra_layers} feature maps (two and "
-                f"extra_layers), got {len(self.scales)}"
+                f"scales: expected one for each of {own + self.extra_layers} feature maps "
+                f"({'two' if own == 2 else 'three'} and extra_layers), got {len(self.scales)}"
             )
         if not self.aspect_ratios:
             raise ValueError("aspect_ratios: at least one is needed, e.g. [1.0]")

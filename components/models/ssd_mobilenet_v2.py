@@ -1,13 +1,15 @@
 """SSD on MobileNetV2: pixels to codes and logits of anchors.
 
 The backbone gives two feature maps, the expansion of block 13 (stride 16) and the last convolution (stride
-32); extra layers halve the last one again and again. On each map, two SSDLite predictors (a depthwise
-convolution, then a pointwise one) give for each anchor four codes of its box
+32); extra layers halve the last one again and again. With a feature pyramid it gives the expansion of block 6
+(stride 8) too, and each map is added to the next finer one before anything is predicted. On each map, two
+SSDLite predictors (a depthwise convolution, then a pointwise one) give for each anchor four codes of its box
 (components/tasks/detection/geometry.py) and the logits of its classes.
 
 Sources: Liu et al., SSD: Single shot multibox detector, 2016 (https://arxiv.org/abs/1512.02325); Sandler et
-al., MobileNetV2 (SSDLite, section 6.2), 2018 (https://arxiv.org/abs/1801.04381); of the first logits' bias,
-Lin et al., Focal loss for dense object detection, 2017, section 3.3.
+al., MobileNetV2 (SSDLite, section 6.2), 2018 (https://arxiv.org/abs/1801.04381); of the pyramid, Lin et al.,
+Feature pyramid networks for object detection, 2017 (https://arxiv.org/abs/1612.03144); of the first logits'
+bias, Lin et al., Focal loss for dense object detection, 2017, section 3.3.
 """
 
 import math
@@ -25,6 +27,10 @@ from components.models.pretrained import application
 
 # The layers of keras.applications' MobileNetV2 whose outputs are the feature maps.
 MAPS = ("block_13_expand_relu", "out_relu")
+# The one before them, for a feature pyramid, and its stride.
+_FINEST, _FINEST_STRIDE = "block_6_expand_relu", 8
+# Filters of the pyramid's maps; narrower networks have narrower ones.
+_PYRAMID_FILTERS = 128
 # Filters of the extra layers, as in SSD; narrower networks have narrower ones.
 _EXTRA_FILTERS = (512, 256, 256, 128)
 # Probability of a box that each anchor gives at the beginning.
@@ -37,7 +43,7 @@ _MOMENTUM = 0.9
 def build(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Build backbone `[N, H, W, 3]` in [-1, 1] to two feature maps, head to `[N, A, 4 + logits]` float32.
+    """Build backbone `[N, H, W, 3]` in [-1, 1] to feature maps, head from these to `[N, A, 4 + logits]`.
 
     `logits` is `num_classes` with focal loss and one more, for background, with hard-negative mining.
 
@@ -50,17 +56,24 @@ def build(
         for layer in whole.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = _MOMENTUM
-    backbone = keras.Model(whole.inputs, [whole.get_layer(name).output for name in MAPS], name=BACKBONE)
+    maps = _list_maps(config.detection)
+    backbone = keras.Model(whole.inputs, [whole.get_layer(name).output for name in maps], name=BACKBONE)
     return backbone, _head(config, [output.shape[1:] for output in backbone.outputs], num_classes, alpha)
 
 
 def map_shapes(config: DetectionConfig, input_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
     """Return rows and columns of each feature map, the finest first."""
-    first = tuple(math.ceil(size / 16) for size in input_shape[:2])
-    found = [first]
-    for _ in range(1 + config.extra_layers):
+    of_backbone = len(_list_maps(config))
+    stride = _FINEST_STRIDE if of_backbone > len(MAPS) else 16
+    found = [tuple(math.ceil(size / stride) for size in input_shape[:2])]
+    for _ in range(of_backbone - 1 + config.extra_layers):
         found.append((math.ceil(found[-1][0] / 2), math.ceil(found[-1][1] / 2)))
     return [(rows, columns) for rows, columns in found]
+
+
+def _list_maps(config: DetectionConfig) -> tuple[str, ...]:
+    """Return the backbone's layers whose outputs are feature maps, the finest first."""
+    return (_FINEST, *MAPS) if config.neck == "fpn" else MAPS
 
 
 def anchors_of(config: ModelConfig, input_shape: tuple[int, int, int]) -> Array:
@@ -82,6 +95,35 @@ def _extra(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     x = _norm(x, f"{name}_depthwise")
     x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_expand")(x)
     return _norm(x, f"{name}_expand")
+
+
+def _pyramid(maps: list[keras.KerasTensor], filters: int) -> list[keras.KerasTensor]:
+    """Return the maps, each with what the coarser ones know: of `filters` channels, the finest first."""
+    layers = keras.layers
+    sides = [
+        layers.Conv2D(filters, 1, use_bias=False, name=f"pyramid_{number}_lateral")(x)
+        for number, x in enumerate(maps, start=1)
+    ]
+    sides = [
+        BatchNormalization(momentum=_MOMENTUM, epsilon=1e-3, name=f"pyramid_{number}_lateral_norm")(x)
+        for number, x in enumerate(sides, start=1)
+    ]
+    for place in range(len(sides) - 2, -1, -1):
+        name, fine = f"pyramid_{place + 1}", sides[place]
+        above = layers.UpSampling2D(2, name=f"{name}_above")(sides[place + 1])
+        # Of a map with an odd number of rows, the next one's are more than half as many.
+        more = [large - small for large, small in zip(above.shape[1:3], fine.shape[1:3], strict=True)]
+        if any(more):
+            above = layers.Cropping2D([(0, each) for each in more], name=f"{name}_cropped")(above)
+        sides[place] = layers.Add(name=f"{name}_sum")([fine, above])
+    found = []
+    for number, x in enumerate(sides, start=1):
+        # Nearest neighbours leave steps.
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"pyramid_{number}_depthwise")(x)
+        x = _norm(x, f"pyramid_{number}_depthwise")
+        x = layers.Conv2D(filters, 1, use_bias=False, name=f"pyramid_{number}_smooth")(x)
+        found.append(_norm(x, f"pyramid_{number}_smooth"))
+    return found
 
 
 def _predictor(x: keras.KerasTensor, anchors: int, name: str, bias: list[float]) -> keras.KerasTensor:
@@ -125,15 +167,21 @@ def first_logits(config: DetectionConfig, num_classes: int) -> list[float]:
     return [odds + math.log(num_classes), *[0.0] * num_classes]
 
 
+def _narrow(filters: int, alpha: float) -> int:
+    return max(32, int(filters * min(alpha, 1.0)) // 8 * 8)
+
+
 def _head(
     config: ModelConfig, maps: list[tuple[int, int, int]], num_classes: int, alpha: float
 ) -> keras.Model:
     detection = config.detection
-    inputs = [keras.Input(shape, name=name) for shape, name in zip(maps, MAPS, strict=True)]
+    names = _list_maps(detection)
+    inputs = [keras.Input(shape, name=name) for shape, name in zip(maps, names, strict=True)]
     features = list(inputs)
+    if detection.neck == "fpn":
+        features = _pyramid(features, _narrow(_PYRAMID_FILTERS, alpha))
     for number, filters in enumerate(_EXTRA_FILTERS[: detection.extra_layers], start=1):
-        narrow = max(32, int(filters * min(alpha, 1.0)) // 8 * 8)
-        features.append(_extra(features[-1], narrow, f"extra_{number}"))
+        features.append(_extra(features[-1], _narrow(filters, alpha), f"extra_{number}"))
     nothing = first_logits(detection, num_classes)
     codes, classes = [], []
     of_maps = zip(features, shapes(detection, len(features)), strict=True)

@@ -48,6 +48,39 @@ def test_one_answer_for_each_anchor(shape: tuple[int, int, int], extra_layers: i
     assert [output.shape[1:3] for output in model.get_layer(BACKBONE).outputs] == maps[:2]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(96, 96, 3), (100, 161, 3)])
+def test_a_pyramid_has_a_finer_map_and_each_knows_the_coarser_ones(shape: tuple[int, int, int]) -> None:
+    options = {"detection": {"neck": "fpn", "extra_layers": 1}}
+    model = network(shape, **options)
+    anchors = anchors_of(config(**options), shape)
+    assert model.output_shape == (None, len(anchors), 4 + 3)
+    maps = map_shapes(DetectionConfig(neck="fpn", extra_layers=1), shape)
+    assert [output.shape[1:3] for output in model.get_layer(BACKBONE).outputs] == maps[:3]
+    head = model.get_layer(HEAD)
+    # What is only on the coarsest map of the backbone reaches the anchors of the finest one.
+    zeros = [np.zeros((1, *given.shape[1:]), np.float32) for given in head.inputs]
+    seen = [*zeros[:2], np.ones_like(zeros[2])]
+    first = maps[0][0] * maps[0][1] * 6
+    changed = np.abs(head(seen, training=False) - head(zeros, training=False))[0].max(axis=1) > 0
+    assert changed[:first].all()
+    plain = network(shape, detection={"extra_layers": 1}).get_layer(HEAD)
+    zeros = zeros[1:]
+    changed = (
+        np.abs(plain([zeros[0], seen[2]], training=False) - plain(zeros, training=False))[0].max(axis=1) > 0
+    )
+    assert not changed[: maps[1][0] * maps[1][1] * 6].any()
+
+
+def test_maps_of_a_pyramid_at_300_px() -> None:
+    expected = [(38, 38), (19, 19), (10, 10), (5, 5)]
+    assert map_shapes(DetectionConfig(neck="fpn", extra_layers=1), (300, 300, 3)) == expected
+    with pytest.raises(
+        ValueError, match=r"expected one for each of 4 feature maps \(three and extra_layers\)"
+    ):
+        DetectionConfig(neck="fpn", extra_layers=1, scales=(0.1, 0.2, 0.3))
+
+
 def test_maps_at_300_px() -> None:
     expected = [(19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1)]
     assert map_shapes(DetectionConfig(), (300, 300, 3)) == expected
