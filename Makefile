@@ -31,7 +31,7 @@ BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 pytho
 .DEFAULT_GOAL := help
 .PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
 	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults accept-engines engines bench bench-training bench-backbones bench-detector \
-	bench-node-start bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven bench-copies clean
+	bench-node-start bench-unchanged bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven bench-copies clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -175,6 +175,9 @@ bench-detector: setup ## Milliseconds of one photo by a pushed detector, and of 
 
 bench-node-start: setup ## How soon a Kubeflow task is at work, against importing TFX
 	$(BIN)/python benchmarks/node_start.py
+
+bench-unchanged: setup ## A second, unchanged run of digits, against importing TensorFlow
+	$(BIN)/python -m benchmarks.unchanged
 
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
 	$(BIN)/python benchmarks/plain_tfx.py mnist
