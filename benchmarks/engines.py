@@ -170,13 +170,17 @@ def run_killed(
     for attempt in range(_MOST_ATTEMPTS):
         process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         killed = None
-        # The last one is left alone, and one that ends first has none.
-        if attempt < _MOST_ATTEMPTS - 1:
-            with contextlib.suppress(psutil.TimeoutExpired):
-                process.wait(secs * random.uniform(0.15, 0.9))
-            if process.poll() is None and (number := next(numbers, None)) is not None:
-                killed = kill_part(process, number, cluster)
-        output, _ = process.communicate(timeout=_LONGEST_SECS)
+        try:
+            # The last one is left alone, and one that ends first has none.
+            if attempt < _MOST_ATTEMPTS - 1:
+                with contextlib.suppress(psutil.TimeoutExpired):
+                    process.wait(secs * random.uniform(0.15, 0.9))
+                if process.poll() is None and (number := next(numbers, None)) is not None:
+                    killed = kill_part(process, number, cluster)
+            output, _ = process.communicate(timeout=_LONGEST_SECS)
+        finally:
+            if process.poll() is None:
+                process.kill()
         error = json.loads(output.splitlines()[-1])["error"] if output else None
         if killed:
             end = "completed" if process.returncode in _SUCCESSES else f"exit code {process.returncode}"
@@ -184,8 +188,7 @@ def run_killed(
         if process.returncode in _SUCCESSES:
             return
         if not killed:
-            break
-    raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}: {error}")
+            raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}: {error}")
 
 
 def kill_part(process: psutil.Popen, number: int, cluster: SparkCluster | None) -> str:
@@ -229,12 +232,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--processes", action="store_true", help="Spark's executors start the Python workers")
     parser.add_argument("--fresh-executors", action="store_true", help="each job on Spark starts its own")
     parser.add_argument("--kills", type=int, default=0, help="kill parts of runs so often, too")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the moments; its remainder by 4 says what is killed first"
-    )
-    parser.add_argument(
-        "--keep", type=Path, help="a folder for the roots, which stay: a run that is there is not run again"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the moments, and what is killed first")
+    parser.add_argument("--keep", type=Path, help="a folder for the roots; what is there is not run again")
     given = parser.parse_args(argv)
     engines: dict[str, list[str]] = {"in_memory": []}
     if given.prism:
