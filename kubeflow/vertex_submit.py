@@ -6,15 +6,17 @@ import contextlib
 import dataclasses
 import json
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from components.base.errors import MiranteError, UsageError
+from components.base.errors import MiranteError, NotBlessedError, UsageError
 from components.base.words import wrap_text
 from kubeflow.follow import PATIENCE_SECS, POLL_SECS
+from pipeline.targets.vertex.config import PROJECT, REGION
 
 Say = Callable[[str], None]
 _TIMEOUT_SECS = 60.0
@@ -78,9 +80,14 @@ def submit(wanted: VertexSubmission, submitted: SubmittedJob, say: Say) -> None:
     Raises:
         UsageError: It is no job, there are no credentials, or Vertex AI refuses it.
         MiranteError: Vertex AI failed, or cannot be reached, or the job failed.
+        NotBlessedError: The job succeeded, but pushed nothing.
         KeyboardInterrupt: While the job was followed; the job continues.
     """
-    content, tasks = _read_job(wanted.package)
+    if not re.fullmatch(PROJECT, wanted.project):
+        raise UsageError(f"--project: expected an ID as my-project, or a number, got {wanted.project!r}")
+    if not re.fullmatch(REGION, wanted.region):
+        raise UsageError(f"--region: expected a name as europe-west4, got {wanted.region!r}")
+    content, name, tasks = _read_job(wanted.package)
     submitted.project, submitted.region = wanted.project, wanted.region
     # It warns of Python's age, and logs what is said here.
     with warnings.catch_warnings(), _quiet():
@@ -91,34 +98,40 @@ def submit(wanted: VertexSubmission, submitted: SubmittedJob, say: Say) -> None:
 
         with _explained(wanted, "to make the job"):
             job = PipelineJob.from_json(content)
-            job.display_name = wanted.run_name or job.display_name
-            job.service_account = wanted.service_account or ""
             # It goes through proxies, as the other commands' calls do.
             client = PipelineServiceClient(
                 transport="rest", client_options={"api_endpoint": _find_endpoint(wanted)}
             )
-            parent = f"projects/{wanted.project}/locations/{wanted.region}"
-            job_id = time.strftime(f"{_find_name(content)}-%Y%m%d%H%M%S")
-            made = client.create_pipeline_job(
-                parent=parent, pipeline_job=job, pipeline_job_id=job_id, timeout=_TIMEOUT_SECS
-            )
-        submitted.job = made.name
-        submitted.url = (
+        job.display_name = wanted.run_name or job.display_name
+        job.service_account = wanted.service_account or ""
+        parent = f"projects/{wanted.project}/locations/{wanted.region}"
+        job_id = time.strftime(f"{name}-%Y%m%d%H%M%S")
+        url = (
             f"https://console.cloud.google.com/vertex-ai/locations/{wanted.region}/pipelines/runs/{job_id}"
             f"?project={wanted.project}"
         )
-        say(f"job {job_id}:\n  {submitted.url}")
-        if wanted.follow:
-            _follow(wanted, client, tasks, submitted, say)
+        with client:
+            try:
+                with _explained(wanted, "to make the job"):
+                    made = client.create_pipeline_job(
+                        parent=parent, pipeline_job=job, pipeline_job_id=job_id, timeout=_TIMEOUT_SECS
+                    )
+            except _UnreachableError as e:
+                raise MiranteError(f"{e}. If the job was made all the same, it is at {url}") from e
+            submitted.job, submitted.url = made.name, url
+            say(f"job {job_id}:\n  {url}")
+            if wanted.follow:
+                _follow(wanted, client, tasks, submitted, say)
 
 
-def _read_job(package: Path) -> tuple[str, list[str]]:
-    """Return a job as JSON, and the names of its tasks."""
+def _read_job(package: Path) -> tuple[str, str, list[str]]:
+    """Return a job as JSON, its name, and the names of its tasks."""
     try:
         content = package.read_text(encoding="utf-8")
         job = json.loads(content)
         tasks = list(job["pipelineSpec"]["root"]["dag"]["tasks"])
-        if not _find_name(content) or not job["runtimeConfig"]["gcsOutputDirectory"]:
+        name = str(job["pipelineSpec"]["pipelineInfo"]["name"])
+        if not name or not job["runtimeConfig"]["gcsOutputDirectory"]:
             raise ValueError("no name, or no gcsOutputDirectory")
     except OSError as e:
         raise UsageError(f"{package}: it cannot be read: {e.strerror}") from e
@@ -128,11 +141,7 @@ def _read_job(package: Path) -> tuple[str, list[str]]:
             "runtimeConfig.gcsOutputDirectory; make one with: mirante compile RECIPE --target vertex "
             f"--image REF -o {package.name}"
         ) from e
-    return content, tasks
-
-
-def _find_name(content: str) -> str:
-    return str(json.loads(content)["pipelineSpec"]["pipelineInfo"]["name"])
+    return content, name, tasks
 
 
 def _find_endpoint(wanted: VertexSubmission) -> str:
@@ -154,6 +163,10 @@ class _UnreachableError(MiranteError):
     """Vertex AI does not answer now."""
 
 
+class _NoQuotaError(MiranteError):
+    """Vertex AI was asked more often than the project may now."""
+
+
 @contextlib.contextmanager
 def _explained(wanted: VertexSubmission, what: str) -> Iterator[None]:
     """Turn what Google's libraries raise into the project's errors; none tells a credential."""
@@ -169,11 +182,11 @@ def _explained(wanted: VertexSubmission, what: str) -> Iterator[None]:
         raise UsageError(
             f"no credentials for Google Cloud: expected {_LOG_IN}, got none that can be read"
         ) from e
-    except auth.TransportError as e:
-        raise _UnreachableError(
-            "Google's server of credentials cannot be reached; is there a network?"
-        ) from e
     except (auth.GoogleAuthError, api.Unauthorized) as e:
+        if isinstance(e, auth.TransportError) or getattr(e, "retryable", False):
+            raise _UnreachableError(
+                "Google's server of credentials does not answer now; is there a network?"
+            ) from e
         raise UsageError(f"Google Cloud refuses the credentials; renew them: {_LOG_IN}") from e
     except (api.Forbidden, api.NotFound) as e:
         raise UsageError(
@@ -181,7 +194,7 @@ def _explained(wanted: VertexSubmission, what: str) -> Iterator[None]:
             "right, is aiplatform.googleapis.com enabled, and has the account roles/aiplatform.user?"
         ) from e
     except api.TooManyRequests as e:
-        raise MiranteError(
+        raise _NoQuotaError(
             f"{where}: Vertex AI has no quota left for this ({_status(e)}): {_first_line(e)}; try later, or "
             "have the quota raised (console, IAM, Quotas)"
         ) from e
@@ -207,13 +220,9 @@ def _status(error: Any) -> str:
 
 def _first_line(error: Any) -> str:
     """Return what the server says, without the request's address."""
-    said = str(getattr(error, "message", None) or error).strip()
-    said = (said.splitlines() or [""])[0]
-    return (
-        said.partition(": ")[2].strip().rstrip(".")
-        if said.startswith(("POST ", "GET "))
-        else said.rstrip(".")
-    )
+    said = next(iter(str(getattr(error, "message", None) or error).strip().splitlines()), "")
+    said = said.partition(": ")[2].strip() if said.startswith(("POST ", "GET ")) else said
+    return said.rstrip(".")
 
 
 def _follow(
@@ -222,7 +231,8 @@ def _follow(
     """Say each change of a task's state until the job has ended.
 
     Raises:
-        MiranteError: The job failed, or Vertex AI has not answered for ten minutes.
+        MiranteError: The job failed, or Vertex AI has not answered for ten minutes, or refuses to.
+        NotBlessedError: The job succeeded, but pushed nothing.
     """
     width = max(map(len, names), default=0)
     last_answer = time.monotonic()
@@ -231,14 +241,13 @@ def _follow(
             with _explained(wanted, "to show the job"):
                 job = client.get_pipeline_job(name=submitted.job, timeout=_TIMEOUT_SECS)
                 state = job.state.name.removeprefix("PIPELINE_STATE_")
-        except _UnreachableError as e:
-            if time.monotonic() - last_answer > PATIENCE_SECS:
+        except MiranteError as e:
+            is_passing = isinstance(e, _UnreachableError | _NoQuotaError)
+            if not is_passing or time.monotonic() - last_answer > PATIENCE_SECS:
+                # However wrong the usage: by now there is a job.
                 raise MiranteError(f"{e}. The job continues: {submitted.url}") from e
             time.sleep(POLL_SECS)
             continue
-        except UsageError as e:
-            # However wrong the usage: by now there is a job.
-            raise MiranteError(f"{e}. The job continues: {submitted.url}") from e
         last_answer = time.monotonic()
         submitted.state = state
         for detail in job.job_detail.task_details:
@@ -248,7 +257,21 @@ def _follow(
         time.sleep(POLL_SECS)
     if state != _SUCCEEDED:
         raise MiranteError(_explain_failure(job, submitted))
+    if _has_pushed(job) is False:
+        raise NotBlessedError(
+            "the job succeeded, but nothing was pushed: the model is not blessed, or was taken back; see the "
+            f"outputs of Evaluator, InfraValidator and Pusher: {submitted.url}"
+        )
     say(f"job succeeded:\n  {submitted.url}")
+
+
+def _has_pushed(job: Any) -> bool | None:
+    """Return what the Pusher's output says; None where Vertex AI does not show it."""
+    for detail in job.job_detail.task_details:
+        for artifact in detail.outputs["pushed_model"].artifacts if "pushed_model" in detail.outputs else ():
+            if artifact.metadata and "pushed" in artifact.metadata:
+                return bool(artifact.metadata["pushed"])
+    return None
 
 
 def _take_in(detail: Any, names: list[str], width: int, submitted: SubmittedJob, say: Say) -> None:

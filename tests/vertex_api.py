@@ -24,7 +24,9 @@ class VertexApi(ThreadingHTTPServer):
         calls: Method, path and body of each call, in their order.
         refusal: HTTP status, google.rpc status and message with which jobs are refused; None for none.
         authorizations: The headers that came with jobs.
-        states: What the job is at each look: its state, and the states of its tasks.
+        states: What the job is at each look: its state, and the states of its tasks; or the HTTP status of a
+            refusal.
+        pushed: What the Pusher's output says; None for nothing.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,8 @@ class VertexApi(ThreadingHTTPServer):
         self.calls: list[tuple[str, str, Any]] = []
         self.authorizations: set[str] = set()
         self.refusal: tuple[int, str, str] | None = None
-        self.states: list[tuple[str, dict[str, str]]] = []
+        self.states: list[tuple[str, dict[str, str]] | int] = []
+        self.pushed: int | None = None
         self.job: dict[str, Any] = {}
 
     @property
@@ -74,7 +77,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Give the job as it is by now."""
         api = self.server
         api.calls.append(("GET", self.path, None))
-        state, tasks = api.states[0] if len(api.states) == 1 else api.states.pop(0)
+        now = api.states[0] if len(api.states) == 1 else api.states.pop(0)
+        if isinstance(now, int):
+            self._send(now, {"error": {"code": now, "message": "Not now."}})
+            return
+        state, tasks = now
+        metadata = {} if api.pushed is None else {"pushed": api.pushed}
+        model = {"artifacts": [{"name": "pushed", "metadata": metadata}]}
         details = [
             {
                 "taskName": name,
@@ -82,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "startTime": "2026-01-01T00:00:00Z",
                 "endTime": "2026-01-01T00:01:30Z",
                 **({"error": {"code": 9, "message": "exit status 4"}} if of_task == "FAILED" else {}),
+                **({"outputs": {"pushed_model": model}} if name == "Pusher" else {}),
             }
             for name, of_task in tasks.items()
         ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from components.base.errors import MiranteError, UsageError
 from components.base.redact import redact, redact_values
@@ -58,10 +59,14 @@ def submit(token: str | None, follow: bool | None, as_json: bool, **options: Any
     PACKAGE is what `mirante compile` writes. A .yaml file needs --host. It is uploaded (as a new version if
     the server has the pipeline already, not at all if the server has these very bytes), run and followed. A
     .json file is a job for Vertex AI, and needs --project and --region. The exit code is 0 if the run
-    succeeded and 1 if it failed. Ctrl-C stops following; the run continues.
+    succeeded, 1 if it failed, and 4 if a job of Vertex AI pushed nothing. Ctrl-C stops following; the run
+    continues.
     """
     is_job = options["package"].suffix == ".json"
-    _check_options(is_job, {**options, "token": token})
+    source = click.get_current_context().get_parameter_source("token")
+    # The variable may be set for all commands of a shell.
+    given_token = token if source is ParameterSource.COMMANDLINE else None
+    _check_options(is_job, {**options, "token": given_token})
     module: Any
     if is_job:
         module = import_kubeflow("vertex_submit")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from google.auth.exceptions import RefreshError
 
+from components.base.errors import UsageError
 from kubeflow import vertex_submit
 from pipeline.commands.main import main
 from tests.vertex_api import VertexApi, run_api, write_credentials
@@ -49,9 +51,12 @@ def submit(api: VertexApi | str, *more: str, package: str = "mine.json") -> Resu
 
 
 @pytest.mark.slow  # Google's SDK takes seconds of CPU to import
-def test_a_job_is_sent_and_followed(api: VertexApi, tmp_path: Path) -> None:
+def test_a_job_is_sent_and_followed(api: VertexApi, monkeypatch: pytest.MonkeyPatch) -> None:
     api.states = [
         ("RUNNING", {"Trainer": "RUNNING", "Trainer-driver": "SUCCEEDED"}),
+        # In the middle Vertex AI is asked too often, and then fails.
+        429,
+        503,
         ("RUNNING", {"Trainer": "RUNNING"}),
         ("SUCCEEDED", {"Trainer": "SUCCEEDED", "Pusher": "SKIPPED"}),
     ]
@@ -86,6 +91,22 @@ def test_a_job_is_sent_and_followed(api: VertexApi, tmp_path: Path) -> None:
     assert failed.exit_code == 1
     assert "the job has ended as FAILED" in failed.stderr
     assert "Trainer: exit status 4" in failed.stderr
+    # Following ends with a refusal; the job does not.
+    api.states = [400]
+    lost = submit(api)
+    assert lost.exit_code == 1
+    assert "The job continues: https://console.cloud.google.com/" in lost.stderr
+    with monkeypatch.context() as impatient:
+        impatient.setattr(vertex_submit, "PATIENCE_SECS", 0.0)
+        api.states = [429]
+        lost = submit(api)
+    assert (lost.exit_code, "no quota left" in lost.stderr) == (1, True)
+    assert "The job continues: https://console.cloud.google.com/" in lost.stderr
+    # A job that ends well and pushes nothing, and one that pushes.
+    for api.pushed, code, said in ((0, 4, "but nothing was pushed"), (1, 0, "job succeeded")):
+        api.states = [("SUCCEEDED", {"Pusher": "SUCCEEDED"})]
+        ended = submit(api)
+        assert (ended.exit_code, said in " ".join(ended.output.split())) == (code, True), ended.output
     api.calls.clear()
     assert submit(api, "--no-follow").exit_code == 0
     assert [call[0] for call in api.calls if "pipelineJobs" in call[1]] == ["POST"]
@@ -129,6 +150,9 @@ def test_a_refusal_is_explained_and_tells_no_secret(
     assert done.exit_code == code, done.output
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
+    assert ("If the job was made all the same, it is at https://console" in done.stderr) == (
+        refusal[0] == 503
+    )
     for hidden in (secret, *(each.split()[1] for each in api.authorizations)):
         assert hidden not in done.output
 
@@ -154,6 +178,11 @@ def test_a_machine_without_credentials_or_network_is_told_so(
     assert "no credentials for Google Cloud: expected `gcloud auth application-default login`" in done.stderr
     assert "hidden" not in done.output
     assert api.calls == []
+    # Following waits for a server of credentials that fails, and not for credentials that it refuses.
+    wanted = vertex_submit.VertexSubmission(tmp_path / "mine.json", "example", "europe-west4")
+    for retryable, kind in ((True, vertex_submit._UnreachableError), (False, UsageError)):
+        with pytest.raises(kind), vertex_submit._explained(wanted, "to show the job"):
+            raise RefreshError("Internal failure.", retryable=retryable)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +204,15 @@ def test_a_machine_without_credentials_or_network_is_told_so(
             "--project: expected options for Kubeflow, got one for Vert",
         ),
         (["mine.json", *WHERE], "mine.json: it cannot be read: No such file"),
+        (["mine.json", *WHERE, "--token", "t"], "--token: expected options for Vertex AI, got one for Kub"),
+        (
+            ["mine.json", *WHERE, "--project", "projects/example"],
+            "--project: expected an ID as my-project, or a number, got 'projects/example'",
+        ),
+        (
+            ["mine.json", *WHERE, "--region", "europe-west4/x"],
+            "--region: expected a name as europe-west4, got 'europe-west4/x'",
+        ),
         (["odd.json", *WHERE], "odd.json: no job of Vertex AI: expected pipelineSpec.root.dag.tasks"),
     ],
 )
@@ -183,6 +221,8 @@ def test_what_cannot_be_sent_is_refused_before_the_sdk_is_imported(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.json").write_text('{"pipelineSpec": []}')
+    # It is for Kubeflow: only the option is refused with a job.
+    monkeypatch.setenv("MIRANTE_KFP_TOKEN", "of Kubeflow")
     done = CliRunner().invoke(main, ["submit", *words])
     assert done.exit_code == 2, done.output
     assert said in " ".join(done.stderr.split())

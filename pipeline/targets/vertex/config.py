@@ -10,6 +10,9 @@ from components.base.settings import Number, Positive, Settings
 from components.base.words import suggest_and_list
 from pipeline.steps import STEPS
 
+# What Google Cloud takes as a project's ID or number, and as a region's name.
+PROJECT = r"^([a-z][-a-z0-9:.]{4,61}[a-z0-9]|\d{6,15})$"
+REGION = r"^[a-z]+-[a-z]+\d{1,2}$"
 # A folder of a bucket, or a bucket.
 BucketFolder = Annotated[
     str, Field(pattern=r"^gs://[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9](/[^/\s\"'\\{}]+)*$", max_length=1000)
@@ -87,10 +90,10 @@ class DeploymentConfig(Settings):
 class VertexConfig(Settings):
     """A recipe as a pipeline of Vertex AI (docs/vertex.md)."""
 
-    project: Annotated[str, Field(pattern=r"^([a-z][-a-z0-9:.]{4,61}[a-z0-9]|\d{6,15})$")] = Field(
+    project: Annotated[str, Field(pattern=PROJECT)] = Field(
         description="Google Cloud project, by ID or number"
     )
-    region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d{1,2}$")] = Field(
+    region: Annotated[str, Field(pattern=REGION)] = Field(
         description="region of the run, such as europe-west4"
     )
     pipeline_root: BucketFolder = Field(
