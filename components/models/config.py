@@ -45,8 +45,8 @@ class DetectionConfig(Settings):
     )
     neck: Literal["none", "fpn"] = Field(
         "none",
-        description="fpn: a feature pyramid, for small objects: one more map of the backbone, twice as fine, "
-        "and each map has what the coarser ones know",
+        description="fpn: a feature pyramid: one more map of the backbone, twice as fine, and each map has "
+        "what the coarser ones know; helps with small objects if the anchors are small too (`min_scale`)",
     )
     extra_layers: Annotated[int, Field(ge=0, le=4, strict=True)] = Field(
         4, description="feature maps after those of the backbone, each half as large as the one before"
