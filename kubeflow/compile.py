@@ -141,7 +141,11 @@ def _build_pipeline(recipe: Recipe, form: Sequence[Parameter], image: str) -> An
             if task.pushes:
                 with dsl.If(built.outputs[VERDICT] != PUSHED, name="if nothing was pushed"):
                     refusal = build_refusal(image)(**{VERDICT: built.outputs[VERDICT]})
-                    _set_up_task(refusal, _REFUSAL, config.defaults, config)
+                    # It says a word: what it needs to start, but none of the work's resources and retries.
+                    kept = config.defaults.model_dump(
+                        include={"node_selector", "tolerations", "env", "secrets"}
+                    )
+                    _set_up_task(refusal, _REFUSAL, TaskConfig.model_validate(kept), config)
 
     define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ pytest.importorskip("kfp", reason="kfp is not on Python 3.10")
 from components.base.errors import UsageError
 from components.schema_gen.schema_file import write_schema
 from pipeline.commands.checkout import import_kubeflow
-from pipeline.recipe.load import load_recipe
+from pipeline.recipe.load import load_recipe, recipe_names
 from pipeline.recipe.recipe import Recipe
 from pipeline.steps import STEPS, list_upstream, node_ids, producer_of, step_named
 from pipeline.targets.kubeflow.config import KubeflowConfig
@@ -213,6 +214,15 @@ def test_nodes_share_two_tasks_the_second_begun_by_what_may_refuse_the_data(tmp_
 def test_digits_are_one_task_so_that_they_take_a_minute(tmp_path: Path) -> None:
     spec, _ = documents(packaged(elsewhere("digits"), tmp_path))
     assert dependencies(spec) == {"Ingest to Pusher": set()}
+
+
+def test_the_tasks_of_each_recipe_take_all_optional_nodes() -> None:
+    plan_tasks = import_kubeflow("tasks").plan_tasks
+    optional = {step.optional for step in STEPS if step.optional}
+    for name in recipe_names():
+        recipe: Any = SimpleNamespace(kubeflow=elsewhere(name).kubeflow, optional_steps=optional)
+        planned = [node for task in plan_tasks(recipe) for node in task.nodes]
+        assert planned == ["Ingest", *node_ids(optional)], name
 
 
 @pytest.mark.parametrize("together", ["null", "[]"])

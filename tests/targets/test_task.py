@@ -19,10 +19,13 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.base.outcome import RunResult
 from pipeline import task
 from pipeline.recipe.load import load_recipe
+from pipeline.steps import step_named
 from pipeline.storage.metadata_store import sqlite_store
 from pipeline.storage.root_lease import RootLease
+from pipeline.targets.kubeflow import nodes
 from tests.make.folders import write_photos
 
 RUN = "run-1"
@@ -213,6 +216,15 @@ def end(root: Path, run_id: str = RUN, store: Any = None) -> None:
 def run(root: Path, *names: str, run_id: str = RUN) -> None:
     views = {name: html(root.parent / "views" / f"{name}.html") for name in names}
     task.run_nodes(list(names), str(root), run_id, views)
+
+
+def test_the_verdict_says_all_without_the_log_of_the_task_before() -> None:
+    result = RunResult("digits", RUN, "root")
+    pusher, taken_back = step_named("Pusher"), "nothing was pushed: version 3 was taken back"
+    why = "nothing was pushed: it is not blessed; the pages of InfraValidator and Evaluator say why"
+    assert nodes._explain_refusal(pusher, result, ["the model is not infra blessed"]) == why
+    result.taken_back = 3
+    assert nodes._explain_refusal(pusher, result, ["the model is slow", taken_back]) == taken_back
 
 
 def test_a_run_that_pushed_nothing_ends_with_its_verdict(capfd: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from components.trainer.cluster.pods.config import WorkerPodsConfig, request_wor
 from pipeline.pages import make_page
 from pipeline.run.node_result import NodeResult
 from pipeline.run.unchanged import note_pushed
-from pipeline.steps import name_nodes, step_named
+from pipeline.steps import Step, name_nodes, step_named
 from pipeline.storage.config import MetadataConfig
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.root_lease import RootLease
@@ -112,24 +112,24 @@ def run_nodes(
         for pusher in (step for name in names if (step := step_named(name)).is_pusher):
             if not result.pushed_model:
                 console.print(kept_in, markup=False, soft_wrap=True)
-                judges = [
-                    name
-                    for name in pusher.after
-                    if step_named(name).has_outcome and not step_named(name).optional
-                ]
-                why = (
-                    f"nothing was pushed: it is not blessed; the pages of {' and '.join(judges)} say why"
-                    if result.taken_back is None
-                    else "nothing was pushed: it was taken back, see above"
-                )
+                why = _explain_refusal(pusher, result, refusals)
                 if verdict is None:
                     raise NotBlessedError(why)
-                console.print(f"  {why}", markup=False, soft_wrap=True)
-                shown.judge(why)
+                if why not in refusals:
+                    console.print(f"  {why}", markup=False, soft_wrap=True)
+                shown.judge(redact(mirror.shown(why)))
                 continue
             console.print(f"  pushed      {result.pushed_model}", markup=False, soft_wrap=True)
             shown.judge(PUSHED)
             note_pushed(root, run_id, plan.fingerprint, mirror)
+
+
+def _explain_refusal(pusher: Step, result: RunResult, refusals: Sequence[str]) -> str:
+    """Return why nothing was pushed, as a text that says all where nothing else is read."""
+    if result.taken_back is not None:
+        return refusals[-1]  # the Pusher's own: no node after it refuses anything
+    judges = [name for name in pusher.after if step_named(name).has_outcome and not step_named(name).optional]
+    return f"nothing was pushed: it is not blessed; the pages of {' and '.join(judges)} say why"
 
 
 @dataclasses.dataclass(frozen=True)
