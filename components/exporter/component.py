@@ -12,6 +12,7 @@ from tfx.types.experimental import simple_artifacts
 from components.base import files
 from components.base.saved_model import model_folder
 from components.exporter.config import ExportConfig
+from components.exporter.facts import EXPORTED
 from schemas import features
 
 
@@ -56,3 +57,4 @@ def Exporter(  # noqa: N802 - components are named like classes
         max_drop=config.max_drop,
         calibration_images=config.calibration_images,
     )
+    exports.set_int_custom_property(EXPORTED, 1)

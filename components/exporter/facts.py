@@ -9,6 +9,8 @@ from components.exporter.formats import FORMATS
 
 # Next to each export: its inputs and outputs, and what was measured.
 FACTS = "export.json"
+# Property of the artifact: the model was exported, whatever has become of the folder since.
+EXPORTED = "exported"
 
 
 def read_exports(folder: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from components.base.outcome import Output
 from components.base.words import format_count
-from components.exporter.facts import read_exports
+from components.exporter.facts import EXPORTED, read_exports
 from components.pages.markup import Cell, Measure, format_path, make_table
 from components.pages.page import Page
 from components.pages.tables import find_output
@@ -16,9 +16,14 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     """Show the metric, size and time of each export, and of the model."""
     output = find_output(outputs, "exports")
     found = read_exports(output.uri)
-    page.add_verdict(bool(found), "exported" if found else "not exported")
+    was_exported = bool(found) or output.properties.get(EXPORTED) == 1
+    page.add_verdict(was_exported, "exported" if was_exported else "not exported")
     if not found:
-        page.add_text("The model is not blessed, so it was not exported.")
+        page.add_text(
+            "The exports were removed since, as `mirante clean` does."
+            if was_exported
+            else "The model is not blessed, so it was not exported."
+        )
         return
     first = found[0]
     metric = first.get("metric")

@@ -56,7 +56,8 @@ def run(inputs: Any, folder: Path, max_drop: float = 1.0) -> Output:
     folder.mkdir()
     settings = ExportConfig(formats=("known",), max_drop=max_drop).model_dump_json()
     Exporter.EXECUTOR_SPEC.executor_class().Do(inputs, {"exports": [exports]}, {"settings": settings})
-    return Output(exports.uri, {})
+    properties = {key: value.int_value for key, value in exports.mlmd_artifact.custom_properties.items()}
+    return Output(exports.uri, properties)
 
 
 def test_a_blessed_model_is_exported_and_a_run_ends_with_too_great_a_loss(
@@ -84,6 +85,10 @@ def test_a_blessed_model_is_exported_and_a_run_ends_with_too_great_a_loss(
     assert "could not be made" not in page.html
     for shown in ("0.0000", f"{facts['original_value']:.4f}", "accuracy on 12 test images"):
         assert shown in page.html
+    shutil.rmtree(done.uri)
+    page = make_page("Exporter", {"exports": done}, "classification", ("a", "b", "c"))
+    assert "The exports were removed since" in page.html
+    assert "not blessed" not in page.html
     with pytest.raises(
         NotBlessedError, match=r"export\.max_drop: expected at most 0, got .* known has accuracy"
     ):
@@ -95,7 +100,11 @@ def test_a_blessed_model_is_exported_and_a_run_ends_with_too_great_a_loss(
     result = RunResult("digits", "1", str(tmp_path))
     assert outcome.read_outcome({"exports": left}, result, Serving("", ())).note == ""
     assert result.exports is None
-    assert "not exported" in make_page("Exporter", {"exports": left}, "classification", ("a",)).html
+    shutil.rmtree(left.uri)  # a bucket has no empty folder
+    assert (
+        "not blessed, so it was not exported"
+        in make_page("Exporter", {"exports": left}, "classification", ("a",)).html
+    )
 
 
 @pytest.mark.parametrize(
