@@ -73,12 +73,18 @@ def bit_depth_of(folder: str) -> str | None:
 
 
 def class_aliases_of(folder: str) -> dict[str, dict[str, str]]:
-    """Return the classes' names in further languages, by class and language, as the model card has them."""
+    """Return the classes' names in further languages, by class and language, as the model card has them.
+
+    The card of another program, or a damaged one, has none.
+    """
     path = os.path.join(folder, CARD_FILES[1])
     if not files.exists(path):
         return {}
-    found = json.loads(files.read_text(path))["model_details"].get("class_aliases", {})
-    return {name: dict(aliases) for name, aliases in found.items()}
+    try:
+        found = json.loads(files.read_text(path))["model_details"].get("class_aliases", {})
+        return {name: {code: str(alias) for code, alias in of.items()} for name, of in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def read_fingerprint(folder: str) -> bytes | None:

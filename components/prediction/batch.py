@@ -259,7 +259,8 @@ def _check_manifest(batch: Batch) -> None:
         return
     former = json.loads(files.read_text(path))
     if former != described:
-        other = ", ".join(key for key in described if former.get(key) != described[key])
+        keys = [key for key in {**described, **former} if former.get(key) != described.get(key)]
+        other = ", ".join("--language" if key == "class_names" else key for key in keys)
         raise UsageError(
             f"-o {batch.out}: expected a new folder or answers of the same call, got answers with another "
             f"{other}; give another folder"

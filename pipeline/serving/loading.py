@@ -54,6 +54,7 @@ class Loader:
         Raises:
             ServingError: It cannot be loaded, or refuses one of its own warm-up requests.
         """
+        class_names = self._find_names(path)
         model = SavedModel(path, self.session)
         try:
             runner = self._make_runner(model, path)
@@ -70,7 +71,7 @@ class Loader:
             check_methods=self.check_methods,
             max_tensor_bytes=self.max_tensor_bytes,
             max_pixels=self.max_pixels,
-            class_names=self._find_names(path),
+            class_names=class_names,
         )
         try:
             warm_up(servable, self.warm_up_times)
@@ -89,7 +90,7 @@ class Loader:
             return {}
         try:
             names = translate_classes(path, class_names_of(path) or (), self.language)
-        except UsageError as e:
+        except (UsageError, OSError, ValueError) as e:
             _logger.warning("%s: it answers with the classes' own names: %s", path, e)
             return {}
         return {own.encode(): name.encode() for own, name in names.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from pyarrow import parquet
 
 from components.base import files
 from components.base.errors import UsageError
-from components.base.saved_model import CARD_FILES
+from components.base.saved_model import CARD_FILES, LABELS_FILE
 from components.prediction import batch as batches
 from components.prediction.batch import Batch, BatchResult, make_batch
 from components.prediction.batch_files import FileFormat, count_answers, read_answers, write_answers
@@ -212,6 +213,22 @@ def test_images_and_answers_in_an_object_store(
             files.stamp(f"{there}/in/notes.txt")
         told = CliRunner().invoke(main, ["predict", model, "--batch", f"{scheme}://none/in", "-o", "out"])
         assert (told.exit_code, "there is no bucket none" in told.stderr) == (1, True), told.output
+
+
+def test_answers_in_another_language_are_another_call(tmp_path: Path) -> None:
+    model, image = tmp_path / "model", tmp_path / "größe.png"
+    image.write_bytes(b"")
+    (model / LABELS_FILE).parent.mkdir(parents=True)
+    (model / LABELS_FILE).write_text("cat\ndog\n", encoding="utf-8")
+    card = json.dumps({"model_details": {"class_aliases": {"dog": {"pt": "cão", "de": "Hund"}}}})
+    (model / CARD_FILES[1]).write_text(card, encoding="utf-8")
+    for first, then in ((None, "pt"), ("pt", None), ("pt", "de")):
+        out = str(tmp_path / f"{first} {then}")
+        batch = Batch(str(model), ((str(image),),), out, language=first)
+        batches._check_manifest(batch)
+        batches._check_manifest(batch)
+        with pytest.raises(UsageError, match="got answers with another --language; give another folder"):
+            batches._check_manifest(dataclasses.replace(batch, language=then))
 
 
 def test_there_must_be_images(model: str, tmp_path: Path) -> None:

@@ -47,6 +47,26 @@ def test_a_model_without_further_names_says_so(tmp_path: Path) -> None:
         translate_classes(model, NAMES, "pt")
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        '{"model_details": {"class_al',
+        "[]",
+        "{}",
+        '{"model_details": []}',
+        '{"model_details": {"class_aliases": null}}',
+        '{"model_details": {"class_aliases": {"cat": "größe"}}}',
+    ],
+)
+def test_a_damaged_card_or_that_of_another_program_has_no_names(card: str, tmp_path: Path) -> None:
+    model = write_card(tmp_path, cat={"pt": "gato"})
+    (tmp_path / CARD_FILES[1]).write_text(card, encoding="utf-8")
+    with pytest.raises(UsageError, match="expected none, since the model has names in one language"):
+        translate_classes(model, NAMES, "pt")
+    given: Any = dict.fromkeys(field.name for field in dataclasses.fields(Loader))
+    assert Loader(**{**given, "language": "pt"})._find_names(model) == {}
+
+
 def test_the_card_has_the_names_of_the_recipe() -> None:
     examples = Examples(folder=Path("data"), patterns={}, class_names=NAMES)
 
