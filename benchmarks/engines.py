@@ -104,7 +104,7 @@ def read_facts(root: Path, recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def is_equal(found: Any, expected: Any) -> bool:
-    """Compare two facts, and numbers to one part in a million.
+    """Compare two facts, and numbers to one part in a million, or to 1e-9 next to zero.
 
     TFDV sums up means and deviations in the order of merging, and the last digits of float64 follow from it.
     The Evaluator asks the model about batches whose size follows from the time that they take, in memory too,
@@ -115,15 +115,18 @@ def is_equal(found: Any, expected: Any) -> bool:
     if isinstance(found, list) and isinstance(expected, list):
         return len(found) == len(expected) and all(map(is_equal, found, expected))
     if isinstance(found, float) and isinstance(expected, float):
-        return math.isclose(found, expected, rel_tol=1e-6)
+        return math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-9)
     return bool(found == expected)
 
 
 def run(arguments: Sequence[str], root: Path) -> tuple[float, float]:
-    """Run a recipe; returns seconds, and seconds of CPU with those of children."""
+    """Run a recipe, or end the program; returns seconds, and seconds of CPU with those of children."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [str(MIRANTE), "run", *arguments, "--root", str(root), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=_LONGEST_SECS)
+    except subprocess.TimeoutExpired as e:
+        raise SystemExit(f"{' '.join(command)}: not done after {_LONGEST_SECS} s") from e
     secs, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
     if done.returncode not in _SUCCESSES:
@@ -275,12 +278,8 @@ def main(argv: Sequence[str]) -> int:
             differs += bool(other)
             print(f"{engine:10} {secs:7.1f} {cpu_secs:7.1f} {servers:7.1f}  {name_all(other)}", flush=True)
             if given.kills and engine != "in_memory":
-                random, numbers, runs = (
-                    Random(given.seed),
-                    iter(range(given.seed, given.seed + given.kills)),
-                    0,
-                )
-                kills: list[str] = []
+                random, kills, runs = Random(given.seed), list[str](), 0
+                numbers = iter(range(given.seed, given.seed + given.kills))
                 while len(kills) < given.kills:
                     root = folder / f"{engine}-killed"
                     shutil.rmtree(root, ignore_errors=True)

@@ -44,7 +44,11 @@ def fetch_jars(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         options = [f"-DoutputDirectory={jars}", f"-DbuildDirectory={folder}"]
         command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", *options]
-        subprocess.run(command, check=True)
+        maven = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if maven.returncode:
+            raise SystemExit(
+                f"{' '.join(command)}: exit code {maven.returncode}; its last lines:\n{_cut(maven.stdout)}"
+            )
         done.touch()
     return jars
 
@@ -94,7 +98,7 @@ class SparkCluster:
     def _start_all(self, workers: int, master: int, jobs: int) -> None:
         options = ["--host", HOST, "--port", str(master), "--webui-port", str(pick_port())]
         self._start("master", "org.apache.spark.deploy.master.Master", options)
-        _wait_for(master)
+        self._wait_for("master", master)
         for number in range(workers):
             self.start_worker(number)
         options = [f"--spark-master-url={self._master}", f"--job-host={HOST}", f"--job-port={jobs}"]
@@ -104,7 +108,27 @@ class SparkCluster:
             f"--artifacts-dir={self._folder / 'artifacts'}",
         ]
         self._start("job-server", "org.apache.beam.runners.spark.SparkJobServerDriver", options)
-        _wait_for(jobs)
+        self._wait_for("job-server", jobs)
+
+    def _wait_for(self, name: str, port: int) -> None:
+        """Wait until a process answers at its port.
+
+        Raises:
+            SystemExit: It ended, or does not answer; the message has the last lines of its log.
+        """
+        ends = time.monotonic() + _START_SECS
+        while True:
+            try:
+                with socket.create_connection((HOST, port), 1):
+                    return
+            except OSError as e:
+                code = self.processes[name].poll()
+                if code is None and time.monotonic() < ends:
+                    time.sleep(0.2)
+                    continue
+                what = f"no answer at port {port}" if code is None else f"exit code {code}"
+                log = self._folder / f"{name}.log"
+                raise SystemExit(f"{name}: {what}; the last lines of {log}:\n{_cut(log.read_bytes())}") from e
 
     def start_worker(self, number: int) -> None:
         """Start a worker; one of that number must not run."""
@@ -187,16 +211,9 @@ class SparkCluster:
                 process.wait()
 
 
-def _wait_for(port: int) -> None:
-    ends = time.monotonic() + _START_SECS
-    while True:
-        try:
-            with socket.create_connection((HOST, port), 1):
-                return
-        except OSError as e:
-            if time.monotonic() > ends:
-                raise TimeoutError(f"nothing answers at port {port}; the logs are in the folder") from e
-            time.sleep(0.2)
+def _cut(log: bytes) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.decode("utf-8", "replace").splitlines()[-20:])
 
 
 @contextlib.contextmanager
