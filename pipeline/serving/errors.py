@@ -56,9 +56,14 @@ class ServingError(Exception):
         return CODES.index(self.code)
 
     @property
+    def text(self) -> str:
+        """The message as protocol buffers hold it: in UTF-8; TensorFlow quotes any bytes."""
+        return self.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    @property
     def grpc_message(self) -> str:
-        """The message as gRPC carries it: in UTF-8, and cut, since trailers have a limit."""
-        message = self.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        """The text as gRPC carries it: cut, since trailers have a limit."""
+        message = self.text
         if len(message) > _LONGEST_GRPC_MESSAGE:
             return message[:_LONGEST_GRPC_MESSAGE] + "...TRUNCATED"
         return message

@@ -24,7 +24,7 @@ def fill_status(
         status.status.SetInParent()
         if error is not None:
             status.status.error_code = error.number
-            status.status.error_message = error.message
+            status.status.error_message = error.text
 
 
 def status_json(response: get_model_status_pb2.GetModelStatusResponse) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tensorflow_serving.apis import get_model_status_pb2
 
 from pipeline.serving.errors import ServingError, invalid
+from pipeline.serving.metadata import fill_status, status_json
 from pipeline.serving.versions.config import ModelConfig
 from pipeline.serving.versions.manager import Manager, ManagerOptions
+from pipeline.serving.versions.records import State
 from pipeline.serving.versions.shelf import Shelf
 from pipeline.serving.versions.source import find_versions
 
@@ -263,3 +267,11 @@ def test_switches_under_load_fail_no_call(tmp_path: Path, make_served: Callable[
     for client in clients:
         client.join()
     assert problems == []
+
+
+def test_the_status_quotes_any_bytes() -> None:
+    error = invalid(b"Could not parse \xff\xc3\xa4".decode("utf-8", "surrogateescape"))
+    response = get_model_status_pb2.GetModelStatusResponse()
+    fill_status([(1, State.END, error)], response)
+    (status,) = json.loads(status_json(response))["model_version_status"]
+    assert status["status"]["error_message"] == "Could not parse \ufffd\u00e4"
