@@ -193,27 +193,30 @@ class Bucket:
             raise MiranteError(f"{url}: {_shorten(said)}") from e
 
     def _endpoint_hint(self) -> str:
-        if self._scheme == "gs":
-            return "it needs a way to storage.googleapis.com"
-        for variable in ENDPOINT_VARIABLES:
+        is_gs = self._scheme == "gs"
+        for variable in (EMULATOR_VARIABLE,) if is_gs else ENDPOINT_VARIABLES:
             if endpoint := self._environment.get(variable):
                 # Without what may stand before the host: a password.
-                shown = re.sub(r"(://)[^/]*@", r"\1", endpoint)
-                return f"{variable} is {shown}; kubeflow.defaults.env sets it"
+                shown = re.sub(r"(^|://)[^/]*@", r"\1", endpoint)
+                return f"{variable} is {shown}; tasks on Kubeflow have it from kubeflow.defaults.env"
+        if is_gs:
+            return "it needs a way to storage.googleapis.com"
         return (
-            f"it needs a way to AWS; for another store set {ENDPOINT_VARIABLES[-1]}, for tasks by "
-            "kubeflow.defaults.env"
+            f"it needs a way to AWS; for another store set {ENDPOINT_VARIABLES[-1]}, for tasks on Kubeflow "
+            "by kubeflow.defaults.env"
         )
 
     def _credentials_hint(self) -> str:
         if self._scheme == "gs":
             return (
-                "give the tasks' service account (kubeflow.service_account) the role "
-                f"roles/storage.objectAdmin on {self.url} by workload identity"
+                "set GOOGLE_APPLICATION_CREDENTIALS, or log in, with an account that has the role "
+                f"roles/storage.objectAdmin on {self.url}; for tasks on Kubeflow give it to "
+                "kubeflow.service_account by workload identity"
             )
         return (
-            "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY by kubeflow.defaults.secrets, or "
-            f"kubeflow.service_account a role that may list, read, write and delete in {self.url}"
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for tasks on Kubeflow by "
+            "kubeflow.defaults.secrets or a role of kubeflow.service_account; they must be allowed to list, "
+            f"read, write and delete in {self.url}"
         )
 
 

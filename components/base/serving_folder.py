@@ -285,6 +285,12 @@ def _check_bucket(folder: str) -> None:
         tf.io.gfile.exists(folder)
         files.write_text(path, "mirante")
         files.remove(path)
+    except tf.errors.UnimplementedError as e:
+        scheme = folder.partition("://")[0]
+        raise MiranteError(
+            f"push.destination: {folder}: TensorFlow has no file system for {scheme}://, so a run on this "
+            "machine cannot push there; give a folder or gs://BUCKET/FOLDER, or run on Kubeflow"
+        ) from e
     except (OSError, tf.errors.OpError) as e:
         said = str(getattr(e, "message", e)).splitlines()[0]
         raise MiranteError(

@@ -209,9 +209,12 @@ def _read_records(path: str) -> Iterator[tuple[str, bytes]]:
     with files.open_binary(path) as file, gzip.open(file) if path.endswith(".gz") else file as opened:
         for place, record in enumerate(iterate_records(cast(BinaryIO, opened), path)):
             found = parse_example(record)
-            given = found.get(features.FILENAME) or [f"{path}#{place}".encode()]
-            data = found.get(features.ENCODED) or [b""]
-            yield given[0].decode("utf-8", errors="replace"), data[0]
+            # Other types count as nothing: the name is then the place, and the answer an error.
+            given, data = (
+                next((value for value in found.get(name, ()) if isinstance(value, bytes)), b"")
+                for name in (features.FILENAME, features.ENCODED)
+            )
+            yield given.decode("utf-8", errors="replace") or f"{path}#{place}", data
 
 
 # The model of this process, by its folder and the language of its answers. Several threads may do the work of

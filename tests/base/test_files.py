@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from components.base import files
 from components.base.errors import MiranteError
+from components.base.object_store import Bucket
 from components.base.serving_folder import check_can_push
 
 # Opens, but its first byte cannot be read.
@@ -68,6 +70,39 @@ def test_a_destination_that_tensorflow_cannot_read_is_refused_before_anything_is
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(
-        MiranteError, match=r"push.destination: s3://bucket/serving cannot be written: .*'s3'"
+        MiranteError,
+        match=r"push.destination: s3://bucket/serving: TensorFlow has no file system for s3://, .*Kubeflow",
     ):
         check_can_push("s3://bucket/serving")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "environment", "said"),
+    [
+        ("s3", {}, "set AWS_ENDPOINT_URL, for tasks on Kubeflow by kubeflow.defaults.env"),
+        ("s3", {"AWS_ENDPOINT_URL": "http://me:secret@store"}, "AWS_ENDPOINT_URL is http://store; tasks on"),
+        ("gs", {}, "it needs a way to storage.googleapis.com"),
+        ("gs", {"STORAGE_EMULATOR_HOST": "127.0.0.1:1"}, "STORAGE_EMULATOR_HOST is 127.0.0.1:1; tasks on"),
+    ],
+)
+def test_a_store_that_does_not_answer_is_explained_by_the_variables(
+    scheme: str, environment: dict[str, str], said: str
+) -> None:
+    with (
+        pytest.raises(MiranteError, match=f"does not answer .*{re.escape(said)}") as error,
+        Bucket(scheme, "b", environment)._explained("k"),
+    ):
+        raise OSError("CURL error")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [("s3", "set AWS_ACCESS_KEY_ID and AWS_SECRET"), ("gs", "set GOOGLE_APPLICATION_CREDENTIALS, or log in")],
+)
+def test_denied_access_is_explained_by_the_variables(scheme: str, said: str) -> None:
+    with (
+        pytest.raises(MiranteError, match=rf"^{scheme}://b/k: access is denied .*: {said}.*on Kubeflow"),
+        Bucket(scheme, "b", {})._explained("k"),
+    ):
+        raise OSError("ACCESS_DENIED")

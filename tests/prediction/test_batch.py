@@ -18,7 +18,9 @@ from pyarrow import parquet
 
 from components.base import files
 from components.base.errors import UsageError
+from components.base.example import FeatureValue, serialize_example
 from components.base.saved_model import CARD_FILES, LABELS_FILE
+from components.base.tfrecord import frame_record
 from components.prediction import batch as batches
 from components.prediction.batch import Batch, BatchResult, make_batch
 from components.prediction.batch_files import FileFormat, count_answers, read_answers, write_answers
@@ -27,6 +29,7 @@ from components.prediction.loaded import LoadedModel
 from components.prediction.predict import predict
 from pipeline.commands.main import main
 from pipeline.engines.arguments import IN_MEMORY
+from schemas import features
 from tests import object_stores
 from tests.make.graphs import Exported, Tiny
 
@@ -275,3 +278,20 @@ def test_an_object_of_a_bucket_is_written_whole_or_not_at_all(tmp_path: Path) ->
     assert not files.exists("ram://interrupted/a")
     files.put(str(tmp_path / "a"), "ram://interrupted/a")
     assert files.read_bytes("ram://interrupted/a") == b"whole"
+
+
+def test_features_of_another_type_are_answered_by_their_place(tmp_path: Path) -> None:
+    values: list[dict[str, FeatureValue]] = [
+        {features.FILENAME: 7, features.ENCODED: [0.5]},
+        {features.FILENAME: b"caf\xe9.png", features.ENCODED: b"data"},
+        {features.ENCODED: b"data"},
+        {},
+    ]
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(b"".join(frame_record(serialize_example(each)) for each in values))
+    assert list(batches._read_records(str(path))) == [
+        (f"{path}#0", b""),
+        ("caf\ufffd.png", b"data"),
+        (f"{path}#2", b"data"),
+        (f"{path}#3", b""),
+    ]
