@@ -5,6 +5,7 @@ Every runner is a loop or a task around `NodeRunner.run`: same drivers, same cac
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -24,6 +25,7 @@ from pipeline.run import executions
 from pipeline.run.cache_keys import relative_keys
 from pipeline.run.executions import read_all_outputs
 from pipeline.run.node_result import CACHED, COMPLETED, FAILED, NodeResult
+from pipeline.run.unchanged import measure_files
 from pipeline.storage.mirror import Mirror
 from pipeline.storage.node_files import NodeFiles
 
@@ -221,8 +223,12 @@ class NodeRunner:
             self._files.after({key: output.uri for key, output in outputs.items()})
         except Exception as e:  # noqa: BLE001 - as above
             return NodeResult(FAILED, time.monotonic() - began, error=e)
+        measured = None
+        if not self._files.are_copies:
+            with contextlib.suppress(OSError):  # a file has just gone: a later run looks for itself
+                measured = measure_files(outputs, Mirror({}))
         seconds = time.monotonic() - began
-        return NodeResult(CACHED if cached else COMPLETED, seconds, outputs, damage=damage)
+        return NodeResult(CACHED if cached else COMPLETED, seconds, outputs, damage=damage, files=measured)
 
 
 def _list_folder(folder: str) -> list[str]:

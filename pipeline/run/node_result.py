@@ -20,6 +20,8 @@ class NodeResult:
         outputs: The output artifacts by channel name, also when they come from the cache.
         error: What a failed node raised.
         damage: Which file of a cached output is not what was written; None where all are.
+        files: The files of the outputs when the node ended, as `pipeline.run.unchanged.measure_files` gives
+            them; None where they were not measured.
     """
 
     status: str
@@ -27,3 +29,4 @@ class NodeResult:
     outputs: dict[str, Output] = dataclasses.field(default_factory=dict)
     error: BaseException | None = None
     damage: str | None = None
+    files: dict[str, list[int]] | None = None

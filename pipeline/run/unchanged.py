@@ -57,12 +57,19 @@ class KeptNodes:
     Args:
         node_ids: As above.
         outputs: The outputs of each node.
+        files: The files of each node's outputs, from `measure_files`.
     """
 
-    def __init__(self, node_ids: Iterable[str], outputs: Mapping[str, dict[str, Output]]):
+    def __init__(
+        self,
+        node_ids: Iterable[str],
+        outputs: Mapping[str, dict[str, Output]],
+        files: Mapping[str, dict[str, list[int]]],
+    ):
         self.node_ids = list(node_ids)
         self.results: dict[str, NodeResult] = {}
         self._outputs = outputs
+        self._files = files
 
     def run(self, node_id: str, use_cache: bool = True) -> NodeResult:
         """Return the result of a node.
@@ -72,7 +79,7 @@ class KeptNodes:
         """
         if not use_cache:
             raise MiranteError(f"{node_id}: its outputs were changed during this run; start the run again")
-        self.results[node_id] = NodeResult(CACHED, 0.0, self._outputs[node_id])
+        self.results[node_id] = NodeResult(CACHED, 0.0, self._outputs[node_id], files=self._files[node_id])
         return self.results[node_id]
 
 
@@ -145,9 +152,30 @@ def find_unchanged(
     return last.run_id
 
 
-def note_pushed(root: str, run_id: str, fingerprint: str | None, mirror: Mirror) -> None:
-    """Note that a run has pushed a model, after all records of its nodes are where they belong."""
-    if fingerprint is not None:
+def note_pushed(
+    root: str,
+    run_id: str,
+    fingerprint: str | None,
+    mirror: Mirror,
+    take_again: Callable[[], str | None] | None = None,
+) -> None:
+    """Note that a run has pushed a model, after all records of its nodes are where they belong.
+
+    Args:
+        root: The pipeline root, its local path.
+        run_id: The run.
+        fingerprint: From `fingerprint_run`, before the run.
+        mirror: The buckets.
+        take_again: Returns the fingerprint now. A file that changed during the run may have been read before
+            or after: then nothing is noted.
+    """
+    if fingerprint is None:
+        return
+    try:
+        is_same = take_again is None or take_again() == fingerprint
+    except (OSError, ValueError, MiranteError):  # a file is gone
+        is_same = False
+    if is_same:
         _write_last(root, _Last(run_id, fingerprint, _list_runs(root, mirror)), mirror)
 
 
@@ -200,9 +228,13 @@ def _read_last(root: str, mirror: Mirror) -> _Last | None:
     file = Path(root) / "runs" / _LAST
     mirror.fetch(str(file))
     try:
-        return _Last(**json.loads(file.read_text(encoding="utf-8")))
+        last = _Last(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    is_whole = isinstance(last.runs, list) and all(
+        isinstance(each, str) for each in (last.run_id, last.fingerprint, *last.runs)
+    )
+    return last if is_whole else None
 
 
 def _write_last(root: str, last: _Last, mirror: Mirror) -> None:

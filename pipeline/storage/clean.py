@@ -62,7 +62,9 @@ def find_removable(root: Path, store: Any) -> list[Removable]:
         store: Its ML Metadata.
     """
     runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda run: -int(run.id))
-    results = {run.name: _read_result(root, run.name) for run in runs}
+    # ML Metadata has no context of an unchanged run, whose outputs only its record names.
+    local = sorted((path.parent.name for path in root.glob("runs/*/result.json")), reverse=True)
+    results = {name: _read(root, name, "result.json") for name in (*local, *(run.name for run in runs))}
     pushed = next((run for run in runs if results[run.name].get("pushed_model")), None)
     kept_runs = runs[:1] + ([pushed] if pushed else [])
     kept_executions = {
@@ -71,6 +73,9 @@ def find_removable(root: Path, store: Any) -> list[Removable]:
         for execution in store.get_executions_by_context(run.id)
     }
     kept = _find_kept(root, store, kept_executions, _find_destinations(root, store, results.values()))
+    pushes = [name for name in local if results[name].get("pushed_model")]
+    for name in (*local[:1], *pushes[:1]):
+        kept |= _find_recorded(root, name)
     # Small, and `mirante compare` reads them.
     lists = [(result.get("mistakes") or {}).get("file") for result in results.values()]
     kept |= {_place(os.path.dirname(path)) for path in lists if path}
@@ -102,13 +107,22 @@ def _set_state(store: Any, artifacts: Sequence[Any], state: Any) -> None:
         store.put_artifacts(artifacts)
 
 
-def _read_result(root: Path, run_id: str) -> dict[str, Any]:
-    """Return the result of a run; empty if it has none."""
+def _read(root: Path, run_id: str, name: str) -> dict[str, Any]:
+    """Return what a JSON file in the folder of a run holds; nothing if there is none."""
     try:
-        result = json.loads((root / "runs" / run_id / "result.json").read_text(encoding="utf-8"))
+        found = json.loads((root / "runs" / run_id / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return result if isinstance(result, dict) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _find_recorded(root: Path, run_id: str) -> set[_Place]:
+    """Return the places of the outputs that a run's record names."""
+    try:
+        of_nodes = _read(root, run_id, "record.json").get("outputs", {}).values()
+        return {_place(output["uri"]) for outputs in of_nodes for output in outputs.values()}
+    except (AttributeError, KeyError, TypeError):  # damaged
+        return set()
 
 
 def _find_destinations(root: Path, store: Any, results: Iterable[Mapping[str, Any]]) -> set[str]:

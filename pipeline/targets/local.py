@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import os
@@ -43,7 +44,6 @@ from pipeline.run.unchanged import (
     find_unchanged,
     fingerprint_run,
     holds,
-    measure_files,
     note_pushed,
 )
 from pipeline.steps import INGEST, node_ids
@@ -162,7 +162,8 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         write_yaml(redact_values(recipe.model_dump(mode="json"))), encoding="utf-8"
     )
     check_address_space()
-    if repaired := repair_store(root):
+    repaired = repair_store(root)
+    if repaired:
         print_row(console, "warning", repaired)
     log = root / "logs" / f"{result.run_id}.log"
     result.log = str(log)
@@ -180,18 +181,20 @@ def _run_locked(recipe: Recipe, root: Path, result: RunResult, console: Console)
         schema_file = write_schema(examples.class_names, plain_root / "schema", examples.task)
         pushed_below = recipe.push.model_copy(update={"destination": pushed_to})
         recipe = recipe.model_copy(update={"push": pushed_below})  # where the user sees the models
-        fingerprint = fingerprint_run(recipe, examples, schema_file, str(plain_root), pushed_to)
-        kept = _find_kept(recipe, root, result.run_id, fingerprint)
+        take = functools.partial(fingerprint_run, recipe, examples, schema_file, str(plain_root), pushed_to)
+        fingerprint = take()
+        # The copy of the store may not know the last run: then TFX's cache decides.
+        kept = None if repaired else _find_kept(recipe, root, result.run_id, fingerprint)
         nodes = kept or _load_nodes(recipe, examples, schema_file, plain_root, result.run_id, console)
         try:
             refusals = run_nodes(nodes, result, console, examples.class_names, pushed_to)
         finally:
             outputs = {node: found.outputs for node, found in nodes.results.items()}
-            files_of = {node: measure_files(of_node, _NO_BUCKETS) for node, of_node in outputs.items()}
+            files_of = {node: found.files for node, found in nodes.results.items() if found.files is not None}
             outputs[INGEST.id] = {"data": Output(str(examples.folder), {})}
             write_record(folder, make_record(examples.task, examples.class_names, outputs, files_of))
         if result.pushed_model and kept is None:
-            note_pushed(str(root), result.run_id, fingerprint, _NO_BUCKETS)
+            note_pushed(str(root), result.run_id, fingerprint, _NO_BUCKETS, take)
         result.sample_image = write_sample(examples, root)
     _summarize(result, console)
     if not result.pushed_model:
@@ -212,7 +215,7 @@ def _find_kept(recipe: Recipe, root: Path, run_id: str, fingerprint: str | None)
         return None
     same_as = find_unchanged(str(root), run_id, fingerprint, is_as_left, _NO_BUCKETS)
     record = read_record(root / "runs" / same_as) if same_as else None
-    return KeptNodes(names, record.outputs) if record else None
+    return KeptNodes(names, record.outputs, record.files) if record else None
 
 
 def _load_nodes(

@@ -40,7 +40,12 @@ def test_what_a_killed_run_left_is_put_away(tmp_path: Path) -> None:
     )
     schema_file = write_schema(records.COLOURS, tmp_path / "schema")
     runner = make_node_runner(load_recipe("digits"), examples, schema_file, tmp_path, "first")
-    schema = Path(runner.run("ImportSchemaGen").outputs["schema"].uri)
+    ended = runner.run("ImportSchemaGen")
+    schema = Path(ended.outputs["schema"].uri)
+    # A change after the node's end is one, too.
+    assert ended.files == {
+        str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in schema.rglob("*.pbtxt")
+    }
 
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(tmp_path / METADATA_FILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -145,6 +146,18 @@ def test_what_the_newest_run_took_from_the_cache_stays(root: Root) -> None:
     root.add("5", "Trainer", cached=second)
     # The run without a push before it goes instead.
     assert root.listed() == {f"Evaluator/blessing/{number}" for number in (2, 4, 8)} | {"Trainer/model/7"}
+
+
+@pytest.mark.parametrize("damage", [{}, {"outputs": {"Trainer": []}}, {"outputs": 1}])
+def test_what_an_unchanged_run_names_stays(damage: dict[str, Any], root: Root) -> None:
+    # ML Metadata does not know such a run.
+    folder = root.folder / "runs" / "5"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps({"pushed_model": None}))
+    outputs = {"Trainer": {"model": {"uri": "/before it was moved/Trainer/model/3", "properties": {}}}}
+    (folder / "record.json").write_text(json.dumps({"outputs": outputs, **damage}))
+    kept = set() if damage else {"Trainer/model/3"}
+    assert root.listed() == {"Evaluator/blessing/2", "Trainer/model/3", "Evaluator/blessing/4"} - kept
 
 
 def test_lists_of_mistakes_stay_to_be_compared(root: Root) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from components.base.errors import UsageError
 from components.base.outcome import Output
 from components.pages.rendered import ConfusionMatrix, RenderedPage, Roc
 from pipeline.data.examples import Examples
@@ -66,6 +68,11 @@ def refuse(root: Path) -> None:
     write_node(run_folder(str(root), "first"), "InfraValidator", make_node(RenderedPage(""), outputs, MIRROR))
 
 
+def write_last(root: Path, **changes: object) -> None:
+    file = root / "runs" / "last_pushed.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -76,6 +83,10 @@ def refuse(root: Path) -> None:
         lambda root: (root / "runs" / "first" / PAGES / "Trainer.html").unlink(),
         lambda root: (root / "runs" / "first" / PAGES / "Trainer.json").write_text("{}"),
         lambda root: (root / "runs" / "last_pushed.json").write_text("{"),
+        lambda root: write_last(root, runs="earlier"),
+        lambda root: write_last(root, run_id=["first"]),
+        lambda root: write_last(root, runs=None),
+        lambda root: write_last(root, runs=[{}]),
         lambda root: (root / "runs" / "last_pushed.json").unlink(),
         # A run of other settings, or of `mirante run`, that may have trained or failed.
         lambda root: (root / "runs" / "another").mkdir(),
@@ -86,6 +97,21 @@ def test_a_run_looks_for_itself_where_anything_has_changed(
 ) -> None:
     change(root)
     assert find(root) is None
+
+
+@pytest.mark.parametrize("error", [None, OSError("gone"), UsageError("no such module")])
+def test_a_run_during_which_something_changed_is_not_noted(error: Exception | None, root: Path) -> None:
+    def take() -> str:
+        if error is not None:
+            raise error
+        return "other"
+
+    file = root / "runs" / "last_pushed.json"
+    before = file.read_bytes()
+    note_pushed(str(root), "second", "new", MIRROR, take)
+    assert file.read_bytes() == before
+    note_pushed(str(root), "second", "new", MIRROR, lambda: "new")
+    assert json.loads(file.read_bytes())["run_id"] == "second"
 
 
 class FakeBucket(Mirror):
