@@ -570,5 +570,6 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "submit: an unknown parameter": a_package,
     "submit: no server answers": a_package,
     "submit: no project": None,
+    "submit: no such project": None,
     "submit: no job": None,
 }

@@ -435,7 +435,7 @@ def test_a_parameter_that_is_missing(api: KfpApi, package: Path) -> None:
         ("pipeline.yaml", "name: digits\n", "expected pipelineInfo.name and root.dag.tasks"),
         ("pipeline.yaml", "", "expected pipelineInfo.name and root.dag.tasks"),
         ("pipeline.yaml", "kind: Workflow\n", "an Argo workflow, as Kubeflow Pipelines 1 compiles it"),
-        ("pipeline.json", PACKAGE, "expected a file named .yaml"),
+        ("pipeline.txt", PACKAGE, "expected a file named .yaml"),
     ],
 )
 def test_a_file_that_is_no_package(
