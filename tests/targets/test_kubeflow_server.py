@@ -144,10 +144,11 @@ def test_what_is_no_pipeline_is_refused_by_the_server_in_its_words(
     server: Cluster, digits: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.yaml"
-    # The Pusher depends on a task that is not there.
+    # The group for a model that is not pushed depends on a task that is not there.
     text = digits.read_text(encoding="utf-8")
+    assert text.count("        - ingest-to-pusher\n") == 1
     broken.write_text(
-        text.replace("        - ingest-to-evaluator\n", "        - nothing-of-this-name\n"), encoding="utf-8"
+        text.replace("        - ingest-to-pusher\n", "        - nothing-of-this-name\n"), encoding="utf-8"
     )
     refused = server.submit(broken, "--name", "broken", "--no-follow", code=1)
     assert "nothing-of-this-name" in refused["error"]
