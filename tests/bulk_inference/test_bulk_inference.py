@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from components.prediction.predict import predict
 from pipeline.engines.arguments import IN_MEMORY
 from pipeline.pages import make_page
 from tests import object_stores
-from tests.make.graphs import Exported, Tiny
+from tests.make.graphs import Exported, Tiny, blessed_inputs
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -33,23 +32,7 @@ pytest_plugins = ["tests.fixtures"]
 @pytest.fixture
 def inputs(export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path) -> Any:
     """The artifacts that the node reads, both blessings given."""
-    examples = standard_artifacts.Examples()
-    examples.uri, examples.split_names = str(tmp_path / "examples"), '["test"]'
-    split = tmp_path / "examples" / "Split-test"
-    shutil.copytree(Path(make_tiny(3).pattern).parent, split)
-    model = standard_artifacts.Model()
-    model.uri = str(tmp_path / "model")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "Format-Serving").symlink_to(export(3).folder)
-    blessing, infra_blessing = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
-    for each in (blessing, infra_blessing):
-        each.set_int_custom_property("blessed", 1)
-    return {
-        "examples": [examples],
-        "model": [model],
-        "model_blessing": [blessing],
-        "infra_blessing": [infra_blessing],
-    }
+    return blessed_inputs(make_tiny(3), export(3), tmp_path)
 
 
 def run(inputs: Any, root: Path, name: str, digest: str | None = None, **settings: Any) -> Output:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.base.errors import NotBlessedError, UsageError
@@ -23,7 +22,7 @@ from components.exporter.config import ExportConfig
 from components.exporter.facts import read_exports
 from components.exporter.formats import FORMATS, Format
 from pipeline.pages import make_page
-from tests.make.graphs import Exported, Tiny
+from tests.make.graphs import Exported, Tiny, blessed_inputs
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -31,22 +30,7 @@ pytest_plugins = ["tests.fixtures"]
 @pytest.fixture
 def inputs(export: Callable[[int], Exported], make_tiny: Callable[[int], Tiny], tmp_path: Path) -> Any:
     """The artifacts that the node reads, both blessings given."""
-    examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
-    examples.uri, examples.split_names = str(tmp_path / "examples"), '["train", "test"]'
-    for split in ("train", "test"):
-        shutil.copytree(Path(make_tiny(3).pattern).parent, tmp_path / "examples" / f"Split-{split}")
-    model.uri = str(tmp_path / "model")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "Format-Serving").symlink_to(export(3).folder)
-    blessing, infra_blessing = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
-    for each in (blessing, infra_blessing):
-        each.set_int_custom_property("blessed", 1)
-    return {
-        "examples": [examples],
-        "model": [model],
-        "model_blessing": [blessing],
-        "infra_blessing": [infra_blessing],
-    }
+    return blessed_inputs(make_tiny(3), export(3), tmp_path)
 
 
 def run(inputs: Any, folder: Path, max_drop: float = 1.0) -> Output:
