@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.base.class_aliases import translate
 from components.base.errors import UsageError
 from components.base.redact import redact_values
 from components.base.words import suggest_and_list
@@ -19,7 +20,8 @@ def describe_for_card(recipe: Recipe, examples: Examples) -> dict[str, Any]:
     """Return what a model card says of a recipe and its data, as JSON for the Pusher.
 
     Raises:
-        UsageError: The recipe has names for a class that the data do not have.
+        UsageError: The recipe has names for a class that the data do not have, or one name for two classes in
+            the language of the card.
     """
     values = recipe.model_dump(mode="json")
     given = Given(
@@ -37,6 +39,10 @@ def describe_for_card(recipe: Recipe, examples: Examples) -> dict[str, Any]:
     as_json = redact_values(dataclasses.asdict(given))
     # A recipe without them is the same to caches as it was before there were any.
     del as_json["class_aliases"]
+    if recipe.about.language is None:
+        del as_json["about"]["language"]
+    else:
+        translate("about.language", recipe.data.class_names, examples.class_names, recipe.about.language)
     if recipe.data.class_names:
         as_json["class_aliases"] = _check_classes(recipe.data.class_names, examples.class_names)
     return as_json

@@ -467,6 +467,7 @@ FAST: dict[str, Callable[[Path], object] | None] = {
     "a network of Keras that does not exist": None,
     "layers that do not fit each other": None,
     "an option of another optimiser": None,
+    "a language that no class has a name in": None,
     "an engine of Beam without its address": None,
     "an engine that cannot see the files": None,
     "a value of the wrong kind": None,

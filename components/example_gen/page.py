@@ -42,7 +42,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     with page.part("Examples by split and class"):
         counts = {split: part.counts for split, part in seen.items()}
         others = {name for counted in counts.values() for name in counted} - set(page.class_names)
-        page.add(count_by_class(counts, [*page.class_names, *sorted(others)]))
+        page.add(count_by_class(page, counts, [*page.class_names, *sorted(others)]))
         if note := task_page(page).EXAMPLES_NOTE:
             page.add_note(note)
     first = next(iter(seen))

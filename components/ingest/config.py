@@ -77,8 +77,8 @@ class IngestConfig(Settings):
         dict[str, dict[Language, Annotated[str, Field(min_length=1)]]], AfterValidator(check_aliases)
     ] = Field(
         {},
-        description="names of classes in further languages, e.g. {cat: {pt: gato}}, for the model card and "
-        "`mirante predict --language pt`; they change no result",
+        description="names of classes in further languages, e.g. {cat: {pt: gato}}, for the model card, "
+        "reports and `mirante predict --language pt`; they change no result",
     )
     splits: Annotated[dict[Split, Share], AfterValidator(check_sum)] = Field(
         {"train": 0.8, "eval": 0.1, "test": 0.1},

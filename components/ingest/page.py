@@ -72,7 +72,7 @@ def show_counts(page: Page, folder: str) -> None:
         return
     splits = sort_splits(manifest["splits"])
     counts = {split: manifest["splits"][split]["class_counts"] for split in splits}
-    page.add(count_by_class(counts, page.class_names))
+    page.add(count_by_class(page, counts, page.class_names))
 
 
 def show_samples(page: Page, folder: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def make_card(facts: Facts) -> dict[str, Any]:
             "task": task.gives,
             "class_names": list(given.class_names),
             "class_aliases": {name: dict(aliases) for name, aliases in given.class_aliases.items()},
+            "language": about.language,
             "settings": dict(given.settings),
             "size_bytes": facts.size_bytes,
             "run_id": facts.run_id,
@@ -98,13 +100,37 @@ def make_card(facts: Facts) -> dict[str, Any]:
             "exports": [{key: each.get(key) for key in _OF_EXPORT} for each in facts.exports],
         },
         "ethical_considerations": {"text": about.ethical_considerations},
-        "caveats_and_recommendations": {"text": about.caveats, "limits": find_limits(facts)},
+        "caveats_and_recommendations": {
+            "text": about.caveats,
+            "limits": find_limits(_translate(facts, about.language)),
+        },
     }
 
 
 def format_card(card: dict[str, Any]) -> str:
-    """Return a card as Markdown."""
-    return _load_template().render(**card)
+    """Return a card as Markdown, with the class names in its language."""
+    details = card["model_details"]
+    names = _find_names(details["class_names"], details["class_aliases"], details["language"])
+    return _load_template().render(**card, shown=names)
+
+
+def _find_names(
+    class_names: Sequence[str], aliases: Mapping[str, Mapping[str, str]], language: str | None
+) -> dict[str, str]:
+    """Return each class's name in the language of a card by its own; its own if it has none in it."""
+    return {name: aliases.get(name, {}).get(language or "", name) for name in class_names}
+
+
+def _translate(facts: Facts, language: str | None) -> Facts:
+    """Return the facts with the class names in the language of a card."""
+    given = facts.given
+    names = _find_names(given.class_names, given.class_aliases, language)
+    counts = {
+        split: {names.get(name, name): count for name, count in of_split.items()}
+        for split, of_split in given.counts.items()
+    }
+    per_class = {names.get(name, name): values for name, values in facts.per_class.items()}
+    return dataclasses.replace(facts, given=dataclasses.replace(given, counts=counts), per_class=per_class)
 
 
 @functools.cache

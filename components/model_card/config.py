@@ -28,4 +28,10 @@ class AboutConfig(Settings):
     ethical_considerations: str | None = Field(
         None, description="risks and harms, and what was done about them; null for none"
     )
+    language: str | None = Field(
+        None,
+        min_length=1,
+        description="language of the class names in the report and the model card, such as pt: one of "
+        "data.class_names; null for their own names",
+    )
     caveats: str | None = Field(None, description="further limits, and advice for users; null for none")

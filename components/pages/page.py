@@ -6,7 +6,7 @@ import io
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from components.base.task import Task
@@ -27,6 +27,7 @@ class Page:
     Attributes:
         task: The recipe's task.
         class_names: All classes, in the order of their labels.
+        translations: The names of classes on the page by their own, where these differ.
         metrics: Numbers by name; the rendered page leaves out those that are not finite.
         confusion: See `RenderedPage`.
         roc: See `RenderedPage`.
@@ -52,6 +53,7 @@ class Page:
     ):
         self.task = task
         self.class_names = list(class_names)
+        self.translations: Mapping[str, str] = {}
         self.metrics: dict[str, float] = {}
         self.confusion: ConfusionMatrix | None = None
         self.roc: Roc | None = None
@@ -63,10 +65,19 @@ class Page:
         self._left_bytes = images_bytes
 
     def class_name(self, index: int) -> str:
-        """Return the name of a class; `index` is 0 for the first one, whatever its label."""
+        """Return the name of a class on the page; `index` is 0 for the first one, whatever its label."""
         if 0 <= index < len(self.class_names):
-            return self.class_names[index]
+            return self.translate(self.class_names[index])
         return f"class {index + self.task.first_label}"
+
+    def translate(self, name: str) -> str:
+        """Return the name on the page of a class, or of what is no class, by its own name."""
+        return self.translations.get(name, name)
+
+    @property
+    def shown_names(self) -> list[str]:
+        """The names of all classes on the page, in the order of their labels."""
+        return [self.translate(name) for name in self.class_names]
 
     @contextlib.contextmanager
     def section(self, heading: str) -> Iterator[None]:

@@ -111,8 +111,9 @@ def show_images(page: Page, images: Mapping[str, Sequence[Record]]) -> None:
     known = set(page.class_names)
     names = [*page.class_names, *sorted(name for name in images if name not in known)]
     rows = [
-        (name, Html("").join(_try_thumbnail(page, record, name) for record in images[name]))
+        (shown, Html("").join(_try_thumbnail(page, record, shown) for record in images[name]))
         for name in [name for name in names if images.get(name)][:MOST_CLASSES]
+        for shown in [page.translate(name)]
     ]
     if not rows:
         page.add_note("No images were found.")

@@ -41,10 +41,11 @@ def sort_splits(splits: Iterable[str]) -> list[str]:
     return sorted(splits, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
-def count_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]) -> Html:
+def count_by_class(page: Page, counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]) -> Html:
     """Return a table of classes, with the count in each split and a bar for its share of the split.
 
     Args:
+        page: The page that it is for.
         counts: Examples by split and class name.
         class_names: In the order of the labels; beyond `MOST_CLASSES` the table has only the rarest and the
             most frequent classes of the first split.
@@ -61,7 +62,7 @@ def count_by_class(counts: Mapping[str, Mapping[str, int]], class_names: Sequenc
     )
     rows: list[list[Cell]] = []
     for name in shown:
-        row: list[Cell] = [name]
+        row: list[Cell] = [page.translate(name)]
         for split in splits:
             count = counts[split].get(name, 0)
             share = count / totals[split]

@@ -29,7 +29,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     with page.part("Features"):
         page.add(make_table(["feature", "type", "presence", "values"], rows))
     with page.part("Classes"):
-        names = page.class_names
+        names = page.shown_names
         page.add_text(f"{len(names):,} classes in the order of their labels, from {page.task.first_label}:")
         page.add_text(", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else ""))
 

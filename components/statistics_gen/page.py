@@ -27,7 +27,7 @@ def fill_page(page: Page, outputs: Mapping[str, Output]) -> None:
     with page.part(task_page(page).COUNTS_HEADING):
         counts = {split: _read_counts(by_name.get(page.task.text)) for split, by_name in stats.items()}
         others = {name for counted in counts.values() for name in counted} - set(page.class_names)
-        page.add(count_by_class(counts, [*page.class_names, *sorted(others)]))
+        page.add(count_by_class(page, counts, [*page.class_names, *sorted(others)]))
     task_page(page).show_statistics(page, examples, stats)
     with page.part("Image sizes"):
         _show_sizes(page, stats)

@@ -27,8 +27,16 @@ from pipeline.run.output import check_can_write
     metavar="FILE.html",
     help="Write a page too: also with curves, and images that one gets right and the other wrong.",
 )
+@click.option(
+    "--language",
+    metavar="CODE",
+    help="Name the classes in this language, such as pt, of data.class_names in the recipes.  "
+    "[default: about.language of the first run]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Last line on standard output: the comparison as JSON.")
-def compare(names: tuple[str, ...], roots: tuple[str, ...], output: Path | None, as_json: bool) -> int:
+def compare(
+    names: tuple[str, ...], roots: tuple[str, ...], output: Path | None, language: str | None, as_json: bool
+) -> int:
     """Show runs side by side: metrics, settings, and test images that one model alone gets right.
 
     RUN is the ID of a run or its beginning, the path of a run, the path of a root for its latest run,
@@ -41,6 +49,10 @@ def compare(names: tuple[str, ...], roots: tuple[str, ...], output: Path | None,
 
     if output is not None:
         check_can_write(output, "-o")
+    if language is not None and output is None:
+        raise UsageError(
+            "--language: expected -o FILE.html too, since only the page names classes; leave it out or add -o"
+        )
     if len(names) < 2:
         raise UsageError(f"RUN RUN...: expected two runs or more, got {len(names)}")
     comparison = compare_runs([choose_run(name, roots) for name in names])
@@ -48,7 +60,7 @@ def compare(names: tuple[str, ...], roots: tuple[str, ...], output: Path | None,
         from pipeline.report.comparison import write_comparison
 
         with working("writing the page"):
-            write_comparison(comparison, output)
+            write_comparison(comparison, output, language)
     if as_json:
         click.echo(json.dumps(redact_values(comparison.to_json())))
     else:

@@ -20,7 +20,15 @@ from pipeline.run.output import check_can_write
     metavar="ROOT",
     help="Where to look for runs: a root, or a folder of roots; again for more.  [default: runs]",
 )
-def report(name: str, output: Path | None, is_opened: bool, roots: tuple[str, ...]) -> int:
+@click.option(
+    "--language",
+    metavar="CODE",
+    help="Name the classes in this language, such as pt, of data.class_names in the recipe.  "
+    "[default: about.language]",
+)
+def report(
+    name: str, output: Path | None, is_opened: bool, roots: tuple[str, ...], language: str | None
+) -> int:
     """Write the page of a run: verdict, metrics, images, curves, mistakes, lineage.
 
     RUN is the ID of a run or its beginning, the path of a run, the path of a root for its latest run,
@@ -35,7 +43,7 @@ def report(name: str, output: Path | None, is_opened: bool, roots: tuple[str, ..
     run = choose_run(name, roots)
     path = output or run.folder / FILE
     with working("writing the page"):
-        write_report(run, path)
+        write_report(run, path, language)
     click.echo(os.path.relpath(path))
     if is_opened:
         click.launch(path.absolute().as_uri())

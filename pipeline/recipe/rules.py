@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from components.base.class_aliases import translate
+from components.base.errors import UsageError
 from components.base.task import TASKS, part, task_named
 from components.base.words import suggest_and_list
 from components.evaluator.config import EvaluationConfig
@@ -193,6 +195,16 @@ def _check_search(recipe: Recipe) -> None:
         pass
 
 
+def _check_language(recipe: Recipe) -> None:
+    aliases, language = recipe.data.class_names, recipe.about.language
+    if language is None:
+        return
+    try:
+        translate("about.language", aliases, list(aliases), language)
+    except UsageError as e:
+        raise ValueError(str(e)) from e
+
+
 # In the order in which they are applied.
 RULES: tuple[Callable[[Recipe], None], ...] = (
     _check_task,
@@ -205,4 +217,5 @@ RULES: tuple[Callable[[Recipe], None], ...] = (
     _check_thresholds,
     _check_metrics,
     _check_search,
+    _check_language,
 )

@@ -14,6 +14,7 @@ from components.pages.events import Stage, read_stages
 from components.pages.markup import Cell, Html, Measure, format_path, keep_on_line, make_table
 from components.pages.page import Page
 from components.pages.protocol import Tested, task_page
+from pipeline.history.class_names import find_names
 from pipeline.history.compare import SIGNIFICANCE, Comparison, Pair
 from pipeline.history.runs import PastRun
 from pipeline.report.make import start_page
@@ -22,10 +23,18 @@ from pipeline.report.verdict import describe_verdict
 from schemas import features
 
 
-def make_comparison(comparison: Comparison) -> str:
-    """Return runs side by side as HTML; what cannot be read is said on the page."""
+def make_comparison(comparison: Comparison, language: str | None = None) -> str:
+    """Return runs side by side as HTML; what cannot be read is said on the page.
+
+    Args:
+        comparison: The runs.
+        language: Of the class names; that of the first run's recipe when None.
+
+    Raises:
+        UsageError: The classes have no names in the language.
+    """
     runs = comparison.runs
-    page = start_page(runs[0], f"{format_count(runs, 'run')} side by side")
+    page = start_page(runs[0], f"{format_count(runs, 'run')} side by side", find_names(runs, language))
     with page.part():
         _show_runs(page, comparison)
     for heading, is_there, show in (
@@ -40,13 +49,14 @@ def make_comparison(comparison: Comparison) -> str:
     return redact(page.render().html)
 
 
-def write_comparison(comparison: Comparison, path: Path) -> None:
+def write_comparison(comparison: Comparison, path: Path, language: str | None = None) -> None:
     """Write the page of runs side by side.
 
     Raises:
         OSError: It cannot be written.
+        UsageError: The classes have no names in the language.
     """
-    write_atomically(path, make_comparison(comparison).encode("utf-8", "replace"))
+    write_atomically(path, make_comparison(comparison, language).encode("utf-8", "replace"))
 
 
 def _show_runs(page: Page, comparison: Comparison) -> None:

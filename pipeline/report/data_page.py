@@ -98,7 +98,7 @@ def _show_classes(page: Page, facts: Facts) -> None:
             split: {one.name: one.by_split.get(split, one.images) for one in facts.classes}
             for split in splits
         }
-        page.add(count_by_class(counts, page.class_names))
+        page.add(count_by_class(page, counts, page.class_names))
 
 
 def _show_sizes(page: Page, facts: Facts) -> None:

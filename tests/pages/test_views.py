@@ -335,7 +335,8 @@ def test_the_schema_tells_features_and_classes(tmp_path: Path) -> None:
 def test_of_very_many_classes_the_rarest_and_most_frequent_are_shown(tmp_path: Path) -> None:
     names = tuple(f"class{number:03}" for number in range(70))
     counts = [70 - number for number in range(70)]
-    shown = count_by_class({"train": dict(zip(names, counts, strict=True))}, names)
+    page = Page("made", task_named("classification"), names)
+    shown = count_by_class(page, {"train": dict(zip(names, counts, strict=True))}, names)
     assert re.findall(r"class\d\d\d", shown) == [*names[:30], *names[40:]]
 
 

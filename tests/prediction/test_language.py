@@ -39,7 +39,7 @@ def test_a_class_without_a_name_keeps_its_own(tmp_path: Path) -> None:
 
 def test_a_model_without_further_names_says_so(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match="expected none, since the model has names in one language, got 'pt'"
+        UsageError, match="expected none, since the classes have names in one language, got 'pt'"
     ):
         translate_classes(str(tmp_path), NAMES, "pt")
     model = write_card(tmp_path, cat={"pt": "dog"})
@@ -61,7 +61,7 @@ def test_a_model_without_further_names_says_so(tmp_path: Path) -> None:
 def test_a_damaged_card_or_that_of_another_program_has_no_names(card: str, tmp_path: Path) -> None:
     model = write_card(tmp_path, cat={"pt": "gato"})
     (tmp_path / CARD_FILES[1]).write_text(card, encoding="utf-8")
-    with pytest.raises(UsageError, match="expected none, since the model has names in one language"):
+    with pytest.raises(UsageError, match="expected none, since the classes have names in one language"):
         translate_classes(model, NAMES, "pt")
     given: Any = dict.fromkeys(field.name for field in dataclasses.fields(Loader))
     assert Loader(**{**given, "language": "pt"})._find_names(model) == {}
@@ -81,6 +81,15 @@ def test_the_card_has_the_names_of_the_recipe() -> None:
     assert named == plain
     with pytest.raises(UsageError, match=r"data\.class_names: expected classes of the data, got 'cats'"):
         describe("data.class_names={cats: {pt: gatos}}")
+    # The language of the card and the report.
+    aliases = "data.class_names={cat: {pt: gato}}"
+    named = describe(aliases, "about.language=pt")
+    assert named["about"].pop("language") == "pt"
+    assert named == describe(aliases)
+    with pytest.raises(UsageError, match=r"about\.language: expected one of pt, got 'de'"):
+        describe(aliases, "about.language=de")
+    with pytest.raises(UsageError, match=r"about\.language pt: .* also the name of another class"):
+        describe("data.class_names={cat: {pt: dog}}", "about.language=pt")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +114,16 @@ def test_the_card_shows_them() -> None:
     given = Given(**{**vars(FACTS.given), "class_aliases": {FACTS.given.class_names[0]: {"pt": "gato"}}})
     card = make_card(dataclasses.replace(FACTS, given=given))
     assert f"- {FACTS.given.class_names[0]} in pt: gato" in format_card(card)
+    assert "| cat | " in format_card(card)
+    given = dataclasses.replace(given, about={"language": "pt"})
+    per_class = {**FACTS.per_class, "cat": {"f1": 0.1}}
+    card = make_card(dataclasses.replace(FACTS, given=given, per_class=per_class))
+    assert card["model_details"]["class_names"] == ["cat", "dog"]
+    words = format_card(card)
+    assert "- classes: gato, dog" in words
+    assert words.count("| gato | ") == 2
+    assert "| cat | " not in words
+    assert "falls behind the mean f1 of 0.49 by more than 0.1: gato 0.10." in words
 
 
 def test_a_server_renames_texts_and_no_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -52,7 +52,7 @@ def show_wrong(page: Page, wrong: Tested, right: Tested, images: Sequence[str]) 
     """Add images that were misclassified, with their classes."""
     from components.tasks.classification.page_mistakes import read_mistakes, show_some
 
-    show_some(page, read_mistakes(wrong.evaluation), images)
+    show_some(page, read_mistakes(page, wrong.evaluation), images)
 
 
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
@@ -65,7 +65,7 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
     with page.part():
         figures = read_figures(folder)
     with page.part():
-        mistakes = read_mistakes(folder)
+        mistakes = read_mistakes(page, folder)
     with page.part("Confusion matrix"):
         _show_confusion(page, figures, mistakes)
     with page.part("Classes"):
@@ -127,7 +127,7 @@ def _show_confusion(page: Page, figures: Figures, mistakes: Sequence[Mistake]) -
     if unknown:
         left_out = format_count(unknown, "image is", "images are")
         page.add_note(f"{left_out} left out and count as wrong: not all probabilities are numbers.")
-    names = page.class_names
+    names = page.shown_names
     counted = {(true, predicted): count for true, predicted, count in figures.confusion}
     places = range(len(names)) if len(names) <= _MOST_IN_MATRIX else ()
     counts = [[counted.get((true, predicted), 0) for predicted in places] for true in places]

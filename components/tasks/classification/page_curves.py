@@ -31,7 +31,7 @@ def show_curves(page: Page, figures: Figures) -> None:
         return
     is_binary = len(page.class_names) == 2
     of = (
-        f"class {page.class_names[1]} against {page.class_names[0]}"
+        f"class {page.class_name(1)} against {page.class_name(0)}"
         if is_binary
         else "micro-average: every class against the rest, each probability as one decision"
     )

@@ -48,16 +48,19 @@ class Mistake:
         return f"{float(self.score):.1%}" if self.score else "no score"
 
 
-def read_mistakes(folder: str) -> list[Mistake]:
-    """Return the list of mistakes in an evaluation's folder, the worst first; empty if there is none."""
+def read_mistakes(page: Page, folder: str) -> list[Mistake]:
+    """Return the list of mistakes in an evaluation's folder, the worst first; empty if there is none.
+
+    Classes have their names on the page.
+    """
     if not files.exists(mistakes_path(folder)):
         return []
     images, heat = (_find_rows(os.path.join(folder, name)) for name in (FOLDER, HEAT_FOLDER))
     return [
         Mistake(
             row["image"],
-            row["true_class"],
-            row["predicted_class"],
+            page.translate(row["true_class"]),
+            page.translate(row["predicted_class"]),
             row["score"],
             images.get(place, ""),
             heat.get(place, ""),

@@ -131,7 +131,9 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
     )
     with page.part("Classes"):
         objects = {
-            index: whole["per_class"].get(page.class_name(index), {}).get("objects") for index in per_class
+            index: whole["per_class"].get(name, {}).get("objects")
+            for index, name in enumerate(page.class_names)
+            if index in per_class
         }
         show_classes(page, per_class, _MEASURES, worst_by="map", counted="objects", counts=objects)
     with page.part("Precision by recall"):
@@ -163,7 +165,7 @@ def _show_curves(page: Page, stored: Mapping[str, Any]) -> None:
             if None not in (of_iou := by_iou[iou])["precision"]
         ]
         limits: dict[str, Any] = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0), "height_in": 3.0}
-        charts.append(make_line_chart(name, curves, "recall", y_label="precision", **limits))
+        charts.append(make_line_chart(page.translate(name), curves, "recall", y_label="precision", **limits))
     page.add(put_side_by_side(charts))
     if len(stored["classes"]) > _MOST_CURVES:
         page.add_note(f"{_MOST_CURVES} of {len(stored['classes']):,} classes.")

@@ -42,7 +42,7 @@ def show_differences(page: Page, wrong: Tested, right: Tested, images: Sequence[
     """Add the worst of the images with their labels and the boxes of both models; name the others."""
     if not images:
         return
-    of_wrong, of_right = (_read_answers(tested, images) for tested in (wrong, right))
+    of_wrong, of_right = (_read_answers(page, tested, images) for tested in (wrong, right))
     shown: list[str] = []
     if of_wrong is None or of_right is None:
         page.add_note("No image is shown: an evaluation of an earlier version kept no boxes.")
@@ -54,7 +54,7 @@ def show_differences(page: Page, wrong: Tested, right: Tested, images: Sequence[
         page.add_note(f"{'Also ' if shown else ''}{format_some(named, _MOST_NAMES)}.")
 
 
-def _read_answers(tested: Tested, images: Sequence[str]) -> _Answers | None:
+def _read_answers(page: Page, tested: Tested, images: Sequence[str]) -> _Answers | None:
     """Return a model's answers, judged on images of these names; None from an earlier version."""
     path = os.path.join(tested.evaluation, FOLDER, COUNTED)
     if not files.exists(path):
@@ -65,7 +65,8 @@ def _read_answers(tested: Tested, images: Sequence[str]) -> _Answers | None:
         for i, image in enumerate(judged.images)
         if image.name in names
     }
-    return _Answers(tested.name, judged, errors)
+    shown = [page.translate(name) for name in judged.class_names]
+    return _Answers(tested.name, dataclasses.replace(judged, class_names=shown), errors)
 
 
 def _show_worst(page: Page, wrong: _Answers, right: _Answers, examples: Sequence[str]) -> list[str]:

@@ -70,7 +70,7 @@ def show_wrong(page: Page, wrong: Tested, right: Tested, images: Sequence[str]) 
     """Add images with wrong classes."""
     from components.tasks.multilabel.page_mistakes import read_mistakes, show_some
 
-    show_some(page, read_mistakes(wrong.evaluation), images)
+    show_some(page, read_mistakes(page, wrong.evaluation), images)
 
 
 def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str, float | None]]) -> None:
@@ -89,7 +89,7 @@ def show_evaluation(page: Page, folder: str, per_class: Mapping[int, Mapping[str
     with page.part():
         figures = read_figures(folder)
     with page.part():
-        mistakes = read_mistakes(folder)
+        mistakes = read_mistakes(page, folder)
     with page.part("Classes"):
         show_classes(page, figures, per_class)
     for heading, show in (

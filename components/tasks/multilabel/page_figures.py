@@ -105,7 +105,7 @@ def show_cardinality(page: Page, figures: Figures) -> None:
 
 def show_together(page: Page, figures: Figures) -> None:
     """Add how often classes occur together."""
-    names = page.class_names
+    names = page.shown_names
     counted = {(one, other): both for one, other, both, _, _ in figures.together}
     if not figures.images or (not counted and len(names) > _MOST_IN_TABLE):
         page.add_note("The evaluation keeps no pairs of classes: the split is empty, or there are too many.")

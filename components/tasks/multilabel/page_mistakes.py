@@ -11,6 +11,7 @@ from components.pages.markup import Html, escape, render_part
 from components.pages.page import Page
 from components.pages.records import embed_thumbnail
 from components.tasks.multilabel.mistake_images import FOLDER
+from components.tasks.multilabel.mistakes import SEPARATOR
 
 # Mistakes that are shown, and names of others.
 _MOST_WORST, _MOST_NAMES = 24, 12
@@ -44,17 +45,30 @@ class Mistake:
         return ", ".join(f"{what} {names}" for what, names in parts if names) or "not all numbers"
 
 
-def read_mistakes(folder: str) -> list[Mistake]:
-    """Return the list of mistakes in an evaluation's folder, the worst first; empty if there is none."""
+def read_mistakes(page: Page, folder: str) -> list[Mistake]:
+    """Return the list of mistakes in an evaluation's folder, the worst first; empty if there is none.
+
+    Classes have their names on the page.
+    """
     if not files.exists(mistakes_path(folder)):
         return []
     paths = {
         os.path.basename(path).partition(".")[0]: path for path in files.list_below(f"{folder}/{FOLDER}")
     }
     return [
-        Mistake(row["image"], row["true"], row["missed"], row["false"], paths.get(str(place), ""))
+        Mistake(
+            row["image"],
+            _translate(page, row["true"]),
+            _translate(page, row["missed"]),
+            _translate(page, row["false"]),
+            paths.get(str(place), ""),
+        )
         for place, row in enumerate(read_table(files.read_text(mistakes_path(folder))))
     ]
+
+
+def _translate(page: Page, names: str) -> str:
+    return SEPARATOR.join(page.translate(name) for name in names.split(SEPARATOR))
 
 
 def show_worst(page: Page, mistakes: Sequence[Mistake]) -> None:
