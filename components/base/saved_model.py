@@ -13,11 +13,14 @@ Of `assets.extra` TF Serving reads the requests only. In an artifact of TFX's ty
 `Format-Serving`.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 
 from components.base import files
+from components.base.paths import is_remote
 
 MODEL_FILE = "saved_model.pb"
 FINGERPRINT_FILE = "fingerprint.pb"
@@ -44,6 +47,19 @@ def model_folder(uri: str) -> str:
 def is_saved_model(folder: str) -> bool:
     """Return whether a folder is a SavedModel, of Mirante or not."""
     return files.exists(os.path.join(folder, MODEL_FILE))
+
+
+@contextlib.contextmanager
+def on_disk(folder: str) -> Iterator[str]:
+    """Yield the folder of a SavedModel, or of one in a bucket a copy, since TensorFlow reads few buckets."""
+    if not is_remote(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="mirante-model-") as temporary:
+        # The version stays its name.
+        copy = os.path.join(temporary, os.path.basename(folder.rstrip("/")))
+        files.copy_tree(folder, copy, last=MODEL_FILE)
+        yield copy
 
 
 def describe_answers(

@@ -1,6 +1,7 @@
 """Arguments of `mirante predict`: images by their files and folders, and the model."""
 
 import atexit
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from components.base import serving_folder
 from components.base.errors import DataRefusedError, UsageError
-from components.base.paths import is_in_bucket
+from components.base.object_store import parse_url
+from components.base.paths import is_in_bucket, is_remote
 from components.base.printable import printable
-from components.base.saved_model import is_saved_model
+from components.base.saved_model import is_saved_model, on_disk
 from components.ingest.files import decode_name, walk
 from components.ingest.left_out import no_image_reason
 from components.model_stores.address import is_store
@@ -62,23 +64,22 @@ def saved_model_folder(model: str) -> Path:
 
     It is that folder itself, the highest version in it, which TF Serving takes, or the model of a run's root:
     the highest version where the newest run pushed to that has one. From a model store the served version is
-    fetched, into a folder that is removed at the end of this process.
+    fetched, from a bucket the highest one, into a folder that is removed at the end of this process.
 
     Raises:
         UsageError: There is no model.
-        MiranteError: The model store cannot be asked.
+        MiranteError: The model store or the bucket cannot be asked.
     """
     if is_store(model):
         fetched = tempfile.mkdtemp(prefix="mirante-model-")
         atexit.register(shutil.rmtree, fetched, ignore_errors=True)
         return Path(fetch_served(model, fetched))
-    folder = Path(model)
-    # As a path on this machine: TensorFlow would look for an address on the network.
-    if is_saved_model(str(folder)):
-        return folder
-    for candidate in _find_candidates(folder):
-        if versions := _versions(Path(candidate)):
-            return versions[0]
+    for candidate in _find_candidates(model):
+        versions = [candidate] if is_saved_model(candidate) else _versions(candidate)
+        if versions:
+            held = contextlib.ExitStack()
+            atexit.register(held.close)
+            return Path(held.enter_context(on_disk(versions[0])))
     raise UsageError(
         f"{printable(decode_name(os.fsencode(model)))}: no model there: expected a SavedModel, or a folder "
         "of numbered versions such as a run's serving/ folder, or a run's root"
@@ -88,32 +89,37 @@ def saved_model_folder(model: str) -> Path:
 def find_push_destination(root: str) -> str:
     """Return the folder of versions for an argument `root`: that folder itself, or the one a root pushes to.
 
-    An address of a bucket, given or pushed to, is returned as it is.
+    A bucket that a root pushes to is not asked, and one that is given may be empty.
 
     Raises:
         UsageError: There are no versions.
     """
+    for candidate in _find_candidates(root):
+        pushed_to = is_in_bucket(candidate) and not is_in_bucket(root)
+        if pushed_to or (not os.path.isfile(candidate) and serving_folder.list_versions(candidate)):
+            return candidate
     if is_in_bucket(root):
         return root
-    for candidate in _find_candidates(Path(root)):
-        if is_in_bucket(candidate) or (os.path.isdir(candidate) and serving_folder.list_versions(candidate)):
-            return candidate
     raise UsageError(
         f"{printable(decode_name(os.fsencode(root)))}: no versions there: expected a run's root, or the "
         "folder of numbered versions that it pushes to, such as its serving/ folder"
     )
 
 
-def _versions(folder: Path) -> list[Path]:
+def _versions(folder: str) -> list[str]:
     """Return the SavedModels whose name is a number, the highest first."""
-    if not folder.is_dir():
+    if not is_remote(folder) and not os.path.isdir(folder):
         return []
-    paths = map(Path, serving_folder.list_versions(str(folder)).values())
-    return [path for path in paths if is_saved_model(str(path))]
+    return [path for path in serving_folder.list_versions(folder).values() if is_saved_model(path)]
 
 
-def _find_candidates(folder: Path) -> Iterator[str]:
+def _find_candidates(model: str) -> Iterator[str]:
     """Yield a folder, and if it is a run's root where its runs push to, the newest run first."""
+    if is_remote(model):
+        parse_url(model)
+        yield from (model, f"{model.rstrip('/')}/serving")
+        return
+    folder = Path(model)
     yield str(folder)
     for kept in sorted((folder / "runs").glob("*/result.json"), reverse=True):
         try:

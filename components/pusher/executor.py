@@ -21,7 +21,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from components.base import serving_folder
+from components.base import files, serving_folder
 from components.base.errors import MiranteError
 from components.base.paths import is_in_bucket
 from components.base.redact import redact
@@ -202,8 +202,7 @@ def _copy(model_path: str, base_directory: str, version: int, wanted: Mapping[st
     path = os.path.join(base_directory, str(version))
     if is_in_bucket(base_directory):
         # Buckets have no atomic rename of folders. Servers look for the model's file, so it comes last.
-        io_utils.copy_dir(model_path, path, deny_regex_patterns=[re.escape(MODEL_FILE)])
-        io_utils.copy_file(os.path.join(model_path, MODEL_FILE), os.path.join(path, MODEL_FILE))
+        files.copy_tree(model_path, path, last=MODEL_FILE)
         _read_back(path, wanted)
         return path
     # TF Serving only looks at folders whose name is a number.

@@ -54,35 +54,38 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
         MiranteError: The version is damaged, or another one was pushed into a bucket meanwhile.
     """
     with serving_folder.hold_lock(folder):
-        there = serving_folder.list_versions(folder)
+        there = _list_whole(folder)
         aside = serving_folder.list_versions(os.path.join(folder, FOLDER))
         version = _choose(folder, there, aside) if version is None else version
         if version not in there and version not in aside:
             known = format_some(sorted({*there, *aside}, reverse=True), _FEW, none="none")
             raise UsageError(f"--to {version}: expected a version in {folder}, got none; there are {known}")
-        if (
-            version in aside
-            and version in there
-            and is_in_bucket(folder)
-            and not is_saved_model(there[version])
-        ):
-            # A call was interrupted while it copied the version back.
-            there = {number: path for number, path in there.items() if number != version}
         path = os.path.join(folder, str(version))
         _check_whole(folder, version, there.get(version) or aside[version])
         if is_restored := version not in there:
             _move(aside[version], path)
         taken_back = {
-            number: _move_aside(folder, number, there[number]) for number in sorted(there) if number > version
+            number: _move_aside(folder, number, path)
+            for number, path in sorted(serving_folder.list_versions(folder).items())
+            # What is left of one that an interrupted call moved aside goes too.
+            if number > version and (number in there or number in aside)
         }
         # The lock of a bucket locks nothing, neither for a push nor here.
-        highest = serving_folder.highest_version(folder)
-        if highest is not None and highest > version:
+        highest = max(_list_whole(folder))
+        if highest > version:
             raise MiranteError(
                 f"{folder}: version {highest} was pushed meanwhile, so that {version} is not served; wait "
                 "until no run pushes there, and give the same command again"
             )
     return RolledBack(version, path, taken_back, is_restored)
+
+
+def _list_whole(folder: str) -> dict[int, str]:
+    """Return the versions in a folder, in a bucket those that are not just being copied."""
+    versions = serving_folder.list_versions(folder)
+    if not is_in_bucket(folder):
+        return versions
+    return {number: path for number, path in versions.items() if is_saved_model(path)}
 
 
 def roll_back_stores(folder: str, done: RolledBack, command: Sequence[str]) -> list[str]:

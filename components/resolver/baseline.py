@@ -9,11 +9,12 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from components.base import serving_folder
+from components.base import files, serving_folder
 from components.base.common_classes import find_common
 from components.base.errors import DataRefusedError
 from components.base.paths import is_remote
 from components.base.saved_model import (
+    MODEL_FILE,
     is_saved_model,
     model_folder,
     read_fingerprint,
@@ -171,9 +172,7 @@ def link_served(uri: str, path: str) -> None:
     folder = model_folder(uri)
     if is_remote(path) or is_remote(uri):
         if not is_saved_model(folder):
-            from tfx.utils import io_utils
-
-            io_utils.copy_dir(path, folder)
+            files.copy_tree(path, folder, last=MODEL_FILE)
         return
     Path(uri).mkdir(parents=True, exist_ok=True)
     if os.path.realpath(folder) != os.path.realpath(path):

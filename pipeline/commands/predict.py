@@ -97,13 +97,13 @@ def predict(
 ) -> int:
     """Classify images, or detect objects in them, with a pushed model.
 
-    MODEL is a pushed model, the folder of its versions, a run's root, or the address of a model store
-    (mongodb://HOST/DATABASE/MODEL, models:/MODEL). IMAGE is a file or a folder of
-    images with all folders in it, in the order of their names. A file that is not a usable image gets an
-    error as its answer, the others are still answered, and the exit code is 1. Boxes are xmin, ymin, xmax,
-    ymax in pixels of the upright image. With --batch, answers of any number of images are files of the folder
-    OUT. The files are sent as they are, as a client would; if the model
-    refuses one, a PNG of it is sent instead, with a note.
+    MODEL is a pushed model, the folder of its versions, both also in a bucket (s3://, gs://), a run's root,
+    or the address of a model store (mongodb://HOST/DATABASE/MODEL, models:/MODEL). IMAGE is a file or a
+    folder of images with all folders in it, in the order of their names. A file that is not a usable image
+    gets an error as its answer, the others are still answered, and the exit code is 1. Boxes are xmin, ymin,
+    xmax, ymax in pixels of the upright image. With --batch, answers of any number of images are files of the
+    folder OUT. The files are sent as they are, as a client would; if the model refuses one, a PNG of it is
+    sent instead, with a note.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if batch is not None or out is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from components.base.errors import MiranteError, UsageError
+from components.base.paths import is_remote
 from components.base.printable import printable_lines
 from components.base.redact import redact_values
 from components.base.words import quote
@@ -68,7 +69,8 @@ def run(
         shown = quote(os.path.relpath(result.report))
         console.print(f"\nSee the run:    {shown}", soft_wrap=True, markup=False)
     if error is None:
-        serving = os.path.relpath(Path(result.pushed_model or "").parent)
+        serving = os.path.dirname(result.pushed_model or "")
+        serving = serving if is_remote(serving) else os.path.relpath(serving)
         image = quote(os.path.relpath(result.sample_image)) if result.sample_image else "IMAGE..."
         console.print(
             f"Ask the model:  {quote_own('predict', serving)} {image}", soft_wrap=True, markup=False

@@ -61,7 +61,7 @@ class PastRun:
         if not self.result:
             return "unfinished"
         if self.pushed_model:
-            return _find_fate(Path(self.pushed_model))
+            return _find_fate(self.pushed_model)
         if self.result.get("taken_back") is not None:
             return "taken back"
         if False in (self.result.get("blessed"), self.result.get("infra_blessed")):
@@ -74,7 +74,7 @@ class PastRun:
     def pushed_model(self) -> str | None:
         """The pushed model, which may be that of an earlier run with the same result."""
         recorded = self.result.get("pushed_model")
-        return str(self.find(recorded)) if recorded else None
+        return self.locate(recorded) if recorded else None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -118,6 +118,10 @@ class PastRun:
         if root and path.is_relative_to(root) and (here := self.root / path.relative_to(root)).exists():
             return here
         return path
+
+    def locate(self, recorded: str) -> str:
+        """Return the same as a text; an address of a bucket is returned as it is."""
+        return recorded if is_remote(recorded) else str(self.find(recorded))
 
 
 def list_runs(folders: Sequence[str]) -> list[PastRun]:
@@ -175,9 +179,10 @@ def choose_run(name: str, folders: Sequence[str]) -> PastRun:
     return fitting[0]
 
 
-def _find_fate(pushed: Path) -> str:
+def _find_fate(version: str) -> str:
     """Return what became of a version that was pushed; in a bucket, or out of reach, it counts as there."""
-    if is_remote(str(pushed)) or pushed.is_dir() or not pushed.parent.is_dir():
+    pushed = Path(version)
+    if is_remote(version) or pushed.is_dir() or not pushed.parent.is_dir():
         return "pushed"
     return "taken back" if (pushed.parent / rollback.FOLDER / pushed.name).is_dir() else "removed"
 

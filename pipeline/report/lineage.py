@@ -47,9 +47,9 @@ def show_model(page: Page, run: PastRun) -> None:
     if run.pushed_model:
         rows.append(["pushed", format_path(run.pushed_model)])
     if run.result.get("model_card"):
-        rows.append(["model card", format_path(str(run.find(run.result["model_card"])))])
+        rows.append(["model card", format_path(run.locate(run.result["model_card"]))])
     if answers := run.result.get("answers"):
-        rows.append([f"answers ({answers['images']:,})", format_path(str(run.find(answers["folder"])))])
+        rows.append([f"answers ({answers['images']:,})", format_path(run.locate(answers["folder"]))])
     page.add(make_table(["", "where"], rows))
     if outputs := run.outputs.get("Exporter"):
         with page.part("Exports"):

@@ -1,14 +1,15 @@
 """Makes a SavedModel answer requests: loads it, puts batching before it, and warms it up."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from components.base.errors import UsageError
-from components.base.saved_model import class_names_of
+from components.base.errors import MiranteError, UsageError
+from components.base.saved_model import class_names_of, on_disk
 from components.prediction.language import translate_classes
-from pipeline.serving.errors import invalid
+from pipeline.serving.errors import ServingError, invalid
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.models.batching import BatchingRunner, BatchThreads
 from pipeline.serving.models.running import ThreadRunner
@@ -54,35 +55,37 @@ class Loader:
         Raises:
             ServingError: It cannot be loaded, or refuses one of its own warm-up requests.
         """
-        class_names = self._find_names(path)
-        model = SavedModel(path, self.session)
-        try:
-            runner = self._make_runner(model, path)
-        except Exception:
-            model.close()
-            raise
-        servable = Servable(
-            name=name,
-            version=version,
-            folder=path,
-            signatures=model.signatures,
-            runner=runner,
-            recorder=self.metrics,
-            check_methods=self.check_methods,
-            max_tensor_bytes=self.max_tensor_bytes,
-            max_pixels=self.max_pixels,
-            class_names=class_names,
-        )
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                folder = held.enter_context(on_disk(path))
+            except (MiranteError, OSError) as e:
+                raise ServingError("UNAVAILABLE", str(e)) from e
+            class_names = self._find_names(folder)
+            model = SavedModel(folder, self.session)
+            try:
+                runner = self._make_runner(model, folder)
+            except Exception:
+                model.close()
+                raise
+            held.callback(runner.close)
+            servable = Servable(
+                name=name,
+                version=version,
+                folder=folder,
+                signatures=model.signatures,
+                runner=runner,
+                recorder=self.metrics,
+                check_methods=self.check_methods,
+                max_tensor_bytes=self.max_tensor_bytes,
+                max_pixels=self.max_pixels,
+                class_names=class_names,
+            )
             warm_up(servable, self.warm_up_times)
-        except Exception:
-            self.unload(servable)
-            raise
-        return servable
+            return dataclasses.replace(servable, held=held.pop_all())
 
     def unload(self, servable: Servable) -> None:
         """Free what a model holds."""
-        servable.runner.close()
+        servable.held.close()
 
     def _find_names(self, path: str) -> dict[bytes, bytes]:
         """Return the classes' names in the language by their own; empty if the model has none in it."""

@@ -12,7 +12,6 @@ import pytest
 from components.base import files
 from components.base.errors import MiranteError
 from components.base.object_store import Bucket
-from components.base.serving_folder import check_can_push
 
 # Opens, but its first byte cannot be read.
 UNREADABLE = "/proc/self/mem"
@@ -63,17 +62,6 @@ def test_a_tree_is_copied_with_its_empty_files(tmp_path: Path) -> None:
         "last": "1",
         "z": "2",
     }
-
-
-def test_a_destination_that_tensorflow_cannot_read_is_refused_before_anything_is_sent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(
-        MiranteError,
-        match=r"push.destination: s3://bucket/serving: TensorFlow has no file system for s3://, .*Kubeflow",
-    ):
-        check_can_push("s3://bucket/serving")
 
 
 @pytest.mark.parametrize(

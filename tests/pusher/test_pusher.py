@@ -21,13 +21,23 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+import components.base.files
 from components.base import serving_folder
 from components.base.errors import MiranteError, UsageError
 from components.base.saved_model import FINGERPRINT_FILE
 from components.evaluator.evaluation import Evaluation, write_evaluation
 from components.model_card.files import read_facts
 from components.model_stores.store import fetch_served, open_store
+from components.prediction.asked import saved_model_folder
 from components.pusher.executor import AtomicPushExecutor, TakenBackError, push
+from components.pusher.rollback import roll_back
+from components.resolver.baseline import link_served
+from pipeline.serving.errors import ServingError
+from pipeline.serving.metrics import Metrics
+from pipeline.serving.server import _make_loader
+from pipeline.serving.settings import Settings
+from pipeline.serving.versions.source import find_versions
+from tests import object_stores
 from tests.make.graphs import Exported
 
 pytest_plugins = ["tests.fixtures"]
@@ -297,20 +307,20 @@ def test_in_a_bucket_nothing_is_renamed_and_the_models_file_comes_last(
     monkeypatch.setenv("MIRANTE_BUCKETS", str(tmp_path))
     base = tmp_path / "gcs" / "bucket" / "serving"
     seen: list[list[str]] = []
-    copy_file = io_utils.copy_file
+    write = components.base.files._writing
 
     def refused(*_: object) -> None:
         raise OSError("Too many open files")  # what Cloud Storage FUSE says of a folder
 
-    def watched(source: str, target: str, *args: object) -> None:
+    def watched(target: str) -> Any:
         if target.endswith("saved_model.pb"):
             seen.append(files(Path(target).parent))
             if len(seen) == 1:
                 raise Killed
-        copy_file(source, target, *args)
+        return write(target)
 
     monkeypatch.setattr(os, "rename", refused)
-    monkeypatch.setattr(io_utils, "copy_file", watched)
+    monkeypatch.setattr(components.base.files, "_writing", watched)
     with pytest.raises(Killed):
         push(str(model), str(base), BLESSED_AT)
     # What was killed is no model, and stays one that no server takes.
@@ -319,6 +329,57 @@ def test_in_a_bucket_nothing_is_renamed_and_the_models_file_comes_last(
     assert is_copy(path, model)
     assert seen == [[name for name in files(model) if name != "saved_model.pb"]] * 2
     assert push(str(model), str(base), BLESSED_AT) == str(path)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_versions_in_an_object_store(
+    scheme: str, tmp_path: Path, model: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with {"s3": object_stores.s3, "gs": object_stores.gcs}[scheme](tmp_path / "store") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        there = f"{scheme}://{object_stores.BUCKET}/models/belt"
+        assert saved_model_folder_of(there) is None
+        serving_folder.check_can_push(there)
+        first, second = push(str(model), there, BLESSED_AT), push(str(other), there, BLESSED_AT)
+        assert push(str(other), there, BLESSED_AT) == second
+        # A push under way.
+        components.base.files.write_bytes(f"{there}/1900000000/variables/variables.index", b"")
+        versions = {BLESSED_AT: first, BLESSED_AT + 1: second}
+        assert find_versions(there) == versions
+        assert find_versions(first) == {BLESSED_AT: first}
+        for given, pushed in (
+            (there, other),
+            (f"{scheme}://{object_stores.BUCKET}/models/belt/", other),
+            (first, model),
+        ):
+            found = saved_model_folder_of(given)
+            assert found is not None
+            assert is_copy(found, pushed)
+        link_served(str(tmp_path / "baseline"), first)
+        assert is_copy(tmp_path / "baseline" / "Format-Serving", model)
+        loader = _make_loader(Settings(), None, Metrics())
+        servable = loader.load("belt", BLESSED_AT, first)
+        assert is_copy(Path(servable.folder), model)
+        loader.unload(servable)
+        assert not Path(servable.folder).exists()
+        with pytest.raises(ServingError, match="SavedModel"):
+            loader.load("belt", 1, f"{there}/1")
+        assert roll_back(there).version == BLESSED_AT
+        assert find_versions(there) == {BLESSED_AT: first}
+        nowhere = f"{scheme}://none/models"
+        with pytest.raises(MiranteError, match=f"push.destination: {nowhere}/.*there is no bucket none"):
+            serving_folder.check_can_push(nowhere)
+        with pytest.raises(OSError, match="there is no bucket none"):
+            find_versions(nowhere)
+
+
+def saved_model_folder_of(address: str) -> Path | None:
+    try:
+        return saved_model_folder(address)
+    except UsageError:
+        return None
 
 
 def test_what_is_no_model_is_not_overwritten(tmp_path: Path, model: Path) -> None:

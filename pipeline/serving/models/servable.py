@@ -1,6 +1,7 @@
 """A version of a model that answers requests: Predict, Classify, Regress, MultiInference and its metadata."""
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,6 +55,7 @@ class Servable:
         max_tensor_bytes: Refuse larger tensors.
         max_pixels: Refuse images with more pixels in inputs whose name ends in `_bytes`; 0 for no limit.
         class_names: What texts in answers are replaced by: classes' names in another language by their own.
+        held: What is freed when it is unloaded.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Servable:
     max_tensor_bytes: int = 2**31
     max_pixels: int = 0
     class_names: Mapping[bytes, bytes] = dataclasses.field(default_factory=dict)
+    held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     async def predict(
         self, signature_name: str, given: Mapping[str, Array], wanted: Sequence[str], timeout_ms: int

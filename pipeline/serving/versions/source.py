@@ -3,8 +3,10 @@
 import os
 import re
 
-from components.base.paths import is_in_bucket
-from components.base.saved_model import MODEL_FILE
+from components.base import files
+from components.base.errors import MiranteError
+from components.base.paths import is_remote
+from components.base.saved_model import MODEL_FILE, is_saved_model
 
 _NUMBER = re.compile("[0-9]+")
 _MOST = 2**63 - 1
@@ -18,7 +20,7 @@ def find_versions(base_path: str) -> dict[int, str]:
     Raises:
         OSError: The base path is not there or cannot be read.
     """
-    names = _list_bucket(base_path) if is_in_bucket(base_path) else os.listdir(base_path)
+    names = _list_bucket(base_path) if is_remote(base_path) else os.listdir(base_path)
     if MODEL_FILE in names:
         name = os.path.basename(base_path.rstrip("/"))
         return {int(name) if _NUMBER.fullmatch(name) else 1: base_path}
@@ -30,9 +32,15 @@ def find_versions(base_path: str) -> dict[int, str]:
 
 
 def _list_bucket(base_path: str) -> list[str]:
+    """Return the names in a folder of a bucket; a version without its model's file is still being pushed."""
     import tensorflow as tf
 
     try:
-        return [name.rstrip("/") for name in tf.io.gfile.listdir(base_path)]
-    except tf.errors.OpError as e:
+        names = files.list_names(base_path)
+        return [
+            name
+            for name in names
+            if not _NUMBER.fullmatch(name) or is_saved_model(os.path.join(base_path, name))
+        ]
+    except (MiranteError, tf.errors.OpError) as e:
         raise OSError(str(e)) from e
