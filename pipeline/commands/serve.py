@@ -58,10 +58,10 @@ def serve(model_dir: str | None, **flags: Any) -> int:
     """Serve models over REST and gRPC, as TensorFlow Serving does.
 
     MODEL_DIR is the folder of a model's versions or one SavedModel, both also in a bucket (s3://, gs://), a
-    run's root, or the address of a model store (mongodb://HOST/DATABASE/MODEL, models:/MODEL); REST is then on port 8501. New versions are loaded
-    as they appear, and the former one answers until they do. The flags are TensorFlow Serving's, and so are
-    the answers, messages and metrics. It listens on this machine only, unless --bind_address says otherwise,
-    and has no login: put a proxy before it.
+    run's root, or the address of a model store (mongodb://HOST/DATABASE/MODEL, models:/MODEL); REST is then
+    on port 8501. New versions are loaded as they appear, and the former one answers until they do. The
+    flags are TensorFlow Serving's, and so are the answers, messages and metrics. It listens on this machine
+    only, unless --bind_address says otherwise, and has no login: put a proxy before it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = {name: value for name, value in flags.items() if value is not None}
