@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 from components.base.errors import NotBlessedError, UsageError
 from components.base.limits import DEFAULT_MAX_PIXELS
 from components.base.outcome import RunResult
-from components.base.paths import is_remote
+from components.base.paths import FOLDER_VARIABLE, is_remote
 from pipeline.opened_run import OpenRun
 from pipeline.recipe.load import list_keys, load_recipe, parse_overrides
 from pipeline.recipe.recipe import Recipe
@@ -67,14 +67,22 @@ def load_run(
 
 def _load_fetched(recipe: _PathLike, overrides: list[str], url: str) -> Recipe:
     """Read a recipe for data in a bucket, and fetch them; of spans that which is taken."""
+    from pipeline.data.prepare import find_ready
     from pipeline.data.window import check_window
+    from pipeline.engines.places import check_copies
     from pipeline.storage.here import make_mirror
     from pipeline.targets.kubeflow.inputs import fetch_raw
 
     mirror = make_mirror()
     loaded = load_recipe(_expand("recipe", recipe), overrides, mirror.local(url))
     check_window(loaded.data, url)
+    remedy = f"set {FOLDER_VARIABLE} to a folder that they mount too"
+    is_shared = bool(os.environ.get(FOLDER_VARIABLE))
+    if not is_shared:
+        check_copies(loaded.beam, "ingest", url, remedy)
     fetch_raw(mirror, loaded.data)
+    if not is_shared and find_ready(loaded.data) is not None:
+        check_copies(loaded.beam, "examples", url, remedy)
     return loaded
 
 

@@ -17,6 +17,7 @@ from components.base.tfrecord import read_records
 from components.base.words import format_count
 from components.ingest.manifest import LEFT_OUT, Manifest
 from components.ingest.truth import TRUTHS
+from pipeline.data.window_names import SpanNames
 from schemas import features
 
 _SEVERAL = -1
@@ -42,11 +43,16 @@ class Leak(NamedTuple):
 Leaks = Mapping[Path, Mapping[int, Leak]]
 
 
-def find_leaks(spans: Sequence[Path], manifests: Sequence[Manifest]) -> Leaks:
+def find_leaks(spans: Sequence[Path], manifests: Sequence[Manifest], names: SpanNames) -> Leaks:
     """Return the records of images that another span has in a later split: test, or eval for those in train.
 
     Every record is read, unless there is one span alone. What is in several splits of one span stays: the
     ingest of that span has warned about it.
+
+    Args:
+        spans: The folders of the spans.
+        manifests: Theirs.
+        names: Gets the names of the records.
 
     Raises:
         DataRefusedError: A shard is damaged.
@@ -63,10 +69,11 @@ def find_leaks(spans: Sequence[Path], manifests: Sequence[Manifest]) -> Leaks:
                     values = parse_example(record)
                     digest = bytes.fromhex(values[features.SHA256][0].decode())
                     others = (later for later in held if held[later].get(digest, number) != number)
-                    if other := next(others, None):
+                    other, filename = next(others, None), b"".join(values.get(features.FILENAME, ())[:1])
+                    names.add(number, path, None if other else filename)
+                    if other:
                         classes = [name.decode() for name in values.get(TRUTHS[manifest.task].text, ())]
-                        filename = values[features.FILENAME][0].decode()
-                        found[path][place] = Leak(filename, classes, split, other)
+                        found[path][place] = Leak(filename.decode(), classes, split, other)
                     elif split != features.TRAIN:
                         own[digest] = number if own.get(digest, number) == number else _SEVERAL
         held[split] = own

@@ -99,7 +99,7 @@ def check_effect(config: IngestConfig, given: Iterable[str], option: str = "--se
     Raises:
         UsageError: An option of ingest for data that are ingested already, or a setting of another place.
     """
-    ready = _ready(_at_span(config)[0])
+    ready = find_ready(config)
     for key in given:
         part, _, rest = key.partition(".")
         name = rest.partition(".")[0]
@@ -113,6 +113,15 @@ def check_effect(config: IngestConfig, given: Iterable[str], option: str = "--se
                 f"{option}{key}: it has no effect, {ready} is ingested already: leave it out, or give "
                 "`mirante ingest` its option and the images"
             )
+
+
+def find_ready(config: IngestConfig) -> Path | None:
+    """Return the folder of a recipe's data if it is ingested already; None if it is to be ingested.
+
+    Raises:
+        UsageError: There is no such span.
+    """
+    return _ready(_at_span(config)[0])
 
 
 def _at_span(config: IngestConfig) -> tuple[IngestConfig, Span | None]:

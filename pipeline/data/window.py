@@ -1,9 +1,10 @@
 """A window of spans: the ingested folders of several spans as one folder of contract data.
 
 Each span is ingested by itself and stays, so only new spans are read. The window's folder has hard links to
-their shards. Shards are written anew, without a look at the images, in two cases: a span that lacks a class
-of the others has other labels, and an image that another span has in test is left out of train
-(`pipeline.data.leaks`).
+their shards. Shards are written anew, without a look at the images, in three cases: a span that lacks a class
+of the others has other labels, an image that another span has in test is left out of train
+(`pipeline.data.leaks`), and images of two spans that have one name get different ones
+(`pipeline.data.window_names`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from components.base.arrays import Array
 from components.base.content import file_sha256
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
@@ -28,6 +30,7 @@ from components.ingest.staging import SHARD_NAME, published_completely
 from components.ingest.truth import TRUTHS
 from pipeline.data.leaks import Leaks, about_leaks, find_leaks
 from pipeline.data.window_lists import write_span_lists
+from pipeline.data.window_names import SpanNames, find_prefixes
 from schemas import features
 
 # The window's folder, next to those of its spans.
@@ -80,23 +83,27 @@ def join_spans(spans: Sequence[Path], target: Path) -> list[str]:
     ):
         known = {warning for manifest in manifests for warning in manifest.warnings}
         return [warning for warning in former.warnings if warning not in known]
-    leaks = find_leaks(spans, manifests)
+    names = SpanNames()
+    leaks = find_leaks(spans, manifests, names)
+    shared = names.find_shared()
     joined = _join(manifests, digests, leaks)
+    prefixes = find_prefixes(spans, manifests, joined.input)
     (target / features.MANIFEST).unlink(missing_ok=True)
     splits = {}
     for name, split in joined.splits.items():
         parts = [
-            (span / shard.name, shard, manifest.class_names)
-            for span, manifest in zip(spans, manifests, strict=True)
+            (span / shard.name, shard, manifest.class_names, prefix)
+            for span, manifest, prefix in zip(spans, manifests, prefixes, strict=True)
             if name in manifest.splits
             for shard in manifest.splits[name].shards
             if shard.records > len(leaks.get(span / shard.name, ()))
         ]
         shards = []
-        for number, (source, shard, class_names) in enumerate(parts):
+        for number, (source, shard, class_names, prefix) in enumerate(parts):
             path = target / f"{name}-{number:05}-of-{len(parts):05}"
-            if class_names != joined.class_names or leaks.get(source):
-                shard = _write_anew(source, path, shard, joined, leaks.get(source, {}))
+            if class_names != joined.class_names or leaks.get(source) or source in shared:
+                edit = _Edit(joined, leaks.get(source, {}), shared.get(source), prefix)
+                shard = _write_anew(source, path, shard, edit)
             else:
                 _link(source, path)
             shards.append(dataclasses.replace(shard, name=path.name))
@@ -104,7 +111,7 @@ def join_spans(spans: Sequence[Path], target: Path) -> list[str]:
         splits[name] = dataclasses.replace(split, shards=tuple(shards))
     for name in stale:
         (target / name).unlink()
-    digest = write_span_lists(spans, manifests, joined, leaks, target)
+    digest = write_span_lists(spans, prefixes, leaks, target)
     write_manifest(target, dataclasses.replace(joined, splits=splits, rejects_sha256=digest))
     return about_leaks(leaks)
 
@@ -201,22 +208,42 @@ def _sum_counts(
     return {name: total[name] for name in class_names}
 
 
-def _write_anew(source: Path, path: Path, shard: Shard, joined: Manifest, left_out: Collection[int]) -> Shard:
-    """Write a shard without some of its records; the labels become those of the window."""
+@dataclasses.dataclass(frozen=True)
+class _Edit:
+    """The changes of a window to a shard.
+
+    Attributes:
+        joined: The window, whose labels the records get.
+        left_out: Records that are left out.
+        is_shared: Which records have a name that another span has, bool [records]; None for none of them.
+        prefix: Of such names.
+    """
+
+    joined: Manifest
+    left_out: Collection[int]
+    is_shared: Array | None
+    prefix: str
+
+
+def _write_anew(source: Path, path: Path, shard: Shard, edit: _Edit) -> Shard:
+    """Write a shard with what the window changes in it."""
+    joined = edit.joined
     truth = TRUTHS[joined.task]
     places = {name.encode(): place for place, name in enumerate(joined.class_names, truth.first_label)}
     with replace_file(path) as temporary, temporary.open("wb") as file:
         for number, record in enumerate(read_records(source)):
-            if number in left_out:
+            if number in edit.left_out:
                 continue
             values = parse_example(record)
+            if edit.is_shared is not None and edit.is_shared[number]:
+                values[features.FILENAME] = [edit.prefix.encode() + values[features.FILENAME][0]]
             if joined.task == features.MULTILABEL:  # ascending, as features says
                 values[truth.text].sort(key=places.__getitem__)
             values[truth.label] = [places[name] for name in values[truth.text]]
             file.write(frame_record(serialize_example(values)))
     return dataclasses.replace(
         shard,
-        records=shard.records - len(left_out),
+        records=shard.records - len(edit.left_out),
         bytes=path.stat().st_size,
         sha256=file_sha256(path),
     )

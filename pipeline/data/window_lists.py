@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from components.ingest.manifest import (
     COPIES,
     LEFT_OUT,
     REJECTS,
-    Manifest,
     rejects_bytes,
     write_list,
     write_lists,
@@ -22,9 +20,18 @@ from pipeline.data.leaks import Leaks
 
 
 def write_span_lists(
-    spans: Sequence[Path], manifests: Sequence[Manifest], joined: Manifest, leaks: Leaks, target: Path
+    spans: Sequence[Path],
+    prefixes: Sequence[str],
+    leaks: Leaks,
+    target: Path,
 ) -> str:
     """Write rejects.csv, left_out.csv and copies.csv of all spans, with paths relative to the window's input.
+
+    Args:
+        spans: The folders of the spans.
+        prefixes: Of their paths (`pipeline.data.window_names.find_prefixes`).
+        leaks: Records that the window leaves out.
+        target: The window's folder.
 
     Returns:
         The SHA-256 of rejects.csv.
@@ -32,11 +39,7 @@ def write_span_lists(
     rejects: list[tuple[str, str]] = []
     left_out: list[tuple[str, str]] = []
     copies: list[Copy] = []
-    for span, manifest in zip(spans, manifests, strict=True):
-        prefix = f"{span.name}/"
-        if joined.input:
-            within = os.path.relpath(manifest.input, joined.input)
-            prefix = "" if within == os.curdir else f"{within}/"
+    for span, prefix in zip(spans, prefixes, strict=True):
         rejects += [(prefix + row["path"], row["reason"]) for row in _read_list(span / REJECTS)]
         left_out += [(prefix + row["path"], row["reason"]) for row in _read_list(span / LEFT_OUT)]
         left_out += [

@@ -1,7 +1,8 @@
 """Has Beam's workers do the work of an ingest, instead of processes of this machine. Imports Beam late.
 
-A task and its answer are what they are in `components.ingest.workers`. Answers are files, so a task that an
-engine does twice, or begins again, gives one answer.
+A task and its answer are what they are in `components.ingest.workers`. Both are files: a task that an engine
+does twice, or begins again, gives one answer, and the engine moves the files' paths alone, however large the
+tasks are.
 """
 
 from __future__ import annotations
@@ -19,15 +20,32 @@ from components.base.paths import write_atomically
 from components.ingest.workers import WorkerPool, answer_task
 from pipeline.engines.arguments import make_arguments
 from pipeline.engines.config import BeamConfig
+from pipeline.engines.failures import find_worker_error
 from pipeline.steps import INGEST
 
 # Tasks of one Beam pipeline: few enough for the memory, enough to make its start a small part of the time.
 _TASKS_AT_ONCE = 5000
 
 
-def do_task(function: str, arguments: tuple[Any, ...], target: str) -> None:
-    """Do a task, and write its answer to a file, all of it or nothing."""
-    write_atomically(Path(target), pickle.dumps(answer_task(function, arguments, lambda count: None)))
+def do_task(path: str) -> None:
+    """Do the task of a file, and write its answer next to it, all of it or nothing.
+
+    Raises:
+        MiranteError: The file is not there: this worker does not see it, or comes too late.
+    """
+    try:
+        function, arguments = pickle.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise MiranteError(
+            f"{path}: expected a task of the ingest, got no such file; mount the pipeline root and the "
+            "images on the workers' machines, under the same paths"
+        ) from None
+    answer = answer_task(function, arguments, lambda count: None)
+    write_atomically(_answer_path(path), pickle.dumps(answer))
+
+
+def _answer_path(task: str) -> Path:
+    return Path(task).with_suffix(".answer")
 
 
 def make_ingest_pool(config: BeamConfig, root: Path) -> BeamPool | None:
@@ -43,7 +61,7 @@ class BeamPool(WorkerPool):
 
     Args:
         arguments: Beam's.
-        folder: For the files of answers, and for nothing else; the workers see it too.
+        folder: For the files of tasks and answers, and for nothing else; the workers see it too.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
@@ -61,7 +79,7 @@ class BeamPool(WorkerPool):
         What a task reports is passed over, so `progress` is not called.
 
         Raises:
-            MiranteError: The function raised it, or the engine lost a task.
+            MiranteError: The function raised it, the engine lost a task, or its workers do not see the files.
         """
         waiting = iter(tasks)
         while given := list(itertools.islice(waiting, _TASKS_AT_ONCE)):
@@ -70,11 +88,16 @@ class BeamPool(WorkerPool):
             shutil.rmtree(self._folder, ignore_errors=True)
             folder = self._folder / uuid.uuid4().hex
             folder.mkdir(parents=True)
-            targets = [folder / str(number) for number in range(len(given))]
             try:
-                self._run([(function, task[1], str(at)) for task, at in zip(given, targets, strict=True)])
-                for (key, _), target in zip(given, targets, strict=True):
-                    kind, value = self._read(key, target)
+                paths = []
+                for number, (_, arguments) in enumerate(given):
+                    paths.append(str(folder / f"{number}.task"))
+                    write_atomically(Path(paths[-1]), pickle.dumps((function, arguments)))
+                keys = [key for key, _ in given]
+                del given  # the engine may take long, and tasks may be large
+                self._run(paths)
+                for key, path in zip(keys, paths, strict=True):
+                    kind, value = self._read(key, _answer_path(path))
                     if kind == "error":
                         raise value
                     yield key, value
@@ -91,9 +114,14 @@ class BeamPool(WorkerPool):
             ) from None
         return answer
 
-    def _run(self, tasks: list[tuple[str, tuple[Any, ...], str]]) -> None:
+    def _run(self, tasks: list[str]) -> None:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        with beam.Pipeline(options=PipelineOptions(self._arguments)) as pipeline:
-            _ = pipeline | beam.Create(tasks) | beam.Reshuffle() | beam.MapTuple(do_task)
+        try:
+            with beam.Pipeline(options=PipelineOptions(self._arguments)) as pipeline:
+                _ = pipeline | beam.Create(tasks) | beam.Reshuffle() | beam.Map(do_task)
+        except Exception as e:
+            if found := find_worker_error(e):
+                raise found from e
+            raise

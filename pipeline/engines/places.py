@@ -53,14 +53,31 @@ def check_tasks(config: BeamConfig, root: str, images: Mapping[str, Collection[s
                 "kubeflow.pipeline_root on a volume that they mount too, or take prism or in_memory"
             )
     for group, paths in images.items():
-        # An ingest that is not named uses the task's own processes.
-        if config.of(group).has_near_workers or (group == INGEST.engine_group and group not in config.nodes):
-            continue
         for path in filter(is_remote, paths):
-            raise UsageError(
-                f"beam.nodes.{group}.engine: {config.of(group).engine} has workers that do not see a task's "
-                f"copies of {path}; put the images on a volume that they mount too, or take in_memory"
-            )
+            check_copies(config, group, path)
+
+
+def check_copies(
+    config: BeamConfig, group: str, path: str, remedy: str = "put the images on a volume that they mount too"
+) -> None:
+    """Refuse workers elsewhere for what was copied from a bucket to this machine.
+
+    Args:
+        config: The recipe's.
+        group: The group of nodes that reads it.
+        path: In the bucket.
+        remedy: What to do, besides another engine.
+
+    Raises:
+        UsageError: Names the key.
+    """
+    # An ingest that is not named uses the processes of its machine.
+    if config.of(group).has_near_workers or (group == INGEST.engine_group and group not in config.nodes):
+        return
+    raise UsageError(
+        f"beam.nodes.{group}.engine: {config.of(group).engine} has workers that do not see this machine's "
+        f"copies of {path}; {remedy}, or take in_memory or prism"
+    )
 
 
 def check_vertex(config: BeamConfig) -> None:

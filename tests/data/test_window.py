@@ -273,30 +273,30 @@ def test_the_lists_of_a_window_have_paths_of_its_input(tmp_path: Path) -> None:
 Splits = dict[str, dict[str, list[str]]]
 
 
-def write_records(span: Path, task: str, splits: Splits) -> Path:
-    """Write a span as ingest would, a shard for each split."""
+def write_records(span: Path, task: str, splits: Splits, images: str = "") -> Path:
+    """Write a span as ingest would, a shard for each split; other `images` have other bytes."""
     truth = TRUTHS[task]
     class_names = sorted({name for of in splits.values() for names in of.values() for name in names})
     found: dict[str, Split] = {}
-    for split, images in splits.items():
+    for split, of_split in splits.items():
         shard = span / f"{split}-00000-of-00001"
         span.mkdir(parents=True, exist_ok=True)
         with shard.open("wb") as file:
-            for letter, names in images.items():
+            for letter, names in of_split.items():
                 values: dict[str, Any] = {
-                    "image/key/sha256": hashlib.sha256(letter.encode()).hexdigest().encode(),
+                    "image/key/sha256": hashlib.sha256(f"{images}{letter}".encode()).hexdigest().encode(),
                     "image/filename": f"{letter}.png".encode(),
                     truth.text: [name.encode() for name in names],
                     truth.label: [class_names.index(name) + truth.first_label for name in names],
                 }
                 file.write(frame_record(serialize_example(values)))
-        shown = Counter(name for names in images.values() for name in set(names))
-        boxes = Counter(name for names in images.values() for name in names) if task == "detection" else {}
+        shown = Counter(name for names in of_split.values() for name in set(names))
+        boxes = Counter(name for names in of_split.values() for name in names) if task == "detection" else {}
         digest = hashlib.sha256(shard.read_bytes()).hexdigest()
         found[split] = Split(
-            len(images),
+            len(of_split),
             {name: shown[name] for name in class_names},
-            (Shard(shard.name, len(images), shard.stat().st_size, digest, ""),),
+            (Shard(shard.name, len(of_split), shard.stat().st_size, digest, ""),),
             {name: boxes[name] for name in class_names} if boxes else {},
         )
     manifest = Manifest(3, "csv", {}, class_names, found, 0, "", 0, [], f"/photos/{span.name}", task)
@@ -323,7 +323,7 @@ def read_window(folder: Path, task: str) -> dict[str, str]:
                 assert [
                     manifest.class_names[label - truth.first_label] for label in values[truth.label]
                 ] == classes
-                letters.append(values["image/filename"][0].decode()[0])
+                letters.append(values["image/filename"][0].decode().rpartition("/")[2][0])
                 names += classes
                 shown.update(set(classes))
         assert split.images == sum(shard.records for shard in split.shards) == len(letters)
@@ -362,6 +362,39 @@ def test_an_image_that_another_span_tests_by_is_not_trained_on(task: str, tmp_pa
     assert manifest is not None
     assert (manifest.left_out, manifest.warnings, manifest.cross_split_duplicates) == (4, [said], 0)
     assert join_spans(spans, window) == [said]  # of a window that is there
+
+
+def read_names(folder: Path, split: str) -> list[str]:
+    return [
+        parse_example(record)["image/filename"][0].decode()
+        for shard in sorted(folder.glob(f"{split}-*-of-*"))
+        for record in read_records(shard)
+    ]
+
+
+def test_images_of_two_spans_with_one_name_get_different_ones(tmp_path: Path) -> None:
+    one: Splits = {"train": {"ä": ["x"], "b": ["y"]}, "test": {"c": ["x"], "d": ["y"]}}
+    # Other images: b is another one, and is in another split.
+    other: Splits = {"train": {"e": ["x"], "f": ["y"]}, "test": {"b": ["x"], "ä": ["y"]}}
+    spans = [
+        write_records(tmp_path / f"span-{n}", "classification", of, images=str(n))
+        for n, of in enumerate((one, other))
+    ]
+    assert join_spans(spans, tmp_path / "window") == []
+    window = tmp_path / "window"
+    assert read_window(window, "classification") == {"train": "befä", "test": "bcdä"}
+    assert read_names(window, "train") == ["span-0/ä.png", "span-0/b.png", "e.png", "f.png"]
+    assert read_names(window, "test") == ["c.png", "d.png", "span-1/b.png", "span-1/ä.png"]
+    # Shards without such a name are linked.
+    linked = [shard.name for shard in window.glob("*-of-*") if shard.stat().st_nlink > 1]
+    assert sorted(linked) == ["test-00000-of-00002", "train-00001-of-00002"]
+    # Both were ingested from one folder, in turn: their own folders tell them apart.
+    for span in spans:
+        manifest = read_manifest(span)
+        assert manifest is not None
+        write_manifest(span, dataclasses.replace(manifest, input="/photos"))
+    join_spans(spans, window)
+    assert read_names(window, "test") == ["c.png", "d.png", "span-1/b.png", "span-1/ä.png"]
 
 
 def test_a_shard_of_which_nothing_is_left_is_left_out(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from components.base.errors import DataRefusedError, UsageError
 from components.base.owned import MARK, root_id
+from components.base.paths import FOLDER_VARIABLE
+from pipeline.api import load_run
 from pipeline.engines import places
 from pipeline.engines.arguments import IN_MEMORY, make_arguments
 from pipeline.engines.config import BeamConfig
@@ -221,6 +223,22 @@ def test_workers_elsewhere_do_not_see_a_tasks_copies_of_images() -> None:
     own = load(f"beam={{{far}, nodes: {{bulk_inference: {{engine: in_memory}}}}}}", *images)
     places.check_tasks(own.beam, "/mnt/runs", own.images)
     places.check_tasks(asked.beam, "/mnt/runs", {"ingest": ["/mnt/images"], "bulk_inference": []})
+
+
+def test_workers_elsewhere_do_not_see_this_machines_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    far = (
+        "beam={engine: spark, endpoint: 'h:1', environment: docker, container_image: i, nodes: {ingest: {}}}"
+    )
+    with pytest.raises(UsageError) as refused:
+        load_run("digits", ["data.source=folder", far], "s3://b/photos", tmp_path / "root")
+    assert str(refused.value) == (
+        "beam.nodes.ingest.engine: spark has workers that do not see this machine's copies of s3://b/photos; "
+        "set MIRANTE_BUCKETS to a folder that they mount too, or take in_memory or prism"
+    )
 
 
 def test_a_workers_error_is_read_from_the_text_of_the_engine() -> None:

@@ -64,6 +64,23 @@ def test_answers_errors_and_lost_tasks(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "answers").exists()
 
 
+def test_workers_that_do_not_see_the_tasks_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [("task 0", (bytes(1 << 20),))]
+    given: list[str] = []
+    run = BeamPool._run
+
+    def run_elsewhere(pool: BeamPool, paths: list[str]) -> None:
+        given.extend(paths)
+        run(pool, [f"{path}-of-another-machine" for path in paths])
+
+    monkeypatch.setattr(BeamPool, "_run", run_elsewhere)
+    with pytest.raises(MiranteError, match=r"-machine: expected a task of the ingest, got no such file; m"):
+        list(BeamPool(IN_MEMORY, tmp_path / "answers").map(f"{HERE}:square", tasks))
+    # The engine moves names alone.
+    assert given
+    assert all(len(path) < 1000 for path in given)
+
+
 def test_a_late_worker_does_not_answer_a_task_of_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,10 +89,10 @@ def test_a_late_worker_does_not_answer_a_task_of_later(
     def run(pool: BeamPool, tasks: list[Any]) -> None:
         # Those of the pipeline before, once more, after their own.
         for each in tasks:
-            do_task(*each)
+            do_task(each)
         for each in late:
-            with contextlib.suppress(FileNotFoundError):
-                do_task(*each)
+            with contextlib.suppress(MiranteError):
+                do_task(each)
         late[:] = tasks
 
     monkeypatch.setattr(BeamPool, "_run", run)

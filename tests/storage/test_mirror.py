@@ -595,6 +595,16 @@ def test_ingest_reads_and_writes_buckets_and_a_run_takes_its_data_from_one(
     assert sum(split["images"] for split in told["splits"].values()) == 40
     loaded, _ = load_run("folder", ["model.weights=null"], f"{url}/data", tmp_path / "root")
     assert published_completely(Path(loaded.data.path or ""))
+    # Workers on other machines do not see this copy.
+    far_workers = "{engine: spark, endpoint: 'h:1', environment: process, worker_command: /boot}"
+    for group, path in (("examples", f"{url}/data"), ("ingest", f"{url}/photos")):
+        given = [f"beam.nodes={{{group}: {far_workers}}}", "model.weights=null"]
+        with pytest.raises(
+            UsageError, match=rf"beam\.nodes\.{group}\.engine: .* copies of {path}; set MIRANTE"
+        ):
+            load_run("folder", given, path, tmp_path / "root")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "shared"))
+    assert load_run("folder", given, path, tmp_path / "root")[0].beam.of("ingest").engine == "spark"
     with pytest.raises(UsageError, match=r"data.window_spans: expected 1 with .* in a bucket"):
         load_run(
             "folder", ["data.window_spans=2", "model.weights=null"], f"{url}/{{SPAN}}", tmp_path / "root"

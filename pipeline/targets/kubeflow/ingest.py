@@ -19,7 +19,7 @@ from components.base.errors import UsageError
 from components.base.imports import without_collector
 from components.base.outcome import Output
 from components.base.owned import MARK, root_id
-from components.base.paths import write_atomically
+from components.base.paths import is_remote, write_atomically
 from components.base.redact import redact
 from pipeline.data.examples import Examples
 from pipeline.data.window import check_window
@@ -126,6 +126,8 @@ def ingest(
             mirror.fetch(path)
         # Another span may arrive any time: from here on it is this one.
         resolved = resolved.model_copy(update={"data": prepare.choose_newest_span(resolved.data)})
+        if asked.data.path is not None and is_remote(asked.data.path) and prepare.find_ready(resolved.data):
+            places.check_copies(asked.beam, "examples", asked.data.path)
         prepare.check_config(resolved.data, resolved.task)
         prepare.check_effect(resolved.data, list_keys(overrides), "overrides: ")
         mirror.fetch(str(Path(root) / MARK))
