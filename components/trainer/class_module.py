@@ -56,8 +56,7 @@ class ClassModule(ServingModule):
             return {"heat": heat, "frame": tf.tile(tf.constant([_WHOLE]), [tf.shape(encoded)[0], 1])}
 
         try:
-            explain.get_concrete_function()
+            return explain.get_concrete_function()
         except Exception as e:  # noqa: BLE001 - a custom network that cannot be explained is served all the same
             logger.info("the model cannot be asked for heat maps (mirante predict --explain): %s", e)
             return None
-        return explain

@@ -71,6 +71,11 @@ class ServingModule(tf.Module):
         """Turn encoded images, string [N], into the form in which ingest stores them, pixel by pixel."""
         return canonical(image_bytes, self.bit_depth)
 
+    def trace_shared(self) -> None:
+        """Trace what other functions call once, instead of for each of them and to save it."""
+        for name in ("canonical", "transform"):
+            setattr(self, name, getattr(self, name).get_concrete_function())
+
     def apply_transform(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Apply the Transform graph to canonical images, string [N], without labels."""
         return dict(self.transform_layer({features.ENCODED: tf.reshape(encoded, (-1, 1))}))
@@ -119,6 +124,7 @@ def save_module(module: ServingModule, folder: str, records: Sequence[bytes] = (
         records: Serialized examples, which servers send through every signature before they serve the model
             (components/trainer/warm_up.py); none for no such requests.
     """
+    module.trace_shared()
     explain = module.make_explainer()
     if explain is not None:
         module.explain = explain

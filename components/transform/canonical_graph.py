@@ -15,7 +15,6 @@ Only TensorFlow's own operations are used, so that a SavedModel can hold it.
 """
 
 import re
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -29,6 +28,8 @@ _START_OF_SCAN = 0xDA
 # Segments that may come before the first scan and have a length: frames, tables, APPn, comments.
 _SEGMENTS = (*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
 _GREY, _PALETTE, _GREY_ALPHA = 0, 3, 4
+# The kind of a JPEG; those of PNGs are below it.
+_JPEG = 4
 
 
 # Nothing for AutoGraph to rewrite, which it would do with every function below, for seconds.
@@ -63,7 +64,28 @@ def _canonical(encoded: tf.Tensor, bit_depth: str | None) -> tf.Tensor:
     is_png = tf.strings.substr(encoded, 0, 8) == b"\x89PNG\r\n\x1a\n"
     is_jpeg = tf.strings.substr(encoded, 0, 3) == b"\xff\xd8\xff"
     encoded = _require(is_png | is_jpeg, encoded, "expected a JPEG or PNG, got another format")
-    return tf.cond(is_jpeg, lambda: _jpeg(encoded), lambda: _png(encoded, bit_depth))
+    # What both formats need is traced once, after this: tracing is most of what an export costs.
+    exif, kind, is_plain = tf.cond(
+        is_jpeg, lambda: _look_at_jpeg(encoded), lambda: _look_at_png(encoded, bit_depth)
+    )
+    orientation = tf.cond(tf.strings.length(exif) > 0, lambda: _read_orientation(exif), lambda: _whole(1))
+
+    def rewritten() -> tf.Tensor:
+        return tf.io.encode_png(_turn_upright(_decode(encoded, kind), orientation), compression=0)
+
+    return tf.cond(is_plain & (orientation == 1), lambda: encoded, rewritten)
+
+
+def _decode(encoded: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
+    """Return pixels without alpha; kinds: gray, gray with alpha, colour, colour with alpha, JPEG."""
+    decoders = (
+        lambda: tf.io.decode_png(encoded, channels=1),
+        lambda: _lay_on_white(tf.io.decode_png(encoded, channels=4)[..., ::3]),
+        lambda: tf.io.decode_png(encoded, channels=3),
+        lambda: _lay_on_white(tf.io.decode_png(encoded, channels=4)),
+        lambda: tf.io.decode_jpeg(encoded, channels=0, dct_method="INTEGER_ACCURATE"),
+    )
+    return tf.switch_case(kind, decoders)
 
 
 def _require(condition: tf.Tensor, value: tf.Tensor, what: str) -> tf.Tensor:
@@ -82,19 +104,13 @@ def _has(encoded: tf.Tensor, pattern: str) -> tf.Tensor:
     return tf.strings.length(without) < tf.strings.length(encoded)
 
 
-def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
+def _look_at_jpeg(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the EXIF block, "" for none, the kind for `_decode`, and whether it may stay as it is."""
     channels = tf.image.extract_jpeg_shape(encoded)[2]
     encoded = _require((channels == 1) | (channels == 3), encoded, "expected 1 or 3 channels, got CMYK")
     # Nearly free where there is no EXIF; if these bytes are anything else, the walk finds out.
-    orientation = tf.cond(
-        _has(encoded, r"Exif\x00\x00"), lambda: _read_orientation(_jpeg_exif(encoded)), lambda: _whole(1)
-    )
-
-    def turned() -> tf.Tensor:
-        pixels = tf.io.decode_jpeg(encoded, channels=0, dct_method="INTEGER_ACCURATE")
-        return tf.io.encode_png(_turn_upright(pixels, orientation), compression=0)
-
-    return tf.cond(orientation == 1, lambda: encoded, turned)
+    exif = tf.cond(_has(encoded, r"Exif\x00\x00"), lambda: _jpeg_exif(encoded), lambda: tf.constant(b""))
+    return exif, tf.constant(_JPEG), tf.constant(True)
 
 
 def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
@@ -122,7 +138,8 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
     )[1]
 
 
-def _png(encoded: tf.Tensor, bit_depth: str | None) -> tf.Tensor:
+def _look_at_png(encoded: tf.Tensor, bit_depth: str | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the EXIF block, "" for none, the kind for `_decode`, and whether it may stay as it is."""
     is_header = tf.strings.substr(encoded, 8, 8) == b"\x00\x00\x00\x0dIHDR"
     long_enough = tf.strings.length(encoded) >= 45
     encoded = _require(
@@ -139,32 +156,14 @@ def _png(encoded: tf.Tensor, bit_depth: str | None) -> tf.Tensor:
         lambda: _png_extras(encoded, bits, colour),
         lambda: (tf.constant(b""), tf.constant(b"")),
     )
-    orientation = _read_orientation(exif)
     # For 16-bit gray, Pillow ignores the transparent level.
     is_keyed = (tf.strings.length(transparency) > 0) & ~((bits == 16) & (colour == _GREY))
     has_alpha = (colour >= _GREY_ALPHA) | is_keyed
     # Pillow has no mode for two channels of 16 bits.
     is_grey = (colour == _GREY) | ((colour == _GREY_ALPHA) & (bits == 8))
-    is_plain = (bits == 8) & (colour != _PALETTE) & ~has_alpha & (orientation == 1)
-
-    def rewritten(channels: int) -> Callable[[], tf.Tensor]:
-        def rewrite() -> tf.Tensor:
-            if channels == 2:
-                pixels = _lay_on_white(tf.io.decode_png(encoded, channels=4)[..., ::3])
-            elif channels == 4:
-                pixels = _lay_on_white(tf.io.decode_png(encoded, channels=4))
-            else:
-                pixels = tf.io.decode_png(encoded, channels=channels)
-            return tf.io.encode_png(_turn_upright(pixels, orientation), compression=0)
-
-        return rewrite
-
+    is_plain = (bits == 8) & (colour != _PALETTE) & ~has_alpha
     kind = tf.where(is_grey, 0, 2) + tf.cast(has_alpha, tf.int32)
-    return tf.cond(
-        is_plain,
-        lambda: encoded,
-        lambda: tf.switch_case(kind, [rewritten(channels) for channels in (1, 2, 3, 4)]),
-    )
+    return exif, kind, is_plain
 
 
 def _png_extras(encoded: tf.Tensor, bits: tf.Tensor, colour: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 
 from components.ingest.canonical import canonical_bytes
 from components.prediction.predict import predict
@@ -235,6 +237,14 @@ def test_what_the_graph_cannot_do_right_is_refused_with_advice(loaded: Callable[
 def test_an_image_that_is_none_is_an_error(loaded: Callable[[int], tf.Module]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         loaded(3).signatures["serving_default"](image_bytes=tf.constant([b"no image"]))
+
+
+def test_what_functions_share_is_in_the_model_once(export: Callable[[int], Exported]) -> None:
+    saved = SavedModelProto.FromString((export(3).folder / "saved_model.pb").read_bytes())
+    names = [function.signature.name for function in saved.meta_graphs[0].graph_def.library.function]
+    traced = [re.sub(r"_\d+$", "", name) for name in names]
+    for name in ("canonical", "transform", "explain"):
+        assert traced.count(f"__inference_{name}") == 1, names
 
 
 def test_the_class_list_lies_beside_the_model(export: Callable[[int], Exported]) -> None:
