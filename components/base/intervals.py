@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ WILSON, BOOTSTRAP = "wilson", "bootstrap"
 _Z = 1.959963984540054
 SEED = 0
 RESAMPLES = 1000
+# Fewer draws say too little about the ends of an interval.
+LEAST_RESAMPLES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,43 @@ class Interval:
     low: float
     high: float
     method: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Confidence:
+    """The statements of a test split about the metrics of all such images.
+
+    Attributes:
+        intervals: 95 % confidence intervals of overall metrics by name.
+        recall_intervals: Those of the recall of each class by its index.
+        draws: Values of metrics on drawn splits by name, the same splits for every model.
+    """
+
+    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    recall_intervals: dict[int, Interval] = dataclasses.field(default_factory=dict)
+    draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+
+def make_confidence(
+    intervals: Mapping[str, Interval | None],
+    right: Iterable[int],
+    totals: Iterable[int],
+    draws: Mapping[str, npt.NDArray[Any]],
+) -> Confidence:
+    """Return the statements that there are.
+
+    Args:
+        intervals: Of overall metrics.
+        right: Images of each class that were found.
+        totals: Images of each class.
+        draws: Values of metrics on drawn splits.
+    """
+    recalls = [wilson_interval(count, total) for count, total in zip(right, totals, strict=True)]
+    return Confidence(
+        {name: each for name, each in intervals.items() if each is not None},
+        {label: each for label, each in enumerate(recalls) if each is not None},
+        {name: values.tolist() for name, values in draws.items()},
+    )
 
 
 def wilson_interval(count: float, total: float) -> Interval | None:

@@ -17,11 +17,12 @@ from components.base.example import serialize_example
 from components.base.outcome import Output
 from components.base.tfrecord import frame_record
 from components.evaluator.evaluation import Evaluation, write_about, write_draws, write_evaluation
+from components.evaluator.gathered import MISTAKES_FOLDER
 from components.tasks.classification.confidence import find_confidence
 from components.tasks.classification.figures import FILE as FIGURES
 from components.tasks.classification.figures import Figures, make_figures
 from components.tasks.classification.metrics import Tally, list_metric_names, measure
-from components.tasks.classification.mistakes import FOLDER, Mistakes
+from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.predictions import Predictions, predict
 from components.tasks.detection import report, tally
 from components.tasks.detection.coco_eval import Detections
@@ -85,7 +86,7 @@ def evaluate(
     files.write_text(str(folder / FIGURES), figures.to_json())
     files.write_text(str(folder / "mistakes.csv"), mistakes.format())
     for row in range(min(3, mistakes.total)):
-        files.write_bytes(str(folder / FOLDER / f"{row}.png"), make_coloured_png(0, row))
+        files.write_bytes(str(folder / MISTAKES_FOLDER / f"{row}.png"), make_coloured_png(0, row))
     return metrics
 
 

@@ -5,13 +5,20 @@ on counts by class, such as `macro_f1`, is measured on confusion matrices that a
 which is the same as to draw images. `loss` and `auc` need the answers themselves. Imports no TensorFlow.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from components.base.arrays import Array
-from components.base.intervals import RESAMPLES, SEED, Interval, bootstrap_interval, wilson_interval
+from components.base.intervals import (
+    LEAST_RESAMPLES,
+    RESAMPLES,
+    SEED,
+    Confidence,
+    bootstrap_interval,
+    make_confidence,
+    wilson_interval,
+)
 from components.tasks.classification.predictions import Predictions
 
 _SHARES = ("accuracy", "top_5_accuracy")
@@ -19,23 +26,6 @@ _SHARES = ("accuracy", "top_5_accuracy")
 _MOST_WORK = 20_000_000
 # Numbers in the largest table of drawn confusion matrices, 400 MB.
 _MOST_DRAWN = 50_000_000
-# Fewer draws say too little about the ends of an interval.
-_LEAST_RESAMPLES = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class Confidence:
-    """The statements of a test split about the metrics of all such images.
-
-    Attributes:
-        intervals: 95 % confidence intervals of overall metrics by name.
-        recall_intervals: Those of the recall of each class by its index.
-        draws: Values of metrics on drawn splits by name, the same splits for every model.
-    """
-
-    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
-    recall_intervals: dict[int, Interval] = dataclasses.field(default_factory=dict)
-    draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 def find_confidence(found: Predictions, metrics: Mapping[str, float]) -> Confidence:
@@ -62,16 +52,7 @@ def find_confidence(found: Predictions, metrics: Mapping[str, float]) -> Confide
     intervals |= {name: bootstrap_interval(values) for name, values in draws.items()}
     true = np.bincount(found.labels, minlength=len(found.class_names))
     right = np.bincount(found.labels[found.labels == found.predicted], minlength=len(found.class_names))
-    recalls = {
-        label: interval
-        for label, (count, total) in enumerate(zip(right.tolist(), true.tolist(), strict=True))
-        if (interval := wilson_interval(count, total)) is not None
-    }
-    return Confidence(
-        {name: each for name, each in intervals.items() if each is not None},
-        recalls,
-        {name: values.tolist() for name, values in draws.items()},
-    )
+    return make_confidence(intervals, right.tolist(), true.tolist(), draws)
 
 
 def _count(found: Predictions) -> tuple[Array, Array, Array, int]:
@@ -118,7 +99,7 @@ def _measure_drawn(true: Array, predicted: Array, counts: Array, classes: int) -
 def _choose_resamples(work: int) -> int:
     """Return how often a metric is measured, if once is this much work; 0 if that would be too rarely."""
     most = min(RESAMPLES, _MOST_WORK // max(1, work))
-    return most if most >= _LEAST_RESAMPLES else 0
+    return most if most >= LEAST_RESAMPLES else 0
 
 
 def _draw(images: int, work: int, measure: Callable[[Array], float]) -> Array | None:

@@ -16,15 +16,15 @@ from components.base.intervals import Interval
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import build_eval_config
 from components.evaluator.evaluation import mistakes_path, write_draws
+from components.evaluator.gathered import MISTAKES, PREDICTIONS, PREDICTIONS_FILE
 from components.evaluator.metric import IMAGES
 from components.evaluator.results import read_candidate
 from components.tasks.classification import batches, figures, mistake_images
 from components.tasks.classification.confidence import find_confidence
 from components.tasks.classification.metrics import list_metric_names
-from components.tasks.classification.mistakes import MISTAKES, Mistakes
+from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.plots import read_plots
-from components.tasks.classification.predictions import FILE as PREDICTIONS_FILE
-from components.tasks.classification.predictions import PREDICTIONS, Predictions
+from components.tasks.classification.predictions import Predictions
 from components.tasks.classification.tfma_metric import ClassificationMetrics
 from components.tasks.classification.trivial import TRIVIAL, describe_evidence
 from schemas import features

@@ -26,8 +26,7 @@ from pydantic import TypeAdapter
 
 from components.base import files
 from components.base.arrays import Array
-from components.base.intervals import Interval
-from components.tasks.classification.confidence import Confidence
+from components.base.intervals import Confidence, Interval
 from components.tasks.classification.predictions import Predictions
 
 if TYPE_CHECKING:

@@ -142,7 +142,7 @@ class Tally:
         return self._levels is not None
 
     @property
-    def images(self) -> int:
+    def count(self) -> int:
         """Number of images."""
         return sum(self._pairs.values())
 
@@ -228,7 +228,7 @@ def measure(tally: Tally) -> tuple[dict[str, float], list[dict[str, float | None
         The overall metrics by name, nan for a metric without a value, and the metrics of each class.
     """
     counts = ByClass.of(tally.confusion(), tally.num_classes)
-    rows, images = counts.rows(), tally.images
+    rows, images = counts.rows(), tally.count
     areas = [tally.auc_of_class(label) for label in range(tally.num_classes)]
     there = [area for area in areas if area is not None]
     overall = {

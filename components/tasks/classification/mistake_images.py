@@ -13,16 +13,14 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from components.base import files
-from components.base.records import record_dataset
+from components.evaluator import mistake_images
+from components.evaluator.mistake_images import FIRST, MOST, MOST_PX
 from components.pictures.heat import HeatMap, blend_heat
-from components.pictures.thumbnails import shrink, to_jpeg
-from components.tasks.classification.mistakes import FOLDER, HEAT_FOLDER, Mistakes
-from schemas import features
+from components.pictures.thumbnails import to_jpeg
+from components.tasks.classification.mistakes import HEAT_FOLDER, Mistakes
 
-# Images: at most this many, among them the first mistakes of all, and the first of each pair of classes.
-_MOST, _FIRST, _PER_PAIR = 160, 32, 6
-# Twice the size at which pages show them, for high-resolution screens.
-MOST_PX = 224
+# Images of each pair of classes.
+_PER_PAIR = 6
 # Heat maps: as many as fit into one request.
 MOST_HEAT = 12
 logger = logging.getLogger("mirante.evaluator")
@@ -34,7 +32,7 @@ def choose(mistakes: Mistakes) -> list[int]:
     chosen: list[int] = []
     for row, (_, _, true, predicted) in enumerate(mistakes.listed):
         by_pair[true, predicted] += 1
-        if len(chosen) < _MOST and (row < _FIRST or by_pair[true, predicted] <= _PER_PAIR):
+        if len(chosen) < MOST and (row < FIRST or by_pair[true, predicted] <= _PER_PAIR):
             chosen.append(row)
     return chosen
 
@@ -42,37 +40,9 @@ def choose(mistakes: Mistakes) -> list[int]:
 def write_images(
     evaluation: str, mistakes: Mistakes, shards: Sequence[str], kept: int = 0
 ) -> dict[int, bytes]:
-    """Write the images of some mistakes into an evaluation's folder; one that cannot be decoded is left out.
-
-    Args:
-        evaluation: The folder.
-        mistakes: All mistakes, sorted.
-        shards: The TFRecord files that were evaluated.
-        kept: Rows whose image files are returned, from the first one on.
-
-    Returns:
-        Image files as they were evaluated, by the row of the list of mistakes.
-    """
-    import tensorflow as tf
-
+    """Write the images of some mistakes; see `components.evaluator.mistake_images`."""
     rows = {mistakes.listed[row][1:3]: row for row in reversed(choose(mistakes)) if mistakes.listed[row][1]}
-    originals: dict[int, bytes] = {}
-    for serialized in record_dataset(shards).as_numpy_iterator() if rows else ():
-        feature = tf.train.Example.FromString(serialized).features.feature
-        name = b"".join(feature[features.FILENAME].bytes_list.value[:1]).decode("utf-8", "backslashreplace")
-        row = rows.pop((name, sum(feature[features.LABEL].int64_list.value[:1])), None)
-        if row is not None:
-            try:
-                encoded = feature[features.ENCODED].bytes_list.value[0]
-                content, kind, _ = shrink(encoded, MOST_PX)
-            except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
-                continue  # DataGate names such images
-            files.write_bytes(os.path.join(evaluation, FOLDER, f"{row}.{kind}"), content)
-            if row < kept:
-                originals[row] = encoded
-        if not rows:
-            break
-    return originals
+    return mistake_images.write_images(evaluation, rows, shards, lambda labels: sum(labels[:1]), kept)
 
 
 def write_heat(evaluation: str, mistakes: Mistakes, encoded: Mapping[int, bytes], model: str) -> None:

@@ -50,7 +50,8 @@ def show_gate(page: Page, folder: str, report: Mapping[str, Any]) -> None:
 
 def show_wrong(page: Page, wrong: Tested, right: Tested, images: Sequence[str]) -> None:
     """Add images that were misclassified, with their classes."""
-    from components.tasks.classification.page_mistakes import read_mistakes, show_some
+    from components.evaluator.page_mistakes import show_some
+    from components.tasks.classification.page_mistakes import read_mistakes
 
     show_some(page, read_mistakes(page, wrong.evaluation), images)
 

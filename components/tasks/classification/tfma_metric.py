@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
-import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 
 from components.base.common_classes import places_of
 from components.base.errors import UsageError
-from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
-from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
+from components.evaluator.bounds import BEATS_TRIVIAL
+from components.evaluator.counting import Count, Counts, ToBatches, compute
+from components.evaluator.metric import check_example_count
+from components.tasks.classification import TASK
 from components.tasks.classification.batches import IMAGE_NAMES
 from components.tasks.classification.metrics import ByClass, Tally, list_metric_names, measure
-from components.tasks.classification.mistakes import MISTAKES, Mistakes
+from components.tasks.classification.mistakes import Mistakes
 from components.tasks.classification.plots import CONFUSION_MATRIX, ROC, make_confusion_plot, make_roc_plot
-from components.tasks.classification.predictions import PREDICTIONS, Predictions, predict
+from components.tasks.classification.predictions import Predictions, predict
 from components.tasks.classification.restrict import restrict
 from components.tasks.classification.trivial import judge_trivial
 
@@ -50,27 +49,23 @@ class _Batch(NamedTuple):
     answers: tuple[str, ...] = ()
 
 
-class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
+class _ToBatches(ToBatches):
     """Takes a `_Batch` from the extracts of `components.tasks.classification.batches`."""
 
-    def __init__(self, metric_name: str, model_name: str, names: tuple[str, ...]):
-        # TFMA distinguishes the computations of two models by this name.
-        super().__init__(name=f"{metric_name}_of_{model_name}")
-        self._model_name = model_name
-        self._names = names  # the candidate's name, then the baseline's if there is one
+    task = TASK.name
 
     def process(self, extracts: Any) -> Iterator[_Batch]:
         outputs = extracts[tfma.PREDICTIONS_KEY]
-        probabilities = _output(outputs, self._model_name, "probabilities")
+        probabilities = self._read_output(outputs, self._model_name, "probabilities")
         labels = extracts[tfma.LABELS_KEY]
         batch = _Batch(list(extracts[tfma.SLICE_KEY_TYPES_KEY]) == [()], labels, np.asarray(probabilities))
         if batch.is_whole and len(labels) and self._model_name == self._names[0]:
-            answers = _class_names(outputs, self._model_name)
+            answers = self._read_class_names(outputs, self._model_name)
             batch = batch._replace(images=extracts[IMAGE_NAMES], answers=answers)
         if len(self._names) == 1 or not len(labels):
             yield batch
             return
-        classes = {name: _class_names(outputs, name) for name in self._names}
+        classes = {name: self._read_class_names(outputs, name) for name in self._names}
         (class_names, others), known = classes.values(), classes[self._model_name]
         if set(class_names) == set(others):
             if known != class_names:
@@ -81,69 +76,15 @@ class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
         yield batch._replace(class_names=class_names, known=known, common=common)
 
 
-def _output(predictions: Any, model_name: str, key: str) -> Any:
-    outputs = outputs_of(predictions, model_name)
-    value = outputs.get(key) if isinstance(outputs, Mapping) else outputs
-    if value is None:
-        raise UsageError(
-            f"the model's signature serving_tf_examples gives no {key}, but "
-            f"{', '.join(sorted(outputs))}; is it one of a recipe with task: classification?"
-        )
-    return value
+class _Count(Count):
+    """Counts batches of a classifier, and measures the counts."""
 
+    _list_metric_names = staticmethod(list_metric_names)
 
-def _class_names(predictions: Any, model_name: str) -> tuple[str, ...]:
-    """Return a model's classes in the order of its probabilities, from its answer to an image."""
-    first = np.asarray(_output(predictions, model_name, "labels"))[0]
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in first)
+    def create_accumulator(self) -> Counts:
+        return Counts(Mistakes(), Predictions())  # the first batch says whether it is the whole split
 
-
-@dataclasses.dataclass
-class _Counts:
-    """The counts of one model.
-
-    Attributes:
-        whole: Over all classes; None for a baseline that knows other classes, and if nothing was counted.
-        common: Over the common classes; None if the models know the same classes, or were not compared.
-        names: The common classes; empty in the same cases.
-        mistakes: The images that the candidate got wrong.
-        predictions: The candidate's answers.
-    """
-
-    whole: Tally | None = None
-    common: Tally | None = None
-    names: tuple[str, ...] = ()
-    mistakes: Mistakes = dataclasses.field(default_factory=Mistakes)
-    predictions: Predictions = dataclasses.field(default_factory=Predictions)
-
-    def merge(self, other: _Counts) -> None:
-        self.names = self.names or other.names
-        self.mistakes.merge(other.mistakes)
-        self.predictions.merge(other.predictions)
-        for field in ("whole", "common"):
-            mine, others = getattr(self, field), getattr(other, field)
-            if mine is not None and others is not None:
-                mine.merge(others)
-            else:
-                setattr(self, field, mine or others)
-
-
-class _Count(beam.CombineFn):  # type: ignore[misc]
-    """Counts batches, and measures the counts."""
-
-    def __init__(
-        self, model_name: str, num_classes: int, expected: int | None, *, is_compared: bool, is_baseline: bool
-    ):
-        self._model_name = model_name
-        self._num_classes = num_classes
-        self._expected = expected
-        self._is_compared = is_compared
-        self._is_baseline = is_baseline
-
-    def create_accumulator(self) -> _Counts:
-        return _Counts()  # the first batch says whether it is the whole split
-
-    def add_input(self, accumulator: _Counts, element: _Batch) -> _Counts:
+    def add_input(self, accumulator: Counts, element: _Batch) -> Counts:
         try:
             if not (self._is_baseline and element.known):
                 if accumulator.whole is None:
@@ -171,86 +112,24 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
             raise UsageError(f"the model and the test split have different classes: {e}") from e
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:
-        merged = _Counts()
-        for accumulator in accumulators:
-            merged.merge(accumulator)
-        return merged
+    def _is_whole(self, tally: Tally) -> bool:
+        return tally.with_curves
 
-    def compact(self, accumulator: _Counts) -> _Counts:
-        for tally in (accumulator.whole, accumulator.common):
-            if tally is not None:
-                tally.compact()
-        return accumulator
+    def _measure(self, tally: Tally) -> tuple[dict[str, float], list[dict[str, float | None]]]:
+        overall, per_class = measure(tally)
+        if self._num_classes <= 5:
+            del overall["top_5_accuracy"]
+        return overall, per_class
 
-    def _make_key(self, name: str, class_id: int | None = None) -> Any:
-        return make_key(name, self._model_name, class_id)
-
-    def extract_output(self, accumulator: _Counts) -> dict[tfma.metrics.MetricKey, Any]:
-        values: dict[Any, Any] = {}
-        overall: dict[str, float] = {}
-        if accumulator.whole is not None and accumulator.whole.images:
-            overall, per_class = measure(accumulator.whole)
-            if self._num_classes <= 5:
-                del overall["top_5_accuracy"]
-            values |= self._values_of_all(accumulator.whole, overall, per_class)
-            if accumulator.mistakes.class_names:
-                values[self._make_key(MISTAKES)] = accumulator.mistakes.to_bytes()
-                values[self._make_key(PREDICTIONS)] = accumulator.predictions.to_bytes()
-        if self._is_compared and (overall or accumulator.common is not None):
-            values |= self._values_of_common(accumulator, overall)
-        return values
-
-    def _values_of_all(
-        self, tally: Tally, overall: dict[str, float], per_class: list[dict[str, float | None]]
-    ) -> dict[Any, Any]:
-        values: dict[Any, Any] = {self._make_key(name): value for name, value in overall.items()}
-        for class_id, of_class in enumerate(per_class):
-            values |= {
-                self._make_key(name, class_id): math.nan if value is None else value
-                for name, value in of_class.items()
-            }
+    def _judge(self, tally: Tally) -> dict[Any, Any]:
         counts = ByClass.of(tally.confusion(), self._num_classes).rows()
         # Slices have it too, though only the whole split is bound: TFMA refuses a model if it is missing.
-        values[self._make_key(BEATS_TRIVIAL)] = judge_trivial(counts)
-        if tally.with_curves:  # of the whole split
-            check_example_count(tally.images, self._expected)
-            values[tfma.metrics.PlotKey(name=CONFUSION_MATRIX, model_name=self._model_name)] = (
-                make_confusion_plot(tally)
-            )
-            values[tfma.metrics.PlotKey(name=ROC, model_name=self._model_name)] = make_roc_plot(tally)
+        values: dict[Any, Any] = {self._make_key(BEATS_TRIVIAL): judge_trivial(counts)}
+        if self._is_whole(tally):
+            check_example_count(tally.count, self._expected)
+            for name, plot in ((CONFUSION_MATRIX, make_confusion_plot), (ROC, make_roc_plot)):
+                values[tfma.metrics.PlotKey(name=name, model_name=self._model_name)] = plot(tally)
         return values
-
-    def _values_of_common(self, counts: _Counts, overall: dict[str, float]) -> dict[Any, Any]:
-        """Return the metrics that `max_regression` compares: for equal classes the overall ones."""
-        values: dict[Any, Any] = {}
-        if counts.common is not None:
-            overall = measure(counts.common)[0] if counts.common.images else {}
-            values[self._make_key(f"{COMMON}{IMAGES}")] = float(counts.common.images)
-            if counts.common.with_curves and not self._is_baseline:
-                values[self._make_key(COMMON_NAMES)] = json.dumps(counts.names).encode()
-        for name in list_metric_names(self._num_classes):
-            values[self._make_key(f"{COMMON}{name}")] = overall.get(name, math.nan)
-        return values
-
-
-def _computations(
-    name: str, num_classes: int, expected_examples: int | None, eval_config: Any, model_name: str
-) -> list[tfma.metrics.MetricComputation]:
-    specs = sorted(eval_config.model_specs, key=lambda spec: bool(spec.is_baseline))
-    return [
-        tfma.metrics.MetricComputation(
-            keys=[],  # there are many; the preprocessor's name distinguishes the computations
-            preprocessors=[_ToArrays(name, model_name, tuple(spec.name for spec in specs))],
-            combiner=_Count(
-                model_name,
-                num_classes,
-                expected_examples,
-                is_compared=len(specs) > 1,
-                is_baseline=any(spec.is_baseline and spec.name == model_name for spec in specs),
-            ),
-        )
-    ]
 
 
 class ClassificationMetrics(tfma.metrics.Metric):  # type: ignore[misc]
@@ -268,7 +147,7 @@ class ClassificationMetrics(tfma.metrics.Metric):  # type: ignore[misc]
 
     def __init__(self, num_classes: int, expected_examples: int | None = None, name: str = "classification"):
         super().__init__(
-            tfma.metrics.merge_per_key_computations(_computations),
+            tfma.metrics.merge_per_key_computations(partial(compute, _ToBatches, _Count)),
             name=name,
             num_classes=num_classes,
             expected_examples=expected_examples,

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from components.base.arrays import Array
-from components.base.intervals import RESAMPLES, SEED, Interval, bootstrap_interval
+from components.base.intervals import LEAST_RESAMPLES, RESAMPLES, SEED, Interval, bootstrap_interval
 from components.tasks.detection.coco_eval import IOUS, MAX_BOXES, RECALLS, CocoEvaluation, Detections
 
 # The work that drawing may cost: boxes that are judged at all IoUs, about two seconds.
 _MOST_WORK = 40_000_000
-# Fewer draws say too little about the ends of an interval.
-_LEAST_RESAMPLES = 100
 _PLACES = {"map": slice(None), "map_50": slice(0, 1), "map_75": slice(5, 6)}
 
 
@@ -57,7 +55,7 @@ def draw_metrics(images: Sequence[Detections], num_classes: int) -> dict[str, li
     # Before they are matched, which takes some 10 kB for an image with 100 boxes.
     boxes = sum(int(np.isin(image.found_labels, asked).sum()) for image in images)
     resamples = min(RESAMPLES, _MOST_WORK // max(1, len(IOUS) * boxes))
-    if not asked or resamples < _LEAST_RESAMPLES:
+    if not asked or resamples < LEAST_RESAMPLES:
         return {}
     matches = [each for each in match(images, num_classes) if each.objects.any()]
     generator = np.random.default_rng(SEED)

@@ -13,14 +13,7 @@ _MANY_IMAGES = 1000
 def choose_recipe(
     source: str, images: int, side_px: float, *, is_gray: bool
 ) -> tuple[str, Mapping[str, object]]:
-    """Return a built-in recipe, and the values that these data need instead of its own, by their keys.
-
-    Args:
-        source: What reads the data.
-        images: How many there are.
-        side_px: The median of their shorter sides.
-        is_gray: Whether all are gray.
-    """
+    """Return a built-in recipe, and the values that these data need instead of its own, by their keys."""
     if images >= _MANY_IMAGES:
         return "voc", {}
     # Its bounds are those of its own data.

@@ -4,35 +4,25 @@
 measured on splits that are drawn with replacement, an image with all of its classes. Imports no TensorFlow.
 """
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from components.base.arrays import Array
-from components.base.intervals import RESAMPLES, SEED, Interval, bootstrap_interval, wilson_interval
+from components.base.intervals import (
+    LEAST_RESAMPLES,
+    RESAMPLES,
+    SEED,
+    Confidence,
+    bootstrap_interval,
+    make_confidence,
+    wilson_interval,
+)
 from components.tasks.multilabel.metrics import find_losses, judge_predicted
 from components.tasks.multilabel.predictions import Predictions
 
 # The work that drawing may cost: decisions that are weighted, about a second.
 _MOST_WORK = 20_000_000
-# Fewer draws say too little about the ends of an interval.
-_LEAST_RESAMPLES = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class Confidence:
-    """The statements of a test split about the metrics of all such images.
-
-    Attributes:
-        intervals: 95 % confidence intervals of overall metrics by name.
-        recall_intervals: Those of the recall of each class by its index.
-        draws: Values of metrics on drawn splits by name, the same splits for every model.
-    """
-
-    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
-    recall_intervals: dict[int, Interval] = dataclasses.field(default_factory=dict)
-    draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 def find_confidence(found: Predictions, metrics: Mapping[str, float]) -> Confidence:
@@ -47,29 +37,21 @@ def find_confidence(found: Predictions, metrics: Mapping[str, float]) -> Confide
         return Confidence()
     are_numbers = np.isfinite(found.probabilities).all(axis=1)
     predicted = judge_predicted(found.truth, found.predicted, are_numbers)
-    draws = _draw(found, predicted, are_numbers)
-    intervals = {name: bootstrap_interval(values) for name, values in draws.items() if name in metrics}
+    drawn = _draw(found, predicted, are_numbers)
+    draws = {name: values for name, values in drawn.items() if name in metrics}
+    intervals = {name: bootstrap_interval(values) for name, values in draws.items()}
     if "subset_accuracy" in metrics:
         intervals["subset_accuracy"] = wilson_interval(metrics["subset_accuracy"] * images, images)
     totals = found.truth.sum(axis=0).tolist()
     right = (found.truth & predicted).sum(axis=0).tolist()
-    recalls = {
-        label: interval
-        for label, (count, total) in enumerate(zip(right, totals, strict=True))
-        if (interval := wilson_interval(count, total)) is not None
-    }
-    return Confidence(
-        {name: each for name, each in intervals.items() if each is not None},
-        recalls,
-        {name: values.tolist() for name, values in draws.items() if name in metrics},
-    )
+    return make_confidence(intervals, right, totals, draws)
 
 
 def _draw(found: Predictions, predicted: Array, are_numbers: Array) -> dict[str, Array]:
     """Return metrics on drawn splits, float64 [draws] by name; empty if there are too many decisions."""
     truth, images = found.truth, len(found.images)
     resamples = min(RESAMPLES, _MOST_WORK // truth.size)
-    if resamples < _LEAST_RESAMPLES:
+    if resamples < LEAST_RESAMPLES:
         return {}
     chance = np.full(images, 1.0 / images)
     drawn = np.random.default_rng(SEED).multinomial(images, chance, size=resamples).astype(np.float64)

@@ -15,14 +15,14 @@ from components.base.intervals import Interval
 from components.evaluator.config import EvaluationConfig
 from components.evaluator.eval_config import build_eval_config
 from components.evaluator.evaluation import mistakes_path, write_draws
+from components.evaluator.gathered import MISTAKES, PREDICTIONS, PREDICTIONS_FILE
 from components.evaluator.metric import IMAGES
 from components.evaluator.results import read_candidate
 from components.tasks.multilabel import batches, figures, mistake_images
 from components.tasks.multilabel.confidence import find_confidence
 from components.tasks.multilabel.metrics import list_metric_names
-from components.tasks.multilabel.mistakes import MISTAKES, Mistakes
-from components.tasks.multilabel.predictions import FILE as PREDICTIONS_FILE
-from components.tasks.multilabel.predictions import PREDICTIONS, Predictions
+from components.tasks.multilabel.mistakes import Mistakes
+from components.tasks.multilabel.predictions import Predictions
 from components.tasks.multilabel.tfma_metric import MultilabelMetrics
 from components.tasks.multilabel.trivial import TRIVIAL, describe_evidence
 

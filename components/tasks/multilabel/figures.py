@@ -12,10 +12,9 @@ from pydantic import TypeAdapter
 
 from components.base import files
 from components.base.arrays import Array
-from components.base.intervals import Interval
+from components.base.intervals import Confidence, Interval
 from components.base.saved_model import ASSETS
 from components.base.table import read_table
-from components.tasks.multilabel.confidence import Confidence
 from components.tasks.multilabel.metrics import judge_predicted
 from components.tasks.multilabel.predictions import Predictions
 

@@ -7,39 +7,25 @@ images without `subset_accuracy`.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from components.base.arrays import Array
 from components.base.table import format_table
+from components.evaluator.gathered import GatheredMistakes
 from components.tasks.multilabel.metrics import find_losses, judge_predicted
 
-# The name under which TFMA's results have them, as bytes.
-MISTAKES = "mistakes"
 COLUMNS = ("image", "true", "predicted", "missed", "false", "loss")
 # Between the names of classes.
 SEPARATOR = "; "
-# The most mistakes that are listed, so that a bad model on a large split does not fill the memory.
-MOST_LISTED = 100_000
 # The loss of an image whose probabilities are not all numbers: it comes first.
 _NO_LOSS = 1e9
 
 
 @dataclasses.dataclass
-class Mistakes:
-    """Mistakes of a model.
-
-    Attributes:
-        class_names: All classes, in the order of their labels; empty before the first batch.
-        total: Number of images with mistakes.
-        listed: Those with the largest losses: loss, image, true and predicted classes, by label.
-    """
-
-    class_names: tuple[str, ...] = ()
-    total: int = 0
-    listed: list[tuple[float, str, list[int], list[int]]] = dataclasses.field(default_factory=list)
+class Mistakes(GatheredMistakes):
+    """Images with wrong classes; `listed` has loss, image, true and predicted classes, by label."""
 
     def add(
         self,
@@ -70,33 +56,8 @@ class Mistakes:
             shown = predicted[row] if are_numbers[row] else np.zeros_like(predicted[row])
             true, found = np.flatnonzero(truth[row]).tolist(), np.flatnonzero(shown).tolist()
             # Rounded as float32, so that equal answers are equal on every machine.
-            self.listed.append((float(np.float32(losses[row])), images[row], true, found))
-            self.total += 1
-        self._cut(2 * MOST_LISTED)
-
-    def merge(self, other: Mistakes) -> None:
-        """Add other mistakes of the same model."""
-        self.class_names = self.class_names or other.class_names
-        self.total += other.total
-        self.listed += other.listed
-        self._cut(2 * MOST_LISTED)
-
-    def _cut(self, most: int) -> None:
-        if len(self.listed) > most:
-            # The same ones in any order of the batches.
-            self.listed.sort(key=lambda item: (-item[0], *item[1:]))
-            del self.listed[MOST_LISTED:]
-
-    def to_bytes(self) -> bytes:
-        """Return them for TFMA's results."""
-        self._cut(0)
-        return json.dumps(dataclasses.asdict(self)).encode()
-
-    @staticmethod
-    def from_bytes(stored: bytes) -> Mistakes:
-        """Return what `to_bytes` made."""
-        read = json.loads(stored)
-        return Mistakes(tuple(read["class_names"]), read["total"], [tuple(item) for item in read["listed"]])
+            self.append(float(np.float32(losses[row])), images[row], true, found)
+        self.cut()
 
     def format(self) -> str:
         """Return them as a CSV table."""

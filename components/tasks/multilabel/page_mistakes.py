@@ -1,42 +1,31 @@
 """Mistakes of multilabel classification on a page: the worst ones as images."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
-from components.base import files
-from components.base.table import read_table
-from components.evaluator.evaluation import mistakes_path
-from components.pages.markup import Html, escape, render_part
+from components.evaluator import page_mistakes
+from components.evaluator.gathered import MISTAKES_FOLDER
+from components.evaluator.page_mistakes import ListedMistake, find_files, read_rows
+from components.pages.markup import Html, escape
 from components.pages.page import Page
-from components.pages.records import embed_thumbnail
-from components.tasks.multilabel.mistake_images import FOLDER
 from components.tasks.multilabel.mistakes import SEPARATOR
 
-# Mistakes that are shown, and names of others.
-_MOST_WORST, _MOST_NAMES = 24, 12
-# Pillow enlarges nothing smaller than this; the browser does.
-_SMALL_BYTES = 2000
 _NOTHING = "no label"
 
 
 @dataclasses.dataclass(frozen=True)
-class Mistake:
+class Mistake(ListedMistake):
     """A row of the list of mistakes.
 
     Attributes:
-        image: Name of the image.
-        true: Its classes, as text.
+        true: The classes of the image, as text.
         missed: Those that it does not get, as text.
         false: Those that it gets by mistake, as text.
-        file: The small image of it; empty if there is none.
     """
 
-    image: str
     true: str
     missed: str
     false: str
-    file: str = ""
 
     @property
     def words(self) -> str:
@@ -44,26 +33,34 @@ class Mistake:
         parts = (("missed", self.missed), ("false", self.false))
         return ", ".join(f"{what} {names}" for what, names in parts if names) or "not all numbers"
 
+    @property
+    def alt(self) -> str:
+        """The image's name, its classes, and the wrong ones."""
+        return f"{self.image}: {self.true or _NOTHING}, {self.words}"
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The classes, the wrong ones, and the image's name."""
+        return [
+            Html("<b>{}</b>").format(escape(self.true or _NOTHING)),
+            escape(self.words),
+            escape(self.image),
+        ]
+
 
 def read_mistakes(page: Page, folder: str) -> list[Mistake]:
     """Return the list of mistakes in an evaluation's folder, the worst first; empty if there is none.
 
     Classes have their names on the page.
     """
-    if not files.exists(mistakes_path(folder)):
-        return []
-    paths = {
-        os.path.basename(path).partition(".")[0]: path for path in files.list_below(f"{folder}/{FOLDER}")
-    }
+    paths = find_files(folder, MISTAKES_FOLDER)
     return [
         Mistake(
             row["image"],
-            _translate(page, row["true"]),
-            _translate(page, row["missed"]),
-            _translate(page, row["false"]),
-            paths.get(str(place), ""),
+            paths.get(place, ""),
+            *(_translate(page, row[column]) for column in ("true", "missed", "false")),
         )
-        for place, row in enumerate(read_table(files.read_text(mistakes_path(folder))))
+        for place, row in read_rows(folder)
     ]
 
 
@@ -73,46 +70,4 @@ def _translate(page: Page, names: str) -> str:
 
 def show_worst(page: Page, mistakes: Sequence[Mistake]) -> None:
     """Add the mistakes with the largest losses as images."""
-    shown = [mistake for mistake in mistakes if mistake.file][:_MOST_WORST]
-    if not shown:
-        page.add_note(
-            "There are no mistakes." if not mistakes else "The evaluation keeps no images of mistakes."
-        )
-        return
-    page.add(_caption(page, shown))
-    page.add_note(
-        f"{len(shown):,} of {len(mistakes):,} images with mistakes, those with the largest losses first. All "
-        "are in mistakes.csv."
-    )
-
-
-def show_some(page: Page, mistakes: Sequence[Mistake], images: Sequence[str]) -> None:
-    """Add the mistakes on images of these names: as images where the evaluation has them, others by name."""
-    wanted = set(images)
-    chosen = [mistake for mistake in mistakes if mistake.image in wanted]
-    shown = [mistake for mistake in chosen if mistake.file][:_MOST_WORST]
-    if shown:
-        page.add(_caption(page, shown))
-    named = [mistake for mistake in chosen if mistake not in shown]
-    if named:
-        more = f" and {len(named) - _MOST_NAMES:,} more" if len(named) > _MOST_NAMES else ""
-        names = [f"{mistake.image} ({mistake.words})" for mistake in named]
-        page.add_note(f"{'Also ' if shown else ''}{', '.join(names[:_MOST_NAMES])}{more}.")
-
-
-def _caption(page: Page, mistakes: Sequence[Mistake]) -> Html:
-    """Return images of mistakes with what they show, what is missed and what is false."""
-    captioned = []
-    for mistake in mistakes:
-        content = files.read_bytes(mistake.file)
-        kind = mistake.file.rpartition(".")[2]
-        style = "small" if kind == "png" and len(content) < _SMALL_BYTES else ""
-        words = f"{mistake.image}: {mistake.true or _NOTHING}, {mistake.words}"
-        thumbnail = embed_thumbnail(page, content, kind, style, words)
-        lines = [
-            Html("<b>{}</b>").format(escape(mistake.true or _NOTHING)),
-            escape(mistake.words),
-            escape(mistake.image),
-        ]
-        captioned.append((thumbnail, lines))
-    return render_part("captioned", captioned)
+    page_mistakes.show_worst(page, mistakes, "images with mistakes, those with the largest losses")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
-import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 
 from components.base.common_classes import places_of
 from components.base.errors import UsageError
-from components.evaluator.bounds import BEATS_TRIVIAL, COMMON
-from components.evaluator.metric import COMMON_NAMES, IMAGES, check_example_count, make_key, outputs_of
+from components.evaluator.bounds import BEATS_TRIVIAL
+from components.evaluator.counting import Count, Counts, ToBatches, compute
+from components.evaluator.metric import check_example_count
+from components.tasks.multilabel import TASK
 from components.tasks.multilabel.batches import IMAGE_NAMES
 from components.tasks.multilabel.metrics import Tally, list_metric_names, measure
-from components.tasks.multilabel.mistakes import MISTAKES, Mistakes
-from components.tasks.multilabel.predictions import PREDICTIONS, Predictions
+from components.tasks.multilabel.mistakes import Mistakes
+from components.tasks.multilabel.predictions import Predictions
 from components.tasks.multilabel.trivial import judge_trivial
 from components.tasks.multilabel.truth import make_truth
 
@@ -51,15 +50,10 @@ class _Batch(NamedTuple):
         return self.truth[:, own], self.predicted[:, known], self.probabilities[:, known]
 
 
-class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
+class _ToBatches(ToBatches):
     """Takes a `_Batch` from the extracts of `components.tasks.multilabel.batches`."""
 
-    def __init__(self, metric_name: str, model_name: str, names: tuple[str, ...], num_classes: int):
-        # TFMA distinguishes the computations of two models by this name.
-        super().__init__(name=f"{metric_name}_of_{model_name}")
-        self._model_name = model_name
-        self._names = names  # the candidate's name, then the baseline's if there is one
-        self._num_classes = num_classes
+    task = TASK.name
 
     def process(self, extracts: Any) -> Iterator[_Batch]:
         outputs = extracts[tfma.PREDICTIONS_KEY]
@@ -67,9 +61,10 @@ class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
         if not len(images):
             return
         probabilities, predicted = (
-            np.asarray(_output(outputs, self._model_name, key)) for key in ("probabilities", "predicted")
+            np.asarray(self._read_output(outputs, self._model_name, key))
+            for key in ("probabilities", "predicted")
         )
-        classes = {name: _class_names(outputs, name) for name in self._names}
+        classes = {name: self._read_class_names(outputs, name) for name in self._names}
         class_names, known = classes[self._names[0]], classes[self._model_name]
         if len(class_names) != self._num_classes:
             raise UsageError(
@@ -91,70 +86,16 @@ class _ToArrays(tfma.metrics.Preprocessor):  # type: ignore[misc]
         )
 
 
-def _output(predictions: Any, model_name: str, key: str) -> Any:
-    outputs = outputs_of(predictions, model_name)
-    value = outputs.get(key) if isinstance(outputs, Mapping) else None
-    if value is None:
-        given = ", ".join(sorted(outputs)) if isinstance(outputs, Mapping) else "one output"
-        raise UsageError(
-            f"the model's signature serving_tf_examples gives no {key}, but {given}; is it one of a recipe "
-            "with task: multilabel?"
-        )
-    return value
+class _Count(Count):
+    """Counts batches of answers with any number of classes, and measures the counts."""
 
+    _list_metric_names = staticmethod(list_metric_names)
+    _measure = staticmethod(measure)
 
-def _class_names(predictions: Any, model_name: str) -> tuple[str, ...]:
-    """Return a model's classes in the order of its probabilities, from its answer to an image."""
-    first = np.asarray(_output(predictions, model_name, "labels"))[0]
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in first)
+    def create_accumulator(self) -> Counts:
+        return Counts(Mistakes(), Predictions())
 
-
-@dataclasses.dataclass
-class _Counts:
-    """The counts of one model.
-
-    Attributes:
-        whole: Over all classes; None for a baseline that knows other classes, and if nothing was counted.
-        common: Over the common classes; None if the models know the same classes, or were not compared.
-        names: The common classes; empty in the same cases.
-        mistakes: The images that the candidate got wrong.
-        predictions: The candidate's answers.
-    """
-
-    whole: Tally | None = None
-    common: Tally | None = None
-    names: tuple[str, ...] = ()
-    mistakes: Mistakes = dataclasses.field(default_factory=Mistakes)
-    predictions: Predictions = dataclasses.field(default_factory=Predictions)
-
-    def merge(self, other: _Counts) -> None:
-        self.names = self.names or other.names
-        self.mistakes.merge(other.mistakes)
-        self.predictions.merge(other.predictions)
-        for field in ("whole", "common"):
-            mine, others = getattr(self, field), getattr(other, field)
-            if mine is not None and others is not None:
-                mine.merge(others)
-            else:
-                setattr(self, field, mine or others)
-
-
-class _Count(beam.CombineFn):  # type: ignore[misc]
-    """Counts batches, and measures the counts."""
-
-    def __init__(
-        self, model_name: str, num_classes: int, expected: int | None, *, is_compared: bool, is_baseline: bool
-    ):
-        self._model_name = model_name
-        self._num_classes = num_classes
-        self._expected = expected
-        self._is_compared = is_compared
-        self._is_baseline = is_baseline
-
-    def create_accumulator(self) -> _Counts:
-        return _Counts()
-
-    def add_input(self, accumulator: _Counts, element: _Batch) -> _Counts:
+    def add_input(self, accumulator: Counts, element: _Batch) -> Counts:
         try:
             if not (self._is_baseline and element.common):
                 answers = element.restrict(element.class_names)
@@ -174,72 +115,9 @@ class _Count(beam.CombineFn):  # type: ignore[misc]
             raise UsageError(f"the model and the test split have different classes: {e}") from e
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:
-        merged = _Counts()
-        for accumulator in accumulators:
-            merged.merge(accumulator)
-        return merged
-
-    def compact(self, accumulator: _Counts) -> _Counts:
-        for tally in (accumulator.whole, accumulator.common):
-            if tally is not None:
-                tally.compact()
-        return accumulator
-
-    def _make_key(self, name: str, class_id: int | None = None) -> Any:
-        return make_key(name, self._model_name, class_id)
-
-    def extract_output(self, accumulator: _Counts) -> dict[tfma.metrics.MetricKey, Any]:
-        values: dict[Any, Any] = {}
-        overall: dict[str, float] = {}
-        if accumulator.whole is not None:
-            check_example_count(accumulator.whole.count, self._expected)
-            overall, per_class = measure(accumulator.whole)
-            values |= {self._make_key(name): value for name, value in overall.items()}
-            for class_id, of_class in enumerate(per_class):
-                values |= {
-                    self._make_key(name, class_id): math.nan if value is None else value
-                    for name, value in of_class.items()
-                }
-            values[self._make_key(BEATS_TRIVIAL)] = judge_trivial(accumulator.whole.find_areas())
-            if not self._is_baseline:
-                values[self._make_key(MISTAKES)] = accumulator.mistakes.to_bytes()
-                values[self._make_key(PREDICTIONS)] = accumulator.predictions.to_bytes()
-        if self._is_compared and (overall or accumulator.common is not None):
-            values |= self._values_of_common(accumulator, overall)
-        return values
-
-    def _values_of_common(self, counts: _Counts, overall: dict[str, float]) -> dict[Any, Any]:
-        """Return the metrics that `max_regression` compares: for equal classes the overall ones."""
-        values: dict[Any, Any] = {}
-        if counts.common is not None:
-            overall = measure(counts.common)[0]
-            values[self._make_key(f"{COMMON}{IMAGES}")] = float(counts.common.count)
-            if not self._is_baseline:
-                values[self._make_key(COMMON_NAMES)] = json.dumps(counts.names).encode()
-        for name in list_metric_names(self._num_classes):
-            values[self._make_key(f"{COMMON}{name}")] = overall.get(name, math.nan)
-        return values
-
-
-def _computations(
-    name: str, num_classes: int, expected_examples: int | None, eval_config: Any, model_name: str
-) -> list[tfma.metrics.MetricComputation]:
-    specs = sorted(eval_config.model_specs, key=lambda spec: bool(spec.is_baseline))
-    names = tuple(spec.name for spec in specs)
-    return [
-        tfma.metrics.MetricComputation(
-            keys=[],  # there are many; the preprocessor's name distinguishes the computations
-            preprocessors=[_ToArrays(name, model_name, names, num_classes)],
-            combiner=_Count(
-                model_name,
-                num_classes,
-                expected_examples,
-                is_compared=len(specs) > 1,
-                is_baseline=any(spec.is_baseline and spec.name == model_name for spec in specs),
-            ),
-        )
-    ]
+    def _judge(self, tally: Tally) -> dict[Any, Any]:
+        check_example_count(tally.count, self._expected)
+        return {self._make_key(BEATS_TRIVIAL): judge_trivial(tally.find_areas())}
 
 
 class MultilabelMetrics(tfma.metrics.Metric):  # type: ignore[misc]
@@ -257,7 +135,7 @@ class MultilabelMetrics(tfma.metrics.Metric):  # type: ignore[misc]
 
     def __init__(self, num_classes: int, expected_examples: int | None = None, name: str = "multilabel"):
         super().__init__(
-            tfma.metrics.merge_per_key_computations(_computations),
+            tfma.metrics.merge_per_key_computations(partial(compute, _ToBatches, _Count)),
             name=name,
             num_classes=num_classes,
             expected_examples=expected_examples,
