@@ -60,7 +60,7 @@ def measure(root: Path) -> None:
     import tensorflow as tf
 
     from components.models import BACKBONE, HEAD
-    from components.models.ssd_mobilenet_v2 import anchors_of
+    from components.models.ssd import anchors_of
     from components.tasks.detection.geometry import clip, decode
     from components.tasks.detection.losses import compute_scores
     from components.tasks.detection.nms import best_boxes

@@ -13,6 +13,10 @@ import numpy as np
 from components.base.arrays import Array
 from components.models.config import DetectionConfig
 
+# Pixels between the places of the finest map of a feature pyramid, and what suits it, in such strides.
+PYRAMID_STRIDE = 8
+_FITTING_STRIDES = (2, 6)
+
 
 def scales(config: DetectionConfig, num_maps: int) -> list[float]:
     """Return the anchors' scale on each map, as a share of the image's side."""
@@ -20,6 +24,30 @@ def scales(config: DetectionConfig, num_maps: int) -> list[float]:
         return list(config.scales)
     low, high = config.min_scale, config.max_scale
     return [low + (high - low) * k / max(num_maps - 1, 1) for k in range(num_maps)]
+
+
+def find_misfit(config: DetectionConfig, height_px: int, width_px: int) -> str | None:
+    """Return why the smallest anchors do not suit the finest map of a feature pyramid; None if they do.
+
+    Anchors of four strides, as in the pyramid's paper, overlap objects in between. Far larger ones leave the
+    finest map without objects.
+    """
+    if config.neck != "fpn":
+        return None
+    side_px = min(height_px, width_px)
+    scale = config.scales[0] if config.scales else config.min_scale
+    key = "scales" if config.scales else "min_scale"
+    strides = scale * side_px / PYRAMID_STRIDE
+    if _FITTING_STRIDES[0] <= strides <= _FITTING_STRIDES[1]:
+        return None
+    low, best, high = (
+        f"{count * PYRAMID_STRIDE / side_px:.2g}" for count in (_FITTING_STRIDES[0], 4, _FITTING_STRIDES[1])
+    )
+    return (
+        f"model.detection.{key}: expected {low} to {high} for the finest map of neck: fpn, which has a place "
+        f"every {PYRAMID_STRIDE} of {side_px} px, got {scale:g}, anchors of {scale * side_px:.0f} px; set it "
+        f"to {best}, or leave neck out"
+    )
 
 
 def shapes(config: DetectionConfig, num_maps: int) -> list[list[tuple[float, float]]]:

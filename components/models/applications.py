@@ -10,6 +10,8 @@ import dataclasses
 from components.transform.config import Normalization
 
 PREFIX = "keras/"
+# Of a detector on one of these networks.
+DETECTOR_PREFIX = "ssd_keras/"
 _STORE = "https://storage.googleapis.com/tensorflow/keras-applications"
 _TF_KERNELS = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
@@ -231,6 +233,16 @@ APPLICATIONS: dict[str, Application] = {
 }
 
 
+def prefix_of(name: str) -> str:
+    """Return what a `model.name` begins with that is, or has, a network of keras.applications; else ""."""
+    return next((prefix for prefix in (PREFIX, DETECTOR_PREFIX) if name.startswith(prefix)), "")
+
+
+def keras_name(name: str) -> str:
+    """Return what keras.applications calls the network of a `model.name`."""
+    return name.removeprefix(prefix_of(name))
+
+
 def application_named(name: str) -> Application | None:
-    """Return the row of a `model.name`; None for any other network."""
-    return APPLICATIONS.get(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+    """Return the row of a `model.name`, or of a detector's backbone; None for any other network."""
+    return APPLICATIONS.get(keras_name(name)) if prefix_of(name) else None

@@ -11,7 +11,7 @@ from components.base.settings import IsPath, NotSearched, Number, Positive, Posi
 from components.base.words import suggest_and_list
 from components.models.layers.config import Layer, LayerConfig
 from components.models.layers.shapes import find_cut, find_features
-from components.models.networks import NETWORKS, SPECIAL_KEYS, Network, names_like
+from components.models.networks import NETWORKS, SPECIAL_KEYS, Network, names_like, shorten_names
 from components.trainer.augment.config import Scale
 from components.transform.config import Normalization
 
@@ -122,8 +122,8 @@ class ModelConfig(Settings):
 
     name: str = Field(
         "mobilenet_v2",
-        description="built-in network, keras/<Name> for one of keras.applications (docs/models.md), or your "
-        "own function as package.module:function",
+        description="built-in network, keras/<Name> for one of keras.applications (docs/models.md), "
+        "ssd_keras/<Name> for a detector on one, or your own function as package.module:function",
     )
     weights: Annotated[
         str | None,
@@ -145,7 +145,7 @@ class ModelConfig(Settings):
         NotSearched("a list of layers is no range of values"),
     ] = Field(None, description="the network's layers, without the last one; by itself it is name: layers")
     options: dict[str, JsonValue] = Field({}, description="any options of your own network")
-    detection: DetectionConfig = Field(DetectionConfig(), description="settings of ssd_mobilenet_v2")
+    detection: DetectionConfig = Field(DetectionConfig(), description="settings of a detector")
 
     @property
     def network(self) -> Network | None:
@@ -178,11 +178,10 @@ class ModelConfig(Settings):
     @model_validator(mode="after")
     def _keys_fit_the_network(self) -> ModelConfig:
         if self.network is not None and self.weights is not None and self.network.normalization is None:
-            with_weights = {name for name, network in NETWORKS.items() if network.normalization}
-            published = sorted(name for name in names_like("") if name in with_weights)
+            with_weights = (name for name, network in NETWORKS.items() if network.normalization)
+            published = sorted(shorten_names(with_weights))
             raise ValueError(
-                f"weights: {self.name} starts from random weights; weights are for {', '.join(published)} "
-                "and keras/<Name>"
+                f"weights: {self.name} starts from random weights; weights are for {', '.join(published)}"
             )
         if self.layers == ():
             raise ValueError("layers: expected one layer or more, got []")
@@ -193,9 +192,8 @@ class ModelConfig(Settings):
                 continue
             having = [name for name, network in NETWORKS.items() if key in network.keys]
             if self.name not in having:
-                raise ValueError(
-                    f"{key}: it is for {' and '.join(having)} alone, got name: {self.name}; leave it out"
-                )
+                those = " and ".join(shorten_names(having))
+                raise ValueError(f"{key}: it is for {those} alone, got name: {self.name}; leave it out")
         if self.options and not self.builder:
             raise ValueError(
                 f"options: these are for a network of your own (name: package.module:function), {self.name} "

@@ -4,15 +4,18 @@ A new network is a module with `build(config, input_shape, num_classes)` and a r
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from components.models.applications import APPLICATIONS, PREFIX
+from components.models.applications import APPLICATIONS, DETECTOR_PREFIX, PREFIX, Application, prefix_of
 from components.models.layers.config import Layer, LayerConfig
 from components.transform.config import Normalization
 
 # Keys of the recipe's part `model` that only some networks have.
+# The least images of a detector, and those that one is designed for.
+_DETECTOR_PX = (64, 320)
 SPECIAL_KEYS = ("alpha", "batch_norm", "residual", "layers", "detection")
 
 
@@ -57,6 +60,33 @@ class Network:
 def _efficientnet(designed_px: int, parameters: str, features: str, source: str = "the same") -> Network:
     return Network(
         "efficientnet", "classification", 32, designed_px, "none", (), parameters, features, source
+    )
+
+
+def _classifier(row: Application) -> Network:
+    return Network(
+        module="keras_application",
+        task="classification",
+        smallest_px=row.smallest_px,
+        designed_px=row.designed_px,
+        normalization=row.normalization,
+        keys=(),
+        parameters=f"{row.parameters / 1e6:.3g} M",
+        features=str(row.features),
+        source=row.source,
+    )
+
+
+def _detector(row: Application) -> Network:
+    return dataclasses.replace(
+        _classifier(row),
+        module="ssd_keras",
+        task="detection",
+        smallest_px=max(_DETECTOR_PX[0], row.smallest_px),
+        designed_px=max(_DETECTOR_PX[1], row.designed_px),
+        keys=("detection",),
+        features="two maps, see [object detection](detection.md)",
+        has_any_size=False,
     )
 
 
@@ -186,19 +216,12 @@ NETWORKS: dict[str, Network] = {
         source="Liu et al., [SSD](https://arxiv.org/abs/1512.02325), 2016, on MobileNetV2",
         has_any_size=False,
     ),
+    **{f"{PREFIX}{name}": _classifier(row) for name, row in APPLICATIONS.items()},
     **{
-        f"{PREFIX}{name}": Network(
-            module="keras_application",
-            task="classification",
-            smallest_px=row.smallest_px,
-            designed_px=row.designed_px,
-            normalization=row.normalization,
-            keys=(),
-            parameters=f"{row.parameters / 1e6:.3g} M",
-            features=str(row.features),
-            source=row.source,
-        )
+        f"{DETECTOR_PREFIX}{name}": _detector(row)
         for name, row in APPLICATIONS.items()
+        # A cell of these networks looks at the two before it, so no map of theirs has all that is known.
+        if row.module != "nasnet"
     },
 }
 
@@ -210,6 +233,10 @@ def networks_for(task: str) -> list[str]:
 
 def names_like(name: str) -> list[str]:
     """Return the names to choose from for a name that is unknown: Keras' alone if it begins as they do."""
-    if name.lower().startswith(PREFIX):
-        return [each for each in NETWORKS if each.startswith(PREFIX)]
-    return [*(each for each in NETWORKS if not each.startswith(PREFIX)), f"{PREFIX}<Name>"]
+    prefix = prefix_of(name.lower())
+    return [each for each in NETWORKS if each.startswith(prefix)] if prefix else shorten_names(NETWORKS)
+
+
+def shorten_names(names: Iterable[str]) -> list[str]:
+    """Return names of networks, with `keras/<Name>` for all of keras.applications."""
+    return list(dict.fromkeys(f"{prefix_of(name)}<Name>" if prefix_of(name) else name for name in names))

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from components.base.errors import UsageError
-from components.models.applications import APPLICATIONS, PREFIX, Application
+from components.models.applications import APPLICATIONS, Application, keras_name
 from components.models.config import ModelConfig
 from components.transform.config import TransformConfig
 
@@ -44,7 +44,7 @@ def _application(model: ModelConfig) -> Application:
     )
     if name is None and model.name.startswith("efficientnet_"):
         name = f"EfficientNet{model.name[-2:].upper()}"
-    return APPLICATIONS[name or model.name.removeprefix(PREFIX)]
+    return APPLICATIONS[name or keras_name(model.name)]
 
 
 def check_download(model: ModelConfig, transform: TransformConfig) -> None:

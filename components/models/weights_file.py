@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from components.base.errors import UsageError
-from components.models.applications import APPLICATIONS, PREFIX, Application, application_named
+from components.models.applications import APPLICATIONS, Application, application_named, prefix_of
 from components.models.config import ModelConfig
 from components.models.networks import NETWORKS
 
@@ -119,7 +119,7 @@ def _check_count(name: str, row: Application, weights: str) -> None:
     )
     top = (row.features + 1) * _IMAGENET_CLASSES
     if other is not None:
-        what = f"is of {PREFIX}{other}: set model.name to it, or give a file of {name}"
+        what = f"is of {prefix_of(name)}{other}: set model.name to it, or give a file of {name}"
     elif abs(found - row.parameters - top) <= _UNCOUNTED:
         what = (
             "holds the top layers too: give the file without them; those that Keras publishes are called "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from components.base.words import format_row
 from pipeline.commands.checkout import import_kubeflow
 from pipeline.commands.shared import complete_recipes, example, working
 from pipeline.run.output import check_can_write
@@ -52,10 +53,14 @@ def compile(  # noqa: A001 - the command's name
     the recipe's part `vertex` says where it runs; first ingest the data here and copy them to a bucket.
     Needs no cluster and no credentials.
     """
+    from components.models.anchors import find_misfit
     from pipeline.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, data_path, elsewhere=True, data_here=target == "vertex")
     check_can_write(output, "-o")
+    size = loaded.transform
+    if misfit := find_misfit(loaded.model.detection, size.height_px, size.width_px):
+        click.echo(format_row("warning:", misfit, width=9, indent=0), err=True)
     if target == "vertex":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with working(f"compiling {recipe}"):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.models.applications import APPLICATIONS, PREFIX
+from components.models.applications import APPLICATIONS, PREFIX, prefix_of
 from components.models.networks import NETWORKS, Network
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
@@ -32,7 +32,7 @@ KERAS_COLUMNS = (
 
 def format_table() -> str:
     """Return the table of Mirante's own networks as Markdown."""
-    return _format(COLUMNS, [_cells(*row) for row in NETWORKS.items() if not row[0].startswith(PREFIX)])
+    return _format(COLUMNS, [_cells(*row) for row in NETWORKS.items() if not prefix_of(row[0])])
 
 
 def format_applications() -> str:

@@ -14,8 +14,9 @@ from components.exporter.config import ExportConfig
 from components.infra_validator.config import InfraValidationConfig
 from components.ingest.config import IngestConfig
 from components.model_card.config import AboutConfig
-from components.models.applications import application_named
+from components.models.applications import prefix_of
 from components.models.config import ModelConfig
+from components.models.networks import NETWORKS
 from components.pusher.config import PushConfig
 from components.trainer.config import TrainingConfig
 from components.transform.config import TransformConfig
@@ -90,7 +91,7 @@ class Recipe(Settings):
         """Fill in the pixels that a network of keras.applications takes, where the recipe has none."""
         model = values.get("model") if isinstance(values, dict) else None
         name = model.get("name") if isinstance(model, dict) else None
-        row = application_named(name) if isinstance(name, str) else None
+        row = NETWORKS.get(name) if isinstance(name, str) and prefix_of(name) else None
         given = values.get("transform") or {} if row else None
         if row is None or not isinstance(given, dict):
             return values

@@ -20,6 +20,7 @@ from components.base.outcome import OutcomeModule, Output, RunResult, Serving
 from components.base.owned import root_id
 from components.base.words import format_count
 from components.exporter.formats import check_formats
+from components.models.anchors import find_misfit
 from components.resolver.baseline import check_replaces
 from pipeline.data import prepare
 from pipeline.data.examples import Examples, describe
@@ -64,7 +65,7 @@ def prepare_data(recipe: Recipe, root: Path, console: Console, *, trust_times: b
         _report_data(part, console)
     examples = describe(prepared.folder, recipe.data, recipe.task, prepared.span, digests=digests)
     recipe.training.check_classes(examples.class_names)
-    _warn_of_boxes(recipe, examples, console)
+    _warn_of_detection(recipe, examples, console)
     what = recipe.data.path or f"source {recipe.data.source}"
     if examples.span is not None:
         what = f"{examples.span} of {what}"
@@ -95,7 +96,10 @@ def _report_data(prepared: prepare.Prepared, console: Console) -> None:
     )
 
 
-def _warn_of_boxes(recipe: Recipe, examples: Examples, console: Console) -> None:
+def _warn_of_detection(recipe: Recipe, examples: Examples, console: Console) -> None:
+    misfit = find_misfit(recipe.model.detection, recipe.transform.height_px, recipe.transform.width_px)
+    if misfit:
+        print_row(console, "warning", misfit)
     bound = recipe.model.detection.max_boxes
     if bound is not None and bound < examples.max_boxes:
         print_row(

@@ -37,7 +37,7 @@ QUICK_FIRST = [
     for name in NETWORKS
 ]
 PUBLISHED = sorted(
-    name for name in networks.names_like("")[:-1] if networks.NETWORKS[name].normalization is not None
+    name for name, network in networks.NETWORKS.items() if network.normalization and "/" not in name
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from components.base.task import TASKS
-from components.models.networks import NETWORKS, SPECIAL_KEYS, networks_for
+from components.models.networks import NETWORKS, SPECIAL_KEYS, networks_for, shorten_names
 from pipeline.recipe.networks_reference import PAGE, format_applications, format_table, replace_table
 
 
@@ -31,5 +31,8 @@ def test_every_network_has_a_module_a_task_and_known_keys() -> None:
 
 
 def test_networks_are_found_by_task() -> None:
-    assert networks_for("detection") == ["ssd_mobilenet_v2"]
+    of_detection = networks_for("detection")
+    assert of_detection[:2] == ["ssd_mobilenet_v2", "ssd_keras/ConvNeXtTiny"]
+    assert shorten_names(of_detection) == ["ssd_mobilenet_v2", "ssd_keras/<Name>"]
+    assert not [name for name in of_detection if "NASNet" in name]
     assert networks_for("classification")[:3] == ["lenet", "cifar_resnet", "mnist_cnn"]

@@ -44,7 +44,8 @@ def check(
 
 def test_a_network_for_the_other_task() -> None:
     assert refusal("detection", {"name": "lenet"}) == (
-        "model.name: lenet is for classification, and task is detection: take ssd_mobilenet_v2"
+        "model.name: lenet is for classification, and task is detection: take ssd_mobilenet_v2, "
+        "ssd_keras/<Name>"
     )
     assert "ssd_mobilenet_v2 is for detection, and task is classification" in refusal("classification", SSD)
 
@@ -81,5 +82,7 @@ def test_a_detectors_images_are_of_no_one_class(option: dict[str, Any]) -> None:
 
 
 def test_options_of_detection_are_for_detectors() -> None:
-    with pytest.raises(ValueError, match="detection: it is for ssd_mobilenet_v2 alone, got name: lenet"):
+    with pytest.raises(
+        ValueError, match="detection: it is for ssd_mobilenet_v2 and ssd_keras/<Name> alone, got name: lenet"
+    ):
         ModelConfig.model_validate({"name": "lenet", "detection": {"extra_layers": 0}})

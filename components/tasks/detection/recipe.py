@@ -2,7 +2,7 @@
 
 from components.evaluator.config import EvaluationConfig
 from components.models.config import ModelConfig
-from components.models.networks import networks_for
+from components.models.networks import networks_for, shorten_names
 from components.tasks.detection import TASK
 from components.trainer.augment.config import AugmentationConfig
 from components.trainer.config import TrainingConfig
@@ -33,7 +33,7 @@ def check(
         other = model.network.task if model.network else "classification"
         raise ValueError(
             f"model.name: {model.name} is for {other}, and task is {TASK.name}: take "
-            f"{', '.join(networks_for(TASK.name))}"
+            f"{', '.join(shorten_names(networks_for(TASK.name)))}"
         )
     nothing = AugmentationConfig()
     for name in _WITHOUT_BOXES:

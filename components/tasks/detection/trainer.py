@@ -15,7 +15,7 @@ import tensorflow as tf
 from components.base.arrays import Array
 from components.base.errors import DataRefusedError
 from components.models.config import ModelConfig
-from components.models.ssd_mobilenet_v2 import anchors_of
+from components.models.ssd import anchors_of
 from components.pictures.grid import Mark
 from components.tasks.detection import losses
 from components.tasks.detection.augment import make_augmenter
