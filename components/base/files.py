@@ -5,17 +5,21 @@ imported only for other addresses.
 """
 
 import atexit
+import concurrent.futures
 import contextlib
 import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from components.base.object_store import EMULATOR_VARIABLE, Bucket, parse_url
 from components.base.paths import is_remote, replace_file, write_atomically
+
+# Requests to a bucket at the same time.
+_AT_ONCE = 16
 
 
 def list_below(folder: str) -> list[str]:
@@ -98,26 +102,32 @@ def exists(path: str) -> bool:
     return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
 
 
-def stamp(path: str) -> tuple[int, int]:
-    """Return the bytes and the time of change (ns) of a file; of an object that Arrow reads, 0 bytes.
+def stamp(paths: Sequence[str]) -> list[tuple[int, int] | None]:
+    """Return the bytes and the time of change (ns) of each file; None for one that is not there.
 
-    Raises:
-        FileNotFoundError: There is no such file.
+    Of objects that Arrow reads the bytes are 0, and the folder that they are all in is listed once.
     """
-    if bucket := _find_bucket(path):
-        secs = bucket.stored(_key(path)).get(_key(path))
-        if secs is None:
-            raise FileNotFoundError(path)
-        return 0, secs * 10**9
+    if paths and (bucket := _find_bucket(paths[0])):
+        keys = [_key(path) for path in paths]
+        stored = bucket.stored(os.path.commonpath(keys))
+        return [(0, stored[key] * 10**9) if key in stored else None for key in keys]
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(_stamp_one, paths))
+
+
+def _stamp_one(path: str) -> tuple[int, int] | None:
     if is_remote(path):
         import tensorflow as tf
 
         try:
             status = tf.io.gfile.stat(path)
-        except tf.errors.NotFoundError as e:
-            raise FileNotFoundError(path) from e
+        except tf.errors.NotFoundError:
+            return None
         return int(status.length), int(status.mtime_nsec)
-    local = os.stat(path)
+    try:
+        local = os.stat(path)
+    except FileNotFoundError:
+        return None
     return local.st_size, local.st_mtime_ns
 
 

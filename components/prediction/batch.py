@@ -36,7 +36,7 @@ from components.ingest.bit_depth import UPPER
 from components.prediction.asked import saved_model_folder
 from components.prediction.batch_files import FileFormat, count_answers, write_answers
 from components.prediction.drawings import Answer
-from components.prediction.inputs import is_records, list_inputs, stamp_files
+from components.prediction.inputs import is_records, list_inputs
 from components.prediction.language import translate_classes
 from schemas import features
 
@@ -82,7 +82,7 @@ class Batch:
     def describe(self) -> dict[str, Any]:
         """Return what decides the answers, as JSON; of files in a bucket only their names count."""
         paths = [path for shard in self.shards for path in shard]
-        stamps = None if is_remote(paths[0]) else stamp_files(paths)
+        stamps = None if is_remote(paths[0]) else files.stamp(paths)
         names = hashlib.sha256(json.dumps([self.shards, stamps]).encode()).hexdigest()
         settings = {name: getattr(self, name) for name in ("format", "min_score", "top", "max_pixels")}
         if self.language is not None:

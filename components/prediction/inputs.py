@@ -1,6 +1,5 @@
 """Files of images to ask a model about: found by their names, and identified by their contents."""
 
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -13,9 +12,6 @@ from components.base.content import FileDigests
 from components.base.paths import is_remote
 from components.ingest.left_out import no_image_reason
 from components.prediction.asked import asked_images
-
-# Requests to a bucket at the same time.
-_AT_ONCE = 16
 
 
 def list_inputs(source: str) -> list[str]:
@@ -44,19 +40,6 @@ def is_records(path: str) -> bool:
     return "tfrecord" in name and bool(no_image_reason(name))
 
 
-def stamp_files(paths: Sequence[str]) -> list[tuple[int, int] | None]:
-    """Return the bytes and the time of change (ns) of each file; None for one that is not there."""
-    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(_stamp, paths))
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        return files.stamp(path)
-    except FileNotFoundError:
-        return None
-
-
 def digest_input(source: str, memory: Path | None = None) -> str | None:
     """Return a SHA-256 that changes with the input; None if there are no images.
 
@@ -71,7 +54,7 @@ def digest_input(source: str, memory: Path | None = None) -> str | None:
         return None
     facts: Sequence[Any]
     if is_remote(source):
-        facts = stamp_files(paths)
+        facts = files.stamp(paths)
     else:
         digests = FileDigests(memory)
         facts = [digests.of(Path(path)) if os.path.isfile(path) else None for path in paths]

@@ -208,12 +208,15 @@ def test_images_and_answers_in_an_object_store(
         of_records = make_batch(model, f"{there}/records", f"{there}/answers", format="tfrecord", top=1)
         assert run_batch(of_records).images > 0
         assert digest_input(f"{there}/in") == digest_input(f"{there}/in")
-        assert files.stamp(f"{there}/in/notes.txt")[1] > 0
+        asked = [f"{there}/in/{name}" for name in (*names, "none")]
+        *found, none = files.stamp(asked)
+        assert none is None
+        assert all(each is not None and each[1] > 0 for each in found)
+        assert files.stamp(asked[:1]) == found[:1]
         files.remove_tree(f"{there}/in")
         assert not files.exists(f"{there}/in")
         assert digest_input(f"{there}/in") is None
-        with pytest.raises(FileNotFoundError):
-            files.stamp(f"{there}/in/notes.txt")
+        assert files.stamp(asked[:2]) == [None, None]
         told = CliRunner().invoke(main, ["predict", model, "--batch", f"{scheme}://none/in", "-o", "out"])
         assert (told.exit_code, "there is no bucket none" in told.stderr) == (1, True), told.output
 
