@@ -135,7 +135,8 @@ def _show_features(page: Page, examples: Mapping[str, int], stats: Mapping[str, 
     counted = ["feature", "split", "count", "missing"]
     if numbers:
         page.add(make_table([*counted, "mean", "std", "min", "max"], numbers))
-        page.add_note(f"The values of {features.ENCODED} are file sizes in bytes.")
+        named = f"{features.ENCODED}, {features.FILENAME} and {features.SHA256}"
+        page.add_note(f"The values of {named} are sizes in bytes: each image has its own.")
     if texts:
         page.add(make_table([*counted, "distinct", "most frequent"], texts))
 

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from google.protobuf import text_format
+from tensorflow_data_validation import StatsOptions
+from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.base.task import task_named
@@ -16,6 +19,8 @@ from schemas import features
 from schemas.curated import class_names_of, curated_schema
 
 CLASSIFICATION, DETECTION = task_named(features.CLASSIFICATION), task_named(features.DETECTION)
+# TFDV would hold all of their values in memory.
+_OWN = (features.ENCODED, features.FILENAME, features.SHA256)
 CLASSES = ["Admiral", "Pfauenauge", "Zitronenfalter"]
 
 
@@ -57,7 +62,18 @@ def test_every_feature_of_the_contract_is_in_every_record_once() -> None:
     integers = {name for name, feature in found.items() if feature.type == schema_pb2.INT}
     assert integers == {features.HEIGHT, features.WIDTH, features.LABEL}
     assert list(found[features.FORMAT].string_domain.value) == ["jpeg", "png"]
-    assert found[features.ENCODED].WhichOneof("domain_info") == "image_domain"
+
+
+@pytest.mark.parametrize("task", features.TASKS)
+def test_what_each_image_has_of_its_own_is_not_counted_by_value(task: str) -> None:
+    options = StatsOptions(schema=curated_schema(task_named(task), CLASSES))
+    values = {name: [f"{name}-{n}".encode() for n in range(3)] for name in (*_OWN, features.FORMAT)}
+    table = pa.record_batch([[[value] for value in column] for column in values.values()], list(values))
+    counted = {
+        feature.path.step[0]: feature.WhichOneof("stats")
+        for feature in generate_statistics_in_memory(table, options).datasets[0].features
+    }
+    assert counted == {**dict.fromkeys(_OWN, "bytes_stats"), features.FORMAT: "string_stats"}
 
 
 def test_the_names_are_those_of_the_contract() -> None:
