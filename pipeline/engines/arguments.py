@@ -21,6 +21,9 @@ IN_MEMORY = (
 # Beam documents it as the limit of a request, but it limits the stream of a job's states too: by default
 # every job fails after 5 minutes.
 _NO_JOB_LIMIT = "--job_server_timeout=31536000"
+# An executor ends a worker with each stage of a job, and a new one imports all libraries again. A worker that
+# is kept this long after its last work does all stages.
+_KEEP_WORKERS = "--environment_cache_millis=60000"
 DATAFLOW_RUNNER = "--runner=DataflowRunner"
 
 
@@ -65,6 +68,8 @@ def _name_dataflow(engine: EngineConfig) -> Iterator[str]:
 
 def _name_workers(engine: EngineConfig) -> Iterator[str]:
     yield f"--environment_type={engine.environment.upper()}"
+    if not engine.has_near_workers:
+        yield _KEEP_WORKERS
     if engine.environment == "docker":
         yield f"--environment_config={engine.container_image}"
     elif engine.environment == "process":

@@ -117,16 +117,19 @@ def test_arguments_of_each_engine() -> None:
     served = "engine: spark, endpoint: 'h:8099', parallelism: 2, environment: "
     assert arguments(f"{served} process, worker_command: /opt/boot, setup_file: /src/setup.py")[4:] == [
         "--environment_type=PROCESS",
+        "--environment_cache_millis=60000",
         '--environment_config={"command": "/opt/boot"}',
         "--sdk_worker_parallelism=2",
         "--setup_file=/src/setup.py",
     ]
-    assert arguments(f"{served} docker, container_image: 'r.example/mirante:1'")[4:6] == [
+    assert arguments(f"{served} docker, container_image: 'r.example/mirante:1'")[4:7] == [
         "--environment_type=DOCKER",
+        "--environment_cache_millis=60000",
         "--environment_config=r.example/mirante:1",
     ]
     assert arguments(f"{served} external, worker_pool: 'pool:50000', extra_package: /m.whl")[4:] == [
         "--environment_type=EXTERNAL",
+        "--environment_cache_millis=60000",
         "--environment_config=pool:50000",
         "--sdk_worker_parallelism=2",
         "--extra_package=/m.whl",
