@@ -25,29 +25,29 @@ class Network:
 
     Attributes:
         module: The module of `components.models` whose `build` returns the network's parts.
-        task: The task that the network is for.
         smallest_px: The least height and width that it takes.
         designed_px: The height and width that it was designed for.
+        parameters: How many it has without the layer that gives the classes, in words.
+        features: Length of the vector that the head takes, in words.
+        source: The paper, as Markdown.
+        task: The task that the network is for.
         normalization: What the published ImageNet weights were trained on; None if there are none. With
             other pixels a training raises no error and never gets good, so a recipe that asks for them is
             refused.
         keys: Those of `SPECIAL_KEYS` that it has.
-        parameters: How many it has without the layer that gives the classes, in words.
-        features: Length of the vector that the head takes, in words.
-        source: The paper, as Markdown.
         layers: Those of a network that is a list of layers.
         has_any_size: Whether its weights are the same for images of any size.
     """
 
     module: str
-    task: str
     smallest_px: int
     designed_px: int
-    normalization: Normalization | None
-    keys: tuple[str, ...]
     parameters: str
     features: str
     source: str
+    task: str = "classification"
+    normalization: Normalization | None = None
+    keys: tuple[str, ...] = ()
     layers: tuple[LayerConfig, ...] | None = None
     has_any_size: bool = True
 
@@ -58,19 +58,15 @@ class Network:
 
 
 def _efficientnet(designed_px: int, parameters: str, features: str, source: str = "the same") -> Network:
-    return Network(
-        "efficientnet", "classification", 32, designed_px, "none", (), parameters, features, source
-    )
+    return Network("efficientnet", 32, designed_px, parameters, features, source, normalization="none")
 
 
 def _classifier(row: Application) -> Network:
     return Network(
         module="keras_application",
-        task="classification",
         smallest_px=row.smallest_px,
         designed_px=row.designed_px,
         normalization=row.normalization,
-        keys=(),
         parameters=f"{row.parameters / 1e6:.3g} M",
         features=str(row.features),
         source=row.source,
@@ -97,10 +93,8 @@ def _read(*layers: Any) -> tuple[LayerConfig, ...]:
 NETWORKS: dict[str, Network] = {
     "lenet": Network(
         module="lenet",
-        task="classification",
         smallest_px=16,
         designed_px=28,
-        normalization=None,
         keys=("batch_norm", "residual"),
         parameters="0.12 M (all of it)",
         features="800 at 28 px",
@@ -110,11 +104,8 @@ NETWORKS: dict[str, Network] = {
     ),
     "cifar_resnet": Network(
         module="cifar_resnet",
-        task="classification",
         smallest_px=2,
         designed_px=32,
-        normalization=None,
-        keys=(),
         parameters="0.31 M",
         features="128",
         source="He et al., [Deep residual learning](https://arxiv.org/abs/1512.03385), 2015, and "
@@ -122,11 +113,8 @@ NETWORKS: dict[str, Network] = {
     ),
     "mnist_cnn": Network(
         module="layer_list",
-        task="classification",
         smallest_px=4,
         designed_px=28,
-        normalization=None,
-        keys=(),
         parameters="3.27 M (all of it)",
         features="3136 at 28 px",
         source="5 x 5 convolutions of 32 and 64 filters, each pooled; 1024 dense units; dropout 0.5",
@@ -142,11 +130,8 @@ NETWORKS: dict[str, Network] = {
     ),
     "cifar_cnn": Network(
         module="layer_list",
-        task="classification",
         smallest_px=18,
         designed_px=32,
-        normalization=None,
-        keys=(),
         parameters="0.12 M (all of it)",
         features="1024 at 32 px",
         source="that of TensorFlow's [tutorial](https://www.tensorflow.org/tutorials/images/cnn)",
@@ -162,10 +147,8 @@ NETWORKS: dict[str, Network] = {
     ),
     "layers": Network(
         module="layer_list",
-        task="classification",
         smallest_px=1,
         designed_px=28,
-        normalization=None,
         keys=("layers",),
         parameters="those of `model.layers`",
         features="those of `model.layers`",
@@ -173,7 +156,6 @@ NETWORKS: dict[str, Network] = {
     ),
     "mobilenet_v2": Network(
         module="mobilenet_v2",
-        task="classification",
         smallest_px=32,
         designed_px=224,
         normalization="minus_one_one",
@@ -184,11 +166,9 @@ NETWORKS: dict[str, Network] = {
     ),
     "vgg16": Network(
         module="vgg16",
-        task="classification",
         smallest_px=32,
         designed_px=224,
         normalization="imagenet_caffe",
-        keys=(),
         parameters="14.7 M",
         features="512",
         source="Simonyan and Zisserman, [Very deep convolutional networks](https://arxiv.org/abs/1409.1556), "

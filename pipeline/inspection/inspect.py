@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -168,11 +169,8 @@ def _sizes(seen: Seen) -> Sizes | None:
     aspect = Spread.of([round(image.width / image.height, 3) for image in images])
     if width is None or height is None or aspect is None:
         return None
-    formats: dict[str, int] = {}
-    channels: dict[str, int] = {}
-    for image in images:
-        formats[image.format] = formats.get(image.format, 0) + 1
-        channels[str(image.channels)] = channels.get(str(image.channels), 0) + 1
+    formats = Counter(image.format for image in images)
+    channels = Counter(str(image.channels) for image in images)
     by_count = sorted(formats.items(), key=lambda row: (-row[1], row[0]))
     return Sizes(len(images), width, height, aspect, dict(by_count), dict(sorted(channels.items())))
 

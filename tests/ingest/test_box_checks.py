@@ -14,10 +14,10 @@ from PIL import Image
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import serialize_example
 from components.base.tfrecord import frame_record
-from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest import IngestConfig, ingest
 from components.ingest.sources import sources_for
 from schemas import features
-from tests.make.boxes import ingest_boxes, make_image, make_xml, write_files
+from tests.make.boxes import ingest_boxes, make_image, make_xml, read_warnings, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -166,12 +166,6 @@ def refused(source: str, root: Path) -> str:
     return str(error.value)
 
 
-def warnings_of(output: Path) -> list[str]:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest.warnings
-
-
 def test_every_source_of_boxes_is_there() -> None:
     assert sorted(sources_for("detection")) == ALL
 
@@ -188,7 +182,7 @@ def test_boxes_that_are_right_stay_as_they_are_and_copies_are_dropped(source: st
     said = (
         "13 boxes of 25 repeated another box of the same image, with the same class and the same sides: each"
     )
-    assert said in str(warnings_of(tmp_path / "out"))
+    assert said in str(read_warnings(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("source", OF_PIXELS)
@@ -274,7 +268,7 @@ def test_images_that_exif_rotates(source: str, size: Size, is_open: bool, tmp_pa
     found = ingest_boxes(source, root, tmp_path / "out")["0.png"]
     assert found.boxes == [("cat", 0.25, 0.25, 0.5, 0.75)]
     said = "1 image with boxes turned by EXIF, and nothing says whether the boxes are of the image as it is"
-    assert (said in str(warnings_of(tmp_path / "out"))) is is_open
+    assert (said in str(read_warnings(tmp_path / "out"))) is is_open
 
 
 @pytest.mark.parametrize("source", WITH_SIZES)
@@ -284,4 +278,4 @@ def test_boxes_of_the_file_before_exif_rotates_it(source: str, tmp_path: Path) -
     root = write_files(tmp_path / "in", {"0.png": rotated(0)})
     SOURCES[source][0](root, [[scaled(form(4, 4, 8, 6), unit)]], (40, 20))
     assert ingest_boxes(source, root, tmp_path / "out")["0.png"].boxes == [("cat", 0.5, 0.1, 0.8, 0.3)]
-    assert "EXIF" not in str(warnings_of(tmp_path / "out"))
+    assert "EXIF" not in str(read_warnings(tmp_path / "out"))

@@ -15,7 +15,7 @@ from pycocotools import mask as masks
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, json_stream, read_manifest
 from components.ingest.json_stream import JsonError, read_object
-from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, read_warnings, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -358,7 +358,7 @@ def test_a_rotated_box_of_cvat(tmp_path: Path) -> None:
         ("cat", 0.25, 0.4, 0.5, 0.6),
         ("dog", 0.325, 0.25, 0.425, 0.75),
     ]
-    assert "1 object is not an upright box (1 rotated box)" in str(warnings_of(tmp_path / "out"))
+    assert "1 object is not an upright box (1 rotated box)" in str(read_warnings(tmp_path / "out"))
 
 
 def test_crowds(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_crowds(tmp_path: Path) -> None:
     write_files(root, {"list.json": coco([image(1, "1.png")], [*boxes, box(1, 17, 30, 5, 5, 5)])})
     assert ingest_boxes("coco", root, tmp_path / "out")["1.png"].difficult == [1, 1, 1, 0]
     assert "3 boxes of 4 are marked as difficult (iscrowd in COCO): the evaluation does not" in str(
-        warnings_of(tmp_path / "out")
+        read_warnings(tmp_path / "out")
     )
 
 
@@ -397,7 +397,7 @@ def test_names_of_an_export_of_label_studio(tmp_path: Path) -> None:
     assert read_rejects(tmp_path / "out") == [("0123abcd-5.png", "no such file (result.json, image 5)")]
     assert (
         "1 name of the list has the prefix of an upload to Label Studio, and was matched without it: "
-        "'images/0123abcd-2.png' is images/2.png." in warnings_of(tmp_path / "out")
+        "'images/0123abcd-2.png' is images/2.png." in read_warnings(tmp_path / "out")
     )
 
 
@@ -406,12 +406,6 @@ def test_two_uploads_of_one_file_are_ambiguous(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {"1.png": make_image(), "result.json": coco(listed, [])})
     with pytest.raises(DataRefusedError, match=r"1.png: several names of the list stand for it"):
         ingest("coco", root, tmp_path / "out", IngestConfig(workers=1))
-
-
-def warnings_of(output: Path) -> list[str]:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest.warnings
 
 
 def list_of(root: Path, boxes: list[list[float]], size: tuple[int, int] = (40, 20)) -> Path:

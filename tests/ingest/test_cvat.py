@@ -11,7 +11,7 @@ import pytest
 from components.base.errors import DataRefusedError, UsageError
 from components.ingest import IngestConfig, ingest, read_manifest
 from components.ingest.sources import cvat_xml
-from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, read_warnings, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -31,12 +31,6 @@ def image(number: int, name: str, *shapes: str, more: str = 'width="40" height="
 
 def cvat(*images: str, meta: str = META) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{meta}\n{"".join(images)}</annotations>\n'
-
-
-def warnings_of(output: Path) -> list[str]:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest.warnings
 
 
 def test_an_export_with_its_images(tmp_path: Path) -> None:
@@ -83,7 +77,7 @@ def test_the_box_round_each_shape(tmp_path: Path) -> None:
     assert [one.boxes for _, one in sorted(found.items())] == [[("cat", *sides)] for sides in shapes.values()]
     assert (
         "4 objects are not an upright box (1 ellipse, 1 mask, 1 polygon, 1 rotated box): the box round each "
-        "was read." in warnings_of(tmp_path / "out")
+        "was read." in read_warnings(tmp_path / "out")
     )
 
 
@@ -163,7 +157,7 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
         ("annotations.xml, image 10", "no file name (annotations.xml, image 10)"),
         ("gone.png", "no such file (annotations.xml, image 9)"),
     ]
-    assert "1 tag of whole images: not read; boxes are." in warnings_of(tmp_path / "out")
+    assert "1 tag of whole images: not read; boxes are." in read_warnings(tmp_path / "out")
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY a "' + "x" * 1000 + '"><!ENTITY b "' + "&a;" * 1000 + '">]>'

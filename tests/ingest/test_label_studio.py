@@ -11,8 +11,8 @@ import pytest
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestConfig, ingest, read_manifest
-from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
+from components.ingest import IngestConfig, ingest
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, read_warnings, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -40,12 +40,6 @@ def task(key: int, image: Any, *annotations: Any, **changes: Any) -> dict[str, A
 def row(key: int, image: str, **outputs: Any) -> dict[str, Any]:
     return {"image": image, "id": key, **outputs, "annotator": 1, "annotation_id": key, "created_at": "2026",
             "updated_at": "2026", "lead_time": 1.5}  # fmt: skip
-
-
-def warnings_of(output: Path) -> list[str]:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest.warnings
 
 
 def folder(root: Path, tasks: Any, *images: str) -> Path:
@@ -88,7 +82,7 @@ def test_json_min(tmp_path: Path) -> None:
         "images/2.png": [("cat", *QUARTER), ("dog", 0.5, 0.25, 0.75, 0.75)],
         "images/3.png": [],
     }
-    assert "the prefix of an upload to Label Studio" in str(warnings_of(tmp_path / "out"))
+    assert "the prefix of an upload to Label Studio" in str(read_warnings(tmp_path / "out"))
 
 
 def test_the_box_round_each_region(tmp_path: Path) -> None:
@@ -115,7 +109,7 @@ def test_the_box_round_each_region(tmp_path: Path) -> None:
         f"{name}.png": [("cat", *sides)] for name, (_, sides) in regions.items()
     }
     assert "4 objects are not an upright box (2 ellipses, 1 polygon, 1 rotated box)" in str(
-        warnings_of(tmp_path / "out")
+        read_warnings(tmp_path / "out")
     )
 
 
@@ -157,7 +151,7 @@ def test_choices_next_to_regions_are_counted(tmp_path: Path) -> None:
     annotation = said(result({"choices": ["sharp"]}), result(PLACE), result({**PLACE, "labels": ["cat"]}))
     root = folder(tmp_path / "in", [task(1, "1.png", annotation)], "1.png")
     assert ingest_boxes("label_studio", root, tmp_path / "out")["1.png"].boxes == [("cat", *QUARTER)]
-    assert "1 choice for whole images: not read; boxes are." in warnings_of(tmp_path / "out")
+    assert "1 choice for whole images: not read; boxes are." in read_warnings(tmp_path / "out")
 
 
 def test_several_annotators(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from components.base.errors import DataRefusedError, UsageError
-from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest import IngestConfig, ingest
 from components.ingest.files import FileEntry
 from components.ingest.index import Index
 from components.ingest.sources.context import SourceContext
 from components.ingest.sources.own_image import find_image
-from tests.make.boxes import ingest_boxes, make_image, read_rejects, write_files
+from tests.make.boxes import ingest_boxes, make_image, read_rejects, read_warnings, write_files
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
@@ -37,12 +37,6 @@ def labelme(*shapes: Any, name: str = "1.png", size: Any = (40, 20), data: Any =
     return json.dumps(
         {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name, "imageData": data, **sized}
     )
-
-
-def warnings_of(output: Path) -> list[str]:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest.warnings
 
 
 def test_a_file_next_to_each_image(tmp_path: Path) -> None:
@@ -112,7 +106,7 @@ def test_the_box_round_each_shape(tmp_path: Path) -> None:
     }
     assert (
         "5 objects are not an upright box (1 circle, 1 mask, 2 polygons, 1 rotated box): the box round each "
-        "was read." in warnings_of(tmp_path / "out")
+        "was read." in read_warnings(tmp_path / "out")
     )
 
 
@@ -127,8 +121,9 @@ def test_shapes_of_a_group_are_one_object(tmp_path: Path) -> None:
     assert ingest_boxes("labelme", root, tmp_path / "out")["1.png"].boxes == [
         ("cat", *QUARTER), ("dog", 0, 0, 1, 1), ("cat", 0, 0, 0.1, 0.2)
     ]  # fmt: skip
-    assert "1 shape with the label and group of another one: read as part of the same object." in warnings_of(
-        tmp_path / "out"
+    assert (
+        "1 shape with the label and group of another one: read as part of the same object."
+        in read_warnings(tmp_path / "out")
     )
 
 
@@ -151,7 +146,7 @@ def test_the_image_in_the_file(tmp_path: Path) -> None:
     assert [path for path, _ in rejects] == ["a/2.json", "a/3.png"]
     assert rejects[0][1].startswith("imageData: not an image in base64: ")
     said = "2 image files are missing: the image in the .json file (imageData) was read."
-    assert said in warnings_of(tmp_path / "out")
+    assert said in read_warnings(tmp_path / "out")
     unchanged = ingest("labelme", root, tmp_path / "out", IngestConfig(
         workers=1, max_reject_share=1.0, splits={"train": 1}
     ))  # fmt: skip

@@ -21,7 +21,7 @@ from PIL import Image
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example
 from components.base.tfrecord import read_records
-from components.ingest import IngestConfig, ingest, read_manifest
+from components.ingest import IngestConfig, ingest
 from components.ingest.file_table import FileTable
 from components.ingest.files import FileEntry, walk
 from components.ingest.fits import find_fits
@@ -36,19 +36,13 @@ from components.ingest.sources.parquet_rows import ParquetRows
 from pipeline.commands.main import main
 from schemas import features
 from tests.ingest.test_sources import LENIENT, found, left_out, rejects
-from tests.make.boxes import ingest_boxes, make_image, write_files
+from tests.make.boxes import ingest_boxes, make_image, read_warnings, write_files
 from tests.make.folders import write_images
 
 pytestmark = [pytest.mark.stack_free, pytest.mark.usefixtures("inline_workers")]
 
 ALL_TRAIN: dict[str, Any] = {"splits": {"train": 1}}
 CAT = ("cat", 0.25, 0.25, 0.5, 0.75)  # 10, 5, 20, 15 of 40 x 20 pixels
-
-
-def warnings_of(output: Path) -> list[str]:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest.warnings
 
 
 @pytest.mark.parametrize(
@@ -185,7 +179,7 @@ def test_known_layouts(
     out = tmp_path / "out"
     assert found("csv", root, out, **ALL_TRAIN) == expected
     assert rejects(out) == {}
-    about = [text for text in warnings_of(out) if " is read " in text]
+    about = [text for text in read_warnings(out) if " is read " in text]
     assert [reported in text for text in about] == [True] if reported and "_classes" not in lists else True
     assert len(about) <= max(1, len(lists) - 1)
 
@@ -207,7 +201,7 @@ def test_lists_without_classes_are_left_out_by_name(tmp_path: Path) -> None:
         "sample_submission.csv": "a sample of answers, not labels",
         "test.csv": "a list without a column of the classes that the other lists have",
     }
-    (said,) = [text for text in warnings_of(out) if text.startswith("Left out: ")]
+    (said,) = [text for text in read_warnings(out) if text.startswith("Left out: ")]
     assert said.endswith("; train.csv is read.")
 
 
@@ -285,7 +279,7 @@ def test_layouts_of_boxes(tmp_path: Path, rows: str, reported: str | None) -> No
     assert read["1.png"].difficult == [int("IsGroupOf" in rows)]
     assert rejects(out) == {}
     assert [
-        text for text in warnings_of(out) if reported is not None and reported in text
+        text for text in read_warnings(out) if reported is not None and reported in text
     ] or reported is None
 
 
@@ -300,7 +294,7 @@ def test_several_classes_of_an_image_are_named(tmp_path: Path) -> None:
     assert rejects(out)["6.png"].startswith(
         "several classes (cat, owl): each image has one class here; write"
     )
-    (said,) = [text for text in warnings_of(out) if "listed with several classes" in text]
+    (said,) = [text for text in read_warnings(out) if "listed with several classes" in text]
     assert said.startswith(
         "6 images are listed with several classes: 0.png (cat and owl), 1.png (cat and owl), "
     )

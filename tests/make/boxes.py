@@ -11,7 +11,7 @@ from typing import Any
 from components.base.example import parse_example, serialize_example
 from components.base.table import read_table
 from components.base.tfrecord import read_records
-from components.ingest import IngestConfig, ingest
+from components.ingest import IngestConfig, ingest, read_manifest
 from schemas import features
 from tests.make.images import encode_image, make_noise
 
@@ -96,6 +96,13 @@ def read_boxes(output: Path) -> dict[str, Found]:
             name = values[features.FILENAME][0].decode()
             read[name] = Found(shard.name.split("-")[0], boxes, values[features.BOX_DIFFICULT], values)
     return read
+
+
+def read_warnings(output: Path) -> list[str]:
+    """Return what the manifest warns about."""
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return manifest.warnings
 
 
 def read_rejects(output: Path) -> list[tuple[str, str]]:

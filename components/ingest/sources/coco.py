@@ -28,7 +28,7 @@ from components.ingest.json_stream import JsonError, read_object
 from components.ingest.label_map import LabelMap
 from components.ingest.readings import Sides
 from components.ingest.sources.coco_segments import box_of_segments
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import FITS_FILES, SourceContext
 from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_list
 from components.ingest.sources.shapes import MASK, POLYGON, ROTATED, ShapeCounts, enclose_rotated, rotation_of
@@ -36,8 +36,7 @@ from components.ingest.truth.placing import Box
 from components.ingest.values import brief, number, number_of, whole, words
 
 _KNOWN_NAMES = re.compile(r"(instances_.+|.*_annotations\.coco)\.json", re.IGNORECASE)
-# A guess looks at the beginning of this many JSON files. COCO's have one word of each of these groups in it.
-_FITS_FILES = 20
+# COCO's files have one word of each of these groups at their beginning.
 _OWN_WORDS = (
     (b'"images"', b'"annotations"'),
     (b'"file_name"', b'"image_id"', b'"category_id"', b'"supercategory"'),
@@ -66,12 +65,8 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 
 def fits(context: SourceContext) -> str | None:
     """Return the first JSON file that is called or begins as COCO's are; None where none is."""
-    looked_at = 0
-    for entry in context.index.files:
-        if not entry.path.lower().endswith(".json") or not context.is_meant(entry):
-            continue
-        looked_at += 1
-        if looked_at > _FITS_FILES and not _KNOWN_NAMES.fullmatch(entry.path.rpartition("/")[2]):
+    for at, entry in enumerate(context.files_ending(".json")):
+        if at >= FITS_FILES and not _KNOWN_NAMES.fullmatch(entry.path.rpartition("/")[2]):
             continue
         head = context.read_head(entry).lstrip()
         if head.startswith(b"{") and all(any(word in head for word in words) for words in _OWN_WORDS):
@@ -202,7 +197,7 @@ def _files(context: SourceContext) -> list[Path]:
     """Return the JSON files to read."""
     if context.input_file is not None:
         return [context.input_file]
-    paths = [entry.path for entry in context.index.files if entry.path.lower().endswith(".json")]
+    paths = [entry.path for entry in context.files_ending(".json")]
     known = [path for path in paths if _KNOWN_NAMES.fullmatch(path.rpartition("/")[2])]
     if not known and len(paths) != 1:
         shown = f"{len(paths)} other .json files ({', '.join(paths[:3])})" if paths else "no .json file"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from components.ingest.truth.labels import read_labels
 
 # What separates the classes of an image, unless the user says otherwise.
 SEPARATOR = "|"
+# The most files of a kind that a guess looks at the beginning of.
+FITS_FILES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +111,16 @@ class SourceContext:
     def is_meant(self, entry: FileEntry) -> bool:
         """Return whether a file is INPUT itself, or INPUT is no single file."""
         return self.input_file is None or self.root / entry.path == self.input_file
+
+    def files_ending(self, ending: str, most: int | None = None) -> Iterator[FileEntry]:
+        """Yield the files whose names end so, in any case; of INPUT alone where it is a file.
+
+        Args:
+            ending: The ending, in lower case.
+            most: The most files; None for all of them.
+        """
+        found = (one for one in self.index.files if one.path.lower().endswith(ending) and self.is_meant(one))
+        return itertools.islice(found, most)
 
     def read_head(self, entry: FileEntry, size: int = 65536) -> bytes:
         """Return the first bytes of a file, fewer where it is shorter; none if it cannot be read."""

@@ -22,7 +22,7 @@ from components.base.words import format_count
 from components.ingest.files import FileEntry
 from components.ingest.item import Item, Reject
 from components.ingest.label_map import LabelMap
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import FITS_FILES, SourceContext
 from components.ingest.sources.cvat_xml import CvatError, CvatReader
 from components.ingest.sources.gather import Gathered, Names
 from components.ingest.sources.lookup import split_of_folders, split_of_list
@@ -30,8 +30,6 @@ from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.truth.placing import Box
 
 _XML, _KNOWN_NAME = ".xml", "annotations.xml"
-# A guess looks at the beginning of this many XML files.
-_FITS_FILES = 20
 
 
 def find(context: SourceContext) -> Iterator[Item | Reject]:
@@ -63,12 +61,9 @@ def find(context: SourceContext) -> Iterator[Item | Reject]:
 
 def fits(context: SourceContext) -> str | None:
     """Return the first XML file that begins as CVAT's do; None where none does."""
-    looked_at = 0
-    for entry in context.index.files:
-        if entry.path.lower().endswith(_XML) and context.is_meant(entry) and looked_at < _FITS_FILES:
-            looked_at += 1
-            if _begins_as_cvat(context, entry):
-                return f"{entry.path} has the annotations of an export of CVAT"
+    for entry in context.files_ending(_XML, FITS_FILES):
+        if _begins_as_cvat(context, entry):
+            return f"{entry.path} has the annotations of an export of CVAT"
     return None
 
 
@@ -76,7 +71,7 @@ def _files(context: SourceContext) -> list[Path]:
     """Return the XML files to read."""
     if context.input_file is not None:
         return [context.input_file]
-    files = [entry for entry in context.index.files if entry.path.lower().endswith(_XML)]
+    files = list(context.files_ending(_XML))
     known = [entry for entry in files if entry.path.rpartition("/")[2].lower() == _KNOWN_NAME]
     known = known or [entry for entry in files if _begins_as_cvat(context, entry)]
     if not known and len(files) != 1:

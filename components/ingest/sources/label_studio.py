@@ -11,7 +11,6 @@ A task that was submitted without a region is background.
 INPUT is the JSON file, or a folder with one.
 """
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from components.base.errors import DataRefusedError, UsageError
 from components.ingest.files import FileEntry, label_of
 from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.json_stream import JsonError
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import FITS_FILES, SourceContext
 from components.ingest.sources.gather import Names
 from components.ingest.sources.label_studio_json import Said, Task, read_tasks
 from components.ingest.sources.label_studio_regions import Regions
@@ -29,8 +28,7 @@ from components.ingest.truth import Label, Labels, Truth
 from components.ingest.values import brief, words
 
 _JSON = ".json"
-# A guess looks at the beginning of this many JSON files for one of these words.
-_FITS_FILES = 20
+# A guess looks for one of these words.
 _OWN_WORDS = (b'"annotations"', b'"completions"', b'"annotation_id"')
 
 
@@ -57,7 +55,7 @@ def fits(context: SourceContext) -> str | None:
     """Return the JSON file that begins as Label Studio's do; None where none or more than one does."""
     found = [
         entry
-        for entry in _candidates(context, _FITS_FILES)
+        for entry in _candidates(context, FITS_FILES)
         if any(word in context.read_head(entry) for word in _OWN_WORDS)
     ]
     return f"{found[0].path} lists tasks and their annotations" if len(found) == 1 else None
@@ -65,12 +63,7 @@ def fits(context: SourceContext) -> str | None:
 
 def _candidates(context: SourceContext, most: int | None = None) -> Iterator[FileEntry]:
     """Yield the JSON files that are a list; most: how many files are looked at, None for all."""
-    files = (
-        entry
-        for entry in context.index.files
-        if entry.path.lower().endswith(_JSON) and context.is_meant(entry)
-    )
-    for entry in itertools.islice(files, most):
+    for entry in context.files_ending(_JSON, most):
         head = context.read_head(entry, 64).removeprefix(b"\xef\xbb\xbf")
         if head.lstrip().startswith(b"["):
             yield entry

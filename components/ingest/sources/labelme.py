@@ -21,14 +21,13 @@ from components.ingest.item import Found, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.class_order import order_by_list
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import FITS_FILES, SourceContext
 from components.ingest.sources.labelme_json import LabelmeError, LabelmeFile, read_labelme
 from components.ingest.sources.own_image import claim_image, find_image, make_item
 from components.ingest.sources.shapes import ShapeCounts
 
 _JSON = ".json"
-# A guess looks at the beginning of this many JSON files for one of these words.
-_FITS_FILES = 20
+# A guess looks for one of these words.
 _OWN_WORDS = (b'"imagePath"', b'"shape_type"')
 
 
@@ -40,9 +39,8 @@ def find(context: SourceContext) -> Iterator[Found]:
         DataRefusedError: The label map does not have a class.
     """
     reader = _Reader(context)
-    for entry in context.index.files:
-        if entry.path.lower().endswith(_JSON):
-            yield reader.read(entry)
+    for entry in context.files_ending(_JSON):
+        yield reader.read(entry)
     reader.conclude()
     for entry in context.index.files:
         name = entry.path.rpartition("/")[2].lower()
@@ -55,13 +53,10 @@ def find(context: SourceContext) -> Iterator[Found]:
 
 def fits(context: SourceContext) -> str | None:
     """Return the first JSON file that begins as LabelMe's do; None where none does."""
-    looked_at = 0
-    for entry in context.index.files:
-        if entry.path.lower().endswith(_JSON) and looked_at < _FITS_FILES:
-            looked_at += 1
-            head = context.read_head(entry)
-            if b'"shapes"' in head and any(word in head for word in _OWN_WORDS):
-                return f"{entry.path} has the shapes of one image"
+    for entry in context.files_ending(_JSON, FITS_FILES):
+        head = context.read_head(entry)
+        if b'"shapes"' in head and any(word in head for word in _OWN_WORDS):
+            return f"{entry.path} has the shapes of one image"
     return None
 
 

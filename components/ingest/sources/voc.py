@@ -24,7 +24,7 @@ from components.ingest.item import Found, Item, LeftOut, Reject
 from components.ingest.label_map import LabelMap
 from components.ingest.left_out import no_image_reason
 from components.ingest.sources.class_order import order_by_list
-from components.ingest.sources.context import SourceContext
+from components.ingest.sources.context import FITS_FILES, SourceContext
 from components.ingest.sources.own_image import MASKS, claim_image, find_image, make_item
 from components.ingest.sources.shapes import ShapeCounts
 from components.ingest.sources.voc_sets import ImageSets
@@ -33,8 +33,7 @@ from components.ingest.sources.voc_xml import VocError, VocFile, read_voc
 _XML = ".xml"
 # What is no image and is read nevertheless: annotations, label maps, lists of splits.
 _READ, _LISTS = (_XML, ".pbtxt"), "imagesets"
-# A guess looks at the beginning of this many of them for this element.
-_FITS_FILES = 20
+# A guess looks for this element.
 _ROOT = re.compile(rb"<annotation[\s>]")
 
 
@@ -50,13 +49,12 @@ def find(context: SourceContext) -> Iterator[Found]:
     annotations = 0
     shapes = ShapeCounts()
     used: set[str] = set()
-    for entry in context.index.files:
-        if entry.path.lower().endswith(_XML):
-            annotations += 1
-            for found in _annotated(context, sets, label_map, entry, shapes):
-                if isinstance(found, Item):
-                    used.update(found.truth.classes)
-                yield found
+    for entry in context.files_ending(_XML):
+        annotations += 1
+        for found in _annotated(context, sets, label_map, entry, shapes):
+            if isinstance(found, Item):
+                used.update(found.truth.classes)
+            yield found
     shapes.warn(context.index)
     if label_map is None:
         order_by_list(context, used)
@@ -82,12 +80,9 @@ def find(context: SourceContext) -> Iterator[Found]:
 
 def fits(context: SourceContext) -> str | None:
     """Return the first XML file that begins as Pascal VOC's do; None where none does."""
-    looked_at = 0
-    for entry in context.index.files:
-        if entry.path.lower().endswith(_XML) and looked_at < _FITS_FILES:
-            looked_at += 1
-            if _ROOT.search(context.read_head(entry, 4096)):
-                return f"{entry.path} is an <annotation> of one image"
+    for entry in context.files_ending(_XML, FITS_FILES):
+        if _ROOT.search(context.read_head(entry, 4096)):
+            return f"{entry.path} is an <annotation> of one image"
     return None
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from components.base.words import format_count
 
+_BY_NAME = ("images", "boxes", "fits")
+
 
 @dataclasses.dataclass
 class BoxCounts:
@@ -58,17 +60,21 @@ class BoxCounts:
         """Return the sum of all parts."""
         whole = cls()
         for part in filter(None, parts):
-            whole.most = max(whole.most, part.most)
-            whole.left_out += part.left_out
-            for name in ("empty", "cut", "scaled", "difficult", "copies", "beyond", "turn_unknown"):
-                setattr(whole, name, getattr(whole, name) + getattr(part, name))
-            for name in ("images", "boxes", "fits"):
-                mine = getattr(whole, name)
-                for key, count in getattr(part, name).items():
-                    mine[key] = mine.get(key, 0) + count
-        for name in ("images", "boxes", "fits"):
+            whole.add(part)
+        for name in _BY_NAME:
             setattr(whole, name, dict(sorted(getattr(whole, name).items())))
         return whole
+
+    def add(self, other: BoxCounts) -> None:
+        """Add the counts of other images."""
+        self.most = max(self.most, other.most)
+        self.left_out += other.left_out
+        for name in ("empty", "cut", "scaled", "difficult", "copies", "beyond", "turn_unknown"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in _BY_NAME:
+            mine = getattr(self, name)
+            for key, count in getattr(other, name).items():
+                mine[key] = mine.get(key, 0) + count
 
     def remarks(self) -> list[str]:
         """Return a sentence for each kind of box that is not as it was listed, or not sure to be right."""

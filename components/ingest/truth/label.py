@@ -7,9 +7,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from components.ingest.readings import Size
 from components.ingest.truth.counts import BoxCounts
-from components.ingest.truth.truth import Truth
+from components.ingest.truth.truth import WholeImageTruth
 from schemas import features
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Label(Truth):
+class Label(WholeImageTruth):
     """The class of an image.
 
     Attributes:
@@ -25,13 +24,8 @@ class Label(Truth):
     """
 
     task = features.CLASSIFICATION
-    first_label = 0
-    label = features.LABEL
-    text = features.LABEL_TEXT
     shown = "SELECT unit, split, truth AS name FROM items"
     shows = "truth = ?"
-    order = "truth, id"
-    called = "path || ' (' || truth || ')'"
     conflict = "under more than one class"
     useless_options: ClassVar[Mapping[str, str]] = {
         "label_map": "it numbers the classes of boxes",
@@ -54,16 +48,9 @@ class Label(Truth):
         """Return the inverse of `to_text`."""
         return cls(text)
 
-    def place(self, upright: Size, orientation: int) -> Label:
-        """Return the same: the class of an image does not depend on its size."""
-        return self
-
     def record_features(self, labels: Mapping[str, int]) -> dict[str, FeatureValue]:
         """Return the features of a record, from the labels of the classes by name."""
         return {self.label: labels[self.name], self.text: self.name.encode()}
-
-    def count(self, path: str, counts: BoxCounts) -> None:
-        """Add nothing: images with one class each are counted in the index."""
 
     @classmethod
     def remarks(cls, db: sqlite3.Connection, class_names: Sequence[str]) -> list[str]:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from components.base.words import format_part
 from components.ingest.files import label_of
-from components.ingest.readings import Size
 from components.ingest.truth.counts import BoxCounts
-from components.ingest.truth.truth import Truth
+from components.ingest.truth.truth import WholeImageTruth
 from components.ingest.values import brief
 from schemas import features
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Labels(Truth):
+class Labels(WholeImageTruth):
     """All classes of an image; none for an image of no class.
 
     Attributes:
@@ -32,13 +31,8 @@ class Labels(Truth):
     """
 
     task = features.MULTILABEL
-    first_label = 0
-    label = features.LABEL
-    text = features.LABEL_TEXT
     shown = "SELECT unit, split, class.value AS name FROM items, json_each(items.truth) AS class"
     shows = "EXISTS (SELECT 1 FROM json_each(items.truth) WHERE value = ?)"
-    order = "truth, id"
-    called = "path || ' (' || truth || ')'"
     conflict = "with different classes"
     includes: ClassVar[Sequence[str]] = (features.CLASSIFICATION,)
 
@@ -61,17 +55,10 @@ class Labels(Truth):
         """Return the inverse of `to_text`."""
         return cls(tuple(json.loads(text)))
 
-    def place(self, upright: Size, orientation: int) -> Labels:
-        """Return the same: the classes of an image do not depend on its size."""
-        return self
-
     def record_features(self, labels: Mapping[str, int]) -> dict[str, FeatureValue]:
         """Return the features of a record, from the labels of the classes by name."""
         names = sorted(self.names, key=labels.__getitem__)
         return {self.label: [labels[name] for name in names], self.text: [name.encode() for name in names]}
-
-    def count(self, path: str, counts: BoxCounts) -> None:
-        """Add nothing: the classes of images are counted in the index."""
 
     @classmethod
     def find_emptiness(cls, db: sqlite3.Connection) -> str | None:

@@ -104,22 +104,23 @@ class PlacedBoxes:
 
     def count(self, path: str, counts: BoxCounts) -> None:
         """Add the boxes of an image to the counts."""
-        labels = [box.label for box in self.boxes]
-        for label in labels:
-            counts.boxes[label] = counts.boxes.get(label, 0) + 1
-        for label in set(labels):
-            counts.images[label] = counts.images.get(label, 0) + 1
-        counts.most = max(counts.most, len(labels))
-        counts.empty += not labels
-        counts.cut += self.cut
-        counts.scaled += self.scaled
-        counts.difficult += sum(box.difficult for box in self.boxes)
-        counts.copies += self.copies
-        counts.beyond += self.beyond
-        counts.turn_unknown += self.turn_unknown
-        for reading, count in self.fits.items():
-            counts.fits[reading] = counts.fits.get(reading, 0) + count
-        counts.left_out += [(path, reason) for reason in self.left_out]
+        by_class = Counter(box.label for box in self.boxes)
+        counts.add(
+            BoxCounts(
+                images=dict.fromkeys(by_class, 1),
+                boxes=dict(by_class),
+                most=len(self.boxes),
+                empty=not self.boxes,
+                cut=self.cut,
+                scaled=self.scaled,
+                difficult=sum(box.difficult for box in self.boxes),
+                copies=self.copies,
+                beyond=self.beyond,
+                turn_unknown=self.turn_unknown,
+                fits=dict(self.fits),
+                left_out=[(path, reason) for reason in self.left_out],
+            )
+        )
 
 
 def place_boxes(

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from components.ingest.readings import Sides, Size
 from components.ingest.truth.counts import BoxCounts
+from schemas import features
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from components.base.example import FeatureValue
 
 
@@ -127,3 +130,24 @@ class Truth(abc.ABC):
     def boxes_in(cls, values: Mapping[str, list[Any]]) -> list[Sides]:
         """Return (xmin, ymin, xmax, ymax) of each box of a record, from its features."""
         return []
+
+
+class WholeImageTruth(Truth):
+    """The truth of an image as a whole, which does not depend on its size; the index counts its classes."""
+
+    first_label = 0
+    label = features.LABEL
+    text = features.LABEL_TEXT
+    order = "truth, id"
+    called = "path || ' (' || truth || ')'"
+
+    def place(self, upright: Size, orientation: int) -> Self:
+        """Return the same."""
+        return self
+
+    @abc.abstractmethod
+    def record_features(self, labels: Mapping[str, int]) -> dict[str, FeatureValue]:
+        """Return the features of the record, from the labels of the classes by name."""
+
+    def count(self, path: str, counts: BoxCounts) -> None:
+        """Add nothing."""

@@ -36,6 +36,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -77,7 +78,7 @@ class Tally:
         self.loss_units = 0
         self.top_5 = 0
         self.not_numbers = 0
-        self._pairs: dict[int, int] = {}
+        self._pairs: Counter[int] = Counter()
         self._levels = Levels(num_classes, most_levels) if with_curves else None
 
     def add(self, labels: Array, probabilities: Array) -> None:
@@ -108,8 +109,7 @@ class Tally:
         predicted = predict_classes(probabilities)
         are_numbers = predicted >= 0
         pairs, counts = np.unique(labels * (self.num_classes + 1) + predicted + 1, return_counts=True)
-        for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-            self._pairs[pair] = self._pairs.get(pair, 0) + count
+        self._pairs.update(dict(zip(pairs.tolist(), counts.tolist(), strict=True)))
         self.not_numbers += int((~are_numbers).sum())
         if self._levels is not None:
             is_own = labels[:, None] == np.arange(self.num_classes)
@@ -126,8 +126,7 @@ class Tally:
         self.loss_units += other.loss_units
         self.top_5 += other.top_5
         self.not_numbers += other.not_numbers
-        for pair, count in other._pairs.items():
-            self._pairs[pair] = self._pairs.get(pair, 0) + count
+        self._pairs.update(other._pairs)
         if self._levels is not None and other._levels is not None:
             self._levels.merge(other._levels)
 

@@ -6,6 +6,7 @@ TFDV checks one feature at a time, so that it does not see that the lists of a r
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,28 +48,23 @@ class Facts:
 
     images: int = 0
     labels: int = 0
-    images_by_labels: dict[str, int] = dataclasses.field(default_factory=dict)
-    by_class: dict[str, int] = dataclasses.field(default_factory=dict)
+    images_by_labels: Counter[str] = dataclasses.field(default_factory=Counter)
+    by_class: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def add(self, values: Values) -> None:
         """Count a record."""
         names = [text.decode(errors="replace") for text in values.get(features.LABEL_TEXT, [])]
         self.images += 1
         self.labels += len(names)
-        self._count(self.images_by_labels, {str(len(names)): 1})
-        self._count(self.by_class, dict.fromkeys(names, 1))
+        self.images_by_labels[str(len(names))] += 1
+        self.by_class.update(set(names))
 
     def merge(self, other: Facts) -> None:
         """Add the counts of another."""
         self.images += other.images
         self.labels += other.labels
-        self._count(self.images_by_labels, other.images_by_labels)
-        self._count(self.by_class, other.by_class)
-
-    @staticmethod
-    def _count(counts: dict[str, int], more: dict[str, int]) -> None:
-        for key, count in more.items():
-            counts[key] = counts.get(key, 0) + count
+        self.images_by_labels.update(other.images_by_labels)
+        self.by_class.update(other.by_class)
 
     def report(self) -> dict[str, Any]:
         """Return the counts as JSON, equal for the same records in any order."""

@@ -1,5 +1,6 @@
 """The mistakes of a model that get a small image on pages."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from components.evaluator import mistake_images
@@ -12,13 +13,12 @@ _PER_KIND = 3
 
 def choose(mistakes: Mistakes) -> list[int]:
     """Return the rows of the list of mistakes that get an image, rising."""
-    of_kind: dict[tuple[bool, int], int] = {}
+    of_kind: Counter[tuple[bool, int]] = Counter()
     chosen: list[int] = []
     for row, (_, _, true, found) in enumerate(mistakes.listed):
         kinds = [(True, label) for label in true if label not in found]
         kinds += [(False, label) for label in found if label not in true]
-        for kind in kinds:
-            of_kind[kind] = of_kind.get(kind, 0) + 1
+        of_kind.update(kinds)
         if len(chosen) < MOST and (row < FIRST or any(of_kind[kind] <= _PER_KIND for kind in kinds)):
             chosen.append(row)
     return chosen
