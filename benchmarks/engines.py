@@ -32,6 +32,7 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 from tensorflow_transform import TFTransformOutput
 
 from benchmarks.spark_cluster import SparkCluster, spark_cluster
+from components.base.table import read_table
 from components.base.tfrecord import read_records
 from components.transform.levels import measured_levels
 from pipeline.recipe.load import load_recipe
@@ -43,6 +44,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 _PYTHON_WORKER = "pipeline.engines.boot"
 # A model that is not good enough is one, too.
 _SUCCESSES = (0, 4)
+# The list of mistakes has scores of this many digits.
+_ANSWERS, _SCORE, _SCORE_DIGITS = "answers", "score", 6
 # Attempts of one run, and how long one may take.
 _MOST_ATTEMPTS = 8
 _LONGEST_SECS = 900
@@ -100,22 +103,29 @@ def read_facts(root: Path, recipe: Recipe) -> Iterator[tuple[str, Any]]:
     yield "model", read_files(find_output(root, "Trainer", "model"), "variables.data*")
     evaluation = find_output(root, "Evaluator", "evaluation")
     yield "metrics", json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
-    yield "answers", read_files(evaluation, "mistakes.csv")
+    tables = read_files(evaluation, "mistakes.csv").values()
+    rows = [row for table in tables for row in read_table(table.decode())]
+    answers = [{**row, _SCORE: float(row[_SCORE])} if _SCORE in row else row for row in rows]
+    yield _ANSWERS, sorted(answers, key=lambda row: list(row.values())[:-1])
 
 
-def is_equal(found: Any, expected: Any) -> bool:
-    """Compare two facts, and numbers to one part in a million, or to 1e-9 next to zero.
+def is_equal(found: Any, expected: Any, smallest: float = 1e-9) -> bool:
+    """Compare two facts, and numbers to one part in a million, or to `smallest` next to zero.
 
     TFDV sums up means and deviations in the order of merging, and the last digits of float64 follow from it.
     The Evaluator asks the model about batches whose size follows from the time that they take, in memory too,
     and the last digits of float32 follow from the size.
     """
     if isinstance(found, dict) and isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(is_equal(found[key], expected[key]) for key in found)
+        return found.keys() == expected.keys() and all(
+            is_equal(found[key], expected[key], smallest) for key in found
+        )
     if isinstance(found, list) and isinstance(expected, list):
-        return len(found) == len(expected) and all(map(is_equal, found, expected))
+        return len(found) == len(expected) and all(
+            is_equal(one, other, smallest) for one, other in zip(found, expected, strict=True)
+        )
     if isinstance(found, float) and isinstance(expected, float):
-        return math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-9)
+        return math.isclose(found, expected, rel_tol=1e-6, abs_tol=smallest)
     return bool(found == expected)
 
 
@@ -216,7 +226,8 @@ def kill_part(process: psutil.Popen, number: int, cluster: SparkCluster | None) 
 
 def list_differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """Return the names of the facts that differ."""
-    return [name for name in found if not is_equal(found[name], expected[name])]
+    smallest = {_ANSWERS: 2 * 10.0**-_SCORE_DIGITS}
+    return [name for name in found if not is_equal(found[name], expected[name], smallest.get(name, 1e-9))]
 
 
 def name_all(names: Sequence[str]) -> str:
@@ -281,13 +292,15 @@ def main(argv: Sequence[str]) -> int:
                 random, kills, runs = Random(given.seed), list[str](), 0
                 numbers = iter(range(given.seed, given.seed + given.kills))
                 while len(kills) < given.kills:
-                    root = folder / f"{engine}-killed"
+                    root = folder / f"{engine}-killed-{runs}"
                     shutil.rmtree(root, ignore_errors=True)
                     for line in run_killed(arguments, root, secs, random, numbers, spark):
                         print(f"  {line}", flush=True)
                         kills.append(line)
                     other = list_differences(dict(read_facts(root, recipe)), expected)
                     differs += bool(other)
+                    if not other:
+                        shutil.rmtree(root)
                     print(f"{engine:10} run {runs}, {len(kills)} kills so far: {name_all(other)}", flush=True)
                     runs += 1
     return int(differs > 0)
