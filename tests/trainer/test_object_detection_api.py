@@ -16,6 +16,8 @@ from components.base.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model
 from components.models.config import ModelConfig
 from components.trainer.checkpoints import by_path
+from components.trainer.warm_start.coco_classes import COCO, take_classes
+from components.trainer.warm_start.coco_head import head_names, reorder_codes
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.object_detection_api import keras_names, layers
 from components.trainer.warm_start.source import open_source
@@ -194,3 +196,131 @@ def test_a_detector_takes_all_of_another_but_its_classes(tmp_path: Path) -> None
     other = detector(classes=3)
     with pytest.raises(MiranteError, match="not everything fits; for other classes take detection"):
         given(other, "full", open_source(str(tmp_path / "model.keras"), other), ())
+
+
+def head_name(path: str) -> str:
+    """A variable of the head as the API's SSDLite has it."""
+    layer, _, variable = path.rpartition("/")
+    is_norm = layer.endswith("_norm")
+    layer, _, part = layer.removesuffix("_norm").partition("_depthwise")
+    depthwise = "_depthwise" if layer + "_depthwise" in path else ""
+    name = {"kernel": "depthwise_weights" if depthwise else "weights", "bias": "biases"}.get(
+        variable, variable
+    )
+    end = f"{depthwise}/{'BatchNorm/' if is_norm else ''}{name}"
+    if layer.startswith("extra"):
+        _, number, part = (*layer.split("_"), "expand")[:3]
+        kind = (
+            f"1_Conv2d_{int(number) + 1}_1x1_8"
+            if part == "reduce"
+            else f"2_Conv2d_{int(number) + 1}_3x3_s2_16"
+        )
+        return f"FeatureExtractor/MobilenetV2/layer_19_{kind}{end}"
+    kind = "BoxEncoding" if layer.startswith("box") else "Class"
+    return f"BoxPredictor_{int(layer.rpartition('_')[2]) - 1}/{kind}Predictor{end}"
+
+
+def write_coco(model: keras.Model, prefix: str, slots: int = 91) -> dict[str, Any]:
+    """A checkpoint of a COCO detector, three anchors per place on the first map; values by our paths."""
+    rng = np.random.default_rng(3)
+    values = {}
+    for path, variable in by_path(model.variables).items():
+        shape = list(variable.shape)
+        if path.startswith("class_predictor_") and "depthwise" not in path:
+            shape[-1] = (3 if "_1/" in path else 6) * slots
+        elif path.startswith("box_predictor_1/"):
+            shape[-1] = 12
+        values[path] = rng.normal(size=shape).astype(np.float32)
+    of_backbone = {variable.path for variable in model.get_layer(BACKBONE).variables}
+    named = {
+        f"FeatureExtractor/{slim_name(path)}" if path in of_backbone else head_name(path): value
+        for path, value in values.items()
+    }
+    assert len(named) == len(values)
+    write({**named, "global_step": np.zeros(1, np.float32)}, prefix)
+    return values
+
+
+def coco_detector(**detection: Any) -> keras.Model:
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(1)
+    options = {"name": "ssd_mobilenet_v2", "alpha": 0.35, "detection": {"extra_layers": 1, **detection}}
+    return build_model(ModelConfig.model_validate(options), (64, 64, 3), 3)
+
+
+CLASSES = ("Traffic-Light", "größe", "zebra")
+
+
+def test_names_of_a_head_by_hand() -> None:
+    theirs = {
+        "BoxPredictor_0/BoxEncodingPredictor_depthwise/depthwise_weights": "box_predictor_1_depthwise/kernel",
+        "BoxPredictor_0/BoxEncodingPredictor_depthwise/BatchNorm/beta": "box_predictor_1_depthwise_norm/beta",
+        "BoxPredictor_0/BoxEncodingPredictor/weights": "box_predictor_1/kernel",
+        "BoxPredictor_5/ClassPredictor_depthwise/depthwise_weights": "class_predictor_6_depthwise/kernel",
+        "BoxPredictor_5/ClassPredictor/biases": "class_predictor_6/bias",
+        "FeatureExtractor/MobilenetV2/layer_19_1_Conv2d_2_1x1_256/weights": "extra_1_reduce/kernel",
+        "FeatureExtractor/MobilenetV2/layer_19_2_Conv2d_5_3x3_s2_128_depthwise/depthwise_weights": (
+            "extra_4_depthwise/kernel"
+        ),
+        "FeatureExtractor/MobilenetV2/layer_19_2_Conv2d_5_3x3_s2_128/BatchNorm/gamma": (
+            "extra_4_expand_norm/gamma"
+        ),
+    }
+    # Not SSDLite's: a predictor without a depthwise convolution.
+    others = ["BoxPredictor_1/ClassPredictor/weights", "BoxPredictor_0/ClassPredictor/weights", "global_step"]
+    assert head_names([*theirs, *others]) == {ours: name for name, ours in theirs.items()}
+    assert len(COCO) == 80
+    assert (COCO["person"], COCO["zebra"], COCO["toothbrush"]) == (1, 24, 90)
+    codes = np.array([[10, 20, 30, 40, 11, 21, 31, 41]])
+    assert reorder_codes("box_predictor_2/bias", codes).tolist() == [[20, 10, 40, 30, 21, 11, 41, 31]]
+    assert reorder_codes("box_predictor_2_depthwise/kernel", codes) is codes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["focal", "hard_negative"])
+def test_the_head_of_a_coco_detector_is_taken_where_it_fits(loss: str, tmp_path: Path) -> None:
+    model = coco_detector(classification_loss=loss)
+    theirs = write_coco(model, str(tmp_path / "model.ckpt"))
+    before = {path: variable.numpy() for path, variable in by_path(model.variables).items()}
+    source = open_source(str(tmp_path / "model.ckpt"), model)
+    assert source.is_of_api
+    source, said = take_classes(source, by_path(model.variables), CLASSES)
+    assert said == (
+        "the head of a COCO detector: 2 class predictors taken, with the rows of Traffic-Light, zebra by "
+        "name; from scratch: größe, class_predictor_1 (3 anchors per place there, 6 here)"
+    )
+    config = WarmStartConfig.model_validate({"from": "it", "fine_tune_checkpoint_type": "detection"})
+    comparison = warm_start(model, source, config, CLASSES)
+    assert not comparison.missing
+    of_first_map = [f"{kind}_predictor_1/{name}" for kind in ("box", "class") for name in ("kernel", "bias")]
+    assert sorted(comparison.misfits) == sorted(of_first_map)
+    after = {path: variable.numpy() for path, variable in by_path(model.variables).items()}
+    rows = 3 if loss == "focal" else 4
+    for path, value in after.items():
+        if path in of_first_map:
+            np.testing.assert_array_equal(value, before[path])
+        elif path.startswith("class_predictor") and "depthwise" not in path:
+            ours, first = value.reshape(-1, 6, rows), before[path].reshape(-1, 6, rows)
+            coco = theirs[path].reshape(-1, 6, 91)
+            np.testing.assert_array_equal(ours[..., rows - 3], coco[..., 10])
+            np.testing.assert_array_equal(ours[..., rows - 2], first[..., rows - 2])
+            np.testing.assert_array_equal(ours[..., rows - 1], coco[..., 24])
+            assert loss == "focal" or (ours[..., 0] == coco[..., 0]).all()
+        else:
+            np.testing.assert_array_equal(value, reorder_codes(path, theirs[path]), err_msg=path)
+
+
+@pytest.mark.slow
+def test_what_of_a_head_does_not_fit_is_said(tmp_path: Path) -> None:
+    model = coco_detector(aspect_ratios=[1.0], neck="fpn")
+    write_coco(coco_detector(), str(tmp_path / "coco"))
+    source = open_source(str(tmp_path / "coco"), model)
+    taken, said = take_classes(source, by_path(model.variables), CLASSES)
+    assert said.startswith("the head of a COCO detector: 0 class predictors taken")
+    assert "class_predictor_1 (3 anchors per place there, 2 here)" in said
+    assert taken.shapes == source.shapes
+    write_coco(coco_detector(), str(tmp_path / "other"), slots=21)
+    model = coco_detector()
+    source = open_source(str(tmp_path / "other"), model)
+    _, said = take_classes(source, by_path(model.variables), CLASSES)
+    assert "class_predictor_2 (the checkpoint's is for 20 classes that are not COCO's)" in said

@@ -31,6 +31,7 @@ from components.base.saved_model import ARTIFACT_FOLDER, MODEL_FILE, WEIGHTS, cl
 from components.base.serving_folder import version_number
 from components.models.weights_file import dataset_shapes
 from components.trainer.checkpoints import by_path
+from components.trainer.warm_start.coco_head import head_names, reorder_codes
 from components.trainer.warm_start.object_detection_api import keras_names
 
 _KEY = "training.warm_start.from"
@@ -52,12 +53,14 @@ class Source:
         shapes: By name.
         read: Gives the value of a name.
         class_names: The classes of its logits; None if unknown.
+        is_of_api: Whether it has a detector's head of the Object Detection API.
     """
 
     path: str
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[str], Array]
     class_names: tuple[str, ...] | None = None
+    is_of_api: bool = False
 
     @classmethod
     def of(cls, path: str, values: dict[str, Array]) -> Source:
@@ -200,16 +203,25 @@ def _checkpoint(prefix: str) -> Source:
     reader = tf.train.load_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
     keys = {key: key for key in shapes}
+    heads: dict[str, str] = {}
     if ours := [key for key in shapes if key.startswith(_OURS) and key.endswith(_VALUE)]:
         # The rest is optimisers' state, and what the Transform graph holds.
         keys = {_unescaped(key[len(_OURS) : -len(_VALUE)]): key for key in ours}
     elif theirs := keras_names(shapes):
+        heads = head_names(shapes)
+        theirs |= heads
         keys = {**{key: key for key in set(shapes) - set(theirs.values())}, **theirs}
+
+    def read(name: str) -> Array:
+        value: Array = reader.get_tensor(keys[name])
+        return reorder_codes(name, value) if name in heads else value
+
     return Source(
         prefix,
         {name: tuple(shapes[key]) for name, key in keys.items()},
-        lambda name: reader.get_tensor(keys[name]),
+        read,
         class_names_of(os.path.dirname(os.path.dirname(prefix))),
+        is_of_api=bool(heads),
     )
 
 

@@ -14,6 +14,7 @@ from components.models import BACKBONE, has_shared_head, is_of_classes, refresh_
 from components.trainer.checkpoints import by_path
 from components.trainer.config import TrainingConfig
 from components.trainer.run import Run
+from components.trainer.warm_start.coco_classes import take_classes
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.source import Source, digest, open_source
 
@@ -99,7 +100,10 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
     # Kept with the checkpoints too: a resumed training has a new folder for results.
     kept = os.path.join(run.checkpoints.folder, REPORT)
     if run.checkpoints.state() is None:
-        source = open_source(path, model)
+        source, head = open_source(path, model), ""
+        if source.is_of_api and has_shared_head(model) and config.warm_start.takes_shared_head:
+            source, head = take_classes(source, by_path(model.variables), class_names)
+            logger.info("warm start has %s", head)
         with run.place.strategy.scope():
             comparison = warm_start(model, source, config.warm_start, class_names)
         if not config.warm_start.backbone_only and source.class_names not in (None, tuple(class_names)):
@@ -113,6 +117,7 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
                 f"source       {source.path}",
                 f"taken as     {config.warm_start.fine_tune_checkpoint_type}",
                 f"result       {comparison.counts}",
+                *([f"head         {head}"] if head else []),
             ]
             tf.io.gfile.makedirs(run.checkpoints.folder)
             with tf.io.gfile.GFile(kept, "w") as file:
