@@ -15,11 +15,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+from components.base.errors import MiranteError
 from components.base.object_store import EMULATOR_VARIABLE, Bucket, parse_url
-from components.base.paths import is_remote, replace_file, write_atomically
+from components.base.paths import is_in_bucket, is_remote, replace_file, write_atomically
 
 # Requests to a bucket at the same time.
 _AT_ONCE = 16
+
+
+@contextlib.contextmanager
+def explained(address: str) -> Iterator[None]:
+    """Make a MiranteError of what TensorFlow says of an address; Arrow's words are explained already."""
+    try:
+        yield
+    except (MiranteError, OSError):
+        raise
+    except Exception as e:
+        if not is_remote(address):
+            raise
+        said = str(getattr(e, "message", e)).splitlines() or [type(e).__name__]
+        raise MiranteError(f"{address}: {said[0]}; check the address and the credentials") from e
 
 
 def list_below(folder: str) -> list[str]:
@@ -33,13 +48,13 @@ def list_below(folder: str) -> list[str]:
 
 def list_names(folder: str) -> list[str]:
     """Return the names of the files and folders in a folder, sorted; empty if it does not exist."""
+    if bucket := _find_bucket(folder):
+        start = f"{bucket.url}/{_key(folder)}".rstrip("/") + "/"
+        return sorted({path.removeprefix(start).partition("/")[0] for path in list_below(folder)})
     if not exists(folder):
         return []
     if not is_remote(folder):
         return sorted(os.listdir(folder))
-    if bucket := _find_bucket(folder):
-        start = f"{bucket.url}/{_key(folder)}".rstrip("/") + "/"
-        return sorted({path.removeprefix(start).partition("/")[0] for path in list_below(folder)})
     return sorted(name.rstrip("/") for name in _gfile().listdir(folder))
 
 
@@ -110,6 +125,9 @@ def stamp(paths: Sequence[str]) -> list[tuple[int, int] | None]:
     if paths and (bucket := _find_bucket(paths[0])):
         keys = [_key(path) for path in paths]
         stored = bucket.stored(os.path.commonpath(keys))
+        for key in keys:
+            if key not in stored:  # Also where the folder's own name is that of an object, too.
+                stored |= bucket.stored(key)
         return [(0, stored[key] * 10**9) if key in stored else None for key in keys]
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(_stamp_one, paths))
@@ -133,12 +151,16 @@ def _stamp_one(path: str) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def _writing(path: str) -> Iterator["_Written"]:
-    """Open a file to write; in a bucket, what was written before an error or Ctrl-C does not stay."""
+    """Open a file to write; what was written before an error or Ctrl-C does not stay."""
     if bucket := _find_bucket(path):
         with tempfile.NamedTemporaryFile() as copy:
             yield _Written(cast(BinaryIO, copy))
             copy.flush()
             bucket.upload(Path(copy.name), _key(path))
+        return
+    if not is_in_bucket(path):
+        with replace_file(Path(path)) as temporary, temporary.open("wb") as written:
+            yield _Written(written)
         return
     file = _Written(_open(path, "wb"))
     try:
@@ -148,7 +170,7 @@ def _writing(path: str) -> Iterator["_Written"]:
         # first byte; until then an earlier object is still there.
         with contextlib.suppress(Exception):
             file.close()
-        if is_remote(path) and file.has_begun:
+        if file.has_begun or not is_remote(path):
             with contextlib.suppress(Exception):
                 remove(path)
         raise

@@ -279,14 +279,8 @@ def check_can_push(folder: str) -> None:
 def _check_bucket(folder: str) -> None:
     path = os.path.join(folder, RECORDS, f".{uuid.uuid4().hex}")
     try:
-        files.write_text(path, "mirante")
-        files.remove(path)
-    except MiranteError as e:
-        raise MiranteError(f"push.destination: {e}") from e
-    except Exception as e:
-        # TensorFlow's, which is imported for some buckets only.
-        said = str(getattr(e, "message", e)).splitlines()[0]
-        raise MiranteError(
-            f"push.destination: {folder} cannot be written: {said}; check the address and the credentials, "
-            "or give another destination"
-        ) from e
+        with files.explained(folder):
+            files.write_text(path, "mirante")
+            files.remove(path)
+    except (MiranteError, OSError) as e:
+        raise MiranteError(f"push.destination: {e}; or give another destination") from e

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -10,12 +11,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.base import serving_folder
+from components.base import files, serving_folder
 from components.base.errors import DataRefusedError, UsageError
 from components.base.object_store import parse_url
 from components.base.paths import is_in_bucket, is_remote
 from components.base.printable import printable
-from components.base.saved_model import is_saved_model, on_disk
+from components.base.saved_model import is_saved_model, on_disk, read_fingerprint
 from components.ingest.files import decode_name, walk
 from components.ingest.left_out import no_image_reason
 from components.model_stores.address import is_store
@@ -71,19 +72,34 @@ def saved_model_folder(model: str) -> Path:
         MiranteError: The model store or the bucket cannot be asked.
     """
     if is_store(model):
-        fetched = tempfile.mkdtemp(prefix="mirante-model-")
-        atexit.register(shutil.rmtree, fetched, ignore_errors=True)
-        return Path(fetch_served(model, fetched))
+        return Path(fetch_served(model, _make_folder(model)))
     for candidate in _find_candidates(model):
-        versions = [candidate] if is_saved_model(candidate) else _versions(candidate)
+        with files.explained(candidate):
+            versions = [candidate] if is_saved_model(candidate) else _versions(candidate)
+            if versions and is_remote(candidate):
+                return _fetch(versions[0], read_fingerprint(versions[0]))
         if versions:
-            held = contextlib.ExitStack()
-            atexit.register(held.close)
-            return Path(held.enter_context(on_disk(versions[0])))
+            return Path(versions[0])
     raise UsageError(
         f"{printable(decode_name(os.fsencode(model)))}: no model there: expected a SavedModel, or a folder "
         "of numbered versions such as a run's serving/ folder, or a run's root"
     )
+
+
+@functools.cache
+def _make_folder(model: str) -> str:
+    """Return a folder for versions of a model; it is removed at the end of this process."""
+    fetched = tempfile.mkdtemp(prefix="mirante-model-")
+    atexit.register(shutil.rmtree, fetched, ignore_errors=True)
+    return fetched
+
+
+@functools.cache
+def _fetch(version: str, fingerprint: bytes | None) -> Path:
+    """Return a copy of a version in a bucket; a process makes it once for each model there."""
+    held = contextlib.ExitStack()
+    atexit.register(held.close)
+    return Path(held.enter_context(on_disk(version)))
 
 
 def find_push_destination(root: str) -> str:
@@ -95,9 +111,11 @@ def find_push_destination(root: str) -> str:
         UsageError: There are no versions.
     """
     for candidate in _find_candidates(root):
-        pushed_to = is_in_bucket(candidate) and not is_in_bucket(root)
-        if pushed_to or (not os.path.isfile(candidate) and serving_folder.list_versions(candidate)):
+        if is_in_bucket(candidate) and not is_in_bucket(root):
             return candidate
+        with files.explained(candidate):
+            if not os.path.isfile(candidate) and serving_folder.list_versions(candidate):
+                return candidate
     if is_in_bucket(root):
         return root
     raise UsageError(

@@ -56,7 +56,13 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
     with serving_folder.hold_lock(folder):
         there = _list_whole(folder)
         aside = serving_folder.list_versions(os.path.join(folder, FOLDER))
-        version = _choose(folder, there, aside) if version is None else version
+        # With what is left of one that an interrupted call moved aside, but without a push under way.
+        seen = {
+            number: path
+            for number, path in serving_folder.list_versions(folder).items()
+            if number in there or number in aside
+        }
+        version = _choose(folder, seen, aside) if version is None else version
         if version not in there and version not in aside:
             known = format_some(sorted({*there, *aside}, reverse=True), _FEW, none="none")
             raise UsageError(f"--to {version}: expected a version in {folder}, got none; there are {known}")
@@ -65,10 +71,7 @@ def roll_back(folder: str, version: int | None = None) -> RolledBack:
         if is_restored := version not in there:
             _move(aside[version], path)
         taken_back = {
-            number: _move_aside(folder, number, path)
-            for number, path in sorted(serving_folder.list_versions(folder).items())
-            # What is left of one that an interrupted call moved aside goes too.
-            if number > version and (number in there or number in aside)
+            number: _move_aside(folder, number, seen[number]) for number in sorted(seen) if number > version
         }
         # The lock of a bucket locks nothing, neither for a push nor here.
         highest = max(_list_whole(folder))
@@ -101,11 +104,11 @@ def roll_back_stores(folder: str, done: RolledBack, command: Sequence[str]) -> l
     """
     with serving_folder.hold_lock(folder):
         addresses = serving_folder.read_stores(folder)
-        highest = serving_folder.highest_version(folder)
-        if addresses and highest is not None and highest > done.version:
+        highest = max(_list_whole(folder), default=done.version)
+        if addresses and highest > done.version:
             raise MiranteError(
-                f"{folder}: version {highest} was pushed meanwhile, and model stores serve it too; give the "
-                "same command again"
+                f"{folder}: version {highest} was pushed meanwhile, and model stores serve it too; then run "
+                f"{quote(*command, '--to', str(done.version))}"
             )
         for address in addresses:
             try:

@@ -97,6 +97,8 @@ def _with_model(settings: Settings, model_dir: str | None, has_rest_port: bool) 
     if model_dir is not None:
         if settings.model_base_path or settings.model_config_file:
             raise UsageError("MODEL_DIR: expected it without --model_base_path and --model_config_file")
+        from components.base.files import explained
+        from components.base.object_store import parse_url
         from components.base.saved_model import is_saved_model
         from components.model_stores.address import is_store
         from components.prediction.asked import find_push_destination
@@ -104,7 +106,9 @@ def _with_model(settings: Settings, model_dir: str | None, has_rest_port: bool) 
         if is_store(model_dir):
             folder = _follow_store(model_dir)
         else:
-            folder = model_dir if is_saved_model(model_dir) else find_push_destination(model_dir)
+            parse_url(model_dir)
+            with explained(model_dir):
+                folder = model_dir if is_saved_model(model_dir) else find_push_destination(model_dir)
         settings = dataclasses.replace(settings, model_base_path=folder)
         if not has_rest_port:
             settings = dataclasses.replace(settings, rest_api_port=DEFAULT_REST_PORT)

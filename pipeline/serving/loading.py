@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from components.base.errors import MiranteError, UsageError
+from components.base.files import explained
 from components.base.saved_model import class_names_of, on_disk
 from components.prediction.language import translate_classes
 from pipeline.serving.errors import ServingError, invalid
@@ -57,7 +58,8 @@ class Loader:
         """
         with contextlib.ExitStack() as held:
             try:
-                folder = held.enter_context(on_disk(path))
+                with explained(path):
+                    folder = held.enter_context(on_disk(path))
             except (MiranteError, OSError) as e:
                 raise ServingError("UNAVAILABLE", str(e)) from e
             class_names = self._find_names(folder)

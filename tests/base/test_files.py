@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -62,6 +64,33 @@ def test_a_tree_is_copied_with_its_empty_files(tmp_path: Path) -> None:
         "last": "1",
         "z": "2",
     }
+
+
+def test_a_copy_that_is_interrupted_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "file").write_text("content")
+
+    def interrupt(source: BinaryIO, target: BinaryIO) -> None:
+        target.write(source.read(3))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfileobj", interrupt)
+    # On a disk, and in a folder that counts as a bucket.
+    for target in (tmp_path / "to", tmp_path / "gcs" / "bucket"):
+        monkeypatch.setenv("MIRANTE_BUCKETS", str(tmp_path))
+        with pytest.raises(KeyboardInterrupt):
+            files.copy_tree(str(tmp_path / "from"), str(target), "file")
+        assert list(target.iterdir()) == []
+
+
+def test_what_tensorflow_says_of_an_address_is_explained() -> None:
+    with (
+        pytest.raises(MiranteError, match=r"^unknown://b/k: .*unknown.*; check the address"),
+        files.explained("unknown://b/k"),
+    ):
+        files.exists("unknown://b/k")
 
 
 @pytest.mark.parametrize(

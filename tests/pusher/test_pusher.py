@@ -368,6 +368,8 @@ def test_versions_in_an_object_store(
             loader.load("belt", 1, f"{there}/1")
         assert roll_back(there).version == BLESSED_AT
         assert find_versions(there) == {BLESSED_AT: first}
+        with pytest.raises(FileNotFoundError, match="nothing below"):
+            find_versions(f"{there}/none")
         nowhere = f"{scheme}://none/models"
         with pytest.raises(MiranteError, match=f"push.destination: {nowhere}/.*there is no bucket none"):
             serving_folder.check_can_push(nowhere)

@@ -172,11 +172,19 @@ def test_a_bucket_goes_back_too(root: Path, tmp_path: Path, monkeypatch: pytest.
     assert layout(bucket) == {"3": "model 3", "5": "model 5", "pushes/taken-back/8": "model 8"}
     # A call that was killed after it removed the model's file is finished by the next one.
     left = bucket / "serving" / "8"
-    left.mkdir()
-    (left / "fingerprint.pb").touch()
-    assert roll_back(serving, 5).version == 5
-    assert layout(bucket) == {"3": "model 3", "5": "model 5", "pushes/taken-back/8": "model 8"}
-    assert not left.exists()
+    for version in (None, 5):
+        left.mkdir()
+        (left / "fingerprint.pb").touch()
+        assert roll_back(serving, version).version == 5
+        assert layout(bucket) == {"3": "model 3", "5": "model 5", "pushes/taken-back/8": "model 8"}
+        assert not left.exists()
+    # Nor is a push that was killed taken for a version, by itself and by stores.
+    (bucket / "serving" / "9").mkdir()
+    done = roll_back(serving, 5)
+    serving_folder.note_stores(serving, ["models:/belt"])
+    monkeypatch.setattr(rollback, "follow", lambda *given: None)
+    assert rollback.roll_back_stores(serving, done, ["mirante", "rollback", "x"]) == ["models:/belt"]
+    (bucket / "serving" / "9").rmdir()
     done = roll_back(serving, 8)
     assert (done.version, done.is_restored) == (8, True)
     assert layout(bucket) == {"3": "model 3", "5": "model 5", "8": "model 8"}

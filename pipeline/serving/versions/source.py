@@ -37,6 +37,9 @@ def _list_bucket(base_path: str) -> list[str]:
 
     try:
         names = files.list_names(base_path)
+        if not names:
+            # A bucket has no empty folders: what was served stays.
+            raise FileNotFoundError(f"nothing below {base_path}")
         return [
             name
             for name in names
