@@ -118,6 +118,7 @@ def _show_features(page: Page, examples: Mapping[str, int], stats: Mapping[str, 
     """Add two tables: numbers, including the sizes of files, and texts, including class names."""
     numbers: list[list[Cell]] = []
     texts: list[list[Cell]] = []
+    sized: set[str] = set()
     for name in sorted({name for by_name in stats.values() for name in by_name}):
         shown = name
         for split, by_name in stats.items():
@@ -129,14 +130,16 @@ def _show_features(page: Page, examples: Mapping[str, int], stats: Mapping[str, 
                 count = int(values.common_stats.num_non_missing)
                 missing = max(int(values.common_stats.num_missing), examples[split] - count)
                 rows = texts if kind == "string_stats" else numbers
+                if kind == "bytes_stats":
+                    sized.add(name)
                 rows.append([shown, split, count, missing, *_describe_values(values, kind)])
             # The name is shown once for all splits.
             shown = ""
     counted = ["feature", "split", "count", "missing"]
     if numbers:
         page.add(make_table([*counted, "mean", "std", "min", "max"], numbers))
-        named = f"{features.ENCODED}, {features.FILENAME} and {features.SHA256}"
-        page.add_note(f"The values of {named} are sizes in bytes: each image has its own.")
+    if sized:
+        page.add_note(f"The values of {', '.join(sorted(sized))} are sizes in bytes: each image has its own.")
     if texts:
         page.add(make_table([*counted, "distinct", "most frequent"], texts))
 

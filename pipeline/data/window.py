@@ -36,7 +36,8 @@ from schemas import features
 # The window's folder, next to those of its spans.
 WINDOW = "window"
 # The option of the manifest that names its spans, by the digests of their manifests.
-_SPANS = "spans"
+# Another name than that of windows without names of their own: those are joined anew.
+_SPANS = "named_spans"
 
 
 def check_window(config: IngestConfig, root: str) -> None:

@@ -63,8 +63,8 @@ def find_prefixes(spans: Sequence[Path], manifests: Sequence[Manifest], joined_i
     if joined_input:
         within = [os.path.relpath(manifest.input, joined_input) for manifest in manifests]
         prefixes = ["" if path == os.curdir else f"{path}/" for path in within]
-    if len(set(prefixes)) < len(spans):
-        # Ingested elsewhere, from one folder in turn: then their own folders tell them apart.
+    if len(set(prefixes)) < len(spans) or (len(spans) > 1 and "" in prefixes):
+        # Ingested elsewhere, from one folder in turn, or one in another: their own folders tell them apart.
         common = os.path.commonpath(spans)
         prefixes = [f"{os.path.relpath(span, common)}/" for span in spans]
     return prefixes

@@ -388,13 +388,23 @@ def test_images_of_two_spans_with_one_name_get_different_ones(tmp_path: Path) ->
     # Shards without such a name are linked.
     linked = [shard.name for shard in window.glob("*-of-*") if shard.stat().st_nlink > 1]
     assert sorted(linked) == ["test-00000-of-00002", "train-00001-of-00002"]
-    # Both were ingested from one folder, in turn: their own folders tell them apart.
-    for span in spans:
-        manifest = read_manifest(span)
-        assert manifest is not None
-        write_manifest(span, dataclasses.replace(manifest, input="/photos"))
+    # Both were ingested from one folder, in turn, or one from a folder in the other's: their own folders
+    # tell them apart.
+    for last in ("/photos", "/photos/new"):
+        for span, given in zip(spans, ("/photos", last), strict=True):
+            manifest = read_manifest(span)
+            assert manifest is not None
+            write_manifest(span, dataclasses.replace(manifest, input=given))
+        join_spans(spans, window)
+        assert read_names(window, "test") == ["c.png", "d.png", "span-1/b.png", "span-1/ä.png"]
+        assert read_names(window, "train")[:2] == ["span-0/ä.png", "span-0/b.png"]
+    # A window of an earlier version is joined anew.
+    joined = read_manifest(window)
+    assert joined is not None
+    digests = joined.options["named_spans"]
+    write_manifest(window, dataclasses.replace(joined, options={"spans": digests}))
     join_spans(spans, window)
-    assert read_names(window, "test") == ["c.png", "d.png", "span-1/b.png", "span-1/ä.png"]
+    assert read_manifest(window) == joined
 
 
 def test_a_shard_of_which_nothing_is_left_is_left_out(tmp_path: Path) -> None:

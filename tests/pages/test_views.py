@@ -353,6 +353,9 @@ def write_statistics(folder: Path) -> Output:
         text.path.step.append("image/class/text")
         text.string_stats.common_stats.num_non_missing = total
         text.string_stats.unique = 2
+        size = dataset.features.add(type="BYTES")
+        size.path.step.append("image/source_id")
+        size.bytes_stats.common_stats.num_non_missing = total
         text.string_stats.top_values.add(value="blue", frequency=counts["blue"])
         for name, count in counts.items():
             text.string_stats.rank_histogram.buckets.add(label=name, sample_count=count)
@@ -378,6 +381,7 @@ def test_statistics_of_all_splits_stand_side_by_side(tmp_path: Path) -> None:
     assert "train width, px 32 40 40.5 64" in words
     assert "image/width train 7 1 40.5 2.5 32 64" in words
     assert "image/class/text train 8 0 2 blue (6)" in words
+    assert "The values of image/source_id are sizes in bytes" in words
     assert "Width: cumulative share of images" in words
     assert "<svg" in page.html
 
