@@ -36,7 +36,7 @@ def find_misfit(config: DetectionConfig, height_px: int, width_px: int) -> str |
         return None
     side_px = min(height_px, width_px)
     scale = config.scales[0] if config.scales else config.min_scale
-    key = "scales" if config.scales else "min_scale"
+    key, what = ("scales", "the first one") if config.scales else ("min_scale", "it")
     strides = scale * side_px / PYRAMID_STRIDE
     if _FITTING_STRIDES[0] <= strides <= _FITTING_STRIDES[1]:
         return None
@@ -45,8 +45,8 @@ def find_misfit(config: DetectionConfig, height_px: int, width_px: int) -> str |
     )
     return (
         f"model.detection.{key}: expected {low} to {high} for the finest map of neck: fpn, which has a place "
-        f"every {PYRAMID_STRIDE} of {side_px} px, got {scale:g}, anchors of {scale * side_px:.0f} px; set it "
-        f"to {best}, or leave neck out"
+        f"every {PYRAMID_STRIDE} of {side_px} px, got {scale:g}, anchors of {scale * side_px:.0f} px; set "
+        f"{what} to {best}, or leave neck out"
     )
 
 

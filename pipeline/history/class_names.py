@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import yaml
+
 from components.base.class_aliases import translate
 from components.base.errors import UsageError
 from pipeline.history.runs import PastRun
@@ -26,13 +28,18 @@ def find_names(runs: Sequence[PastRun], language: str | None) -> dict[str, str]:
         UsageError: The language was asked for, and the recipes of the runs have no names in it, or one name
             for two classes.
     """
-    wanted = language or runs[0].settings.get(_LANGUAGE)
-    if not wanted:
-        return {}
     aliases: dict[str, dict[str, str]] = {}
-    for run in reversed(runs):
-        for name, of_class in _read_aliases(run).items():
-            aliases[name] = aliases.get(name, {}) | of_class
+    try:
+        wanted = language or runs[0].settings.get(_LANGUAGE)
+        if not wanted:
+            return {}
+        for run in reversed(runs):
+            for name, of_class in _read_aliases(run).items():
+                aliases[name] = aliases.get(name, {}) | of_class
+    except (OSError, ValueError, yaml.YAMLError):
+        if language:
+            raise
+        return {}  # A damaged recipe, which the page says elsewhere.
     classes = [name for run in runs for name in list_classes(run)]
     try:
         return translate("--language", aliases, list(dict.fromkeys([*classes, *aliases])), wanted)

@@ -136,3 +136,13 @@ def test_the_commands_take_the_language(tmp_path: Path) -> None:
     refused = mirante(*both)
     assert refused.returncode == 2
     assert "--language: expected -o FILE.html too" in refused.stderr
+
+
+def test_a_damaged_recipe_names_no_language(tmp_path: Path) -> None:
+    run = PastRun(tmp_path, "1", {})
+    run.folder.mkdir(parents=True)
+    for content in (b"about: [", b"\xff"):
+        (run.folder / "recipe.yaml").write_bytes(content)
+        assert find_names([run], None) == {}
+        with pytest.raises((ValueError, yaml.YAMLError)):
+            find_names([run], "pt")

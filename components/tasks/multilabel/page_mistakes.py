@@ -65,6 +65,8 @@ def read_mistakes(page: Page, folder: str) -> list[Mistake]:
 
 
 def _translate(page: Page, names: str) -> str:
+    if any(SEPARATOR in name for name in page.class_names):
+        return names  # It cannot be told where a name ends.
     return SEPARATOR.join(page.translate(name) for name in names.split(SEPARATOR))
 
 

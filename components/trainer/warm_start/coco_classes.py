@@ -28,6 +28,7 @@ _COCO = (
     "remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, , book, clock, vase, "
     "scissors, teddy bear, hair drier, toothbrush"
 )
+_OF_HEAD = re.compile(r"(box_predictor|class_predictor|extra)_\d+")
 # The number of each class in the logits; 0 is the background.
 COCO = {name: number for number, name in enumerate(_COCO.split(", "), start=1) if name.strip()}
 
@@ -46,6 +47,11 @@ def take_classes(
     """
     numbers = {place: COCO.get(_plain(name)) for place, name in enumerate(class_names)}
     shapes, values, taken, left = dict(source.shapes), {}, [], []
+    if any(path.startswith("pyramid_") for path in variables):
+        # The pyramid puts a map before COCO's, and has channels of its own.
+        shapes = {path: shape for path, shape in shapes.items() if not _OF_HEAD.match(path)}
+        said = "nothing of the head of a COCO detector: neck: fpn has other feature maps"
+        return dataclasses.replace(source, shapes=shapes), said
     heads = [path for path in variables if re.fullmatch(r"class_predictor_\d+/kernel", path)]
     for path in heads:
         layer = path.removesuffix("/kernel")
@@ -54,6 +60,9 @@ def take_classes(
         why = _why_not(shapes.get(path), tuple(variables[path].shape), boxes, their_boxes)
         if why:
             left.append(f"{layer} ({why})")
+            # Equal shapes alone would be taken, with rows of other classes.
+            shapes.pop(path, None)
+            shapes.pop(f"{layer}/bias", None)
             continue
         for name in (path, f"{layer}/bias"):
             values[name] = _Rows(source, name, variables[name].numpy(), boxes, numbers)
