@@ -102,16 +102,17 @@ def make_card(facts: Facts) -> dict[str, Any]:
         "ethical_considerations": {"text": about.ethical_considerations},
         "caveats_and_recommendations": {
             "text": about.caveats,
-            "limits": find_limits(_translate(facts, about.language)),
+            "limits": find_limits(facts),
         },
     }
 
 
-def format_card(card: dict[str, Any]) -> str:
-    """Return a card as Markdown, with the class names in its language."""
+def format_card(card: dict[str, Any], facts: Facts) -> str:
+    """Return the card of these facts as Markdown, with the class names in its language."""
     details = card["model_details"]
     names = _find_names(details["class_names"], details["class_aliases"], details["language"])
-    return _load_template().render(**card, shown=names)
+    limits = find_limits(_translate(facts, details["language"]))
+    return _load_template().render(**card, shown=names, limits=limits)
 
 
 def _find_names(

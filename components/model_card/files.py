@@ -73,7 +73,10 @@ def write_card(folder: str, facts: Facts) -> None:
         OSError: It cannot be written.
     """
     card = redact_values(make_card(facts))
-    texts = {".md": redact(format_card(card)), ".json": json.dumps(card, indent=1, allow_nan=False) + "\n"}
+    texts = {
+        ".md": redact(format_card(card, facts)),
+        ".json": json.dumps(card, indent=1, allow_nan=False) + "\n",
+    }
     for name in CARD_FILES:
         files.write_text(os.path.join(folder, name), texts[os.path.splitext(name)[1]])
 

@@ -144,7 +144,7 @@ def test_names_from_the_data_mean_nothing_in_markdown() -> None:
         per_class={name: {"f1": 0.5} for name in names},
         counts={"train": dict.fromkeys(names, 1)},
     )
-    text = format_card(make_card(facts))
+    text = format_card(make_card(facts), facts)
     assert "<script>" not in text
     assert "\n# c" not in text
     assert "\u202e" not in text
@@ -190,10 +190,12 @@ def test_limits_are_stated(changes: dict[str, Any], said: str) -> None:
 
 
 def test_each_metric_of_a_slice_has_a_column() -> None:
-    card = make_card(change(slices={"cat": {"accuracy": 0.5}, "dog": {"accuracy": 1.0, "auc": 0.75}}))
-    assert "| slice | accuracy | auc |" in format_card(card)
-    assert "| cat | 0.5000 | - |" in format_card(card)
-    assert "| dog | 1.0000 | 0.7500 |" in format_card(card)
+    facts = change(slices={"cat": {"accuracy": 0.5}, "dog": {"accuracy": 1.0, "auc": 0.75}})
+    card = make_card(facts)
+    words = format_card(card, facts)
+    assert "| slice | accuracy | auc |" in words
+    assert "| cat | 0.5000 | - |" in words
+    assert "| dog | 1.0000 | 0.7500 |" in words
 
 
 def test_a_model_of_which_little_is_known_has_a_card() -> None:
@@ -206,6 +208,7 @@ def test_a_model_of_which_little_is_known_has_a_card() -> None:
         "baseline_metrics": {},
         "date": "",
     }
-    text = format_card(make_card(change(**empty)))
+    facts = change(**empty)
+    text = format_card(make_card(facts), facts)
     assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS
     assert "No metric had a bound." in text

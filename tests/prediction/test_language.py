@@ -112,14 +112,18 @@ def test_the_card_shows_them() -> None:
     from tests.model_card.test_model_card import FACTS
 
     given = Given(**{**vars(FACTS.given), "class_aliases": {FACTS.given.class_names[0]: {"pt": "gato"}}})
-    card = make_card(dataclasses.replace(FACTS, given=given))
-    assert f"- {FACTS.given.class_names[0]} in pt: gato" in format_card(card)
-    assert "| cat | " in format_card(card)
+    facts = dataclasses.replace(FACTS, given=given)
+    words = format_card(make_card(facts), facts)
+    assert f"- {FACTS.given.class_names[0]} in pt: gato" in words
+    assert "| cat | " in words
     given = dataclasses.replace(given, about={"language": "pt"})
     per_class = {**FACTS.per_class, "cat": {"f1": 0.1}}
-    card = make_card(dataclasses.replace(FACTS, given=given, per_class=per_class))
+    facts = dataclasses.replace(FACTS, given=given, per_class=per_class)
+    card = make_card(facts)
+    # Programs read the classes' own names everywhere.
     assert card["model_details"]["class_names"] == ["cat", "dog"]
-    words = format_card(card)
+    assert "gato" not in "".join(card["caveats_and_recommendations"]["limits"])
+    words = format_card(card, facts)
     assert "- classes: gato, dog" in words
     assert words.count("| gato | ") == 2
     assert "| cat | " not in words
