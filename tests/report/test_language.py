@@ -123,6 +123,9 @@ def test_several_labels_of_a_mistake_are_translated_one_by_one(tmp_path: Path) -
         ("ü.png", "gato; coruja", "gato; coruja", ""),
         ("b.png", "", "", "coruja; st. bernard"),
     ]
+    # Where a name holds the separator, nothing tells one class from two.
+    page.class_names = ["cat; owl", "cat", "owl"]
+    assert read_mistakes(page, str(tmp_path))[0].true == "cat; owl"
 
 
 def test_the_commands_take_the_language(tmp_path: Path) -> None:
