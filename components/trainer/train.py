@@ -104,7 +104,9 @@ def train(model_config: ModelConfig, material: Material, run: Run, report_folder
         report_folder: Gets the report of `training.warm_start`.
     """
     model = build(model_config, material, run.config, run.config.precision, run.place.strategy)
-    starts_pretrained = warm_start.begin(model, run, material.base_model, report_folder)
+    starts_pretrained = warm_start.begin(
+        model, run, material.base_model, report_folder, model_config.detection
+    )
     pretrained = model_config.weights is not None or starts_pretrained
     shape = run.config.train_shape(material.input_shape)
     if shape == material.input_shape:

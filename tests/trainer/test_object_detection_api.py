@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -14,14 +15,15 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.models import BACKBONE, HEAD, build_model, is_of_classes
-from components.models.config import ModelConfig
+from components.models.config import DetectionConfig, ModelConfig
 from components.trainer.checkpoints import by_path
 from components.trainer.warm_start.coco_classes import COCO, take_classes
 from components.trainer.warm_start.coco_head import head_names, reorder_codes
 from components.trainer.warm_start.config import WarmStartConfig
 from components.trainer.warm_start.object_detection_api import keras_names, layers
-from components.trainer.warm_start.source import open_source
-from components.trainer.warm_start.start import warm_start
+from components.trainer.warm_start.source import Source, open_source
+from components.trainer.warm_start.start import _warn_of_levels, warm_start
+from components.transform.levels import Levels
 
 
 def detector(classes: int = 2) -> keras.Model:
@@ -284,16 +286,17 @@ def test_the_head_of_a_coco_detector_is_taken_where_it_fits(loss: str, tmp_path:
     before = {path: variable.numpy() for path, variable in by_path(model.variables).items()}
     source = open_source(str(tmp_path / "model.ckpt"), model)
     assert source.is_of_api
-    source, said = take_classes(source, by_path(model.variables), CLASSES)
+    assert source.input_range == (-1, 1)
+    source, said = take_classes(source, by_path(model.variables), CLASSES, DetectionConfig())
     assert said == (
         "the head of a COCO detector: 2 class predictors taken, with the rows of Traffic-Light, zebra by "
         "name; from scratch: größe, class_predictor_1 (3 anchors per place there, 6 here)"
     )
     config = WarmStartConfig.model_validate({"from": "it", "fine_tune_checkpoint_type": "detection"})
     comparison = warm_start(model, source, config, CLASSES)
-    of_first_map = [f"{kind}_predictor_1/{name}" for kind in ("box", "class") for name in ("kernel", "bias")]
-    assert sorted(comparison.misfits) == sorted(path for path in of_first_map if path.startswith("box"))
-    assert sorted(comparison.missing) == sorted(path for path in of_first_map if path.startswith("class"))
+    assert sorted(comparison.missing) == ["class_predictor_1/bias", "class_predictor_1/kernel"]
+    assert sorted(comparison.misfits) == ["box_predictor_1/bias", "box_predictor_1/kernel"]
+    of_first_map = [*comparison.missing, *comparison.misfits]
     after = {path: variable.numpy() for path, variable in by_path(model.variables).items()}
     rows = 3 if loss == "focal" else 4
     for path, value in after.items():
@@ -310,26 +313,80 @@ def test_the_head_of_a_coco_detector_is_taken_where_it_fits(loss: str, tmp_path:
             np.testing.assert_array_equal(value, reorder_codes(path, theirs[path]), err_msg=path)
 
 
+class Shaped:
+    """A variable of which only the shape counts."""
+
+    def __init__(self, *shape: int):
+        self.shape = shape
+
+    def numpy(self) -> Any:
+        return np.zeros(self.shape, np.float32)
+
+
+def take_shapes(slots: int, rows: int, **detection: Any) -> tuple[set[str], str]:
+    """Return what is left of a source with predictors of six anchors per place, and the sentence."""
+
+    def shapes(logits: int) -> dict[str, tuple[int, ...]]:
+        return {
+            "class_predictor_1_depthwise/kernel": (3, 3, 8, 1),
+            "class_predictor_1/kernel": (1, 1, 8, 6 * logits),
+            "class_predictor_1/bias": (6 * logits,),
+            "box_predictor_1/kernel": (1, 1, 8, 24),
+            "extra_1_reduce/kernel": (1, 1, 8, 8),
+            "block_3_expand/kernel": (1, 1, 8, 8),
+        }
+
+    def read(name: str) -> Any:
+        return np.ones(shapes(slots)[name], np.float32)
+
+    variables = {name: Shaped(*shape) for name, shape in shapes(rows).items()}
+    source = Source("made", shapes(slots), read, is_of_api=True)
+    taken, said = take_classes(source, variables, CLASSES, DetectionConfig(**detection))
+    return set(taken.shapes), said
+
+
+@pytest.mark.parametrize(("slots", "rows"), [(4, 4), (3, 3), (21, 3)])
+def test_rows_of_other_classes_are_not_taken_for_their_shape(slots: int, rows: int) -> None:
+    kept, said = take_shapes(slots, rows)
+    assert not kept & {"class_predictor_1/kernel", "class_predictor_1/bias"}
+    assert {"class_predictor_1_depthwise/kernel", "box_predictor_1/kernel"} <= kept
+    assert f"class_predictor_1 (the checkpoint's is for {slots - 1} classes that are not COCO's)" in said
+
+
+def test_a_head_for_other_maps_or_anchors_is_not_taken() -> None:
+    kept, said = take_shapes(91, 3, neck="fpn")
+    assert kept == {"block_3_expand/kernel"}
+    assert "nothing of it taken, since neck: fpn puts another map before its maps" in said
+    # As many anchors in another order, and others.
+    for ratios in ((1, 0.5, 2, 3, 1 / 3), (1, 2, 0.5, 4, 0.25), (1,)):
+        kept, said = take_shapes(91, 3, aspect_ratios=ratios)
+        assert kept == {"block_3_expand/kernel", "extra_1_reduce/kernel"}
+        assert "no predictors taken, since they are for aspect_ratios 1, 2, 0.5, 3, 0.333, and" in said
+    kept, said = take_shapes(91, 3, aspect_ratios=(1, 2, 0.5, 3, 0.3333))
+    assert len(kept) == 6
+    assert "1 class predictor taken" in said
+
+
 @pytest.mark.slow
-def test_what_of_a_head_does_not_fit_is_said(tmp_path: Path) -> None:
-    write_coco(coco_detector(), str(tmp_path / "coco"))
-    model = coco_detector(aspect_ratios=[1.0])
-    source = open_source(str(tmp_path / "coco"), model)
-    taken, said = take_classes(source, by_path(model.variables), CLASSES)
-    assert said.startswith("the head of a COCO detector: 0 class predictors taken")
-    assert "class_predictor_1 (3 anchors per place there, 2 here)" in said
-    assert not any(is_of_classes(path) for path in taken.shapes)
-    # Maps with these numbers are others there.
-    model = coco_detector(neck="fpn")
-    taken, said = take_classes(source, by_path(model.variables), CLASSES)
-    assert said == "nothing of the head of a COCO detector: neck: fpn has other feature maps"
-    assert not any(path.startswith(("box_predictor", "class_predictor", "extra")) for path in taken.shapes)
-    # As many rows as the network has, but of other classes.
-    for slots, loss in ((3, "focal"), (4, "hard_negative")):
-        model = coco_detector(classification_loss=loss)
-        write_coco(model, str(tmp_path / loss), slots=slots)
-        source = open_source(str(tmp_path / loss), model)
-        taken, said = take_classes(source, by_path(model.variables), CLASSES)
-        assert f"class_predictor_2 (the checkpoint's is for {slots - 1} classes that are not COCO's)" in said
-        assert source.shapes["class_predictor_2/bias"] == (6 * slots,)
-        assert not any(is_of_classes(path) for path in taken.shapes)
+@pytest.mark.parametrize(("loss", "slots"), [("hard_negative", 4), ("focal", 3)])
+def test_classes_that_are_not_cocos_keep_their_values(loss: str, slots: int, tmp_path: Path) -> None:
+    model = coco_detector(classification_loss=loss)
+    write_coco(model, str(tmp_path / "other"), slots=slots)
+    before = {path: variable.numpy() for path, variable in by_path(model.variables).items()}
+    source = open_source(str(tmp_path / "other"), model)
+    source, _ = take_classes(source, by_path(model.variables), CLASSES, DetectionConfig())
+    config = WarmStartConfig.model_validate({"from": "it", "fine_tune_checkpoint_type": "detection"})
+    comparison = warm_start(model, source, config, CLASSES)
+    rows = [path for path in before if is_of_classes(path)]
+    assert sorted(comparison.missing) == sorted(rows)
+    for path in rows:
+        np.testing.assert_array_equal(by_path(model.variables)[path], before[path])
+
+
+def test_pixels_of_another_range_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    source = Source("made", {}, lambda _: np.zeros(0), input_range=(-1.0, 1.0))
+    for low, is_warned in ((0.0, True), (-1.0, False)):
+        caplog.clear()
+        run: Any = SimpleNamespace(levels=Levels((low,) * 3, (1.0,) * 3))
+        _warn_of_levels(source, run)
+        assert ("set transform.normalization to minus_one_one" in caplog.text) == is_warned

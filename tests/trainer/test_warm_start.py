@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from components.base.errors import MiranteError, UsageError
 from components.models import BACKBONE, HEAD, build_model
-from components.models.config import ModelConfig
+from components.models.config import DetectionConfig, ModelConfig
 from components.schema_gen.schema_file import write_schema
 from components.tasks.classification.trainer import Classification
 from components.trainer import run_fn
@@ -387,7 +387,7 @@ def started(
         Checkpoints(str(folder / "checkpoints")),
         Trackers(),
     )
-    return model, begin(model, run, base_model, str(folder / "run"))
+    return model, begin(model, run, base_model, str(folder / "run"), DetectionConfig())
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ Source: research/object_detection/data/mscoco_label_map.pbtxt of https://github.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,10 +15,15 @@ import numpy as np
 
 from components.base.arrays import Array
 from components.base.words import format_count, format_some
+from components.models.config import DetectionConfig
 from components.trainer.warm_start.coco_head import CODES
 from components.trainer.warm_start.source import Source
 
 _SLOTS = 91
+# Of the anchors at each place, in their order.
+_ASPECT_RATIOS = (1, 2, 0.5, 3, 1 / 3)
+_PREDICTORS = r"(box|class)_predictor_\d+(_|/)"
+_EXTRA_LAYERS = r"extra_\d+_"
 _COCO = (
     "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, "
     ", stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, "
@@ -28,30 +34,39 @@ _COCO = (
     "remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, , book, clock, vase, "
     "scissors, teddy bear, hair drier, toothbrush"
 )
-_OF_HEAD = re.compile(r"(box_predictor|class_predictor|extra)_\d+")
 # The number of each class in the logits; 0 is the background.
 COCO = {name: number for number, name in enumerate(_COCO.split(", "), start=1) if name.strip()}
 
 
 def take_classes(
-    source: Source, variables: Mapping[str, Any], class_names: Sequence[str]
+    source: Source, variables: Mapping[str, Any], class_names: Sequence[str], config: DetectionConfig
 ) -> tuple[Source, str]:
     """Return the source with the class predictors for other classes, and what was taken in a sentence.
 
-    A class takes the row of COCO's class of the same name; one with another name keeps what it has.
+    A class takes the row of COCO's class of the same name; one with another name keeps what it has. What
+    does not fit is not in the source that is returned, since its shapes may be equal by chance.
 
     Args:
         source: A checkpoint of the API.
         variables: Those of the network by their paths, with the values that it begins with.
         class_names: The network's classes, in the order of their labels.
+        config: The recipe's `model.detection`.
     """
+    if config.neck != "none":
+        return _without(source, f"{_PREDICTORS}|{_EXTRA_LAYERS}"), (
+            f"the head of a COCO detector: nothing of it taken, since neck: {config.neck} puts another map "
+            "before its maps"
+        )
+    if not _are_coco(config.aspect_ratios):
+        ours, theirs = (
+            ", ".join(f"{ratio:.3g}" for ratio in ratios) for ratios in (config.aspect_ratios, _ASPECT_RATIOS)
+        )
+        return _without(source, _PREDICTORS), (
+            f"the head of a COCO detector: no predictors taken, since they are for aspect_ratios {theirs}, "
+            f"and the recipe has {ours}"
+        )
     numbers = {place: COCO.get(_plain(name)) for place, name in enumerate(class_names)}
     shapes, values, taken, left = dict(source.shapes), {}, [], []
-    if any(path.startswith("pyramid_") for path in variables):
-        # The pyramid puts a map before COCO's, and has channels of its own.
-        shapes = {path: shape for path, shape in shapes.items() if not _OF_HEAD.match(path)}
-        said = "nothing of the head of a COCO detector: neck: fpn has other feature maps"
-        return dataclasses.replace(source, shapes=shapes), said
     heads = [path for path in variables if re.fullmatch(r"class_predictor_\d+/kernel", path)]
     for path in heads:
         layer = path.removesuffix("/kernel")
@@ -60,9 +75,8 @@ def take_classes(
         why = _why_not(shapes.get(path), tuple(variables[path].shape), boxes, their_boxes)
         if why:
             left.append(f"{layer} ({why})")
-            # Equal shapes alone would be taken, with rows of other classes.
-            shapes.pop(path, None)
-            shapes.pop(f"{layer}/bias", None)
+            for name in (path, f"{layer}/bias"):
+                shapes.pop(name, None)
             continue
         for name in (path, f"{layer}/bias"):
             values[name] = _Rows(source, name, variables[name].numpy(), boxes, numbers)
@@ -79,6 +93,18 @@ def take_classes(
     return dataclasses.replace(
         source, shapes=shapes, read=lambda name: values[name].read() if name in values else read(name)
     ), sentence
+
+
+def _without(source: Source, pattern: str) -> Source:
+    """Return the source without the variables whose paths begin like this."""
+    kept = {name: shape for name, shape in source.shapes.items() if not re.match(pattern, name)}
+    return dataclasses.replace(source, shapes=kept)
+
+
+def _are_coco(ratios: Sequence[float]) -> bool:
+    return len(ratios) == len(_ASPECT_RATIOS) and all(
+        math.isclose(ours, theirs, rel_tol=0.01) for ours, theirs in zip(ratios, _ASPECT_RATIOS, strict=True)
+    )
 
 
 def _why_not(theirs: tuple[int, ...] | None, ours: tuple[int, ...], boxes: int, their_boxes: int) -> str:

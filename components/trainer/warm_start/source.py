@@ -54,6 +54,7 @@ class Source:
         read: Gives the value of a name.
         class_names: The classes of its logits; None if unknown.
         is_of_api: Whether it has a detector's head of the Object Detection API.
+        input_range: What it was trained to take for black and white; None if unknown.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Source:
     read: Callable[[str], Array]
     class_names: tuple[str, ...] | None = None
     is_of_api: bool = False
+    input_range: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, path: str, values: dict[str, Array]) -> Source:
@@ -204,6 +206,7 @@ def _checkpoint(prefix: str) -> Source:
     shapes = reader.get_variable_to_shape_map()
     keys = {key: key for key in shapes}
     heads: dict[str, str] = {}
+    theirs: dict[str, str] = {}
     if ours := [key for key in shapes if key.startswith(_OURS) and key.endswith(_VALUE)]:
         # The rest is optimisers' state, and what the Transform graph holds.
         keys = {_unescaped(key[len(_OURS) : -len(_VALUE)]): key for key in ours}
@@ -222,6 +225,8 @@ def _checkpoint(prefix: str) -> Source:
         read,
         class_names_of(os.path.dirname(os.path.dirname(prefix))),
         is_of_api=bool(heads),
+        # So the API and TF-Slim scale pixels for MobileNetV2.
+        input_range=(-1.0, 1.0) if theirs else None,
     )
 
 

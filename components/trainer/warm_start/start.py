@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from components.base.errors import MiranteError
 from components.base.words import format_some
 from components.models import BACKBONE, has_shared_head, is_of_classes, refresh_constants
+from components.models.config import DetectionConfig
 from components.trainer.checkpoints import by_path
 from components.trainer.config import TrainingConfig
 from components.trainer.run import Run
@@ -74,7 +76,13 @@ def source_digest(config: TrainingConfig, base_model: str | None) -> str | None:
     return None if path is None else digest(path)
 
 
-def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: str) -> bool:
+def begin(
+    model: keras.Model,
+    run: Run,
+    base_model: str | None,
+    report_folder: str,
+    detection: DetectionConfig,
+) -> bool:
     """Give `model` the weights that its training starts from, unless that has begun already.
 
     Args:
@@ -82,6 +90,7 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
         run: The training.
         base_model: The SavedModel that was blessed last, if there is one.
         report_folder: Gets `warm_start.txt`, the whole table.
+        detection: The recipe's `model.detection`, for a detector's head.
 
     Returns:
         Whether the backbone counts as pretrained by this, so that the head is trained first.
@@ -102,8 +111,9 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
     if run.checkpoints.state() is None:
         source, head = open_source(path, model), ""
         if source.is_of_api and has_shared_head(model) and config.warm_start.takes_shared_head:
-            source, head = take_classes(source, by_path(model.variables), class_names)
+            source, head = take_classes(source, by_path(model.variables), class_names, detection)
             logger.info("warm start has %s", head)
+        _warn_of_levels(source, run)
         with run.place.strategy.scope():
             comparison = warm_start(model, source, config.warm_start, class_names)
         if not config.warm_start.backbone_only and source.class_names not in (None, tuple(class_names)):
@@ -128,6 +138,19 @@ def begin(model: keras.Model, run: Run, base_model: str | None, report_folder: s
         tf.io.gfile.makedirs(report_folder)
         tf.io.gfile.copy(kept, os.path.join(report_folder, REPORT), overwrite=True)
     return config.warm_start.backbone_only
+
+
+def _warn_of_levels(source: Source, run: Run) -> None:
+    """Warn of pixels in another range than the source was trained on."""
+    if source.input_range is None or run.levels is None:
+        return
+    ranges = list(zip(run.levels.black, run.levels.white, strict=True))
+    if not np.allclose(ranges, source.input_range, atol=1e-3):
+        logger.warning(
+            "warm start: the weights of %s were trained on pixels of -1 to 1, and the recipe gives others; "
+            "set transform.normalization to minus_one_one",
+            source.path,
+        )
 
 
 def warm_start(
