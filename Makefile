@@ -25,12 +25,14 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= mirante:$(VERSION)$(if $(filter gpu,$(VARIANT)),-gpu)
 DOCKER ?= docker
 PRISM ?= $(BIN)/prism
+# What `make bench` compares with; its packages are nowhere else.
+PEERS ?= .bench-peers
 # The venv's own first: it starts quicker than a pyenv shim.
 BOOT_PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(name))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup conformance conformance-models demo test test-slow test-services test-kubeflow test-pods test-real-data fuzz docs golden lint check format lock image \
-	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults accept-engines engines bench bench-training bench-backbones bench-detector \
+	accept $(ACCEPTANCES:%=accept-%) accept-layouts accept-resume accept-kill-training accept-kubeflow accept-kubeflow-faults accept-engines engines bench bench-peers bench-training bench-backbones bench-detector \
 	bench-node-start bench-unchanged bench-plain-tfx bench-guard bench-evaluator bench-serving bench-uneven bench-copies clean
 
 help: ## List the targets
@@ -157,11 +159,19 @@ engines: setup ## The digits recipe on Beam's engines: results equal to those in
 	$(BIN)/python -m benchmarks.engines --prism $(PRISM) $(if $(SPARK),--spark $(SPARK)) $(or $(ENGINES),--set training.epochs=3 \
 		--set 'evaluation.thresholds={accuracy: 0.5}')
 
-bench: setup ## Measure throughput
-	$(BIN)/python benchmarks/bench.py
+bench: setup bench-peers ## All benchmarks in one table; QUICK=1 for 10 minutes, PARTS="ingest evaluator" for some
+	MIRANTE_BENCH_PEERS=$(abspath $(PEERS)) $(BIN)/python -m benchmarks.bench $(PARTS) $(if $(QUICK),--quick) $(if $(INTO),--into $(INTO))
+
+bench-peers: setup ## What `make bench` compares with, from PyPI, in an environment of its own
+	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	@# TensorFlow is that of .venv, and its NumPy and protobuf hold; other packages come first from here.
+	@$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > "$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-mirante.pth"
+	-@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check \
+		$$($(BIN)/python -c "from importlib.metadata import version as v; print(*(f'{n}=={v(n)}' for n in ('numpy', 'protobuf')))") \
+		webdataset grain tensorflow_datasets img2dataset "setuptools<81"
 
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python -m benchmarks.training
 	$(BIN)/python benchmarks/cpu_kernels.py
 
 bench-backbones: setup ## Images/s of each network of keras.applications, on two cores
@@ -174,14 +184,14 @@ bench-detector: setup ## Milliseconds of one photo by a pushed detector, and of 
 	$(BIN)/python benchmarks/detector.py
 
 bench-node-start: setup ## How soon a Kubeflow task is at work, against importing TFX
-	$(BIN)/python benchmarks/node_start.py
+	$(BIN)/python -m benchmarks.node_start
 
 bench-unchanged: setup ## A second, unchanged run of digits, against importing TensorFlow
 	$(BIN)/python -m benchmarks.unchanged
 
 bench-plain-tfx: setup ## Mirante against TFX's plain arrangement: wall times of MNIST and of photos
-	$(BIN)/python benchmarks/plain_tfx.py mnist
-	$(BIN)/python benchmarks/plain_tfx.py cats_vs_dogs --epochs 2  # the plain side takes minutes an epoch
+	$(BIN)/python -m benchmarks.plain_tfx mnist
+	$(BIN)/python -m benchmarks.plain_tfx cats_vs_dogs --epochs 2  # the plain side takes minutes an epoch
 
 bench-copies: setup ## Which copies of photos an ingest finds, and what it joins by mistake
 	$(BIN)/python benchmarks/copies.py
@@ -193,7 +203,7 @@ bench-serving: setup ## mirante serve: latency, load, batching, switches, harmfu
 	$(BIN)/python -m benchmarks.serving $(MODEL) $(IMAGE) $(BENCH)
 
 bench-evaluator: setup ## Evaluator with all metrics against TFX's own with one
-	$(BIN)/python benchmarks/evaluator.py
+	$(BIN)/python -m benchmarks.evaluator
 
 clean: ## Remove .venv and caches; what was trained (runs/) stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

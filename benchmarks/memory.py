@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import struct
 import subprocess
@@ -27,9 +28,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.table import Row, note_row
+
 MIRANTE = Path(sys.executable).with_name("mirante")
 MEMORY_CGROUPS = Path("/sys/fs/cgroup/memory")
 CLASSES = 10
+# Goal for the growth of a part's cost with the number of images.
+MAX_EXPONENT = 1.05
 _CHUNK = 1000
 _MIB = 1 << 20
 
@@ -108,6 +113,33 @@ def measure(given: argparse.Namespace, count: int, folder: Path) -> dict[str, An
     return found
 
 
+def fit_exponent(counts: Sequence[int], costs: Sequence[float]) -> float:
+    """Return e of costs that grow like counts ** e, fitted by least squares of their logarithms; else NaN."""
+    if len(set(counts)) < 2 or min(costs, default=0) <= 0:
+        return math.nan
+    exponent, _ = np.polyfit(np.log(counts), np.log(costs), 1)
+    return float(exponent)
+
+
+def note_growth(found: dict[int, dict[str, Any]]) -> None:
+    """Note how each part's time and memory grow with the number of images."""
+    counts = list(found)
+    shown = " to ".join(f"{count:,}" for count in counts)
+    for part in found[counts[-1]]:
+        if part == "records" or any(part not in of_count for of_count in found.values()):
+            continue
+        for place, cost in ((1, "time"), (0, "memory")):
+            if part == "whole run" and cost == "memory":
+                continue
+            costs = [found[count][part][place] for count in counts]
+            unit = "s" if cost == "time" else "MiB"
+            exponent = fit_exponent(counts, costs)
+            what = (
+                f"{part}, {cost} of {shown} images ({' to '.join(f'{each:,.1f}' for each in costs)} {unit})"
+            )
+            note_row(Row(what, "exponent", [exponent], limit=MAX_EXPONENT))
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -119,13 +151,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--no-near-copies", action="store_false", dest="near_copies")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     given = parser.parse_args(argv)
+    all_found: dict[int, dict[str, Any]] = {}
     for count in given.counts:
         with tempfile.TemporaryDirectory(prefix="mirante-memory-", dir=given.folder) as folder:
-            found = measure(given, count, Path(folder))
+            all_found[count] = found = measure(given, count, Path(folder))
         print(f"{count:,} images of {given.px} px; limit {given.limit_mib or 'none'} MiB")
         for part, (mib, secs) in found.items():
             unit = "min wall" if part == "whole run" else "MiB"
             print(f"  {part:24} {mib:8.1f} {unit:8} {secs:8.1f} s", flush=True)
+    if len(all_found) > 1:
+        note_growth(all_found)
     return 0
 
 
