@@ -41,15 +41,12 @@ class Step:
         has_outcome: Whether the room's module `outcome` reads what the node found out about the model.
         shows: What the node shows in Kubeflow's UI besides its page: `metrics`, `classification`.
         keeps: The folder below the pipeline root with its work so far, which outlives a killed process.
-        reads: The files besides artifacts that it reads: the `shards`, the `schema`, pretrained `weights`, or
-            `images` to ask about.
+        reads: Files besides artifacts: `shards`, the `schema`, pretrained `weights`, `images` to ask about.
         looks_at: The files that decide whether it has to run, besides its inputs: the sizes and times of the
             `shards`, which `models` were trained and are served, the served `versions`.
         code: The modules whose code decides its result, together with all that they import.
-        libraries: The libraries that decide its result, besides TFX, TensorFlow and those that `code`
-            imports.
-        engine_group: The group of nodes that Beam runs, for which a recipe may name an engine; empty if the
-            node does not use Beam.
+        libraries: Those that decide its result, besides TFX, TensorFlow and those that `code` imports.
+        engine_group: The group of nodes for which a recipe may name Beam's engine; empty without Beam.
     """
 
     id: str
@@ -253,8 +250,7 @@ STEPS = (
 ENGINE_GROUPS = tuple(dict.fromkeys(step.engine_group for step in (INGEST, *STEPS) if step.engine_group))
 _BY_ID = {step.id: step for step in STEPS}
 _PRODUCERS = {artifact.name: step.id for step in (INGEST, *STEPS) for artifact in step.gives}
-# The artifacts of trained models are below `<root>/<TRAINER>/model`.
-TRAINER = "Trainer"
+TRAINER = "Trainer"  # Models that were trained are below `<root>/<TRAINER>/model`.
 
 
 def imports_folder(root: str) -> str:

@@ -12,6 +12,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("schemas", "components", "pipeline", "kubeflow")
 LOCKS = [ROOT / "requirements" / f"tfx-{stack}.txt" for stack in ("1.16", "1.21")]
 
 
@@ -78,6 +79,13 @@ def test_make_targets_in_documents_exist(document: str) -> None:
 def test_the_locks_cover_this_python() -> None:
     # Nothing else notices a venv that was made by hand for a Python that no lock was resolved for.
     assert (3, 10) <= sys.version_info[:2] <= (3, 13)
+
+
+def test_no_module_has_more_than_300_lines() -> None:
+    modules = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    assert len(modules) > 300
+    long = {str(path): count for path in modules if (count := len(path.read_text().splitlines())) > 300}
+    assert long == {}
 
 
 def test_no_modules_import_each_other_in_circles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,7 @@ Names are compared in one form of Unicode. What is tried, one after the other:
     no ending       `1` is 1.jpg
     other case      `1.JPG` is 1.jpg
 
-The user reads which names were not found as they are (`conclude_lookups`); a name that fits several files is
-refused.
+The user reads which names were not found (`conclude_lookups`); one that fits several files is refused.
 """
 
 import functools
