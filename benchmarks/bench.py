@@ -167,10 +167,11 @@ def main(argv: Sequence[str]) -> int:
             continue
         print(f"{name}:", flush=True)
         load, began = os.getloadavg()[0], time.monotonic()
+        at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         limit_secs = max(1.0, started + _QUICK_SECS - began) if given.quick else _LIMIT_SECS
         rows = run_part(part, given.quick, given.out / f"{name}.log", limit_secs)
         found["parts"][name] = {
-            "began": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            "began": at,
             "secs": round(time.monotonic() - began, 1),
             "load": round(load, 2),
             "quick": given.quick,
