@@ -52,7 +52,7 @@ def find_leaks(spans: Sequence[Path], manifests: Sequence[Manifest], names: Span
     Args:
         spans: The folders of the spans.
         manifests: Theirs.
-        names: Gets the names of the records.
+        names: Gets the names of the images that stay.
 
     Raises:
         DataRefusedError: A shard is damaged.
@@ -69,12 +69,14 @@ def find_leaks(spans: Sequence[Path], manifests: Sequence[Manifest], names: Span
                     values = parse_example(record)
                     digest = bytes.fromhex(values[features.SHA256][0].decode())
                     others = (later for later in held if held[later].get(digest, number) != number)
-                    other, filename = next(others, None), b"".join(values.get(features.FILENAME, ())[:1])
-                    names.add(number, path, None if other else filename)
-                    if other:
+                    filename = b"".join(values.get(features.FILENAME, ())[:1])
+                    if other := next(others, None):
                         classes = [name.decode() for name in values.get(TRUTHS[manifest.task].text, ())]
                         found[path][place] = Leak(filename.decode(), classes, split, other)
-                    elif split != features.TRAIN:
+                        continue
+                    if filename:
+                        names.add(number, filename)
+                    if split != features.TRAIN:
                         own[digest] = number if own.get(digest, number) == number else _SEVERAL
         held[split] = own
     return found

@@ -3,8 +3,7 @@
 Each span is ingested by itself and stays, so only new spans are read. The window's folder has hard links to
 their shards. Shards are written anew, without a look at the images, in three cases: a span that lacks a class
 of the others has other labels, an image that another span has in test is left out of train
-(`pipeline.data.leaks`), and images of two spans that have one name get different ones
-(`pipeline.data.window_names`).
+(`pipeline.data.leaks`), and images of two spans have one name (`pipeline.data.window_names`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from components.base.arrays import Array
 from components.base.content import file_sha256
 from components.base.errors import DataRefusedError, UsageError
 from components.base.example import parse_example, serialize_example
@@ -86,9 +84,9 @@ def join_spans(spans: Sequence[Path], target: Path) -> list[str]:
         return [warning for warning in former.warnings if warning not in known]
     names = SpanNames()
     leaks = find_leaks(spans, manifests, names)
-    shared = names.find_shared()
     joined = _join(manifests, digests, leaks)
     prefixes = find_prefixes(spans, manifests, joined.input)
+    are_shared = names.are_shared()
     (target / features.MANIFEST).unlink(missing_ok=True)
     splits = {}
     for name, split in joined.splits.items():
@@ -102,8 +100,8 @@ def join_spans(spans: Sequence[Path], target: Path) -> list[str]:
         shards = []
         for number, (source, shard, class_names, prefix) in enumerate(parts):
             path = target / f"{name}-{number:05}-of-{len(parts):05}"
-            if class_names != joined.class_names or leaks.get(source) or source in shared:
-                edit = _Edit(joined, leaks.get(source, {}), shared.get(source), prefix)
+            if class_names != joined.class_names or leaks.get(source) or are_shared:
+                edit = _Edit(joined, leaks.get(source, {}), prefix if are_shared else "")
                 shard = _write_anew(source, path, shard, edit)
             else:
                 _link(source, path)
@@ -216,13 +214,11 @@ class _Edit:
     Attributes:
         joined: The window, whose labels the records get.
         left_out: Records that are left out.
-        is_shared: Which records have a name that another span has, bool [records]; None for none of them.
-        prefix: Of such names.
+        prefix: What each name gets before it.
     """
 
     joined: Manifest
     left_out: Collection[int]
-    is_shared: Array | None
     prefix: str
 
 
@@ -236,8 +232,8 @@ def _write_anew(source: Path, path: Path, shard: Shard, edit: _Edit) -> Shard:
             if number in edit.left_out:
                 continue
             values = parse_example(record)
-            if edit.is_shared is not None and edit.is_shared[number]:
-                values[features.FILENAME] = [edit.prefix.encode() + values[features.FILENAME][0]]
+            if named := b"".join(values.get(features.FILENAME, ())[:1]):
+                values[features.FILENAME] = [edit.prefix.encode() + named]
             if joined.task == features.MULTILABEL:  # ascending, as features says
                 values[truth.text].sort(key=places.__getitem__)
             values[truth.label] = [places[name] for name in values[truth.text]]

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from components.ingest.spans import find_window
 from components.ingest.truth import TRUTHS
 from pipeline.data import prepare
 from pipeline.data.window import check_window, join_spans
+from pipeline.data.window_names import SpanNames, find_prefixes
 from pipeline.recipe.load import load_recipe
 from tests import failures
 from tests.data.test_spans import folders, photos, prepared
@@ -383,11 +385,10 @@ def test_images_of_two_spans_with_one_name_get_different_ones(tmp_path: Path) ->
     assert join_spans(spans, tmp_path / "window") == []
     window = tmp_path / "window"
     assert read_window(window, "classification") == {"train": "befä", "test": "bcdä"}
-    assert read_names(window, "train") == ["span-0/ä.png", "span-0/b.png", "e.png", "f.png"]
-    assert read_names(window, "test") == ["c.png", "d.png", "span-1/b.png", "span-1/ä.png"]
-    # Shards without such a name are linked.
-    linked = [shard.name for shard in window.glob("*-of-*") if shard.stat().st_nlink > 1]
-    assert sorted(linked) == ["test-00000-of-00002", "train-00001-of-00002"]
+    train = ["span-0/ä.png", "span-0/b.png", "span-1/e.png", "span-1/f.png"]
+    test = ["span-0/c.png", "span-0/d.png", "span-1/b.png", "span-1/ä.png"]
+    assert read_names(window, "train") == train
+    assert read_names(window, "test") == test
     # Both were ingested from one folder, in turn, or one from a folder in the other's: their own folders
     # tell them apart.
     for last in ("/photos", "/photos/new"):
@@ -396,8 +397,8 @@ def test_images_of_two_spans_with_one_name_get_different_ones(tmp_path: Path) ->
             assert manifest is not None
             write_manifest(span, dataclasses.replace(manifest, input=given))
         join_spans(spans, window)
-        assert read_names(window, "test") == ["c.png", "d.png", "span-1/b.png", "span-1/ä.png"]
-        assert read_names(window, "train")[:2] == ["span-0/ä.png", "span-0/b.png"]
+        assert read_names(window, "test") == test
+        assert read_names(window, "train") == train
     # A window of an earlier version is joined anew.
     joined = read_manifest(window)
     assert joined is not None
@@ -405,6 +406,44 @@ def test_images_of_two_spans_with_one_name_get_different_ones(tmp_path: Path) ->
     write_manifest(window, dataclasses.replace(joined, options={"spans": digests}))
     join_spans(spans, window)
     assert read_manifest(window) == joined
+
+
+@pytest.mark.parametrize(
+    ("folders", "inputs", "names", "prefixes"),
+    [
+        # Of several inputs one is in another; a name is that of another span with its folder before it.
+        ("a b c", "p/a p/a/b p/c", ("1 b/1", "1", "b/1"), "a/ b/ c/"),
+        ("a b", "p/x p/y", ("1", "1 x/1"), "x/ y/"),
+        ("a b", "p p/x", ("1 x/1", "1"), "a/ b/"),
+        ("a b", "p p", ("1", "1"), "a/ b/"),
+        ("a ab", "p/x p/xy", ("1", "1 y/1"), "x/ xy/"),
+        # Also the folders of the spans are in one another.
+        ("a a/b", "p p", ("1 b/1", "1"), "1/ 2/"),
+        ("a", "p", ("1 a/1",), ""),
+    ],
+)
+def test_names_of_a_window_are_different_wherever_its_spans_come_from(
+    folders: str, inputs: str, names: tuple[str, ...], prefixes: str
+) -> None:
+    spans = [Path("/data", folder) for folder in folders.split()]
+    manifests: list[Any] = [SimpleNamespace(input=f"/{given}") for given in inputs.split()]
+    joined = os.path.commonpath([manifest.input for manifest in manifests])
+    found = find_prefixes(spans, manifests, joined)
+    assert found == prefixes.split(" ")
+    of_window = [
+        prefix + name for prefix, of_span in zip(found, names, strict=True) for name in of_span.split()
+    ]
+    assert len(set(of_window)) == len(of_window)
+
+
+def test_names_are_shared_between_spans_and_not_within_one() -> None:
+    names = SpanNames()
+    assert not names.are_shared()
+    for span, name in ((0, "ä"), (0, "ä"), (1, "b"), (2, "c")):
+        names.add(span, name.encode())
+        assert not names.are_shared()
+    names.add(2, "ä".encode())
+    assert names.are_shared()
 
 
 def test_a_shard_of_which_nothing_is_left_is_left_out(tmp_path: Path) -> None:
