@@ -159,16 +159,18 @@ engines: setup ## The digits recipe on Beam's engines: results equal to those in
 	$(BIN)/python -m benchmarks.engines --prism $(PRISM) $(if $(SPARK),--spark $(SPARK)) $(or $(ENGINES),--set training.epochs=3 \
 		--set 'evaluation.thresholds={accuracy: 0.5}')
 
-bench: setup bench-peers ## All benchmarks in one table; QUICK=1 for 10 minutes, PARTS="ingest evaluator" for some
+bench: setup bench-peers ## All benchmarks in one table; QUICK=1 ends after 10 minutes, PARTS="ingest evaluator" for some
 	MIRANTE_BENCH_PEERS=$(abspath $(PEERS)) $(BIN)/python -m benchmarks.bench $(PARTS) $(if $(QUICK),--quick) $(if $(INTO),--into $(INTO))
 
 bench-peers: setup ## What `make bench` compares with, from PyPI, in an environment of its own
-	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	@# Again each time: it mends one that was interrupted.
+	@$(BIN)/python -m venv $(PEERS)
 	@# TensorFlow is that of .venv, and its NumPy and protobuf hold; other packages come first from here.
 	@$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > "$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-mirante.pth"
-	-@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check \
+	@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check \
 		$$($(BIN)/python -c "from importlib.metadata import version as v; print(*(f'{n}=={v(n)}' for n in ('numpy', 'protobuf')))") \
-		webdataset grain tensorflow_datasets img2dataset "setuptools<81"
+		webdataset grain tensorflow_datasets img2dataset "setuptools<81" \
+		|| echo "bench-peers: pip failed; the rows of what is missing say so" >&2
 
 bench-training: setup ## Training: input, plain Keras, eager, 16 bits, kernels
 	$(BIN)/python -m benchmarks.training

@@ -129,7 +129,7 @@ def format_page(found: Mapping[str, Any]) -> str:
     ]
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; {stack}.\n"
-        "Medians, with the lowest and the highest of several rounds.\n\n"
+        "Medians, with the lowest and the highest where there were several rounds.\n\n"
         f"{format_table(rows)}\n" + "\n".join(runs) + "\n"
     )
 

@@ -376,4 +376,7 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands have it
     sys.path.insert(0, str(REPOSITORY))
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    # At the end of the interpreter protobuf frees messages after its own module, and crashes.
+    os._exit(code)
