@@ -4,15 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from components.base.errors import UsageError
 
-Aliases = Mapping[str, Mapping[str, str]]
 
-
-def list_languages(aliases: Aliases) -> list[str]:
-    """Return the codes of the languages that any class has a name in, sorted."""
-    return sorted({code for of_class in aliases.values() for code in of_class})
-
-
-def translate(key: str, aliases: Aliases, class_names: Sequence[str], language: str) -> dict[str, str]:
+def translate(
+    key: str, aliases: Mapping[str, Mapping[str, str]], class_names: Sequence[str], language: str
+) -> dict[str, str]:
     """Return each class's name in a language; a class without one keeps its own.
 
     Args:
@@ -24,7 +19,7 @@ def translate(key: str, aliases: Aliases, class_names: Sequence[str], language: 
     Raises:
         UsageError: No class has a name in that language, or two classes would have the same name.
     """
-    known = list_languages(aliases)
+    known = sorted({code for of_class in aliases.values() for code in of_class})
     if language not in known:
         wanted = (
             f"one of {', '.join(known)}" if known else "none, since the classes have names in one language"

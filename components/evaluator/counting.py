@@ -5,6 +5,7 @@ With a baseline that knows other classes, both models are also counted over the 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 import math
@@ -89,7 +90,7 @@ class Counts:
                 setattr(self, field, mine or others)
 
 
-class Count(beam.CombineFn):  # type: ignore[misc]
+class Count(beam.CombineFn, abc.ABC):  # type: ignore[misc]
     """Counts batches, and measures the counts; a task adds `add_input` and what raises here.
 
     Args:
@@ -109,17 +110,17 @@ class Count(beam.CombineFn):  # type: ignore[misc]
         self._is_compared = is_compared
         self._is_baseline = is_baseline
 
+    @abc.abstractmethod
     def _measure(self, tally: Any) -> tuple[dict[str, float], list[dict[str, float | None]]]:
         """Return a tally's overall metrics, and those of each class."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _judge(self, tally: Any) -> dict[Any, Any]:
         """Return values besides the metrics, by their keys, from the counts of all classes."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _list_metric_names(self, num_classes: int) -> Iterable[str]:
         """Return the overall metrics that can be bound."""
-        raise NotImplementedError
 
     def _is_whole(self, tally: Any) -> bool:
         """Return whether a tally is of the whole split, and not of a slice."""

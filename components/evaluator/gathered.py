@@ -5,6 +5,7 @@ What tasks with classes for each image share; each task says what it keeps of an
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import gzip
 import io
@@ -76,7 +77,7 @@ class GatheredMistakes:
 
 
 @dataclasses.dataclass
-class GatheredPredictions:
+class GatheredPredictions(abc.ABC):
     """Answers of a model to all images of a split; a task adds arrays with a row each, and `format`.
 
     Attributes:
@@ -89,13 +90,13 @@ class GatheredPredictions:
     images: list[str] = dataclasses.field(default_factory=list)
     are_too_many: bool = dataclasses.field(default=False, kw_only=True)
 
+    @abc.abstractmethod
     def _are_too_many_with(self, other: Self) -> bool:
         """Return whether these and the others are more than the task keeps."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _list_keys(self) -> Iterable[Any]:
         """Return what the images are sorted by."""
-        raise NotImplementedError
 
     def _arrays(self) -> dict[str, Array | None]:
         common = {field.name for field in dataclasses.fields(GatheredPredictions)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ _SMALL_BYTES = 2000
 
 
 @dataclasses.dataclass(frozen=True)
-class ListedMistake:
+class ListedMistake(abc.ABC):
     """A row of the list of mistakes; a task adds what was wrong.
 
     Attributes:
@@ -33,19 +34,19 @@ class ListedMistake:
     file: str
 
     @property
+    @abc.abstractmethod
     def words(self) -> str:
         """Words for the mistake, for lists of names."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def alt(self) -> str:
         """Words for image and mistake, for readers that cannot see it."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def lines(self) -> Sequence[str]:
         """The lines below the image."""
-        raise NotImplementedError
 
     def make_thumbnail(self, page: Page) -> Html:
         """Return the small image as markup."""

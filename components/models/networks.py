@@ -13,9 +13,9 @@ from components.models.applications import APPLICATIONS, DETECTOR_PREFIX, PREFIX
 from components.models.layers.config import Layer, LayerConfig
 from components.transform.config import Normalization
 
-# Keys of the recipe's part `model` that only some networks have.
 # The least images of a detector, and those that one is designed for.
 _DETECTOR_PX = (64, 320)
+# Keys of the recipe's part `model` that only some networks have.
 SPECIAL_KEYS = ("alpha", "batch_norm", "residual", "layers", "detection")
 
 

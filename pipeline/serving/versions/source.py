@@ -33,17 +33,16 @@ def find_versions(base_path: str) -> dict[int, str]:
 
 def _list_bucket(base_path: str) -> list[str]:
     """Return the names in a folder of a bucket; a version without its model's file is still being pushed."""
-    import tensorflow as tf
-
     try:
-        names = files.list_names(base_path)
-        if not names:
-            # A bucket has no empty folders: what was served stays.
-            raise FileNotFoundError(f"nothing below {base_path}")
-        return [
-            name
-            for name in names
-            if not _NUMBER.fullmatch(name) or is_saved_model(os.path.join(base_path, name))
-        ]
-    except (MiranteError, tf.errors.OpError) as e:
+        with files.explained(base_path):
+            names = files.list_names(base_path)
+            if not names:
+                # A bucket has no empty folders: what was served stays.
+                raise FileNotFoundError(f"nothing below {base_path}")
+            return [
+                name
+                for name in names
+                if not _NUMBER.fullmatch(name) or is_saved_model(os.path.join(base_path, name))
+            ]
+    except MiranteError as e:
         raise OSError(str(e)) from e
